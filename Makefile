@@ -1,0 +1,74 @@
+# Everything a newcomer needs: `make` lists the targets. The only thing expected of the machine is Python 3.11+.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+
+# No registry's address may enter a lock file.
+COMPILE := CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe \
+	--strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+
+# What `make demo` understands; empty means the default.
+EVENTS ?=
+INPUT ?=
+FORMAT ?=
+JSON ?=
+KEEP ?=
+SEED ?=
+# A worker that KEEP=1 left running; with SEVENP_MONGODB_URI and SEVENP_KAFKA_BOOTSTRAP_SERVERS as it printed them.
+WORKER_URL ?=
+# What `make test` hands to pytest, for example TESTS="tests/unit -k fold".
+TESTS ?=
+# Tests mostly wait for servers of their own: more of them at a time than there are cores.
+JOBS ?= 4
+
+.PHONY: help env demo test check format lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+env: $(READY) ## make the environment in .venv from requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: install it, or name it with PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@# setuptools warns of every editable package that folders of its name would come first in an import; they are the package.
+	PYTHONWARNINGS='ignore:Editable installation' \
+		$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## all on real parts: EVENTS= SEED= | INPUT= FORMAT=; JSON= KEEP=1
+	@$(BIN)/sevenp-worker demo \
+		$(if $(EVENTS),--events '$(EVENTS)') $(if $(INPUT),--input '$(INPUT)') $(if $(FORMAT),--format '$(FORMAT)') \
+		$(if $(JSON),--json '$(JSON)') $(if $(SEED),--seed '$(SEED)') $(if $(filter-out 0,$(KEEP)),--keep) \
+		$(if $(WORKER_URL),--worker-url '$(WORKER_URL)')
+
+test: $(READY) ## all tests on the embedded stack, or some: TESTS="tests/unit -k fold"
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(TESTS)
+
+check: $(READY) ## format, lint, types, import directions, sizes; changes nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --quiet tests/unit/test_house.py
+
+format: $(READY) ## put the sources into their one format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(READY) ## resolve pyproject.toml again, with hashes: everything for work, and what the image needs
+	$(COMPILE) --extra embedded --extra motor --extra dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --build-deps-for wheel --output-file deploy/requirements.lock pyproject.toml
+
+clean: ## remove the environment and everything made
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

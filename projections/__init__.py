@@ -1,0 +1,1 @@
+"""Pure folds from events to documents: no I/O, no clock, no randomness."""

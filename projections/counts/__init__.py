@@ -1,0 +1,26 @@
+"""The `counts` projection: what each learner adds to the statistics of courses, users and instructors."""
+
+from projections.counts.activity import ActivityEntry, merged_log
+from projections.counts.counted import LEARNING, NAMES, TEACHING, Counted, sums_in, vector
+from projections.counts.learner import COUNTS_VERSION, Milestone, Step, count_learner
+from projections.counts.payments import Payment, payments_of
+from projections.counts.statistics import course_stats, user_stats
+
+__all__ = [
+    "COUNTS_VERSION",
+    "LEARNING",
+    "NAMES",
+    "TEACHING",
+    "ActivityEntry",
+    "Counted",
+    "Milestone",
+    "Payment",
+    "Step",
+    "count_learner",
+    "course_stats",
+    "merged_log",
+    "payments_of",
+    "sums_in",
+    "user_stats",
+    "vector",
+]

@@ -1,0 +1,114 @@
+"""One learner's step: from the record and what was counted of it to what has to change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from projections.counts.activity import ActivityEntry
+from projections.counts.counted import Counted, counted_before, vector
+from projections.counts.payments import Payment, payments_of
+from projections.progress.document import By
+
+COUNTS_VERSION = 1
+"""Goes up with every change of `vector`: learners counted by an older version are counted anew."""
+
+Document = dict[str, Any]
+Kind = Literal["welcome", "completion"]
+
+# What a milestone of the record is called in the outbox.
+_KINDS: Mapping[Kind, str] = {"welcome": "welcome", "completion": "completed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """A milestone to announce: when it was reached, which mode of the fold met it, and the percentage now."""
+
+    kind: Kind
+    at: datetime
+    by: By
+    percentage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What counting one learner changes.
+
+    `projection` is the whole next `user_progress_projections` document, `counted_rev` the `source_rev` it
+    replaces (None: there is none). `enrolment` is set when the log's entry is new or dated anew; `milestones`
+    and `payments` are those no earlier step has put out.
+    """
+
+    projection: Document
+    counted_rev: int | None
+    delta: Counted
+    enrolment: ActivityEntry | None
+    milestones: tuple[Milestone, ...]
+    payments: tuple[Payment, ...]
+
+
+def count_learner(progress: Mapping[str, Any], projection: Mapping[str, Any] | None) -> Step | None:
+    """The step from what `projection` counted to `progress`; None if this revision is counted.
+
+    A projection of a newer version of this code is left alone. KeyError, TypeError or ValueError for a record no
+    fold wrote.
+    """
+    known: Mapping[str, Any] = projection or {}
+    version = known.get("counts_version", 0)
+    if version > COUNTS_VERSION or (version == COUNTS_VERSION and _is_counted(progress, known)):
+        return None
+    now = vector(progress)
+    emitted: frozenset[str] = frozenset(known.get("emitted", ()))
+    milestones, payments = _milestones(progress), payments_of(progress)
+    enrolled_at = progress["enrollment_date"]
+    return Step(
+        projection=_projection(progress, now, milestones, payments),
+        counted_rev=known.get("source_rev"),
+        delta=now - counted_before(known.get("counted", {})),
+        enrolment=None
+        if enrolled_at is None or enrolled_at == known.get("enrolled_at")
+        else ActivityEntry(progress["course_id"], enrolled_at),
+        milestones=tuple(each for each in milestones if each.kind not in emitted),
+        payments=tuple(each for each in payments if each.event_id.hex() not in emitted),
+    )
+
+
+def _is_counted(progress: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """A record that was deleted and folded anew starts again at revision 1: the revision alone does not tell."""
+    return (known["source_rev"], known["last_event_version"]) == (progress["rev"], progress["version"])
+
+
+def _milestones(progress: Mapping[str, Any]) -> list[Milestone]:
+    reached = {kind: progress["milestones"][name] for kind, name in _KINDS.items()}
+    percentage = progress["progress"]["percentage"]
+    return [
+        Milestone(kind, one["at"], one["by"], percentage) for kind, one in reached.items() if one is not None
+    ]
+
+
+def _projection(
+    progress: Mapping[str, Any], counted: Counted, milestones: list[Milestone], payments: list[Payment]
+) -> Document:
+    return {
+        "_id": progress["_id"],
+        "stream_id": progress["stream_id"],
+        "user_id": progress["user_id"],
+        "course_id": progress["course_id"],
+        "current_state": {
+            "progress_percentage": progress["progress"]["percentage"],
+            "current_lesson": progress["progress"]["current_lesson_id"],
+            "total_time_spent": progress["time_tracking"]["total_seconds"],
+            "last_activity": progress["time_tracking"]["last_activity"],
+            "status": progress["status"],
+        },
+        "last_event_version": progress["version"],
+        "source_rev": progress["rev"],
+        "counts_version": COUNTS_VERSION,
+        "counted": counted.document(),
+        "enrolled_at": progress["enrollment_date"],
+        "emitted": [
+            *(milestone.kind for milestone in milestones),
+            *(payment.event_id.hex() for payment in payments),
+        ],
+        "last_updated": progress["recorded_at"],
+    }

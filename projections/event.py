@@ -1,0 +1,89 @@
+"""The fold's input: one stored event as a value, read from a `course_events` document."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from bson import ObjectId
+
+from worker.contract.personal import put_text, take_text
+from worker.contract.upcasters import CURRENT_SCHEMA_VERSION, UPCASTERS, Upcasters, newest_version, upcast
+
+VOID = "void"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One event of a stream. `text` is personal free text; `curriculum` what ingest knew of the course."""
+
+    event_id: UUID
+    stream_id: str
+    version: int
+    event_type: str
+    occurred_at: datetime
+    recorded_at: datetime
+    user_id: ObjectId
+    course_id: ObjectId
+    lesson_id: ObjectId | None
+    session_id: str | None
+    value: int | float | None
+    details: Mapping[str, Any]
+    text: str | None
+    curriculum: Mapping[str, Any] | None
+
+    @property
+    def is_void(self) -> bool:
+        """A void holds a version number, nothing else: folds skip it."""
+        return self.event_type == VOID
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "StoredEvent":
+        """Read a `course_events` document (shape: `worker.storage.documents.event_document`).
+
+        A document of an older contract comes back in today's shape; the stored one stays as it is.
+        """
+        if document["schema_version"] < CURRENT_SCHEMA_VERSION:
+            document = upcast_document(document)
+        data = document["event_data"]
+        return cls(
+            event_id=document["_id"],
+            stream_id=document["stream_id"],
+            version=document["version"],
+            event_type=document["event_type"],
+            occurred_at=document["occurred_at"],
+            recorded_at=document["recorded_at"],
+            user_id=data["user_id"],
+            course_id=data["course_id"],
+            lesson_id=data.get("lesson_id"),
+            session_id=data.get("session_id"),
+            value=data.get("value"),
+            details=data.get("details", {}),
+            text=document["personal"].get("text"),
+            curriculum=document["curriculum"],
+        )
+
+
+def upcast_document(document: Mapping[str, Any], upcasters: Upcasters = UPCASTERS) -> Mapping[str, Any]:
+    """A `course_events` document in the newest version's shape. A void has no contract: it stays."""
+    if document["event_type"] == VOID:
+        return document
+    data, personal = document["event_data"], document["personal"]
+    details = put_text(document["event_type"], data.get("details", {}), personal.get("text"))
+    fields = {**data, "event_type": document["event_type"], "details": details}
+    fields = upcast(fields, document["schema_version"], upcasters)
+    event_type = fields.pop("event_type")
+    details, text = take_text(event_type, fields.pop("details", {}))
+    if details:
+        fields["details"] = details
+    personal = {key: value for key, value in personal.items() if key != "text"}
+    if text is not None:
+        personal["text"] = text
+    return {
+        **document,
+        "event_type": event_type,
+        "event_data": fields,
+        "personal": personal,
+        "schema_version": newest_version(upcasters),
+    }

@@ -1,0 +1,274 @@
+"""What one event does to the fold's state: sums, minima, maxima and registers, so the order never matters."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from bson import ObjectId
+
+from projections.event import StoredEvent
+from projections.progress.state import (
+    CERTIFICATES_CAP,
+    LESSONS_CAP,
+    NOTES_CAP,
+    PAYMENTS_CAP,
+    SESSIONS_CAP,
+    EnrolmentPayment,
+    IssuedCertificate,
+    LessonState,
+    QuizAttempt,
+    SessionSpan,
+    State,
+    admit,
+    certificate_key,
+    earliest,
+    keep_last,
+    later,
+    lesson_rank,
+    payment_key,
+    session_key,
+)
+from projections.quantity import fraction_reached, hundredths, hundredths_reached, milliseconds
+
+FULL = 10_000
+"""Hundredths of a percent in 100 %."""
+
+Effect = Callable[[State, StoredEvent, LessonState | None], None]
+
+
+def apply_event(state: State, event: StoredEvent) -> None:
+    """Take one event (not a void) into `state`, exactly once.
+
+    Every event is activity; what else it does stands in `EFFECTS`. A type not in there, from a newer
+    contract, is activity and nothing else. Raises KeyError, TypeError or ValueError for an event that no
+    contract let in.
+    """
+    at = event.occurred_at
+    state["first_at"] = earliest(state["first_at"], at)
+    if state["last_at"] is None or at > state["last_at"]:
+        state["last_at"] = at
+    spent_ms = milliseconds(event.details.get("time_spent")) or 0
+    state["time_ms"] += spent_ms
+    if event.session_id is not None:
+        _in_session(state, session_key(event.session_id), at)
+    effect = EFFECTS.get(event.event_type)
+    if effect is not None:
+        lesson = None if event.lesson_id is None else _in_lesson(state, event.lesson_id, at, spent_ms)
+        effect(state, event, lesson)
+
+
+def _in_session(state: State, key: str, at: datetime) -> None:
+    sessions = state["sessions"]
+    span = sessions.get(key)
+    if span is not None:
+        if not span["first"] <= at <= span["last"]:
+            sessions[key] = SessionSpan(first=min(span["first"], at), last=max(span["last"], at))
+        return
+    if len(sessions) >= SESSIONS_CAP:
+        state["sessions_over"] = True
+    if admit(sessions, key, SESSIONS_CAP, rank=str):
+        sessions[key] = SessionSpan(first=at, last=at)
+
+
+def _in_lesson(state: State, lesson_id: ObjectId, at: datetime, spent_ms: int) -> LessonState | None:
+    """The lesson's entry, open for change, this event's moment and time already in; None beyond the cap."""
+    lessons, key = state["lessons"], str(lesson_id)
+    known = lessons.get(key)
+    if known is not None:
+        lesson = known.copy()
+        lesson["started_at"] = earliest(known["started_at"], at)
+        lesson["time_ms"] += spent_ms
+    elif admit(lessons, key, LESSONS_CAP, lesson_rank):
+        lesson = LessonState(
+            started_at=at,
+            hundredths=0,
+            time_ms=spent_ms,
+            attempts=0,
+            completed_at=None,
+            quizzes=0,
+            quiz=None,
+            grade=None,
+        )
+    else:
+        return None
+    lessons[key] = lesson
+    return lesson
+
+
+def _enrolled(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    state["enrolled"] = later(state["enrolled"], event, True)
+    state["enrolled_at"] = earliest(state["enrolled_at"], event.occurred_at)
+    _paid(state, event)
+    total = event.details.get("total_lessons") or (event.curriculum or {}).get("total_lessons")
+    if not total:
+        return
+    state["total"] = later(state["total"], event, total)
+    least = state["least_total"]
+    state["least_total"] = total if least is None else min(least, total)
+
+
+def _paid(state: State, event: StoredEvent) -> None:
+    payment, kept = event.details.get("payment"), state["payments"]
+    if payment is None:
+        return
+    key = payment_key(payment["transaction_id"])
+    named = EnrolmentPayment(
+        transaction_id=payment["transaction_id"],
+        amount=payment["amount"],
+        currency=payment["currency"],
+        method=payment["method"],
+    )
+    kept[key] = later(kept.get(key), event, named)
+    keep_last(kept, PAYMENTS_CAP)
+
+
+def _unenrolled(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    state["enrolled"] = later(state["enrolled"], event, False)
+
+
+def _lesson_started(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    _lesson_shown(state, event, lesson)
+    if lesson is not None:
+        lesson["attempts"] += 1
+
+
+def _lesson_shown(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    state["current_lesson"] = later(state["current_lesson"], event, _lesson_id(event))
+
+
+def _media(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    _lesson_shown(state, event, lesson)
+    progress = event.details.get("progress")
+    if progress is not None:
+        _lesson_reached(state, event, lesson, _bounded(fraction_reached(progress)))
+
+
+def _complete(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    _lesson_reached(state, event, lesson, FULL)
+    if lesson is not None:
+        lesson["completed_at"] = earliest(lesson["completed_at"], event.occurred_at)
+
+
+def _lesson_reached(state: State, event: StoredEvent, lesson: LessonState | None, reached: int) -> None:
+    """The lesson stands at `reached` hundredths at least.
+
+    Lessons at 100 % have a cap of their own: a lesson seen later takes none of them out of the count, so a
+    completion once reached stays reached.
+    """
+    if lesson is not None and reached > lesson["hundredths"]:
+        lesson["hundredths"] = reached
+    if reached == FULL:
+        full_at, key = state["full_at"], str(_lesson_id(event))
+        if admit(full_at, key, LESSONS_CAP, lesson_rank):
+            full_at[key] = earliest(full_at.get(key), event.occurred_at)
+
+
+def _progress_reported(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    reached = _bounded(hundredths_reached(event.details["new_progress"]))
+    state["reported"] = max(state["reported"] or 0, reached)
+    if reached == FULL:
+        state["reported_full_at"] = earliest(state["reported_full_at"], event.occurred_at)
+
+
+def _quiz(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    details = event.details
+    score = _bounded(hundredths(details["score"]))
+    state["quizzes"] += 1
+    state["quiz_sum"] += score
+    if lesson is not None:
+        attempt = QuizAttempt(
+            score=score,
+            total_questions=details.get("total_questions"),
+            correct_answers=details.get("correct_answers"),
+            time_ms=milliseconds(details.get("time_taken")),
+        )
+        lesson["quizzes"] += 1
+        lesson["quiz"] = later(lesson["quiz"], event, attempt)
+
+
+def _graded(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    if lesson is not None:
+        lesson["grade"] = later(lesson["grade"], event, _bounded(hundredths(_value(event))))
+
+
+def _rated(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    state["rating"] = later(state["rating"], event, hundredths(_value(event)))
+
+
+def _social(counter: str) -> Effect:
+    def count(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+        state["social"][counter] += 1
+
+    return count
+
+
+def _certificate(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    details, kept = event.details, state["certificates"]
+    code = details["verification_code"]
+    issued = IssuedCertificate(
+        code=code,
+        url=details["certificate_url"],
+        type=details.get("type", "completion"),
+        valid_until=_moment(details.get("valid_until")),
+    )
+    key = certificate_key(event.stream_id, code)
+    kept[key] = later(kept.get(key), event, issued)
+    keep_last(kept, CERTIFICATES_CAP)
+
+
+def _note(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    notes, key = state["notes"], str(_lesson_id(event))
+    if event.text is not None and admit(notes, key, NOTES_CAP, lesson_rank):
+        notes[key] = later(notes.get(key), event, event.text)
+
+
+EFFECTS: Mapping[str, Effect] = MappingProxyType(
+    {
+        "course_enrolled": _enrolled,
+        "course_unenrolled": _unenrolled,
+        "lesson_started": _lesson_started,
+        "lesson_view": _lesson_shown,
+        "view": _media,
+        "pause": _media,
+        "seek": _media,
+        "complete": _complete,
+        "progress_updated": _progress_reported,
+        "quiz_submitted": _quiz,
+        "assignment_graded": _graded,
+        "discussion_posted": _social("discussion_posts"),
+        "question_asked": _social("questions_asked"),
+        "answer_given": _social("answers_given"),
+        "peer_interaction": _social("peer_interactions"),
+        "study_group_joined": _social("study_group_participations"),
+        "course_rated": _rated,
+        "certificate_issued": _certificate,
+        "lesson_note_saved": _note,
+    }
+)
+
+
+def _lesson_id(event: StoredEvent) -> ObjectId:
+    if event.lesson_id is None:
+        raise ValueError(f"{event.event_type} needs a lesson_id")
+    return event.lesson_id
+
+
+def _value(event: StoredEvent) -> int | float:
+    if event.value is None:
+        raise ValueError(f"{event.event_type} needs a value")
+    return event.value
+
+
+def _bounded(reached: int) -> int:
+    if not 0 <= reached <= FULL:
+        raise ValueError("a percentage must lie between 0 and 100")
+    return reached
+
+
+def _moment(value: Any) -> datetime | None:
+    """A time of the contract as a date: aware UTC, whole milliseconds (what BSON holds)."""
+    if value is None or isinstance(value, datetime):
+        return value
+    moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

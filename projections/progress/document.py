@@ -1,0 +1,278 @@
+"""The stored shape of one `user_progress` document: every field the fold owns, with its exact type.
+
+Units: percentages, scores and grades are 0-100 floats with at most two decimals; times are seconds as floats
+with at most three; dates are aware UTC, whole milliseconds. Formulas: docs/projections.md.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from bson import ObjectId
+from pydantic import BaseModel, ConfigDict, Field
+
+By = Literal["live", "replay", "retry"]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class _Shape(BaseModel):
+    """A sub-document that belongs to the fold alone: exact types, no further fields."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class CourseProgress(_Shape):
+    """Overall progress; `basis` says whether the course's number of lessons was known or only observed."""
+
+    percentage: Percent
+    completed_lessons: Count
+    total_lessons: Count | None
+    current_lesson_id: ObjectId | None
+    basis: Literal["curriculum", "observed"]
+
+
+class TimeTracking(_Shape):
+    """Time from `details.time_spent`; sessions from the first and last event of each `session_id`."""
+
+    total_seconds: Seconds
+    session_count: Count
+    average_session_duration: Seconds
+    longest_session: Seconds
+    last_activity: datetime | None
+
+
+class QuizResults(_Shape):
+    """The latest attempt of one lesson's quiz, and how many there were."""
+
+    score: Percent
+    total_questions: Count | None
+    correct_answers: Count | None
+    time_taken: Seconds | None
+    attempts: Count
+
+
+class LessonProgress(_Shape):
+    """One lesson the learner touched; a lesson never touched has no entry."""
+
+    lesson_id: ObjectId
+    status: Literal["in_progress", "completed"]
+    progress_percentage: Percent
+    time_spent: Seconds
+    attempts: Count
+    started_at: datetime
+    completed_at: datetime | None
+    quiz_results: QuizResults | None
+    assignment_grade: Percent | None
+    notes: str | None
+
+
+class Performance(_Shape):
+    """Averages; null while there is nothing to average."""
+
+    quiz_average: Percent | None
+    assignment_average: Percent | None
+
+
+class Social(_Shape):
+    """Counters of social events."""
+
+    discussion_posts: Count
+    questions_asked: Count
+    answers_given: Count
+    peer_interactions: Count
+    study_group_participations: Count
+
+
+class Rating(_Shape):
+    """The learner's latest rating of the course, 1-5."""
+
+    value: float
+    rated_at: datetime
+
+
+class Certificate(_Shape):
+    """One issued certificate; `_id` derives from the stream and the verification code."""
+
+    id: ObjectId = Field(alias="_id")
+    type: str
+    issued_at: datetime
+    certificate_url: str
+    verification_code: str
+    valid_until: datetime | None
+
+
+class EnrolmentPayment(_Shape):
+    """How an enrolment was paid; `amount` is the decimal the producer wrote."""
+
+    transaction_id: str
+    amount: str
+    currency: str
+    method: str
+
+
+class Milestone(_Shape):
+    """When a milestone was reached (event time), and which mode of the fold met it first: `by` is kept."""
+
+    at: datetime
+    by: By
+
+
+class Milestones(_Shape):
+    """Null until reached; once reached, never taken back."""
+
+    welcome: Milestone | None
+    completed: Milestone | None
+
+
+class DateRegister(_Shape):
+    """Key of a "latest by (occurred_at, event_id)" register; `id` is the event id's 16 bytes."""
+
+    at: datetime
+    id: bytes
+
+
+class FlagRegister(DateRegister):
+    """Latest boolean."""
+
+    v: bool
+
+
+class IntRegister(DateRegister):
+    """Latest integer."""
+
+    v: int
+
+
+class TextRegister(DateRegister):
+    """Latest text (personal data: a learner's note)."""
+
+    v: str
+
+
+class IdRegister(DateRegister):
+    """Latest identifier."""
+
+    v: ObjectId
+
+
+class QuizAttempt(_Shape):
+    """One quiz attempt: score in hundredths, time in milliseconds."""
+
+    score: Count
+    total_questions: int | None
+    correct_answers: int | None
+    time_ms: Count | None
+
+
+class QuizRegister(DateRegister):
+    """Latest quiz attempt."""
+
+    v: QuizAttempt
+
+
+class IssuedCertificate(_Shape):
+    """What one `certificate_issued` said."""
+
+    code: str
+    url: str
+    type: str
+    valid_until: datetime | None
+
+
+class CertificateRegister(DateRegister):
+    """Latest issue of one verification code."""
+
+    v: IssuedCertificate
+
+
+class PaymentRegister(DateRegister):
+    """Latest enrolment that named one transaction."""
+
+    v: EnrolmentPayment
+
+
+class LessonState(_Shape):
+    """Integers and registers behind one entry of `lesson_progress`."""
+
+    started_at: datetime
+    hundredths: Count
+    time_ms: Count
+    attempts: Count
+    completed_at: datetime | None
+    quizzes: Count
+    quiz: QuizRegister | None
+    grade: IntRegister | None
+
+
+class SessionSpan(_Shape):
+    """First and last event of one session."""
+
+    first: datetime
+    last: datetime
+
+
+class FoldState(_Shape):
+    """The fold's working state: all a later fold needs, in integers, dates and registers. Not for readers."""
+
+    first_at: datetime | None
+    last_at: datetime | None
+    time_ms: Count
+    enrolled_at: datetime | None
+    enrolled: FlagRegister | None
+    total: IntRegister | None
+    least_total: int | None
+    current_lesson: IdRegister | None
+    reported: int | None
+    reported_full_at: datetime | None
+    lessons: dict[str, LessonState]
+    full_at: dict[str, datetime]
+    notes: dict[str, TextRegister]
+    sessions: dict[str, SessionSpan]
+    sessions_over: bool
+    quizzes: Count
+    quiz_sum: Count
+    social: Social
+    rating: IntRegister | None
+    certificates: dict[str, CertificateRegister]
+    payments: dict[str, PaymentRegister]
+
+
+class ProgressDocument(BaseModel):
+    """One learner's record in one course. Top-level fields not named here belong to the platform."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, arbitrary_types_allowed=True)
+
+    id: ObjectId = Field(alias="_id")
+    rev: int
+    stream_id: str
+    user_id: ObjectId
+    course_id: ObjectId
+    slot: Annotated[int, Field(ge=0, le=255)]
+    version: Count
+    projection_version: int
+    recorded_at: datetime
+    state: FoldState
+
+    status: Literal["active", "dropped"]
+    progress: CourseProgress
+    time_tracking: TimeTracking
+    lesson_progress: list[LessonProgress]
+    performance: Performance
+    social: Social
+    rating: Rating | None
+    certificates: list[Certificate]
+    payment_data: EnrolmentPayment | None
+    milestones: Milestones
+    completion_notified: bool
+
+    enrollment_date: datetime | None
+    last_accessed: datetime | None
+    created_at: datetime | None
+    updated_at: datetime | None
+
+
+FOLDED_PATHS: tuple[str, ...] = tuple(
+    name for name in ProgressDocument.model_fields if name not in ("id", "rev")
+)
+"""Top-level paths the fold owns and a writer sets; `_id` and `rev` are the writer's own."""

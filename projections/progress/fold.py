@@ -1,0 +1,104 @@
+"""From a learner's document and the next events of the stream to the document after them.
+
+The same set of events gives the same document in any order of arrival, in any split into batches and with
+voids anywhere; only `version`, `recorded_at` and a milestone's `by` tell how they arrived.
+Formulas: docs/projections.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from projections.event import StoredEvent
+from projections.progress.apply import apply_event
+from projections.progress.document import By
+from projections.progress.render import completed_at, visible_fields
+from projections.progress.state import close_state, empty_state, open_state
+from worker.contract.identity import stream_slot
+
+PROJECTION_VERSION = 1
+"""Goes up with every change of a formula or of the state: documents of an older version are folded anew."""
+
+Document = dict[str, Any]
+
+
+def contiguous(after_version: int, events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
+    """The longest prefix of `events` (in version order) that goes on from `after_version` without a hole."""
+    for index, event in enumerate(events):
+        if event.version != after_version + index + 1:
+            return events[:index]
+    return events
+
+
+def fold(current: Mapping[str, Any] | None, events: Sequence[StoredEvent], by: By) -> Document:
+    """All fields the fold owns (`FOLDED_PATHS`) after `events`; neither argument is changed.
+
+    `current` is the stored document of this projection version, None for a new stream; `events` are the next
+    ones of the same stream, in version order, voids included. `by` is noted at milestones reached for the
+    first time. Raises ValueError if the events do not follow `current`; KeyError, TypeError or ValueError for
+    an event that no contract let in.
+    """
+    if current is not None and current["projection_version"] != PROJECTION_VERSION:
+        raise ValueError(
+            f"document of projection version {current['projection_version']} must be folded anew"
+        )
+    return _fold(current, events, (current or {}).get("milestones"), by)
+
+
+def refold(events: Sequence[StoredEvent], keep: Mapping[str, Any] | None, by: By) -> Document:
+    """`fold` of a whole stream from its first event.
+
+    Milestones that `keep` (the document so far, of any projection version) already has keep their `by`.
+    """
+    return _fold(None, events, (keep or {}).get("milestones"), by)
+
+
+def _fold(
+    current: Mapping[str, Any] | None,
+    events: Sequence[StoredEvent],
+    kept_milestones: Mapping[str, Any] | None,
+    by: By,
+) -> Document:
+    if current is None and not events:
+        raise ValueError("a stream without events has no document")
+    state = empty_state() if current is None else open_state(current["state"])
+    identity = _identity(current, events)
+    version = 0 if current is None else current["version"]
+    recorded_at = events[0].recorded_at if current is None else current["recorded_at"]
+    for event in events:
+        version += 1
+        if event.version != version or event.stream_id != identity["stream_id"]:
+            raise ValueError(f"expected version {version} of {identity['stream_id']}, got {event.version}")
+        recorded_at = max(recorded_at, event.recorded_at)
+        if not event.is_void:
+            apply_event(state, event)
+    reached = {"welcome": state["enrolled_at"], "completed": completed_at(state)}
+    return {
+        **identity,
+        "version": version,
+        "projection_version": PROJECTION_VERSION,
+        "recorded_at": recorded_at,
+        "state": close_state(state),
+        **visible_fields(state),
+        "milestones": _milestones(reached, kept_milestones or {}, by),
+        "completion_notified": reached["completed"] is not None,
+    }
+
+
+def _identity(current: Mapping[str, Any] | None, events: Sequence[StoredEvent]) -> Document:
+    if current is not None:
+        return {name: current[name] for name in ("stream_id", "user_id", "course_id", "slot")}
+    first = events[0]
+    return {
+        "stream_id": first.stream_id,
+        "user_id": first.user_id,
+        "course_id": first.course_id,
+        "slot": stream_slot(first.stream_id),
+    }
+
+
+def _milestones(reached: Mapping[str, Any], kept: Mapping[str, Any], by: By) -> Document:
+    """Each reached milestone with its moment, and the mode that met it first."""
+    return {
+        kind: None if at is None else {"at": at, "by": (kept.get(kind) or {}).get("by", by)}
+        for kind, at in reached.items()
+    }

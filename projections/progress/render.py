@@ -1,0 +1,156 @@
+"""The visible fields of a progress document, from the fold's state alone: one integer division per number."""
+
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+
+from projections.progress.apply import FULL
+from projections.progress.state import SESSIONS_CAP, LessonState, State
+from projections.quantity import mean
+
+Document = dict[str, Any]
+
+
+def visible_fields(state: State) -> Document:
+    """Every field readers see, except the milestones (they need to know who folds)."""
+    last_at, enrolled, rating = state["last_at"], state["enrolled"], state["rating"]
+    return {
+        "status": "active" if enrolled is None or enrolled["v"] else "dropped",
+        "progress": _progress(state),
+        "time_tracking": _time_tracking(state),
+        "lesson_progress": _lessons(state),
+        "performance": _performance(state),
+        "social": dict(state["social"]),
+        "rating": None if rating is None else {"value": rating["v"] / 100, "rated_at": rating["at"]},
+        "certificates": _certificates(state),
+        "payment_data": _payment(state),
+        "enrollment_date": state["enrolled_at"] or state["first_at"],
+        "last_accessed": last_at,
+        "created_at": state["first_at"],
+        "updated_at": last_at,
+    }
+
+
+def completed_at(state: State) -> datetime | None:
+    """When the course was completed, None if it is not.
+
+    The earlier of the first report of 100 % and the moment the number of lessons at 100 % reached the
+    smallest total an enrolment ever named. Further events never take it back.
+    """
+    moments = [] if state["reported_full_at"] is None else [state["reported_full_at"]]
+    least = state["least_total"]
+    if least is not None and len(state["full_at"]) >= least:
+        moments.append(sorted(state["full_at"].values())[least - 1])
+    return min(moments, default=None)
+
+
+def _progress(state: State) -> Document:
+    total, current = state["total"], state["current_lesson"]
+    lessons = state["lessons"].values()
+    return {
+        "percentage": _percentage(state) / 100,
+        "completed_lessons": sum(lesson["completed_at"] is not None for lesson in lessons),
+        "total_lessons": None if total is None else total["v"],
+        "current_lesson_id": None if current is None else current["v"],
+        "basis": "observed" if total is None else "curriculum",
+    }
+
+
+def _percentage(state: State) -> int:
+    """Hundredths of a percent. 100 % is reached by a report or by enough lessons, never by rounding."""
+    total, lessons = state["total"], state["lessons"]
+    if total is not None and len(state["full_at"]) >= total["v"]:
+        return FULL
+    of = len(lessons) if total is None else total["v"]
+    reached = sum(lesson["hundredths"] for lesson in lessons.values()) // of if of else 0
+    return max(state["reported"] or 0, min(FULL - 1, reached))
+
+
+def _time_tracking(state: State) -> Document:
+    spans = [(span["last"] - span["first"]) for span in state["sessions"].values()]
+    lengths_ms = [(span.days * 86_400 + span.seconds) * 1000 + span.microseconds // 1000 for span in spans]
+    return {
+        "total_seconds": state["time_ms"] / 1000,
+        "session_count": _session_count(state),
+        "average_session_duration": mean(sum(lengths_ms), len(lengths_ms)) / 1000 if lengths_ms else 0.0,
+        "longest_session": max(lengths_ms, default=0) / 1000,
+        "last_activity": state["last_at"],
+    }
+
+
+def _session_count(state: State) -> int:
+    """Exact up to the cap; beyond it estimated from how densely the smallest keys lie (k minimum values).
+
+    Source of the formula: Bar-Yossef et al., "Counting distinct elements in a data stream", 2002; the form
+    (k - 1) / (k-th smallest value) is the unbiased one.
+    """
+    sessions = state["sessions"]
+    if not state["sessions_over"]:
+        return len(sessions)
+    widest = int(max(sessions), 16)
+    return max(SESSIONS_CAP + 1, ((SESSIONS_CAP - 1) << 64) // max(widest, 1))
+
+
+def _lessons(state: State) -> list[Document]:
+    notes = state["notes"]
+    ordered = sorted(state["lessons"].items(), key=lambda each: (each[1]["started_at"], each[0]))
+    return [_lesson(key, lesson, notes[key]["v"] if key in notes else None) for key, lesson in ordered]
+
+
+def _lesson(key: str, lesson: LessonState, notes: str | None) -> Document:
+    grade = lesson["grade"]
+    return {
+        "lesson_id": ObjectId(key),
+        "status": "in_progress" if lesson["completed_at"] is None else "completed",
+        "progress_percentage": lesson["hundredths"] / 100,
+        "time_spent": lesson["time_ms"] / 1000,
+        "attempts": lesson["attempts"],
+        "started_at": lesson["started_at"],
+        "completed_at": lesson["completed_at"],
+        "quiz_results": _quiz_results(lesson),
+        "assignment_grade": None if grade is None else grade["v"] / 100,
+        "notes": notes,
+    }
+
+
+def _quiz_results(lesson: LessonState) -> Document | None:
+    if lesson["quiz"] is None:
+        return None
+    attempt = lesson["quiz"]["v"]
+    return {
+        "score": attempt["score"] / 100,
+        "total_questions": attempt["total_questions"],
+        "correct_answers": attempt["correct_answers"],
+        "time_taken": None if attempt["time_ms"] is None else attempt["time_ms"] / 1000,
+        "attempts": lesson["quizzes"],
+    }
+
+
+def _performance(state: State) -> Document:
+    grades = [lesson["grade"]["v"] for lesson in state["lessons"].values() if lesson["grade"] is not None]
+    quizzes = state["quizzes"]
+    return {
+        "quiz_average": mean(state["quiz_sum"], quizzes) / 100 if quizzes else None,
+        "assignment_average": mean(sum(grades), len(grades)) / 100 if grades else None,
+    }
+
+
+def _payment(state: State) -> Document | None:
+    latest = max(state["payments"].values(), key=lambda each: (each["at"], each["id"]), default=None)
+    return None if latest is None else dict(latest["v"])
+
+
+def _certificates(state: State) -> list[Document]:
+    ordered = sorted(state["certificates"].items(), key=lambda each: (each[1]["at"], each[1]["id"]))
+    return [
+        {
+            "_id": ObjectId(key),
+            "type": issued["v"]["type"],
+            "issued_at": issued["at"],
+            "certificate_url": issued["v"]["url"],
+            "verification_code": issued["v"]["code"],
+            "valid_until": issued["v"]["valid_until"],
+        }
+        for key, issued in ordered
+    ]

@@ -1,0 +1,209 @@
+"""The fold's working state as it is stored: integers, dates, registers and capped sets, all order-free.
+
+Entries are replaced, never changed in place, so a state opened from a document leaves that document alone.
+The same shape as a strict model, for the collection's validator: `document.FoldState`.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Generic, TypedDict, TypeVar, cast
+
+from bson import ObjectId
+
+from projections.event import StoredEvent
+
+T = TypeVar("T")
+
+# Fifteen times the spec's sample course; keeps a document of the worst case far below MongoDB's 16 MB.
+LESSONS_CAP = 1000
+# A note has up to 4 KiB and stands in the document twice. With this many, notes stay below 2 MB and a change
+# event that carries an update and the full document stays below 16 MB.
+NOTES_CAP = 200
+# Beyond this many sessions the number of them is estimated; the error is then about 1/sqrt(200) = 7 %.
+SESSIONS_CAP = 200
+# A learner earns one or two certificates in a course; the rest are re-issues.
+CERTIFICATES_CAP = 20
+# An enrolment is paid once; further payments are renewals.
+PAYMENTS_CAP = 20
+
+
+class Register(TypedDict, Generic[T]):
+    """The value of the latest event by (occurred_at, event_id); `id` is the event id's 16 bytes."""
+
+    at: datetime
+    id: bytes
+    v: T
+
+
+class QuizAttempt(TypedDict):
+    score: int
+    total_questions: int | None
+    correct_answers: int | None
+    time_ms: int | None
+
+
+class IssuedCertificate(TypedDict):
+    code: str
+    url: str
+    type: str
+    valid_until: datetime | None
+
+
+class EnrolmentPayment(TypedDict):
+    transaction_id: str
+    amount: str
+    currency: str
+    method: str
+
+
+class LessonState(TypedDict):
+    started_at: datetime
+    hundredths: int
+    time_ms: int
+    attempts: int
+    completed_at: datetime | None
+    quizzes: int
+    quiz: Register[QuizAttempt] | None
+    grade: Register[int] | None
+
+
+class SessionSpan(TypedDict):
+    first: datetime
+    last: datetime
+
+
+class State(TypedDict):
+    """Keys of `lessons`, `full_at` and `notes` are lesson ids in hex; of `sessions`, `session_key`."""
+
+    first_at: datetime | None
+    last_at: datetime | None
+    time_ms: int
+    enrolled_at: datetime | None
+    enrolled: Register[bool] | None
+    total: Register[int] | None
+    least_total: int | None
+    current_lesson: Register[ObjectId] | None
+    reported: int | None
+    reported_full_at: datetime | None
+    lessons: dict[str, LessonState]
+    full_at: dict[str, datetime]
+    notes: dict[str, Register[str]]
+    sessions: dict[str, SessionSpan]
+    sessions_over: bool
+    quizzes: int
+    quiz_sum: int
+    social: dict[str, int]
+    rating: Register[int] | None
+    certificates: dict[str, Register[IssuedCertificate]]
+    payments: dict[str, Register[EnrolmentPayment]]
+
+
+_KEYED = ("lessons", "full_at", "notes", "sessions", "certificates", "payments")
+
+SOCIAL_COUNTERS = (
+    "discussion_posts",
+    "questions_asked",
+    "answers_given",
+    "peer_interactions",
+    "study_group_participations",
+)
+
+
+def empty_state() -> State:
+    """The state before the first event."""
+    return State(
+        first_at=None,
+        last_at=None,
+        time_ms=0,
+        enrolled_at=None,
+        enrolled=None,
+        total=None,
+        least_total=None,
+        current_lesson=None,
+        reported=None,
+        reported_full_at=None,
+        lessons={},
+        full_at={},
+        notes={},
+        sessions={},
+        sessions_over=False,
+        quizzes=0,
+        quiz_sum=0,
+        social=dict.fromkeys(SOCIAL_COUNTERS, 0),
+        rating=None,
+        certificates={},
+        payments={},
+    )
+
+
+def open_state(stored: Mapping[str, Any]) -> State:
+    """A state to fold on, from a document's `state`; the document's own containers are not shared."""
+    copies = {name: dict(value) for name, value in stored.items() if isinstance(value, dict)}
+    return cast("State", {**stored, **copies})
+
+
+def close_state(state: State) -> State:
+    """The state as it is stored: keyed sets in the order of their keys, whatever the order of arrival."""
+    stored = cast("dict[str, Any]", {**state})
+    for name in _KEYED:
+        stored[name] = dict(sorted(stored[name].items()))
+    return cast("State", stored)
+
+
+def later(register: Register[T] | None, event: StoredEvent, value: T) -> Register[T]:
+    """The register after `event`: the event with the greater (occurred_at, event_id) wins."""
+    at, event_id = event.occurred_at, event.event_id.bytes
+    if register is not None and (at, event_id) < (register["at"], register["id"]):
+        return register
+    return Register(at=at, id=event_id, v=value)
+
+
+def earliest(known: datetime | None, at: datetime) -> datetime:
+    """The smaller of two moments, the first of which may be unknown."""
+    return at if known is None or at < known else known
+
+
+def keep_last(kept: dict[str, Register[T]], cap: int) -> None:
+    """Drop the earliest entry by (occurred_at, event_id) if there are more than `cap`.
+
+    Registers only move forward, so a key dropped here is not missed unless it comes again, later than all.
+    """
+    if len(kept) > cap:
+        del kept[min(kept, key=lambda each: (kept[each]["at"], kept[each]["id"]))]
+
+
+def admit(kept: dict[str, T], key: str, cap: int, rank: Callable[[str], str]) -> bool:
+    """True if `key` belongs to the `cap` keys of smallest rank; makes room for it by dropping the largest.
+
+    A key once refused or dropped never belongs again: what is kept of a key is all that happened to it.
+    """
+    if key in kept or len(kept) < cap:
+        return True
+    worst = max(kept, key=rank)
+    if rank(key) > rank(worst):
+        return False
+    del kept[worst]
+    return True
+
+
+@lru_cache(maxsize=8192)
+def lesson_rank(lesson: str) -> str:
+    """SHA-1 of the lesson id's 24 hex digits: which lessons stay does not depend on the course's order."""
+    return hashlib.sha1(lesson.encode(), usedforsecurity=False).hexdigest()
+
+
+def session_key(session_id: str) -> str:
+    """First 16 hex digits of the SHA-1 of the session id: key and rank of a session."""
+    return hashlib.sha1(session_id.encode(), usedforsecurity=False).hexdigest()[:16]
+
+
+def payment_key(transaction_id: str) -> str:
+    """First 24 hex digits of the SHA-1 of the transaction id, which may hold any character."""
+    return hashlib.sha1(transaction_id.encode(), usedforsecurity=False).hexdigest()[:24]
+
+
+def certificate_key(stream_id: str, code: str) -> str:
+    """Hex of a certificate's `_id`: first 12 bytes of the SHA-1 of the stream id followed by the code."""
+    return hashlib.sha1(f"{stream_id}{code}".encode(), usedforsecurity=False).hexdigest()[:24]

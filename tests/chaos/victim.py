@@ -1,0 +1,109 @@
+"""The worker as a child process under the launcher, and what can be seen of it from outside."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from tests.chaos.launcher import POINT_VARIABLE, REPORT_VARIABLE, Death
+from worker.devstack.process import ServerProcess, spawn
+from worker.storage.database import Database
+from worker.storage.driver import aggregate
+from worker.timing import Clock, SystemClock
+
+# Generous: a restart waits for the dead member's session and leases to expire, on a machine that may be busy.
+LIMIT_S = 120.0
+POLL_S = 0.05
+
+_CLOCK: Clock = SystemClock()
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """Starts workers that share one configuration, one after the other."""
+
+    folder: Path
+    settings: Mapping[str, str]
+
+    def start(self, point: str | None = None) -> ServerProcess:
+        """A worker, doomed to die at `point` if there is one."""
+        environment = {**self.settings, REPORT_VARIABLE: str(self._report)}
+        if point is not None:
+            environment[POINT_VARIABLE] = point
+        command = [sys.executable, "-m", "tests.chaos.launcher", "run"]
+        return spawn("victim", command, self.folder / "victim.log", environment)
+
+    def deaths(self) -> list[Death]:
+        """What all victims wrote down so far."""
+        if not self._report.exists():
+            return []
+        return [Death(**json.loads(line)) for line in self._report.read_text(encoding="utf-8").splitlines()]
+
+    async def killed_at(self, point: str) -> int:
+        """Run a worker until it is gone; its exit code."""
+        process = self.start(point)
+        try:
+            await until(lambda: process.returncode is not None, f"the death {point}")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; its log says:\n{process.log_tail()}") from None
+        finally:
+            await asyncio.to_thread(process.stop)
+        return process.popen.returncode
+
+    @property
+    def _report(self) -> Path:
+        return self.folder / "deaths.jsonl"
+
+
+async def committed(bootstrap_servers: str, topic: str, group: str, partitions: int) -> dict[str, int]:
+    """The group's next offset to read by `topic:partition`, 0 where it has none; asked without joining it."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        assigned = [TopicPartition(topic, number) for number in range(partitions)]
+        consumer.assign(assigned)
+        return {f"{topic}:{each.partition}": await consumer.committed(each) or 0 for each in assigned}
+    finally:
+        await consumer.stop()
+
+
+async def projected(database: Database) -> bool:
+    """Whether every stored version is folded: versions are dense, so sums decide."""
+    total = [{"$group": {"_id": None, "versions": {"$sum": "$version"}}}]
+    folded = await aggregate(database.user_progress, total)
+    return (folded[0]["versions"] if folded else 0) == await database.course_events.count_documents({})
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, limit_s: float = LIMIT_S) -> None:
+    """Return once the condition holds; TimeoutError naming `what` otherwise."""
+    end = _CLOCK.monotonic() + limit_s
+    while _CLOCK.monotonic() < end:
+        holds = condition()
+        if holds if isinstance(holds, bool) else await holds:
+            return
+        await _CLOCK.sleep(POLL_S)
+    raise TimeoutError(f"waited {limit_s:.0f} s for {what}")
+
+
+async def counted(database: Database) -> bool:
+    """Whether every progress document has been counted as it stands."""
+    waiting = await aggregate(
+        database.user_progress,
+        [
+            {
+                "$lookup": {
+                    "from": database.user_progress_projections.name,
+                    "localField": "_id",
+                    "foreignField": "_id",
+                    "as": "counted",
+                }
+            },
+            {"$match": {"$expr": {"$ne": ["$rev", {"$first": "$counted.source_rev"}]}}},
+            {"$limit": 1},
+        ],
+    )
+    return not waiting

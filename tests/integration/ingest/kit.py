@@ -1,0 +1,183 @@
+"""What ingest tests share: events as producers write them, and an ingest role that runs inside a test."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from prometheus_client import CollectorRegistry
+
+from worker.contract.codec import encode
+from worker.ingest.intake import IntakeOptions
+from worker.ingest.options import IngestOptions
+from worker.ingest.service import Ingest
+from worker.storage.database import Database
+from worker.telemetry.health import Health
+from worker.telemetry.metrics import Metrics
+from worker.timing import Clock, SystemClock
+
+# Generous: a busy machine of two cores; conditions are met long before.
+LIMIT_S = 60.0
+
+COURSE = "5f1d7f3e9d1c4b0001a0c001"
+LESSON = "5f1d7f3e9d1c4b0001a0e001"
+
+
+def learner(number: int) -> str:
+    return f"5f1d7f3e9d1c4b0001{number:06x}"
+
+
+def event(number: int = 0, **fields: Any) -> dict[str, Any]:
+    """A valid `view` event of one learner; `number` picks the learner, `fields` replace envelope fields."""
+    return {
+        "event_id": str(uuid.uuid4()),
+        "event_type": "view",
+        "occurred_at": "2026-03-01T10:00:00.000Z",
+        "user_id": learner(number),
+        "course_id": COURSE,
+        "lesson_id": LESSON,
+        "session_id": f"session-{number}",
+        "value": 12.5,
+        "details": {"time_spent": 10},
+        **fields,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One record to publish; no `partition` means the producer's choice by key (or none)."""
+
+    value: bytes | None
+    key: bytes | None = None
+    partition: int | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp_ms: int | None = None
+
+
+def records(events: Iterable[Mapping[str, Any]], partition: int | None = None) -> list[Sent]:
+    return [
+        Sent(encode(fields), f"{fields['course_id']}:{fields['user_id']}".encode(), partition)
+        for fields in events
+    ]
+
+
+async def send(kafka: str, topic: str, sent: Sequence[Sent]) -> list[tuple[int, int]]:
+    """Publish in order; (partition, offset) of each record."""
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, linger_ms=5, max_request_size=4_000_000)
+    await producer.start()
+    try:
+        futures = [
+            await producer.send(
+                topic,
+                r.value,
+                key=r.key,
+                partition=r.partition,
+                timestamp_ms=r.timestamp_ms,
+                headers=list(r.headers),
+            )
+            for r in sent
+        ]
+        answers = await asyncio.gather(*futures)
+    finally:
+        await producer.stop()
+    return [(answer.partition, answer.offset) for answer in answers]
+
+
+async def until(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
+    """Wait until `condition` (plain or async) returns something true, and return it."""
+    changed = asyncio.Event()
+    try:
+        async with asyncio.timeout(limit_s):
+            while True:
+                result = condition()
+                if asyncio.iscoroutine(result):
+                    result = await result
+                if result:
+                    return result
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), 0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within {limit_s:.0f} s: {what}") from None
+
+
+@dataclass(slots=True)
+class RunningIngest:
+    """An ingest role in this process; `outcome` reads its counters."""
+
+    role: Ingest
+    metrics: Metrics
+    task: asyncio.Task[None]
+    stop: asyncio.Event
+    topic: str
+
+    def outcome(self, name: str) -> int:
+        return int(self._value("events_processed_total", topic=self.topic, outcome=name))
+
+    def processed(self) -> int:
+        names = ("stored", "redelivered", "duplicate", "conflict", "dead_lettered", "skipped")
+        return sum(self.outcome(name) for name in names)
+
+    def consumed(self) -> int:
+        return int(self._value("kafka_records_consumed_total", topic=self.topic))
+
+    def value(self, name: str, **labels: str) -> float:
+        return self._value(name, **labels)
+
+    def _value(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"sevenp_worker_{name}", labels) or 0.0
+
+    async def until_processed(self, count: int) -> None:
+        def condition() -> bool:
+            if self.task.done():
+                self.task.result()
+            return self.processed() >= count
+
+        await until(condition, f"{count} records processed")
+
+    async def until_assigned(self, partitions: int) -> None:
+        def condition() -> bool:
+            return self.value("kafka_assigned_partitions", topic=self.topic) == partitions
+
+        await until(condition, f"{partitions} partitions assigned")
+
+    async def drain(self) -> None:
+        self.stop.set()
+        await asyncio.wait_for(self.task, LIMIT_S)
+
+
+def options(kafka: str, topic: str, **changes: Any) -> IngestOptions:
+    # The embedded broker lets a group form only after a part of this time: short, to keep tests short.
+    intake = IntakeOptions(
+        bootstrap_servers=kafka, group_id=f"group-{topic}", topics=(topic,), session_timeout_s=4.0
+    )
+    return replace(IngestOptions(intake=intake, position_check_interval_s=1.0), **changes)
+
+
+def make_ingest(
+    database: Database, chosen: IngestOptions, clock: Clock | None = None
+) -> tuple[Ingest, Metrics]:
+    used = clock or SystemClock()
+    metrics = Metrics(CollectorRegistry())
+    component = Health(used).component("ingest")
+    return Ingest(database, chosen, used, metrics, component, uuid.uuid4), metrics
+
+
+@contextlib.asynccontextmanager
+async def running(
+    database: Database, chosen: IngestOptions, clock: Clock | None = None
+) -> AsyncIterator[RunningIngest]:
+    """Run an ingest role; it is drained at the end, or cancelled where the test ended it otherwise."""
+    role, metrics = make_ingest(database, chosen, clock)
+    stop = asyncio.Event()
+    task = asyncio.create_task(role.run(stop))
+    try:
+        yield RunningIngest(role, metrics, task, stop, chosen.intake.topics[0])
+        if not task.done():
+            stop.set()
+            await asyncio.wait_for(task, LIMIT_S)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,89 @@
+"""The consumer's edges: questions after the partition has left, and a consumer whose inner tasks have died."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.integration.ingest.kit import event, options, records, running, send, until
+from tests.integration.ingest.ledger import assert_exactly_once
+from worker.errors import Retryable
+from worker.ingest.intake import ConsumerLostError, Intake
+from worker.ingest.record import Partition
+from worker.storage.database import Database
+from worker.timing import SystemClock
+
+
+async def nothing_to_drain() -> None:
+    return None
+
+
+@asynccontextmanager
+async def started(kafka: str, topic: str) -> AsyncIterator[Intake]:
+    intake = Intake(options(kafka, topic).intake, SystemClock(), nothing_to_drain)
+    await intake.start()
+    try:
+        yield intake
+    finally:
+        await intake.stop()
+
+
+def fetching(intake: Intake) -> Any:
+    """The private task of aiokafka that fetches; `error_future` is how aiokafka names it for others."""
+    fetcher = vars(vars(intake)["_consumer"])["_fetcher"]
+    assert fetcher.error_future is vars(fetcher)["_fetch_task"]
+    return fetcher.error_future
+
+
+async def test_questions_about_a_partition_that_has_left_are_retryable(kafka: str, topic: str) -> None:
+    async with started(kafka, topic) as intake:
+        gone = Partition(topic, 0)
+        intake.assigned = frozenset({gone})  # what it still believes; the group has not assigned anything yet
+        with pytest.raises(Retryable):
+            await intake.position(gone)
+        with pytest.raises(Retryable):
+            await intake.log_ranges()
+        assert await intake.commit({gone: 1}) is False
+        await until(lambda: intake.assigned, "partitions are assigned")
+        with pytest.raises(Retryable):
+            intake.open_at({Partition(topic, 99): 0})
+
+
+async def test_a_paused_poll_does_not_wait_for_a_rebalance(kafka: str, topic: str) -> None:
+    async with started(kafka, topic) as intake:
+        intake.assigned = frozenset({Partition(topic, 0)})  # in a rebalance: the group is being formed
+        with pytest.raises(Retryable, match="TimeoutError"):
+            await intake.keep_polling()
+
+
+async def test_a_consumer_that_fetches_no_more_is_noticed(kafka: str, topic: str) -> None:
+    async with started(kafka, topic) as intake:
+        await until(lambda: intake.assigned, "partitions are assigned")
+        intake.open_at(dict.fromkeys(intake.assigned, 0))
+        fetching(intake).cancel()
+
+        async def lost() -> bool:
+            try:
+                await intake.take(wait_s=1.0)
+            except ConsumerLostError:
+                return True
+            return False
+
+        await until(lost, "the consumer is found out")
+
+
+async def test_a_role_whose_consumer_broke_goes_on_with_a_new_one(
+    database: Database, kafka: str, topic: str
+) -> None:
+    early, late = ([event(number) for number in range(20)] for _ in range(2))
+    with capture_logs() as logs:
+        async with running(database, options(kafka, topic)) as ingest:
+            await send(kafka, topic, records(early))
+            await ingest.until_processed(20)
+            fetching(vars(ingest.role)["_intake"]).cancel()
+            await send(kafka, topic, records(late))
+            await ingest.until_processed(40)
+    assert [entry["event"] for entry in logs].count("ingest_consumer_lost") == 1
+    await assert_exactly_once(database, early + late)

@@ -1,0 +1,179 @@
+"""A record batch nobody can decode, on a real broker behind a proxy that damages what is fetched."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from tests.integration.ingest import damage
+from tests.integration.ingest.damage import Damage, FetchProxy, proxied, send_batches
+from tests.integration.ingest.kit import RunningIngest, event, options, records, running, send, until
+from worker.ingest.options import IngestOptions
+from worker.storage.database import Database
+
+# What is promised: reading goes on behind a broken batch within this time.
+IN_TIME_S = 5.0
+
+NOT_LEADER = 6
+
+
+def through(proxy: FetchProxy, topic: str) -> IngestOptions:
+    return options(proxy.bootstrap_servers, topic)
+
+
+def events(count: int) -> list[dict[str, Any]]:
+    return [event(number) for number in range(count)]
+
+
+def ids(*published: Sequence[dict[str, Any]]) -> set[uuid.UUID]:
+    return {uuid.UUID(fields["event_id"]) for batch in published for fields in batch}
+
+
+async def stored_ids(database: Database) -> set[uuid.UUID]:
+    return {row["_id"] for row in await database.course_events.find({}, {"_id": 1}).to_list(None)}
+
+
+async def gap_ranges(database: Database) -> list[tuple[int, int, int]]:
+    letters = await database.dead_letters.find({"kind": "gap"}).sort({"offset": 1}).to_list(None)
+    assert all((letter["reason"], letter["value"]) == ("undecodable", None) for letter in letters)
+    return [
+        (letter["partition"], letter["gap"]["first_offset"], letter["gap"]["last_offset"])
+        for letter in letters
+    ]
+
+
+def gaps_counted(ingest: RunningIngest) -> float:
+    return ingest.value("gap_records_total", reason="undecodable")
+
+
+async def committed(kafka: str, topic: str, partition: int) -> int | None:
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, group_id=f"group-{topic}", enable_auto_commit=False)
+    await consumer.start()
+    try:
+        offset: int | None = await consumer.committed(TopicPartition(topic, partition))
+        return offset
+    finally:
+        await consumer.stop()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        damage.wrong_checksum,
+        damage.wrong_checksum_and_header,
+        damage.unknown_codec,
+        damage.not_compressed_as_said,
+        damage.bomb,
+    ],
+)
+async def test_a_broken_batch_becomes_one_gap_record_and_its_neighbours_are_stored_in_time(
+    database: Database, kafka: str, topic: str, broken: Damage
+) -> None:
+    before, lost, after, elsewhere = events(10), events(7), events(5), events(40)
+    async with proxied(kafka) as proxy, running(database, through(proxy, topic)) as ingest:
+        await ingest.until_assigned(4)
+        proxy.break_batch(0, 10, broken)
+        await send(kafka, topic, [replace(r, partition=1 + n % 3) for n, r in enumerate(records(elsewhere))])
+        await send_batches(kafka, topic, 0, [records(before), records(lost), records(after)])
+        async with asyncio.timeout(IN_TIME_S):
+            await ingest.until_processed(55)
+        assert gaps_counted(ingest) == 1
+    assert await stored_ids(database) == ids(before, after, elsewhere)
+    assert await gap_ranges(database) == [(0, 10, 16)]
+    assert await database.user_interactions.count_documents({}) == 55
+    assert await committed(kafka, topic, 0) == 22
+
+
+async def test_good_batches_between_broken_ones_and_in_other_partitions_are_all_stored(
+    database: Database, kafka: str, topic: str
+) -> None:
+    batches, elsewhere = [events(3) for _ in range(9)], events(60)
+    await send(
+        kafka, topic, [replace(r, partition=(0, 1, 3)[n % 3]) for n, r in enumerate(records(elsewhere))]
+    )
+    await send_batches(kafka, topic, 2, [records(batch) for batch in batches])
+    async with proxied(kafka) as proxy:
+        for number in (0, 2, 4, 5, 8):
+            proxy.break_batch(2, number * 3, damage.unknown_codec)
+        async with running(database, through(proxy, topic)) as ingest:
+            await until(lambda: gaps_counted(ingest) == 5, "five gaps")
+            await ingest.until_processed(72)
+    assert await stored_ids(database) == ids(elsewhere, *(batches[n] for n in (1, 3, 6, 7)))
+    assert await gap_ranges(database) == [(2, 0, 2), (2, 6, 8), (2, 12, 14), (2, 15, 17), (2, 24, 26)]
+
+
+@pytest.mark.parametrize(("broken", "readable"), [(damage.header_name_not_utf8, 3), (damage.records_cut, 5)])
+async def test_records_of_a_batch_before_the_broken_one_in_it_are_stored(
+    database: Database, kafka: str, topic: str, broken: Damage, readable: int
+) -> None:
+    published, next_one = events(6), events(1)
+    sent = records(published)
+    sent[3] = replace(sent[3], headers=(("trace", b"x"),))
+    await send_batches(kafka, topic, 1, [sent])
+    async with proxied(kafka) as proxy:
+        proxy.break_batch(1, 0, broken)
+        async with running(database, through(proxy, topic)) as ingest:
+            await until(lambda: gaps_counted(ingest) == 1, "a gap")
+            await send_batches(kafka, topic, 1, [records(next_one)])
+            await ingest.until_processed(readable + 1)
+    assert await stored_ids(database) == ids(published[:readable], next_one)
+    assert await gap_ranges(database) == [(1, readable, 5)]
+
+
+async def test_a_broken_batch_at_the_end_of_the_log_is_passed_and_a_restart_does_not_meet_it_again(
+    database: Database, kafka: str, topic: str
+) -> None:
+    lost, later = events(4), events(2)
+    await send_batches(kafka, topic, 3, [records(lost)])
+    async with proxied(kafka) as proxy:
+        proxy.break_batch(3, 0, damage.wrong_checksum)
+        async with running(database, through(proxy, topic)) as first:
+            await until(lambda: gaps_counted(first) == 1, "a gap")
+        await send_batches(kafka, topic, 3, [records(later)])
+        async with running(database, through(proxy, topic)) as second:
+            await second.until_processed(2)
+            assert gaps_counted(second) == 0
+    assert await stored_ids(database) == ids(later)
+    assert await gap_ranges(database) == [(3, 0, 3)]
+
+
+async def test_bytes_damaged_on_their_way_are_fetched_again_and_make_no_gap(
+    database: Database, kafka: str, topic: str
+) -> None:
+    published = events(12)
+    await send_batches(kafka, topic, 0, [records(published[:6]), records(published[6:])])
+    async with proxied(kafka) as proxy:
+        proxy.break_batch(0, 6, damage.wrong_checksum, times=2)
+        async with running(database, through(proxy, topic)) as ingest:
+            await ingest.until_processed(12)
+            assert gaps_counted(ingest) == 0
+    assert await stored_ids(database) == ids(published)
+    assert await gap_ranges(database) == []
+
+
+async def test_a_broker_that_refuses_or_hangs_up_makes_no_gap(
+    database: Database, kafka: str, topic: str
+) -> None:
+    published = events(20)
+    await send(kafka, topic, records(published))
+    refused = 0
+
+    def refuse(_topic: str, _partition: int, code: int, batches: bytes) -> tuple[int, bytes]:
+        nonlocal refused
+        refused += 1
+        if refused == 5:
+            proxy.cut_connections()
+        return (NOT_LEADER, b"") if refused <= 8 else (code, batches)
+
+    async with proxied(kafka) as proxy:
+        proxy.change = refuse
+        async with running(database, through(proxy, topic)) as ingest:
+            await ingest.until_processed(20)
+            assert gaps_counted(ingest) == 0
+    assert refused > 8
+    assert await stored_ids(database) == ids(published)
+    assert await gap_ranges(database) == []

@@ -1,0 +1,210 @@
+"""The role as a whole: who is asked, what is never sent, how workers share the outbox, and what a stop leaves."""
+
+import asyncio
+import dataclasses
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+from bson import ObjectId
+
+from tests.integration.notify.kit import QUICK, notifying, row, write
+from worker.notify.delivery import Accepted, Delivery, Message, Recipient
+from worker.storage.database import Database, Document
+from worker.timing import SystemClock
+
+
+class Collector:
+    """A receiver in this process that remembers what it took; it can be told to hold everything back."""
+
+    def __init__(self) -> None:
+        self.taken: Counter[str] = Counter()
+        self.begun: Counter[str] = Counter()
+        self.free = asyncio.Event()
+        self.free.set()
+
+    async def send(self, message: Message, recipient: Recipient) -> Delivery:
+        self.begun[message.key] += 1
+        await self.free.wait()
+        self.taken[message.key] += 1
+        return Accepted()
+
+    async def close(self) -> None:
+        pass
+
+
+def learner(number: int) -> ObjectId:
+    return ObjectId(f"{number:024x}")
+
+
+def _user(number: int, **fields: object) -> Document:
+    return {"_id": learner(number), "email": f"{number}@example.org", "username": f"u{number}", **fields}
+
+
+async def test_rows_that_a_replay_made_are_never_sent(database: Database) -> None:
+    collector = Collector()
+    replayed = await write(database, [row(number, by="replay") for number in range(20)])
+    live = await write(database, [row(number, by="live") for number in range(20, 30)])
+    retried = await write(database, [row(number, by="retry") for number in range(30, 40)])
+    async with notifying(database, {"webhook": collector}) as running:
+        await running.until_status("sent", 20)
+    assert collector.taken == dict.fromkeys(live + retried, 1)
+    assert (
+        await database.notifications.count_documents({"_id": {"$in": replayed}, "status": "suppressed"}) == 20
+    )
+
+
+@pytest.mark.parametrize(
+    ("channel", "switch"),
+    [("mail", "email_course_updates"), ("webhook", "push_notifications"), ("kafka", "push_notifications")],
+)
+async def test_the_learners_switches_are_honoured_and_what_they_stop_is_counted(
+    database: Database, channel: str, switch: str
+) -> None:
+    wishes: list[object] = [True, False, None, "no"]
+    await database.users.insert_many(
+        _user(number, preferences={"notifications": {switch: wish}}) for number, wish in enumerate(wishes)
+    )
+    await database.users.insert_one(_user(4, preferences="odd"))
+    await database.users.insert_one(_user(5, deleted_at=datetime(2026, 1, 1, tzinfo=UTC)))
+    await database.tombstones.insert_one(
+        {"_id": learner(6), "reason": "erased", "created_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    )
+    keys = await write(database, [row(number) for number in range(8)])  # learner 7 has no document
+    collector = Collector()
+    async with notifying(database, {channel: collector}) as running:
+        await running.until_status("sent", 4)
+        await running.until_status("suppressed", 4)
+        assert running.count("suppressed") == 4
+    assert collector.taken == dict.fromkeys([keys[0], keys[2], keys[4], keys[7]], 1)
+    stopped = await database.notifications.find_one({"_id": keys[1]})
+    assert stopped is not None
+    assert (stopped["status"], stopped["channel"], stopped["sent_at"]) == ("suppressed", channel, None)
+
+
+async def test_the_log_has_no_switch(database: Database) -> None:
+    await database.users.insert_one(_user(1, preferences={"notifications": {"push_notifications": False}}))
+    await write(database, [row(1)])
+    collector = Collector()
+    async with notifying(database, {"log": collector}) as running:
+        await running.until_status("sent", 1)
+
+
+async def test_three_workers_share_the_outbox_and_each_key_goes_out_once(database: Database) -> None:
+    collector = Collector()
+    async with (
+        notifying(database, {"webhook": collector}) as one,
+        notifying(database, {"webhook": collector}) as two,
+        notifying(database, {"webhook": collector}) as three,
+    ):
+        keys = await write(database, [row(number) for number in range(400)])
+        await one.until_status("sent", 400)
+        shares = [worker.count("sent") for worker in (one, two, three)]
+    assert collector.taken == dict.fromkeys(keys, 1)
+    assert sum(shares) == 400
+
+
+async def test_a_kind_this_worker_does_not_know_is_left_alone(database: Database) -> None:
+    collector = Collector()
+    await write(database, [row(1, "of_the_future"), row(2)])
+    async with notifying(database, {"webhook": collector}) as running:
+        await running.until_status("sent", 1)
+        unknown = await database.notifications.find_one({"kind": "of_the_future"})
+    assert unknown is not None
+    assert (unknown["status"], unknown["attempts"]) == ("pending", 0)
+
+
+async def test_a_new_row_wakes_the_role_long_before_its_next_look(database: Database) -> None:
+    collector = Collector()
+    slow = dataclasses.replace(QUICK, poll_s=3_600.0)
+    async with notifying(database, {"webhook": collector}, lane=slow) as running:
+        for number in range(5):
+            await write(database, [row(number)])
+            await running.until_status("sent", number + 1)
+
+
+async def test_a_stop_waits_for_what_is_under_way_and_marks_it(database: Database) -> None:
+    collector = Collector()
+    collector.free.clear()
+    await write(database, [row(number) for number in range(5)])
+    async with notifying(database, {"webhook": collector}) as running:
+        await running.until(lambda: len(collector.begun) == 5, "five sends under way")
+        running.stop.set()
+        collector.free.set()
+        await running.drain()
+    assert await database.notifications.count_documents({"status": "sent"}) == 5
+
+
+async def test_what_a_dead_worker_had_taken_is_sent_by_another_after_its_lease(database: Database) -> None:
+    stuck, collector = Collector(), Collector()
+    stuck.free.clear()
+    keys = await write(database, [row(number) for number in range(5)])
+    async with notifying(database, {"webhook": stuck}) as dead:
+        await dead.until(lambda: len(stuck.begun) == 5, "five sends under way")
+        dead.task.cancel()
+        await asyncio.wait({dead.task})
+    async with notifying(database, {"webhook": collector}) as heir:
+        await heir.until_status("sent", 5)
+        assert {row["attempts"] for row in await database.notifications.find({}).to_list(None)} == {2}
+    assert collector.taken == dict.fromkeys(keys, 1)
+
+
+class LeapingClock(SystemClock):
+    """As a process sees time that is stopped again and again for longer than any lease."""
+
+    def __init__(self) -> None:
+        self._leapt_s = 0.0
+
+    def monotonic(self) -> float:
+        self._leapt_s += 1_000.0
+        return super().monotonic() + self._leapt_s
+
+
+async def test_a_worker_that_slept_past_its_lease_sends_nothing(database: Database) -> None:
+    collector = Collector()
+    await write(database, [row(number) for number in range(5)])
+
+    async def claimed_again() -> bool:
+        return await database.notifications.count_documents({"attempts": {"$gte": 2}}) > 0
+
+    lane = dataclasses.replace(QUICK, lease_s=1.0)
+    async with notifying(database, {"webhook": collector}, lane=lane, clock=LeapingClock()) as running:
+        await running.until(claimed_again, "rows are claimed again after their lease")
+    assert collector.begun == {}
+
+
+async def test_a_row_that_cannot_become_a_message_fails_alone(database: Database) -> None:
+    collector = Collector()
+    await write(
+        database, [row(1, odd=b"bytes have no place in JSON"), *(row(number) for number in range(2, 10))]
+    )
+    async with notifying(database, {"webhook": collector}) as running:
+        await running.until_status("sent", 8)
+        await running.until(lambda: running.count("deferred") >= 1, "the odd row was tried")
+        odd = await database.notifications.find_one({"data.odd": {"$exists": True}})
+    assert odd is not None
+    assert odd["last_error"] == "a defect (TypeError)"
+
+
+async def test_marks_wait_for_a_server_that_fails_and_nothing_is_sent_twice(database: Database) -> None:
+    collector = Collector()
+    keys = await write(database, [row(number) for number in range(10)])
+    collector.free.clear()
+    admin = database.client.admin
+    failure = {
+        "failCommands": ["update"],
+        "errorCode": 10107,
+        "namespace": f"{database.notifications.database.name}.notifications",
+    }
+    async with notifying(database, {"webhook": collector}) as running:
+        await running.until(lambda: len(collector.begun) == 10, "ten sends under way")
+        await admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=failure)
+        try:
+            collector.free.set()
+            await running.until(
+                lambda: running.value("mongodb_retries_total", reason="not_primary") >= 20, "retries"
+            )
+        finally:
+            await admin.command("configureFailPoint", "failCommand", mode="off")
+        await running.until_status("sent", 10)
+    assert collector.taken == dict.fromkeys(keys, 1)

@@ -1,0 +1,208 @@
+"""A retry processor in this process, handlers that note what they are given, and items to give them."""
+
+import asyncio
+import contextlib
+import random
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from typer.testing import CliRunner
+
+from projections import progress
+from tests.integration.watch.kit import until
+from worker.app.retry import retry_handlers, retry_leases
+from worker.cli.commands import app
+from worker.retry.item import Handler, Item, ItemId, Verdict
+from worker.retry.policy import Policy
+from worker.retry.processor import RetryOptions, RetryProcessor
+from worker.settings import variable
+from worker.storage.database import Database, Document
+from worker.telemetry.health import Health
+from worker.telemetry.metrics import Metrics
+from worker.timing import Clock, SystemClock
+from worker.watch.again import FoldAgain
+from worker.watch.folding import Projection
+
+LIMIT_S = 60.0
+POLICY = Policy(rate_per_s=1_000, backoff_s=0.05, longest_backoff_s=0.1, lease_s=5.0)
+OPTIONS = RetryOptions(
+    policy=POLICY,
+    code_version="test",
+    lease_s=3.0,
+    renew_every_s=0.2,
+    poll_every_s=0.05,
+    measure_every_s=0.2,
+    take_back_every_s=0.05,
+)
+EVENT_TYPE = "test_work"
+
+
+@dataclass
+class Noting:
+    """A handler that notes when it was given which items, and answers with `verdicts`."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    verdict: Callable[[Item], Verdict | None] = lambda _item: None
+    calls: list[tuple[float, list[Item]]] = field(default_factory=list)
+
+    async def __call__(self, items: Sequence[Item]) -> Mapping[ItemId, Verdict]:
+        self.calls.append((self.clock.monotonic(), list(items)))
+        judged = {item.id: self.verdict(item) for item in items}
+        return {identity: verdict for identity, verdict in judged.items() if verdict is not None}
+
+    @property
+    def items(self) -> list[Item]:
+        return [item for _, items in self.calls for item in items]
+
+
+def item(name: str, stream: str | None = None, **changes: Any) -> Document:
+    """A due item."""
+    now = datetime.now(UTC)
+    return {
+        "_id": name,
+        "event_type": EVENT_TYPE,
+        "data": {},
+        "status": "pending",
+        "retry_count": 0,
+        "created_at": now,
+        "due_at": now - timedelta(seconds=1),
+        "last_error": None,
+        "last_retry": None,
+        "processed_at": None,
+        "stream_id": stream,
+        "code_version": "test",
+        "lease_owner": None,
+        "lease_until": None,
+        **changes,
+    }
+
+
+async def put(database: Database, items: Iterable[Document]) -> None:
+    await database.analytics_queue.insert_many(list(items), ordered=False)
+
+
+async def stored(database: Database, name: Any) -> Document:
+    found = await database.analytics_queue.find_one({"_id": name})
+    assert found is not None
+    return found
+
+
+async def with_status(database: Database, status: str) -> int:
+    return await database.analytics_queue.count_documents({"status": status})
+
+
+@dataclass(slots=True)
+class Running:
+    """A retry role in this process."""
+
+    role: RetryProcessor
+    metrics: Metrics
+    task: asyncio.Task[None]
+    stop: asyncio.Event
+    database: Database
+
+    def value(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"sevenp_worker_{name}", labels) or 0.0
+
+    async def until_status(self, status: str, count: int) -> None:
+        async def reached() -> bool:
+            if self.task.done():
+                self.task.result()
+            return await with_status(self.database, status) == count
+
+        await until(reached, f"{count} items {status}")
+
+    async def drain(self) -> None:
+        self.stop.set()
+        await asyncio.wait_for(self.task, LIMIT_S)
+
+    async def kill(self) -> None:
+        """End it where it stands: nothing is settled or given back."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+def processor(
+    database: Database,
+    handlers: Mapping[str, Handler],
+    *,
+    clock: Clock | None = None,
+    policy: Policy = POLICY,
+    owner: str = "",
+    metrics: Metrics | None = None,
+    **changes: Any,
+) -> RetryProcessor:
+    used = clock or SystemClock()
+    options = replace(OPTIONS, policy=policy, **changes)
+    leases = retry_leases(database, owner or uuid.uuid4().hex, options.lease_s)
+    component = Health(used).component("retry")
+    seed = random.Random().randrange(10**6)  # noqa: S311 - jitter
+    return RetryProcessor(
+        database, used, component, metrics or Metrics(), options, handlers, leases, seed=seed
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(
+    database: Database, handlers: Mapping[str, Handler], **changes: Any
+) -> AsyncIterator[Running]:
+    """Run a retry role; it is drained at the end, unless the test has ended it."""
+    metrics, stop = Metrics(), asyncio.Event()
+    role = processor(database, handlers, metrics=metrics, **changes)
+    task = asyncio.create_task(role.run(stop))
+    started = Running(role, metrics, task, stop, database)
+    try:
+        yield started
+        if not task.done():
+            await started.drain()
+    finally:
+        await started.kill()
+
+
+def folding(
+    database: Database, projection: Projection = progress, metrics: Metrics | None = None
+) -> dict[str, Handler]:
+    """The handlers of the real worker, with a fold of the test's choice."""
+
+    async def nothing() -> None:
+        """There is one server: all that is stored has a majority."""
+
+    fold_again = FoldAgain(
+        database,
+        SystemClock(),
+        metrics or Metrics(),
+        barrier=nothing,
+        breathe=nothing,
+        projection=projection,
+        code_version="test",
+    )
+    return dict(retry_handlers(fold_again))
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command answered."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Awaitable[Said]]
+
+
+def command_line(group: str, **settings: str) -> Run:
+    """One group of the command line; in a thread, since each command has an event loop of its own."""
+    environment = {variable(name): value for name, value in settings.items()}
+
+    def invoke(arguments: Sequence[str]) -> Said:
+        result = CliRunner(env=environment).invoke(app, [group, *arguments])
+        return Said(result.exit_code, result.stdout, result.stderr)
+
+    async def run(*arguments: str) -> Said:
+        return await asyncio.to_thread(invoke, arguments)
+
+    return run

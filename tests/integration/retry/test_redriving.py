@@ -1,0 +1,264 @@
+"""Dead letters sent again on a real broker: exact bytes, one event, no loop."""
+
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.conftest import RunningMongo
+from tests.integration.ingest.kit import COURSE, Sent, event, learner, options, records, send, until
+from tests.integration.ingest.kit import running as ingesting
+from tests.integration.publish.test_publisher import everything
+from tests.integration.retry.kit import EVENT_TYPE, Noting, Run, command_line, running
+from worker.app.exits import ExitCode
+from worker.app.redriving import open_redriver
+from worker.contract.codec import encode
+from worker.contract.event import Rejected, RejectReason
+from worker.errors import Refused, Retryable
+from worker.ingest.dead_letters import PART_BYTES, keep, keep_gaps
+from worker.ingest.positions import Gap
+from worker.ingest.record import Letter, Partition, Record
+from worker.retry.letters import Damaged, discard_letters, find_letters, read_value
+from worker.retry.redrive import HEADER, Again, Skipped, redrive
+from worker.retry.selection import Selection
+from worker.settings import load_settings
+from worker.storage.database import Database
+from worker.storage.documents import Source
+from worker.telemetry.metrics import GapReason
+
+
+@dataclass
+class Publishing:
+    """Notes what it is given; refuses or fails as told."""
+
+    refuses: Callable[[Again], bool] = lambda _record: False
+    fails_after: int = 1_000_000
+    calls: list[tuple[str, list[Again]]] = field(default_factory=list)
+
+    async def __call__(self, topic: str, records: Sequence[Again]) -> None:
+        if len(self.calls) >= self.fails_after:
+            raise Retryable("the broker went away")
+        if any(self.refuses(record) for record in records):
+            raise Refused("too large")
+        self.calls.append((topic, list(records)))
+
+    @property
+    def records(self) -> list[Again]:
+        return [record for _, records in self.calls for record in records]
+
+
+@pytest.fixture
+def run(database: Database, mongodb: RunningMongo, kafka: str, topic: str) -> Run:
+    """`sevenp-worker dead-letters` on this test's servers."""
+    return command_line(
+        "dead-letters",
+        mongodb_uri=mongodb.uri,
+        database_prefix=database.prefix,
+        kafka_bootstrap_servers=kafka,
+        topic=topic,
+    )
+
+
+def letter(number: int, value: bytes | None = b"{}", key: bytes | None = b"k", topic: str = "t") -> Letter:
+    record = Record(
+        Source(topic, 0, number), datetime.now(UTC), key, value, (("trace", b"1"), ("none", None))
+    )
+    return Letter(record, Rejected(RejectReason.NOT_JSON, "no JSON", None))
+
+
+async def open_letters(database: Database, **filters: object) -> list[str]:
+    return [entry.id for entry in await find_letters(database, Selection(**filters))]  # type: ignore[arg-type]
+
+
+async def test_a_letter_that_was_refused_for_the_time_is_stored_exactly_once(
+    database: Database, kafka: str, topic: str, run: Run
+) -> None:
+    """Refused as too far in the future when it was published; a later record of the same bytes is not."""
+    good, early = event(1), event(2)
+    [wrong] = [Sent(r.value, r.key, timestamp_ms=1_000, headers=(("h", b"v"),)) for r in records([early])]
+    await send(kafka, topic, [*records([good]), wrong])
+    async with ingesting(database, options(kafka, topic)) as ingest:
+        await ingest.until_processed(2)
+        [letter_before] = await database.dead_letters.find({}).to_list(None)
+        assert letter_before["reason"] == "time_out_of_range"
+        dry = await run("redrive", "--dry-run", "--json")
+        assert json.loads(dry.stdout) == {"redriven": [letter_before["_id"]], "skipped": {}, "dry_run": True}
+        assert await database.dead_letters.find({}).to_list(None) == [letter_before]
+
+        done = await run("redrive", "--no-idempotent", "--json")
+        assert (done.exit_code, json.loads(done.stdout)["redriven"]) == (ExitCode.OK, [letter_before["_id"]])
+        await ingest.until_processed(3)
+        again = await run("redrive", letter_before["_id"], "--again", "--no-idempotent")
+        assert "1 letters redriven" in again.stdout
+        await ingest.until_processed(4)
+        assert (ingest.outcome("stored"), ingest.outcome("duplicate")) == (2, 1)
+    assert await database.course_events.count_documents({"_id": uuid.UUID(early["event_id"])}) == 1
+    assert await database.user_interactions.count_documents({"_id": uuid.UUID(early["event_id"])}) == 1
+    [kept] = await database.dead_letters.find({}).to_list(None)
+    assert kept["redrives"] == 2
+    assert kept["redriven_at"] is not None
+    published = await everything(kafka, topic, 4)
+    [_, first, second] = [record for record in published if record.value == wrong.value]
+    assert first.key == second.key == wrong.key
+    assert dict(first.headers) == {"h": b"v", HEADER: b"1"}
+    assert dict(second.headers) == {"h": b"v", HEADER: b"2"}
+
+
+async def test_the_guard_stops_the_fourth_round_of_a_record_that_stays_bad(
+    database: Database, kafka: str, topic: str, run: Run
+) -> None:
+    await send(kafka, topic, [Sent(b"\xff no JSON", b"key")])
+    async with ingesting(database, options(kafka, topic)) as ingest:
+        for rounds in (1, 2, 3):
+            await ingest.until_processed(rounds)
+            result = json.loads((await run("redrive", "--no-idempotent", "--json")).stdout)
+            assert (len(result["redriven"]), result["skipped"]) == (1, {})
+        await ingest.until_processed(4)
+        [last] = await open_letters(database)
+        stopped = json.loads((await run("redrive", "--no-idempotent", "--json")).stdout)
+        assert stopped == {"redriven": [], "skipped": {last: "loop"}, "dry_run": False}
+    letters = await database.dead_letters.find({}).to_list(None)
+    assert {each["value"] for each in letters} == {b"\xff no JSON"}
+    assert len(letters) == 4
+
+
+async def test_letters_made_during_a_redrive_are_not_looked_at(database: Database) -> None:
+    await keep(database, [letter(number) for number in range(5)], datetime.now(UTC))
+
+    class Making(Publishing):
+        async def __call__(self, topic: str, records: Sequence[Again]) -> None:
+            await super().__call__(topic, records)
+            await keep(database, [letter(number) for number in range(10, 15)], datetime.now(UTC))
+
+    entries = await find_letters(database, Selection())
+    result = await redrive(database, entries, Making())
+    assert len(result.sent) == 5
+    assert len(await open_letters(database)) == 5
+
+
+async def test_parts_are_put_together(database: Database) -> None:
+    value = bytes(range(256)) * (2 * PART_BYTES // 256 + 100)
+    await keep(database, [letter(1, value), letter(2, b"small")], datetime.now(UTC))
+    assert await database.dead_letters.count_documents({"kind": "part"}) == 3
+    publishing = Publishing()
+    result = await redrive(database, await find_letters(database, Selection()), publishing)
+    assert len(result.sent) == 2
+    assert [record.value for record in publishing.records] == [value, b"small"]
+
+
+async def test_a_large_letter_travels_through_a_real_broker(
+    database: Database, kafka: str, topic: str
+) -> None:
+    """5 MB: more than what publishing a file allows, and as much as the embedded broker takes."""
+    value = b"x" * 5_000_000
+    await keep(database, [letter(1, value, topic=topic)], datetime.now(UTC))
+    settings = load_settings(kafka_bootstrap_servers=kafka)
+    async with open_redriver(settings, idempotent=False) as publish:
+        result = await redrive(database, await find_letters(database, Selection()), publish)
+    assert len(result.sent) == 1
+    [received] = await everything(kafka, topic, 1)
+    assert received.value == value
+
+
+@pytest.mark.parametrize("harm", ["part gone", "bytes changed"])
+async def test_a_damaged_letter_is_not_sent_and_stops_no_other(database: Database, harm: str) -> None:
+    value = b"a" * (PART_BYTES + 5)
+    await keep(database, [letter(1, value), letter(2)], datetime.now(UTC))
+    if harm == "part gone":
+        await database.dead_letters.delete_one({"part": 2})
+    else:
+        await database.dead_letters.update_one({"part": 2}, {"$set": {"value": b"b"}})
+    entries = await find_letters(database, Selection())
+    assert isinstance(await read_value(database, entries[0].document), Damaged)
+    result = await redrive(database, entries, Publishing())
+    assert result.skipped == {entries[0].id: Skipped.DAMAGED}
+    assert result.sent == [entries[1].id]
+
+
+async def test_a_record_the_broker_does_not_take_stops_no_other(database: Database) -> None:
+    await keep(database, [letter(number, b"%d" % number) for number in range(10)], datetime.now(UTC))
+    entries = await find_letters(database, Selection())
+    publishing = Publishing(refuses=lambda record: record.value == b"4")
+    result = await redrive(database, entries, publishing)
+    assert result.skipped == {entries[4].id: Skipped.REFUSED}
+    assert sorted(record.value or b"" for record in publishing.records) == [
+        b"%d" % n for n in range(10) if n != 4
+    ]
+    assert await open_letters(database) == [entries[4].id]
+
+
+async def test_what_was_sent_before_the_broker_went_away_is_marked_and_the_rest_is_not(
+    database: Database,
+) -> None:
+    await keep(database, [letter(number) for number in range(450)], datetime.now(UTC))
+    with pytest.raises(Retryable):
+        await redrive(database, await find_letters(database, Selection()), Publishing(fails_after=2))
+    assert len(await open_letters(database)) == 50
+    rest = Publishing()
+    await redrive(database, await find_letters(database, Selection()), rest)
+    assert len(rest.records) == 50
+
+
+async def test_gaps_are_listed_and_can_be_discarded_but_not_sent(database: Database) -> None:
+    gap = Gap(Partition("t", 0), 10, 19, GapReason.RETENTION, "gone")
+    await keep_gaps(database, [gap], datetime.now(UTC))
+    entries = await find_letters(database, Selection())
+    result = await redrive(database, entries, Publishing())
+    assert list(result.skipped.values()) == [Skipped.NO_BYTES]
+    assert await discard_letters(database, entries) == 1
+
+
+async def test_a_stream_s_letters_are_found_by_key_or_by_what_the_value_says(database: Database) -> None:
+    stream = f"course_{COURSE}_user_{learner(7)}"
+    value = encode(event(7))
+    letters = [
+        letter(1, b"broken", f"{COURSE}:{learner(7)}".encode()),
+        letter(2, value, None),
+        letter(3, value, b"a key of another kind"),
+        letter(4, encode(event(8)), None),
+        letter(5, b"broken", f"{COURSE}:{learner(8)}".encode()),
+        letter(6, None, None),
+    ]
+    await keep(database, letters, datetime.now(UTC))
+    found = await find_letters(database, Selection(stream=stream))
+    assert [entry.document["offset"] for entry in found] == [1, 2, 3]
+
+
+async def test_discarding_takes_the_parts_along_and_nothing_else(database: Database) -> None:
+    await keep(database, [letter(1, b"x" * (PART_BYTES + 1)), letter(11), letter(2)], datetime.now(UTC))
+    entries = await find_letters(database, Selection(limit=1))
+    assert await discard_letters(database, entries) == 1
+    left = await database.dead_letters.find({}).sort("offset", 1).to_list(None)
+    assert [each["offset"] for each in left] == [2, 11]
+
+
+async def test_the_commands_list_group_show_and_discard(database: Database, run: Run) -> None:
+    await keep(database, [letter(number, b"\x1b[2J%d" % number) for number in range(3)], datetime.now(UTC))
+    listed = json.loads((await run("list", "--reason", "not_json", "--json")).stdout)
+    assert [each["offset"] for each in listed] == [0, 1, 2]
+    [group] = json.loads((await run("list", "--group", "--json")).stdout)
+    assert (group["count"], group["reason"]) == (3, "not_json")
+    assert "\x1b" not in (await run("show", listed[0]["_id"])).stdout
+    shown = json.loads((await run("show", listed[0]["_id"], "--json")).stdout)
+    assert shown["value"] == "G1sySjA="
+    dry = await run("discard", "--fingerprint", group["fingerprint"], "--limit", "2", "--dry-run", "--json")
+    assert json.loads(dry.stdout) == {"discarded": 2, "dry_run": True}
+    assert len(await open_letters(database)) == 3
+    await run("discard", "--fingerprint", group["fingerprint"], "--limit", "2")
+    assert len(await open_letters(database)) == 1
+    missed = await run("show", "absent")
+    assert missed.exit_code == ExitCode.USAGE
+
+
+async def test_depths_of_dead_letters_and_redrives_are_counted(database: Database) -> None:
+    await keep(database, [letter(number) for number in range(4)], datetime.now(UTC))
+    async with running(database, {EVENT_TYPE: Noting()}) as retry:
+        await until(lambda: retry.value("dead_letter_events", step="ingest") == 4, "measured")
+        assert retry.value("dead_letter_oldest_age_seconds", step="ingest") > 0
+        entries = await find_letters(database, Selection(limit=3))
+        await redrive(database, entries, Publishing())
+        await until(lambda: retry.value("dead_letter_events", step="ingest") == 1, "measured again")
+        assert retry.value("dead_letter_redrives_total", error_class="not_json") == 3

@@ -1,0 +1,98 @@
+"""The client's commands on a real server, as the metrics tell them."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+from bson import ObjectId
+from pymongo.errors import (
+    AutoReconnect,
+    ConnectionFailure,
+    NetworkTimeout,
+    NotPrimaryError,
+    OperationFailure,
+    PyMongoError,
+)
+
+from tests.conftest import RunningMongo
+from worker.errors import Retryable
+from worker.storage.database import COLLECTIONS, Database, make_client, open_database
+from worker.storage.driver import close
+from worker.telemetry.metrics import Metrics, RetryReason
+from worker.telemetry.mongodb import CommandTimer, retry_counter, retry_reason
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+async def watched(mongodb: RunningMongo, database: Database, metrics: Metrics) -> AsyncIterator[Database]:
+    """The test's database through a client that is timed."""
+    client = make_client(mongodb.uri, listeners=[CommandTimer(metrics, COLLECTIONS)])
+    yield open_database(client, database.prefix)
+    await close(client)
+
+
+def _count(metrics: Metrics, operation: str, collection: str) -> float:
+    labels = {"operation": operation, "collection": collection}
+    name = "sevenp_worker_mongodb_operation_duration_seconds_count"
+    return metrics.registry.get_sample_value(name, labels) or 0
+
+
+async def test_a_command_is_timed_under_its_collection(watched: Database, metrics: Metrics) -> None:
+    await watched.tombstones.find_one({})
+    await watched.tombstones.find_one({})
+    assert _count(metrics, "find", "tombstones") == 2
+
+
+async def test_reading_on_is_timed_under_the_collection_read(watched: Database, metrics: Metrics) -> None:
+    await watched.tombstones.insert_many(
+        [{"_id": ObjectId(), "reason": "test", "created_at": datetime.now(UTC)} for _ in range(3)]
+    )
+    await watched.tombstones.find({}, batch_size=1).to_list(None)
+    assert _count(metrics, "getMore", "tombstones") >= 1
+
+
+async def test_a_failed_command_is_timed(watched: Database, metrics: Metrics) -> None:
+    with pytest.raises(OperationFailure):
+        await watched.tombstones.find_one({"$nonsense": 1})
+    assert _count(metrics, "find", "tombstones") == 1
+
+
+async def test_collections_and_commands_outside_the_closed_sets_share_a_label(
+    watched: Database, metrics: Metrics
+) -> None:
+    await watched.content.get_collection("somebody_elses").find_one({})
+    await watched.client.admin.command("ping")
+    await watched.client.admin.command("endSessions", [])
+    assert _count(metrics, "find", "other") == 1
+    assert _count(metrics, "other", "other") == 2
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [
+        (AutoReconnect("gone"), RetryReason.NETWORK),
+        (ConnectionFailure("gone"), RetryReason.NETWORK),
+        (NetworkTimeout("slow"), RetryReason.TIMEOUT),
+        (NotPrimaryError("stepped down"), RetryReason.NOT_PRIMARY),
+        (OperationFailure("stepped down", 189), RetryReason.NOT_PRIMARY),
+        (OperationFailure("conflict", 112), RetryReason.WRITE_CONFLICT),
+        (OperationFailure("disk full", 14031), RetryReason.OTHER),
+    ],
+)
+def test_a_retry_is_counted_under_its_reason(cause: PyMongoError, reason: RetryReason) -> None:
+    error = Retryable("again")
+    error.__cause__ = cause
+    metrics = Metrics()
+    retry_counter(metrics)(error)
+    name = "sevenp_worker_mongodb_retries_total"
+    assert metrics.registry.get_sample_value(name, {"reason": reason}) == 1
+
+
+def test_a_deadline_of_our_own_counts_as_timeout() -> None:
+    error = Retryable("no answer")
+    error.__cause__ = TimeoutError()
+    assert retry_reason(error) is RetryReason.TIMEOUT

@@ -1,0 +1,91 @@
+"""The main job on real learners' events and on a file with every kind of bad record, through the command line."""
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from tests.integration.devstack.test_demo import demo, kept_demo
+from tests.integration.ingest.bad_records import bad_records
+from tests.integration.ingest.kit import event
+from worker.contract.codec import encode
+
+STATEMENTS = Path(__file__).parents[3] / "shared" / "data" / "xapi-video-statements.json.gz"
+
+# What may differ between two orders of arrival.
+ORDER_OF_ARRIVAL = ("rev", "version", "recorded_at")
+
+BY_TYPE = {
+    "view": 6_603,
+    "pause": 6_480,
+    "lesson_view": 3_938,
+    "seek": 2_995,
+    "lesson_started": 1_348,
+    "complete": 636,
+}
+
+needs_statements = pytest.mark.skipif(
+    not STATEMENTS.exists(), reason="the statements of real learners are not part of the project"
+)
+
+
+def progress_documents(uri: str) -> dict[Any, dict[str, Any]]:
+    with MongoClient[dict[str, Any]](uri) as client:
+        documents = list(client["education_platform_content"]["user_progress"].find({}))
+    return {
+        document["_id"]: {name: value for name, value in document.items() if name not in ORDER_OF_ARRIVAL}
+        for document in documents
+    }
+
+
+@needs_statements
+def test_real_statements_are_stored_once_and_fold_to_the_same_documents_in_any_order(tmp_path: Path) -> None:
+    arguments = ("--input", str(STATEMENTS), "--format", "xapi")
+    first = tmp_path / "first.json"
+    with kept_demo(tmp_path, *arguments, "--json", str(first)) as (_, printed):
+        summary = json.loads(first.read_text())
+        documents = progress_documents(printed["MongoDB"])
+        servers = {
+            "SEVENP_MONGODB_URI": printed["MongoDB"],
+            "SEVENP_KAFKA_BOOTSTRAP_SERVERS": printed["Kafka"],
+        }
+        code, output, repeated = demo(tmp_path, *arguments, **servers)
+        assert code == 0, output
+        assert progress_documents(printed["MongoDB"]) == documents
+    assert (summary["stored"], summary["time_series"], summary["duplicates"]) == (22_000, 22_000, 0)
+    assert (summary["by_type"], summary["completed_lessons"], summary["verified"]) == (BY_TYPE, 568, True)
+    assert (repeated["stored"], repeated["time_series"], repeated["duplicates"]) == (22_000, 22_000, 22_000)
+
+    with kept_demo(tmp_path, "--input", str(in_time_order(tmp_path)), "--format", "xapi") as (_, printed):
+        assert progress_documents(printed["MongoDB"]) == documents
+
+
+def in_time_order(folder: Path) -> Path:
+    with gzip.open(STATEMENTS) as lines:
+        ordered = sorted(lines, key=lambda line: str(json.loads(line)["timestamp"]))
+    path = folder / "ordered.json.gz"
+    with gzip.open(path, "wb", compresslevel=1) as out:
+        out.writelines(ordered)
+    return path
+
+
+def test_forty_bad_records_among_ten_thousand_good_ones_are_set_aside_byte_for_byte(tmp_path: Path) -> None:
+    good = [encode(event(number % 500)) for number in range(10_000)]
+    bad = bad_records()
+    lines = list(good)
+    for place, (_, value) in enumerate(bad):
+        lines.insert(place * 250 + 3, value)
+    path, report = tmp_path / "events.jsonl", tmp_path / "report.json"
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    with kept_demo(tmp_path, "--input", str(path), "--json", str(report)) as (_, printed):
+        summary = json.loads(report.read_text())
+        with MongoClient[dict[str, Any]](printed["MongoDB"]) as client:
+            letters = list(client["education_platform_analytics"]["dead_letters"].find({}))
+    assert (summary["published"], summary["stored"], summary["time_series"]) == (10_040, 10_000, 10_000)
+    assert summary["dead_letter_reasons"] == Counter(reason for reason, _ in bad)
+    assert Counter((letter["reason"], letter["value"]) for letter in letters) == Counter(bad)
+    assert summary["verified"] is True

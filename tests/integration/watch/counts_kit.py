@@ -1,0 +1,409 @@
+"""Records of learners, courses and users, running counts, and the statistics they must lead to."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any
+
+from bson import ObjectId
+
+from projections.event import StoredEvent
+from projections.progress import fold
+from tests.unit.projections.events import arrive, event
+from worker.contract.identity import stream_id, stream_object_id
+from worker.storage import driver
+from worker.storage.database import Client, Database, Document
+from worker.storage.transactions import Transactions
+from worker.telemetry.health import Health
+from worker.telemetry.metrics import Metrics
+from worker.timing import SystemClock
+from worker.watch.counts import Counter, Woken
+from worker.watch.counts_service import CountsOptions, CountsWatcher
+
+# Everything here takes well below a second; a machine under load may take its time.
+LIMIT_S = 30.0
+
+OPTIONS = CountsOptions(await_ms=50, lease_s=5.0, renew_every_s=0.2, save_every_s=0.0)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def course(number: int) -> ObjectId:
+    return ObjectId(f"c{number:023x}")
+
+
+def user(number: int) -> ObjectId:
+    return ObjectId(f"a{number:023x}")
+
+
+def instructor(number: int) -> ObjectId:
+    return ObjectId(f"d{number:023x}")
+
+
+@dataclass(slots=True)
+class Learner:
+    """One learner in one course; `events` in the order of their arrival."""
+
+    course: ObjectId
+    user: ObjectId
+    events: list[StoredEvent] = field(default_factory=list)
+    rev: int = 0
+
+    @property
+    def identity(self) -> ObjectId:
+        return stream_object_id(stream_id(self.course, self.user))
+
+    def event(self, event_type: str, at: float = 0, **fields: Any) -> StoredEvent:
+        """An event of this learner, `at` seconds into the story."""
+        return event(event_type, at, user_id=str(self.user), course_id=str(self.course), **fields)
+
+    def meet(self, event_type: str, at: float = 0, **fields: Any) -> "Learner":
+        """Let an event arrive."""
+        self.events.append(self.event(event_type, at, **fields))
+        return self
+
+    def enrol(self, at: float = 0, *, pays: str | None = None, lessons: int = 2) -> "Learner":
+        details: dict[str, Any] = {"total_lessons": lessons}
+        if pays is not None:
+            details["payment"] = {
+                "transaction_id": pays,
+                "amount": "19.90",
+                "currency": "EUR",
+                "method": "card",
+            }
+        return self.meet("course_enrolled", at, details=details)
+
+    def finish(self, at: float = 100, lessons: int = 2) -> "Learner":
+        for lesson in range(1, lessons + 1):
+            self.meet("complete", at + lesson, lesson=lesson)
+        return self
+
+    def record(self, by: Any = "live") -> Document:
+        return {"_id": self.identity, "rev": self.rev, **fold(None, arrive(self.events), by)}
+
+    async def store(self, database: Database, by: Any = "live") -> "Learner":
+        """Write the record as the progress role would: every write raises `rev`."""
+        self.rev += 1
+        await database.user_progress.replace_one({"_id": self.identity}, self.record(by), upsert=True)
+        return self
+
+
+async def store_all(database: Database, learners: Iterable[Learner]) -> None:
+    await asyncio.gather(*(learner.store(database) for learner in learners))
+
+
+async def add_course(database: Database, number: int, *, taught_by: int = 0, **fields: Any) -> None:
+    """Insert a course as the platform does, or put it in place of the one there is."""
+    document = {
+        "title": f"Course {number}",
+        "slug": f"course-{number}",
+        "instructor_id": instructor(taught_by),
+        "status": "published",
+        "created_at": NOW,
+        **fields,
+    }
+    await database.courses.replace_one({"_id": course(number)}, document, upsert=True)
+
+
+async def add_user(database: Database, identity: ObjectId, **fields: Any) -> None:
+    document = {"email": f"{identity}@example.com", "username": str(identity), **fields}
+    await database.users.replace_one({"_id": identity}, document, upsert=True)
+
+
+async def add_platform(database: Database, courses: int, users: int, instructors: int = 1) -> None:
+    """Everybody's documents; course n is taught by instructor n modulo their number."""
+    for number in range(courses):
+        await add_course(database, number, taught_by=number % instructors)
+    for number in range(users):
+        await add_user(database, user(number))
+    for number in range(instructors):
+        await add_user(database, instructor(number))
+
+
+async def only(database: Database, collection: str) -> Document:
+    """The only document of a collection."""
+    (document,) = await database.collection(collection).find({}).to_list(None)
+    return document
+
+
+# ---- what the statistics must be: from the records, by another way than the worker's ----
+
+
+def expected_course(records: Sequence[Document]) -> Document:
+    """The visible part of `courses.stats` for these learners."""
+    total = len(records)
+    finished = [each for each in records if each["milestones"]["completed"]]
+    stars = [Fraction(str(each["rating"]["value"])) for each in records if each["rating"]]
+    reached = sum((Fraction(str(each["progress"]["percentage"])) for each in records), Fraction())
+    return {
+        "enrollments": {
+            "total": total,
+            "active": sum(each["status"] == "active" and each not in finished for each in records),
+            "completed": len(finished),
+        },
+        "ratings": {
+            "average": average(stars),
+            "total_reviews": len(stars),
+            "distribution": {str(n): sum(half_up(each) == n for each in stars) for n in range(1, 6)},
+        },
+        "engagement": {
+            "completion_rate": len(finished) / total if total else 0.0,
+            "average_progress": float(reached / 100 / total) if total else 0.0,
+            "discussion_posts": sum(each["social"]["discussion_posts"] for each in records),
+            "questions_asked": sum(each["social"]["questions_asked"] for each in records),
+        },
+    }
+
+
+def expected_user(own: Sequence[Document], taught: Sequence[Document], *, teaches: bool) -> Document:
+    """The visible part of `users.stats` for somebody's own records and those of the courses taught."""
+    stars = [Fraction(str(each["rating"]["value"])) for each in taught if each["rating"]]
+    instructor_part = {"total_students": len(taught), "avg_rating": average(stars)}
+    return {
+        "courses_enrolled": len(own),
+        "courses_completed": sum(each["milestones"]["completed"] is not None for each in own),
+        "certificates_earned": sum(len(each["certificates"]) for each in own),
+        **(instructor_part if teaches else {}),
+    }
+
+
+def half_up(number: Fraction) -> int:
+    return int(number + Fraction(1, 2))
+
+
+def average(stars: Sequence[Fraction]) -> float:
+    return half_up(sum(stars, Fraction()) / len(stars) * 100) / 100 if stars else 0.0
+
+
+async def assert_counted(database: Database) -> None:
+    """Every document shows the statistics of the records as they are now."""
+    records = await database.user_progress.find({}).to_list(None)
+    courses = {each["_id"]: each async for each in database.courses.find({})}
+    for identity, document in courses.items():
+        own = [each for each in records if each["course_id"] == identity]
+        assert visible(document["stats"]) == expected_course(own), identity
+    async for document in database.users.find({}):
+        taught = {each for each, one in courses.items() if one["instructor_id"] == document["_id"]}
+        expected = expected_user(
+            [each for each in records if each["user_id"] == document["_id"]],
+            [each for each in records if each["course_id"] in taught],
+            teaches=bool(taught) or "total_students" in document["stats"],
+        )
+        assert visible(document["stats"]) == expected, document["_id"]
+        log = [each["course_id"] for each in document.get("activity_log", [])]
+        assert sorted(log) == sorted(
+            each["course_id"] for each in records if each["user_id"] == document["_id"]
+        )
+
+
+def visible(stats: Document) -> Document:
+    return {name: value for name, value in stats.items() if name != "sums"}
+
+
+async def statistics(database: Database) -> dict[ObjectId, tuple[Document, list[Any]]]:
+    """All that counting writes into courses and users."""
+    return {
+        document["_id"]: (document.get("stats", {}), document.get("activity_log", []))
+        for collection in (database.courses, database.users)
+        async for document in collection.find({})
+    }
+
+
+async def snapshot(database: Database, *, instructors: bool = True) -> list[str]:
+    """Where, at this moment, a document's sums are not the sum over projections. Empty when all is well.
+
+    `instructors=False` where somebody deletes courses: their instructors follow a little later.
+    """
+    session = await driver.start_session(database.client)
+    try:
+        await driver.start_transaction(session)
+        projections = await database.user_progress_projections.find({}, session=session).to_list(None)
+        courses = await database.courses.find({"stats.sums": {"$exists": True}}, session=session).to_list(
+            None
+        )
+        users = await database.users.find({"stats.sums": {"$exists": True}}, session=session).to_list(None)
+        await session.commit_transaction()
+    finally:
+        await session.end_session()
+    wrong = [
+        f"course {each['_id']}"
+        for each in courses
+        if each["stats"]["sums"]
+        != added([one for one in projections if one["course_id"] == each["_id"]], each["stats"]["sums"])
+    ]
+    for each in users:
+        sums = each["stats"]["sums"]
+        own = [one for one in projections if one["user_id"] == each["_id"]]
+        if sums["learning"] != added(own, sums["learning"]):
+            wrong.append(f"learner {each['_id']}")
+        if not instructors:
+            continue
+        taught = [one["stats"]["sums"] for one in courses if one["instructor_id"] == each["_id"]]
+        if "teaching" in sums and sums["teaching"] != total(taught, sums["teaching"]):
+            wrong.append(f"instructor {each['_id']}")
+    return wrong
+
+
+def added(projections: Iterable[Document], names: Iterable[str]) -> dict[str, int]:
+    return total([each["counted"] for each in projections], names)
+
+
+def total(vectors: Iterable[dict[str, int]], names: Iterable[str]) -> dict[str, int]:
+    rows = list(vectors)
+    return {name: sum(row[name] for row in rows) for name in names}
+
+
+# ---- running ----
+
+
+async def nothing() -> None:
+    """No lease is held."""
+
+
+@contextlib.asynccontextmanager
+async def counting(database: Database, client: Client | None = None) -> AsyncIterator[Counter]:
+    """A counter alone, without lease and change stream."""
+    transactions = Transactions(client or database.client)
+    counter = Counter(
+        database, transactions, SystemClock(), Metrics(), breathe=nothing, on_retry=lambda _error: None
+    )
+    try:
+        yield counter
+    finally:
+        await transactions.close()
+
+
+async def count(database: Database, learners: Iterable[Learner] = (), **others: Iterable[ObjectId]) -> None:
+    """Count these learners, and sum these `courses` and `users` anew, once."""
+    async with counting(database) as counter:
+        named = {name: frozenset(each) for name, each in others.items()}
+        await counter.count(Woken(frozenset(each.identity for each in learners), **named))
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
+    """Wait until the condition, plain or async, holds."""
+    never = asyncio.Event()
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                result = condition()
+                if result if isinstance(result, bool) else await result:
+                    return
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(never.wait(), 0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within {LIMIT_S:.0f} s: {what}") from None
+
+
+@dataclass(slots=True)
+class Running:
+    """A counts role in this process."""
+
+    metrics: Metrics
+    task: asyncio.Task[None]
+    stop: asyncio.Event
+    database: Database
+
+    def value(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"sevenp_worker_{name}", labels) or 0.0
+
+    def restarts(self, reason: str) -> int:
+        return int(self.value("change_stream_restarts_total", watcher="counts", reason=reason))
+
+    async def until(self, condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
+        async def or_failed() -> bool:
+            if self.task.done():
+                self.task.result()
+            result = condition()
+            return result if isinstance(result, bool) else await result
+
+        await until(or_failed, what)
+
+    async def until_following(self) -> None:
+        """The change stream has answered: what is stored from now on arrives by it."""
+        heard = "change_stream_last_heartbeat_timestamp_seconds"
+        await self.until(lambda: self.value(heard, watcher="counts") > 0, "the change stream followed")
+
+    def holds(self) -> bool:
+        return self.value("lease_held", lease="counts:00") == 1
+
+    async def until_counted(self) -> None:
+        """Every record is counted as it stands, and the statistics are theirs."""
+
+        async def counted() -> bool:
+            try:
+                await assert_counted(self.database)
+            except (AssertionError, KeyError):
+                return False
+            return True
+
+        try:
+            await self.until(counted, "all records counted")
+        except AssertionError:
+            await assert_counted(self.database)  # says what differs
+            raise
+
+    async def drain(self) -> None:
+        self.stop.set()
+        await asyncio.wait_for(self.task, LIMIT_S)
+
+    async def kill(self) -> None:
+        """End it where it stands: nothing is saved or given back.
+
+        Python 3.11 loses a cancellation that meets the end of a `wait_for`, of which the driver has one per
+        command: it is said again until it is heard.
+        """
+        while not self.task.done():
+            self.task.cancel()
+            await asyncio.wait({self.task}, timeout=0.2)
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    database: Database, *, owner: str = "", checked_by: Database | None = None, **changes: Any
+) -> AsyncIterator[Running]:
+    """Run a counts role; it is drained at the end, unless the test has ended it.
+
+    `checked_by` reads what the role did where the role has a client of its own.
+    """
+    clock, metrics, stop = SystemClock(), Metrics(), asyncio.Event()
+    role = CountsWatcher(
+        database,
+        clock,
+        Health(clock).component("counts"),
+        metrics,
+        replace(OPTIONS, **changes),
+        owner=owner or uuid.uuid4().hex,
+    )
+    task = asyncio.create_task(role.run(stop))
+    watcher = Running(metrics, task, stop, checked_by or database)
+    try:
+        yield watcher
+        if not task.done():
+            await watcher.drain()
+    finally:
+        await watcher.kill()
+
+
+@contextlib.asynccontextmanager
+async def failing(
+    watched: Database, command: str, *, code: int, times: int
+) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    """Let a command of this client fail, wherever it goes. Yields a function that tells how often it has."""
+
+    async def entered() -> int:
+        reply = await admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+        return int(reply["count"]) - before
+
+    admin = watched.client.admin
+    data = {"failCommands": [command], "errorCode": code, "appName": watched.prefix}
+    armed = await admin.command({"configureFailPoint": "failCommand", "mode": {"times": times}, "data": data})
+    before = int(armed["count"])  # the server counts from its start
+    try:
+        yield entered
+    finally:
+        await admin.command({"configureFailPoint": "failCommand", "mode": "off"})

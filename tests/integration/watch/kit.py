@@ -1,0 +1,264 @@
+"""Running watchers, stored histories, and the documents they must lead to."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from projections import progress
+from projections.event import StoredEvent
+from projections.progress import FOLDED_PATHS
+from tests.integration.replay.history import stored_events
+from worker.storage.database import Database, Document
+from worker.storage.leases import GROUPS, group_name
+from worker.telemetry.health import Health
+from worker.telemetry.metrics import Metrics
+from worker.timing import Clock, SystemClock
+from worker.watch.folding import By, Projection
+from worker.watch.progress import Projector
+from worker.watch.service import ProgressWatcher, WatchOptions
+
+# Everything here takes well below a second; a machine under load may take its time.
+LIMIT_S = 30.0
+
+OPTIONS = WatchOptions(code_version="test", await_ms=50, lease_s=5.0, renew_every_s=0.2, save_every_s=0.0)
+
+Histories = Mapping[str, list[Document]]
+
+
+class Variant:
+    """The real fold under another version number, or raising at the events of one lesson."""
+
+    def __init__(self, version: int = progress.PROJECTION_VERSION, fails_on: object = None) -> None:
+        self.PROJECTION_VERSION = version
+        self.fails_on = fails_on
+
+    def fold(
+        self, current: Mapping[str, Any] | None, events: Sequence[StoredEvent], by: By
+    ) -> dict[str, Any]:
+        self._raise_on(events)
+        ours = current and {**current, "projection_version": progress.PROJECTION_VERSION}
+        return {**progress.fold(ours, events, by), "projection_version": self.PROJECTION_VERSION}
+
+    def refold(self, events: Sequence[StoredEvent], keep: Mapping[str, Any] | None, by: By) -> dict[str, Any]:
+        self._raise_on(events)
+        return {**progress.refold(events, keep, by), "projection_version": self.PROJECTION_VERSION}
+
+    def _raise_on(self, events: Sequence[StoredEvent]) -> None:
+        if self.fails_on is not None and any(event.lesson_id == self.fails_on for event in events):
+            raise ArithmeticError("the fold of this lesson has a bug")
+
+
+def histories(learners: int, events: int, prefix: str = "learner") -> dict[str, list[Document]]:
+    """Stored events of some learners, by stream."""
+    now = datetime.now(UTC)
+    made = [stored_events(f"{prefix}-{n}", range(1, events + 1), now) for n in range(learners)]
+    return {each[0]["stream_id"]: each for each in made}
+
+
+def interleaved(streams: Histories, first: int = 1, last: int | None = None) -> list[Document]:
+    """Versions `first` to `last` of all streams, as a log would hold them: version by version."""
+    chosen = [event for events in streams.values() for event in events[first - 1 : last]]
+    return sorted(chosen, key=lambda event: int(event["version"]))
+
+
+async def store(database: Database, events: Iterable[Document]) -> None:
+    documents = list(events)
+    await database.course_events.insert_many(documents, ordered=False)
+
+
+async def documents(database: Database) -> dict[str, Document]:
+    """All progress documents by stream, as far as the fold owns them, without what tells how events arrived."""
+    found = await database.user_progress.find({}).to_list(None)
+    return {each["stream_id"]: owned(each) for each in found}
+
+
+def owned(document: Mapping[str, Any]) -> Document:
+    fields = {name: document[name] for name in FOLDED_PATHS if name in document}
+    reached = {kind: one and one["at"] for kind, one in document["milestones"].items()}
+    return {**fields, "milestones": reached, "recorded_at": None}
+
+
+async def expected(database: Database) -> dict[str, Document]:
+    """What one fold over each whole stream of the event store gives."""
+    events = await database.course_events.find({}).sort([("stream_id", 1), ("version", 1)]).to_list(None)
+    streams: dict[str, list[StoredEvent]] = {}
+    for event in events:
+        streams.setdefault(event["stream_id"], []).append(StoredEvent.from_document(event))
+    return {stream: owned(progress.refold(run, None, "live")) for stream, run in streams.items()}
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
+    """Wait until the condition, plain or async, holds."""
+    never = asyncio.Event()
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                result = condition()
+                if result if isinstance(result, bool) else await result:
+                    return
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(never.wait(), 0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within {LIMIT_S:.0f} s: {what}") from None
+
+
+@dataclass(slots=True)
+class Running:
+    """A progress role in this process."""
+
+    role: ProgressWatcher
+    metrics: Metrics
+    task: asyncio.Task[None]
+    stop: asyncio.Event
+    database: Database
+
+    def value(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"sevenp_worker_{name}", labels) or 0.0
+
+    def applied(self, outcome: str = "applied") -> int:
+        labels = {"projection": "progress", "mode": "live", "outcome": outcome}
+        return int(self.value("projection_events_applied_total", **labels))
+
+    def changes(self) -> int:
+        return int(self.value("change_stream_events_total", watcher="progress"))
+
+    def restarts(self, reason: str) -> int:
+        return int(self.value("change_stream_restarts_total", watcher="progress", reason=reason))
+
+    def groups_held(self) -> int:
+        return sum(int(self.value("lease_held", lease=group_name("progress", n))) for n in range(GROUPS))
+
+    async def until(self, condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
+        async def or_failed() -> bool:
+            if self.task.done():
+                self.task.result()
+            result = condition()
+            return result if isinstance(result, bool) else await result
+
+        await until(or_failed, what)
+
+    async def until_following(self, groups: int = GROUPS) -> None:
+        """Groups taken, and the change stream has answered: what is stored from now on arrives by it."""
+        heard = "change_stream_last_heartbeat_timestamp_seconds"
+        await self.until(
+            lambda: self.groups_held() == groups and self.value(heard, watcher="progress") > 0,
+            f"{groups} groups held",
+        )
+
+    async def until_current(self) -> None:
+        """The documents are what one fold over the event store gives."""
+
+        async def current() -> bool:
+            versions = await highest_versions(self.database)
+            found = self.database.user_progress.find({}, {"stream_id": 1, "version": 1})
+            return {row["stream_id"]: row["version"] for row in await found.to_list(None)} == versions
+
+        await self.until(current, "all streams folded")
+        assert await documents(self.database) == await expected(self.database)
+
+    async def drain(self) -> None:
+        self.stop.set()
+        await asyncio.wait_for(self.task, LIMIT_S)
+
+    async def kill(self) -> None:
+        """End it where it stands: nothing is saved or given back."""
+        while not self.task.done():
+            # Python 3.11's wait_for, inside the driver, loses a cancellation that meets an answer.
+            self.task.cancel()
+            await asyncio.wait({self.task}, timeout=0.1)
+
+
+async def highest_versions(database: Database) -> dict[str, int]:
+    rows = await database.course_events.find({}, {"stream_id": 1, "version": 1}).to_list(None)
+    heads: dict[str, int] = {}
+    for row in rows:
+        heads[row["stream_id"]] = max(row["version"], heads.get(row["stream_id"], 0))
+    return heads
+
+
+@contextlib.asynccontextmanager
+async def running(
+    database: Database,
+    *,
+    owner: str = "",
+    checked_by: Database | None = None,
+    projection: Projection = progress,
+    clock: Clock | None = None,
+    **changes: Any,
+) -> AsyncIterator[Running]:
+    """Run a progress role; it is drained at the end, unless the test has ended it.
+
+    `checked_by` reads for the test, where the role's own client is made to fail.
+    """
+    used, metrics, stop = clock or SystemClock(), Metrics(), asyncio.Event()
+    role = ProgressWatcher(
+        database,
+        used,
+        Health(used).component("progress"),
+        metrics,
+        replace(OPTIONS, **changes),
+        owner=owner or uuid.uuid4().hex,
+        projection=projection,
+    )
+    task = asyncio.create_task(role.run(stop))
+    watcher = Running(role, metrics, task, stop, checked_by or database)
+    try:
+        yield watcher
+        if not task.done():
+            await watcher.drain()
+    finally:
+        await watcher.kill()
+
+
+def projector(
+    database: Database, *, projection: Projection = progress, events_per_round: int = 4_000
+) -> Projector:
+    """A projector alone, without leases and change stream."""
+
+    async def nothing() -> None:
+        """There is one server: all that is stored has a majority, and no lease is held."""
+
+    return Projector(
+        database,
+        projection,
+        SystemClock(),
+        Metrics(),
+        code_version="test",
+        barrier=nothing,
+        breathe=nothing,
+        events_per_round=events_per_round,
+    )
+
+
+@contextlib.asynccontextmanager
+async def failing(
+    watched: Database, commands: Sequence[str], *, code: int, collection: str, times: int = 1
+) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    """Let commands of this client on one collection fail. Yields a function that tells how often they have."""
+
+    async def entered() -> int:
+        reply = await admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+        return int(reply["count"]) - before
+
+    admin = watched.client.admin
+    armed = await admin.command(
+        {
+            "configureFailPoint": "failCommand",
+            "mode": {"times": times},
+            "data": {
+                "failCommands": list(commands),
+                "errorCode": code,
+                "namespace": f"{watched.collection(collection).database.name}.{collection}",
+                "appName": watched.prefix,
+            },
+        }
+    )
+    before = int(armed["count"])  # the server counts from its start
+    try:
+        yield entered
+    finally:
+        await admin.command({"configureFailPoint": "failCommand", "mode": "off"})

@@ -1,0 +1,130 @@
+"""Documents the server does not let counting write: they hold up nobody, and they catch up by themselves."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tests.clocks import ManualClock
+from tests.integration.watch.counts_kit import (
+    Learner,
+    add_platform,
+    assert_counted,
+    course,
+    nothing,
+    only,
+    snapshot,
+    user,
+)
+from worker.storage.database import Collection, Database
+from worker.storage.driver import list_collections
+from worker.storage.transactions import Transactions
+from worker.telemetry.metrics import Metrics
+from worker.watch.counts import Counter, Woken
+
+MANY = 120
+
+
+async def exchange_rule(collection: Collection, rule: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Put another validator in place; returns the one before."""
+    home = collection.database
+    (before,) = await list_collections(home, collection.name)
+    await home.command({"collMod": collection.name, "validator": rule or {}})
+    found: dict[str, Any] | None = before["options"].get("validator")
+    return found
+
+
+async def refusals(database: Database) -> int:
+    return await database.watch_positions.count_documents({"_id": {"$regex": "^counts:refused:"}})
+
+
+def woken(learners: Sequence[Learner]) -> Woken:
+    return Woken(learners=frozenset(learner.identity for learner in learners))
+
+
+def counter(database: Database, clock: ManualClock) -> Counter:
+    return Counter(
+        database,
+        Transactions(database.client),
+        clock,
+        Metrics(),
+        breathe=nothing,
+        on_retry=lambda _error: None,
+    )
+
+
+async def test_a_rule_that_refuses_every_user_stops_neither_courses_nor_rows_and_all_catch_up(
+    database: Database,
+) -> None:
+    await add_platform(database, 1, MANY)
+    rule = await exchange_rule(database.users, {"stats": {"$exists": False}})
+    learners = [await Learner(course(0), user(n)).enrol().store(database) for n in range(MANY)]
+    clock = ManualClock()
+    counting = counter(database, clock)
+    async with asyncio.timeout(30):  # a few transactions each, not one attempt of all for each
+        await counting.count(woken(learners))
+    assert (await only(database, "courses"))["stats"]["enrollments"]["total"] == MANY
+    assert await database.notifications.count_documents({}) == MANY
+    assert await database.user_progress_projections.count_documents({}) == MANY
+    assert await refusals(database) == MANY + 1  # their instructor, too
+
+    await exchange_rule(database.users, rule)
+    for _ in range(4):
+        clock.advance(10)
+        await counting.count(Woken())  # nobody moves
+    await assert_counted(database)
+    assert not await snapshot(database)
+    assert await refusals(database) == 0
+
+
+@pytest.mark.parametrize("collection", ["billing_transactions", "user_progress_projections", "notifications"])
+async def test_a_learner_whose_row_was_refused_is_counted_later_though_nothing_moves(
+    database: Database, collection: str
+) -> None:
+    await add_platform(database, 1, 3)
+    rule = await exchange_rule(database.collection(collection), {"user_id": {"$ne": user(1)}})
+    learners = [await Learner(course(0), user(n)).enrol(pays=f"t.{n}").store(database) for n in range(3)]
+    clock = ManualClock()
+    counting = counter(database, clock)
+    await counting.count(woken(learners))
+    assert (await only(database, "courses"))["stats"]["enrollments"]["total"] == 2
+    assert await refusals(database) == 1
+    clock.advance(10)
+    await counting.count(Woken())  # refused again
+    assert await refusals(database) == 1
+
+    await exchange_rule(database.collection(collection), rule)
+    clock.advance(10)
+    await counting.count(Woken())
+    await assert_counted(database)
+    assert await database.billing_transactions.count_documents({}) == 3
+    assert await refusals(database) == 0
+
+
+async def test_statistics_that_were_refused_are_not_added_to_but_summed_anew(database: Database) -> None:
+    await add_platform(database, 1, 3)
+    learners = [await Learner(course(0), user(n)).enrol().store(database) for n in range(3)]
+    clock = ManualClock()
+    counting = counter(database, clock)
+    await counting.count(woken(learners[:1]))
+    rule = await exchange_rule(database.courses, {"stats.enrollments.total": {"$lt": 2}})
+    await counting.count(woken(learners[1:2]))
+    await exchange_rule(database.courses, rule)
+    other = counter(database, clock)  # knows nothing of the refusal but what is stored
+    await other.count(woken(learners[2:]))
+    await assert_counted(database)
+    assert await refusals(database) == 0
+
+
+async def test_a_refused_document_that_is_deleted_is_forgotten(database: Database) -> None:
+    await add_platform(database, 1, 1)
+    await exchange_rule(database.users, {"stats": {"$exists": False}})
+    clock = ManualClock()
+    counting = counter(database, clock)
+    await counting.count(woken([await Learner(course(0), user(0)).enrol().store(database)]))
+    assert await refusals(database) == 2
+    await database.users.delete_many({})
+    clock.advance(10)
+    await counting.count(Woken())
+    assert await refusals(database) == 0

@@ -1,0 +1,102 @@
+"""What people write in filters, and what they see of hostile content."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+import typer
+from bson import ObjectId
+from typer.testing import CliRunner
+
+from worker.app.exits import ExitCode
+from worker.cli.commands import app
+from worker.cli.listing import plain, with_bytes
+from worker.cli.options import moment
+from worker.cli.tables import print_table, visible
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90m", NOW - timedelta(minutes=90)),
+        (" 12h ", NOW - timedelta(hours=12)),
+        ("7d", NOW - timedelta(days=7)),
+        ("2w", NOW - timedelta(weeks=2)),
+        ("2026-02-28", datetime(2026, 2, 28, tzinfo=UTC)),
+        ("2026-02-28T10:00:00+02:00", datetime(2026, 2, 28, 8, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_is_a_time_ago_or_a_date(text: str, expected: datetime) -> None:
+    assert moment(text, NOW) == expected
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "-5m", "5", "5y", "1e3h", "9999999d", "999999w"])
+def test_anything_else_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="90m"):
+        moment(text, NOW)
+
+
+@pytest.mark.parametrize("group", ["queue", "dead-letters"])
+def test_discarding_everything_needs_to_be_said(group: str) -> None:
+    result = CliRunner().invoke(app, [group, "discard"])
+    assert result.exit_code == ExitCode.USAGE
+    assert "--all" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["list", "show", "retry", "discard"])
+def test_every_queue_command_has_help(command: str) -> None:
+    result = CliRunner().invoke(app, ["queue", command, "--help"])
+    assert (result.exit_code, "--json" in result.output) == (ExitCode.OK, True)
+
+
+@pytest.mark.parametrize("command", ["list", "show", "redrive", "discard"])
+def test_every_dead_letter_command_has_help(command: str) -> None:
+    result = CliRunner().invoke(app, ["dead-letters", command, "--help"])
+    assert (result.exit_code, "--json" in result.output) == (ExitCode.OK, True)
+
+
+def test_what_a_terminal_would_obey_is_shown_and_not_sent() -> None:
+    assert visible("a\x1b[2Jb\x07\u202e\nnext") == "a\\x1b[2Jb\\x07\\u202e\nnext"
+
+
+def test_every_stored_value_can_be_json() -> None:
+    document = {
+        "at": NOW,
+        "id": ObjectId("5f1d7f3e9d1c4b0001a0c001"),
+        "uuid": UUID(int=1),
+        "value": b"\xff",
+        "list": [None, 1.5, True, b""],
+    }
+    assert json.loads(json.dumps(plain(document))) == {
+        "at": "2026-03-01T12:00:00+00:00",
+        "id": "5f1d7f3e9d1c4b0001a0c001",
+        "uuid": "00000000-0000-0000-0000-000000000001",
+        "value": "/w==",
+        "list": [None, 1.5, True, ""],
+    }
+
+
+def test_people_see_the_beginning_of_a_payload_and_scripts_all_of_it() -> None:
+    value = b"\xff" + b"x" * 5_000
+    assert with_bytes({}, value, as_json=True) == {"value": value}
+    shown = with_bytes({}, value, as_json=False)["value"]
+    assert shown.startswith("\\xffxxx")
+    assert shown.endswith("... and 3,001 bytes more")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_ids_and_fingerprints_are_shown_whole_however_narrow_the_window(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    name = f"progress:course_{'c' * 24}_user_{'u' * 24}"
+    print_table([("1,000", "f" * 16, "a sentence " * 9, name)], ("number", "fingerprint", "message", "id"))
+    shown = capsys.readouterr().out
+    assert "f" * 16 in shown
+    assert "…" not in shown
+    assert (name in shown) is not terminal

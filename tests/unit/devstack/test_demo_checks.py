@@ -1,0 +1,192 @@
+"""The demo says no for each single thing that is not as it should be."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from projections.counts import Counted, course_stats, user_stats
+from worker.devstack.demo_ledger import Difference, compare
+from worker.devstack.demo_stored import Example, Totals
+from worker.devstack.demo_summary import Summary
+from worker.devstack.demo_tables import print_course, print_learner, print_totals
+from worker.devstack.demo_watch import Published, Rates, Sample, make_display
+from worker.devstack.ledger import LedgerEntry
+from worker.devstack.simulator import simulate
+from worker.devstack.worker_process import WorkerCounts
+from worker.replay.verification import Verification
+
+ENTRY = LedgerEntry("a" * 24, "b" * 24, 6_667, 2, 61_500, 8_050, dropped=False)
+STREAM = (ENTRY.user_id, ENTRY.course_id)
+DOCUMENT: dict[str, Any] = {
+    "user_id": ENTRY.user_id,
+    "course_id": ENTRY.course_id,
+    "status": "active",
+    "version": 9,
+    "progress": {"percentage": 66.67, "completed_lessons": 2, "total_lessons": 3},
+    "time_tracking": {"total_seconds": 61.5, "session_count": 1, "last_activity": None},
+    "performance": {"quiz_average": 80.5},
+    "social": {"discussion_posts": 1, "questions_asked": 0},
+    "completion_notified": False,
+    "lesson_progress": [{"progress_percentage": 100.0, "time_spent": 60.0, "quiz_results": {"score": 80.5}}],
+}
+EXAMPLE = Example(DOCUMENT, None, None, [], [DOCUMENT])
+SIMULATION = simulate(seed=1, records=1_000)  # 979 events, 20 duplicates, 1 conflict
+EMPTY = Totals(0, 0, 0, 0, {}, 0, 0)
+FULL = Totals(979, 979, 979, 979, {"view": 979}, 20, 100)
+COUNTS = WorkerCounts({"stored": 979, "duplicate": 20, "conflict": 1, "redelivered": 0}, 0, {0: 0})
+VERIFIED = Verification(979, 0, 20, 979, 20, 0, 0, 0, 0, 1, {"conflict": 1}, 0, {}, ())
+GOOD = Summary(
+    published=1_000,
+    unreadable=0,
+    before=EMPTY,
+    after=FULL,
+    counts=COUNTS,
+    dead_letter_reasons={"conflict": 1},
+    verification=VERIFIED,
+    differences=(),
+    simulation=SIMULATION,
+    known=0,
+    seconds=0.5,
+)
+
+
+def outcomes(**changed: int) -> WorkerCounts:
+    return replace(COUNTS, outcomes={**COUNTS.outcomes, **changed})
+
+
+def test_a_run_in_which_everything_agrees_is_verified() -> None:
+    assert GOOD.verified
+    assert GOOD.to_json()["events_per_second"] == 2_000.0
+
+
+def test_the_outbox_is_told_as_the_number_of_its_rows() -> None:
+    sent = replace(FULL, notifications={("welcome", "sent"): 20, ("completion", "pending"): 3})
+    assert replace(GOOD, after=sent).to_json()["notifications"] == 23
+
+
+def test_what_nobody_counts_needs_no_counting() -> None:
+    assert replace(GOOD, verification=replace(VERIFIED, uncounted=20)).verified
+
+
+def test_the_same_run_a_second_time_is_verified_too() -> None:
+    again = replace(GOOD, before=FULL, known=979, counts=outcomes(stored=0, duplicate=999))
+    assert again.verified
+
+
+def test_a_redelivery_after_a_rebalance_is_no_disagreement() -> None:
+    assert replace(GOOD, counts=outcomes(redelivered=7)).verified
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"unreadable": 1},
+        {"published": 1_001},
+        {"counts": outcomes(stored=978)},
+        {"counts": outcomes(duplicate=21)},
+        {"counts": replace(COUNTS, dropped=1)},
+        {"after": replace(FULL, stored=978)},
+        {"after": replace(FULL, time_series=980)},
+        {"dead_letter_reasons": {}},
+        {"verification": replace(VERIFIED, behind=1)},
+        {"verification": replace(VERIFIED, finding_counts={"row_missing": 1})},
+        {"counting": True, "verification": replace(VERIFIED, uncounted=1)},
+        {"counting": True, "statistics": (Difference("course c", "total", 1, None),)},
+        {"differences": (Difference("learner a", "percentage", 1, 2),)},
+        {"known": 1},
+    ],
+    ids=str,
+)
+def test_one_thing_that_is_wrong_is_enough(changed: Mapping[str, Any]) -> None:
+    assert not replace(GOOD, **changed).verified
+
+
+def test_a_document_that_says_what_the_ledger_says_has_no_difference() -> None:
+    assert compare([ENTRY], {STREAM: DOCUMENT}) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "entry"),
+    [
+        ("percentage", replace(ENTRY, percentage=6_666)),
+        ("completed_lessons", replace(ENTRY, completed_lessons=3)),
+        ("time_ms", replace(ENTRY, time_ms=61_501)),
+        ("quiz_average", replace(ENTRY, quiz_average=None)),
+        ("dropped", replace(ENTRY, dropped=True)),
+        ("finished", replace(ENTRY, finished=True)),
+    ],
+)
+def test_every_field_of_the_ledger_is_compared(field: str, entry: LedgerEntry) -> None:
+    assert [difference.field for difference in compare([entry], {STREAM: DOCUMENT})] == [field]
+
+
+def test_a_missing_document_is_a_difference() -> None:
+    assert [difference.field for difference in compare([ENTRY], {})] == ["document"]
+
+
+def test_rates_cover_the_last_seconds_only() -> None:
+    rates = Rates()
+    assert rates.add(Sample(0.0, 0, 0, 0, 0)) == 0
+    assert rates.add(Sample(1.0, 0, 1_000, 0, 0)) == 1_000
+    assert rates.add(Sample(9.0, 0, 1_000, 0, 0)) == 0
+    assert rates.add(Sample(10.0, 0, 1_500, 0, 0)) == 500
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_shown_in_a_terminal_and_in_a_log(terminal: bool) -> None:
+    output = StringIO()
+    console = Console(file=output, force_terminal=terminal, width=100)
+    with make_display(console, Published(total=9_000)) as display:
+        display.show(Sample(1.0, 8_000, 7_000, 6_000, 5_000))
+    for number in ("8,000", "1,000", "6,000", "5,000"):
+        assert number in output.getvalue()
+
+
+def test_a_log_gets_a_short_line_every_two_seconds_at_most() -> None:
+    output = StringIO()
+    with make_display(Console(file=output, width=80), Published()) as display:
+        for quarter in range(40):  # ten seconds
+            display.show(Sample(quarter / 4, 12_345_678, 12_345_678, 12_345_678, 12_345_678, 12_345_678))
+    heading, *lines = output.getvalue().splitlines()
+    assert heading.split() == ["published", "stored", "projected", "counted", "lag", "rate"]
+    assert len(lines) == 5
+    assert all(len(line) < 80 for line in (heading, *lines))
+
+
+def test_the_tables_name_what_is_wrong() -> None:
+    output = StringIO()
+    console = Console(file=output, width=150)
+    wrong = Difference("learner-1 in course-1", "percentage", 100, 99)
+    counted = Difference("course course-1", "total", 7, None)
+    print_totals(console, replace(GOOD, differences=(wrong,), statistics=(counted,)))
+    print_learner(console, EXAMPLE)
+    print_course(console, EXAMPLE)
+    for text in (str(wrong), str(counted), "NO", "66.67 %", "1 discussion posts", ENTRY.course_id):
+        assert text in output.getvalue()
+
+
+def test_the_tables_show_what_stands_in_the_documents_of_course_and_user() -> None:
+    output = StringIO()
+    console = Console(file=output, width=150)
+    counted = Counted(enrolled=4, active=2, completed=1, rated=2, rating=700, stars_3=1, stars_4=1)
+    example = replace(
+        EXAMPLE,
+        course={"title": "Statistics", "stats": course_stats(counted)},
+        user={"profile": {"displayName": "Ada Abel"}, "stats": user_stats(counted, None)},
+        notifications=[{"kind": "welcome", "status": "sent"}],
+    )
+    print_learner(console, example)
+    print_course(console, example)
+    for text in (
+        "Statistics",
+        "Ada Abel",
+        "4 courses, 1 completed",
+        "welcome, sent",
+        "3.50 of 2 reviews",
+        "0.250",
+    ):
+        assert text in output.getvalue()

@@ -1,0 +1,118 @@
+"""A dead letter keeps the exact bytes, where they came from and why; the same letter has the same id."""
+
+import hashlib
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.ingest.samples import NOON, TOPIC, event_id, record
+from worker.contract.event import Rejected, RejectReason
+from worker.ingest.dead_letters import PART_BYTES, gap_document, letter_documents
+from worker.ingest.positions import Gap
+from worker.ingest.record import Letter, Partition, Record
+from worker.storage.encoding import encoded
+from worker.storage.models import DeadLetter, DeadLetterPart
+from worker.telemetry.metrics import GapReason
+
+NOT_JSON = Rejected(RejectReason.NOT_JSON, "is not JSON")
+INVALID = Rejected(RejectReason.INVALID_FIELD, "must be a string", "session_id")
+
+
+def documents(kept: Record, rejected: Rejected = NOT_JSON) -> list[dict[str, Any]]:
+    return list(letter_documents(Letter(kept, rejected, event_id(1)), NOON))
+
+
+def bytes_of(kept: list[dict[str, Any]]) -> bytes:
+    """The value as an operator puts it together again."""
+    letter, *parts = kept
+    if letter["parts"] == 0:
+        return bytes(letter["value"])
+    assert [part["part_of"] for part in parts] == [letter["_id"]] * letter["parts"]
+    return b"".join(part["value"] for part in sorted(parts, key=lambda part: int(part["part"])))
+
+
+def test_a_letter_has_bytes_headers_position_and_reason() -> None:
+    headers = (("trace", b"\x00\xff"), ("trace", None))
+    kept = record(41, b"\xff{", partition=2, key=b"\x00k", headers=headers)
+    [letter] = documents(kept, INVALID)
+    assert letter["value"] == b"\xff{"
+    assert letter["key"] == b"\x00k"
+    assert letter["headers"] == [{"key": "trace", "value": b"\x00\xff"}, {"key": "trace", "value": None}]
+    assert (letter["topic"], letter["partition"], letter["offset"]) == (TOPIC, 2, 41)
+    assert (letter["reason"], letter["field"], letter["event_id"]) == (
+        "invalid_field",
+        "session_id",
+        event_id(1),
+    )
+    assert (letter["size_bytes"], letter["parts"], letter["gap"]) == (2, 0, None)
+    assert letter["payload_sha256"] == hashlib.sha256(b"\xff{").digest()
+
+
+def test_the_id_is_position_and_payload() -> None:
+    [letter] = documents(record(41, b"abc", partition=2))
+    assert letter["_id"] == f"{TOPIC}:2:41:{hashlib.sha256(b'abc').hexdigest()[:16]}"
+
+
+def test_the_same_record_gives_the_same_id_and_another_payload_at_its_position_another() -> None:
+    # After a log was restarted an offset comes a second time, with other bytes.
+    ids = [documents(record(41, value))[0]["_id"] for value in (b"a", b"a", b"b")]
+    assert ids[0] == ids[1] != ids[2]
+
+
+@pytest.mark.parametrize(
+    ("size", "parts"),
+    [(PART_BYTES, 0), (PART_BYTES + 1, 2), (2 * PART_BYTES, 2), (2 * PART_BYTES + 5, 3)],
+)
+def test_bytes_over_the_limit_are_kept_in_parts_exactly(size: int, parts: int) -> None:
+    value = b"0123456789" * (size // 10) + b"x" * (size % 10)
+    kept = documents(record(0, value))
+    assert (kept[0]["parts"], len(kept) - 1, kept[0]["size_bytes"]) == (parts, parts, size)
+    assert bytes_of(kept) == value
+    assert (kept[0]["value"] is None) == (parts > 0)
+    assert [document["_id"] for document in kept[1:]] == [
+        f"{kept[0]['_id']}#{number}" for number in range(1, parts + 1)
+    ]
+
+
+@settings(max_examples=50)
+@given(
+    value=st.binary(max_size=200),
+    key=st.none() | st.binary(max_size=20),
+    headers=st.lists(st.tuples(st.text(max_size=5), st.none() | st.binary(max_size=5)), max_size=3),
+    reason=st.sampled_from(RejectReason),
+)
+def test_every_letter_fits_the_stored_model_and_bson(
+    value: bytes, key: bytes | None, headers: list[tuple[str, bytes | None]], reason: RejectReason
+) -> None:
+    [letter] = documents(record(3, value, key=key, headers=tuple(headers)), Rejected(reason, "why"))
+    DeadLetter.model_validate(letter, strict=True)
+    assert encoded(letter) is not None
+
+
+def test_a_part_fits_the_stored_model() -> None:
+    _, *parts = documents(record(0, b"x" * (PART_BYTES + 1)))
+    assert [DeadLetterPart.model_validate(part, strict=True).part for part in parts] == [1, 2]
+
+
+def test_equal_failures_share_a_fingerprint_and_others_do_not() -> None:
+    def fingerprint(offset: int, rejected: Rejected) -> str:
+        return str(documents(record(offset, str(offset).encode()), rejected)[0]["fingerprint"])
+
+    same = {fingerprint(offset, INVALID) for offset in range(5)}
+    other_field = Rejected(RejectReason.INVALID_FIELD, "must be a string", "device_type")
+    other_words = Rejected(RejectReason.INVALID_FIELD, "anything else", "session_id")
+    assert len(same) == 1
+    assert fingerprint(0, other_words) in same
+    assert len({*same, fingerprint(0, other_field), fingerprint(0, NOT_JSON)}) == 3
+
+
+def test_a_gap_has_its_exact_range_and_no_bytes() -> None:
+    gap = Gap(Partition(TOPIC, 3), 100, 249, GapReason.RETENTION, "gone")
+    document = gap_document(gap, NOON)
+    assert document["_id"] == f"{TOPIC}:3:100-249:retention"
+    assert (document["kind"], document["reason"], document["offset"]) == ("gap", "retention", 100)
+    assert document["gap"] == {"first_offset": 100, "last_offset": 249}
+    assert (document["value"], document["size_bytes"]) == (None, 0)
+    DeadLetter.model_validate(document, strict=True)

@@ -1,0 +1,37 @@
+"""Records become events, dead letters or tombstones, one by one."""
+
+from tests.unit.contract.records import EXAMPLES
+from tests.unit.ingest.samples import TOPIC, record
+from worker.contract.codec import DEFAULT_LIMITS, Limits, encode
+from worker.contract.event import RejectReason
+from worker.ingest.decode import decode_records
+from worker.ingest.routes import routes
+
+TABLE = routes(TOPIC)
+GOOD = encode(EXAMPLES["view"])
+
+
+def test_one_bad_record_does_not_harm_its_neighbours() -> None:
+    batch = [record(0, GOOD), record(1, b"{"), record(2, None), record(3, GOOD)]
+    decoded = decode_records(batch, TABLE, DEFAULT_LIMITS)
+    assert [candidate.record for candidate in decoded.candidates] == [batch[0], batch[3]]
+    assert [(letter.record, letter.rejected.reason) for letter in decoded.letters] == [
+        (batch[1], RejectReason.NOT_JSON)
+    ]
+    assert decoded.tombstones == [batch[2]]
+
+
+def test_an_empty_value_is_no_tombstone() -> None:
+    decoded = decode_records([record(0, b"")], TABLE, DEFAULT_LIMITS)
+    assert [letter.rejected.reason for letter in decoded.letters] == [RejectReason.NOT_JSON]
+
+
+def test_the_limits_given_decide() -> None:
+    decoded = decode_records([record(0, GOOD)], TABLE, Limits(max_record_bytes=len(GOOD) - 1))
+    assert [letter.rejected.reason for letter in decoded.letters] == [RejectReason.TOO_LARGE]
+
+
+def test_the_same_records_give_the_same_events() -> None:
+    batch = [record(0, GOOD), record(1, b"[]")]
+    first, second = (decode_records(batch, TABLE, DEFAULT_LIMITS) for _ in range(2))
+    assert (first.candidates, first.letters) == (second.candidates, second.letters)

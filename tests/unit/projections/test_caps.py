@@ -1,0 +1,124 @@
+"""What has a cap keeps the same part of a large stream in any order of arrival."""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from projections.event import StoredEvent
+from projections.progress import fold
+from projections.progress.state import CERTIFICATES_CAP, LESSONS_CAP, NOTES_CAP, PAYMENTS_CAP, SESSIONS_CAP
+from tests.unit.projections.events import arrive, content, event, lesson_id, moment, split
+
+
+def sha1(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def folded(events: Sequence[StoredEvent], seed: int) -> dict[str, Any]:
+    """The document after the events in an order and in batches that `seed` decides."""
+    chance = random.Random(seed)  # noqa: S311  (a repeatable order of arrival, no secret)
+    shuffled = chance.sample(events, len(events))
+    document: dict[str, Any] | None = None
+    for batch in split(arrive(shuffled), [chance.randrange(len(events)) for _ in range(20)]):
+        document = fold(document, batch, "live")
+    return document or {}
+
+
+def same_in_three_orders(events: Sequence[StoredEvent]) -> dict[str, Any]:
+    first, second, third = (folded(events, seed) for seed in range(3))
+    assert content(first) == content(second) == content(third)
+    return first
+
+
+def smallest(keys: Sequence[str], cap: int) -> set[str]:
+    return set(sorted(keys, key=sha1)[:cap])
+
+
+def test_the_lessons_of_smallest_hash_are_kept_whole() -> None:
+    numbers = range(LESSONS_CAP + 60)
+    events = [event("view", n, lesson=n, value=1, details={"time_spent": 2}) for n in numbers]
+    events += [event("complete", 9000 + n, lesson=n) for n in numbers if n % 2]
+    document = same_in_three_orders(events)
+    entries = document["lesson_progress"]
+    kept = smallest([str(lesson_id(n)) for n in numbers], LESSONS_CAP)
+    assert {str(entry["lesson_id"]) for entry in entries} == kept
+    assert {entry["time_spent"] for entry in entries} == {2.0}
+    assert document["time_tracking"]["total_seconds"] == 2.0 * len(numbers)
+    odd = [number for number in numbers if number % 2 and str(lesson_id(number)) in kept]
+    assert document["progress"]["completed_lessons"] == len(odd)
+
+
+def test_lessons_seen_later_do_not_take_a_completion_back() -> None:
+    numbers = range(LESSONS_CAP + 60)
+    dropped = next(n for n in numbers if str(lesson_id(n)) not in kept_of(numbers))
+    finished = [event("course_enrolled", details={"total_lessons": 1}), event("complete", 1, lesson=dropped)]
+    document = same_in_three_orders([*finished, *(event("lesson_view", 2, lesson=n) for n in numbers)])
+    assert lesson_id(dropped) not in {entry["lesson_id"] for entry in document["lesson_progress"]}
+    assert document["milestones"]["completed"] == {"at": moment(1), "by": "live"}
+    assert document["progress"]["percentage"] == 100.0
+
+
+def kept_of(numbers: Sequence[int]) -> set[str]:
+    return smallest([str(lesson_id(number)) for number in numbers], LESSONS_CAP)
+
+
+def test_notes_are_kept_for_the_lessons_of_smallest_hash() -> None:
+    numbers = range(NOTES_CAP + 40)
+    document = same_in_three_orders(
+        [event("lesson_note_saved", n, lesson=n, details={"text": f"note {n}"}) for n in numbers]
+    )
+    with_notes = {str(entry["lesson_id"]) for entry in document["lesson_progress"] if entry["notes"]}
+    assert with_notes == smallest([str(lesson_id(number)) for number in numbers], NOTES_CAP)
+    assert len(document["lesson_progress"]) == len(numbers)
+
+
+def test_the_last_certificates_are_kept() -> None:
+    def issued(at: int, code: int) -> StoredEvent:
+        details = {"certificate_url": f"https://c.example/{at}", "verification_code": f"C{code}"}
+        return event("certificate_issued", at, details=details)
+
+    codes = range(CERTIFICATES_CAP + 10)
+    document = same_in_three_orders([*(issued(code, code) for code in codes), issued(1000, 3)])
+    kept = [certificate["verification_code"] for certificate in document["certificates"]]
+    assert kept == [f"C{code}" for code in codes[-CERTIFICATES_CAP + 1 :]] + ["C3"]
+    assert document["certificates"][-1]["certificate_url"] == "https://c.example/1000"
+
+
+def test_the_last_payments_are_kept() -> None:
+    def paid(at: int, number: int) -> StoredEvent:
+        payment = {"transaction_id": f"t.{number}", "amount": "9", "currency": "EUR", "method": "card"}
+        return event("course_enrolled", at, details={"payment": payment})
+
+    numbers = range(PAYMENTS_CAP + 10)
+    document = same_in_three_orders([*(paid(number, number) for number in numbers), paid(1000, 3)])
+    kept = {each["v"]["transaction_id"] for each in document["state"]["payments"].values()}
+    assert kept == {f"t.{number}" for number in numbers[-PAYMENTS_CAP + 1 :]} | {"t.3"}
+    assert document["payment_data"]["transaction_id"] == "t.3"
+
+
+def session_events(count: int) -> list[StoredEvent]:
+    """`count` sessions of 10 s each."""
+    return [
+        event("discussion_posted", 1000 * number + at, session_id=f"session {number}")
+        for number in range(count)
+        for at in (0, 10)
+    ]
+
+
+def test_sessions_up_to_the_cap_are_counted_exactly() -> None:
+    tracking = same_in_three_orders(session_events(SESSIONS_CAP))["time_tracking"]
+    assert tracking["session_count"] == SESSIONS_CAP
+
+
+@pytest.mark.parametrize("count", [SESSIONS_CAP + 1, 1000])
+def test_sessions_beyond_the_cap_are_estimated_from_the_smallest_hashes(count: int) -> None:
+    document = same_in_three_orders(session_events(count))
+    keys = sorted(sha1(f"session {number}")[:16] for number in range(count))[:SESSIONS_CAP]
+    assert sorted(document["state"]["sessions"]) == keys
+    tracking = document["time_tracking"]
+    assert tracking["session_count"] == max(SESSIONS_CAP + 1, 199 * 2**64 // int(keys[-1], 16))
+    assert tracking["session_count"] == pytest.approx(count, rel=0.2)
+    assert tracking["average_session_duration"] == tracking["longest_session"] == 10.0

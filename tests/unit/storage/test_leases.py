@@ -1,0 +1,77 @@
+"""How groups are shared: pure arithmetic and one decision."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.contract.identity import SLOTS
+from worker.storage.leases import GROUPS, GroupLease, Survey, decide, fair_share, group_slots, slot_group
+
+MEMBERS = st.sets(st.text(min_size=1, max_size=4), min_size=1, max_size=GROUPS * 2)
+
+
+def test_every_slot_is_in_exactly_one_group() -> None:
+    slots = [slot for group in range(GROUPS) for slot in group_slots(group)]
+
+    assert sorted(slots) == list(range(SLOTS))
+    assert all(slot_group(slot) == group for group in range(GROUPS) for slot in group_slots(group))
+
+
+@given(MEMBERS)
+def test_shares_add_up_to_all_groups_and_differ_by_one_at_most(members: set[str]) -> None:
+    shares = [fair_share(member, members) for member in members]
+
+    assert sum(shares) == GROUPS
+    assert max(shares) - min(shares) <= 1
+
+
+def test_a_worker_whose_membership_has_expired_still_counts_itself() -> None:
+    assert fair_share("me", {"other"}) == GROUPS // 2
+
+
+def survey(owners: list[str | None], members: set[str]) -> Survey:
+    leases = [GroupLease(n, owner, 1, live=owner is not None) for n, owner in enumerate(owners)]
+    return Survey(leases, frozenset(members))
+
+
+def test_a_lone_worker_claims_everything() -> None:
+    assert decide(survey([None] * GROUPS, {"me"}), "me") == ([], list(range(GROUPS)))
+
+
+def test_a_worker_with_too_much_releases_one_group_and_claims_none() -> None:
+    released, claimed = decide(survey(["me"] * GROUPS, {"me", "other"}), "me")
+
+    assert (released, claimed) == ([GROUPS - 1], [])
+
+
+def test_a_worker_claims_no_more_than_its_share() -> None:
+    owners: list[str | None] = ["me"] * 6 + [None] * 10
+
+    assert decide(survey(owners, {"me", "other"}), "me") == ([], [6, 7])
+
+
+def test_an_expired_lease_of_our_own_is_claimed_anew() -> None:
+    leases = [GroupLease(0, "me", 3, live=False)]
+
+    assert decide(Survey(leases, frozenset({"me"})), "me") == ([], [0])
+
+
+@given(MEMBERS, st.data())
+def test_rounds_in_any_order_end_with_fair_shares(members: set[str], data: st.DataObject) -> None:
+    owners: dict[int, str | None] = {
+        group: data.draw(st.sampled_from([None, *sorted(members)])) for group in range(GROUPS)
+    }
+    for _ in range(GROUPS * 2):
+        for member in data.draw(st.permutations(sorted(members))):
+            released, claimed = decide(survey([owners[n] for n in range(GROUPS)], members), member)
+            owners |= dict.fromkeys(released) | dict.fromkeys(claimed, member)
+
+    held = [sum(1 for owner in owners.values() if owner == member) for member in members]
+    assert sorted(held) == sorted(fair_share(member, members) for member in members)
+
+
+def test_work_that_is_not_divided_stays_with_its_holder_whoever_joins() -> None:
+    held = Survey([GroupLease(0, "z", 1, live=True)], frozenset({"a", "z"}))
+    assert decide(held, "z", groups=1) == ([], [])
+    assert decide(held, "a", groups=1) == ([], [])
+    free = Survey([GroupLease(0, None, 1, live=False)], frozenset({"a", "z"}))
+    assert decide(free, "z", groups=1) == ([], [0])

@@ -1,0 +1,68 @@
+"""A step is repeated for as long as its dependency is away, and for nothing else."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from worker.errors import Fenced, Refused, Retryable
+from worker.storage.retrying import retrying
+
+
+class HandClock:
+    """Time that passes only by sleeping, at once."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.monotonic(), UTC)
+
+    def monotonic(self) -> float:
+        return sum(self.slept)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+def _failing(times: int, error: Exception) -> Callable[[], Awaitable[str]]:
+    left = [error] * times
+
+    async def operation() -> str:
+        if left:
+            raise left.pop()
+        return "done"
+
+    return operation
+
+
+async def test_a_step_that_works_is_done_once_without_waiting() -> None:
+    clock, seen = HandClock(), list[Retryable]()
+    assert await retrying(_failing(0, Retryable()), clock=clock, on_retry=seen.append) == "done"
+    assert (clock.slept, seen) == ([], [])
+
+
+async def test_a_dependency_that_comes_back_after_hours_loses_nothing() -> None:
+    clock, seen, error = HandClock(), list[Retryable](), Retryable("away")
+    assert await retrying(_failing(5_000, error), clock=clock, on_retry=seen.append) == "done"
+    assert seen == [error] * 5_000
+    assert clock.monotonic() > 3_600
+
+
+async def test_waits_grow_with_jitter_and_stay_within_their_bounds() -> None:
+    clock = HandClock()
+    await retrying(_failing(2_000, Retryable()), clock=clock, on_retry=lambda error: None)
+    assert all(0.05 <= wait <= 5.0 for wait in clock.slept)
+    assert max(clock.slept[:3]) <= 0.4
+    late = clock.slept[20:]
+    assert max(late) > 4.0
+    assert min(late) < 1.0
+
+
+@pytest.mark.parametrize("error", [Refused("content"), Fenced("newer owner"), ValueError("bug")])
+async def test_any_other_error_is_raised_at_once(error: Exception) -> None:
+    clock, seen = HandClock(), list[Retryable]()
+    with pytest.raises(type(error)) as caught:
+        await retrying(_failing(1, error), clock=clock, on_retry=seen.append)
+    assert caught.value is error
+    assert (clock.slept, seen) == ([], [])

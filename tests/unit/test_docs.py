@@ -1,0 +1,91 @@
+"""The documents say what the code does."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+from typer.testing import CliRunner
+
+from worker.app.exits import ExitCode
+from worker.cli.commands import app
+from worker.replay.verification import FindingKind, Verification
+from worker.settings import setting_lines
+from worker.telemetry.metrics import Metrics
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+VERIFY = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8")
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+def _snippets() -> list[str]:
+    """The lines of the README's shell blocks, without comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    lines = [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+@pytest.mark.parametrize("line", [line for line in _snippets() if line.startswith("make")])
+def test_make_knows_the_targets_and_variables_of_the_readme(line: str) -> None:
+    make = shutil.which("make")
+    assert make is not None
+    finished = subprocess.run(  # noqa: S603 - prints what it would do
+        [make, "--dry-run", *line.split()[1:]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    for assignment in re.findall(r"\w+=(\S+)", line):
+        assert assignment in finished.stdout or assignment == "1"
+
+
+@pytest.mark.parametrize(
+    "command", sorted(set(re.findall(r"sevenp-worker ((?:schema |contract )?[a-z]+)(?= |`|\n)", README)))
+)
+def test_the_commands_of_the_readme_exist(command: str) -> None:
+    result = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert result.exit_code == ExitCode.OK
+
+
+def test_the_settings_of_the_readme_exist() -> None:
+    named = set(re.findall(r"SEVENP_\w+", README))
+    assert named <= {line.variable for line in setting_lines()}
+
+
+def test_operations_lists_every_setting_with_its_default() -> None:
+    for line in setting_lines():
+        default = f"`{line.default}`" if line.default else ""
+        assert f"| `{line.variable}` | {default} | {line.description} |" in OPERATIONS
+    rows = re.findall(r"^\| `SEVENP_", OPERATIONS, flags=re.MULTILINE)
+    assert len(rows) == len(setting_lines())
+
+
+def test_operations_lists_every_exit_code() -> None:
+    section = OPERATIONS.partition("## Exit codes")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| (\d+) \|", section, flags=re.MULTILINE)
+    assert [int(code) for code in listed] == [code.value for code in ExitCode]
+
+
+def test_operations_lists_every_metric_with_its_labels() -> None:
+    metrics = {
+        name: metric for name, metric in vars(Metrics()).items() if isinstance(metric, MetricWrapperBase)
+    }
+    section = OPERATIONS.partition("## Metrics")[2]
+    listed = dict(re.findall(r"^\| `(\w+)` \| \w+ \| ([\w, ]*) \|", section, flags=re.MULTILINE))
+    labels = {name: ", ".join(metric._labelnames) for name, metric in metrics.items()}  # noqa: SLF001
+    assert listed == labels
+
+
+def test_verify_explains_every_finding_and_count() -> None:
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", VERIFY, flags=re.MULTILINE)
+    assert sorted(re.findall(r"\w+", " ".join(rows))) == sorted(FindingKind)
+    waiting = ("behind", "set_aside", "in_flight", "uncounted", "statistics_missing", "statistics_refused")
+    for name in (*waiting, "other_projection_version", "other_counts_version"):
+        assert f"`{name}`" in VERIFY
+        assert name in Verification.__slots__

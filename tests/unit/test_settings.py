@@ -1,0 +1,183 @@
+"""What an operator may set, and how a mistake is told."""
+
+import warnings
+from pathlib import Path
+
+import pytest
+
+from worker.errors import Misconfigured
+from worker.settings import RoleName, Settings, StartPolicy, load_settings, setting_lines
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import os  # noqa: PLC0415 - only this fixture looks at the whole environment
+
+    for name in [name for name in os.environ if name.startswith("SEVENP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SEVENP_SECRETS_DIR", str(tmp_path / "absent"))
+
+
+def test_defaults_suit_a_worker_beside_its_servers() -> None:
+    settings = load_settings()
+    assert settings.kafka_bootstrap_servers == "127.0.0.1:9092"
+    assert settings.topic == "interaction-events"
+    assert settings.roles == tuple(RoleName)
+    assert settings.ingest_max_records == 20_000
+
+
+def test_variables_win_over_defaults_and_arguments_over_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEVENP_TOPIC", "a")
+    monkeypatch.setenv("SEVENP_START_POLICY", "latest")
+    assert load_settings().topic == "a"
+    assert load_settings(topic="b", start_policy=None).topic == "b"
+    assert load_settings().start_policy is StartPolicy.LATEST
+
+
+def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEVENP_ROLES", "progress, progress")
+    monkeypatch.setenv("SEVENP_EXTERNAL_COLLECTIONS", "courses,users")
+    settings = load_settings()
+    assert settings.roles == (RoleName.PROGRESS,)
+    assert settings.external_collections == {"courses", "users"}
+
+
+def test_a_secret_is_read_from_its_file_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "sevenp_mongodb_uri").write_text("mongodb://user:hunter2@db/\n")
+    (tmp_path / "somebody_elses").write_text("x")
+    monkeypatch.setenv("SEVENP_SECRETS_DIR", str(tmp_path))
+    settings = load_settings()
+    assert settings.mongodb_uri.get_secret_value() == "mongodb://user:hunter2@db/"
+    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+
+def test_a_variable_wins_over_a_secret_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "sevenp_topic").write_text("from-file")
+    monkeypatch.setenv("SEVENP_SECRETS_DIR", str(tmp_path))
+    assert load_settings().topic == "from-file"
+    monkeypatch.setenv("SEVENP_TOPIC", "from-variable")
+    assert load_settings().topic == "from-variable"
+
+
+def test_an_absent_secrets_folder_is_no_news() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_settings()
+
+
+def test_a_wrong_secret_is_named_but_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEVENP_MONGODB_URI", "http://user:hunter2@db/")
+    with pytest.raises(Misconfigured, match="SEVENP_MONGODB_URI: must begin with mongodb://") as refused:
+        load_settings()
+    assert "hunter2" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("SEVENP_MONGO_URI", "SEVENP_MONGODB_URI"),
+        ("SEVENP_TOPICS", "SEVENP_TOPIC"),
+        ("SEVENP_HTTP_PROT", "SEVENP_HTTP_PORT"),
+        ("sevenp_log_levle", "SEVENP_LOG_LEVEL"),
+    ],
+)
+def test_a_misspelt_setting_is_refused_with_the_one_meant(
+    monkeypatch: pytest.MonkeyPatch, misspelt: str, meant: str
+) -> None:
+    monkeypatch.setenv(misspelt, "x")
+    with pytest.raises(Misconfigured, match=f"{misspelt.upper()} is not a setting: did you mean {meant}"):
+        load_settings()
+
+
+def test_a_misspelt_secret_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "sevenp_mongodb_url").write_text("x")
+    monkeypatch.setenv("SEVENP_SECRETS_DIR", str(tmp_path))
+    with pytest.raises(Misconfigured, match="SEVENP_MONGODB_URI"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SEVENP_WORKER_SERVICE_HOST", "10.0.0.1"),
+        ("SEVENP_WORKER_SERVICE_PORT_HTTP", "9464"),
+        ("SEVENP_WORKER_PORT", "tcp://10.0.0.1:9464"),
+        ("SEVENP_WORKER_PORT_9464_TCP_ADDR", "10.0.0.1"),
+    ],
+)
+def test_what_kubernetes_adds_for_a_service_of_our_name_is_ignored(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SEVENP_HTTP_PORT", "70000"),
+        ("SEVENP_HTTP_PORT", "http"),
+        ("SEVENP_ROLES", "ingest,cook"),
+        ("SEVENP_ROLES", ","),
+        ("SEVENP_TOPIC", "no spaces"),
+        ("SEVENP_DATABASE_PREFIX", "a.b"),
+        ("SEVENP_INGEST_MAX_BYTES", "16000000"),
+        ("SEVENP_LOG_LEVEL", "loud"),
+        ("SEVENP_START_POLICY", "none"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_by_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured, match=f"^{name}: "):
+        load_settings()
+
+
+def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEVENP_HTTP_PORT", "x")
+    monkeypatch.setenv("SEVENP_ROLES", "cook")
+    with pytest.raises(Misconfigured, match=r"SEVENP_ROLES.*SEVENP_HTTP_PORT"):
+        load_settings()
+
+
+def test_a_drain_that_outlasts_the_rebalance_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEVENP_DRAIN_DEADLINE_S", "60")
+    with pytest.raises(Misconfigured, match=r"REBALANCE_TIMEOUT_MS \(60000 ms\) must be above .*\(60 s\)"):
+        load_settings()
+
+
+def test_a_session_longer_than_the_rebalance_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEVENP_SESSION_TIMEOUT_MS", "90000")
+    with pytest.raises(Misconfigured, match="SEVENP_SESSION_TIMEOUT_MS"):
+        load_settings()
+
+
+def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEVENP_ROLES", "")
+    monkeypatch.setenv("SEVENP_KAFKA_CA_FILE", "")
+    settings = load_settings()
+    assert settings.roles == tuple(RoleName)
+    assert settings.kafka_ca_file is None
+
+
+def test_a_login_without_a_password_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEVENP_KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
+    with pytest.raises(Misconfigured, match="SEVENP_KAFKA_SASL_PASSWORD"):
+        load_settings()
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().topic = "other"  # type: ignore[misc]
+
+
+def test_every_setting_has_a_line_that_explains_it() -> None:
+    lines = setting_lines()
+    assert len(lines) == len(Settings.model_fields)
+    for line in lines:
+        assert line.variable.startswith("SEVENP_")
+        assert line.description.endswith(".")

@@ -1,0 +1,126 @@
+"""What has to answer: probed at start, when silence ends the process, and all the time, for readiness."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+
+from worker.app.exits import Unreachable
+from worker.errors import Retryable, WorkerError
+from worker.storage.database import Database
+from worker.storage.errors import translated
+from worker.storage.retrying import retrying
+from worker.telemetry.health import Health
+from worker.timing import Clock, unless_stopped
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_S = 5.0
+# One probe. A MongoDB server selection takes up to 5 s, a Kafka connection and two requests fit easily.
+LIMIT_S = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One dependency: `ask` returns when it answers and raises `Retryable` when it does not."""
+
+    name: str
+    ask: Callable[[], Awaitable[None]]
+    setting: str
+
+
+def mongodb_probe(database: Database) -> Probe:
+    """Answers while there is a primary."""
+
+    async def ask() -> None:
+        with translated():
+            await database.client.admin.command("ping")
+
+    return Probe("mongodb", ask, "SEVENP_MONGODB_URI")
+
+
+def kafka_probe(bootstrap_servers: str, topic: str, options: Mapping[str, Any]) -> Probe:
+    """Answers while a broker does and knows the topic. Each time over a new connection, so none can be stale."""
+
+    async def ask() -> None:
+        client = AIOKafkaClient(bootstrap_servers=bootstrap_servers, **options)
+        try:
+            await client.bootstrap()
+            metadata = await client.fetch_all_metadata()
+        except (KafkaError, OSError) as error:
+            raise Retryable(f"no broker answers at {bootstrap_servers} ({type(error).__name__})") from error
+        finally:
+            await client.close()
+        if topic not in metadata.topics():
+            raise Retryable(f"topic {topic} does not exist")
+
+    return Probe("kafka", ask, "SEVENP_KAFKA_BOOTSTRAP_SERVERS")
+
+
+async def await_all(probes: Sequence[Probe], *, limit_s: float, clock: Clock, health: Health) -> None:
+    """Wait until every dependency answers; raises `Unreachable` for one that does not within `limit_s`."""
+    await asyncio.gather(*(_await_one(probe, limit_s, clock, health) for probe in probes))
+
+
+async def _await_one(probe: Probe, limit_s: float, clock: Clock, health: Health) -> None:
+    dependency = health.dependency(probe.name)
+
+    def waits(error: Retryable) -> None:
+        dependency.down(str(error))
+        log.info("waiting for a dependency", dependency=probe.name, reason=str(error))
+
+    try:
+        async with asyncio.timeout(limit_s):
+            await retrying(lambda: _ask(probe), clock=clock, on_retry=waits)
+    except TimeoutError:
+        raise Unreachable(
+            f"{probe.name} did not answer within {limit_s:g} s ({dependency.state.reason}): "
+            f"is it running, and is {probe.setting} right?"
+        ) from None
+    dependency.up()
+
+
+class Readiness:
+    """The role that keeps readiness true to life."""
+
+    name = "readiness"
+
+    def __init__(self, probes: Sequence[Probe], clock: Clock, health: Health) -> None:
+        self._probes = probes
+        self._clock = clock
+        self._health = health
+        self._component = health.component(self.name)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Probe every few seconds until `stop`, which also ends a wait or a probe under way."""
+        while not stop.is_set() and await unless_stopped(self._round(), stop):
+            self._component.beat()
+
+    async def _round(self) -> None:
+        await asyncio.gather(*(_look(probe, self._health) for probe in self._probes))
+        await self._clock.sleep(INTERVAL_S)
+
+
+async def _look(probe: Probe, health: Health) -> None:
+    dependency = health.dependency(probe.name)
+    was_up = dependency.state.is_up
+    try:
+        await _ask(probe)
+        dependency.up()
+    except WorkerError as error:
+        dependency.down(str(error))
+    state = dependency.state
+    if was_up != state.is_up:
+        log.warning("dependency changed", dependency=probe.name, up=state.is_up, reason=state.reason)
+
+
+async def _ask(probe: Probe) -> None:
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            await probe.ask()
+    except TimeoutError as error:
+        raise Retryable(f"no answer within {LIMIT_S:g} s") from error

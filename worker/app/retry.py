@@ -1,0 +1,88 @@
+"""Settings as the options of the retry role, and the handlers it is given: stages do not know each other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bson import ObjectId
+
+from worker import __version__
+from worker.retry.item import Failed, Handler, Item, ItemId, Postponed, Verdict
+from worker.retry.policy import Policy
+from worker.retry.processor import NAME, RetryOptions
+from worker.settings import Settings
+from worker.storage.database import Database
+from worker.storage.leases import GroupLeases
+from worker.watch.again import FoldAgain
+from worker.watch.aside import EVENT_TYPE as PROGRESS_FOLD
+
+# The platform's own word for analytics work that is pending: bring the learner's documents up to date.
+PROGRESS_UPDATED = "progress_updated"
+
+# Renewals within one lease: one slow answer costs no lease.
+_RENEWALS_PER_LEASE = 3
+
+
+def code_version(settings: Settings) -> str:
+    """What tells one code from another: a fix may come without a new version number."""
+    return __version__ if settings.revision == "unknown" else f"{__version__}+{settings.revision}"
+
+
+def retry_options(settings: Settings) -> RetryOptions:
+    return RetryOptions(
+        policy=Policy(
+            max_attempts=settings.retry_max_attempts,
+            rate_per_s=settings.retry_rate_per_s,
+            backoff_s=settings.retry_backoff_s,
+            longest_backoff_s=settings.retry_longest_backoff_s,
+            lease_s=settings.retry_lease_s,
+        ),
+        code_version=code_version(settings),
+        lease_s=settings.watch_lease_s,
+        renew_every_s=settings.watch_lease_s / _RENEWALS_PER_LEASE,
+    )
+
+
+def retry_leases(database: Database, owner: str, lease_s: float) -> GroupLeases:
+    """One worker of all retries."""
+    return GroupLeases(database, owner, watcher=NAME, lease_s=lease_s, groups=1)
+
+
+def retry_handlers(fold_again: FoldAgain) -> Mapping[str, Handler]:
+    """Who does the work of each event type."""
+    handler = FoldHandler(fold_again)
+    return {PROGRESS_FOLD: handler, PROGRESS_UPDATED: handler}
+
+
+@dataclass(frozen=True, slots=True)
+class FoldHandler:
+    """Folds the streams that items name. Keyed by stream and guarded by `rev`, so that it may run twice."""
+
+    fold_again: FoldAgain
+
+    async def __call__(self, items: Sequence[Item]) -> dict[ItemId, Verdict]:
+        """What could not be folded. Raises Retryable while MongoDB is away."""
+        streams = {item.id: stream_of(item) for item in items}
+        result = await self.fold_again(sorted({stream for stream in streams.values() if stream is not None}))
+        verdicts: dict[ItemId, Verdict] = {}
+        for identity, stream in streams.items():
+            if stream is None:
+                verdicts[identity] = Failed("ValueError", "the item names no learner and course")
+            elif (failure := result.failed.get(stream)) is not None:
+                verdicts[identity] = Failed(failure.error_class, failure.message, failure.version)
+            elif stream in result.foreign:
+                verdicts[identity] = Postponed("the document was made by a newer fold")
+        return verdicts
+
+
+def stream_of(item: Item) -> str | None:
+    """The stream an item is about: its own, or that of the learner and course in the platform's data."""
+    if item.stream_id is not None:
+        return item.stream_id
+    user, course = (_object_id(item.data.get(name)) for name in ("user_id", "course_id"))
+    return None if user is None or course is None else f"course_{course}_user_{user}"
+
+
+def _object_id(value: object) -> ObjectId | None:
+    if isinstance(value, ObjectId):
+        return value
+    return ObjectId(value) if isinstance(value, str) and ObjectId.is_valid(value) else None

@@ -1,0 +1,139 @@
+"""Settings as the options of each role; the only place that knows both."""
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import uuid4
+
+from worker.app.dependencies import Probe, Readiness
+from worker.app.kafka import kafka_options
+from worker.app.notify import notify_options, notify_senders
+from worker.app.retry import code_version, retry_handlers, retry_leases, retry_options
+from worker.app.supervision import Role
+from worker.contract.codec import Limits
+from worker.ingest.intake import IntakeOptions
+from worker.ingest.options import IngestOptions
+from worker.ingest.pipeline import PipelineOptions
+from worker.ingest.service import Ingest
+from worker.notify.service import Notifier
+from worker.retry.processor import RetryProcessor
+from worker.settings import RoleName, Settings
+from worker.storage.database import Database
+from worker.telemetry.health import Health
+from worker.telemetry.metrics import Metrics
+from worker.timing import Clock
+from worker.watch.again import FoldAgain
+from worker.watch.counts_service import CountsOptions, CountsWatcher
+from worker.watch.service import ProgressWatcher, WatchOptions
+
+# Renewals within one lease: one slow answer costs no lease.
+_RENEWALS_PER_LEASE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every role is given."""
+
+    database: Database
+    clock: Clock
+    metrics: Metrics
+    health: Health
+
+
+def build_roles(settings: Settings, given: Surroundings, probes: Sequence[Probe]) -> list[Role]:
+    """The settings' roles and the one that keeps readiness, each with its component; nothing runs yet."""
+    builders = {
+        RoleName.INGEST: _ingest,
+        RoleName.PROGRESS: _progress,
+        RoleName.COUNTS: _counts,
+        RoleName.NOTIFY: _notify,
+        RoleName.RETRY: _retry,
+    }
+    return [
+        *(builders[name](settings, given) for name in settings.roles),
+        Readiness(probes, given.clock, given.health),
+    ]
+
+
+def _ingest(settings: Settings, given: Surroundings) -> Role:
+    options = IngestOptions(
+        intake=IntakeOptions(
+            bootstrap_servers=settings.kafka_bootstrap_servers,
+            group_id=settings.kafka_group_id,
+            topics=(settings.topic,),
+            max_records=settings.ingest_max_records,
+            session_timeout_s=settings.session_timeout_ms / 1000,
+            rebalance_timeout_s=settings.rebalance_timeout_ms / 1000,
+            kafka=kafka_options(settings),
+        ),
+        pipeline=PipelineOptions(
+            limits=Limits(max_future=timedelta(hours=settings.max_future_hours)),
+            max_rows=settings.ingest_max_records,
+            max_bytes=settings.ingest_max_bytes,
+        ),
+        start_policy=settings.start_policy.value,
+        drain_deadline_s=settings.drain_deadline_s,
+        position_check_interval_s=settings.position_check_interval_s,
+    )
+    component = given.health.component(RoleName.INGEST)
+    return Ingest(given.database, options, given.clock, given.metrics, component, uuid4)
+
+
+def _progress(settings: Settings, given: Surroundings) -> Role:
+    options = WatchOptions(
+        code_version=code_version(settings),
+        lease_s=settings.watch_lease_s,
+        renew_every_s=settings.watch_lease_s / _RENEWALS_PER_LEASE,
+        drain_deadline_s=settings.drain_deadline_s,
+    )
+    component = given.health.component(RoleName.PROGRESS)
+    return ProgressWatcher(given.database, given.clock, component, given.metrics, options, owner=_owner())
+
+
+def _counts(settings: Settings, given: Surroundings) -> Role:
+    options = CountsOptions(
+        lease_s=settings.watch_lease_s,
+        renew_every_s=settings.watch_lease_s / _RENEWALS_PER_LEASE,
+        drain_deadline_s=settings.drain_deadline_s,
+    )
+    component = given.health.component(RoleName.COUNTS)
+    return CountsWatcher(given.database, given.clock, component, given.metrics, options, owner=_owner())
+
+
+def _notify(settings: Settings, given: Surroundings) -> Role:
+    return Notifier(
+        given.database,
+        given.clock,
+        given.health.component(RoleName.NOTIFY),
+        given.metrics,
+        notify_options(settings),
+        notify_senders(settings, given.clock),
+        owner=_owner(),
+    )
+
+
+def _retry(settings: Settings, given: Surroundings) -> Role:
+    options = retry_options(settings)
+    component = given.health.component(RoleName.RETRY)
+    leases = retry_leases(given.database, _owner(), options.lease_s)
+
+    async def breathe() -> None:
+        component.beat()
+
+    fold_again = FoldAgain(
+        given.database,
+        given.clock,
+        given.metrics,
+        barrier=leases.announce,
+        breathe=breathe,
+        code_version=options.code_version,
+    )
+    handlers = retry_handlers(fold_again)
+    return RetryProcessor(given.database, given.clock, component, given.metrics, options, handlers, leases)
+
+
+def _owner() -> str:
+    """Readable for operators, and another one at every start: a lease of the former run is not this one's."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"

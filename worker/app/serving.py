@@ -1,0 +1,129 @@
+"""The whole worker: start checks, roles, supervision, and everything closed again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+
+from worker.app.dependencies import Probe, await_all, kafka_probe, mongodb_probe
+from worker.app.kafka import kafka_options
+from worker.app.roles import Surroundings, build_roles
+from worker.app.supervision import supervise
+from worker.errors import SchemaMismatch
+from worker.settings import RoleName, Settings
+from worker.storage.database import COLLECTIONS, Database, assert_safe_server, make_client, open_database
+from worker.storage.driver import close
+from worker.storage.schema import check_schema
+from worker.telemetry.health import Health
+from worker.telemetry.http import HttpServer, Probes
+from worker.telemetry.metrics import Metrics
+from worker.telemetry.mongodb import CommandTimer
+from worker.timing import Clock, SystemClock, unless_stopped
+
+log = structlog.get_logger(__name__)
+
+# Counts as a dependency: a worker is not ready before its start checks have passed.
+_START = "start"
+
+
+async def serve(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    clock: Clock | None = None,
+    on_listening: Callable[[str], None] = lambda _url: None,
+) -> None:
+    """Run the worker until `stop` is set and it has drained.
+
+    1. open the port, so that probes see the start  2. wait for the dependencies, check server and schema
+    3. run the roles
+
+    `on_listening` gets the URL of the port. Raises `Unreachable`, `Misconfigured`, `SchemaMismatch`, `RoleDied`
+    or `DrainOverdue`; see `exits`.
+    """
+    clock = clock or SystemClock()
+    metrics = Metrics()
+    health = Health(clock, metrics)
+    health.dependency(_START).down("waiting for dependencies, then checking server and schema")
+    # 1.
+    probes = Probes(metrics.registry, health)
+    probes.watch_loop()
+    server = HttpServer(probes, settings.http_host, settings.http_port)
+    try:
+        log.info("listening", url=server.url)
+        on_listening(server.url)
+        async with opened(settings, metrics) as database:
+            await _run(settings, stop, database, clock, metrics, health)
+    finally:
+        server.close()
+    log.info("stopped")
+
+
+async def _run(
+    settings: Settings,
+    stop: asyncio.Event,
+    database: Database,
+    clock: Clock,
+    metrics: Metrics,
+    health: Health,
+) -> None:
+    probes = dependency_probes(settings, database)
+    # 2.
+    started_up = await unless_stopped(_start(settings, database, probes, clock, health), stop)
+    if not started_up or stop.is_set():
+        return
+    # 3.
+    _prepare(metrics, settings)
+    roles = build_roles(settings, Surroundings(database, clock, metrics, health), probes)
+    health.dependency(_START).up()
+    log.info("started", roles=[role.name for role in roles])
+    await supervise(
+        roles,
+        stop,
+        drain_s=settings.drain_deadline_s,
+        clock=clock,
+        metrics=metrics,
+        health=health,
+    )
+
+
+async def _start(
+    settings: Settings, database: Database, probes: list[Probe], clock: Clock, health: Health
+) -> None:
+    await await_all(probes, limit_s=settings.start_timeout_s, clock=clock, health=health)
+    await assert_safe_server(database, test_server=settings.allow_test_commands)
+    await assert_schema(settings, database)
+
+
+async def assert_schema(settings: Settings, database: Database) -> None:
+    """Raise `SchemaMismatch` with every difference unless collections and indexes are as the code needs them."""
+    found = await check_schema(database, external=settings.external_collections)
+    if found:
+        named = "; ".join(f"{each.collection} {each.what}: {each.found}" for each in found)
+        raise SchemaMismatch(f"run `sevenp-worker schema apply` ({named})")
+
+
+@asynccontextmanager
+async def opened(settings: Settings, metrics: Metrics | None = None) -> AsyncIterator[Database]:
+    """The settings' database; its client is closed at the end. Nothing is sent before the first operation."""
+    listeners = [CommandTimer(metrics, COLLECTIONS)] if metrics is not None else []
+    client = make_client(settings.mongodb_uri.get_secret_value(), listeners=listeners)
+    try:
+        yield open_database(client, settings.database_prefix)
+    finally:
+        await close(client)
+
+
+def dependency_probes(settings: Settings, database: Database) -> list[Probe]:
+    """What the chosen roles need to work."""
+    probes = [mongodb_probe(database)]
+    if RoleName.INGEST in settings.roles:
+        probes.append(kafka_probe(settings.kafka_bootstrap_servers, settings.topic, kafka_options(settings)))
+    return probes
+
+
+def _prepare(metrics: Metrics, settings: Settings) -> None:
+    """Create the series that the settings determine."""
+    metrics.describe_build(settings.revision)
+    metrics.prepare_topic(settings.topic)

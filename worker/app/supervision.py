@@ -1,0 +1,109 @@
+"""Roles run together: one that dies stops the process, one that is told to stop drains first."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from worker.app.exits import DrainOverdue, RoleDied
+from worker.errors import WorkerError
+from worker.telemetry.health import Health
+from worker.telemetry.metrics import DrainCause, Metrics
+from worker.timing import Clock, end
+
+log = structlog.get_logger(__name__)
+
+# On top of the drain deadline, which roles keep by themselves: closing consumers, cursors and leases.
+CLOSING_S = 5.0
+# A task that ignores its cancellation for this long is left behind.
+_CANCEL_S = 5.0
+
+
+class Role(Protocol):
+    """A long-running service of the worker."""
+
+    @property
+    def name(self) -> str:
+        """Its name in health, metrics and logs; from a closed set."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then drain and return. Raises when waiting cannot help."""
+
+
+async def run_role(role: Role, stop: asyncio.Event, health: Health) -> None:
+    """Run one role as its component: what its tasks hear from MongoDB counts as its progress."""
+    with health.component(role.name).acting():
+        await role.run(stop)
+
+
+async def supervise(
+    roles: Sequence[Role],
+    stop: asyncio.Event,
+    *,
+    drain_s: float,
+    clock: Clock,
+    metrics: Metrics,
+    health: Health,
+) -> None:
+    """Run all roles until `stop` is set and all have drained.
+
+    Raises `RoleDied` for the first role that fails or returns unasked, after the others have drained, and
+    `DrainOverdue` when a role is not done `drain_s` and a little after it was told to stop.
+    """
+    tasks = [asyncio.create_task(run_role(role, stop, health), name=role.name) for role in roles]
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        died = None if stop.is_set() else _first_death(tasks)
+        stop.set()
+        await _drain(tasks, drain_s + CLOSING_S, clock, metrics)
+        died = died or _first_failure(tasks)
+        if died is not None:
+            raise died
+    finally:
+        await _cancel([stopping, *tasks])
+
+
+async def _drain(tasks: Iterable[asyncio.Task[None]], limit_s: float, clock: Clock, metrics: Metrics) -> None:
+    began = clock.monotonic()
+    _, late = await asyncio.wait(tasks, timeout=limit_s)
+    metrics.drain_duration_seconds.labels(DrainCause.SHUTDOWN).observe(clock.monotonic() - began)
+    if late:
+        names = ", ".join(sorted(task.get_name() for task in late))
+        raise DrainOverdue(
+            f"not drained within {limit_s:g} s: {names}; nothing is lost, but work is repeated"
+        )
+
+
+def _first_death(tasks: Sequence[asyncio.Task[None]]) -> RoleDied:
+    """Of the roles that ended although nobody told them to."""
+    task = next(task for task in tasks if task.done())
+    return _first_failure([task]) or RoleDied(f"role {task.get_name()} returned without being told to stop")
+
+
+def _first_failure(tasks: Sequence[asyncio.Task[None]]) -> RoleDied | None:
+    for task in tasks:
+        if task.cancelled():
+            return RoleDied(f"role {task.get_name()} was cancelled")
+        if task.done() and (error := task.exception()) is not None:
+            return _death(task.get_name(), error)
+    return None
+
+
+def _death(name: str, error: BaseException) -> RoleDied:
+    """Our own errors say what to do; any other is a defect, whose frames belong into the log."""
+    if isinstance(error, WorkerError):
+        died = RoleDied(f"role {name} died: {error}")
+    else:
+        log.error("role died of a defect", role=name, exc_info=error)
+        died = RoleDied(f"role {name} died of a defect ({type(error).__name__}): see the log for where")
+    died.__cause__ = error
+    return died
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[object]]) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_CANCEL_S):
+            await end(*tasks)

@@ -1,0 +1,177 @@
+"""`sevenp-worker dead-letters`: records that could not be stored, with their bytes."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from worker.app.exits import ExitCode
+from worker.app.redriving import open_redriver
+from worker.app.serving import opened
+from worker.cli import help as text
+from worker.cli.ending import end_with, say_error
+from worker.cli.listing import print_document, print_groups, print_letters, with_bytes
+from worker.cli.options import (
+    All,
+    DryRun,
+    Fingerprint,
+    Grouped,
+    JsonFlag,
+    Limit,
+    Reason,
+    Since,
+    Stream,
+    require_intent,
+    selection,
+)
+from worker.cli.tables import print_json
+from worker.retry.letters import discard_letters, find_letters, show_letter
+from worker.retry.redrive import MAX_REDRIVES, Redriven, redrive
+from worker.settings import load_settings
+
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids, as `dead-letters list` shows them.")]
+AlsoRedriven = Annotated[bool, typer.Option("--redriven", help="Also those that were sent again already.")]
+
+dead_letters_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Records that could not be stored, with their bytes.",
+    epilog=text.examples(
+        "sevenp-worker dead-letters list --group                    which failures are there?",
+        "sevenp-worker dead-letters show ID                         why, from where, and the bytes",
+        "sevenp-worker dead-letters redrive --reason unknown_event_type --dry-run",
+        "sevenp-worker dead-letters redrive --fingerprint 1f...     send these again",
+        "sevenp-worker dead-letters discard --since 1d --reason not_json",
+    ),
+)
+
+
+@dead_letters_app.command("list")
+def list_letters(
+    reason: Reason = None,
+    since: Since = None,
+    stream: Stream = None,
+    fingerprint: Fingerprint = None,
+    limit: Limit = None,
+    redriven: AlsoRedriven = False,
+    group: Grouped = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """List letters nobody has acted upon, the oldest first."""
+    chosen = selection(reason=reason, since=since, stream=stream, fingerprint=fingerprint, limit=limit)
+
+    async def work() -> int:
+        async with opened(load_settings()) as database:
+            entries = await find_letters(database, chosen, redriven=redriven)
+        if group:
+            print_groups(entries, as_json=as_json)
+        else:
+            print_letters(entries, as_json=as_json)
+        return ExitCode.OK
+
+    end_with(work)
+
+
+@dead_letters_app.command("show")
+def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag = False) -> None:
+    """Show one letter: why, from where, and its bytes (with --json all of them, as base64)."""
+
+    async def work() -> int:
+        async with opened(load_settings()) as database:
+            found = await show_letter(database, name)
+        if found is None:
+            say_error(f"there is no dead letter {name}")
+            return ExitCode.USAGE
+        print_document(with_bytes(*found, as_json=as_json), as_json=as_json)
+        return ExitCode.OK
+
+    end_with(work)
+
+
+@dead_letters_app.command("redrive")
+def redrive_letters(
+    ids: Ids = None,
+    reason: Reason = None,
+    since: Since = None,
+    stream: Stream = None,
+    fingerprint: Fingerprint = None,
+    limit: Limit = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also letters that were sent again already.")
+    ] = False,
+    max_redrives: Annotated[
+        int, typer.Option(min=1, help="How often one record may be sent again, letters of it included.")
+    ] = MAX_REDRIVES,
+    idempotent: Annotated[
+        bool, typer.Option(help="Let the broker drop what is sent twice after a lost answer.")
+    ] = True,
+    dry_run: DryRun = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Publish letters again: exact bytes, key and headers, to the topic they came from, in their order.
+
+    Without filters, all that nobody has acted upon. Letters made meanwhile are not looked at. A letter stays,
+    marked; what is refused again is a new letter.
+    """
+    chosen = selection(ids, reason=reason, since=since, stream=stream, fingerprint=fingerprint, limit=limit)
+
+    async def work() -> int:
+        settings = load_settings()
+        async with opened(settings) as database, open_redriver(settings, idempotent=idempotent) as publish:
+            entries = await find_letters(database, chosen, redriven=again)
+            result = await redrive(
+                database, entries, publish, max_redrives=max_redrives, again=again, dry_run=dry_run
+            )
+        _say_redriven(result, dry_run=dry_run, as_json=as_json)
+        return ExitCode.OK
+
+    end_with(work)
+
+
+@dead_letters_app.command("discard")
+def discard(
+    ids: Ids = None,
+    reason: Reason = None,
+    since: Since = None,
+    stream: Stream = None,
+    fingerprint: Fingerprint = None,
+    limit: Limit = None,
+    redriven: AlsoRedriven = False,
+    everything: All = False,
+    dry_run: DryRun = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Delete letters with their bytes. There is no way back."""
+    chosen = selection(ids, reason=reason, since=since, stream=stream, fingerprint=fingerprint, limit=limit)
+    require_intent(chosen, everything=everything)
+
+    async def work() -> int:
+        async with opened(load_settings()) as database:
+            entries = await find_letters(database, chosen, redriven=redriven)
+            deleted = len(entries) if dry_run else await discard_letters(database, entries)
+        if as_json:
+            print_json({"discarded": deleted, "dry_run": dry_run})
+        else:
+            Console().print(f"{deleted:,} letters {'would be ' if dry_run else ''}discarded.")
+        return ExitCode.OK
+
+    end_with(work)
+
+
+def _say_redriven(result: Redriven, *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({"redriven": result.sent, "skipped": result.skipped, "dry_run": dry_run})
+        return
+    console = Console()
+    console.print(f"{len(result.sent):,} letters {'would be ' if dry_run else ''}redriven.")
+    for reason, count in result.reasons.items():
+        console.print(f"{count:,} skipped: {_WHY[reason]}", markup=False)
+
+
+_WHY = {
+    "no_bytes": "gaps have no bytes; their offsets were never read",
+    "redriven": "already sent again (--again sends them once more)",
+    "loop": "sent again as often as is allowed (--max-redrives)",
+    "damaged": "their bytes are not those that were put in",
+    "refused": "the broker does not take them",
+}

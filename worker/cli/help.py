@@ -1,0 +1,44 @@
+"""What `--help` teaches beyond the options: examples, exit codes, every setting. Made from the code it describes."""
+
+import inspect
+import re
+import textwrap
+
+from worker.app.exits import ExitCode
+from worker.settings import setting_lines
+
+# Click leaves a paragraph that begins with this character as it is.
+_VERBATIM = "\b"
+# With the indentation click adds, a line ends before the 80th character.
+_WIDTH = 74
+
+
+def examples(*lines: str) -> str:
+    return _paragraph("Examples:", lines)
+
+
+def exit_codes() -> str:
+    """One line per code, from the comments of the enum."""
+    comments = dict(re.findall(r"^ +(\w+) = \d+  # (.+)$", inspect.getsource(ExitCode), flags=re.MULTILINE))
+    lines = [_wrapped(f"{code.value:>3}  ", comments[code.name]) for code in ExitCode]
+    return _paragraph("Exit codes:", [line for some in lines for line in some])
+
+
+def settings() -> str:
+    """Every setting with its default and description."""
+    lines = []
+    for line in setting_lines():
+        lines += [f"{line.variable}={line.default}", *_wrapped("    ", line.description)]
+    return _paragraph("Settings (environment variables, or files in SEVENP_SECRETS_DIR):", lines)
+
+
+def page(*paragraphs: str) -> str:
+    return "\n\n".join(paragraphs)
+
+
+def _wrapped(head: str, sentence: str) -> list[str]:
+    return textwrap.wrap(sentence, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+
+
+def _paragraph(title: str, lines: list[str] | tuple[str, ...]) -> str:
+    return "\n".join([_VERBATIM, title, *(f"  {line}" for line in lines)])

@@ -1,0 +1,163 @@
+"""Queue items and dead letters as rows for people and as JSON for scripts."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from bson import ObjectId
+from rich.console import Console
+
+from worker.cli.tables import print_json, print_table
+from worker.retry.letters import Damaged
+from worker.retry.selection import Entry, Group, grouped
+
+# What a person reads of a payload in a terminal; `--json` has all of it.
+_SHOWN_BYTES = 2_000
+
+
+def print_groups(entries: Sequence[Entry], *, as_json: bool) -> None:
+    """One line per kind of failure."""
+    groups = grouped(entries)
+    if as_json:
+        print_json([_group_json(group) for group in groups])
+        return
+    rows = [
+        (
+            f"{group.count:,}",
+            group.fingerprint,
+            group.reason,
+            group.message,
+            _age(group.oldest),
+            group.example,
+        )
+        for group in groups
+    ]
+    print_table(rows, ("number", "fingerprint", "reason", "message", "oldest", "for example"), empty=_NOTHING)
+
+
+def print_items(entries: Sequence[Entry], *, as_json: bool) -> None:
+    """One line per queue item."""
+    if as_json:
+        print_json([plain({**entry.document, "fingerprint": entry.fingerprint}) for entry in entries])
+        return
+    rows = [
+        (
+            str(entry.id),
+            entry.document["status"],
+            str(entry.document["retry_count"]),
+            _due(entry.document),
+            entry.reason,
+            entry.message,
+        )
+        for entry in entries
+    ]
+    _print_first(rows, ("id", "status", "attempts", "due", "reason", "message"))
+
+
+def print_letters(entries: Sequence[Entry], *, as_json: bool) -> None:
+    """One line per dead letter."""
+    if as_json:
+        print_json([plain(entry.document) for entry in entries])
+        return
+    rows = [
+        (
+            str(entry.id),
+            entry.reason,
+            entry.document["field"] or "",
+            entry.message,
+            f"{entry.document['size_bytes']:,}",
+            _age(entry.created_at),
+            str(entry.document["redrives"]),
+        )
+        for entry in entries
+    ]
+    columns = ("id", "reason", "field", "message", "bytes", "age", "redrives")
+    _print_first(rows, columns)
+
+
+def print_document(document: Mapping[str, Any], *, as_json: bool) -> None:
+    """Every field of one item or letter."""
+    if as_json:
+        print_json(plain(document))
+        return
+    print_table([(name, _cell(value)) for name, value in document.items()], ("field", "value"))
+
+
+def with_bytes(letter: Mapping[str, Any], value: bytes | Damaged | None, *, as_json: bool) -> dict[str, Any]:
+    """A letter with its bytes: all of them for scripts, the beginning as text for people."""
+    if isinstance(value, Damaged):
+        return {**letter, "damaged": value.reason}
+    if as_json or value is None:
+        return {**letter, "value": value}
+    text = value[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
+    cut = len(value) - _SHOWN_BYTES
+    return {**letter, "value": f"{text} ... and {cut:,} bytes more" if cut > 0 else text}
+
+
+def plain(value: Any) -> Any:
+    """As JSON knows it: dates in ISO 8601, ids as text, bytes as base64."""
+    match value:
+        case datetime():
+            return value.isoformat()
+        case bytes():
+            return base64.b64encode(value).decode()
+        case UUID() | ObjectId():
+            return str(value)
+        case Mapping():
+            return {str(name): plain(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [plain(inner) for inner in value]
+        case str() | int() | float() | bool() | None:
+            return value
+    return str(value)
+
+
+def _group_json(group: Group) -> dict[str, Any]:
+    return {
+        "fingerprint": group.fingerprint,
+        "count": group.count,
+        "reason": group.reason,
+        "message": group.message,
+        "oldest": group.oldest.isoformat(),
+        "newest": group.newest.isoformat(),
+        "example": group.example,
+    }
+
+
+_NOTHING = "Nothing waits here."
+# What a person reads; whoever wants more narrows the list or lets a script read it.
+_LONGEST_TABLE = 200
+
+
+def _print_first(rows: Sequence[tuple[str, ...]], columns: tuple[str, ...]) -> None:
+    print_table(rows[:_LONGEST_TABLE], columns, empty=_NOTHING)
+    if (more := len(rows) - _LONGEST_TABLE) > 0:
+        Console().print(f"... and {more:,} more: narrow the list, or use --group or --json.")
+
+
+def _cell(value: Any) -> str:
+    shown = plain(value)
+    return shown if isinstance(shown, str) else "" if shown is None else str(shown)
+
+
+def _due(item: Mapping[str, Any]) -> str:
+    """When the next attempt may begin, for an item that waits for one."""
+    due_at = item.get("due_at")
+    if item["status"] != "pending":
+        return ""
+    seconds = (due_at - datetime.now(UTC)).total_seconds() if due_at is not None else 0.0
+    return f"in {_duration(seconds)}" if seconds > 0 else "now"
+
+
+def _age(made: datetime) -> str:
+    return _duration((datetime.now(UTC) - made).total_seconds())
+
+
+def _duration(seconds: float) -> str:
+    """In the largest unit that gives two or more, rounded down."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} s"

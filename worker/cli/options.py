@@ -1,0 +1,63 @@
+"""Options that several commands share, and what people write in them."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from worker.retry.selection import Selection
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Reason = Annotated[str | None, typer.Option(help="Only this reason.")]
+Since = Annotated[
+    str | None, typer.Option(help="Only what was made since then: 90m, 12h, 7d, or a date and time (UTC).")
+]
+Stream = Annotated[str | None, typer.Option(help="Only this stream: course_<id>_user_<id>.")]
+Fingerprint = Annotated[str | None, typer.Option(help="Only this kind of failure (see list --group).")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many, the oldest first.")]
+Grouped = Annotated[bool, typer.Option("--group", help="One line per kind of failure.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
+All = Annotated[bool, typer.Option("--all", help="Needed to act on everything, without any filter.")]
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """`90m` ago, or a date and time of ISO 8601, UTC unless it says otherwise. Raises typer.BadParameter."""
+    ago = re.fullmatch(r"([0-9]{1,6})([smhdw])", text.strip())
+    try:
+        if ago is not None:
+            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        read = datetime.fromisoformat(text.strip())
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(
+            f"{text!r} is no moment: write 90m, 12h, 7d or 2026-03-01T12:00", param_hint="--since"
+        ) from None
+    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
+
+
+def selection(
+    ids: list[str] | None = None,
+    *,
+    reason: str | None = None,
+    since: str | None = None,
+    stream: str | None = None,
+    fingerprint: str | None = None,
+    limit: int | None = None,
+) -> Selection:
+    """The filters as they were given."""
+    return Selection(
+        ids=tuple(ids or ()),
+        reason=reason,
+        since=moment(since, datetime.now(UTC)) if since else None,
+        stream=stream,
+        fingerprint=fingerprint,
+        limit=limit,
+    )
+
+
+def require_intent(chosen: Selection, *, everything: bool) -> None:
+    """Refuse to act on everything by accident."""
+    if chosen.everything and not everything:
+        raise typer.BadParameter("name ids or a filter, or say --all")

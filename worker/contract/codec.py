@@ -1,0 +1,219 @@
+"""The border: bytes of a Kafka record to an `Event` or a `Rejected`, and a producer's fields to bytes.
+
+Three rules worth knowing before reading:
+
+- The fingerprint is taken from what the producer wrote, before upcasting. Key order, white space and escapes
+  do not count. The spelling of numbers does: `1` and `1.0` differ, as they do in the store; `1e2` and `100.0`
+  do not.
+- The size of `details` is that of its compact JSON, so a record of at most that size never fails the limit.
+- Messages and field names of a rejection never repeat a value of the payload.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import orjson
+from bson import ObjectId
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from worker.contract.event import Event, Rejected, RejectReason
+from worker.contract.json_reader import read_object
+from worker.contract.models import MODELS, Envelope
+from worker.contract.personal import take_text
+from worker.contract.upcasters import UPCASTERS, Upcasters, newest_version, oldest_version, upcast
+
+# Longer names come from broken or hostile producers; a dead letter needs no more to recognise the field.
+_MAX_FIELD_NAME: Final = 100
+
+_OBJECT_ID: Final = re.compile(r"[0-9a-fA-F]{24}")
+_REASONS: Final = {
+    "missing": RejectReason.MISSING_FIELD,
+    "extra_forbidden": RejectReason.UNKNOWN_FIELD,
+    **{reason.value: reason for reason in RejectReason},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a record may be, and how far its event may lie ahead of the record."""
+
+    max_record_bytes: int = 256 * 1024  # a change event with two images must stay below MongoDB's 16 MB
+    max_future: timedelta = timedelta(hours=24)  # a wrong time zone is forgiven, a wrong year is not
+    max_details_bytes: int = 64 * 1024
+    max_details_depth: int = 16
+    max_details_keys: int = 256  # over all nested objects
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+def decode(
+    value: bytes,
+    *,
+    timestamp: datetime,
+    limits: Limits = DEFAULT_LIMITS,
+    upcasters: Upcasters = UPCASTERS,
+) -> Event | Rejected:
+    """The event in a record's value, or why there is none; never raises, whatever the bytes.
+
+    `timestamp` is the record's Kafka timestamp (aware).
+    1 read strict JSON  2 upcast  3 validate by type  4 limits of `details`  5 time  6 build the event
+    """
+    # 1 read
+    if len(value) > limits.max_record_bytes:
+        return Rejected(RejectReason.TOO_LARGE, f"the record is larger than {limits.max_record_bytes} bytes")
+    fields = read_object(value)
+    if isinstance(fields, Rejected):
+        return fields
+    # 2 upcast
+    current = _upcast(fields, upcasters)
+    if isinstance(current, Rejected):
+        return current
+    # 3 validate
+    model = _validate(current)
+    if isinstance(model, Rejected):
+        return model
+    # 4 limits
+    details = current.get("details") or {}
+    if broken := _broken_limit(details, len(value), limits):
+        return broken
+    # 5 time
+    if model.occurred_at - timestamp > limits.max_future:
+        return Rejected(
+            RejectReason.TIME_OUT_OF_RANGE, "lies too far ahead of the record's own time", "occurred_at"
+        )
+    # 6 build
+    return _event(model, current.get("value"), details, fingerprint(fields))
+
+
+def fingerprint(fields: Mapping[str, Any]) -> bytes:
+    """SHA-256 of the canonical JSON (sorted keys, no white space, UTF-8) of what the producer wrote."""
+    return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def encode(fields: Mapping[str, Any]) -> bytes:
+    """A producer's fields as canonical compact JSON.
+
+    UUIDs, ObjectIds and aware datetimes may stand as they are. Raises TypeError for what JSON cannot hold.
+    Validates nothing; `decode` does.
+    """
+    return orjson.dumps(dict(fields), default=_encode_object_id, option=orjson.OPT_SORT_KEYS)
+
+
+def record_key(value: bytes) -> bytes | None:
+    """The recommended record key `<course_id>:<user_id>` of an encoded event; None if it cannot be read."""
+    try:
+        fields = orjson.loads(value)
+    except ValueError:
+        return None
+    if not isinstance(fields, dict):
+        return None
+    ids = (fields.get("course_id"), fields.get("user_id"))
+    if not all(isinstance(part, str) and _OBJECT_ID.fullmatch(part) for part in ids):
+        return None
+    return f"{ids[0]}:{ids[1]}".lower().encode()
+
+
+def _encode_object_id(value: Any) -> str:
+    if isinstance(value, ObjectId):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _upcast(fields: dict[str, Any], upcasters: Upcasters) -> dict[str, Any] | Rejected:
+    newest = newest_version(upcasters)
+    version = fields.get("schema_version", 1)
+    if type(version) is not int or version < 0:
+        return Rejected(RejectReason.INVALID_FIELD, "must be a whole number", "schema_version")
+    if not oldest_version(upcasters) <= version <= newest:
+        return Rejected(
+            RejectReason.UNSUPPORTED_VERSION, f"this worker reads versions up to {newest}", "schema_version"
+        )
+    if version == newest:
+        return fields
+    return {**upcast(fields, version, upcasters), "schema_version": newest}
+
+
+def _validate(fields: dict[str, Any]) -> Envelope | Rejected:
+    event_type = fields.get("event_type")
+    if not isinstance(event_type, str):
+        if "event_type" in fields:
+            return Rejected(RejectReason.INVALID_FIELD, "must be a string", "event_type")
+        return Rejected(RejectReason.MISSING_FIELD, "Field required", "event_type")
+    model = MODELS.get(event_type)
+    if model is None:
+        return Rejected(RejectReason.UNKNOWN_EVENT_TYPE, "is not an event type of the contract", "event_type")
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        return _rejected(error.errors(include_url=False, include_context=False, include_input=False)[0])
+
+
+def _rejected(error: ErrorDetails) -> Rejected:
+    reason = _REASONS.get(error["type"], RejectReason.INVALID_FIELD)
+    field = ".".join(str(part) for part in error["loc"])[:_MAX_FIELD_NAME]
+    return Rejected(reason, error["msg"], field)
+
+
+def _broken_limit(details: dict[str, Any], record_bytes: int, limits: Limits) -> Rejected | None:
+    """Looks at `details` level by level; an object and an array are a level each."""
+    if record_bytes > limits.max_details_bytes and len(orjson.dumps(details)) > limits.max_details_bytes:
+        message = f"are larger than {limits.max_details_bytes} bytes of compact JSON"
+        return Rejected(RejectReason.DETAILS_TOO_LARGE, message, "details")
+    depth, keys = 1, 0
+    level: list[Any] = [details]
+    while level:
+        if depth > limits.max_details_depth:
+            message = f"nest deeper than {limits.max_details_depth} levels"
+            return Rejected(RejectReason.DETAILS_TOO_DEEP, message, "details")
+        objects = [item for item in level if isinstance(item, dict)]
+        keys += sum(map(len, objects))
+        if keys > limits.max_details_keys:
+            message = f"have more than {limits.max_details_keys} keys"
+            return Rejected(RejectReason.DETAILS_TOO_MANY_KEYS, message, "details")
+        if any(map(_has_bad_key, objects)):
+            message = "have a key with NUL, a dot or a leading $"
+            return Rejected(RejectReason.DETAILS_BAD_KEY, message, "details")
+        level = [child for item in level for child in _children(item) if isinstance(child, dict | list)]
+        depth += 1
+    return None
+
+
+def _children(item: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return item.values() if isinstance(item, dict) else item
+
+
+def _has_bad_key(item: dict[str, Any]) -> bool:
+    joined = "".join(item)
+    if "$" not in joined and "." not in joined and "\0" not in joined:
+        return False
+    return any(key.startswith("$") or "." in key or "\0" in key for key in item)
+
+
+def _event(model: Envelope, value: int | float | None, details: dict[str, Any], digest: bytes) -> Event:
+    """`value` and `details` are taken as written: validation reads 1 as 1.0, the store keeps it 1."""
+    details, text = take_text(model.event_type, details)
+    return Event(
+        event_id=model.event_id,
+        event_type=model.event_type,
+        occurred_at=model.occurred_at,
+        user_id=model.user_id,
+        course_id=model.course_id,
+        fingerprint=digest,
+        lesson_id=model.lesson_id,
+        producer=model.producer,
+        session_id=model.session_id,
+        correlation_id=model.correlation_id,
+        device_type=model.device_type,
+        user_agent=model.user_agent,
+        ip_address=model.ip_address,
+        text=text,
+        value=value,
+        details=details,
+        schema_version=model.schema_version,
+    )

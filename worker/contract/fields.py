@@ -1,0 +1,121 @@
+"""The field types of the contract: each one says what a producer may write there and what it becomes.
+
+All types are strict: a string is no number, a boolean is no number, and an explicit `null` is refused
+everywhere (a field without a value is left out). Error types are values of `RejectReason` where a reason of
+their own exists, so the codec can hand them on.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+from bson import ObjectId
+from pydantic import Field, GetCoreSchemaHandler, PlainValidator, WithJsonSchema
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from worker.contract.event import RejectReason
+
+T = TypeVar("T")
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+END_OF_TIME = datetime(2101, 1, 1, tzinfo=UTC)  # first moment after the year 2100
+
+# One event cannot report more: 10^7 s are 115 days. The bound keeps sums of milliseconds far from 2^63.
+MAX_SECONDS = 10_000_000
+MAX_COUNT = 1_000_000
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,32})?"
+    r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+
+
+class _NeverNull:
+    """Marks an optional field: absent is None, an explicit `null` is refused."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema: dict[str, Any] = dict(handler(source))
+        inner: CoreSchema = schema["schema"]  # of the `nullable` schema that `T | None` stands for
+        return inner
+
+
+Maybe = Annotated[T | None, _NeverNull()]
+
+
+def _parse_uuid(value: Any) -> UUID:
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise PydanticCustomError("uuid", "must be a UUID in its form of 36 characters")
+    return UUID(value)
+
+
+def _parse_object_id(value: Any) -> ObjectId:
+    if not isinstance(value, str) or not _OBJECT_ID.fullmatch(value):
+        raise PydanticCustomError("object_id", "must be 24 hexadecimal digits")
+    return ObjectId(value)
+
+
+def _parse_time(value: Any) -> datetime:
+    if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
+        raise PydanticCustomError("rfc_3339", "must be an RFC 3339 time with an offset")
+    try:
+        moment = datetime.fromisoformat(value.upper())
+    except ValueError:
+        raise PydanticCustomError("rfc_3339", "must be a time that exists in the calendar") from None
+    if not EARLIEST <= moment < END_OF_TIME:
+        raise PydanticCustomError(RejectReason.TIME_OUT_OF_RANGE.value, "must lie in the years 1970 to 2100")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _parse_ip(value: Any) -> str:
+    # 45 characters hold the longest IPv6 address; a zone ("%eth0") means nothing outside its own machine.
+    if isinstance(value, str) and len(value) <= 45 and "%" not in value:
+        try:
+            address = ipaddress.ip_address(value)
+        except ValueError:
+            pass
+        else:
+            # An IPv4 address in IPv6 clothing has several spellings: the plain one is kept.
+            return str(getattr(address, "ipv4_mapped", None) or address)
+    raise PydanticCustomError("ip_address", "must be an IPv4 or IPv6 address")
+
+
+def _at_most_4_kib(value: Any) -> str:
+    if not isinstance(value, str):
+        raise PydanticCustomError("string", "must be a string")
+    if len(value.encode()) > NOTE_BYTES:
+        raise PydanticCustomError("note_size", "must be at most 4 KiB of UTF-8")
+    return value
+
+
+def _written(parse: Callable[[Any], Any], **schema: Any) -> tuple[PlainValidator, WithJsonSchema]:
+    return PlainValidator(parse), WithJsonSchema({"type": "string", **schema})
+
+
+NOTE_BYTES = 4096
+
+EventId = Annotated[UUID, *_written(_parse_uuid, format="uuid", pattern=f"^{_UUID.pattern}$")]
+Id = Annotated[ObjectId, *_written(_parse_object_id, pattern=f"^{_OBJECT_ID.pattern}$")]
+Time = Annotated[datetime, *_written(_parse_time, format="date-time", pattern=f"^{_RFC_3339.pattern}$")]
+IpAddress = Annotated[str, *_written(_parse_ip, maxLength=45, anyOf=[{"format": "ipv4"}, {"format": "ipv6"}])]
+Note = Annotated[str, *_written(_at_most_4_kib, maxLength=NOTE_BYTES, description="At most 4 KiB of UTF-8.")]
+
+Name = Annotated[str, Field(max_length=256)]
+UserAgent = Annotated[str, Field(max_length=1024)]
+Url = Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s]+$")]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+DecimalText = Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,4})?$")]
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Stars = Annotated[float, Field(ge=1, le=5, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+PositiveCount = Annotated[int, Field(ge=1, le=MAX_COUNT)]

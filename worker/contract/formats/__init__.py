@@ -1,0 +1,1 @@
+"""Foreign vocabularies, translated into the contract's at the edge."""

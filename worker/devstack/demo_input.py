@@ -1,0 +1,44 @@
+"""What one run publishes: a simulation with its ledger, or a file's lines."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import orjson
+
+from worker.devstack.options import DemoOptions
+from worker.devstack.simulator import Simulation, simulate
+from worker.publish.reader import OutgoingRecord, UnreadableLine, read_records
+
+
+@dataclass(slots=True)
+class DemoInput:
+    """`unreadable` fills while `records` is read: lines that could not be translated and were not published."""
+
+    options: DemoOptions
+    simulation: Simulation | None
+    unreadable: list[UnreadableLine] = field(default_factory=list)
+
+    @classmethod
+    def prepare(cls, options: DemoOptions) -> "DemoInput":
+        """Simulate, unless a file is named; the file is read while it is published."""
+        return cls(options, None if options.input else simulate(options.seed, options.events))
+
+    @property
+    def total(self) -> int | None:
+        """Records to publish, where that is known in advance."""
+        return len(self.simulation.records) if self.simulation else None
+
+    def records(self) -> Iterator[OutgoingRecord]:
+        """Every record, in its order."""
+        if self.simulation is not None:
+            yield from self.simulation.records
+        elif self.options.input is not None:
+            yield from read_records(
+                self.options.input, self.options.format, on_unreadable=self.unreadable.append
+            )
+
+    def event_ids(self) -> list[UUID]:
+        """The simulation's event ids, each once; empty for a file."""
+        records = self.simulation.records if self.simulation else ()
+        return list(dict.fromkeys(UUID(orjson.loads(record.value or b"")["event_id"]) for record in records))

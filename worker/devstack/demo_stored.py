@@ -1,0 +1,224 @@
+"""What MongoDB holds, counted for the demo: totals for the summary, sums that are cheap enough to poll."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bson import ObjectId
+
+from projections.event import VOID
+from worker.contract.event import RejectReason
+from worker.contract.identity import stream_id, stream_object_id
+from worker.storage.database import Collection, Database, Document
+from worker.storage.driver import aggregate
+from worker.storage.errors import translated
+
+IDS_AT_ONCE = 5_000  # a query of about 100 KB
+_NO_STATE = {"state": 0}
+_FULLEST = [("stats.enrollments.total", -1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Everything the collections hold at one moment. Voids count as `versions`, not as `stored`.
+
+    `notifications` are the outbox's rows by kind and status.
+    """
+
+    stored: int
+    versions: int
+    projected_versions: int
+    time_series: int
+    by_type: Mapping[str, int]
+    streams: int
+    completed_lessons: int
+    notifications: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    billing: int = 0
+
+
+async def count_totals(database: Database) -> Totals:
+    """Count everything once; takes a fraction of a second for 20,000 events."""
+    with translated():
+        by_type = {
+            group["_id"]: group["count"]
+            for group in await aggregate(
+                database.course_events,
+                [
+                    {"$group": {"_id": "$event_type", "count": {"$sum": 1}}},
+                    {"$sort": {"count": -1, "_id": 1}},
+                ],
+            )
+        }
+        progress = await aggregate(
+            database.user_progress,
+            [
+                {
+                    "$group": {
+                        "_id": None,
+                        "streams": {"$sum": 1},
+                        "versions": {"$sum": "$version"},
+                        "lessons": {"$sum": "$progress.completed_lessons"},
+                    }
+                }
+            ],
+        )
+        time_series = await database.user_interactions.count_documents({})
+        billing = await database.billing_transactions.count_documents({})
+    versions = sum(by_type.values())
+    voids = by_type.pop(VOID, 0)
+    sums = progress[0] if progress else {"streams": 0, "versions": 0, "lessons": 0}
+    return Totals(
+        stored=versions - voids,
+        versions=versions,
+        projected_versions=sums["versions"],
+        time_series=time_series,
+        by_type=by_type,
+        streams=sums["streams"],
+        completed_lessons=sums["lessons"],
+        notifications=await count_notifications(database),
+        billing=billing,
+    )
+
+
+async def count_notifications(database: Database) -> dict[tuple[str, str], int]:
+    """Rows of the outbox by kind and status."""
+    group = {"_id": {"kind": "$kind", "status": "$status"}, "count": {"$sum": 1}}
+    with translated():
+        groups = await aggregate(database.notifications, [{"$group": group}, {"$sort": {"_id": 1}}])
+    return {(found["_id"]["kind"], found["_id"]["status"]): found["count"] for found in groups}
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Events in the store, and of them those folded into documents and those counted into statistics."""
+
+    stored: int
+    projected: int
+    counted: int
+
+
+async def poll_sums(database: Database, *, exact: bool) -> Sums:
+    """Where everything stands; costs milliseconds, more if `exact` and many."""
+    events = database.course_events
+    with translated():
+        stored = await (events.count_documents({}) if exact else events.estimated_document_count())
+    return Sums(
+        stored,
+        await _sum(database.user_progress, "$version"),
+        await _sum(database.user_progress_projections, "$last_event_version"),
+    )
+
+
+async def _sum(collection: Collection, path: str) -> int:
+    with translated():
+        found = await aggregate(collection, [{"$group": {"_id": None, "sum": {"$sum": path}}}])
+    return int(found[0]["sum"]) if found else 0
+
+
+async def learners_uncounted(database: Database) -> list[ObjectId]:
+    """Progress documents of which another revision, or none, has been counted into the statistics."""
+    with translated():
+        revisions = await database.user_progress.find({}, {"rev": 1}).to_list(None)
+        counted = {
+            row["_id"]: row["source_rev"]
+            for row in await database.user_progress_projections.find({}, {"source_rev": 1}).to_list(None)
+        }
+    return [document["_id"] for document in revisions if counted.get(document["_id"]) != document["rev"]]
+
+
+async def streams_behind(database: Database) -> list[str]:
+    """Streams whose document does not stand at their highest version (or is missing), by name."""
+    with translated():
+        highest = await aggregate(
+            database.course_events,
+            [
+                {"$sort": {"stream_id": 1, "version": -1}},
+                {"$group": {"_id": "$stream_id", "version": {"$first": "$version"}}},
+            ],
+        )
+        current = {
+            document["_id"]: document["version"]
+            for document in await database.user_progress.find({}, {"version": 1}).to_list(None)
+        }
+    return [
+        stream["_id"]
+        for stream in highest
+        if current.get(stream_object_id(stream["_id"])) != stream["version"]
+    ]
+
+
+async def first_set_aside(database: Database) -> str | None:
+    """Why the longest waiting stream is set aside; None when no stream is."""
+    query = {"_id": {"$regex": "^progress:"}, "status": {"$ne": "completed"}}
+    with translated():
+        item = await database.analytics_queue.find_one(query, sort=[("created_at", 1)])
+    return (
+        None if item is None else f"{item['last_error']} at version {item['version']} of {item['stream_id']}"
+    )
+
+
+async def count_known(database: Database, event_ids: Sequence[object]) -> int:
+    """How many of these event ids the store has already."""
+    known = 0
+    with translated():
+        for start in range(0, len(event_ids), IDS_AT_ONCE):
+            some = list(event_ids[start : start + IDS_AT_ONCE])
+            known += await database.course_events.count_documents({"_id": {"$in": some}})
+    return known
+
+
+async def dead_letter_reasons(database: Database, topic: str, starts: Mapping[int, int]) -> dict[str, int]:
+    """Dead letters by reason of the records at or after `starts` (partition to offset)."""
+    since = [{"partition": number, "offset": {"$gte": offset}} for number, offset in starts.items()]
+    match = {"kind": "record", "topic": topic, "$or": since}
+    with translated():
+        groups = await aggregate(
+            database.dead_letters,
+            [{"$match": match}, {"$group": {"_id": "$reason", "count": {"$sum": 1}}}, {"$sort": {"_id": 1}}],
+        )
+    return {str(RejectReason(group["_id"])): group["count"] for group in groups}
+
+
+async def progress_documents(
+    database: Database, streams: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], Document]:
+    """Progress documents of (user id, course id) pairs; those without one are left out."""
+    ids = {stream_object_id(stream_id(course, user)): (user, course) for user, course in streams}
+    wanted: list[ObjectId] = list(ids)
+    found: dict[tuple[str, str], Document] = {}
+    with translated():
+        for start in range(0, len(wanted), IDS_AT_ONCE):
+            query = {"_id": {"$in": wanted[start : start + IDS_AT_ONCE]}}
+            for document in await database.user_progress.find(query, {"state": 0}).to_list(None):
+                found[ids[document["_id"]]] = document
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One learner in one course, with all documents about both; `course` and `user` may be absent."""
+
+    progress: Document
+    course: Document | None
+    user: Document | None
+    notifications: Sequence[Document]
+    learners: Sequence[Document]
+
+
+async def example_of(database: Database) -> Example | None:
+    """The busiest learner, in the fullest course that shows statistics if there is one; None without learners."""
+    with translated():
+        fullest = await database.courses.find({"stats.sums": {"$exists": True}}).sort(_FULLEST).to_list(1)
+        within = {"course_id": fullest[0]["_id"]} if fullest else {}
+        busiest = await database.user_progress.find(within, _NO_STATE).sort("version", -1).to_list(1)
+        if not busiest:
+            return None
+        progress = busiest[0]
+        course_id, user_id = progress["course_id"], progress["user_id"]
+        rows = database.notifications.find({"stream_id": progress["stream_id"]})
+        return Example(
+            progress,
+            await database.courses.find_one({"_id": course_id}),
+            await database.users.find_one({"_id": user_id}),
+            await rows.sort("_id", 1).to_list(None),
+            await database.user_progress.find({"course_id": course_id}, _NO_STATE).to_list(None),
+        )

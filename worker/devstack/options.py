@@ -1,0 +1,30 @@
+"""What `make demo` may be told; the command line makes one of these."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.publish.reader import Format
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """One run of the demo.
+
+    Without `input`, `events` simulated records from `seed` are published; with it, the file's lines as `format`.
+    `mongodb_uri` and `kafka_bootstrap_servers` name servers to use; None starts our own. `worker_url` names a
+    worker that already runs on them (what KEEP prints); None starts one. `json` is where the summary goes.
+    """
+
+    events: int = 20_000
+    seed: int = 7
+    input: Path | None = None
+    format: Format = "native"
+    json: Path | None = None
+    keep: bool = False
+    mongodb_uri: str | None = None
+    kafka_bootstrap_servers: str | None = None
+    worker_url: str | None = None
+    database_prefix: str = "education_platform"
+    topic: str = "interaction-events"
+    kafka_group_id: str = "sevenp-worker"
+    partitions: int = 4

@@ -1,0 +1,73 @@
+"""MongoDB and a Kafka-protocol broker, together: our own in a temporary folder, or the ones that are named."""
+
+import asyncio
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from worker.devstack.broker import Broker, start_broker
+from worker.devstack.mongod import Mongod, start_mongod
+from worker.devstack.topics import create_topic
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Where to reach both servers. `folder` holds data and logs of those that are ours."""
+
+    folder: Path
+    mongodb_uri: str
+    kafka_bootstrap_servers: str
+    mongod: Mongod | None
+    broker: Broker | None
+
+    @property
+    def is_ours(self) -> bool:
+        """True when nobody else uses these servers: both were started here."""
+        return self.mongod is not None and self.broker is not None
+
+    def require_alive(self) -> None:
+        """Raise StartFailed with the log's tail when a server of ours has ended."""
+        for server in (self.mongod, self.broker):
+            if server is not None:
+                server.process.require_alive()
+
+    async def stop(self, *, keep_logs: bool = False) -> None:
+        """End our servers by their process ids and remove their data; `keep_logs` leaves the log files."""
+        await asyncio.to_thread(self._stop, keep_logs)
+
+    def _stop(self, keep_logs: bool) -> None:
+        for server in (self.broker, self.mongod):
+            if server is not None:
+                server.stop()
+        shutil.rmtree(self.folder / "mongod" if keep_logs else self.folder, ignore_errors=True)
+
+    @classmethod
+    async def start(
+        cls, *, mongodb_uri: str | None = None, kafka_bootstrap_servers: str | None = None
+    ) -> Self:
+        """Start what is not named. Raises StartFailed, or Misconfigured where the platform has no wheel."""
+        folder = Path(tempfile.mkdtemp(prefix="sevenp-"))
+        mongod = broker = None
+        try:
+            if mongodb_uri is None:
+                mongod = await start_mongod(folder)
+            if kafka_bootstrap_servers is None:
+                broker = await start_broker(folder)
+        except BaseException:
+            if mongod is not None:
+                await asyncio.to_thread(mongod.stop)
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return cls(
+            folder=folder,
+            mongodb_uri=mongodb_uri or (mongod.uri if mongod else ""),
+            kafka_bootstrap_servers=kafka_bootstrap_servers or (broker.bootstrap_servers if broker else ""),
+            mongod=mongod,
+            broker=broker,
+        )
+
+    async def create_topic(self, topic: str, partitions: int) -> bool:
+        """Create the topic; False when it stood already."""
+        return await create_topic(self.kafka_bootstrap_servers, topic, partitions)

@@ -1,0 +1,66 @@
+"""Creates topics and tells where they end, through the protocol a real cluster speaks."""
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from worker.errors import Fatal
+
+_FETCH_WAIT_MS = 100  # an empty partition answers this late
+_FETCHES = 100  # for a broker that has other work, too
+
+
+async def create_topic(bootstrap_servers: str, topic: str, partitions: int) -> bool:
+    """Create `topic`; False when it stood already (its partitions are then left as they are).
+
+    Raises Fatal with the broker's reason when it refuses.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    try:
+        await admin.start()
+        response = await admin.create_topics([NewTopic(topic, partitions, 1)])
+        for _, code, *_ in response.topic_errors:
+            if code == TopicAlreadyExistsError.errno:
+                return False
+            if code:
+                raise for_code(code)(topic)
+    except TopicAlreadyExistsError:
+        return False
+    except KafkaError as error:
+        raise Fatal(f"cannot create topic {topic} on {bootstrap_servers}: {error}") from error
+    finally:
+        await admin.close()
+    return True
+
+
+async def topic_ends(bootstrap_servers: str, topic: str) -> dict[int, int]:
+    """Each partition's end offset: the one its next record will get.
+
+    As fetches say it: asked for it, the embedded broker answers with the begin of the last batch.
+    """
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers, group_id=None, fetch_max_wait_ms=_FETCH_WAIT_MS
+    )
+    try:
+        await consumer.start()
+        await consumer.topics()
+        numbers = consumer.partitions_for_topic(topic) or set()
+        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+        consumer.assign(partitions)
+        for partition, offset in (await consumer.end_offsets(partitions)).items():
+            consumer.seek(partition, offset)
+        ends = {each: await _end(consumer, each) for each in partitions}
+    except KafkaError as error:
+        raise Fatal(f"cannot read topic {topic} on {bootstrap_servers}: {error}") from error
+    finally:
+        await consumer.stop()
+    return {partition.partition: offset for partition, offset in ends.items()}
+
+
+async def _end(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
+    """The high watermark of the first fetch that carries one."""
+    for _ in range(_FETCHES):
+        await consumer.getmany(partition, timeout_ms=_FETCH_WAIT_MS)
+        if (end := consumer.highwater(partition)) is not None:
+            return int(end)
+    raise Fatal(f"no fetch says where {partition.topic}/{partition.partition} ends: is the broker well?")

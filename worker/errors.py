@@ -1,0 +1,33 @@
+"""The worker's one error tree: the class says whether to retry and what the operator should do."""
+
+
+class WorkerError(Exception):
+    """Root of everything the worker raises on purpose."""
+
+
+class Retryable(WorkerError):
+    """A dependency is away, slow or busy: back off and repeat the same step; nothing is skipped."""
+
+
+class Fenced(WorkerError):
+    """A newer owner exists: drop what is in hand and start again from the durable position."""
+
+
+class HistoryLost(WorkerError):
+    """The change stream cannot be resumed: catch up from the event store, then open a new one."""
+
+
+class Refused(WorkerError):
+    """The server refuses this very document or request for its content: repeating it cannot help."""
+
+
+class Fatal(WorkerError):
+    """The process must stop; the message tells the operator what to change."""
+
+
+class Misconfigured(Fatal):
+    """A setting, or a combination of settings, cannot work."""
+
+
+class SchemaMismatch(Fatal):
+    """Collections or indexes differ from what this code needs: run `sevenp-worker schema apply`."""

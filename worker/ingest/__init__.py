@@ -1,0 +1,1 @@
+"""Kafka to event store, time series and dead letters, exactly once."""

@@ -1,0 +1,242 @@
+"""The partitions this worker owns: taken over in order, committed last, their positions held against the log."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from worker.errors import Retryable
+from worker.ingest.dead_letters import keep_gaps
+from worker.ingest.intake import Intake
+from worker.ingest.options import IngestOptions
+from worker.ingest.positions import Gap, LogRange, start_of
+from worker.ingest.record import Batch, Partition
+from worker.ingest.time_series import SeriesWriter
+from worker.ingest.undecodable import Unreadable
+from worker.storage.database import Database
+from worker.storage.partition_lease import take_partition
+from worker.telemetry.metrics import GapReason, Metrics, RebalanceKind
+from worker.timing import Clock
+
+log = structlog.get_logger(__name__)
+
+# Long enough for a new leader to learn how far its followers are, short enough that a restarted log is read soon.
+_CONFIRM_AFTER_S = 3.0
+
+
+class Assignment:
+    """What one consumer owns, generation after generation.
+
+    `writers` are the fenced writers of the partitions' rows. The durable offset of a partition is the next one
+    to read that Kafka has accepted.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        intake: Intake,
+        options: IngestOptions,
+        clock: Clock,
+        metrics: Metrics,
+        new_session: Callable[[], UUID],
+    ) -> None:
+        self.writers: dict[Partition, SeriesWriter] = {}
+        self._database = database
+        self._intake = intake
+        self._options = options
+        self._clock = clock
+        self._metrics = metrics
+        self._new_session = new_session
+        self._ready_generation = -1
+        self._durable: dict[Partition, int] = {}
+        self._owed: dict[Partition, int] = {}
+        self._newest: dict[Partition, datetime] = {}
+        self._restart_suspects: set[Partition] = set()
+        self._next_check = 0.0
+
+    @property
+    def is_ready(self) -> bool:
+        """True while everything of the assignment in force has been taken over."""
+        return self._intake.generation == self._ready_generation
+
+    @property
+    def check_is_due(self) -> bool:
+        """True when positions are to be compared; only between polls is the position that of what was returned."""
+        return self._clock.monotonic() >= self._next_check and not self._intake.polling
+
+    @property
+    def suspects_restart(self) -> bool:
+        """True while a position was found beyond the end of its log once."""
+        return bool(self._restart_suspects)
+
+    async def take_over(self) -> None:
+        """Get ready for a new assignment: nothing is read before this is done. May be repeated at any point.
+
+        1. positions by policy, gaps recorded  2. older owners burned, leases taken  3. partitions opened
+        Returns without being ready when the assignment changes meanwhile. Raises Retryable without an answer.
+        """
+        generation = self._intake.generation
+        self.forget()
+        if not self._intake.assigned:
+            self._ready_generation = generation
+            return
+        # 1.
+        ranges = await self._intake.log_ranges()
+        starts = await self._starts(await self._first_positions(ranges), ranges)
+        # 2.
+        writers = {partition: await self._new_writer(partition) for partition in starts}
+        if self._intake.generation != generation:
+            return
+        # 3.
+        self._intake.open_at(starts)
+        self.writers, self._durable = writers, dict(starts)
+        self._ready_generation = generation
+        self._metrics.kafka_rebalances_total.labels(RebalanceKind.ASSIGNED.value).inc()
+        self._show()
+        log.info("partitions_assigned", partitions=len(writers), generation=generation)
+
+    def forget(self) -> None:
+        """The assignment is over: its gauges are another worker's to report. May be called twice."""
+        for partition in self.writers:
+            self._metrics.forget_partition(partition.topic, partition.number)
+        self._ready_generation = -1
+        self.writers, self._durable, self._owed, self._newest = {}, {}, {}, {}
+        self._next_check = 0.0
+        self._show()
+
+    def _show(self) -> None:
+        for topic in self._options.intake.topics:
+            owned = sum(partition.topic == topic for partition in self.writers)
+            self._metrics.kafka_assigned_partitions.labels(topic).set(owned)
+            self._metrics.kafka_paused_partitions.labels(topic).set(0)
+
+    def read(self, batch: Batch) -> None:
+        """Note how new the records are that have just become durable."""
+        self._newest.update({record.partition: record.timestamp for record in batch.records})
+
+    async def _first_positions(self, ranges: Mapping[Partition, LogRange]) -> dict[Partition, int]:
+        """The group's durable offsets; by policy the begin or the end of the log where it has none yet."""
+        committed = {partition: await self._intake.committed(partition) for partition in ranges}
+        fresh = [partition for partition, offset in committed.items() if offset is None]
+        if self._options.start_policy == "latest":
+            begins = await self._intake.ends(fresh)
+        else:
+            begins = {partition: ranges[partition].begin for partition in fresh}
+        return begins | {p: offset for p, offset in committed.items() if offset is not None}
+
+    async def _starts(
+        self, positions: Mapping[Partition, int], ranges: Mapping[Partition, LogRange]
+    ) -> dict[Partition, int]:
+        """Where to read each partition; gaps are on record before they are passed over."""
+        decided = {
+            partition: start_of(partition, position, ranges[partition])
+            for partition, position in positions.items()
+            if partition in ranges
+        }
+        gaps = [start.gap for start in decided.values() if start.gap is not None]
+        self._confirm_restarts({gap.partition for gap in gaps if gap.reason is GapReason.LOG_RESTARTED})
+        await keep_gaps(self._database, gaps, self._clock.now())
+        for gap in gaps:
+            self._report(gap)
+        return {partition: start.offset for partition, start in decided.items()}
+
+    def _confirm_restarts(self, found: set[Partition]) -> None:
+        """Believe in a restarted log only when it is found twice: a new leader's high watermark may lag.
+
+        Raises Retryable the first time, and has the next check come soon.
+        """
+        unconfirmed = found - self._restart_suspects
+        self._restart_suspects = found
+        if unconfirmed:
+            self._next_check = self._clock.monotonic() + _CONFIRM_AFTER_S
+            raise Retryable("a position lies beyond the end of the log: asking again")
+
+    def _report(self, gap: Gap) -> None:
+        self._metrics.gap_records_total.labels(gap.reason.value).inc()
+        log.error(
+            "gap_recorded",
+            reason=gap.reason.value,
+            topic=gap.partition.topic,
+            partition=gap.partition.number,
+            first_offset=gap.first_offset,
+            last_offset=gap.last_offset,
+        )
+
+    async def pass_over(self, unreadable: Unreadable) -> None:
+        """Go on behind a batch that cannot be decoded: the record of it first (keyed by its range), then the offset.
+
+        MongoDB away: nothing has moved, and the next turn meets the same batch again.
+        """
+        gap = unreadable.gap
+        try:
+            await keep_gaps(self._database, [gap], self._clock.now())
+            if unreadable.generation != self._intake.generation:
+                return  # whoever reads the partition now meets the batch, too
+            self._intake.open_at({gap.partition: gap.last_offset + 1})
+        except Retryable as error:
+            log.warning("gap_not_passed", reason=str(error))
+            return
+        self._report(gap)
+        await self.commit({gap.partition: gap.last_offset + 1})
+
+    async def _new_writer(self, partition: Partition) -> SeriesWriter:
+        now = self._clock.monotonic()
+        lease = await take_partition(
+            self._database,
+            partition.topic,
+            partition.number,
+            self._new_session(),
+            clock=self._clock,
+            deadline_s=self._options.pipeline.deadline_s,
+        )
+        return SeriesWriter(lease, owner_at=now)
+
+    async def commit(self, positions: Mapping[Partition, int]) -> None:
+        """Acknowledge; what the broker does not take now is owed and goes with the next commit."""
+        self._owed.update(positions)
+        try:
+            accepted = await self._intake.commit(self._owed)
+        except Retryable as error:
+            log.warning("commit_owed", reason=str(error), partitions=len(self._owed))
+            return
+        if accepted:
+            self._durable.update(self._owed)
+        self._owed.clear()
+
+    async def check_positions(self) -> None:
+        """Compare positions with the ends of the log, go on by policy where one is outside, and export the lag."""
+        self._next_check = self._clock.monotonic() + self._options.position_check_interval_s
+        try:
+            ranges = await self._intake.log_ranges()
+            positions = {p: await self._intake.position(p) for p in ranges if p in self._durable}
+            starts = await self._starts(positions, ranges)
+        except Retryable as error:
+            log.warning("positions_unknown", reason=str(error))
+            return
+        moved = {p: offset for p, offset in starts.items() if offset != positions[p]}
+        try:
+            self._intake.open_at(moved)
+        except Retryable:
+            return  # the assignment is gone; the next one checks for itself
+        ahead = {p: offset for p, offset in starts.items() if offset != self._durable[p]}
+        if ahead:
+            await self.commit(ahead)
+        self._show_lag(ranges)
+
+    def _show_lag(self, ranges: Mapping[Partition, LogRange]) -> None:
+        scalable: dict[str, int] = dict.fromkeys(self._options.intake.topics, 0)
+        for partition, durable in self._durable.items():
+            end = ranges[partition].end if partition in ranges else None
+            lag = max(0, end - durable) if end is not None else 0
+            labels = (partition.topic, str(partition.number))
+            self._metrics.kafka_consumer_lag_records.labels(*labels).set(lag)
+            behind = (
+                self._clock.now() - self._newest[partition] if lag and partition in self._newest else None
+            )
+            self._metrics.kafka_consumer_lag_seconds.labels(*labels).set(
+                max(0.0, behind.total_seconds()) if behind is not None else 0
+            )
+            scalable[partition.topic] = scalable.get(partition.topic, 0) + lag
+        for topic, lag in scalable.items():
+            self._metrics.kafka_scalable_lag_records.labels(topic).set(lag)

@@ -1,0 +1,173 @@
+"""Which offsets a batch that cannot be decoded has: asked of the broker, batch by batch, without the consumer."""
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from aiokafka import AIOKafkaClient, TopicPartition
+from aiokafka.errors import KafkaError, for_code
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.record.control_record import ControlRecord
+from aiokafka.record.memory_records import MemoryRecords
+
+from worker.errors import Retryable
+from worker.ingest.record import Partition
+
+_READ_COMMITTED: Final = 1
+# A broker answers a fetch with one whole batch at least, however little is asked for: this gets exactly one.
+_ONE_BATCH_BYTES: Final = 1
+_WAIT_MS: Final = 100
+_MESSAGE_CHARACTERS: Final = 300
+_BASE_OFFSET = struct.Struct(">q")
+# Of the header of a batch: the last offset, counted from the base (format 2; older ones hold other fields there).
+_LAST_DELTA = struct.Struct(">i")
+_LAST_DELTA_AT = 23
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The batch that holds an offset, or the next one: where it begins, and where its header says it ends.
+
+    The last offset is only a guess: the header may be what is broken.
+    """
+
+    base: int
+    guessed_last: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenBatch:
+    """Offsets `first` to `last`, both included, and why they cannot be decoded."""
+
+    first: int
+    last: int
+    message: str
+
+
+BatchAt = Callable[[int], Awaitable[Found | None]]
+
+
+async def batch_range(batch_at: BatchAt, offset: int, end: int) -> tuple[int, int] | None:
+    """First and last offset, from `offset` on, of the batch that holds it; None when there is no such batch.
+
+    `batch_at` gives the batch at an offset, None at the end of the log; `end` is the next offset to be written.
+    Only where batches begin is relied on. The header's guess is tried first (two questions), then
+    bisection finds the first offset that another batch begins behind (two questions for each doubling).
+    """
+    broken = await batch_at(offset)
+    if broken is None or end <= offset:
+        return None
+
+    async def behind(candidate: int) -> bool:
+        if candidate >= end:
+            return True
+        found = await batch_at(candidate)
+        return found is None or found.base != broken.base
+
+    first = max(offset, broken.base)
+    low, high = first, max(end, first + 1)  # low is in the batch, high is behind it
+    guess = broken.guessed_last
+    if low <= guess < high and await behind(guess + 1):
+        high = guess + 1
+        if guess == low or not await behind(guess):
+            return first, guess
+    while high - low > 1:
+        middle = (low + high) // 2
+        if await behind(middle):
+            high = middle
+        else:
+            low = middle
+    return first, low
+
+
+class BatchBounds:
+    """A connection of its own: the consumer's fetches and positions are not disturbed. `options` are aiokafka's."""
+
+    def __init__(self, bootstrap_servers: str, options: Mapping[str, Any], deadline_s: float) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._options = options
+        self._deadline_s = deadline_s
+
+    async def broken_at(self, partition: Partition, offset: int) -> BrokenBatch | None:
+        """The broken batch that holds `offset`, from there on; None if the broker's bytes can be decoded after all.
+
+        Raises Retryable without an answer in time.
+        """
+        client = AIOKafkaClient(bootstrap_servers=self._bootstrap_servers, **self._options)
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                await client.bootstrap()
+                client.set_topics([partition.topic])
+                await client.force_metadata_update()
+                fetched = await _fetch(client, partition, offset)
+                message = decoding_failure(fetched.content) if fetched.content else None
+                if message is None:
+                    return None
+                found = await batch_range(partial(_batch_at, client, partition), offset, fetched.end)
+        except (KafkaError, OSError) as error:  # TimeoutError is an OSError
+            raise Retryable(f"where a batch ends is not known yet: {type(error).__name__}") from error
+        finally:
+            await client.close()
+        return BrokenBatch(*found, message) if found is not None else None
+
+
+def decoding_failure(content: bytes) -> str | None:
+    """Why the first batch in `content` cannot be decoded; None when every record of it can be.
+
+    The proof that an error of the consumer was about these bytes and not about anything else.
+    """
+    try:
+        batches = MemoryRecords(content)
+        if not batches.has_next():
+            return "the length field of the batch goes beyond the batch"
+        batch = batches.next_batch()
+        if not batch.validate_crc():
+            return "the checksum of the batch is wrong"
+        empty = True
+        for record in batch:
+            empty = False
+            if batch.is_control_batch:
+                ControlRecord.parse(record.key)
+        if empty and batch.is_control_batch:
+            return "a control batch without a record"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"[:_MESSAGE_CHARACTERS]
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    content: bytes
+    end: int  # of what may be read: transactions still open lie behind it
+
+
+async def _batch_at(client: Any, partition: Partition, offset: int) -> Found | None:
+    """For `batch_range`: the batch at `offset` by its header."""
+    content = (await _fetch(client, partition, offset)).content
+    if not content:
+        return None
+    if len(content) < _LAST_DELTA_AT + _LAST_DELTA.size:
+        return Found(offset, offset)  # not even a header: one offset at a time
+    (base,) = _BASE_OFFSET.unpack_from(content)
+    (delta,) = _LAST_DELTA.unpack_from(content, _LAST_DELTA_AT)
+    return Found(base, base + delta)
+
+
+async def _fetch(client: Any, partition: Partition, offset: int) -> _Fetched:
+    """One batch and the log's end. The request has always been the same; only the versions' fields differ."""
+    topic_partition = TopicPartition(partition.topic, partition.number)
+    wanted = [(partition.topic, [(partition.number, offset, _ONE_BATCH_BYTES)])]
+    request = FetchRequest(_WAIT_MS, 1, _ONE_BATCH_BYTES, _READ_COMMITTED, wanted, rack_id="")
+    leader = client.cluster.leader_for_partition(topic_partition)
+    if leader is None or leader < 0:
+        raise Retryable("the partition has no leader at the moment")
+    response = await client.send(leader, request)
+    [(_, [(_, code, high_watermark, *rest)])] = response.topics
+    if code:
+        raise for_code(code)(f"{partition.topic}-{partition.number} at {offset}")
+    # Versions before 4 have no last stable offset; the batches are always the last field.
+    stable = rest[0] if response.API_VERSION >= 4 and rest[0] >= 0 else high_watermark
+    return _Fetched(rest[-1] or b"", min(stable, high_watermark))

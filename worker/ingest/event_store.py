@@ -1,0 +1,146 @@
+"""Step 4: insert new events under their versions, and fill at once what a failed insert left open."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from bson import ObjectId
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import BulkWriteError
+
+from worker.contract.event import Rejected, RejectReason
+from worker.ingest.plan import Known, assign_versions, holes
+from worker.ingest.record import Candidate, Letter, Stored
+from worker.ingest.versions import StreamVersions
+from worker.storage.database import Database, Document
+from worker.storage.documents import Source, event_document, void_document
+from worker.storage.encoding import encoded
+from worker.storage.errors import WriteFailure, translated, write_failures
+
+# A query of 5,000 ids takes about 30 ms; larger ones only delay each other.
+_IDS_PER_QUERY = 5_000
+_DOCUMENTS_PER_QUERY = 2_000
+
+_REFUSED = Rejected(RejectReason.REFUSED_BY_STORE, "the event store refused the document for its content")
+
+Curricula = Mapping[ObjectId, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """One round of inserting. `again` met an id or a version that was taken meanwhile: sort these anew."""
+
+    stored: list[Stored] = field(default_factory=list)
+    again: list[Candidate] = field(default_factory=list)
+    refused: list[Letter] = field(default_factory=list)
+    holes_filled: int = 0
+
+
+class EventStore:
+    """The ingest side of `course_events`. Its unique keys, `_id` and (stream_id, version), decide every race."""
+
+    def __init__(self, database: Database, versions: StreamVersions) -> None:
+        self._events = database.course_events
+        self._versions = versions
+
+    async def known(self, ids: Sequence[UUID]) -> dict[UUID, Known]:
+        """What is stored under these ids, read at majority: an id that is missing was never acknowledged."""
+        found: dict[UUID, Known] = {}
+        for start in range(0, len(ids), _IDS_PER_QUERY):
+            query = {"_id": {"$in": list(ids[start : start + _IDS_PER_QUERY])}}
+            fields = {"metadata.fingerprint": 1, "metadata.source": 1}
+            with translated():
+                rows = await self._events.find(query, fields).to_list(None)
+            found.update({row["_id"]: _known(row["metadata"]) for row in rows})
+        return found
+
+    async def documents(self, ids: Sequence[UUID]) -> dict[UUID, Document]:
+        """The stored documents under these ids."""
+        found: dict[UUID, Document] = {}
+        for start in range(0, len(ids), _DOCUMENTS_PER_QUERY):
+            query = {"_id": {"$in": list(ids[start : start + _DOCUMENTS_PER_QUERY])}}
+            with translated():
+                rows = await self._events.find(query).to_list(None)
+            found.update({row["_id"]: row for row in rows})
+        return found
+
+    async def append(
+        self, candidates: Sequence[Candidate], curricula: Curricula, recorded_at: datetime
+    ) -> Appended:
+        """Insert new events, each under the next version of its stream. May run twice: `_id` decides.
+
+        1. versions  2. documents, each encoded by itself  3. insert, unordered  4. fill holes
+        An event that was inserted although no answer came returns in `again` after a repeat, and is then found
+        stored under its own source. Raises Retryable when MongoDB gives no answer.
+        """
+        # 1.
+        streams = [candidate.event.stream_id for candidate in candidates]
+        planned = list(
+            zip(streams, assign_versions(streams, await self._versions.highest(streams)), strict=True)
+        )
+        # 2.
+        documents = [
+            _document(candidate, version, curricula, recorded_at)
+            for candidate, (_, version) in zip(candidates, planned, strict=True)
+        ]
+        # 3.
+        failed = await self._insert([encoded(document) for document in documents])
+        taken = {index for index, failure in failed.items() if failure is not None and failure.duplicate}
+        stored = [index for index in range(len(candidates)) if index not in failed]
+        # 4.
+        free = failed.keys() - {index for index in taken if _met_version(failed[index])}
+        filled = await self._fill(holes(planned, free, taken.union(stored)), recorded_at)
+        for index in stored:
+            self._versions.reached(*planned[index])
+        self._versions.forget(streams[index] for index in failed)
+        return Appended(
+            stored=[Stored(candidates[index].record, documents[index]) for index in stored],
+            again=[candidates[index] for index in sorted(taken)],
+            refused=[_refused(candidates[index]) for index in sorted(failed.keys() - taken)],
+            holes_filled=filled,
+        )
+
+    async def _insert(self, blobs: Sequence[RawBSONDocument | None]) -> dict[int, WriteFailure | None]:
+        """Insert what BSON can hold. Returns what failed by index; None stands for a document without BSON."""
+        failed: dict[int, WriteFailure | None] = {i: None for i, blob in enumerate(blobs) if blob is None}
+        places = [index for index in range(len(blobs)) if index not in failed]
+        if places:
+            try:
+                with translated():
+                    await self._events.insert_many([blobs[i] for i in places], ordered=False)  # type: ignore[misc]
+            except BulkWriteError as error:
+                failed.update({places[failure.index]: failure for failure in write_failures(error)})
+        return failed
+
+    async def _fill(self, open_versions: Sequence[tuple[str, int]], recorded_at: datetime) -> int:
+        """Put a void into each hole; the unique index decides between a void and an insert in flight."""
+        if not open_versions:
+            return 0
+        voids = [void_document(stream, version, recorded_at) for stream, version in open_versions]
+        try:
+            with translated():
+                await self._events.insert_many(voids, ordered=False)
+        except BulkWriteError as error:
+            return len(voids) - len(write_failures(error))
+        return len(voids)
+
+
+def _document(candidate: Candidate, version: int, curricula: Curricula, recorded_at: datetime) -> Document:
+    event = candidate.event
+    curriculum = curricula.get(event.course_id) if event.event_type == "course_enrolled" else None
+    return event_document(event, version, candidate.record.source, recorded_at, curriculum)
+
+
+def _known(metadata: Mapping[str, Any]) -> Known:
+    source = metadata["source"]
+    return Known(bytes(metadata["fingerprint"]), Source(**source) if source else Source("", -1, -1))
+
+
+def _met_version(failure: WriteFailure | None) -> bool:
+    return failure is not None and failure.duplicate and "version" in failure.key_pattern
+
+
+def _refused(candidate: Candidate) -> Letter:
+    return Letter(candidate.record, _REFUSED, candidate.event.event_id)

@@ -1,0 +1,319 @@
+"""The Kafka side of ingest: batches that know their assignment, explicit commits, positions checked by policy."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import (
+    CommitFailedError,
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+)
+
+from worker.errors import Misconfigured, Retryable, WorkerError
+from worker.ingest.batch_bounds import BatchBounds
+from worker.ingest.codecs import install_bounded_decoders
+from worker.ingest.positions import Gap, LogRange
+from worker.ingest.record import Batch, Partition, Record
+from worker.ingest.undecodable import Reader, Unreadable
+from worker.storage.documents import Source
+from worker.timing import Clock, end
+
+log = structlog.get_logger(__name__)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Producers choose the timestamp, any 64-bit number; beyond these it means nothing and a datetime cannot hold it.
+_FIRST_MS = 0
+_LAST_MS = int((datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) / timedelta(milliseconds=1))
+# A poll with everything paused has nothing to wait for, except for a rebalance: then the next one comes soon.
+_IDLE_POLL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeOptions:
+    """How to read. `kafka` are further aiokafka arguments (security, client id)."""
+
+    bootstrap_servers: str
+    group_id: str
+    topics: tuple[str, ...]
+    max_records: int = 20_000
+    session_timeout_s: float = 10.0
+    rebalance_timeout_s: float = 60.0
+    # One answer of the broker; longer counts as no answer.
+    request_deadline_s: float = 10.0
+    # Per partition and fetch: with the events' usual 400 bytes about 5,000 records.
+    fetch_bytes: int = 2_097_152
+    kafka: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ConsumerLostError(WorkerError):
+    """The consumer cannot go on: what it read is read again by a new one."""
+
+
+class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no type information
+    """One consumer in its group; everything it returns belongs to the assignment in force.
+
+    `generation` is raised at every assignment and every revocation. Partitions stay paused from the assignment
+    until `open_at`, so that nothing is read before positions and leases are in order. `rejoining` is true until
+    the first assignment and during every rebalance: a poll then waits for the group, rightly and without limit.
+    """
+
+    def __init__(
+        self, options: IntakeOptions, clock: Clock, on_revoke: Callable[[], Awaitable[None]]
+    ) -> None:
+        self.generation = 0
+        self.assigned: frozenset[Partition] = frozenset()
+        self.rejoining = True
+        self._options = options
+        self._clock = clock
+        self._on_revoke = on_revoke
+        self._consumer: Any = None
+        self._reader: Reader | None = None
+        self._poll: asyncio.Task[Batch | Unreadable | None] | None = None
+        self._out_of_range: set[Partition] = set()
+
+    async def start(self) -> None:
+        """Join the group. Raises Retryable while no broker answers."""
+        options = self._options
+        install_bounded_decoders()
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=options.bootstrap_servers,
+            group_id=options.group_id,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            session_timeout_ms=int(options.session_timeout_s * 1000),
+            heartbeat_interval_ms=int(options.session_timeout_s * 1000 / 4),
+            rebalance_timeout_ms=int(options.rebalance_timeout_s * 1000),
+            request_timeout_ms=40_000,
+            max_partition_fetch_bytes=options.fetch_bytes,
+            fetch_max_wait_ms=100,
+            **options.kafka,
+        )
+        try:
+            async with asyncio.timeout(options.request_deadline_s):
+                await consumer.start()
+        except (KafkaError, TimeoutError, OSError) as error:
+            await self._close(consumer)
+            raise Retryable(f"no Kafka broker answers: {error}") from error
+        except asyncio.CancelledError:
+            await self._close(consumer)
+            raise
+        self._consumer = consumer
+        bounds = BatchBounds(options.bootstrap_servers, options.kafka, options.request_deadline_s)
+        self._reader = Reader(consumer, bounds, self._clock)
+        consumer.subscribe(list(options.topics), listener=self)
+
+    async def stop(self) -> None:
+        """Leave the group; what was read and not committed will be read again."""
+        consumer, self._consumer = self._consumer, None
+        if self._poll is not None:
+            await end(self._poll)
+            self._poll = None
+        if consumer is not None:
+            await self._close(consumer)
+
+    async def _close(self, consumer: Any) -> None:
+        """Close a consumer; one whose broker does not answer is left to its own time-outs after the deadline."""
+        closing = asyncio.create_task(consumer.stop())
+        await asyncio.wait({closing}, timeout=self._options.request_deadline_s)
+        if not closing.done():
+            log.warning("consumer_left_open", reason="the broker does not answer")
+            closing.add_done_callback(_look_at)
+        elif error := closing.exception():
+            log.warning("consumer_closed_with_error", reason=type(error).__name__)
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Called by aiokafka before it joins again; commits are still accepted until this returns."""
+        self._new_generation()
+        self.rejoining = True
+        if revoked:
+            await self._on_revoke()
+        self.assigned = frozenset()
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Called with all partitions of the new assignment; a pause does not survive a rebalance."""
+        self._new_generation()
+        self.rejoining = False
+        if self._consumer is None:  # stopped while the group was being joined
+            return
+        self._consumer.pause(*assigned)
+        self._out_of_range.clear()
+        self.assigned = frozenset(Partition(tp.topic, tp.partition) for tp in assigned)
+
+    def _new_generation(self) -> None:
+        self.generation += 1
+        if self._reader is not None:
+            self._reader.forget()
+
+    async def take(self, wait_s: float) -> Batch | Unreadable | None:
+        """The next batch, or None after `wait_s` without one; Unreadable until `open_at` passes over its gap.
+
+        Raises Retryable where the position is not valid, ConsumerLostError when a new consumer is needed.
+        A poll that is under way is never cancelled (records it had already passed would be lost to this
+        assignment); the next call goes on waiting for it.
+        """
+        if self._poll is None:
+            self._poll = asyncio.create_task(self._read())
+        await asyncio.wait({self._poll}, timeout=wait_s)
+        if not self._poll.done():
+            return None
+        poll, self._poll = self._poll, None
+        try:
+            return poll.result()
+        except NoOffsetForPartitionError:
+            return None  # noticed by aiokafka while the assignment was taken over; `open_at` has set the position
+        except OffsetOutOfRangeError as error:
+            self._out_of_range.update(Partition(tp.topic, tp.partition) for tp in error.args[0])
+            raise Retryable("a position is no longer in the log") from error
+        except (GroupAuthorizationFailedError, TopicAuthorizationFailedError) as error:
+            raise Misconfigured(f"Kafka does not let this user read: {error}") from error
+        except KafkaError as error:
+            raise ConsumerLostError(f"the poll failed: {error}") from error
+
+    async def _read(self) -> Batch | Unreadable | None:
+        if self._reader is None:
+            return None
+        polled = await self._reader.poll(self._options.max_records)
+        # No other task runs between the return of the poll and this line: the generation is the records'.
+        if isinstance(polled, Gap):
+            return Unreadable(polled, self.generation)
+        if not polled and self._consumer._fetcher.error_future.done():  # noqa: SLF001  # nobody else looks at it
+            raise ConsumerLostError("the consumer's fetching ended with an error")
+        generation, polled_at = self.generation, self._clock.monotonic()
+        records = tuple(_record(message) for messages in polled.values() for message in messages)
+        positions = {
+            Partition(tp.topic, tp.partition): messages[-1].offset + 1 for tp, messages in polled.items()
+        }
+        return Batch(records, positions, generation, polled_at) if records else None
+
+    async def keep_polling(self) -> None:
+        """Tell the group that this member is alive while a batch takes long: poll with everything paused.
+
+        Raises Retryable for whatever the poll finds: the next batch's poll will find it again, and deal with it.
+        """
+        if self._poll is not None or not self.assigned:
+            return
+        self._consumer.pause(*self._consumer.assignment())
+        try:
+            async with asyncio.timeout(_IDLE_POLL_S):  # nothing is returned, so nothing is lost with the poll
+                await self._consumer.getmany(timeout_ms=0)
+        except (KafkaError, TimeoutError) as error:
+            raise Retryable(f"a paused poll failed: {type(error).__name__}") from error
+
+    def resume(self) -> None:
+        """Read on after `keep_polling`."""
+        if paused := self._consumer.paused():
+            self._consumer.resume(*paused)
+
+    @property
+    def polling(self) -> bool:
+        """True while a poll is under way: the consumer's position may then be ahead of what was returned."""
+        return self._poll is not None
+
+    @property
+    def paused(self) -> int:
+        """Number of partitions that are assigned but not read at the moment."""
+        return len(self._consumer.paused()) if self._consumer is not None else 0
+
+    async def log_ranges(self) -> dict[Partition, LogRange]:
+        """Begin and end of every assigned partition. Raises Retryable when the broker gives no answer.
+
+        The end is the high watermark of the latest fetch, None before the first: brokers differ in what they
+        answer when they are asked for the last offset, but not in what a fetch carries. A fetch that was refused
+        as out of range carries none, and leaves that of the log before: there the broker is asked.
+        """
+        partitions = [TopicPartition(partition.topic, partition.number) for partition in self.assigned]
+        begins = await self._answer(self._consumer.beginning_offsets(partitions))
+        asked = await self.ends(self._out_of_range & self.assigned)
+        if not self._consumer.assignment().issuperset(partitions):
+            raise Retryable("the assignment changed meanwhile")
+        ends = {tp: self._consumer.highwater(tp) for tp in partitions}
+        by_fetch = {Partition(tp.topic, tp.partition): LogRange(begins[tp], ends[tp]) for tp in partitions}
+        return by_fetch | {p: LogRange(by_fetch[p].begin, end) for p, end in asked.items() if p in by_fetch}
+
+    async def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """Where the log of each partition ends, as the broker says when asked: good enough to begin at."""
+        wanted = [TopicPartition(partition.topic, partition.number) for partition in partitions]
+        answer = await self._answer(self._consumer.end_offsets(wanted)) if wanted else {}
+        return {Partition(tp.topic, tp.partition): offset for tp, offset in answer.items()}
+
+    async def committed(self, partition: Partition) -> int | None:
+        """The group's durable offset (the next to read), None where it has none."""
+        offset: int | None = await self._answer(
+            self._consumer.committed(TopicPartition(partition.topic, partition.number))
+        )
+        return offset
+
+    async def position(self, partition: Partition) -> int:
+        """The next offset this consumer would read: past markers and aborted records, too.
+
+        Raises Retryable if the assignment is gone.
+        """
+        try:
+            offset: int = await self._answer(
+                self._consumer.position(TopicPartition(partition.topic, partition.number))
+            )
+        except IllegalStateError as error:
+            raise Retryable("the assignment changed meanwhile") from error
+        if self._reader is not None and not self.polling:
+            self._reader.moved(TopicPartition(partition.topic, partition.number), offset)
+        return offset
+
+    def open_at(self, positions: Mapping[Partition, int]) -> None:
+        """Read from these offsets on. Raises Retryable if the assignment is gone."""
+        try:
+            for partition, offset in positions.items():
+                topic_partition = TopicPartition(partition.topic, partition.number)
+                self._consumer.seek(topic_partition, offset)
+                self._consumer.resume(topic_partition)
+                if self._reader is not None:
+                    self._reader.moved(topic_partition, offset)
+                self._out_of_range.discard(partition)
+        except IllegalStateError as error:
+            raise Retryable("the assignment changed meanwhile") from error
+
+    async def commit(self, positions: Mapping[Partition, int]) -> bool:
+        """Commit these next offsets; False where the partitions have already moved to another worker.
+
+        Raises Retryable when the coordinator gives no answer in time (aiokafka itself would try for ever).
+        """
+        offsets = {TopicPartition(p.topic, p.number): offset for p, offset in positions.items()}
+        try:
+            await self._answer(self._consumer.commit(offsets))
+        except (CommitFailedError, IllegalStateError):
+            return False
+        return True
+
+    async def _answer(self, request: Awaitable[Any]) -> Any:
+        try:
+            async with asyncio.timeout(self._options.request_deadline_s):
+                return await request
+        except (CommitFailedError, IllegalStateError):
+            raise
+        except (KafkaError, TimeoutError) as error:
+            raise Retryable(f"no answer from Kafka: {type(error).__name__}") from error
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """Take note of a late end, which nobody awaits any more."""
+    if not task.cancelled() and (error := task.exception()):
+        log.debug("consumer_closed_late", reason=type(error).__name__)
+
+
+def _record(message: Any) -> Record:
+    return Record(
+        source=Source(message.topic, message.partition, message.offset),
+        timestamp=_EPOCH + timedelta(milliseconds=max(_FIRST_MS, min(message.timestamp, _LAST_MS))),
+        key=message.key,
+        value=message.value,
+        headers=tuple(message.headers),
+    )

@@ -1,0 +1,18 @@
+"""How the ingest role reads and writes."""
+
+from dataclasses import dataclass, field
+
+from worker.ingest.intake import IntakeOptions
+from worker.ingest.pipeline import PipelineOptions
+from worker.ingest.positions import StartPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """All of it; seconds where not stated otherwise."""
+
+    intake: IntakeOptions
+    pipeline: PipelineOptions = field(default_factory=PipelineOptions)
+    start_policy: StartPolicy = "earliest"
+    drain_deadline_s: float = 20.0
+    position_check_interval_s: float = 10.0

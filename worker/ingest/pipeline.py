@@ -1,0 +1,227 @@
+"""One batch from bytes to durable documents: the six steps of ingest, in the order that makes a crash harmless."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from bson import ObjectId
+
+from worker.contract.codec import Limits
+from worker.contract.event import RejectReason
+from worker.errors import Fenced, Retryable, WorkerError
+from worker.ingest.curriculum import courses_to_count, read_curricula
+from worker.ingest.dead_letters import keep
+from worker.ingest.decode import Decoded, decode_records
+from worker.ingest.event_store import EventStore
+from worker.ingest.plan import sort_candidates
+from worker.ingest.record import Batch, Candidate, Letter, Partition, Record, Stored
+from worker.ingest.routes import Route
+from worker.ingest.time_series import SeriesWriter, assert_young, commands, rows_present
+from worker.storage.database import Database, Document
+from worker.storage.documents import interaction_row
+from worker.storage.errors import translated
+from worker.storage.retrying import retrying
+from worker.telemetry.health import Component
+from worker.telemetry.metrics import Metrics, Outcome, Stage
+from worker.telemetry.mongodb import retry_counter
+from worker.timing import Clock
+
+T = TypeVar("T")
+
+Commit = Callable[[Mapping[Partition, int]], Awaitable[None]]
+
+# Decoding is pure computation: give the loop its turn after this many records (about 20 ms).
+_DECODE_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    """`max_rows` and `max_bytes` bound one time-series command; `deadline_s` is one answer of MongoDB."""
+
+    limits: Limits = field(default_factory=Limits)
+    max_rows: int = 20_000
+    max_bytes: int = 15_000_000
+    deadline_s: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of the batch's candidates; `redelivered` carry the documents that were stored before."""
+
+    stored: list[Stored] = field(default_factory=list)
+    redelivered: list[Stored] = field(default_factory=list)
+    duplicates: list[Candidate] = field(default_factory=list)
+    erased: list[Candidate] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
+
+
+class Pipeline:
+    """Takes batches one at a time. Everything it does may run twice; the docstrings name the key."""
+
+    def __init__(
+        self,
+        database: Database,
+        events: EventStore,
+        table: Mapping[str, Route],
+        options: PipelineOptions,
+        clock: Clock,
+        metrics: Metrics,
+        component: Component,
+    ) -> None:
+        self._database = database
+        self._events = events
+        self._table = table
+        self._options = options
+        self._clock = clock
+        self._metrics = metrics
+        self._component = component
+        self._count_retry = retry_counter(metrics)
+
+    async def ingest(self, batch: Batch, writers: Mapping[Partition, SeriesWriter], commit: Commit) -> None:
+        """Make one batch durable.
+
+        1. decode and validate  2. drop duplicates  3. give versions  4. insert the events, fill holes, keep
+        dead letters  5. insert the rows  6. commit the next offsets
+
+        Stops with Fenced when a newer owner exists; waits as long as MongoDB is away.
+        """
+        # 1.
+        with self._timed(Stage.DECODE):
+            decoded = await self._decode(batch.records)
+        # 2. 3. 4.
+        settled = await self._settle(decoded.candidates)
+        letters = [*decoded.letters, *settled.letters]
+        await self._patiently(lambda: keep(self._database, letters, self._clock.now()))
+        # 5.
+        with self._timed(Stage.TIME_SERIES):
+            await self._write_rows(batch, settled, writers)
+        # 6.
+        with self._timed(Stage.COMMIT):
+            await commit(batch.positions)
+        self._count(decoded, settled, letters)
+
+    async def _decode(self, records: Sequence[Record]) -> Decoded:
+        whole = Decoded()
+        for start in range(0, len(records), _DECODE_CHUNK):
+            part = decode_records(records[start : start + _DECODE_CHUNK], self._table, self._options.limits)
+            whole.candidates.extend(part.candidates)
+            whole.letters.extend(part.letters)
+            whole.tombstones.extend(part.tombstones)
+            self._component.beat()
+            await asyncio.sleep(0)
+        return whole
+
+    async def _settle(self, candidates: Sequence[Candidate]) -> Settled:
+        """Sort and insert until nothing is left open: who loses a race on an id or a version is sorted anew."""
+        settled = Settled()
+        pending = list(candidates)
+        erased = await self._patiently(lambda: self._erased_learners(candidates))
+        courses = courses_to_count(candidates)
+        curricula = await self._patiently(lambda: read_curricula(self._database, courses))
+        while pending:
+            with self._timed(Stage.PLAN):
+                ids = [candidate.event.event_id for candidate in pending]
+                known = await self._patiently(partial(self._events.known, ids))
+                found = sort_candidates(pending, known, erased)
+            with self._timed(Stage.EVENT_STORE):
+                append = partial(self._events.append, found.new, curricula, self._clock.now())
+                appended = await self._patiently(append)
+            self._metrics.version_holes_filled_total.inc(appended.holes_filled)
+            settled.stored.extend(appended.stored)
+            settled.redelivered.extend(await self._stored_before(found.redelivered))
+            settled.duplicates.extend(found.duplicates)
+            settled.erased.extend(found.erased)
+            settled.letters.extend([*found.conflicts, *appended.refused])
+            pending = appended.again
+        return settled
+
+    async def _erased_learners(self, candidates: Sequence[Candidate]) -> set[ObjectId]:
+        learners = {candidate.event.user_id for candidate in candidates}
+        if not learners:
+            return set()
+        with translated():
+            found = await self._database.tombstones.find(
+                {"_id": {"$in": list(learners)}}, {"_id": 1}
+            ).to_list(None)
+        return {row["_id"] for row in found}
+
+    async def _stored_before(self, candidates: Sequence[Candidate]) -> list[Stored]:
+        ids = [candidate.event.event_id for candidate in candidates]
+        documents = await self._patiently(lambda: self._events.documents(ids))
+        return [Stored(c.record, documents[c.event.event_id]) for c in candidates]
+
+    async def _write_rows(
+        self, batch: Batch, settled: Settled, writers: Mapping[Partition, SeriesWriter]
+    ) -> None:
+        """Each partition's rows on its own session: new events, and redelivered ones whose row is missing."""
+        rows: dict[Partition, list[Document]] = {}
+        for stored in settled.stored:
+            rows.setdefault(stored.record.partition, []).append(interaction_row(stored.document))
+        again = [
+            (stored.record.partition, interaction_row(stored.document)) for stored in settled.redelivered
+        ]
+        present = await self._patiently(lambda: rows_present(self._database, [row for _, row in again]))
+        for partition, row in again:
+            if row["_id"] not in present:
+                rows.setdefault(partition, []).append(row)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for partition, missing in rows.items():
+                    if self._table[partition.topic].time_series:
+                        group.create_task(self._write_partition(batch, writers[partition], missing))
+        except* WorkerError as errors:
+            # Several may fail at once: that a newer owner exists matters more than how else it went.
+            raise min(errors.exceptions, key=lambda error: not isinstance(error, Fenced)) from None
+
+    async def _write_partition(self, batch: Batch, writer: SeriesWriter, rows: Sequence[Document]) -> None:
+        """One command after the other, each sent unchanged until it is answered."""
+
+        async def send() -> None:
+            assert_young(batch, self._clock)
+            await writer.send(self._database, self._clock, deadline_s=self._options.deadline_s)
+
+        for command in commands(rows, self._options.max_rows, self._options.max_bytes):
+            writer.begin(command)
+            await self._patiently(send)
+
+    async def _patiently(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Repeat while MongoDB is away; both an answer and a counted retry are progress."""
+        result = await retrying(operation, clock=self._clock, on_retry=self._retried)
+        self._component.beat()
+        return result
+
+    def _retried(self, error: Retryable) -> None:
+        self._count_retry(error)
+        self._component.beat()
+
+    def _count(self, decoded: Decoded, settled: Settled, letters: Sequence[Letter]) -> None:
+        """Every record of the batch under exactly one outcome."""
+        conflicts = [letter for letter in letters if letter.rejected.reason is RejectReason.CONFLICT]
+        dead = [letter for letter in letters if letter.rejected.reason is not RejectReason.CONFLICT]
+        by_outcome: list[tuple[Outcome, Sequence[Record]]] = [
+            (Outcome.STORED, [stored.record for stored in settled.stored]),
+            (Outcome.REDELIVERED, [stored.record for stored in settled.redelivered]),
+            (Outcome.DUPLICATE, [candidate.record for candidate in settled.duplicates]),
+            (Outcome.CONFLICT, [letter.record for letter in conflicts]),
+            (Outcome.DEAD_LETTERED, [letter.record for letter in dead]),
+            (Outcome.SKIPPED, [*decoded.tombstones, *(candidate.record for candidate in settled.erased)]),
+        ]
+        for outcome, records in by_outcome:
+            for record in records:
+                self._metrics.events_processed_total.labels(record.source.topic, outcome.value).inc()
+        for letter in letters:
+            self._metrics.dead_lettered_events_total.labels(letter.rejected.reason.value).inc()
+        for stored in settled.stored:
+            lateness = stored.record.timestamp - stored.document["occurred_at"]
+            self._metrics.event_lateness_seconds.observe(max(0.0, lateness.total_seconds()))
+
+    @contextmanager
+    def _timed(self, stage: Stage) -> Iterator[None]:
+        began = self._clock.monotonic()
+        yield
+        self._metrics.ingest_stage_duration_seconds.labels(stage.value).observe(
+            self._clock.monotonic() - began
+        )

@@ -1,0 +1,71 @@
+"""The values that travel through ingest: a Kafka record, a batch of them, and what became of each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from worker.contract.event import Event, Rejected
+from worker.storage.database import Document
+from worker.storage.documents import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """One partition of one topic."""
+
+    topic: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One Kafka record as it came: bytes, headers, position; `timestamp` is Kafka's, aware UTC."""
+
+    source: Source
+    timestamp: datetime
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+    @property
+    def partition(self) -> Partition:
+        return Partition(self.source.topic, self.source.partition)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one poll returned. `positions` are the next offsets to read once the batch is durable.
+
+    `generation` counts assignments, `polled_at` is monotonic seconds.
+    """
+
+    records: tuple[Record, ...]
+    positions: Mapping[Partition, int]
+    generation: int
+    polled_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A record that holds a valid event."""
+
+    record: Record
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A record that cannot be stored, and why."""
+
+    record: Record
+    rejected: Rejected
+    event_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record whose event is in the event store as `document`."""
+
+    record: Record
+    document: Document

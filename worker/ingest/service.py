@@ -1,0 +1,203 @@
+"""The ingest role: owns partitions, hands their batches to the pipeline, acknowledges last, drains when told."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+
+from worker.errors import Fenced, Retryable
+from worker.ingest.assignment import Assignment
+from worker.ingest.event_store import EventStore
+from worker.ingest.intake import ConsumerLostError, Intake
+from worker.ingest.options import IngestOptions
+from worker.ingest.pipeline import Pipeline
+from worker.ingest.record import Batch
+from worker.ingest.routes import routes
+from worker.ingest.time_series import BatchTooOld
+from worker.ingest.undecodable import Unreadable
+from worker.ingest.versions import StreamVersions
+from worker.storage.database import Database
+from worker.storage.retrying import retrying
+from worker.telemetry.health import Component
+from worker.telemetry.metrics import DrainCause, Metrics, RebalanceKind
+from worker.telemetry.mongodb import retry_counter
+from worker.timing import Clock, Deadline, end, unless_stopped
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+# Far below the time after which a member that does not poll is taken for dead, far above a usual batch: pausing
+# throws away what has been fetched already.
+_LONG_BATCH_S = 5.0
+# A failed fetch is repeated at once and answered at once: without a pause this would be a busy loop.
+_FAILED_FETCH_PAUSE_S = 0.5
+# A consumer that broke is replaced: not more often than this.
+_NEW_CONSUMER_PAUSE_S = 2.0
+
+
+class Ingest:
+    """`run` returns after a drain and raises when something fails that waiting cannot heal."""
+
+    name = "ingest"
+
+    def __init__(
+        self,
+        database: Database,
+        options: IngestOptions,
+        clock: Clock,
+        metrics: Metrics,
+        component: Component,
+        new_session: Callable[[], UUID],
+    ) -> None:
+        self._database = database
+        self._options = options
+        self._clock = clock
+        self._metrics = metrics
+        self._component = component
+        self._new_session = new_session
+        self._count_retry = retry_counter(metrics)
+        self._versions = StreamVersions(database)
+        table = routes(options.intake.topics[0])
+        self._pipeline = Pipeline(
+            database, EventStore(database, self._versions), table, options.pipeline, clock, metrics, component
+        )
+        self._intake = self._new_intake()
+        self._assignment = self._new_assignment()
+        self._work: asyncio.Task[None] | None = None
+
+    def _new_intake(self) -> Intake:
+        return Intake(self._options.intake, self._clock, self._drain_for_revoke)
+
+    def _new_assignment(self) -> Assignment:
+        return Assignment(
+            self._database, self._intake, self._options, self._clock, self._metrics, self._new_session
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consume until `stop`; a worker that finds itself fenced starts again as a new member of the group."""
+        while not stop.is_set():
+            self._intake = self._new_intake()
+            self._assignment = self._new_assignment()
+            try:
+                if await self._join(stop):
+                    await self._consume(stop)
+            except BatchTooOld as old:
+                log.warning("ingest_batch_too_old", reason=str(old))
+            except Fenced as fenced:
+                self._metrics.fenced_writes_total.labels(self.name).inc()
+                log.warning("ingest_fenced", reason=str(fenced))
+            except ConsumerLostError as lost:
+                log.warning("ingest_consumer_lost", reason=str(lost))
+                await unless_stopped(self._clock.sleep(_NEW_CONSUMER_PAUSE_S), stop)
+            finally:
+                await self._intake.stop()
+                self._assignment.forget()
+
+    async def _join(self, stop: asyncio.Event) -> bool:
+        """Wait for a broker; False when told to stop first."""
+        return await unless_stopped(self._patiently(self._intake.start), stop)
+
+    async def _consume(self, stop: asyncio.Event) -> None:
+        """One turn: a new assignment, or one batch, or nothing to do; then the positions if they are due."""
+        while not stop.is_set():
+            if self._intake.rejoining or not self._intake.polling:  # a poll that never returns is no progress
+                self._component.beat()
+            if not self._assignment.is_ready:
+                self._versions.clear()
+                await unless_stopped(self._patiently(self._assignment.take_over), stop)
+                continue
+            batch = await self._take()
+            if isinstance(batch, Unreadable):
+                await self._assignment.pass_over(batch)
+            elif batch is not None:
+                # A batch that is dropped or given up leaves the consumer's position past records that are not
+                # durable: no position may be committed before the next assignment has set it back.
+                if batch.generation != self._intake.generation or not await self._work_on(batch, stop):
+                    continue
+                self._versions.trim()
+            if self._assignment.check_is_due:
+                await self._assignment.check_positions()
+
+    async def _take(self) -> Batch | Unreadable | None:
+        try:
+            return await self._intake.take(wait_s=1.0)
+        except Retryable as error:
+            log.warning("ingest_position_invalid", reason=str(error))
+            await self._clock.sleep(_FAILED_FETCH_PAUSE_S)
+            if not self._assignment.suspects_restart:
+                await self._assignment.check_positions()
+            return None
+
+    async def _work_on(self, batch: Batch, stop: asyncio.Event) -> bool:
+        """Run the pipeline; meanwhile stay a member of the group, and mind the drain deadline once told to stop.
+
+        False for a batch that was given up.
+        """
+        topic = batch.records[0].source.topic
+        self._metrics.ingest_batch_events.labels(topic).observe(len(batch.records))
+        self._work = work = asyncio.create_task(
+            self._pipeline.ingest(batch, self._assignment.writers, self._assignment.commit)
+        )
+        drain: Deadline | None = None
+        try:
+            while not work.done():
+                await asyncio.wait({work}, timeout=1.0)
+                if not work.done() and self._clock.monotonic() - batch.polled_at > _LONG_BATCH_S:
+                    await self._stay_member(topic)
+                if stop.is_set() and drain is None:
+                    drain = Deadline.after(self._clock, self._options.drain_deadline_s)
+                if drain is not None and drain.passed:
+                    work.cancel()
+            if not await self._finish(work):
+                return False
+            self._metrics.kafka_records_consumed_total.labels(topic).inc(len(batch.records))
+            self._assignment.read(batch)
+            return True
+        finally:
+            if not work.done():  # we leave by an error of our own: nothing may go on behind our back
+                await end(work)
+            self._work = None
+            if self._intake.generation == batch.generation:
+                self._intake.resume()
+                self._metrics.kafka_paused_partitions.labels(topic).set(0)
+
+    async def _stay_member(self, topic: str) -> None:
+        """A long batch (MongoDB slow or away) pauses reading; polling goes on so that the group keeps us."""
+        try:
+            await self._intake.keep_polling()
+        except Retryable as error:
+            log.debug("poll_failed_while_paused", reason=str(error))
+        self._metrics.kafka_paused_partitions.labels(topic).set(self._intake.paused)
+
+    async def _finish(self, work: asyncio.Task[None]) -> bool:
+        """Raise what the batch raised; False if it was given up: nothing is lost, its offsets were not committed."""
+        await asyncio.wait({work})
+        if work.cancelled():
+            log.warning("batch_given_up", reason="drain deadline")
+            return False
+        work.result()
+        return True
+
+    async def _drain_for_revoke(self) -> None:
+        """Finish and commit the batch in hand before the partitions go to somebody else, within the deadline."""
+        self._metrics.kafka_rebalances_total.labels(RebalanceKind.REVOKED.value).inc()
+        work = self._work
+        if work is None:
+            return
+        began = self._clock.monotonic()
+        await asyncio.wait({work}, timeout=self._options.drain_deadline_s)
+        if not work.done():
+            await end(work)
+        took = self._clock.monotonic() - began
+        self._metrics.drain_duration_seconds.labels(DrainCause.REVOKE.value).observe(took)
+
+    async def _patiently(self, operation: Callable[[], Awaitable[T]]) -> T:
+        return await retrying(operation, clock=self._clock, on_retry=self._retried)
+
+    def _retried(self, error: Retryable) -> None:
+        self._count_retry(error)
+        self._component.beat()
+        log.warning("ingest_waits", reason=str(error))

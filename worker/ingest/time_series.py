@@ -1,0 +1,119 @@
+"""Step 5: the rows of a batch, exactly once, into a collection that has no unique index."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from bson.raw_bson import RawBSONDocument
+
+from worker.errors import Fenced, Refused
+from worker.ingest.record import Batch
+from worker.storage.database import Database, Document
+from worker.storage.encoding import encoded
+from worker.storage.errors import translated
+from worker.storage.fenced import insert_once
+from worker.storage.partition_lease import PartitionLease, assert_in_force
+from worker.timing import Clock
+
+# Exact (learner, time) pairs per look-up: 0.3-0.5 ms an event; larger queries cost more per event.
+_PAIRS_PER_QUERY = 250
+# The server forgets a session's numbers after about 30 minutes. A batch this old could no longer be fenced
+# off safely if our own clock runs slow, so it is dropped well before.
+MAX_BATCH_AGE_S = 600.0
+# For the same reason an owner that has not written for this long looks whether it is still the owner: its consumer
+# may have lost the group without noticing, and the burn may be forgotten.
+_MAX_IDLE_S = 600.0
+
+
+class BatchTooOld(Fenced):
+    """Nobody is known to be newer, but nobody could be kept out safely any more: read the records again."""
+
+
+@dataclass(slots=True)
+class SeriesWriter:
+    """The owner's side of one partition's rows: numbers its commands 1, 2, 3 ..., one at a time.
+
+    `owner_at` is when the lease was last known to be in force, in monotonic seconds.
+    """
+
+    lease: PartitionLease
+    owner_at: float
+    _number: int = 0
+    _pending: tuple[RawBSONDocument, ...] = ()
+    _sent: bool = False
+
+    def begin(self, rows: Sequence[RawBSONDocument]) -> None:
+        """Fix the next command. Sending may be repeated until an answer comes; the content never changes."""
+        self._number += 1
+        self._pending = tuple(rows)
+        self._sent = False
+
+    async def send(self, database: Database, clock: Clock, *, deadline_s: float) -> None:
+        """Send the command that `begin` fixed; its rows are on a majority when this returns.
+
+        Raises Retryable, Fenced or Refused.
+        """
+        now = clock.monotonic()
+        if now - self.owner_at > _MAX_IDLE_S:
+            await assert_in_force(database, self.lease, clock.now())
+        again, self._sent = self._sent, True
+        await self._insert(database, deadline_s)
+        if again:
+            # The answer may be for rows of the first sending, on this primary only. The write in between waits for
+            # them; and if that was another primary's, which never had them, the last sending inserts them there.
+            await assert_in_force(database, self.lease, clock.now())
+            await self._insert(database, deadline_s)
+        self.owner_at = now
+
+    async def _insert(self, database: Database, deadline_s: float) -> None:
+        await insert_once(
+            database.client,
+            database.user_interactions,
+            self.lease.session,
+            self._number,
+            self._pending,
+            deadline_s=deadline_s,
+        )
+
+
+def assert_young(batch: Batch, clock: Clock) -> None:
+    """Raise BatchTooOld when the batch was polled too long ago to be written safely."""
+    if clock.monotonic() - batch.polled_at > MAX_BATCH_AGE_S:
+        raise BatchTooOld(f"the batch is older than {MAX_BATCH_AGE_S:.0f} s: its records are read again")
+
+
+def commands(rows: Iterable[Document], max_rows: int, max_bytes: int) -> Iterator[list[RawBSONDocument]]:
+    """Encode rows and cut them into commands of at most `max_rows` rows and `max_bytes` bytes (server: 16 MB)."""
+    chunk: list[RawBSONDocument] = []
+    size = 0
+    for row in rows:
+        blob = encoded(row)
+        if blob is None:
+            raise Refused("a stored event has no BSON row")
+        length = len(blob.raw) + 16  # the array index and a statement id travel with each row
+        if chunk and (size + length > max_bytes or len(chunk) >= max_rows):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(blob)
+        size += length
+    if chunk:
+        yield chunk
+
+
+async def rows_present(database: Database, rows: Sequence[Document]) -> set[UUID]:
+    """Ids of those rows that the time series already holds.
+
+    Only right after the older owner was burned: nobody else can write them any more. Asks for exact
+    (learner, time) pairs, which the index answers, and compares ids here: a query on `_id` is quadratic.
+    """
+    wanted = {row["_id"] for row in rows}
+    present: set[UUID] = set()
+    for start in range(0, len(rows), _PAIRS_PER_QUERY):
+        pairs = [
+            {"metadata.user_id": row["metadata"]["user_id"], "timestamp": row["timestamp"]}
+            for row in rows[start : start + _PAIRS_PER_QUERY]
+        ]
+        with translated():
+            found = await database.user_interactions.find({"$or": pairs}, {"_id": 1}).to_list(None)
+        present.update(row["_id"] for row in found)
+    return present & wanted

@@ -1,0 +1,188 @@
+"""A record batch that cannot be decoded costs its own records and nothing else.
+
+aiokafka decodes inside `getmany`. The exception names no partition, comes again at every fetch, and with it go the
+records of other partitions that the same call had already taken. Hence three steps: rewind; read the partitions one
+by one, one record a call (good records before the broken batch are delivered); where the first record fails again and
+again, prove it on the broker's bytes and ask the broker where that batch ends.
+"""
+
+import asyncio
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cramjam
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import (
+    CorruptRecordException,
+    IllegalStateError,
+    KafkaError,
+    RecordTooLargeError,
+    UnsupportedCodecError,
+)
+
+from worker.errors import Retryable
+from worker.ingest.batch_bounds import BatchBounds
+from worker.ingest.positions import Gap
+from worker.ingest.record import Partition
+from worker.telemetry.metrics import GapReason
+from worker.timing import Clock
+
+log = structlog.get_logger(__name__)
+
+Polled = Mapping[TopicPartition, Sequence[Any]]
+
+# As long as an idle consumer waits for records.
+_POLL_MS: Final = 500
+# Fetched anew each time, and once more for its bounds: what was damaged on its way is whole the next time.
+_TRIES: Final = 2
+_BETWEEN_TRIES_S: Final = 0.1
+# The first record of a partition that has some: fetches of other partitions may be under way.
+_FIRST_RECORD_MS: Final = 1_000
+# Records taken in one go before other tasks have their turn.
+_TURN: Final = 500
+# The one plain KafkaError that is about a batch; it has no class of its own.
+_EMPTY_CONTROL_BATCH: Final = "Control batch did not contain any records"
+# RecordTooLarge: brokers always send the first batch whole, so its length field is broken.
+_BATCH_ERRORS = (CorruptRecordException, UnsupportedCodecError, RecordTooLargeError)
+# What else decoding can raise: decompression (worker.ingest.codecs), cut or inconsistent fields, header names.
+_DECODING_ERRORS = (
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    TypeError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    cramjam.DecompressionError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The next records of a partition can never be read; nothing has been passed over yet."""
+
+    gap: Gap
+    generation: int
+
+
+def about_a_batch(error: Exception) -> bool:
+    """True for an error of `getmany` that may mean a broken batch; anything about broker, group or network is not."""
+    if isinstance(error, KafkaError):
+        return isinstance(error, _BATCH_ERRORS) or _EMPTY_CONTROL_BATCH in str(error)
+    return isinstance(error, _DECODING_ERRORS) or type(error) is RuntimeError
+
+
+class Reader:
+    """Polls a consumer and keeps the next offset of each partition that has not been returned yet.
+
+    What is not about a batch comes out of `poll` as aiokafka raised it, with the positions as they were before.
+    """
+
+    def __init__(self, consumer: Any, bounds: BatchBounds, clock: Clock) -> None:
+        self._consumer = consumer
+        self._bounds = bounds
+        self._clock = clock
+        self._next: dict[TopicPartition, int] = {}
+        self._suspects: list[TopicPartition] = []
+
+    def forget(self) -> None:
+        """The assignment is over."""
+        self._next, self._suspects = {}, []
+
+    def moved(self, partition: TopicPartition, offset: int) -> None:
+        """Reading goes on at `offset`, which the consumer has already been told or found out by itself."""
+        self._next[partition] = offset
+
+    async def poll(self, max_records: int) -> Polled | Gap:
+        """The next records; or the gap that comes next, again and again until `moved` passes over it."""
+        if self._suspects:
+            return await self._poll_suspect(self._suspects[0], max_records)
+        try:
+            polled: Polled = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=max_records)
+        except Exception as error:
+            self._rewind()
+            if not about_a_batch(error):
+                raise
+            self._suspects = sorted(self._next)
+            log.warning("batch_not_decoded", error=type(error).__name__)
+            return {}
+        self._returned(polled)
+        return polled
+
+    def _returned(self, polled: Polled) -> None:
+        self._next.update({partition: messages[-1].offset + 1 for partition, messages in polled.items()})
+
+    def _rewind(self) -> None:
+        """Take back what a failed poll had passed: other partitions' records are lost with its exception."""
+        for partition in self._next.keys() & self._consumer.assignment():
+            self._consumer.seek(partition, self._next[partition])
+
+    async def _poll_suspect(self, partition: TopicPartition, max_records: int) -> Polled | Gap:
+        """One partition alone: what comes before a broken batch, or the gap; no suspect any more if neither."""
+        assigned = self._next
+        try:
+            found = await self._read_alone(partition, max_records)
+            position = await self._consumer.position(partition)
+        except IllegalStateError:
+            return {}  # revoked meanwhile
+        if assigned is not self._next:
+            return {}  # read under an assignment that is over
+        if isinstance(found, Gap):
+            return found
+        if not found:
+            self._suspects.remove(partition)
+            self._next[partition] = position  # nothing but markers and aborted records was passed
+            return {}
+        self._returned({partition: found})
+        return {partition: found}
+
+    async def _read_alone(self, partition: TopicPartition, max_records: int) -> list[Any] | Gap:
+        """Up to what has been fetched, or up to a broken batch; a gap when the very first record is in one."""
+        position = self._next[partition]
+        if self._at_end(partition, position):
+            return []
+        for attempt in range(_TRIES):
+            if attempt:
+                await self._clock.sleep(_BETWEEN_TRIES_S)
+            taken, error = await self._take_singly(partition, max_records)
+            if error is not None:  # fetch anew, from where aiokafka may have gone on
+                self._consumer.seek(partition, taken[-1].offset + 1 if taken else position)
+            if taken or error is None:
+                return taken
+            if not about_a_batch(error):
+                raise error
+        wanted = Partition(partition.topic, partition.partition)
+        broken = await self._bounds.broken_at(wanted, position)
+        if broken is None:
+            raise Retryable("a batch could not be decoded, but the broker's bytes can be")
+        return Gap(wanted, broken.first, broken.last, GapReason.UNDECODABLE, broken.message)
+
+    def _at_end(self, partition: TopicPartition, position: int) -> bool:
+        """True when the latest fetch saw nothing behind `position`."""
+        if partition not in self._consumer.assignment():
+            raise IllegalStateError(f"{partition} has been revoked")
+        high_watermark = self._consumer.highwater(partition)
+        return high_watermark is not None and position >= high_watermark
+
+    async def _take_singly(
+        self, partition: TopicPartition, max_records: int
+    ) -> tuple[list[Any], Exception | None]:
+        """One record a call: aiokafka then moves the position record by record, and an error loses none."""
+        taken: list[Any] = []
+        try:
+            while len(taken) < max_records:
+                wait_ms = 0 if taken else _FIRST_RECORD_MS
+                polled = await self._consumer.getmany(partition, timeout_ms=wait_ms, max_records=1)
+                if not polled:
+                    break
+                taken += polled[partition]
+                if len(taken) % _TURN == 0:
+                    await asyncio.sleep(0)
+        except Exception as error:  # decoding raises all kinds; the caller classifies
+            return taken, error
+        return taken, None

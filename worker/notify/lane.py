@@ -1,0 +1,224 @@
+"""One channel's way out of the outbox: what stands in it waits for its own receiver and for nobody else's."""
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from worker.errors import Retryable
+from worker.notify.delivery import Away, Delivery, Recipient, Refused, Sender
+from worker.notify.message import message_of
+from worker.notify.outbox import Outbox
+from worker.notify.people import People, Person
+from worker.notify.policy import Breaker, Policy, Settled, settle
+from worker.storage.database import Document
+from worker.telemetry.metrics import Metrics, NotificationOutcome
+from worker.timing import Clock, end
+
+log = structlog.get_logger(__name__)
+
+# Renewals within one lease: one slow answer costs no lease.
+_RENEWALS_PER_LEASE = 3
+_OUTCOMES: Mapping[str, NotificationOutcome] = {
+    "sent": NotificationOutcome.SENT,
+    "suppressed": NotificationOutcome.SUPPRESSED,
+    "failed": NotificationOutcome.FAILED,
+    "pending": NotificationOutcome.DEFERRED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LaneOptions:
+    """How a channel sends; the defaults suit production."""
+
+    concurrency: int = 16
+    lease_s: float = 60.0
+    # The change stream wakes a lane; this is how late it may be if the stream is away.
+    poll_s: float = 2.0
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A claimed row on its way. `until` is when its lease may have run out, in monotonic seconds."""
+
+    row: Document
+    person: Person
+    until: float
+
+
+class Lane:
+    """Claims, sends and marks the rows of some kinds by one sender; `wake` makes it look at once."""
+
+    def __init__(
+        self,
+        channel: str,
+        kinds: Collection[str],
+        sender: Sender,
+        outbox: Outbox,
+        people: People,
+        options: LaneOptions,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        beat: Callable[[], None],
+        seed: int | None = None,
+    ) -> None:
+        self.channel = channel
+        self.wake = asyncio.Event()
+        self._kinds = frozenset(kinds)
+        self._sender = sender
+        self._outbox = outbox
+        self._people = people
+        self._options = options
+        self._clock = clock
+        self._metrics = metrics
+        self._beat = beat
+        self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
+        self._breaker = Breaker()
+        self._flights: dict[asyncio.Task[None], _Flight] = {}
+        self._renew_at = 0.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Send until `stop`; then finish what is under way. Cancelled, it leaves those rows to their leases.
+
+        Raises when something fails that waiting cannot heal.
+        """
+        try:
+            with suppress(
+                Retryable
+            ):  # raised only when told to stop: then nothing but marks waits for MongoDB
+                await self._work(stop)
+            await self._drain()
+        finally:
+            await end(*self._flights)
+            await self._sender.close()
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            self._beat()
+            self._landed()
+            await self._renew()
+            if not await self._take():
+                await self._pause(stop)
+
+    # ---- claiming ----
+
+    async def _take(self) -> bool:
+        """Claim what fits and let it fly; False if there was nothing or no room."""
+        room = self._room()
+        if not room:
+            return False
+        self.wake.clear()
+        until = self._clock.monotonic() + self._options.lease_s
+        rows = await self._outbox.claim(self._kinds, room)
+        people = await self._people.of(rows, self.channel)
+        for row in rows:
+            flight = _Flight(row, people[row["_id"]], until)
+            self._flights[asyncio.create_task(self._deliver(flight))] = flight
+        return bool(rows)
+
+    def _room(self) -> int:
+        """How many rows to claim now: several at once or none, and one alone to ask a receiver that was away."""
+        if self._clock.monotonic() < self._breaker.closed_until:
+            return 0
+        if self._breaker.suspicious:
+            return 0 if self._flights else 1
+        room = self._options.concurrency - len(self._flights)
+        return room if 2 * room >= self._options.concurrency else 0
+
+    async def _renew(self) -> None:
+        """Extend the leases of what is under way, some times within a lease."""
+        now = self._clock.monotonic()
+        if not self._flights or now < self._renew_at:
+            return
+        flights = list(self._flights.values())
+        await self._outbox.renew([flight.row for flight in flights])
+        for flight in flights:
+            flight.until = now + self._options.lease_s
+        self._renew_at = now + self._options.lease_s / _RENEWALS_PER_LEASE
+
+    # ---- one row ----
+
+    async def _deliver(self, flight: _Flight) -> None:
+        """One claimed row; its key makes a repeat after a crash harmless for a receiver that looks at it.
+
+        1. ask the learner's switches  2. send, unless the lease may be another's by now  3. decide  4. mark
+        """
+        row = flight.row
+        if not flight.person.wants:  # 1
+            settled = Settled("suppressed")
+        elif self._clock.monotonic() >= flight.until:
+            log.warning("notification_lease_lost_before_sending", key=row["_id"], channel=self.channel)
+            return
+        else:
+            delivery = await self._send(row, flight.person.recipient)  # 2
+            settled = self._decide(row, delivery)  # 3
+        written = await self._outbox.mark(row, settled, self.channel)  # 4
+        self._count(row, settled, written)
+
+    async def _send(self, row: Document, recipient: Recipient) -> Delivery:
+        try:
+            return await self._sender.send(message_of(row), recipient)
+        except Exception as error:  # one row's content: the others must not wait for it
+            log.exception("notification_cannot_be_sent", key=row["_id"], channel=self.channel)
+            return Refused(f"a defect ({type(error).__name__})")
+
+    def _decide(self, row: Document, delivery: Delivery) -> Settled:
+        policy = self._options.policy
+        now = self._clock.monotonic()
+        before = self._breaker
+        self._breaker = before.after(row["_id"], delivery, policy, now, self._random.random())
+        if self._breaker.suspicious != before.suspicious:
+            reason = delivery.reason if isinstance(delivery, Away) else None
+            away = self._breaker.suspicious
+            log.warning("notification_channel_changed", channel=self.channel, away=away, reason=reason)
+        return settle(delivery, row, policy, self._random.random())
+
+    def _count(self, row: Document, settled: Settled, written: bool) -> None:
+        self._metrics.notifications_total.labels(row["kind"], _OUTCOMES[settled.status]).inc()
+        if not written:
+            self._metrics.fenced_writes_total.labels("notify").inc()
+        if settled.status == "failed":
+            log.warning("notification_failed", key=row["_id"], channel=self.channel, reason=settled.error)
+
+    # ---- waiting ----
+
+    def _landed(self) -> None:
+        """Forget what is done; raises what a task raised."""
+        for task in [task for task in self._flights if task.done()]:
+            del self._flights[task]
+            task.result()
+
+    async def _drain(self) -> None:
+        while self._flights:
+            self._beat()
+            with suppress(Retryable):
+                await self._renew()
+            await asyncio.wait(
+                self._flights, timeout=self._options.poll_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            self._landed()
+
+    async def _pause(self, stop: asyncio.Event) -> None:
+        """Until a row lands, is due or is announced, the receiver may be asked again, or `stop`."""
+        closed_s = self._breaker.closed_until - self._clock.monotonic()
+        seconds = self._options.poll_s
+        wakers = [stop.wait]
+        if closed_s > 0:
+            seconds = min(seconds, closed_s)
+        elif self._room():
+            due_s = await self._outbox.seconds_until_due(self._kinds)
+            seconds = seconds if due_s is None else min(seconds, due_s)
+            wakers.append(self.wake.wait)
+        waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(waker()) for waker in wakers}
+        waits.add(asyncio.ensure_future(self._clock.sleep(seconds)))
+        try:
+            await asyncio.wait({*waits, *self._flights}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()

@@ -1,0 +1,82 @@
+"""Who is notified: the learner's wishes and address, the course's title, read when a notification leaves."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from worker.errors import Retryable
+from worker.notify import switches
+from worker.notify.delivery import Recipient
+from worker.storage.database import Collection, Database, Document
+from worker.storage.errors import translated
+from worker.storage.retrying import retrying
+from worker.timing import Clock
+
+ById = Mapping[Any, Document]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whether the learner wants this channel, and where to reach them."""
+
+    wants: bool
+    recipient: Recipient
+
+
+class People:
+    """Reads users, courses and tombstones; writes nothing. Documents that are not there say nothing."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        on_retry: Callable[[Retryable], None],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._database = database
+        self._stopping = stopping
+        self._clock = clock
+        self._on_retry = on_retry
+
+    async def of(self, rows: Sequence[Document], channel: str) -> dict[str, Person]:
+        """The person of each row by the row's `_id`. Waits for MongoDB, but raises Retryable when stopping."""
+        if not rows or channel not in switches.SWITCHES:
+            return {row["_id"]: Person(True, Recipient()) for row in rows}
+        users = await self._found(self._database.users, rows, "user_id", switches.FIELDS)
+        erased = await self._found(self._database.tombstones, rows, "user_id", ("_id",))
+        courses: ById = {}
+        if channel == "mail":
+            courses = await self._found(self._database.courses, rows, "course_id", ("title",))
+        return {
+            row["_id"]: Person(
+                wants=row["user_id"] not in erased and switches.allows(users.get(row["user_id"]), channel),
+                recipient=Recipient(
+                    email=_text(users.get(row["user_id"]), "email"),
+                    course_title=_text(courses.get(row["course_id"]), "title"),
+                ),
+            )
+            for row in rows
+        }
+
+    async def _found(
+        self, collection: Collection, rows: Sequence[Document], name: str, fields: Sequence[str]
+    ) -> ById:
+        chosen = {"_id": {"$in": list({row[name] for row in rows})}}
+
+        async def attempt() -> list[Document]:
+            with translated():
+                return await collection.find(chosen, dict.fromkeys(fields, 1)).to_list(None)
+
+        found = await retrying(attempt, clock=self._clock, on_retry=self._away)
+        return {each["_id"]: each for each in found}
+
+    def _away(self, error: Retryable) -> None:
+        self._on_retry(error)
+        if self._stopping():
+            raise error
+
+
+def _text(document: Document | None, name: str) -> str | None:
+    value = (document or {}).get(name)
+    return value if isinstance(value, str) else None

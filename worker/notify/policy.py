@@ -1,0 +1,94 @@
+"""What becomes of a row after a delivery, and when a channel is left alone: decided without clock or dice."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from worker.notify.delivery import Accepted, Away, Delivery, Refused
+
+# A receiver that asks for more is asked again after an hour: a wrong clock of its own must not silence us.
+LONGEST_RETRY_AFTER_S = 3_600.0
+LONGEST_ERROR = 300
+# Rows that fail one after the other before the channel, and not their content, is to blame.
+FAILURES_BEFORE_PAUSE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long to wait, and how often to try what a receiver refuses."""
+
+    shortest_wait_s: float = 1.0
+    # After an outage every row is tried within a minute: ten times sooner than the alert.
+    longest_wait_away_s: float = 60.0
+    longest_wait_refused_s: float = 3_600.0
+    # With the waits above: half an hour on average, long enough to undo a bad deployment of the receiver.
+    max_refusals: int = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The row's next state. `wait_s` is when a `pending` row is due again."""
+
+    status: Literal["sent", "pending", "failed", "suppressed"]
+    error: str | None = None
+    wait_s: float = 0.0
+    refused: bool = False
+
+
+def settle(delivery: Delivery, row: Mapping[str, Any], policy: Policy, dice: float) -> Settled:
+    """Sent, again later, or, after enough refusals, failed. `row` as claimed; `dice` is uniform in 0-1.
+
+    A receiver that is away is waited for without end: `refusals` alone counts against a row.
+    """
+    match delivery:
+        case Accepted():
+            return Settled("sent")
+        case Away(reason, retry_after_s):
+            wait_s = backoff(row["attempts"], policy.shortest_wait_s, policy.longest_wait_away_s, dice)
+            asked_s = min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S)
+            return Settled("pending", reason[:LONGEST_ERROR], max(wait_s, asked_s))
+        case Refused(reason):
+            refusals = row.get("refusals", 0) + 1
+            if refusals >= policy.max_refusals:
+                return Settled("failed", reason[:LONGEST_ERROR], refused=True)
+            wait_s = backoff(refusals, policy.shortest_wait_s, policy.longest_wait_refused_s, dice)
+            return Settled("pending", reason[:LONGEST_ERROR], wait_s, refused=True)
+
+
+def backoff(attempt: int, shortest_s: float, longest_s: float, dice: float) -> float:
+    """Exponential with full jitter: between 0 and `shortest_s` x 2^(attempt - 1), at most `longest_s`."""
+    # 2^30 is beyond every limit; a larger power would only overflow.
+    return dice * min(longest_s, shortest_s * 2.0 ** min(max(attempt - 1, 0), 30))
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """One channel's state: the rows that failed since the last success, and until when it is left alone.
+
+    A single row that its receiver cannot digest never stops the others: only several different ones do.
+    """
+
+    failing: frozenset[str] = frozenset()
+    trips: int = 0
+    closed_until: float = 0.0
+
+    @property
+    def suspicious(self) -> bool:
+        """True after a pause and before a success: one row at a time is enough to ask again."""
+        return self.trips > 0
+
+    def after(self, key: str, delivery: Delivery, policy: Policy, now: float, dice: float) -> "Breaker":
+        """The state after one delivery; `now` and `closed_until` are monotonic seconds."""
+        if not isinstance(delivery, Away):
+            # An answer about the content: the receiver is there. What it asked for before, it still wants.
+            return Breaker(closed_until=self.closed_until)
+        failing = self.failing | {key} if len(self.failing) < FAILURES_BEFORE_PAUSE else self.failing
+        if delivery.retry_after_s is not None:
+            pause_s = min(delivery.retry_after_s, LONGEST_RETRY_AFTER_S)
+            return Breaker(failing, self.trips + 1, max(self.closed_until, now + pause_s))
+        if len(failing) < FAILURES_BEFORE_PAUSE:
+            return Breaker(failing, self.trips, self.closed_until)
+        if now < self.closed_until:
+            return self  # was under way when another failure closed the channel
+        pause_s = backoff(self.trips + 1, policy.shortest_wait_s, policy.longest_wait_away_s, dice)
+        return Breaker(failing, self.trips + 1, now + pause_s)

@@ -1,0 +1,153 @@
+"""A Kafka topic: one record per notification, key the learner's id, header `idempotency-key`.
+
+An idempotent producer repeats a record until the broker answers, and the broker knows the repeats. So a send is
+left to the producer for as long as that takes: giving up and sending anew would make the topic hold it twice.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    CorruptRecordException,
+    InvalidMessageError,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    RecordTooLargeError,
+)
+
+from worker.notify.delivery import Accepted, Away, Delivery, Message, Recipient, Refused
+
+log = structlog.get_logger(__name__)
+
+_ABOUT_THE_RECORD = (
+    CorruptRecordException,
+    InvalidMessageError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    RecordTooLargeError,
+)
+
+# Flushing at the end, when a healthy broker has answered everything already.
+_CLOSING_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaOptions:
+    """Where to. Without `idempotent` a record whose answer is lost may stand in the topic twice."""
+
+    bootstrap_servers: str
+    topic: str
+    idempotent: bool = True
+    # One request, and the wait for a topic's metadata; without idempotence also the life of a record.
+    request_limit_s: float = 10.0
+    kafka: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Line:
+    """One producer and the sends under way on it. A retired one is closed when the last of them ends."""
+
+    producer: AIOKafkaProducer
+    sends: int = 0
+    retired: bool = False
+
+
+class KafkaSender:
+    """Connects with the first message, and again after a failure."""
+
+    def __init__(self, options: KafkaOptions) -> None:
+        self._options = options
+        self._line: _Line | None = None
+        self._connecting = asyncio.Lock()
+
+    async def send(self, message: Message, recipient: Recipient) -> Delivery:
+        """Accepted once all in-sync replicas have the record."""
+        try:
+            line = await self._connected()
+        except (KafkaConnectionError, OSError) as error:
+            return Away(f"no broker answers ({type(error).__name__})")
+        except KafkaError as error:
+            return Away(f"the broker refuses this producer ({type(error).__name__}){self._hint}")
+        line.sends += 1
+        try:
+            await self._produce(line.producer, message)
+        except _ABOUT_THE_RECORD as error:
+            return Refused(type(error).__name__)
+        except (KafkaError, OSError) as error:
+            self._retire(line)
+            return Away(f"no broker took it ({type(error).__name__})")
+        finally:
+            line.sends -= 1
+            await _close_if_done(line)
+        return Accepted()
+
+    async def close(self) -> None:
+        """Close without waiting for records nobody answers."""
+        line, self._line = self._line, None
+        if line is not None:
+            await _stopped(line.producer)
+
+    async def _connected(self) -> _Line:
+        async with self._connecting:
+            if self._line is None:
+                producer = self._made()
+                try:
+                    await producer.start()
+                except BaseException:
+                    await _stopped(producer)
+                    raise
+                self._line = _Line(producer)
+            return self._line
+
+    @property
+    def _hint(self) -> str:
+        if not self._options.idempotent:
+            return ""
+        return ": if it knows no idempotent ones, set SEVENP_NOTIFY_KAFKA_IDEMPOTENT=false"
+
+    def _made(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            bootstrap_servers=self._options.bootstrap_servers,
+            acks="all",
+            enable_idempotence=self._options.idempotent,
+            request_timeout_ms=int(self._options.request_limit_s * 1000),
+            **self._options.kafka,
+        )
+
+    async def _produce(self, producer: AIOKafkaProducer, message: Message) -> None:
+        """Hand over, then wait for the producer's verdict, and say so when that takes long."""
+        sent: asyncio.Future[Any] = await producer.send(
+            self._options.topic,
+            message.body,
+            key=str(message.user_id).encode(),
+            headers=[("idempotency-key", message.key.encode()), ("kind", message.kind.encode())],
+        )
+        while not sent.done():
+            await asyncio.wait({sent}, timeout=self._options.request_limit_s)
+            if not sent.done():
+                log.warning("notification_waits_for_kafka", topic=self._options.topic)
+        sent.result()
+
+    def _retire(self, line: _Line) -> None:
+        """The next message gets a new producer; what is under way on this one comes to its own end."""
+        line.retired = True
+        if line is self._line:
+            self._line = None
+
+
+async def _close_if_done(line: _Line) -> None:
+    if line.retired and not line.sends:
+        await _stopped(line.producer)
+
+
+async def _stopped(producer: AIOKafkaProducer) -> None:
+    """`stop` flushes for as long as the broker is away: bounded, because rows, not buffers, keep our promises."""
+    with suppress(KafkaError, OSError, TimeoutError):
+        await asyncio.wait_for(producer.stop(), _CLOSING_S)

@@ -1,0 +1,186 @@
+"""The notify role: one lane per channel, woken by the outbox's change stream, and the outbox's depth for operators.
+
+The change stream only wakes: a lane looks by itself every few seconds, so that nothing is missed where the stream
+was away. Any number of workers may run the role; a claim decides who sends.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from contextvars import Context
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import structlog
+
+from worker.errors import Retryable, WorkerError
+from worker.notify.delivery import Sender
+from worker.notify.lane import Lane, LaneOptions
+from worker.notify.outbox import Outbox
+from worker.notify.people import People
+from worker.storage import driver
+from worker.storage.database import Database, Document
+from worker.storage.errors import translated
+from worker.telemetry.health import Component
+from worker.telemetry.metrics import Metrics
+from worker.telemetry.mongodb import retry_counter
+from worker.timing import Clock, end
+
+log = structlog.get_logger(__name__)
+
+NAME = "notify"
+# How often the role looks whether its lanes move.
+_TURN_S = 1.0
+_NEW_ROWS: list[Document] = [
+    {"$match": {"operationType": "insert", "fullDocument.status": "pending"}},
+    {"$project": {"_id": 1}},
+]
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyOptions:
+    """`routes` names the channel of each kind; kinds it does not name are left to workers that know them."""
+
+    routes: Mapping[str, str]
+    lane: LaneOptions = field(default_factory=LaneOptions)
+    # After MongoDB was away, leases that ran out are respected for so long: their owners mark what they have sent.
+    takeover_grace_s: float = 15.0
+    drain_deadline_s: float = 10.0
+    # An idle turn of the change stream, and how long it is left alone after a failure.
+    await_ms: int = 1_000
+    reopen_after_s: float = 2.0
+    look_every_s: float = 10.0
+
+
+class Notifier:
+    """`run` returns after a drain and raises when something fails that waiting cannot heal.
+
+    `senders` has one for every channel in the routes, and they are closed at the end. `owner` names this run of
+    the process in the claims.
+    """
+
+    name = NAME
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        component: Component,
+        metrics: Metrics,
+        options: NotifyOptions,
+        senders: Mapping[str, Sender],
+        *,
+        owner: str,
+        seed: int | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._component = component
+        self._metrics = metrics
+        self._options = options
+        self._count_retry = retry_counter(metrics)
+        self._stopping = False
+        self._moved: set[str] = set()
+        self._outbox = Outbox(
+            database,
+            clock,
+            owner=owner,
+            lease_s=options.lane.lease_s,
+            takeover_grace_s=options.takeover_grace_s,
+            on_retry=self._mongodb_is_away,
+            stopping=lambda: self._stopping,
+        )
+        people = People(database, clock, on_retry=self._mongodb_is_away, stopping=lambda: self._stopping)
+        self._lanes = [
+            Lane(
+                channel,
+                [kind for kind, chosen in options.routes.items() if chosen == channel],
+                senders[channel],
+                self._outbox,
+                people,
+                options.lane,
+                clock,
+                metrics,
+                beat=partial(self._moved.add, channel),
+                seed=seed,
+            )
+            for channel in sorted(set(options.routes.values()))
+        ]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Send until `stop`, then finish what is under way, for as long as the drain deadline lets us."""
+        lanes = [self._task(lane.run(stop)) for lane in self._lanes]
+        aside = [self._task(self._listen()), self._task(self._look())]
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not any(task.done() for task in (*lanes, *aside, stopping)):
+                self._beat()
+                await asyncio.wait(
+                    {*lanes, *aside, stopping}, timeout=_TURN_S, return_when=asyncio.FIRST_COMPLETED
+                )
+            self._stopping = True
+            _raise_failures([*lanes, *aside])
+            _, late = await asyncio.wait(lanes, timeout=self._options.drain_deadline_s)
+            _raise_failures(lanes)
+            if late:
+                log.warning("notifications_left_to_their_leases", lanes=len(late))
+        finally:
+            await end(*lanes, *aside, stopping)
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A part of the role whose MongoDB answers are not the role's progress: one part must not speak for all."""
+        return asyncio.create_task(work, context=Context())
+
+    def _beat(self) -> None:
+        """Progress of the role is progress of every lane."""
+        if len(self._moved) == len(self._lanes):
+            self._moved.clear()
+            self._component.beat()
+
+    async def _listen(self) -> None:
+        """Wake the lanes for every new row; after any failure open the stream again, from now on."""
+        while True:
+            try:
+                with translated():
+                    stream = await driver.watch(
+                        self._database.notifications, _NEW_ROWS, max_await_time_ms=self._options.await_ms
+                    )
+                    try:
+                        await self._follow(stream)
+                    finally:
+                        await stream.close()
+            except Retryable as error:
+                self._count_retry(error)
+            except WorkerError as error:
+                log.warning("notify_change_stream_lost", reason=str(error))
+            await self._clock.sleep(self._options.reopen_after_s)
+
+    async def _follow(self, stream: driver.ChangeStream) -> None:
+        """Until the server closes the stream (a drop or rename). What was written before it was open is due, too."""
+        self._wake()
+        while stream.alive:
+            if await stream.try_next() is not None:
+                self._wake()
+
+    async def _look(self) -> None:
+        """The outbox's depth, for operators: every worker tells the same."""
+        while True:
+            pending, oldest_s = await self._outbox.depth()
+            self._metrics.outbox_pending_events.set(pending)
+            self._metrics.outbox_oldest_age_seconds.set(oldest_s)
+            await self._clock.sleep(self._options.look_every_s)
+
+    def _wake(self) -> None:
+        for lane in self._lanes:
+            lane.wake.set()
+
+    def _mongodb_is_away(self, error: Retryable) -> None:
+        """Called before each wait for MongoDB."""
+        self._component.beat()
+        self._count_retry(error)
+
+
+def _raise_failures(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.result()

@@ -1,0 +1,214 @@
+"""Publishes records to one topic, in their order: each is acknowledged by all replicas or reported."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    CorruptRecordException,
+    InvalidMessageError,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    RecordTooLargeError,
+    TopicAuthorizationFailedError,
+    UnsupportedVersionError,
+)
+
+from worker.errors import Misconfigured, Refused, Retryable, WorkerError
+from worker.publish.reader import OutgoingRecord
+from worker.timing import Clock
+
+log = structlog.get_logger(__name__)
+
+# The contract allows 256 KiB; larger lines are published too, so that the worker can show what it refuses.
+# Kafka's default limit is 1 MiB: beyond that the broker decides and its refusal is reported.
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+BATCH_BYTES = 128 * 1024  # some 400 events a batch; memory stays below two batches a partition
+LINGER_MS = 20  # lets batches fill; far below what anybody who watches would notice
+MAX_IN_FLIGHT = 5_000  # records sent and not yet acknowledged: bounds what a crash may leave in doubt
+METADATA_LIMIT_S = 15.0  # a topic that has no leader by then does not exist
+
+# Answers about the record itself. One larger than BATCH_BYTES travels alone, so the answer is about that one.
+_REFUSALS = (
+    CorruptRecordException,
+    InvalidMessageError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    RecordTooLargeError,
+)
+_NOT_ALLOWED = (TopicAuthorizationFailedError, UnsupportedVersionError)
+
+OnProgress = Callable[[int], None]
+_PLAINTEXT: Mapping[str, Any] = MappingProxyType({})
+
+
+class RecordRefused(Refused):
+    """The broker refuses one record; the message has its line and size, and how many before it are safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was acknowledged. `seconds` runs from the first record handed over to the last acknowledgement."""
+
+    records: int
+    size_bytes: int
+    seconds: float
+
+
+class Publisher:
+    """A producer on one topic, as an async context manager.
+
+    `idempotent` lets the broker drop what the producer sends twice after a lost answer. With a broker that cannot
+    do that, or with False, a repeat reaches the topic and the worker counts it as a duplicate. `kafka` holds
+    aiokafka's security arguments (TLS, SASL); none of them means an open broker. A record above
+    `max_request_bytes` is refused before the broker sees it.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        topic: str,
+        *,
+        clock: Clock,
+        idempotent: bool = True,
+        compression: str | None = None,
+        kafka: Mapping[str, Any] = _PLAINTEXT,
+        max_request_bytes: int = MAX_REQUEST_BYTES,
+    ) -> None:
+        self._servers = bootstrap_servers
+        self._topic = topic
+        self._clock = clock
+        self._idempotent = idempotent
+        self._compression = compression
+        self._kafka = kafka
+        self._max_request_bytes = max_request_bytes
+        self._producer: AIOKafkaProducer | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises Retryable when no broker answers, Misconfigured when it refuses this producer."""
+        try:
+            self._producer = await self._started(idempotent=self._idempotent)
+        except Misconfigured as refused:
+            if not self._idempotent:
+                raise
+            self._producer = await self._started(idempotent=False)
+            log.warning("publishing_without_idempotence", reason=str(refused))
+        return self
+
+    async def _started(self, *, idempotent: bool) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._servers,
+            acks="all",
+            enable_idempotence=idempotent,
+            compression_type=self._compression,
+            linger_ms=LINGER_MS,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=self._max_request_bytes,
+            **self._kafka,
+        )
+        try:
+            await self._start(producer)
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Flush and close."""
+        if self._producer is not None:
+            await self._producer.stop()
+            self._producer = None
+
+    async def publish(
+        self, records: Iterable[OutgoingRecord], *, on_progress: OnProgress | None = None
+    ) -> Report:
+        """Send all records and return once every one is acknowledged.
+
+        `on_progress` gets the number acknowledged so far. Raises RecordRefused for the first record the
+        broker refuses, Retryable when it goes away; publishing all again is harmless, since event ids decide.
+        """
+        started = self._clock.monotonic()
+        flight = _Flight(on_progress)
+        for record in records:
+            try:
+                sent = await self._send(record)
+            except KafkaError as error:
+                raise await flight.failure(record, error) from error
+            flight.add(record, sent)
+            if len(flight) >= MAX_IN_FLIGHT:
+                await flight.settle(keep=MAX_IN_FLIGHT // 2)
+        await flight.settle(keep=0)
+        return Report(flight.acknowledged, flight.size_bytes, self._clock.monotonic() - started)
+
+    async def _send(self, record: OutgoingRecord) -> "asyncio.Future[object]":
+        if self._producer is None:
+            raise RuntimeError("publish() needs the publisher to be entered with `async with`")
+        sent: asyncio.Future[object] = await self._producer.send(
+            self._topic, record.value, key=record.key, headers=list(record.headers)
+        )
+        return sent
+
+    async def _start(self, producer: AIOKafkaProducer) -> None:
+        try:
+            await producer.start()
+        except KafkaConnectionError as error:
+            raise Retryable(f"no Kafka broker answers at {self._servers}: {error}") from error
+        except KafkaError as error:
+            raise Misconfigured(f"the broker at {self._servers} refuses this producer: {error!r}") from error
+        try:
+            await asyncio.wait_for(producer.partitions_for(self._topic), METADATA_LIMIT_S)
+        except (KafkaError, TimeoutError) as error:
+            raise Misconfigured(
+                f"topic {self._topic} cannot be used on {self._servers}: {error!r}"
+            ) from error
+
+
+class _Flight:
+    """Records handed to the producer and not yet acknowledged, oldest first."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self._pending: deque[tuple[OutgoingRecord, asyncio.Future[object]]] = deque()
+        self._on_progress = on_progress
+        self.acknowledged = 0
+        self.size_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def add(self, record: OutgoingRecord, sent: "asyncio.Future[object]") -> None:
+        self._pending.append((record, sent))
+
+    async def settle(self, keep: int) -> None:
+        """Wait for the oldest until `keep` are left; raises for the first one that failed."""
+        while len(self._pending) > keep:
+            record, sent = self._pending.popleft()
+            try:
+                await sent
+            except KafkaError as error:
+                raise await self.failure(record, error) from error
+            self.acknowledged += 1
+            self.size_bytes += record.size_bytes
+        if self._on_progress is not None:
+            self._on_progress(self.acknowledged)
+
+    async def failure(self, record: OutgoingRecord, error: KafkaError) -> WorkerError:
+        """What a failed record means to the caller, once all that is in flight has come to rest."""
+        await asyncio.gather(*(future for _, future in self._pending), return_exceptions=True)
+        where = f"line {record.line}" if record.line else f"record {self.acknowledged + 1}"
+        message = (
+            f"{where}, {record.size_bytes} bytes: {error!r}; {self.acknowledged} records before it are safe"
+        )
+        if isinstance(error, _REFUSALS):
+            return RecordRefused(message)
+        if isinstance(error, _NOT_ALLOWED):
+            return Misconfigured(message)
+        return Retryable(message)

@@ -1,0 +1,1 @@
+"""Jobs over the stored history: verify it now; rebuild and re-ingest it later."""

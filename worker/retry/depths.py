@@ -1,0 +1,111 @@
+"""How much waits, and for how long: the cluster's depths, exported by the one worker that holds the lease."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from worker.storage import driver
+from worker.storage.database import Collection, Database, Document
+from worker.storage.errors import translated
+from worker.telemetry.metrics import DEAD_LETTER_STEPS, QUEUE_STATES, Metrics
+
+_OPEN = ("pending", "processing", "failed")
+# Letters that nobody has sent again. Parts are bytes of a letter, not letters.
+_OPEN_LETTERS: Document = {"redrives": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Depths:
+    """Numbers of one moment; ages are seconds by the server's time, 0 where nothing waits."""
+
+    items: Mapping[str, int]
+    oldest_item_s: float
+    blocked_streams: int
+    letters: Mapping[str, int]
+    oldest_letter_s: Mapping[str, float]
+    redrives: Mapping[str, int]
+
+
+async def measure(database: Database) -> Depths:
+    """Count. Takes some 0.2 s with 100,000 items: for every few seconds, not for every turn."""
+    queue, letters = database.analytics_queue, database.dead_letters
+    with translated():
+        items = {state: await queue.count_documents({"status": state}) for state in QUEUE_STATES}
+        ages = [await _age_s(queue, {"status": state}) for state in _OPEN]
+        blocked = await driver.aggregate(
+            queue,
+            [
+                {"$match": {"status": {"$in": list(_OPEN)}, "stream_id": {"$gt": ""}}},
+                {"$group": {"_id": "$stream_id"}},
+                {"$count": "streams"},
+            ],
+        )
+        letter_counts = {
+            step: await letters.count_documents({**_OPEN_LETTERS, "step": step}) for step in DEAD_LETTER_STEPS
+        }
+        letter_ages = {
+            step: await _age_s(letters, {**_OPEN_LETTERS, "step": step}) for step in DEAD_LETTER_STEPS
+        }
+        redriven = await driver.aggregate(
+            letters,
+            [
+                {"$match": {"redrives": {"$gt": 0}}},
+                {"$group": {"_id": "$error_class", "count": {"$sum": "$redrives"}}},
+            ],
+        )
+    return Depths(
+        items=items,
+        oldest_item_s=max(ages),
+        blocked_streams=blocked[0]["streams"] if blocked else 0,
+        letters=letter_counts,
+        oldest_letter_s=letter_ages,
+        redrives={str(row["_id"]): row["count"] for row in redriven},
+    )
+
+
+async def _age_s(collection: Collection, matching: Document) -> float:
+    oldest: list[Document] = [
+        {"$match": matching},
+        {"$sort": {"created_at": 1}},
+        {"$limit": 1},
+        {"$project": {"ms": {"$subtract": ["$$NOW", "$created_at"]}}},
+    ]
+    rows = await driver.aggregate(collection, oldest)
+    return max(0.0, (rows[0]["ms"] or 0) / 1000) if rows else 0.0
+
+
+_NOTHING = Depths({}, 0.0, 0, {}, {}, {})
+
+
+class DepthGauges:
+    """Shows depths while this worker holds the lease, and zeros when it does not: another one shows them."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._redrives: Mapping[str, int] | None = None
+
+    def show(self, depths: Depths) -> None:
+        """Set the gauges; redrives since the last look are counted.
+
+        What was redriven before the first look is no news: a counter that begins with it looks like a burst.
+        """
+        self._set(depths)
+        before = depths.redrives if self._redrives is None else self._redrives
+        for name, count in depths.redrives.items():
+            news = max(0, count - before.get(name, 0))
+            self._metrics.dead_letter_redrives_total.labels(name).inc(news)
+        self._redrives = depths.redrives
+
+    def hide(self) -> None:
+        """Show that nothing is known here."""
+        self._set(_NOTHING)
+        self._redrives = None
+
+    def _set(self, depths: Depths) -> None:
+        metrics = self._metrics
+        for state in QUEUE_STATES:
+            metrics.retry_queue_events.labels(state).set(depths.items.get(state, 0))
+        metrics.retry_oldest_age_seconds.set(depths.oldest_item_s)
+        metrics.retry_blocked_streams.set(depths.blocked_streams)
+        for step in DEAD_LETTER_STEPS:
+            metrics.dead_letter_events.labels(step).set(depths.letters.get(step, 0))
+            metrics.dead_letter_oldest_age_seconds.labels(step).set(depths.oldest_letter_s.get(step, 0.0))

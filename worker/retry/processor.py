@@ -1,0 +1,282 @@
+"""The retry role: takes due items in turns, has them tried again, and settles what came of it.
+
+One worker at a time does it, by lease: the cap on attempts is the whole platform's. The lease only saves work and
+keeps the cap; that an item is tried by one worker at a time is decided by its own claim.
+"""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import groupby
+
+import structlog
+
+from worker import __version__
+from worker.errors import Fatal, Retryable, WorkerError
+from worker.retry.depths import DepthGauges, measure
+from worker.retry.item import INTERRUPTED, Failed, Handler, Item, ItemId, Postponed, Verdict
+from worker.retry.policy import TURNS_PER_SECOND, Policy, RateCap, turn_size
+from worker.retry.queue import Claim, Queue, Settlement
+from worker.storage.database import Database
+from worker.storage.leases import GroupLeases, group_name
+from worker.storage.retrying import retrying
+from worker.telemetry.health import Component
+from worker.telemetry.metrics import ErrorClass, Metrics, RetryOutcome
+from worker.telemetry.mongodb import retry_counter
+from worker.timing import Clock, Deadline, unless_stopped
+
+log = structlog.get_logger(__name__)
+
+NAME = "retry"
+
+_LEASE = group_name(NAME, 0)
+# Between turns while MongoDB is away.
+_SHORTEST_WAIT_S = 0.05
+_LONGEST_WAIT_S = 5.0
+_CLASSES = {each.value: each for each in ErrorClass}
+
+
+@dataclass(frozen=True, slots=True)
+class RetryOptions:
+    """How the role works; `lease_s` is the role's own lease, `policy.lease_s` that of an item in hand."""
+
+    policy: Policy = field(default_factory=Policy)
+    code_version: str = __version__
+    lease_s: float = 15.0
+    renew_every_s: float = 5.0
+    poll_every_s: float = 1.0  # how soon an item that became due is seen
+    measure_every_s: float = 10.0
+    take_back_every_s: float = 1.0
+
+
+class RetryProcessor:
+    """`run` returns after a drain and raises when something fails that waiting cannot heal.
+
+    `handlers` do the work of their event types; items of other types are somebody else's. `leases` is made for
+    the watcher `retry` with one group.
+    """
+
+    name = NAME
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        component: Component,
+        metrics: Metrics,
+        options: RetryOptions,
+        handlers: Mapping[str, Handler],
+        leases: GroupLeases,
+        *,
+        seed: int | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._component = component
+        self._metrics = metrics
+        self._options = options
+        self._policy = options.policy
+        self._handlers = handlers
+        self._leases = leases
+        self._queue = Queue(
+            database,
+            handlers,
+            owner=leases.owner,
+            code_version=options.code_version,
+            max_attempts=options.policy.max_attempts,
+            lease_s=options.policy.lease_s,
+        )
+        self._cap = RateCap(options.policy.rate_per_s)
+        self._last_turn_s = 0.0
+        self._gauges = DepthGauges(metrics)
+        self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
+        self._count_retry = retry_counter(metrics)
+        self._held_until: float | None = None
+        self._renew_at = self._measure_at = self._take_back_at = 0.0
+        self._failures = 0
+        metrics.prepare_leases([_LEASE])
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`, settle what is in hand, give the lease back."""
+        while not stop.is_set():
+            self._component.beat()
+            try:
+                wait_s = await self._turn()
+                self._failures = 0
+            except Retryable as error:
+                self._count_retry(error)
+                log.warning("retry_waits_for_mongodb", reason=str(error))
+                self._failures += 1
+                wait_s = self._back_off_s()
+            await self._pause(stop, wait_s)
+        await self._leave()
+
+    async def _turn(self) -> float:
+        """One turn; returns the seconds until the next.
+
+        1. hold the lease  2. look after what time brings  3. claim what the cap allows  4. attempt  5. settle
+        """
+        began = self._clock.monotonic()
+        if not await self._holding():  # 1
+            return self._options.renew_every_s
+        await self._look_after()  # 2
+        size = turn_size(self._policy.rate_per_s, self._last_turn_s)
+        room = min(size, self._cap.room(self._clock.monotonic()))
+        if room <= 0:
+            return self._cap.free_in_s(self._clock.monotonic())
+        claim = await self._claim(room)  # 3
+        if not claim.items:
+            return await self._idle_s()
+        try:
+            verdicts = await self._attempt(claim.items)  # 4
+            await self._settle(claim, verdicts)  # 5
+        finally:
+            self._cap.settle(len(claim.items), self._clock.monotonic())
+        self._last_turn_s = self._clock.monotonic() - began
+        return max(0.0, 1 / TURNS_PER_SECOND - self._last_turn_s)
+
+    # ---- steps of a turn ----
+
+    async def _holding(self) -> bool:
+        """True while this worker is the one. A new holder waits a second: its predecessor's attempts count."""
+        now = self._clock.monotonic()
+        if now >= self._renew_at:
+            self._renew_at = now + self._options.renew_every_s
+            held = await self._leases.balance()
+            self._show_lease(held=bool(held))
+            if held and self._held_until is None:
+                self._cap.fill(self._clock.monotonic())
+                await self._begin()
+            elif not held:
+                self._gauges.hide()
+            self._held_until = now + self._options.lease_s if held else None
+        return self._held_until is not None and self._clock.monotonic() < self._held_until
+
+    async def _begin(self) -> None:
+        reopened = await self._queue.reopen()
+        log.info("retry_began", reopened=reopened, code_version=self._options.code_version)
+
+    async def _look_after(self) -> None:
+        now = self._clock.monotonic()
+        if now >= self._take_back_at:
+            self._take_back_at = now + self._options.take_back_every_s
+            if abandoned := await self._queue.take_back():
+                log.warning("retry_abandoned", items=abandoned)
+        if now >= self._measure_at:
+            self._measure_at = now + self._options.measure_every_s
+            self._gauges.show(await measure(self._database))
+
+    async def _claim(self, room: int) -> Claim:
+        self._cap.take(room)
+        claimed = 0
+        try:
+            claim = await self._queue.claim(room)
+            claimed = len(claim.items)
+            return claim
+        finally:
+            self._cap.release(room - claimed)
+
+    async def _attempt(self, items: Sequence[Item]) -> dict[ItemId, Verdict]:
+        verdicts: dict[ItemId, Verdict] = {}
+        for event_type, group in groupby(sorted(items, key=_type), key=_type):
+            verdicts |= await self._handle(event_type, list(group))
+            self._component.beat()
+        return verdicts
+
+    async def _handle(self, event_type: str, items: Sequence[Item]) -> dict[ItemId, Verdict]:
+        """One handler's verdicts. If it raises for several items, each is tried alone the next time."""
+        try:
+            return dict(await self._handlers[event_type](items))
+        except Retryable as error:
+            self._count_retry(error)
+            return {item.id: Postponed(str(error)) for item in items}
+        except Fatal:
+            raise
+        except Exception as error:  # whatever a handler raises concerns these items only
+            log.exception("retry_handler_raised", event_type=event_type, items=len(items))
+            name = type(error).__name__ if len(items) == 1 else INTERRUPTED
+            return {item.id: Failed(name, f"the handler raised {type(error).__name__}") for item in items}
+
+    async def _settle(self, claim: Claim, verdicts: Mapping[ItemId, Verdict]) -> None:
+        """Write the outcomes, for as long as the items are ours; after that they are taken back as abandoned."""
+        settlements = [self._settlement(item, verdicts.get(item.id)) for item in claim.items]
+        deadline = Deadline.after(self._clock, self._policy.lease_s)
+        settling = retrying(
+            lambda: self._queue.settle(claim.token, settlements),
+            clock=self._clock,
+            on_retry=self._count_retry,
+        )
+        try:
+            await deadline.bound(settling)
+        except TimeoutError:
+            log.warning("retry_not_settled", items=len(settlements))
+            return
+        for settlement in settlements:
+            self._tell(settlement)
+
+    def _settlement(self, item: Item, verdict: Verdict | None) -> Settlement:
+        if verdict is None:
+            return Settlement(item)
+        last = isinstance(verdict, Failed) and self._policy.exhausted(item.attempt)
+        wait_s = 0.0 if last else self._policy.wait_s(item.attempt, self._random)
+        return Settlement(item, verdict, timedelta(seconds=wait_s), last)
+
+    # ---- waiting and telling ----
+
+    def _tell(self, settlement: Settlement) -> None:
+        count = self._metrics.retry_attempts_total.labels
+        match settlement.verdict:
+            case None:
+                count(RetryOutcome.COMPLETED, ErrorClass.NONE).inc()
+            case Postponed():
+                count(RetryOutcome.POSTPONED, ErrorClass.UNAVAILABLE).inc()
+            case Failed(name, message, version):
+                outcome = RetryOutcome.EXHAUSTED if settlement.last else RetryOutcome.FAILED
+                count(outcome, _CLASSES.get(name, ErrorClass.OTHER)).inc()
+                log.warning(
+                    f"retry_{outcome}",
+                    item=str(settlement.item.id),
+                    attempt=settlement.item.attempt,
+                    version=version,
+                    error_class=name,
+                    reason=message,
+                    next_in_s=round(settlement.wait.total_seconds(), 1),
+                )
+
+    def _show_lease(self, *, held: bool) -> None:
+        if held != (self._held_until is not None):
+            self._metrics.lease_transitions_total.labels(_LEASE).inc()
+        self._metrics.lease_held.labels(_LEASE).set(held)
+
+    async def _idle_s(self) -> float:
+        """Until the next item is due, but not longer than somebody who adds one wants to wait."""
+        due_in_s = await self._queue.due_in_s()
+        poll_s = self._options.poll_every_s
+        # Something is due and was not claimed: another one was faster, or the next claim begins a new round.
+        return poll_s if due_in_s is None else min(max(due_in_s, 1 / TURNS_PER_SECOND), poll_s)
+
+    def _back_off_s(self) -> float:
+        """Exponential with full jitter."""
+        longest = min(_LONGEST_WAIT_S, _SHORTEST_WAIT_S * 2.0 ** min(self._failures, 10))
+        return self._random.uniform(_SHORTEST_WAIT_S, longest)
+
+    async def _pause(self, stop: asyncio.Event, seconds: float) -> None:
+        self._component.beat()
+        await unless_stopped(self._clock.sleep(seconds), stop)
+        self._component.beat()
+
+    async def _leave(self) -> None:
+        """Give the lease back; if the server does not answer in time, it expires by itself."""
+        try:
+            await asyncio.wait_for(self._leases.leave(), self._options.renew_every_s)
+        except (WorkerError, TimeoutError) as error:
+            log.warning("retry_lease_left_to_expire", reason=str(error))
+        self._show_lease(held=False)
+        self._held_until = None
+        self._gauges.hide()
+
+
+def _type(item: Item) -> str:
+    return item.event_type

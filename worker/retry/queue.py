@@ -1,0 +1,238 @@
+"""`analytics_queue` for its processor: claim, settle, take back; every comparison with time is the server's."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import takewhile
+from typing import Any
+
+from pymongo import UpdateOne
+
+from worker.retry.item import INTERRUPTED, Failed, Item, ItemId, Postponed
+from worker.retry.policy import first_of_each, shared
+from worker.storage import driver
+from worker.storage.database import Database, Document
+from worker.storage.errors import translated
+
+# Items read at once when looking for one of each stream; and how often a stream with more than that in a row is
+# stepped over in one claim, before the claim is content with what it has.
+_PAGE = 200
+_STEPS = 8
+# What an operator reads in a table; an error message has no need for more.
+_LONGEST_MESSAGE = 1_000
+_ABANDONED = "the worker ended or stalled before the attempt was settled"
+
+_DUE: Document = {"$lte": ["$due_at", "$$NOW"]}  # true without a date, too: the platform's items have none
+_NOT_HELD: Document = {"lease_owner": None, "lease_until": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Items in hand. `token` stands in them while they are: whoever settles must find it there."""
+
+    token: str
+    items: Sequence[Item]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What becomes of one item: done if `verdict` is None, else due again after `wait` or, `last`, failed."""
+
+    item: Item
+    verdict: Failed | Postponed | None = None
+    wait: timedelta = timedelta()
+    last: bool = False
+
+
+class Queue:
+    """The items of some event types. `owner` names this run of the process.
+
+    An item's `retry_count` is raised by its claim, so that work which kills the process is counted, too; under
+    another code version it starts again.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        event_types: Iterable[str],
+        *,
+        owner: str,
+        code_version: str,
+        max_attempts: int,
+        lease_s: float,
+    ) -> None:
+        self._items = database.analytics_queue
+        self._ours: Document = {"event_type": {"$in": sorted(event_types)}}
+        self._owner = owner
+        self._code_version = code_version
+        self._max_attempts = max_attempts
+        self._lease_ms = int(lease_s * 1000)
+        self._claims = 0
+        self._after = ""
+
+    async def take_back(self) -> int:
+        """Open the items whose lease has run out, or end them if that was the last attempt; how many."""
+        spent = {"$gte": ["$retry_count", self._max_attempts]}
+        update = {
+            "status": {"$cond": [spent, "failed", "pending"]},
+            "due_at": "$$NOW",
+            "error_class": INTERRUPTED,
+            "last_error": _ABANDONED,
+            **_NOT_HELD,
+        }
+        overdue = {**self._ours, "status": "processing", "$expr": {"$lte": ["$lease_until", "$$NOW"]}}
+        with translated():
+            result = await self._items.update_many(overdue, [{"$set": update}])
+        return result.modified_count
+
+    async def reopen(self) -> int:
+        """Open what ended as failed under other code: this code may be the fix. Returns how many."""
+        update = {"status": "pending", "retry_count": 0, "due_at": "$$NOW", "code_version": self._version}
+        others = {**self._ours, "status": "failed", "code_version": {"$ne": self._code_version}}
+        with translated():
+            result = await self._items.update_many(others, [{"$set": update}])
+        return result.modified_count
+
+    async def due_in_s(self) -> float | None:
+        """Seconds until the next pending item is due, 0 if one is; None without any."""
+        soonest: list[Document] = [
+            {"$match": {**self._ours, "status": "pending"}},
+            {"$sort": {"due_at": 1}},
+            {"$limit": 1},
+            {"$project": {"ms": {"$subtract": [{"$ifNull": ["$due_at", "$$NOW"]}, "$$NOW"]}}},
+        ]
+        with translated():
+            rows = await driver.aggregate(self._items, soonest)
+        return max(0.0, rows[0]["ms"] / 1000) if rows else None
+
+    async def claim(self, limit: int) -> Claim:
+        """Take up to `limit` due items in hand, in turns: of each stream the oldest, stream after stream.
+
+        A stream with a thousand items has one turn in a round, as every other. Items without a stream stand for
+        themselves and get up to half. An item whose processor did not survive it is claimed alone: if it is the
+        one that kills, no other pays with an attempt.
+        """
+        kinds = [await self._streamless(limit), await self._turns(limit)]
+        if self._claims % 2:  # of an odd number one kind gets one more: not always the same
+            kinds.reverse()
+        candidates = shared(kinds[0], kinds[1], limit)
+        healthy = list(takewhile(lambda row: row.get("error_class") != INTERRUPTED, candidates))
+        chosen = healthy or candidates[:1]
+        if not chosen:
+            self._after = ""
+            return Claim("", ())
+        self._claims += 1
+        token = f"{self._owner}/{self._claims}"
+        ids = [row["_id"] for row in chosen]
+        with translated():
+            await self._items.update_many(
+                {"_id": {"$in": ids}, "status": "pending", "$expr": _DUE}, [{"$set": self._taken(token)}]
+            )
+            rows = await self._items.find({"_id": {"$in": ids}, "lease_owner": token}).to_list(None)
+        streams = [row["stream_id"] for row in chosen if row.get("stream_id")]
+        self._after = streams[-1] if streams else self._after
+        return Claim(token, [_item(row) for row in rows])
+
+    async def settle(self, token: str, settlements: Sequence[Settlement]) -> None:
+        """Write what became of claimed items. May run twice; refused for an item somebody else holds by now."""
+        if not settlements:
+            return
+        updates = [
+            UpdateOne({"_id": each.item.id, "lease_owner": token}, [{"$set": self._settled(each)}])
+            for each in settlements
+        ]
+        with translated():
+            await self._items.bulk_write(updates, ordered=False)
+
+    async def _streamless(self, limit: int) -> list[Document]:
+        due = {**self._ours, "status": "pending", "stream_id": None, "$expr": _DUE}
+        with translated():
+            found = self._items.find(due, {"error_class": 1}).sort("due_at", 1).limit(limit)
+            return await found.to_list(None)
+
+    async def _turns(self, limit: int) -> list[Document]:
+        """The oldest due item of the next streams, from where the last claim stopped round to there again."""
+        chosen: list[Document] = []
+        start, after, wrapped = self._after, self._after, False
+        for _ in range(_STEPS):
+            span: Document = {"$gt": after, "$lte": start} if wrapped else {"$gt": after}
+            due = {**self._ours, "status": "pending", "stream_id": span, "$expr": _DUE}
+            with translated():
+                found = self._items.find(due, {"stream_id": 1, "error_class": 1})
+                page = await found.sort([("stream_id", 1), ("due_at", 1)]).limit(_PAGE).to_list(None)
+            chosen += first_of_each(page, [row["stream_id"] for row in page])
+            if len(chosen) >= limit:
+                break
+            if len(page) == _PAGE:
+                after = page[-1]["stream_id"]
+            elif wrapped or not start:
+                break
+            else:
+                after, wrapped = "", True
+        return chosen[:limit]
+
+    @property
+    def _version(self) -> Document:
+        return {"$literal": self._code_version}
+
+    def _taken(self, token: str) -> Document:
+        known = {"$ifNull": ["$code_version", self._version]}
+        count = {"$cond": [{"$eq": [known, self._version]}, {"$ifNull": ["$retry_count", 0]}, 0]}
+        spent = {"$gte": [count, self._max_attempts]}
+        return {
+            "status": {"$cond": [spent, "failed", "processing"]},
+            "retry_count": {"$cond": [spent, count, {"$add": [count, 1]}]},
+            "last_retry": {"$cond": [spent, "$last_retry", "$$NOW"]},
+            "code_version": self._version,
+            "lease_owner": {"$cond": [spent, None, {"$literal": token}]},
+            "lease_until": {"$cond": [spent, None, {"$add": ["$$NOW", self._lease_ms]}]},
+        }
+
+    def _settled(self, settlement: Settlement) -> Document:
+        match settlement.verdict:
+            case None:
+                return {**_done(settlement.item), **_NOT_HELD}
+            case Postponed():
+                count = {"$max": [0, {"$subtract": ["$retry_count", 1]}]}
+                return {
+                    "status": "pending",
+                    "retry_count": count,
+                    "due_at": _after(settlement.wait),
+                    **_NOT_HELD,
+                }
+            case Failed(error_class, message, version):
+                return {
+                    "status": "failed" if settlement.last else "pending",
+                    "due_at": _after(settlement.wait),
+                    "error_class": {"$literal": error_class},
+                    "last_error": {"$literal": message[:_LONGEST_MESSAGE]},
+                    **({} if version is None else {"version": version}),
+                    **_NOT_HELD,
+                }
+
+
+def _done(item: Item) -> Document:
+    """Completed, unless a live step met another failure during the attempt: then it is open anew."""
+    again = {"$ne": [{"$ifNull": ["$occurrences", 0]}, item.occurrences]}
+    return {
+        "status": {"$cond": [again, "pending", "completed"]},
+        "retry_count": {"$cond": [again, 0, "$retry_count"]},
+        "due_at": {"$cond": [again, "$$NOW", "$due_at"]},
+        "processed_at": {"$cond": [again, None, "$$NOW"]},
+    }
+
+
+def _after(wait: timedelta) -> Document:
+    return {"$add": ["$$NOW", int(wait.total_seconds() * 1000)]}
+
+
+def _item(row: Mapping[str, Any]) -> Item:
+    identity: ItemId = row["_id"]
+    return Item(
+        identity,
+        row["event_type"],
+        row.get("data") or {},
+        row.get("stream_id"),
+        row["retry_count"],
+        row.get("occurrences", 0),
+    )

@@ -1,0 +1,457 @@
+"""The only reader of the environment: every setting with its default, its unit and its reason.
+
+A setting `name` is the variable `SEVENP_NAME`, or a file `sevenp_name` in the secrets folder
+if the variable is not set.
+What cannot work is refused before anything is connected, in words that name the variable.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from worker.errors import Misconfigured
+
+PREFIX = "SEVENP_"
+# Where Docker and Kubernetes mount secrets by habit.
+SECRETS_DIR = Path("/run/secrets")
+
+# Kubernetes puts these into every pod for a service that happens to be called sevenp-something.
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
+# What the test suite reads, to find servers of its own.
+_TEST_PREFIX = "SEVENP_TEST_"
+
+
+class RoleName(StrEnum):
+    """The long-running services of the worker."""
+
+    INGEST = "ingest"
+    PROGRESS = "progress"
+    COUNTS = "counts"
+    NOTIFY = "notify"
+    RETRY = "retry"
+
+
+class StartPolicy(StrEnum):
+    """Where a consumer group begins that has no committed offset."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+
+
+class NotificationKind(StrEnum):
+    """What a learner, or another system, is notified of."""
+
+    WELCOME = "welcome"
+    COMPLETION = "completion"
+
+
+class Channel(StrEnum):
+    """Where a notification can go."""
+
+    LOG = "log"
+    KAFKA = "kafka"
+    WEBHOOK = "webhook"
+    MAIL = "mail"
+
+
+Milliseconds = Annotated[int, Field(gt=0, le=3_600_000)]
+Names = Annotated[frozenset[str], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Every setting. Made by `load_settings`, which says what is wrong in an operator's words."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    roles: Annotated[tuple[RoleName, ...], NoDecode] = Field(
+        tuple(RoleName),
+        description="Services this process runs, separated by commas: ingest, progress, counts, notify, retry.",
+    )
+    mongodb_uri: SecretStr = Field(
+        SecretStr("mongodb://127.0.0.1:27017/?replicaSet=rs0"),
+        description="MongoDB replica set or sharded cluster. Secret: it may hold a password.",
+    )
+    database_prefix: str = Field(
+        "education_platform",
+        pattern=r"^[A-Za-z0-9_-]{1,48}$",
+        description="Databases are called PREFIX_content, PREFIX_analytics, PREFIX_config.",
+    )
+    external_collections: Names = Field(
+        frozenset(),
+        description="Collections another service owns, separated by commas: used, never created or changed.",
+    )
+    allow_test_commands: bool = Field(
+        default=False, description="Accept a mongod started with enableTestCommands. For tests only."
+    )
+    kafka_bootstrap_servers: str = Field(
+        "127.0.0.1:9092", min_length=1, description="Kafka brokers, host:port separated by commas."
+    )
+    kafka_group_id: str = Field(
+        "sevenp-worker",
+        min_length=1,
+        description="Consumer group. Workers that share it share the partitions.",
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How brokers are spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
+    )
+    kafka_ca_file: Path | None = Field(
+        None, description="Certificates that brokers are checked against; empty means the system's."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="How to log in: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."
+    )
+    kafka_sasl_username: str | None = Field(None, description="Who logs in.")
+    kafka_sasl_password: SecretStr | None = Field(None, description="The password. Secret.")
+    topic: str = Field(
+        "interaction-events",
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="Topic the learner events are read from.",
+    )
+    start_policy: StartPolicy = Field(
+        StartPolicy.EARLIEST,
+        description="Where a consumer group without a committed offset begins: earliest or latest.",
+    )
+    session_timeout_ms: Milliseconds = Field(
+        10_000, description="Silence after which Kafka gives this worker's partitions to another."
+    )
+    rebalance_timeout_ms: Milliseconds = Field(
+        60_000, description="Time Kafka grants for handing partitions over. Longer than the drain deadline."
+    )
+    position_check_interval_s: float = Field(
+        10.0, gt=0, le=600, description="How often positions are compared with the ends of the log."
+    )
+    ingest_max_records: int = Field(
+        20_000, ge=1, le=100_000, description="Largest batch, in records. Batches grow with the backlog."
+    )
+    ingest_max_bytes: int = Field(
+        15_000_000,
+        ge=1_000_000,
+        le=15_500_000,
+        description="Largest batch, in bytes of BSON. MongoDB refuses a command of 16 MB.",
+    )
+    max_future_hours: float = Field(
+        24.0, ge=0, le=24 * 366, description="How far an event may lie ahead of its record's time in Kafka."
+    )
+    watch_lease_s: float = Field(
+        10.0,
+        ge=2,
+        le=300,
+        description="Silence after which another worker takes over this one's slot groups.",
+    )
+    notify_routes: Annotated[Mapping[NotificationKind, Channel], NoDecode] = Field(
+        dict.fromkeys(NotificationKind, Channel.LOG),
+        description="Which kind goes where: welcome and completion to log, kafka, webhook or mail.",
+    )
+    notify_send_timeout_s: float = Field(
+        10.0, gt=0, le=60, description="Time a receiver has to take one notification."
+    )
+    notify_lease_s: float = Field(
+        60.0, ge=2, le=3_600, description="Silence after which another worker sends what this one had taken."
+    )
+    notify_max_refusals: int = Field(
+        12, ge=1, le=1_000, description="Refusals of one notification's content before it counts as failed."
+    )
+    notify_kafka_topic: str = Field(
+        "notifications", pattern=r"^[A-Za-z0-9._-]{1,249}$", description="Topic for the channel kafka."
+    )
+    notify_kafka_idempotent: bool = Field(
+        default=True,
+        description="False for a broker without idempotent producers: a record may stand there twice.",
+    )
+    notify_webhook_url: SecretStr | None = Field(
+        None,
+        description="Where the channel webhook posts to, https or on this machine. Secret: it may hold a token.",
+    )
+    notify_webhook_secret: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+        None, description="Key the webhook's requests are signed with, 16 characters or more. Secret."
+    )
+    notify_webhook_allow_http: bool = Field(
+        default=False, description="Let the webhook be plain http on another machine, too."
+    )
+    notify_smtp_host: str | None = Field(None, description="Mail server of the channel mail.")
+    notify_smtp_port: int = Field(587, ge=1, le=65_535, description="Its port.")
+    notify_smtp_tls: Literal["auto", "required", "implicit"] = Field(
+        "auto", description="STARTTLS where offered (auto) or always (required), or TLS at once (implicit)."
+    )
+    notify_smtp_username: str | None = Field(
+        None, description="Who logs in to the mail server; empty for nobody."
+    )
+    notify_smtp_password: SecretStr | None = Field(None, description="The password. Secret.")
+    notify_mail_from: Annotated[str, Field(pattern=r"^[^\s@<>]+@[^\s@<>]+$")] | None = Field(
+        None, description="Address the mails come from."
+    )
+    retry_max_attempts: int = Field(
+        3, ge=1, le=100, description="Attempts at what failed, under one code, before it waits for somebody."
+    )
+    retry_rate_per_s: int = Field(
+        200, ge=1, le=10_000, description="Most attempts in any second, of all workers together."
+    )
+    retry_backoff_s: float = Field(
+        10.0,
+        gt=0,
+        le=3_600,
+        description="Longest wait after the first attempt; it doubles with each further one.",
+    )
+    retry_longest_backoff_s: float = Field(
+        900.0,
+        gt=0,
+        le=86_400,
+        description="Where the doubling ends. Actual waits are random below the longest.",
+    )
+    retry_lease_s: float = Field(
+        60.0,
+        ge=2,
+        le=3_600,
+        description="Silence after which an attempt counts as one that was not survived.",
+    )
+    start_timeout_s: float = Field(
+        30.0, gt=0, le=3_600, description="How long MongoDB and Kafka may stay silent at start."
+    )
+    drain_deadline_s: float = Field(
+        20.0,
+        gt=0,
+        le=600,
+        description="Time to finish what is in hand at a stop. Below the grace period of the orchestrator.",
+    )
+    http_host: str = Field(
+        "127.0.0.1", description="Address of /metrics, /livez, /readyz. In a container: 0.0.0.0."
+    )
+    http_port: int = Field(
+        9464, ge=0, le=65_535, description="Port of the same; 0 picks a free one and logs it."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error. Batches are logged at debug."
+    )
+    revision: str = Field(
+        "unknown", description="Source revision, shown in the metric build_info. Set by the image."
+    )
+    secrets_dir: Path = Field(
+        SECRETS_DIR,
+        description="Folder of secret files, one setting per file (sevenp_mongodb_uri). May be absent.",
+    )
+
+    @field_validator("roles", "external_collections", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """`a, b` as people write it in an environment variable."""
+        return (
+            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
+
+    @field_validator("notify_routes", mode="before")
+    @classmethod
+    def _pairs(cls, value: Any) -> Any:
+        """`welcome=log, completion=webhook`; a kind that is not named goes to the log."""
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        if any(not separator for _, separator, _ in pairs):
+            raise ValueError("write kind=channel, separated by commas: welcome=log,completion=webhook")
+        named = {kind.strip(): channel.strip() for kind, _, channel in pairs}
+        return {**dict.fromkeys(NotificationKind, Channel.LOG), **named}
+
+    @field_validator("roles")
+    @classmethod
+    def _at_least_one(cls, roles: tuple[RoleName, ...]) -> tuple[RoleName, ...]:
+        if not roles:
+            raise ValueError(f"name at least one of {', '.join(RoleName)}")
+        return tuple(dict.fromkeys(roles))
+
+    @field_validator("mongodb_uri")
+    @classmethod
+    def _is_mongodb(cls, uri: SecretStr) -> SecretStr:
+        if not uri.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
+            raise ValueError("must begin with mongodb:// or mongodb+srv://")
+        return uri
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        if self.rebalance_timeout_ms <= self.drain_deadline_s * 1000:
+            raise ValueError(
+                f"{variable('rebalance_timeout_ms')} ({self.rebalance_timeout_ms} ms) must be above "
+                f"{variable('drain_deadline_s')} ({self.drain_deadline_s:g} s): else Kafka hands partitions "
+                "over while this worker is still finishing them"
+            )
+        if self.session_timeout_ms > self.rebalance_timeout_ms:
+            raise ValueError(
+                f"{variable('session_timeout_ms')} ({self.session_timeout_ms} ms) must not be above "
+                f"{variable('rebalance_timeout_ms')} ({self.rebalance_timeout_ms} ms)"
+            )
+        if self.kafka_security_protocol.startswith("SASL") and not (
+            self.kafka_sasl_username and self.kafka_sasl_password
+        ):
+            raise ValueError(
+                f"{variable('kafka_security_protocol')} {self.kafka_security_protocol} needs "
+                f"{variable('kafka_sasl_username')} and {variable('kafka_sasl_password')}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _channels_are_usable(self) -> "Settings":
+        if RoleName.NOTIFY not in self.roles:
+            return self
+        if self.notify_send_timeout_s >= self.drain_deadline_s:
+            raise ValueError(
+                f"{variable('notify_send_timeout_s')} must be below {variable('drain_deadline_s')} "
+                f"({self.drain_deadline_s:g} s): else a stop leaves sends in doubt"
+            )
+        used = set(self.notify_routes.values())
+        for channel, names in _NEEDED.items():
+            missing = [variable(name) for name in names if channel in used and getattr(self, name) is None]
+            if missing:
+                raise ValueError(
+                    f"{variable('notify_routes')} has {channel}: it needs {' and '.join(missing)}"
+                )
+        if Channel.WEBHOOK in used and self.notify_webhook_url is not None:
+            _assert_private(self.notify_webhook_url.get_secret_value(), self.notify_webhook_allow_http)
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then secret files. No `.env` file: what runs is what is set."""
+        folder = _secrets_dir(os.environ)
+        if not folder.is_dir():
+            return init_settings, env_settings
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, folder)
+
+
+# What a channel cannot do without.
+_NEEDED = {
+    Channel.WEBHOOK: ("notify_webhook_url", "notify_webhook_secret"),
+    Channel.MAIL: ("notify_smtp_host", "notify_mail_from"),
+}
+
+
+def _assert_private(url: str, allow_http: bool) -> None:
+    """Notifications are personal: they leave this machine encrypted, unless somebody decided otherwise."""
+    name = variable("notify_webhook_url")
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        raise ValueError(f"{name} is not a URL") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError(f"{name} must begin with https:// and name a host")
+    if parts.scheme == "http" and not allow_http and not _is_loopback(host):
+        raise ValueError(
+            f"{name} must be https; {variable('notify_webhook_allow_http')} lets it be plain http"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingLine:
+    """One setting as help and documentation show it; a secret's default is shown, its value never."""
+
+    variable: str
+    default: str
+    description: str
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"{PREFIX}{name}".upper()
+
+
+def setting_lines() -> tuple[SettingLine, ...]:
+    """Every setting in the order of their definition."""
+    return tuple(
+        SettingLine(variable(name), _shown(field.default), field.description or "")
+        for name, field in Settings.model_fields.items()
+    )
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from the environment and secret files; `overrides` (by field name) win, None means not given.
+
+    Raises `Misconfigured` for an unknown variable, an unreadable value or a combination that cannot work.
+    """
+    try:
+        _refuse_unknown(os.environ)
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        problems = [_problem(detail) for detail in error.errors(include_url=False, include_input=False)]
+        raise Misconfigured("; ".join(problems)) from None
+    except (OSError, SettingsError) as error:
+        raise Misconfigured(f"the secrets folder cannot be read: {error}") from error
+
+
+def _secrets_dir(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get(variable("secrets_dir"), SECRETS_DIR))
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    """A misspelt setting would silently be its default: name it, and the one that was probably meant."""
+    known = {variable(name) for name in Settings.model_fields}
+    folder = _secrets_dir(environment)
+    files = [path.name.upper() for path in folder.iterdir()] if folder.is_dir() else []
+    variables = [name.upper() for name, value in environment.items() if not _is_foreign(name, value)]
+    given = {name for name in (*variables, *files) if name.startswith(PREFIX)}
+    unknown = sorted(given - known)
+    if unknown:
+        raise Misconfigured("; ".join(_unknown(name, known) for name in unknown))
+
+
+def _is_foreign(name: str, value: str) -> bool:
+    """True for what shares our prefix but is not meant for us."""
+    service_link = bool(_SERVICE_LINK.search(name)) or value.startswith(("tcp://", "udp://"))
+    return service_link or name.upper().startswith(_TEST_PREFIX)
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    closest = get_close_matches(name, known, n=1, cutoff=0)
+    return f"{name} is not a setting: did you mean {closest[0]}?"
+
+
+def _problem(detail: Any) -> str:
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{variable(str(detail['loc'][0]))}: {message}" if detail["loc"] else message
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, SecretStr):
+        return default.get_secret_value()
+    if isinstance(default, tuple | frozenset):
+        return ",".join(default)
+    if isinstance(default, Mapping):
+        return ",".join(f"{name}={value}" for name, value in default.items())
+    if default is None:
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)

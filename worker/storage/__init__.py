@@ -1,0 +1,1 @@
+"""MongoDB: clients, collections, validators and indexes, leases, error translation."""

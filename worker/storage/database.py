@@ -1,0 +1,210 @@
+"""Handles of every collection with the options all correctness rests on, and the checks a server must pass.
+
+Every handle writes with majority and journal, reads what a majority has, and speaks aware UTC times and
+standard UUIDs, whatever the client it came from was made with. `Database.command` applies neither concern:
+whoever sends a raw command adds `WRITE_CONCERN.document` itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, cast
+
+from bson.binary import UuidRepresentation
+from bson.codec_options import CodecOptions
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.asynchronous.mongo_client import AsyncMongoClient
+from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from worker.errors import Misconfigured
+from worker.storage.driver import Client, Collection, Document
+from worker.storage.errors import translated
+
+__all__ = [
+    "Client",
+    "Collection",
+    "Database",
+    "Document",
+    "assert_safe_server",
+    "make_client",
+    "open_database",
+]
+
+DatabaseName = Literal["content", "analytics", "config"]
+
+WRITE_CONCERN = WriteConcern(w="majority", j=True)
+READ_CONCERN = ReadConcern("majority")
+CODEC_OPTIONS: CodecOptions[Document] = CodecOptions(
+    document_class=dict, tz_aware=True, uuid_representation=UuidRepresentation.STANDARD
+)
+
+# Names are interfaces: the platform's other services use the same ones.
+COLLECTIONS: dict[str, DatabaseName] = {
+    "courses": "content",
+    "users": "content",
+    "course_events": "content",
+    "user_progress": "content",
+    "user_progress_projections": "content",
+    "notifications": "content",
+    "billing_transactions": "content",
+    "promotions": "content",
+    "cache": "content",
+    "user_interactions": "analytics",
+    "analytics_queue": "analytics",
+    "dead_letters": "analytics",
+    "system_settings": "config",
+    "leases": "config",
+    "watch_positions": "config",
+    "job_runs": "config",
+    "tombstones": "config",
+}
+
+# A primary is elected within 10 s; a shorter selection gives the caller its turn to report and go on polling.
+_SERVER_SELECTION_MS = 5_000
+_CONNECT_MS = 5_000
+# No answer for this long means the connection is dead. Far above any batch, above the longest await of a
+# change stream (seconds), and below the deadlines that would declare a stage stalled.
+_SOCKET_MS = 30_000
+_WAIT_FOR_POOL_MS = 10_000
+# MongoDB 6.0: the first server on which time series and change streams behave as measured.
+_OLDEST_WIRE_VERSION = 17
+_UNAUTHORIZED = 13
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One handle per collection, named as it; `content`, `analytics` and `config` are the databases."""
+
+    client: Client
+    prefix: str
+    content: AsyncDatabase[Document]
+    analytics: AsyncDatabase[Document]
+    config: AsyncDatabase[Document]
+    courses: Collection
+    users: Collection
+    course_events: Collection
+    user_progress: Collection
+    user_progress_projections: Collection
+    notifications: Collection
+    billing_transactions: Collection
+    promotions: Collection
+    cache: Collection
+    user_interactions: Collection
+    analytics_queue: Collection
+    dead_letters: Collection
+    system_settings: Collection
+    leases: Collection
+    watch_positions: Collection
+    job_runs: Collection
+    tombstones: Collection
+
+    def collection(self, name: str) -> Collection:
+        """The handle of a collection by its name; KeyError for a name the platform does not have."""
+        return self.home(name).get_collection(name)
+
+    def home(self, name: str) -> AsyncDatabase[Document]:
+        """The database a collection lives in."""
+        return {"content": self.content, "analytics": self.analytics, "config": self.config}[
+            COLLECTIONS[name]
+        ]
+
+
+def make_client(
+    uri: str,
+    *,
+    listeners: Sequence[Any] = (),
+    application_name: str = "sevenp-worker",
+    server_selection_timeout_ms: int = _SERVER_SELECTION_MS,
+    socket_timeout_ms: int = _SOCKET_MS,
+) -> Client:
+    """A PyMongo Async client in which no operation waits for ever; `Misconfigured` for an unusable URI.
+
+    Nothing connects before the first operation. A server silent for `socket_timeout_ms` counts
+    as away (`Retryable`), so a change stream's `max_await_time_ms` must stay well below it. Options
+    given here win over the URI's. `listeners` are PyMongo event listeners. Close it with `driver.close`.
+    """
+    try:
+        with translated():
+            return AsyncMongoClient(
+                uri,
+                appname=application_name,
+                event_listeners=list(listeners),
+                document_class=dict,
+                tz_aware=True,
+                uuidRepresentation="standard",
+                retryWrites=True,
+                retryReads=True,
+                w="majority",
+                journal=True,
+                readConcernLevel="majority",
+                serverSelectionTimeoutMS=server_selection_timeout_ms,
+                connectTimeoutMS=_CONNECT_MS,
+                socketTimeoutMS=socket_timeout_ms,
+                waitQueueTimeoutMS=_WAIT_FOR_POOL_MS,
+            )
+    except (ValueError, TypeError) as error:
+        raise Misconfigured(f"the MongoDB URI cannot be used: {error}") from error
+
+
+def open_database(client: Client, prefix: str = "education_platform") -> Database:
+    """Handles on `<prefix>_content`, `<prefix>_analytics` and `<prefix>_config`; nothing is sent yet.
+
+    An injected `motor.motor_asyncio.AsyncIOMotorClient` works as well (a type checker needs a `cast`):
+    the calls on which the two drivers differ go through `worker.storage.driver`.
+    """
+    homes = {
+        name: client.get_database(
+            f"{prefix}_{name}",
+            codec_options=CODEC_OPTIONS,
+            write_concern=WRITE_CONCERN,
+            read_concern=READ_CONCERN,
+        )
+        for name in ("content", "analytics", "config")
+    }
+    handles = {name: homes[home].get_collection(name) for name, home in COLLECTIONS.items()}
+    return Database(
+        client=client, prefix=prefix, **cast(dict[str, Any], homes), **cast(dict[str, Any], handles)
+    )
+
+
+async def assert_safe_server(database: Database, *, test_server: bool = False) -> None:
+    """Raise `Misconfigured` unless the server can keep the promises.
+
+    A replica set (or a cluster of them), 6.0 or later, every handle on majority and journal, and no test
+    commands unless `test_server` says it is one.
+    """
+    _assert_concerns(database)
+    with translated():
+        hello = await database.client.admin.command("hello")
+    if not hello.get("setName") and hello.get("msg") != "isdbgrid":
+        raise Misconfigured(
+            "MongoDB runs as a single server: start it with --replSet and initiate the set; "
+            "change streams, majority writes and retryable writes need one"
+        )
+    if hello["maxWireVersion"] < _OLDEST_WIRE_VERSION:
+        raise Misconfigured("MongoDB 6.0 or later is needed")
+    if not test_server and await _test_commands_enabled(database):
+        raise Misconfigured(
+            "MongoDB runs with enableTestCommands=1, which lets anyone inject failures: "
+            "restart it without, or say that it is a test server"
+        )
+
+
+def _assert_concerns(database: Database) -> None:
+    for handle in (getattr(database, field.name) for field in fields(database) if field.name in COLLECTIONS):
+        written, read = handle.write_concern.document, handle.read_concern.document
+        if written.get("w") != "majority" or not written.get("j") or read != READ_CONCERN.document:
+            raise Misconfigured(f"collection {handle.name} is not used with majority and journal")
+
+
+async def _test_commands_enabled(database: Database) -> bool:
+    try:
+        with translated():
+            reply = await database.client.admin.command("getParameter", enableTestCommands=1)
+    except Misconfigured as error:
+        cause = error.__cause__
+        if isinstance(cause, OperationFailure) and cause.code == _UNAUTHORIZED:
+            return False  # a user that may not read parameters is no sign of a test server
+        raise
+    return bool(reply["enableTestCommands"])

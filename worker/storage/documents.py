@@ -1,0 +1,123 @@
+"""The stored shapes of one event: its `course_events` document, a void's, and its time-series row."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+
+from projections.event import VOID
+from worker.contract.event import Event
+from worker.contract.identity import stream_slot, void_event_id
+from worker.storage.driver import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The one record an event came from; `index` counts events within a record (0 when it holds one)."""
+
+    topic: str
+    partition: int
+    offset: int
+    index: int = 0
+
+    def document(self) -> Document:
+        return {"topic": self.topic, "partition": self.partition, "offset": self.offset, "index": self.index}
+
+
+def _present(**fields: Any) -> Document:
+    """Absent optional fields take no room in storage."""
+    if None in fields.values():
+        return {name: value for name, value in fields.items() if value is not None}
+    return fields
+
+
+def event_document(
+    event: Event, version: int, source: Source, recorded_at: datetime, curriculum: Mapping[str, Any] | None
+) -> Document:
+    """`course_events` document of an accepted event, `version` being its place in the stream (1, 2, 3 ...).
+
+    Personal fields stand apart in `personal`, ready to be sealed under `key_id`.
+    """
+    stream = event.stream_id
+    data = _present(
+        course_id=event.course_id,
+        user_id=event.user_id,
+        lesson_id=event.lesson_id,
+        session_id=event.session_id,
+        device_type=event.device_type,
+        value=event.value,
+    )
+    if event.details:
+        data["details"] = event.details
+    return {
+        "_id": event.event_id,
+        "stream_id": stream,
+        "version": version,
+        "event_type": event.event_type,
+        "event_data": data,
+        "metadata": {
+            "timestamp": event.occurred_at,
+            "correlation_id": event.correlation_id,
+            "producer": event.producer,
+            "fingerprint": event.fingerprint,
+            "source": source.document(),
+        },
+        "personal": _present(user_agent=event.user_agent, ip_address=event.ip_address, text=event.text),
+        "key_id": None,
+        "curriculum": curriculum,
+        "slot": stream_slot(stream),
+        "occurred_at": event.occurred_at,
+        "recorded_at": recorded_at,
+        "schema_version": event.schema_version,
+    }
+
+
+def void_document(stream: str, version: int, recorded_at: datetime) -> Document:
+    """The event that fills a hole in a stream's versions. Everyone who fills the same hole makes the same `_id`."""
+    course_id, user_id = (ObjectId(part) for part in stream.removeprefix("course_").split("_user_"))
+    return {
+        "_id": void_event_id(stream, version),
+        "stream_id": stream,
+        "version": version,
+        "event_type": VOID,
+        "event_data": {"course_id": course_id, "user_id": user_id},
+        "metadata": {
+            "timestamp": recorded_at,
+            "correlation_id": None,
+            "producer": None,
+            "fingerprint": b"",
+            "source": None,
+        },
+        "personal": {},
+        "key_id": None,
+        "curriculum": None,
+        "slot": stream_slot(stream),
+        "occurred_at": recorded_at,
+        "recorded_at": recorded_at,
+        "schema_version": 1,
+    }
+
+
+def interaction_row(document: Mapping[str, Any]) -> Document:
+    """`user_interactions` row of a stored event: the time series is a function of the event store.
+
+    Free text is left out: rows cannot be rewritten one by one, so it lives in the event store only.
+    """
+    data, personal = document["event_data"], document["personal"]
+    metadata = _present(
+        user_id=data["user_id"],
+        session_id=data.get("session_id"),
+        course_id=data["course_id"],
+        lesson_id=data.get("lesson_id"),
+        interaction_type=document["event_type"],
+        device_type=data.get("device_type"),
+        user_agent=personal.get("user_agent"),
+        ip_address=personal.get("ip_address"),
+    )
+    row: Document = {"_id": document["_id"], "timestamp": document["occurred_at"], "metadata": metadata}
+    if data.get("value") is not None:
+        row["value"] = data["value"]
+    row["details"] = data.get("details", {})
+    return row

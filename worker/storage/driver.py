@@ -1,0 +1,98 @@
+"""The few places where PyMongo Async and Motor differ, behind one face; everything else is equal on both.
+
+Methods that are equal: `find(...).to_list(None)`, `find_one`, `insert_one`, `insert_many`, `update_one`,
+`update_many`, `replace_one`, `bulk_write`, `find_one_and_update`, `count_documents`, `delete_one`,
+`delete_many`, `create_index`, `Database.command`. Nothing here translates errors: callers stand in
+`errors.translated()`.
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.asynchronous.mongo_client import AsyncMongoClient
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+# A transaction brings its own concerns: those of the collections do not count in it.
+_SNAPSHOT = ReadConcern("snapshot")
+_MAJORITY = WriteConcern(w="majority", j=True)
+
+Document = dict[str, Any]
+Collection = AsyncCollection[Document]
+Client = AsyncMongoClient[Document]
+
+
+class ChangeStream(Protocol):
+    """What the worker uses of a change stream. It is not safe to use from two tasks at once."""
+
+    @property
+    def resume_token(self) -> Mapping[str, Any] | None:
+        """Where to go on after everything returned so far; moves while nothing happens, too."""
+
+    @property
+    def alive(self) -> bool:
+        """False once the server closed it (a drop or rename)."""
+
+    async def try_next(self) -> Mapping[str, Any] | None:
+        """The next change, or None after one fruitless wait of at most `max_await_time_ms`."""
+
+    async def close(self) -> None:
+        """End the stream on the server; may be called twice."""
+
+
+async def aggregate(
+    collection: Collection, pipeline: Sequence[Mapping[str, Any]], **options: Any
+) -> list[Document]:
+    """All documents the pipeline gives."""
+    cursor = await _awaited(collection.aggregate(pipeline, **options))
+    return cast(list[Document], await cursor.to_list(None))
+
+
+async def watch(
+    collection: Collection, pipeline: Sequence[Mapping[str, Any]], **options: Any
+) -> ChangeStream:
+    """A change stream that is open on the server when this returns: whatever happens later is seen."""
+    stream = await _awaited(collection.watch(pipeline, **options))
+    # Motor opens lazily, at the first read; entering it opens it now. PyMongo's stream is already open.
+    return cast(ChangeStream, await stream.__aenter__())
+
+
+async def start_session(client: Client) -> AsyncClientSession:
+    """A client session; give it to operations as `session=`, end it with `await session.end_session()`."""
+    return cast(AsyncClientSession, await _awaited(client.start_session()))
+
+
+async def start_transaction(session: AsyncClientSession) -> None:
+    """Begin a snapshot transaction that commits with majority and journal; nothing is sent before its first use."""
+    await _awaited(session.start_transaction(read_concern=_SNAPSHOT, write_concern=_MAJORITY))
+
+
+def pymongo_session(session: AsyncClientSession) -> Any:
+    """The PyMongo object behind a session, the one that holds `_server_session`: Motor wraps it."""
+    return getattr(session, "delegate", session)
+
+
+async def list_indexes(collection: Collection) -> list[Document]:
+    """The collection's indexes as the server describes them; empty where there is no such collection."""
+    cursor = await _awaited(collection.list_indexes())
+    return [dict(index) for index in await cursor.to_list(None)]
+
+
+async def list_collections(database: AsyncDatabase[Document], name: str | None = None) -> list[Document]:
+    """The database's collections, or the one of that name, with their options as the server lists them."""
+    cursor = await _awaited(database.list_collections(filter={"name": name} if name else None))
+    return [dict(collection) for collection in await cursor.to_list(None)]
+
+
+async def close(client: Client) -> None:
+    """Close the client's connections; may be called twice."""
+    await _awaited(client.close())
+
+
+async def _awaited(result: Any) -> Any:
+    """The value itself, whether the driver returned it or a promise of it."""
+    return await result if inspect.isawaitable(result) else result

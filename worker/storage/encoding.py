@@ -1,0 +1,20 @@
+"""Documents to BSON, one by one: what BSON cannot hold is found before anything is sent."""
+
+import bson
+from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
+
+from worker.storage.database import CODEC_OPTIONS, Document
+
+_RAW_OPTIONS = CODEC_OPTIONS.with_options(document_class=RawBSONDocument)
+
+
+def encoded(document: Document) -> RawBSONDocument | None:
+    """The document as BSON (`.raw` are its bytes), or None where BSON cannot hold one of its values.
+
+    The driver sends these bytes as they are, so encoding here costs nothing twice.
+    """
+    try:
+        return RawBSONDocument(bson.encode(document, codec_options=CODEC_OPTIONS), _RAW_OPTIONS)
+    except (BSONError, OverflowError, UnicodeEncodeError, RecursionError):
+        return None

@@ -1,0 +1,379 @@
+"""The stored documents as pydantic models, one per shape: the validators are generated from them.
+
+The worker does not run its own documents through these models on the way to the server; the server checks
+them. A model that forbids further fields describes documents the worker alone writes; an open one (`_Open`)
+describes documents it shares with the platform and only pins the fields it relies on. Field types are BSON's:
+`float` is a double, `int` a 32- or 64-bit integer, `int | float` any number, `datetime` a date, `bytes` and
+`UUID` binary. A field with a default may be absent, and is null only if its type says so. `user_progress` has
+its model in `projections.progress.document`.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from bson import ObjectId
+from bson.decimal128 import Decimal128
+from pydantic import BaseModel, ConfigDict, Field
+
+from projections.progress.document import ProgressDocument
+
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Slot = Annotated[int, Field(ge=0, le=255)]
+Number = int | float
+
+
+def _absent() -> Any:
+    """Default of a field that a document may leave out but never holds as null."""
+    return None
+
+
+class _Closed(BaseModel):
+    """Written by the worker alone: exactly these fields."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class _Open(BaseModel):
+    """Shared with the platform: these fields have these types, others may stand beside them."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True, arbitrary_types_allowed=True)
+
+
+class EventSource(_Closed):
+    """The record an event came from."""
+
+    topic: Text
+    partition: Count
+    offset: Count
+    index: Count
+
+
+class EventMetadata(_Closed):
+    """About the event, not about the learner; `source` is null in a void."""
+
+    timestamp: datetime
+    correlation_id: str | None
+    producer: str | None
+    fingerprint: bytes
+    source: EventSource | None
+
+
+class EventData(_Closed):
+    """What happened; `details` is the producer's own object."""
+
+    course_id: ObjectId
+    user_id: ObjectId
+    lesson_id: ObjectId = Field(default_factory=_absent)
+    session_id: str = Field(default_factory=_absent)
+    device_type: str = Field(default_factory=_absent)
+    value: Number = Field(default_factory=_absent)
+    details: dict[str, Any] = Field(default_factory=_absent)
+
+
+class Personal(_Open):
+    """Fields that identify a person; open, because sealing replaces them by an envelope under `key_id`."""
+
+    user_agent: str = Field(default_factory=_absent)
+    ip_address: str = Field(default_factory=_absent)
+    text: str = Field(default_factory=_absent)
+
+
+class Curriculum(_Open):
+    """What ingest knew of the course when the event was stored; `version` is as the course's author wrote it."""
+
+    version: Any = None
+    module_id: ObjectId | None = None
+    lesson_type: str | None = None
+    skills: list[str] | None = None
+    total_lessons: int | None = None
+
+
+class CourseEvent(_Closed):
+    """`course_events`: one accepted event, or a void."""
+
+    id: UUID = Field(alias="_id")
+    stream_id: Text
+    version: Positive
+    event_type: Text
+    event_data: EventData
+    metadata: EventMetadata
+    personal: Personal
+    key_id: str | None
+    curriculum: Curriculum | None
+    slot: Slot
+    occurred_at: datetime
+    recorded_at: datetime
+    schema_version: Positive
+
+
+class ProjectionState(_Closed):
+    """The spec's `current_state`, and the learner's status."""
+
+    progress_percentage: Number
+    current_lesson: ObjectId | None
+    total_time_spent: Number
+    last_activity: datetime | None
+    status: Literal["active", "dropped"]
+
+
+class ProgressProjection(_Closed):
+    """`user_progress_projections`: what of a learner has been counted.
+
+    `counted` is a vector of integers, `source_rev` the revision of the record it was taken from, `enrolled_at`
+    the date in the activity log; `emitted` names the milestones and payments (by event id) that have their rows.
+    """
+
+    id: ObjectId = Field(alias="_id")
+    stream_id: Text
+    user_id: ObjectId
+    course_id: ObjectId
+    current_state: ProjectionState
+    last_event_version: Count
+    source_rev: Count
+    counts_version: Positive
+    counted: dict[str, int]
+    enrolled_at: datetime | None
+    emitted: list[str]
+    last_updated: datetime
+
+
+class Notification(_Closed):
+    """`notifications`, the outbox: `_id` is the unique key that makes a second upsert harmless.
+
+    `attempts` counts claims, `refusals` those among them whose content the receiver refused. A row that is
+    `suppressed` with a channel was stopped by the learner's switches, one without was never to be sent.
+    """
+
+    id: Text = Field(alias="_id")
+    kind: Text
+    stream_id: Text
+    user_id: ObjectId
+    course_id: ObjectId
+    status: Literal["pending", "taken", "sent", "suppressed", "failed"]
+    created_at: datetime
+    due_at: datetime
+    attempts: Count
+    refusals: Count = Field(default_factory=_absent)
+    lease_owner: str | None
+    lease_until: datetime | None
+    sent_at: datetime | None
+    last_error: str | None
+    channel: str | None
+    data: dict[str, Any]
+
+
+class BillingTransaction(_Open):
+    """`billing_transactions`: the spec's shape; the amount is decimal, never a double.
+
+    `event_id` stands in the rows the worker wrote: the enrolment that named the transaction last.
+    """
+
+    id: ObjectId = Field(alias="_id")
+    event_id: UUID = Field(default_factory=_absent)
+    user_id: ObjectId
+    course_id: ObjectId
+    amount: Decimal128
+    currency: Text
+    payment_method: str | None
+    status: Literal["pending", "completed", "failed", "refunded"]
+    transaction_id: Text
+    created_at: datetime
+
+
+class QueueItem(_Open):
+    """`analytics_queue`: the spec's item, which the platform may add, and the worker's own fields.
+
+    `retry_count` counts attempts from their claim on, `last_retry` is the last claim, `code_version` the code
+    that failed or tried last. `occurrences` counts how often a live step met the failure.
+    """
+
+    id: str | ObjectId = Field(alias="_id")
+    event_type: Text
+    data: dict[str, Any]
+    status: Literal["pending", "processing", "completed", "failed"]
+    retry_count: Count
+    created_at: datetime
+    last_error: str | None = None
+    last_retry: datetime | None = None
+    processed_at: datetime | None = None
+    stream_id: str | None = None
+    version: int | None = None
+    error_class: str | None = None
+    code_version: str | None = None
+    occurrences: Count = Field(default_factory=_absent)
+    due_at: datetime | None = None
+    lease_owner: str | None = None
+    lease_until: datetime | None = None
+
+
+class DeadLetterHeader(_Closed):
+    """One Kafka header, bytes as they came."""
+
+    key: str
+    value: bytes | None
+
+
+class OffsetGap(_Closed):
+    """Offsets that could not be read, both ends included."""
+
+    first_offset: Count
+    last_offset: Count
+
+
+class DeadLetter(_Closed):
+    """`dead_letters`: a record that cannot be stored, or a gap; `value` is null if its bytes lie in parts."""
+
+    id: Text = Field(alias="_id")
+    kind: Literal["record", "gap"]
+    step: Text
+    reason: Text
+    error_class: str | None
+    field: str | None
+    message: str
+    topic: Text
+    partition: Count
+    offset: Count
+    event_id: UUID | None
+    key: bytes | None
+    headers: list[DeadLetterHeader]
+    value: bytes | None
+    parts: Count
+    size_bytes: Count
+    payload_sha256: bytes | None
+    fingerprint: str
+    kafka_timestamp: datetime | None
+    attempts: Count
+    redrives: Count
+    redriven_at: datetime | None = None
+    code_version: str
+    created_at: datetime
+    gap: OffsetGap | None
+
+
+class DeadLetterPart(_Closed):
+    """`dead_letters`: a slice of a value too large for one document; parts count from 1."""
+
+    id: Text = Field(alias="_id")
+    kind: Literal["part"]
+    part_of: Text
+    part: Positive
+    value: bytes
+    created_at: datetime
+
+
+class PartitionLease(_Closed):
+    """`leases`: whose session may write the time-series rows of one topic-partition."""
+
+    id: Text = Field(alias="_id")
+    kind: Literal["partition"]
+    session: UUID
+    burns: Count
+    updated_at: datetime
+
+
+class GroupLease(_Closed):
+    """`leases`: who folds one group of slots; `epoch` is raised whenever the owner changes."""
+
+    id: Text = Field(alias="_id")
+    kind: Literal["group"]
+    owner: str | None
+    epoch: Count
+    expires_at: datetime
+
+
+class MemberLease(_Closed):
+    """`leases`: one live watcher, so that the groups can be shared out evenly."""
+
+    id: Text = Field(alias="_id")
+    kind: Literal["member"]
+    owner: Text
+    expires_at: datetime
+
+
+class WatchPosition(_Closed):
+    """`watch_positions`: the resume token up to which a group's changes have had their effect.
+
+    Under `<group>:projection` it holds no token; `epoch` is the projection version the group was brought to.
+    Under `counts:course:<id>` and `counts:user:<id>` transactions on statistics meet; a course's `token` holds the
+    instructor it is counted for. Under `counts:refused:...` stand documents whose statistics the server refused.
+    """
+
+    id: Text = Field(alias="_id")
+    token: dict[str, Any] | None
+    epoch: Count
+    saved_at: datetime
+
+
+class Tombstone(_Open):
+    """`tombstones`: a learner whose events are not to be stored any more; `_id` is the user's."""
+
+    id: ObjectId = Field(alias="_id")
+    reason: str
+    created_at: datetime
+
+
+class JobRun(_Closed):
+    """`job_runs`: one run of a scheduled job."""
+
+    id: str | ObjectId = Field(alias="_id")
+    job: Text
+    status: Literal["running", "succeeded", "failed", "stopped"]
+    started_at: datetime
+    finished_at: datetime | None
+    details: dict[str, Any]
+
+
+class Course(_Open):
+    """`courses`: the spec's own validator; the rest of the document is the platform's."""
+
+    id: ObjectId = Field(alias="_id")
+    title: Annotated[str, Field(min_length=3, max_length=200)]
+    slug: Annotated[str, Field(pattern="^[a-z0-9-]+$")] = Field(default_factory=_absent)
+    instructor_id: ObjectId
+    status: Literal["draft", "review", "published", "archived"]
+    stats: dict[str, Any] = Field(default_factory=_absent)
+    created_at: datetime
+    updated_at: datetime = Field(default_factory=_absent)
+
+
+class User(_Open):
+    """`users`: what the worker relies on; the spec gives no validator and the document is the platform's."""
+
+    id: ObjectId = Field(alias="_id")
+    email: str = Field(default_factory=_absent)
+    username: str = Field(default_factory=_absent)
+    stats: dict[str, Any] = Field(default_factory=_absent)
+
+
+class SystemSetting(_Open):
+    """`system_settings`: the spec's own validator; `value` may be anything."""
+
+    key: str
+    value: Any
+    environment: Literal["development", "staging", "production"]
+
+
+MODELS: Mapping[str, tuple[type[BaseModel], ...]] = MappingProxyType(
+    {
+        "courses": (Course,),
+        "users": (User,),
+        "course_events": (CourseEvent,),
+        "user_progress": (ProgressDocument,),
+        "user_progress_projections": (ProgressProjection,),
+        "notifications": (Notification,),
+        "billing_transactions": (BillingTransaction,),
+        "analytics_queue": (QueueItem,),
+        "dead_letters": (DeadLetter, DeadLetterPart),
+        "system_settings": (SystemSetting,),
+        "leases": (PartitionLease, GroupLease, MemberLease),
+        "watch_positions": (WatchPosition,),
+        "job_runs": (JobRun,),
+        "tombstones": (Tombstone,),
+    }
+)
+"""The shapes a collection may hold. A time series has no validator; `promotions` and `cache` are not ours."""

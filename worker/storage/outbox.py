@@ -1,0 +1,48 @@
+"""The rows of `notifications`, the outbox: what a milestone becomes, under a key that there is only once."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from bson import ObjectId
+
+from worker.storage.driver import Document
+
+
+def notification_id(kind: str, stream_id: str) -> str:
+    """`_id` of the row and the key every receiver gets: one per milestone of a learner in a course."""
+    return f"{kind}:{stream_id}"
+
+
+def notification_row(
+    kind: str,
+    stream_id: str,
+    user_id: ObjectId,
+    course_id: ObjectId,
+    *,
+    by: Literal["live", "retry", "replay"],
+    data: Mapping[str, Any],
+    now: datetime,
+) -> Document:
+    """The whole document of a new row; upsert it by `_id` with `$setOnInsert`, so that a repeat changes nothing.
+
+    What a replay reached first is `suppressed` and never sent. `data` is sent as it stands: `percentage`, and
+    `reached_at`, the milestone's moment. `now` is when the row is made and due.
+    """
+    return {
+        "_id": notification_id(kind, stream_id),
+        "kind": kind,
+        "stream_id": stream_id,
+        "user_id": user_id,
+        "course_id": course_id,
+        "status": "suppressed" if by == "replay" else "pending",
+        "created_at": now,
+        "due_at": now,
+        "attempts": 0,
+        "lease_owner": None,
+        "lease_until": None,
+        "sent_at": None,
+        "last_error": None,
+        "channel": None,
+        "data": dict(data),
+    }

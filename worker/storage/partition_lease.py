@@ -1,0 +1,76 @@
+"""Who may write a partition's time-series rows: one lease per partition, taken by burning the session before it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from pymongo.errors import DuplicateKeyError
+
+from worker.errors import Fenced
+from worker.storage.database import Database
+from worker.storage.errors import translated
+from worker.storage.fenced import burn_session
+from worker.timing import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLease:
+    """The right to write rows of one partition under `session`, until somebody burns it."""
+
+    topic: str
+    partition: int
+    session: UUID
+
+
+def lease_id(topic: str, partition: int) -> str:
+    return f"partition:{topic}:{partition}"
+
+
+async def take_partition(
+    database: Database, topic: str, partition: int, session: UUID, *, clock: Clock, deadline_s: float
+) -> PartitionLease:
+    """Take the partition's lease for `session`, a fresh random id; returns when no older owner can write any more.
+
+    1. read the session in force  2. burn it  3. put ours in its place if it is still the one that was burned,
+    else start again. Safe to repeat: finding our own session in force means an earlier try succeeded.
+    Raises Retryable when MongoDB gives no answer.
+    """
+    key = lease_id(topic, partition)
+    while True:
+        with translated():
+            current = await database.leases.find_one({"_id": key})
+        if current is None:
+            await _create(database, key, session, clock)
+            continue
+        if current["session"] == session:
+            return PartitionLease(topic, partition, session)
+        await burn_session(database.leases, database.client, key, current["session"], deadline_s=deadline_s)
+        with translated():
+            await database.leases.update_one(
+                {"_id": key, "session": current["session"]},
+                {"$set": {"session": session, "updated_at": clock.now()}},
+            )
+
+
+async def assert_in_force(database: Database, lease: PartitionLease, now: datetime) -> None:
+    """Raise Fenced when somebody else has taken the partition since, Retryable when MongoDB gives no answer.
+
+    This is a write: when it returns, all that its primary had written before is on a majority, too.
+    """
+    with translated():
+        result = await database.leases.update_one(
+            {"_id": lease_id(lease.topic, lease.partition), "session": lease.session},
+            {"$set": {"updated_at": now}},
+        )
+    if result.matched_count == 0:
+        raise Fenced(f"partition {lease.partition} of {lease.topic} has another owner")
+
+
+async def _create(database: Database, key: str, session: UUID, clock: Clock) -> None:
+    """The partition's first lease. Keyed by `_id`: of two creators one wins, the other reads and burns it."""
+    lease = {"_id": key, "kind": "partition", "session": session, "burns": 0, "updated_at": clock.now()}
+    try:
+        with translated():
+            await database.leases.insert_one(lease)
+    except DuplicateKeyError:
+        return

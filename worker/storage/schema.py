@@ -1,0 +1,228 @@
+"""Collections, validators and indexes as the code needs them: apply what is missing, report what differs.
+
+Nothing is ever dropped. Collections that belong to another service (`external`) are neither made nor looked
+at. Every step is one the server does at most once, so processes that apply at the same time all succeed.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from worker.errors import Fatal, SchemaMismatch
+from worker.storage import driver
+from worker.storage.database import COLLECTIONS, WRITE_CONCERN, Database, Document
+from worker.storage.errors import translated
+from worker.storage.indexes import INDEXES, Index, described
+from worker.storage.models import MODELS
+from worker.storage.validators import validator
+
+TIME_SERIES: Mapping[str, Document] = {
+    "user_interactions": {"timeField": "timestamp", "metaField": "metadata", "granularity": "minutes"}
+}
+
+_ABSENT = "absent"
+_NAMESPACE_EXISTS = 48
+# CannotCreateIndex, IndexOptionsConflict, IndexKeySpecsConflict: an index of the same keys or name exists.
+_INDEX_IN_THE_WAY = frozenset({67, 85, 86})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing `apply_schema` did: `what` is "collection", "validator" or "index <name>"."""
+
+    collection: str
+    what: str
+    done: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not as the code needs it, in words for a table."""
+
+    collection: str
+    what: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How one collection should be."""
+
+    collection: str
+    validator: Document | None
+    time_series: Document | None
+    indexes: tuple[Index, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How one collection is: `options` as the server lists them, None where there is no such collection."""
+
+    options: Mapping[str, Any] | None
+    indexes: tuple[Document, ...] = ()
+
+    def index(self, name: str) -> Document | None:
+        return next((index for index in self.indexes if index["name"] == name), None)
+
+
+WANTED: tuple[Wanted, ...] = tuple(
+    Wanted(
+        collection=name,
+        validator=validator(MODELS[name]) if name in MODELS else None,
+        time_series=TIME_SERIES.get(name),
+        indexes=tuple(index for index in INDEXES if index.collection == name),
+    )
+    for name in COLLECTIONS
+)
+
+
+async def apply_schema(database: Database, *, external: Set[str] = frozenset()) -> list[Change]:
+    """Create what is missing and replace validators that differ; the second call changes nothing.
+
+    Raises `SchemaMismatch` for what only an operator can resolve: an index of that name with another meaning,
+    a plain collection where a time series is needed, documents that already break a unique index.
+    """
+    found = await _look(database, external)
+    done = await asyncio.gather(
+        *(_apply(database, wanted, found[wanted.collection]) for wanted in _ours(external))
+    )
+    left = await check_schema(database, external=external)
+    if left:
+        raise SchemaMismatch("; ".join(_sentence(difference) for difference in left))
+    return [change for changes in done for change in changes]
+
+
+async def check_schema(database: Database, *, external: Set[str] = frozenset()) -> list[Difference]:
+    """Everything that differs from what the code needs, in a fixed order; empty when all is well."""
+    found = await _look(database, external)
+    return [
+        difference
+        for wanted in _ours(external)
+        for difference in differences(wanted, found[wanted.collection])
+    ]
+
+
+def differences(wanted: Wanted, found: Found) -> list[Difference]:
+    """What of one collection is not as wanted. Further indexes and options are nobody's concern."""
+    name = wanted.collection
+    if found.options is None:
+        return [Difference(name, "collection", "present", _ABSENT)]
+    result = []
+    if not _same_time_series(wanted.time_series, found.options.get("timeseries")):
+        expected, actual = str(wanted.time_series), str(found.options.get("timeseries", "a plain collection"))
+        result.append(Difference(name, "time series", expected, actual))
+    if not _same_validator(wanted.validator, found.options):
+        actual = "another one" if found.options.get("validator") else _ABSENT
+        result.append(Difference(name, "validator", "the one made from the code's models", actual))
+    for index in wanted.indexes:
+        expected_index, actual_index = described(index.specification()), found.index(index.name)
+        if actual_index is None:
+            result.append(Difference(name, f"index {index.name}", str(expected_index), _ABSENT))
+        elif described(actual_index) != expected_index:
+            result.append(
+                Difference(name, f"index {index.name}", str(expected_index), str(described(actual_index)))
+            )
+    return result
+
+
+async def _apply(database: Database, wanted: Wanted, found: Found) -> list[Change]:
+    """Bring one collection as near to what is wanted as can be done without dropping anything."""
+    name, home, changes = wanted.collection, database.home(wanted.collection), []
+    if found.options is None:
+        if await _create(home, wanted):
+            changes.append(Change(name, "collection", "created"))
+        found = await _look_at(database, name)
+    if found.options is not None and not _same_validator(wanted.validator, found.options):
+        await _command(home, {"collMod": name, **_validation(wanted)})
+        changes.append(Change(name, "validator", "set"))
+    missing = [index for index in wanted.indexes if found.index(index.name) is None]
+    if missing:
+        await _create_indexes(home, name, missing)
+        changes += [Change(name, f"index {index.name}", "created") for index in missing]
+    return changes
+
+
+async def _create(home: AsyncDatabase[Document], wanted: Wanted) -> bool:
+    """True when this call made the collection, False when somebody else just did."""
+    options = {"timeseries": wanted.time_series} if wanted.time_series else _validation(wanted)
+    try:
+        await _command(home, {"create": wanted.collection, **options})
+    except Fatal as error:
+        if _code(error) == _NAMESPACE_EXISTS:
+            return False
+        raise
+    return True
+
+
+async def _create_indexes(home: AsyncDatabase[Document], name: str, indexes: Iterable[Index]) -> None:
+    """Create the indexes; the server ignores those that exist just so."""
+    specifications = [index.specification() for index in indexes]
+    try:
+        await _command(home, {"createIndexes": name, "indexes": specifications})
+    except DuplicateKeyError as error:
+        pattern = dict((error.details or {}).get("keyPattern", {}))
+        raise SchemaMismatch(f"{name}: stored documents break the unique index on {pattern}") from error
+    except Fatal as error:
+        if _code(error) in _INDEX_IN_THE_WAY:
+            raise SchemaMismatch(f"{name}: an index is in the way: {error}") from error
+        raise
+
+
+async def _command(home: AsyncDatabase[Document], command: Document) -> None:
+    with translated():
+        await home.command({**command, "writeConcern": WRITE_CONCERN.document})
+
+
+async def _look(database: Database, external: Set[str]) -> dict[str, Found]:
+    """The present state of every collection that is ours."""
+    names = [wanted.collection for wanted in _ours(external)]
+    return dict(zip(names, await asyncio.gather(*(_look_at(database, name) for name in names)), strict=True))
+
+
+async def _look_at(database: Database, name: str) -> Found:
+    with translated():
+        listed = await driver.list_collections(database.home(name), name)
+        if not listed:
+            return Found(options=None)
+        indexes = await driver.list_indexes(database.collection(name))
+    return Found(options=listed[0].get("options", {}), indexes=tuple(indexes))
+
+
+def _ours(external: Set[str]) -> list[Wanted]:
+    return [wanted for wanted in WANTED if wanted.collection not in external]
+
+
+def _validation(wanted: Wanted) -> Document:
+    if wanted.validator is None:
+        return {}
+    return {"validator": wanted.validator, "validationLevel": "strict", "validationAction": "error"}
+
+
+def _same_validator(wanted: Document | None, options: Mapping[str, Any]) -> bool:
+    """A validator is as wanted when it also refuses, for every write; where we want none, any will do."""
+    if wanted is None:
+        return True
+    enforced = (options.get("validationLevel", "strict"), options.get("validationAction", "error"))
+    return options.get("validator") == wanted and enforced == ("strict", "error")
+
+
+def _same_time_series(wanted: Document | None, found: Mapping[str, Any] | None) -> bool:
+    """The server adds options of its own (the span of a bucket): only ours are compared."""
+    if wanted is None or found is None:
+        return wanted is found
+    return all(found.get(option) == value for option, value in wanted.items())
+
+
+def _sentence(difference: Difference) -> str:
+    place = f"{difference.collection}, {difference.what}"
+    return f"{place}: expected {difference.expected}, found {difference.found}"
+
+
+def _code(error: Fatal) -> int | None:
+    cause = error.__cause__
+    return cause.code if isinstance(cause, OperationFailure) else None

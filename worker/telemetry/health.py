@@ -1,0 +1,139 @@
+"""Liveness and readiness as values: who moved when, and which dependency answers.
+
+Liveness is progress or a legitimate idle, never lag and never "the task exists": a component that awaits for
+ever stops beating and is found out. Readiness is the dependencies. Written from the event loop, read from the
+HTTP thread: every field is replaced whole, never changed in place.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from threading import Lock
+
+from worker.telemetry.metrics import Metrics
+from worker.timing import Clock
+
+# Liveness must turn within 60 s; a probe every 10 s leaves 5 s to spare.
+STALL_AFTER_S = 45.0
+
+
+# The component on whose behalf the running task works; tasks it starts inherit it.
+_acting: ContextVar["Component | None"] = ContextVar("acting_component", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One component as a probe sees it."""
+
+    name: str
+    seconds_since_progress: float
+    stall_after_s: float
+
+    @property
+    def stalled(self) -> bool:
+        return self.seconds_since_progress >= self.stall_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class DependencyState:
+    """One dependency as a probe sees it; `reason` is None while it is up."""
+
+    name: str
+    reason: str | None
+
+    @property
+    def is_up(self) -> bool:
+        return self.reason is None
+
+
+class Component:
+    """Something that has to keep moving. Counts as moving when it is created."""
+
+    def __init__(self, name: str, clock: Clock, stall_after_s: float) -> None:
+        self.name = name
+        self.stall_after_s = stall_after_s
+        self._clock = clock
+        self._last = clock.monotonic()
+
+    def beat(self) -> None:
+        """Say that work moved, or that there is none. Costs one clock read: call it in every turn."""
+        self._last = self._clock.monotonic()
+
+    @contextmanager
+    def acting(self) -> Iterator[None]:
+        """Inside, answers of a server count as this component's progress (see `beat_acting`)."""
+        before = _acting.set(self)
+        try:
+            yield
+        finally:
+            _acting.reset(before)
+
+    def progress(self) -> Progress:
+        return Progress(self.name, max(0.0, self._clock.monotonic() - self._last), self.stall_after_s)
+
+    def last_progress_timestamp(self) -> float:
+        """Unix time of the last beat, by today's wall clock."""
+        return self._clock.now().timestamp() - self.progress().seconds_since_progress
+
+
+def beat_acting() -> None:
+    """Beat for the component that asked. A chain of slow answers is slow, not stuck, however long it is."""
+    component = _acting.get()
+    if component is not None:
+        component.beat()
+
+
+class Dependency:
+    """Something outside that has to answer. Counts as down until the first answer."""
+
+    def __init__(self, name: str) -> None:
+        self.state = DependencyState(name, "not reached yet")
+
+    def up(self) -> None:
+        self.state = DependencyState(self.state.name, None)
+
+    def down(self, reason: str) -> None:
+        """`reason` is shown to operators; an empty one still counts as down."""
+        self.state = DependencyState(self.state.name, reason or "no reason given")
+
+
+class Health:
+    """All components and dependencies of one process."""
+
+    def __init__(self, clock: Clock, metrics: Metrics | None = None) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._lock = Lock()
+        self._components: Mapping[str, Component] = {}
+        self._dependencies: Mapping[str, Dependency] = {}
+
+    def component(self, name: str, stall_after_s: float = STALL_AFTER_S) -> Component:
+        """Register a component under its name, a closed set; the same name gives the same component."""
+        name = str(name)  # a name may be an enum's member
+        with self._lock:
+            if (known := self._components.get(name)) is not None:
+                return known
+            component = Component(name, self._clock, stall_after_s)
+            self._components = {**self._components, name: component}
+        if self._metrics is not None:
+            self._metrics.component_up.labels(name).set_function(lambda: not component.progress().stalled)
+            self._metrics.component_last_progress_timestamp_seconds.labels(name).set_function(
+                component.last_progress_timestamp
+            )
+        return component
+
+    def dependency(self, name: str) -> Dependency:
+        """Register a dependency under its name; the same name gives the same dependency."""
+        with self._lock:
+            if (known := self._dependencies.get(name)) is not None:
+                return known
+            dependency = Dependency(name)
+            self._dependencies = {**self._dependencies, name: dependency}
+        return dependency
+
+    def components(self) -> tuple[Progress, ...]:
+        return tuple(component.progress() for component in self._components.values())
+
+    def dependencies(self) -> tuple[DependencyState, ...]:
+        return tuple(dependency.state for dependency in self._dependencies.values())

@@ -1,0 +1,87 @@
+"""The MongoDB client as its user feels it: the time of each command, and why commands are repeated."""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from pymongo import errors, monitoring
+
+from worker.telemetry.health import beat_acting
+from worker.telemetry.metrics import Metrics, RetryReason
+
+OTHER = "other"
+
+# The commands the worker sends; the rest (hello, endSessions ...) share one label.
+OPERATIONS = frozenset(
+    {
+        "aggregate",
+        "count",
+        "delete",
+        "find",
+        "findAndModify",
+        "getMore",
+        "insert",
+        "update",
+        "commitTransaction",
+    }
+)
+
+# Server error codes that say "another primary": NotWritablePrimary, PrimarySteppedDown, shutdown, failover.
+_NOT_PRIMARY_CODES = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
+_WRITE_CONFLICT_CODE = 112
+
+
+class CommandTimer(monitoring.CommandListener):
+    """Feeds `mongodb_operation_duration_seconds`; collections outside `collections` are labelled `other`.
+
+    Every answer is a beat of the component that asked: the driver calls listeners in the asking task.
+    """
+
+    def __init__(self, metrics: Metrics, collections: Collection[str]) -> None:
+        self._durations = metrics.mongodb_operation_duration_seconds
+        self._collections = frozenset(collections)
+        # Only the start names the collection, only the end knows the duration. Bounded by commands in flight.
+        self._in_flight: dict[int, str] = {}
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        command: Any = event.command
+        target = (
+            command.get("collection") if event.command_name == "getMore" else command.get(event.command_name)
+        )
+        known = isinstance(target, str) and target in self._collections
+        self._in_flight[event.request_id] = target if known else OTHER
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        self._finished(event)
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        self._finished(event)
+
+    def _finished(self, event: monitoring.CommandSucceededEvent | monitoring.CommandFailedEvent) -> None:
+        beat_acting()
+        collection = self._in_flight.pop(event.request_id, OTHER)
+        operation = event.command_name if event.command_name in OPERATIONS else OTHER
+        self._durations.labels(operation, collection).observe(event.duration_micros / 1_000_000)
+
+
+def retry_reason(error: BaseException) -> RetryReason:
+    """Why `error`, a Retryable or the driver's own error, asks for another try."""
+    cause = error.__cause__ or error
+    code = cause.code if isinstance(cause, errors.OperationFailure) else None
+    if isinstance(cause, errors.NotPrimaryError) or code in _NOT_PRIMARY_CODES:
+        return RetryReason.NOT_PRIMARY
+    if isinstance(cause, errors.PyMongoError) and cause.timeout:
+        return RetryReason.TIMEOUT
+    if isinstance(cause, errors.ConnectionFailure):
+        return RetryReason.NETWORK
+    if code == _WRITE_CONFLICT_CODE:
+        return RetryReason.WRITE_CONFLICT
+    return RetryReason.TIMEOUT if isinstance(cause, TimeoutError) else RetryReason.OTHER
+
+
+def retry_counter(metrics: Metrics) -> Callable[[BaseException], None]:
+    """The `on_retry` callback that feeds `mongodb_retries_total`."""
+
+    def count(error: BaseException) -> None:
+        metrics.mongodb_retries_total.labels(retry_reason(error)).inc()
+
+    return count

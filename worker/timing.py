@@ -1,0 +1,91 @@
+"""Time as a value that is handed in: a clock for waiting and stamping, a deadline that is passed down."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """What the worker knows of time. Tests hand in one they move by hand."""
+
+    def now(self) -> datetime:
+        """Wall clock: aware, UTC, whole milliseconds (what BSON can hold)."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards; only differences mean anything."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; never blocks the event loop."""
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        now = datetime.now(UTC)
+        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """One point in monotonic time that a whole piece of work shares, however many steps it takes."""
+
+    clock: Clock
+    at: float
+
+    @classmethod
+    def after(cls, clock: Clock, seconds: float) -> "Deadline":
+        return cls(clock, clock.monotonic() + seconds)
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self.at - self.clock.monotonic())
+
+    @property
+    def passed(self) -> bool:
+        return self.clock.monotonic() >= self.at
+
+    async def bound(self, work: Awaitable[T]) -> T:
+        """Await `work` for at most the remaining time; raises TimeoutError when it runs out."""
+        return await asyncio.wait_for(work, self.remaining_s)
+
+
+# Python 3.11 can lose a cancellation that meets an answer: it is sent again after this long.
+_CANCEL_AGAIN_S = 0.5
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and return when all are over; what they returned or raised is left in them."""
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
+
+
+async def unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Await work that may take for ever; False, with the work cancelled, when `stop` is set first.
+
+    Raises what `work` raises.
+    """
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            return False
+        working.result()
+        return True
+    finally:
+        await end(working, stopping)

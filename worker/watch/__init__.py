@@ -1,0 +1,1 @@
+"""Watch: change streams wake folds, and folds keep documents current."""

@@ -1,0 +1,103 @@
+"""Folding again what was set aside: the same fold, past what a live projector remembers of its failures."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from projections import progress
+from worker import __version__
+from worker.contract.identity import stream_object_id
+from worker.storage import driver
+from worker.storage.database import Database
+from worker.storage.errors import translated
+from worker.telemetry.metrics import Metrics
+from worker.timing import Clock
+from worker.watch.folding import Failure, Projection
+from worker.watch.progress import Projector
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedAgain:
+    """`failed` streams stand where this code cannot go on; `foreign` documents were made by a newer fold.
+
+    Every other stream's document has all events that were stored when the attempt began.
+    """
+
+    failed: dict[str, Failure] = field(default_factory=dict)
+    foreign: frozenset[str] = frozenset()
+
+
+class FoldAgain:
+    """Brings the documents of streams up to the event store, in version order, however they failed before.
+
+    May run twice, and beside live projectors: a document changes only from the `rev` that was read. `barrier`
+    and `breathe` are those of `Projector`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        barrier: Callable[[], Awaitable[None]],
+        breathe: Callable[[], Awaitable[None]],
+        projection: Projection = progress,
+        code_version: str = __version__,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._metrics = metrics
+        self._barrier = barrier
+        self._breathe = breathe
+        self._projection = projection
+        self._code_version = code_version
+
+    async def __call__(self, streams: Sequence[str]) -> FoldedAgain:
+        """Fold each stream as far as this code can. Raises Retryable while MongoDB is away.
+
+        1. ask how far each stream goes  2. fold with a projector that remembers nothing  3. see whose document
+        this code must not touch
+        """
+        failures: list[Failure] = []
+
+        async def remember(some: Sequence[Failure]) -> None:
+            failures.extend(some)
+
+        projector = Projector(
+            self._database,
+            self._projection,
+            self._clock,
+            self._metrics,
+            code_version=self._code_version,
+            barrier=self._barrier,
+            breathe=self._breathe,
+            by="retry",
+            aside=remember,
+        )
+        heads = await highest_versions(self._database, streams)  # 1
+        await projector.project(heads)  # 2
+        return FoldedAgain({failure.stream: failure for failure in failures}, await self._foreign(heads))  # 3
+
+    async def _foreign(self, streams: Iterable[str]) -> frozenset[str]:
+        by_id = {stream_object_id(stream): stream for stream in streams}
+        newer = {
+            "_id": {"$in": list(by_id)},
+            "projection_version": {"$gt": self._projection.PROJECTION_VERSION},
+        }
+        with translated():
+            found = await self._database.user_progress.find(newer, {"_id": 1}).to_list(None)
+        return frozenset(by_id[document["_id"]] for document in found)
+
+
+async def highest_versions(database: Database, streams: Sequence[str]) -> dict[str, int]:
+    """The highest stored version of each stream that has events."""
+    with translated():
+        rows = await driver.aggregate(
+            database.course_events,
+            [
+                {"$match": {"stream_id": {"$in": list(streams)}}},
+                {"$sort": {"stream_id": -1, "version": -1}},
+                {"$group": {"_id": "$stream_id", "version": {"$first": "$version"}}},
+            ],
+        )
+    return {row["_id"]: row["version"] for row in rows}

@@ -1,0 +1,59 @@
+"""What counting may have missed: everything compared, page by page, for when the change stream cannot tell."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from bson import ObjectId
+
+from worker.storage.database import Collection, Database, Document
+from worker.storage.errors import translated
+from worker.watch.counts import Woken
+from worker.watch.counts_markers import Markers
+
+Values = tuple[Any, ...]
+
+# A page takes some 50 ms to compare.
+_PER_PAGE = 5_000
+
+
+async def missed(database: Database, counts_version: int) -> AsyncGenerator[Woken]:
+    """Pages of learners whose record is not counted as it stands, then of all courses and users.
+
+    Courses and users whose sums are right cost a read and no write. Only what had a majority when this was
+    called is certain to be seen: put a barrier before it.
+    """
+    async for learners in _pages(database.user_progress, "rev", "version"):
+        counted = await _counted(database, list(learners), counts_version)
+        behind = (identity for identity, state in learners.items() if counted.get(identity) != state)
+        yield Woken(learners=frozenset(behind))
+    # Courses that are gone, too: their instructors no longer have them.
+    yield Woken(courses=frozenset(await Markers(database.watch_positions).credited_courses()))
+    async for courses in _pages(database.courses):
+        yield Woken(courses=frozenset(courses))
+    async for users in _pages(database.users):
+        yield Woken(users=frozenset(users))
+
+
+async def _counted(database: Database, learners: list[ObjectId], version: int) -> dict[ObjectId, Values]:
+    query = {"_id": {"$in": learners}, "counts_version": {"$gte": version}}
+    paths = {"source_rev": 1, "last_event_version": 1}
+    with translated():
+        rows = await database.user_progress_projections.find(query, paths).to_list(None)
+    return {row["_id"]: (row["source_rev"], row["last_event_version"]) for row in rows}
+
+
+async def _pages(collection: Collection, *paths: str) -> AsyncGenerator[dict[ObjectId, Values]]:
+    """Every document's `_id` and some fields, in the order of `_id`."""
+    identity: Document = {"$type": "objectId"}
+    while True:
+        with translated():
+            rows = (
+                await collection.find({"_id": identity}, dict.fromkeys(("_id", *paths), 1))
+                .sort("_id", 1)
+                .limit(_PER_PAGE)
+                .to_list(None)
+            )
+        if not rows:
+            return
+        yield {row["_id"]: tuple(row.get(path) for path in paths) for row in rows}
+        identity = {"$gt": rows[-1]["_id"]}

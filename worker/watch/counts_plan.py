@@ -1,0 +1,153 @@
+"""What counting does to statistics: decided from values alone, whatever was read in the transaction.
+
+A course's or user's statistics are the sum over projections. Where the document already holds such a sum, the
+difference is added; where it holds none, or one that cannot be trusted, the sum is taken anew.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bson import ObjectId
+
+from projections.counts import LEARNING, TEACHING, ActivityEntry, Counted, Step, sums_in
+from worker.storage.database import Document
+
+Kind = Literal["course", "user", "learner"]
+Target = tuple[Kind, ObjectId]
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """Differences to add, none of them zero, and new entries of activity logs."""
+
+    courses: Mapping[ObjectId, Counted] = field(default_factory=dict)
+    users: Mapping[ObjectId, Counted] = field(default_factory=dict)
+    enrolments: Mapping[ObjectId, list[ActivityEntry]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CoursePlan:
+    """`sums` are known; `anew` must be summed over projections; `absent` have no document that can be written.
+
+    `teaching` are differences of instructors; `recredited` are the instructors whose courses changed, to be
+    summed anew, and `credits` the instructor each of these courses is counted for from now on.
+    """
+
+    sums: dict[ObjectId, Counted] = field(default_factory=dict)
+    anew: set[ObjectId] = field(default_factory=set)
+    absent: set[ObjectId] = field(default_factory=set)
+    teaching: dict[ObjectId, Counted] = field(default_factory=dict)
+    recredited: set[ObjectId] = field(default_factory=set)
+    credits: dict[ObjectId, ObjectId | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UserPlan:
+    """As for courses; a user's sums are those as a learner and, once there is a course, as an instructor."""
+
+    sums: dict[ObjectId, tuple[Counted, Counted | None]] = field(default_factory=dict)
+    anew: set[ObjectId] = field(default_factory=set)
+    absent: set[ObjectId] = field(default_factory=set)
+
+
+def moves_of(steps: Iterable[Step]) -> Moves:
+    """The learners' steps added up by course and by user."""
+    courses: dict[ObjectId, Counted] = defaultdict(Counted)
+    users: dict[ObjectId, Counted] = defaultdict(Counted)
+    enrolments: dict[ObjectId, list[ActivityEntry]] = defaultdict(list)
+    for step in steps:
+        course_id, user_id = step.projection["course_id"], step.projection["user_id"]
+        if step.delta:
+            courses[course_id] += step.delta
+        if own := step.delta.only(LEARNING):
+            users[user_id] += own
+        if step.enrolment is not None:
+            enrolments[user_id].append(step.enrolment)
+    return Moves(_nonzero(courses), _nonzero(users), dict(enrolments))
+
+
+def plan_courses(
+    moves: Mapping[ObjectId, Counted],
+    anew: Set[ObjectId],
+    documents: Mapping[ObjectId, Document],
+    credited: Mapping[ObjectId, ObjectId | None],
+) -> CoursePlan:
+    """`documents` are those that exist and can be written, `credited` the instructors courses are counted for."""
+    plan = CoursePlan()
+    teaching: dict[ObjectId, Counted] = defaultdict(Counted)
+    for course in moves.keys() | anew:
+        document, before = documents.get(course), credited.get(course)
+        instructor = None if document is None else instructor_of(document)
+        sums = None if document is None else sums_in(_stats(document).get("sums"))
+        if document is None:
+            plan.absent.add(course)
+        elif sums is None or course in anew or instructor != before:
+            plan.anew.add(course)
+        else:
+            plan.sums[course] = sums + moves[course]
+            if instructor is not None:
+                teaching[instructor] += moves[course].only(TEACHING)
+        if course in plan.anew or (course in anew and before is not None):
+            plan.credits[course] = instructor
+            plan.recredited.update(each for each in (before, instructor) if each is not None)
+    plan.teaching.update(_nonzero(teaching))
+    return plan
+
+
+def plan_users(
+    moves: Moves,
+    teaching: Mapping[ObjectId, Counted],
+    anew: Set[ObjectId],
+    documents: Mapping[ObjectId, Document],
+) -> UserPlan:
+    """`documents` are those that exist and can be written."""
+    plan = UserPlan()
+    for user in moves.users.keys() | moves.enrolments.keys() | teaching.keys() | anew:
+        document = documents.get(user)
+        if document is None:
+            plan.absent.add(user)
+            continue
+        stored = _stats(document).get("sums")
+        sums = stored if isinstance(stored, dict) else {}
+        learned, taught = sums_in(sums.get("learning"), LEARNING), sums_in(sums.get("teaching"), TEACHING)
+        if learned is None or user in anew or (taught is None and user in teaching):
+            plan.anew.add(user)
+        else:
+            more = teaching.get(user, Counted())
+            plan.sums[user] = (
+                learned + moves.users.get(user, Counted()),
+                None if taught is None else taught + more,
+            )
+    return plan
+
+
+def instructor_of(course: Mapping[str, Any]) -> ObjectId | None:
+    """`instructor_id`, else `instructor.user_id`: the spec has both."""
+    nested = course.get("instructor")
+    candidates = (course.get("instructor_id"), nested.get("user_id") if isinstance(nested, dict) else None)
+    return next((each for each in candidates if isinstance(each, ObjectId)), None)
+
+
+def taught_before(user: Mapping[str, Any]) -> bool:
+    """True for a user whose document already shows an instructor's fields."""
+    sums = _stats(user).get("sums")
+    return isinstance(sums, dict) and "teaching" in sums
+
+
+def stats_update(document: Mapping[str, Any], wanted: Mapping[str, Any]) -> Document:
+    """The `$set` that brings the worker's fields of `stats` to `wanted`; empty if they are there."""
+    if not isinstance(document.get("stats"), dict):
+        return {"stats": dict(wanted)}
+    stored = document["stats"]
+    return {f"stats.{name}": value for name, value in wanted.items() if stored.get(name) != value}
+
+
+def _stats(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    stats = document.get("stats")
+    return stats if isinstance(stats, dict) else {}
+
+
+def _nonzero(sums: Mapping[ObjectId, Counted]) -> dict[ObjectId, Counted]:
+    return {key: counted for key, counted in sums.items() if counted}

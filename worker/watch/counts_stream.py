@@ -1,0 +1,132 @@
+"""The change stream of counting: which records moved, and which courses and users must be summed anew.
+
+One stream over the whole content database, so that one token says how far everything is. A course or user is
+summed anew when its document appears or is replaced, when somebody else overwrites the worker's sums, when a
+course changes its instructor, and when a course is deleted (its instructor loses it).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bson import ObjectId
+
+from worker.errors import Fatal, HistoryLost, Misconfigured, Refused
+from worker.storage.database import Database, Document
+from worker.storage.leases import Token
+from worker.watch.counts import Woken
+from worker.watch.cursor import ServerCursor
+from worker.watch.stream import Invalidated
+from worker.watch.token import ahead
+
+_RECORDS, _COURSES, _USERS = "user_progress", "courses", "users"
+_GONE = ("drop", "rename", "dropDatabase")
+
+
+class RecordStream:
+    """An open change stream; the token moves along with `next`."""
+
+    def __init__(self, cursor: ServerCursor, token: Token) -> None:
+        self._cursor = cursor
+        self.token = token
+        self.changes = 0
+
+    @classmethod
+    async def open(cls, database: Database, *, after: Token | None = None) -> "RecordStream":
+        """Open after a token, or now. Whatever is stored later is seen.
+
+        Raises HistoryLost where the server cannot go on from `after`, for whatever reason it states.
+        """
+        try:
+            cursor = await ServerCursor.open(database.user_progress, _pipeline(after), whole_database=True)
+        except Misconfigured:
+            raise
+        except (Refused, Fatal) as error:
+            if after is None:
+                raise
+            raise HistoryLost(f"the server does not take the resume token: {error}") from error
+        if cursor.token is None:
+            await cursor.close()
+            raise Misconfigured("the server sends no postBatchResumeToken: MongoDB 6.0 or later is needed")
+        if after is not None and ahead(after, cursor.opened_at_s):
+            await cursor.close()
+            raise HistoryLost("the resume token lies in the server's future")
+        return cls(cursor, cursor.token)
+
+    @property
+    def opened_at_s(self) -> int:
+        """The server's cluster time at opening, Unix seconds: a token beyond it is not of this history."""
+        return self._cursor.opened_at_s
+
+    async def next(self, limit: int, *, await_ms: int) -> Woken:
+        """What moved, up to `limit` changes (`changes` says how many); empty if nothing did within `await_ms`.
+
+        Raises Retryable (open again after `token`), HistoryLost, or Invalidated.
+        """
+        changes = await self._cursor.next_batch(limit, await_ms=await_ms)
+        if self._cursor.token is not None:
+            self.token = self._cursor.token
+        self.changes = len(changes)
+        if self._cursor.exhausted or any(change["operationType"] in _GONE for change in changes):
+            raise Invalidated("a collection was dropped or renamed under the change stream")
+        return woken(changes)
+
+    async def close(self) -> None:
+        await self._cursor.close()
+
+
+def woken(changes: Sequence[Mapping[str, Any]]) -> Woken:
+    """The projected changes by collection, each document once."""
+    moved: dict[str, set[ObjectId]] = {_RECORDS: set(), _COURSES: set(), _USERS: set()}
+    for change in changes:
+        identity = change["identity"]
+        if isinstance(identity, ObjectId):
+            moved[change["collection"]].add(identity)
+    return Woken(frozenset(moved[_RECORDS]), frozenset(moved[_COURSES]), frozenset(moved[_USERS]))
+
+
+def _pipeline(after: Token | None) -> list[Document]:
+    # startAfter, not resumeAfter: it also takes the token of an invalidated stream.
+    start: Document = {} if after is None else {"startAfter": dict(after)}
+    return [
+        {"$changeStream": start},
+        {"$match": {"$or": list(_WANTED)}},
+        {
+            "$project": {
+                "operationType": 1,
+                "collection": "$ns.coll",
+                "identity": "$documentKey._id",
+            }
+        },
+    ]
+
+
+def _updated(*paths: str) -> Document:
+    """An update that set or removed one of the paths as a whole; the server reports dotted paths as one name."""
+    fields = "$updateDescription.updatedFields"
+    set_or_not = [{"$type": {"$getField": {"field": path, "input": fields}}} for path in paths]
+    return {
+        "operationType": "update",
+        "$or": [
+            {"updateDescription.removedFields": {"$in": list(paths)}},
+            {"$expr": {"$or": [{"$ne": [kind, "missing"]} for kind in set_or_not]}},
+        ],
+    }
+
+
+_SUMMED = {"$in": [_COURSES, _USERS]}
+_WANTED: tuple[Document, ...] = (
+    {"ns.coll": _RECORDS, "operationType": {"$in": ["insert", "update", "replace"]}},
+    {"ns.coll": _SUMMED, "operationType": {"$in": ["insert", "replace"]}},
+    {"ns.coll": _COURSES, "operationType": "delete"},
+    {"ns.coll": _COURSES, **_updated("instructor_id", "instructor", "instructor.user_id")},
+    # Overwritten by somebody else: our own updates leave the sums in, or set them.
+    {
+        "ns.coll": _SUMMED,
+        "operationType": "update",
+        "updateDescription.updatedFields.stats": {"$exists": True},
+        "updateDescription.updatedFields.stats.sums": {"$exists": False},
+    },
+    {"ns.coll": _SUMMED, "updateDescription.removedFields": {"$in": ["stats", "stats.sums"]}},
+    {"ns.coll": {"$in": [_RECORDS, _COURSES, _USERS]}, "operationType": {"$in": list(_GONE)}},
+    {"operationType": "dropDatabase"},
+)

@@ -1,0 +1,112 @@
+"""What a round of folding does with each woken stream: decided from values alone."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from worker.storage.database import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Fold the events `after` < version <= `upto` of one stream into its document.
+
+    `document` is the stored one, None if there is none. `refold`: start from nothing, because the document was
+    made by an older fold (or by nobody's).
+    """
+
+    stream: str
+    document: Document | None
+    after: int
+    upto: int
+    refold: bool = False
+
+    @property
+    def events(self) -> int:
+        return self.upto - self.after
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`later` holds the versions to reach in a next round; `stale` counts documents of a newer fold."""
+
+    tasks: list[Task] = field(default_factory=list)
+    later: dict[str, int] = field(default_factory=dict)
+    stale: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The events a task can fold now, in version order without a hole, and what stopped them.
+
+    `missing` are the versions of a hole below a stored event. `short`: the events end before the task does, and
+    nothing is stored behind.
+    """
+
+    task: Task
+    events: Sequence[Document]
+    missing: Sequence[int] = ()
+    short: bool = False
+
+
+def plan_round(
+    heads: Mapping[str, int],
+    documents: Mapping[str, Document],
+    blocked: Mapping[str, int],
+    projection_version: int,
+    limit: int,
+) -> Plan:
+    """Which streams to fold in this round, about `limit` events in all, and how far.
+
+    `heads` are the versions to reach, `blocked` the versions at which a fold of this very code raised. A stream
+    with more than `limit` events is folded page by page, one of them a round.
+    """
+    plan = Plan()
+    stale, room = 0, limit
+    for stream, head in heads.items():
+        document = documents.get(stream)
+        if document is not None and document.get("projection_version", 0) > projection_version:
+            stale += 1
+            continue
+        task = needed(stream, head, document, projection_version)
+        if task is None or _blocked(task, blocked.get(stream)):
+            continue
+        if room <= 0:
+            plan.later[stream] = head
+            continue
+        if not task.refold and task.events > limit:
+            plan.later[stream] = head
+            task = replace(task, upto=task.after + limit)
+        room -= task.events
+        plan.tasks.append(task)
+    return replace(plan, stale=stale)
+
+
+def _blocked(task: Task, failing: int | None) -> bool:
+    """True while the task would end at the very event at which this code failed before."""
+    return failing is not None and (task.refold or task.after + 1 == failing)
+
+
+def needed(stream: str, head: int, document: Document | None, projection_version: int) -> Task | None:
+    """What brings a document, not made by a newer fold, up to `head`; None if it is there."""
+    if document is None:
+        return Task(stream, None, 0, head)
+    version = document.get("version", 0)
+    if document.get("projection_version") != projection_version:
+        return Task(stream, document, 0, max(head, version), refold=True)
+    return Task(stream, document, version, head) if version < head else None
+
+
+def run_of(task: Task, events: Iterable[Document]) -> Run:
+    """Order the events of a task and cut them at the first hole."""
+    ordered = sorted(events, key=lambda event: event["version"])
+    for index, event in enumerate(ordered):
+        expected = task.after + index + 1
+        if event["version"] != expected:
+            return Run(task, ordered[:index], missing=range(expected, event["version"]))
+    return Run(task, ordered, short=len(ordered) < task.events)
+
+
+def changed(document: Mapping[str, Any], fields: Mapping[str, Any]) -> Document:
+    """The owned paths that differ from the stored document."""
+    return {name: value for name, value in fields.items() if name not in document or document[name] != value}
