@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -213,8 +214,8 @@ async def test_three_workers_at_once_give_what_one_gives_and_no_reader_sees_anyt
         chance = random.Random(seed)  # noqa: S311  # a repeatable order
         async with counting(database) as counter:
             for _ in range(6):
-                some = chance.sample(learners, 40)
-                await counter.count(woken(some))
+                some = woken(chance.sample(learners, 40))
+                await patiently(partial(counter.count, some))
 
     reader = asyncio.create_task(read())
     for round_number in range(3):
