@@ -24,15 +24,17 @@ KEEP ?=
 SEED ?=
 # A worker that KEEP=1 left running; with SEVENP_MONGODB_URI and SEVENP_KAFKA_BOOTSTRAP_SERVERS as it printed them.
 WORKER_URL ?=
-# What `make test` hands to pytest, for example TESTS="tests/unit -k fold".
+# The Kafka of the demo: embedded (the default), or apache, which needs Java 17 and Maven.
+STACK ?=
+# What `make test` and `make test-kafka` hand to pytest, for example TESTS="tests/unit -k fold".
 TESTS ?=
 # Tests mostly wait for servers of their own: more of them at a time than there are cores.
 JOBS ?= 4
 
-.PHONY: help env demo test check format lock clean
+.PHONY: help env demo test test-kafka check format lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
 
 env: $(READY) ## make the environment in .venv from requirements.lock
 
@@ -45,14 +47,17 @@ $(READY): requirements.lock pyproject.toml
 		$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY) ## all on real parts: EVENTS= SEED= | INPUT= FORMAT=; JSON= KEEP=1
+demo: $(READY) ## all on real parts: EVENTS= SEED= | INPUT= FORMAT=; JSON= KEEP=1 STACK=apache
 	@$(BIN)/sevenp-worker demo \
 		$(if $(EVENTS),--events '$(EVENTS)') $(if $(INPUT),--input '$(INPUT)') $(if $(FORMAT),--format '$(FORMAT)') \
 		$(if $(JSON),--json '$(JSON)') $(if $(SEED),--seed '$(SEED)') $(if $(filter-out 0,$(KEEP)),--keep) \
-		$(if $(WORKER_URL),--worker-url '$(WORKER_URL)')
+		$(if $(WORKER_URL),--worker-url '$(WORKER_URL)') $(if $(STACK),--stack '$(STACK)')
 
 test: $(READY) ## all tests on the embedded stack, or some: TESTS="tests/unit -k fold"
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(TESTS)
+
+test-kafka: $(READY) ## the integration tests on Apache Kafka, and those that only it can run; needs Java 17 and Maven
+	$(BIN)/python -m pytest --stack apache --numprocesses $(JOBS) --dist loadfile $(or $(TESTS),tests/integration tests/chaos tests/apache)
 
 check: $(READY) ## format, lint, types, import directions, sizes; changes nothing
 	$(BIN)/ruff format --check .

@@ -1,5 +1,7 @@
 """Real parts for every test: one mongod and one broker per session, a fresh database and topic per test.
 
+`--stack apache` runs them on Apache Kafka. What only that can show is in tests/apache, which other stacks leave out.
+
 Where the wheels do not fit the platform, SEVENP_TEST_MONGODB_URI (a replica set started with
 enableTestCommands=1) and SEVENP_TEST_KAFKA_BOOTSTRAP_SERVERS name servers to use instead.
 """
@@ -9,11 +11,13 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from worker.devstack.broker import start_broker
 from worker.devstack.mongod import start_mongod
+from worker.devstack.stack import KafkaKind, start_kafka
 from worker.devstack.topics import create_topic
 from worker.storage import schema
 from worker.storage.database import Database, make_client, open_database
@@ -23,6 +27,18 @@ TEST_PARAMETERS = (
     "enableTestCommands=1",  # failpoints
     "ttlMonitorEnabled=false",  # tests write fixed dates; nothing may vanish under them
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--stack", choices=get_args(KafkaKind), default="embedded", help="Kafka to run the tests on"
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """True leaves a folder out; None lets pytest decide."""
+    only_apache = Path(__file__).parent / "apache"
+    return True if collection_path == only_apache and config.getoption("stack") != "apache" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +65,20 @@ def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMongo]:
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def stack(request: pytest.FixtureRequest) -> KafkaKind:
+    """The kind of Kafka the tests run on."""
+    kind: KafkaKind = request.config.getoption("stack")
+    return kind
+
+
+@pytest.fixture(scope="session")
+def kafka(stack: KafkaKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Bootstrap servers of a broker for the whole session."""
     external = os.environ.get("SEVENP_TEST_KAFKA_BOOTSTRAP_SERVERS")
     if external:
         yield external
         return
-    broker = asyncio.run(start_broker(tmp_path_factory.mktemp("kafka")))
+    broker = asyncio.run(start_kafka(stack, tmp_path_factory.mktemp("kafka")))
     try:
         yield broker.bootstrap_servers
     finally:

@@ -18,6 +18,7 @@ from worker.cli.queue import queue_app
 from worker.cli.tables import print_changes, print_differences, print_json, print_verification
 from worker.contract import export
 from worker.devstack.demo import DemoOptions, run_demo
+from worker.devstack.stack import KafkaKind
 from worker.publish.publisher import Publisher
 from worker.publish.reader import UnreadableLine, read_records
 from worker.replay.verify import verify
@@ -221,6 +222,9 @@ def demo(
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the summary here.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
     worker_url: Annotated[str | None, typer.Option(help="A worker that already runs (see --keep).")] = None,
+    stack: Annotated[
+        KafkaKind, typer.Option(help="Kafka to start: embedded, or apache (needs Java 17 and Maven).")
+    ] = _DEMO.stack,
 ) -> None:
     """Start real servers and the worker, publish learner events, and prove that every document is right.
 
@@ -245,6 +249,7 @@ def demo(
             database_prefix=settings.database_prefix,
             topic=settings.topic,
             kafka_group_id=settings.kafka_group_id,
+            stack=stack,
         )
         return await run_demo(options)
 

@@ -5,6 +5,7 @@ import importlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from aiokafka import AIOKafkaClient
 from aiokafka.errors import KafkaError
@@ -30,6 +31,11 @@ class Broker:
 
     process: ServerProcess
     port: int
+    knows_idempotence: ClassVar[bool] = False
+
+    def require_alive(self) -> None:
+        """Raise StartFailed with the log's tail when it has ended."""
+        self.process.require_alive()
 
     @property
     def bootstrap_servers(self) -> str:

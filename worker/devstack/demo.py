@@ -117,7 +117,9 @@ async def _run(options: DemoOptions, console: Console) -> int:
 @asynccontextmanager
 async def _stack(options: DemoOptions, console: Console) -> AsyncIterator[Stack]:
     stack = await Stack.start(
-        mongodb_uri=options.mongodb_uri, kafka_bootstrap_servers=options.kafka_bootstrap_servers
+        mongodb_uri=options.mongodb_uri,
+        kafka_bootstrap_servers=options.kafka_bootstrap_servers,
+        kafka=options.stack,
     )
     failed = True
     try:
@@ -262,7 +264,7 @@ async def _publish(stack: Stack, options: DemoOptions, sent: DemoInput, publishe
         published.count = count
 
     # The embedded broker cannot drop repeats; of others nothing is known, so they are asked.
-    idempotent = stack.broker is None
+    idempotent = stack.broker is None or stack.broker.knows_idempotence
     async with Publisher(
         stack.kafka_bootstrap_servers, options.topic, clock=CLOCK, idempotent=idempotent
     ) as publisher:

@@ -41,6 +41,10 @@ class Mongod:
         """Connection string of the replica set."""
         return f"mongodb://127.0.0.1:{self.port}/?replicaSet={REPLICA_SET}"
 
+    def require_alive(self) -> None:
+        """Raise StartFailed with the log's tail when it has ended."""
+        self.process.require_alive()
+
     def stop(self) -> None:
         """End it by its process id; blocks until it is gone."""
         self.process.stop()

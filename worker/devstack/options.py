@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.devstack.stack import KafkaKind
 from worker.publish.reader import Format
 
 
@@ -13,6 +14,7 @@ class DemoOptions:
     Without `input`, `events` simulated records from `seed` are published; with it, the file's lines as `format`.
     `mongodb_uri` and `kafka_bootstrap_servers` name servers to use; None starts our own. `worker_url` names a
     worker that already runs on them (what KEEP prints); None starts one. `json` is where the summary goes.
+    `stack` is the kind of Kafka that is started where none is named.
     """
 
     events: int = 20_000
@@ -28,3 +30,4 @@ class DemoOptions:
     topic: str = "interaction-events"
     kafka_group_id: str = "sevenp-worker"
     partitions: int = 4
+    stack: KafkaKind = "embedded"

@@ -5,11 +5,42 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Literal, Protocol, Self
 
-from worker.devstack.broker import Broker, start_broker
+from worker.devstack.apache.cluster import start_apache
+from worker.devstack.broker import start_broker
 from worker.devstack.mongod import Mongod, start_mongod
 from worker.devstack.topics import create_topic
+
+# Which Kafka is started: the wheel's, in memory; or Apache's, with files, by Java and Maven.
+KafkaKind = Literal["embedded", "apache"]
+
+
+class KafkaServer(Protocol):
+    """A broker, or a cluster of them, that was started here.
+
+    `knows_idempotence`: it drops what an idempotent producer sends twice.
+    """
+
+    knows_idempotence: ClassVar[bool]
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """What clients connect to."""
+        ...
+
+    def require_alive(self) -> None:
+        """Raise StartFailed with the log's tail when it has ended."""
+        ...
+
+    def stop(self) -> None:
+        """End it by its process id; blocks until it is gone."""
+        ...
+
+
+async def start_kafka(kind: KafkaKind, folder: Path) -> KafkaServer:
+    """Start a broker of this kind with its files below `folder`."""
+    return await (start_apache(folder) if kind == "apache" else start_broker(folder))
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +51,7 @@ class Stack:
     mongodb_uri: str
     kafka_bootstrap_servers: str
     mongod: Mongod | None
-    broker: Broker | None
+    broker: KafkaServer | None
 
     @property
     def is_ours(self) -> bool:
@@ -31,7 +62,7 @@ class Stack:
         """Raise StartFailed with the log's tail when a server of ours has ended."""
         for server in (self.mongod, self.broker):
             if server is not None:
-                server.process.require_alive()
+                server.require_alive()
 
     async def stop(self, *, keep_logs: bool = False) -> None:
         """End our servers by their process ids and remove their data; `keep_logs` leaves the log files."""
@@ -41,20 +72,26 @@ class Stack:
         for server in (self.broker, self.mongod):
             if server is not None:
                 server.stop()
-        shutil.rmtree(self.folder / "mongod" if keep_logs else self.folder, ignore_errors=True)
+        data = [each for each in self.folder.iterdir() if each.is_dir()] if keep_logs else [self.folder]
+        for each in data:
+            shutil.rmtree(each, ignore_errors=True)
 
     @classmethod
     async def start(
-        cls, *, mongodb_uri: str | None = None, kafka_bootstrap_servers: str | None = None
+        cls,
+        *,
+        mongodb_uri: str | None = None,
+        kafka_bootstrap_servers: str | None = None,
+        kafka: KafkaKind = "embedded",
     ) -> Self:
-        """Start what is not named. Raises StartFailed, or Misconfigured where the platform has no wheel."""
+        """Start what is not named. Raises StartFailed, or Misconfigured where this machine cannot."""
         folder = Path(tempfile.mkdtemp(prefix="sevenp-"))
         mongod = broker = None
         try:
             if mongodb_uri is None:
                 mongod = await start_mongod(folder)
             if kafka_bootstrap_servers is None:
-                broker = await start_broker(folder)
+                broker = await start_kafka(kafka, folder)
         except BaseException:
             if mongod is not None:
                 await asyncio.to_thread(mongod.stop)

@@ -10,7 +10,7 @@ _FETCH_WAIT_MS = 100  # an empty partition answers this late
 _FETCHES = 100  # for a broker that has other work, too
 
 
-async def create_topic(bootstrap_servers: str, topic: str, partitions: int) -> bool:
+async def create_topic(bootstrap_servers: str, topic: str, partitions: int, *, replicas: int = 1) -> bool:
     """Create `topic`; False when it stood already (its partitions are then left as they are).
 
     Raises Fatal with the broker's reason when it refuses.
@@ -18,7 +18,7 @@ async def create_topic(bootstrap_servers: str, topic: str, partitions: int) -> b
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     try:
         await admin.start()
-        response = await admin.create_topics([NewTopic(topic, partitions, 1)])
+        response = await admin.create_topics([NewTopic(topic, partitions, replicas)])
         for _, code, *_ in response.topic_errors:
             if code == TopicAlreadyExistsError.errno:
                 return False
