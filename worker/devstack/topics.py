@@ -1,5 +1,7 @@
 """Creates topics and tells where they end, through the protocol a real cluster speaks."""
 
+import asyncio
+
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -43,9 +45,7 @@ async def topic_ends(bootstrap_servers: str, topic: str) -> dict[int, int]:
     )
     try:
         await consumer.start()
-        await consumer.topics()
-        numbers = consumer.partitions_for_topic(topic) or set()
-        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+        partitions = await _partitions(consumer, topic)
         consumer.assign(partitions)
         for partition, offset in (await consumer.end_offsets(partitions)).items():
             consumer.seek(partition, offset)
@@ -55,6 +55,16 @@ async def topic_ends(bootstrap_servers: str, topic: str) -> dict[int, int]:
     finally:
         await consumer.stop()
     return {partition.partition: offset for partition, offset in ends.items()}
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    """All of the topic; a cluster needs a moment before everybody knows of a topic that was just created."""
+    for _ in range(_FETCHES):
+        await consumer.topics()
+        if numbers := consumer.partitions_for_topic(topic):
+            return [TopicPartition(topic, number) for number in sorted(numbers)]
+        await asyncio.sleep(_FETCH_WAIT_MS / 1000)
+    raise Fatal(f"the brokers know no topic {topic}")
 
 
 async def _end(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
