@@ -45,7 +45,7 @@ async def topic_ends(bootstrap_servers: str, topic: str) -> dict[int, int]:
     )
     try:
         await consumer.start()
-        partitions = await _partitions(consumer, topic)
+        partitions = await _partitions(bootstrap_servers, topic)
         consumer.assign(partitions)
         for partition, offset in (await consumer.end_offsets(partitions)).items():
             consumer.seek(partition, offset)
@@ -57,14 +57,19 @@ async def topic_ends(bootstrap_servers: str, topic: str) -> dict[int, int]:
     return {partition.partition: offset for partition, offset in ends.items()}
 
 
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+async def _partitions(bootstrap_servers: str, topic: str) -> list[TopicPartition]:
     """All of the topic; a cluster needs a moment before everybody knows of a topic that was just created."""
-    for _ in range(_FETCHES):
-        await consumer.topics()
-        if numbers := consumer.partitions_for_topic(topic):
-            return [TopicPartition(topic, number) for number in sorted(numbers)]
-        await asyncio.sleep(_FETCH_WAIT_MS / 1000)
-    raise Fatal(f"the brokers know no topic {topic}")
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    try:
+        await admin.start()
+        for _ in range(_FETCHES):
+            (found,) = await admin.describe_topics([topic])
+            if numbers := [each["partition"] for each in found["partitions"]]:
+                return [TopicPartition(topic, number) for number in sorted(numbers)]
+            await asyncio.sleep(_FETCH_WAIT_MS / 1000)
+    finally:
+        await admin.close()
+    raise Fatal(f"the brokers at {bootstrap_servers} know no topic {topic}")
 
 
 async def _end(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
