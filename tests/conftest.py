@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from worker.devstack.mongod import start_mongod
 from worker.devstack.stack import KafkaKind, start_kafka
@@ -22,6 +23,10 @@ from worker.devstack.topics import create_topic
 from worker.storage import schema
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
+
+# A busy machine is no defect of what is tested: no example has a deadline.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 TEST_PARAMETERS = (
     "enableTestCommands=1",  # failpoints

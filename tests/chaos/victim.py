@@ -10,13 +10,13 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.chaos.launcher import POINT_VARIABLE, REPORT_VARIABLE, Death
+from tests.clocks import BUSY_LIMIT_S
 from worker.devstack.process import ServerProcess, spawn
 from worker.storage.database import Database
 from worker.storage.driver import aggregate
 from worker.timing import Clock, SystemClock
 
-# Generous: a restart waits for the dead member's session and leases to expire, on a machine that may be busy.
-LIMIT_S = 120.0
+LIMIT_S = BUSY_LIMIT_S
 POLL_S = 0.05
 
 _CLOCK: Clock = SystemClock()

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from tests.clocks import BUSY_LIMIT_S
 from tests.conftest import RunningMongo
 from worker.settings import variable
 from worker.storage.database import Database
 
-# Generous: the machine may be busy with other tests.
-LIMIT_S = 60.0
+LIMIT_S = BUSY_LIMIT_S
 
 
 def fetch(url: str) -> tuple[int, str]:

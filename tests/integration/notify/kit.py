@@ -11,6 +11,7 @@ from uuid import uuid4
 from bson import ObjectId
 from prometheus_client import CollectorRegistry
 
+from tests.clocks import BUSY_LIMIT_S
 from worker.contract.identity import stream_id
 from worker.notify.delivery import Sender
 from worker.notify.lane import LaneOptions
@@ -22,8 +23,7 @@ from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock
 
-# Generous: a busy machine of two cores; conditions are met long before.
-LIMIT_S = 60.0
+LIMIT_S = BUSY_LIMIT_S
 POLL_S = 0.02
 MADE = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 

@@ -12,6 +12,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from projections import progress
+from tests.clocks import BUSY_LIMIT_S
 from tests.integration.watch.kit import until
 from worker.app.retry import retry_handlers, retry_leases
 from worker.cli.commands import app
@@ -26,7 +27,7 @@ from worker.timing import Clock, SystemClock
 from worker.watch.again import FoldAgain
 from worker.watch.folding import Projection
 
-LIMIT_S = 60.0
+LIMIT_S = BUSY_LIMIT_S
 POLICY = Policy(rate_per_s=1_000, backoff_s=0.05, longest_backoff_s=0.1, lease_s=5.0)
 OPTIONS = RetryOptions(
     policy=POLICY,

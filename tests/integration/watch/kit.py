@@ -11,6 +11,7 @@ from typing import Any
 from projections import progress
 from projections.event import StoredEvent
 from projections.progress import FOLDED_PATHS
+from tests.clocks import BUSY_LIMIT_S
 from tests.integration.replay.history import stored_events
 from worker.storage.database import Database, Document
 from worker.storage.leases import GROUPS, group_name
@@ -21,8 +22,7 @@ from worker.watch.folding import By, Projection
 from worker.watch.progress import Projector
 from worker.watch.service import ProgressWatcher, WatchOptions
 
-# Everything here takes well below a second; a machine under load may take its time.
-LIMIT_S = 30.0
+LIMIT_S = BUSY_LIMIT_S
 
 OPTIONS = WatchOptions(code_version="test", await_ms=50, lease_s=5.0, renew_every_s=0.2, save_every_s=0.0)
 
