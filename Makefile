@@ -22,6 +22,7 @@ FORMAT ?=
 JSON ?=
 KEEP ?=
 SEED ?=
+TRIES ?=
 # A worker that KEEP=1 left running; with SEVENP_MONGODB_URI and SEVENP_KAFKA_BOOTSTRAP_SERVERS as it printed them.
 WORKER_URL ?=
 # The Kafka of the demo: embedded (the default), or apache, which needs Java 17 and Maven.
@@ -31,7 +32,7 @@ TESTS ?=
 # Tests mostly wait for servers of their own: more of them at a time than there are cores.
 JOBS ?= 4
 
-.PHONY: help env demo test test-kafka check format lock clean
+.PHONY: help env demo test test-kafka recovery check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -58,6 +59,9 @@ test: $(READY) ## all tests on the embedded stack, or some: TESTS="tests/unit -k
 
 test-kafka: $(READY) ## the integration tests on Apache Kafka, and those that only it can run; needs Java 17 and Maven
 	$(BIN)/python -m pytest --stack apache --numprocesses $(JOBS) --dist loadfile $(or $(TESTS),tests/integration tests/chaos tests/apache)
+
+recovery: $(READY) ## seconds until events flow again after a kill, on Apache Kafka: TRIES=20 JSON=
+	@$(BIN)/python -m bench.recovery $(if $(TRIES),--tries '$(TRIES)') $(if $(JSON),--json '$(JSON)')
 
 check: $(READY) ## format, lint, types, import directions, sizes; changes nothing
 	$(BIN)/ruff format --check .

@@ -1,0 +1,136 @@
+"""A steady stream of events, and when each was seen in the event store: an outage shows as a gap."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from uuid import UUID, uuid4
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from pymongo.errors import PyMongoError
+
+from bench.house import PARTITIONS, TOPIC, House
+from worker.contract.codec import encode
+from worker.timing import SystemClock
+
+CLOCK = SystemClock()
+RATE_PER_S = 100
+LEARNERS = 200
+_POLL_S = 0.02
+
+
+@dataclass
+class Pulse:
+    """`published` and `stored`: monotonic seconds by event id; `partition` of each. Stored is when we saw it."""
+
+    published: dict[UUID, float] = field(default_factory=dict)
+    stored: dict[UUID, float] = field(default_factory=dict)
+    partition: dict[UUID, int] = field(default_factory=dict)
+    open: set[UUID] = field(default_factory=set)
+
+    def first_stored(self, after: float, partition: int) -> float | None:
+        """When the first event of the partition that was published after this moment was seen."""
+        seen = (
+            moment
+            for event, moment in self.stored.items()
+            if self.partition[event] == partition and self.published[event] > after
+        )
+        return min(seen, default=None)
+
+    async def recovered(self, after: float, partitions: range = range(PARTITIONS)) -> float:
+        """Wait for an event of every partition that was published after this moment; seconds until the last one."""
+        while True:
+            firsts = [self.first_stored(after, partition) for partition in partitions]
+            known = [first for first in firsts if first is not None]
+            if len(known) == len(firsts):
+                return max(known) - after
+            await CLOCK.sleep(_POLL_S)
+
+    def slowest(self, begin: float, end: float) -> float:
+        """Longest time from published to stored of the events published between these moments."""
+        return max(
+            self.stored[event] - moment
+            for event, moment in self.published.items()
+            if begin <= moment <= end and event in self.stored
+        )
+
+    async def settled(self) -> None:
+        """Wait until everything published so far is stored."""
+        waiting = set(self.open)
+        while waiting & self.open:
+            await CLOCK.sleep(_POLL_S)
+
+
+@asynccontextmanager
+async def beating(house: House, rate_per_s: int = RATE_PER_S) -> AsyncIterator[Pulse]:
+    """Publish at this rate over all partitions, and watch, until the block ends."""
+    pulse = Pulse()
+    producer = AIOKafkaProducer(
+        bootstrap_servers=house.kafka.bootstrap_servers, acks="all", enable_idempotence=True, linger_ms=5
+    )
+    await producer.start()
+    tasks = [
+        asyncio.create_task(_publish(producer, pulse, rate_per_s)),
+        asyncio.create_task(_watch(house, pulse)),
+    ]
+    try:
+        yield pulse
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await producer.stop()
+
+
+async def _publish(producer: AIOKafkaProducer, pulse: Pulse, rate_per_s: int) -> None:
+    began = CLOCK.monotonic()
+    for number in count():
+        await CLOCK.sleep(began + number / rate_per_s - CLOCK.monotonic())
+        event, partition = uuid4(), number % PARTITIONS
+        pulse.partition[event], pulse.published[event] = partition, CLOCK.monotonic()
+        pulse.open.add(event)
+        try:
+            sent = await producer.send(TOPIC, _value(event, number), partition=partition)
+        except KafkaError:
+            pulse.open.discard(event)
+        else:
+            sent.add_done_callback(partial(_not_published, pulse, event))
+
+
+def _not_published(pulse: Pulse, event: UUID, sent: "asyncio.Future[object]") -> None:
+    """A broker that is away longer than the producer waits never got it: nobody needs to wait for it."""
+    if sent.cancelled() or sent.exception() is not None:
+        pulse.open.discard(event)
+
+
+def _value(event: UUID, number: int) -> bytes:
+    return encode(
+        {
+            "event_id": str(event),
+            "event_type": "lesson_view",
+            "occurred_at": CLOCK.now().isoformat(timespec="milliseconds"),
+            "course_id": f"{1:024x}",
+            "user_id": f"{number % LEARNERS:024x}",
+            "lesson_id": f"{1:024x}",
+        }
+    )
+
+
+async def _watch(house: House, pulse: Pulse) -> None:
+    """Ask for what is not stored yet: the oldest, and the newest of each partition."""
+    while True:
+        await CLOCK.sleep(_POLL_S)
+        waiting = sorted(pulse.open, key=pulse.published.__getitem__)
+        asked = waiting[:400] + waiting[400:][-40:]
+        try:
+            found = house.database.course_events.find({"_id": {"$in": asked}}, {"_id": 1})
+            ids = [document["_id"] for document in await found.to_list(None)]
+        except PyMongoError:
+            continue
+        now = CLOCK.monotonic()
+        for event in ids:
+            pulse.stored[event] = now
+            pulse.open.discard(event)
