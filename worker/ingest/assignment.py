@@ -237,6 +237,7 @@ class Assignment:
             self._metrics.kafka_consumer_lag_seconds.labels(*labels).set(
                 max(0.0, behind.total_seconds()) if behind is not None else 0
             )
-            scalable[partition.topic] = scalable.get(partition.topic, 0) + lag
+            if partition not in self._intake.resting:  # more workers would not cure what is left alone
+                scalable[partition.topic] = scalable.get(partition.topic, 0) + lag
         for topic, lag in scalable.items():
             self._metrics.kafka_scalable_lag_records.labels(topic).set(lag)

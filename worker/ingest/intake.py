@@ -79,6 +79,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._reader: Reader | None = None
         self._poll: asyncio.Task[Batch | Unreadable | None] | None = None
         self._out_of_range: set[Partition] = set()
+        self._resting: frozenset[TopicPartition] = frozenset()
+        self._probe: tuple[TopicPartition, int] | None = None
 
     async def start(self) -> None:
         """Join the group. Raises Retryable while no broker answers."""
@@ -147,10 +149,12 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             return
         self._consumer.pause(*assigned)
         self._out_of_range.clear()
+        self._resting = frozenset()
         self.assigned = frozenset(Partition(tp.topic, tp.partition) for tp in assigned)
 
     def _new_generation(self) -> None:
         self.generation += 1
+        self._probe = None
         if self._reader is not None:
             self._reader.forget()
 
@@ -182,7 +186,11 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
     async def _read(self) -> Batch | Unreadable | None:
         if self._reader is None:
             return None
-        polled = await self._reader.poll(self._options.max_records)
+        probe, self._probe = self._probe, None
+        if probe is None:
+            polled = await self._reader.poll(self._options.max_records)
+        else:
+            polled = await self._reader.poll(probe[1], only=probe[0])
         # No other task runs between the return of the poll and this line: the generation is the records'.
         if isinstance(polled, Gap):
             return Unreadable(polled, self.generation)
@@ -210,9 +218,29 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             raise Retryable(f"a paused poll failed: {type(error).__name__}") from error
 
     def resume(self) -> None:
-        """Read on after `keep_polling`."""
-        if paused := self._consumer.paused():
+        """Read on after `keep_polling`, but for what rests."""
+        if paused := self._consumer.paused() - self._resting:
             self._consumer.resume(*paused)
+
+    @property
+    def resting(self) -> frozenset[Partition]:
+        """Partitions that are left alone (see `rest`)."""
+        return frozenset(Partition(each.topic, each.partition) for each in self._resting)
+
+    def rest(self, partitions: Collection[Partition]) -> None:
+        """Leave these partitions alone, and no others; takes effect with the next poll."""
+        wanted = {TopicPartition(each.topic, each.number) for each in partitions}
+        self._resting = frozenset(wanted & self._consumer.assignment())
+        if self._resting:
+            self._consumer.pause(*self._resting)
+        self.resume()
+
+    def probe(self, partition: Partition, max_records: int) -> None:
+        """Have the next poll read some records of this one partition, which rests otherwise."""
+        chosen = TopicPartition(partition.topic, partition.number)
+        if chosen in self._resting:
+            self._consumer.resume(chosen)
+            self._probe = (chosen, max_records)
 
     @property
     def polling(self) -> bool:
@@ -274,7 +302,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             for partition, offset in positions.items():
                 topic_partition = TopicPartition(partition.topic, partition.number)
                 self._consumer.seek(topic_partition, offset)
-                self._consumer.resume(topic_partition)
+                if topic_partition not in self._resting:
+                    self._consumer.resume(topic_partition)
                 if self._reader is not None:
                     self._reader.moved(topic_partition, offset)
                 self._out_of_range.discard(partition)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from worker.ingest.breaker import BreakerOptions
 from worker.ingest.intake import IntakeOptions
 from worker.ingest.pipeline import PipelineOptions
 from worker.ingest.positions import StartPolicy
@@ -13,6 +14,7 @@ class IngestOptions:
 
     intake: IntakeOptions
     pipeline: PipelineOptions = field(default_factory=PipelineOptions)
+    breaker: BreakerOptions = field(default_factory=BreakerOptions)
     start_policy: StartPolicy = "earliest"
     drain_deadline_s: float = 20.0
     position_check_interval_s: float = 10.0

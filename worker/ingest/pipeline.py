@@ -1,6 +1,7 @@
 """One batch from bytes to durable documents: the six steps of ingest, in the order that makes a crash harmless."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,8 +81,10 @@ class Pipeline:
         self._component = component
         self._count_retry = retry_counter(metrics)
 
-    async def ingest(self, batch: Batch, writers: Mapping[Partition, SeriesWriter], commit: Commit) -> None:
-        """Make one batch durable.
+    async def ingest(
+        self, batch: Batch, writers: Mapping[Partition, SeriesWriter], commit: Commit
+    ) -> Counter[Partition]:
+        """Make one batch durable; returns how many records of each partition became dead letters.
 
         1. decode and validate  2. drop duplicates  3. give versions  4. insert the events, fill holes, keep
         dead letters  5. insert the rows  6. commit the next offsets
@@ -102,6 +105,7 @@ class Pipeline:
         with self._timed(Stage.COMMIT):
             await commit(batch.positions)
         self._count(decoded, settled, letters)
+        return Counter(letter.record.partition for letter in letters)
 
     async def _decode(self, records: Sequence[Record]) -> Decoded:
         whole = Decoded()

@@ -1,7 +1,8 @@
 """The ingest role: owns partitions, hands their batches to the pipeline, acknowledges last, drains when told."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 from uuid import UUID
 
@@ -9,11 +10,12 @@ import structlog
 
 from worker.errors import Fenced, Retryable
 from worker.ingest.assignment import Assignment
+from worker.ingest.breaker import Breaker
 from worker.ingest.event_store import EventStore
 from worker.ingest.intake import ConsumerLostError, Intake
 from worker.ingest.options import IngestOptions
 from worker.ingest.pipeline import Pipeline
-from worker.ingest.record import Batch
+from worker.ingest.record import Batch, Partition
 from worker.ingest.routes import routes
 from worker.ingest.time_series import BatchTooOld
 from worker.ingest.undecodable import Unreadable
@@ -66,7 +68,9 @@ class Ingest:
         )
         self._intake = self._new_intake()
         self._assignment = self._new_assignment()
-        self._work: asyncio.Task[None] | None = None
+        self._breaker = Breaker(options.breaker)
+        self._probing: Partition | None = None
+        self._work: asyncio.Task[Counter[Partition]] | None = None
 
     def _new_intake(self) -> Intake:
         return Intake(self._options.intake, self._clock, self._drain_for_revoke)
@@ -107,6 +111,8 @@ class Ingest:
                 self._component.beat()
             if not self._assignment.is_ready:
                 self._versions.clear()
+                self._breaker.forget()
+                self._probing = None
                 await unless_stopped(self._patiently(self._assignment.take_over), stop)
                 continue
             batch = await self._take()
@@ -122,14 +128,40 @@ class Ingest:
                 await self._assignment.check_positions()
 
     async def _take(self) -> Batch | Unreadable | None:
+        due = None if self._intake.polling else self._breaker.due(self._clock.monotonic())
+        if due is not None:
+            self._intake.probe(due, self._options.breaker.probe_records)
+            self._probing = due
         try:
-            return await self._intake.take(wait_s=1.0)
+            batch = await self._intake.take(wait_s=1.0)
         except Retryable as error:
             log.warning("ingest_position_invalid", reason=str(error))
             await self._clock.sleep(_FAILED_FETCH_PAUSE_S)
             if not self._assignment.suspects_restart:
                 await self._assignment.check_positions()
             return None
+        if batch is None and self._probing is not None and not self._intake.polling:
+            self._judge({self._probing: 0}, {})  # nothing there: whatever comes is read as usual
+        return batch
+
+    def _judge(self, records: Mapping[Partition, int], letters: Mapping[Partition, int]) -> None:
+        """Have the breaker decide which partitions are read on, and say so."""
+        self._probing = None
+        changes = self._breaker.note(self._clock.monotonic(), records, letters)
+        for partition, is_open in changes.items():
+            where = {"topic": partition.topic, "partition": partition.number}
+            if is_open:
+                log.error("breaker_opened", **where, records=records[partition], dead=letters[partition])
+            else:
+                log.info("breaker_closed", **where)
+        if changes or self._breaker.open:
+            self._intake.rest(self._breaker.open)
+            self._show_paused()
+
+    def _show_paused(self) -> None:
+        resting = Counter(partition.topic for partition in self._breaker.open)
+        for topic in self._options.intake.topics:
+            self._metrics.kafka_paused_partitions.labels(topic).set(resting[topic])
 
     async def _work_on(self, batch: Batch, stop: asyncio.Event) -> bool:
         """Run the pipeline; meanwhile stay a member of the group, and mind the drain deadline once told to stop.
@@ -151,10 +183,13 @@ class Ingest:
                     drain = Deadline.after(self._clock, self._options.drain_deadline_s)
                 if drain is not None and drain.passed:
                     work.cancel()
-            if not await self._finish(work):
+            letters = await self._finish(work)
+            if letters is None:
                 return False
             self._metrics.kafka_records_consumed_total.labels(topic).inc(len(batch.records))
             self._assignment.read(batch)
+            if self._intake.generation == batch.generation:
+                self._judge(Counter(record.partition for record in batch.records), letters)
             return True
         finally:
             if not work.done():  # we leave by an error of our own: nothing may go on behind our back
@@ -162,7 +197,7 @@ class Ingest:
             self._work = None
             if self._intake.generation == batch.generation:
                 self._intake.resume()
-                self._metrics.kafka_paused_partitions.labels(topic).set(0)
+                self._show_paused()
 
     async def _stay_member(self, topic: str) -> None:
         """A long batch (MongoDB slow or away) pauses reading; polling goes on so that the group keeps us."""
@@ -172,14 +207,13 @@ class Ingest:
             log.debug("poll_failed_while_paused", reason=str(error))
         self._metrics.kafka_paused_partitions.labels(topic).set(self._intake.paused)
 
-    async def _finish(self, work: asyncio.Task[None]) -> bool:
-        """Raise what the batch raised; False if it was given up: nothing is lost, its offsets were not committed."""
+    async def _finish(self, work: asyncio.Task[Counter[Partition]]) -> Counter[Partition] | None:
+        """Raise what the batch raised; None if it was given up: nothing is lost, its offsets were not committed."""
         await asyncio.wait({work})
         if work.cancelled():
             log.warning("batch_given_up", reason="drain deadline")
-            return False
-        work.result()
-        return True
+            return None
+        return work.result()
 
     async def _drain_for_revoke(self) -> None:
         """Finish and commit the batch in hand before the partitions go to somebody else, within the deadline."""

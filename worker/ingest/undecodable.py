@@ -98,12 +98,17 @@ class Reader:
         """Reading goes on at `offset`, which the consumer has already been told or found out by itself."""
         self._next[partition] = offset
 
-    async def poll(self, max_records: int) -> Polled | Gap:
-        """The next records; or the gap that comes next, again and again until `moved` passes over it."""
+    async def poll(self, max_records: int, *, only: TopicPartition | None = None) -> Polled | Gap:
+        """The next records; or the gap that comes next, again and again until `moved` passes over it.
+
+        `only` asks one partition, unless a broken batch is being looked for.
+        """
         if self._suspects:
             return await self._poll_suspect(self._suspects[0], max_records)
         try:
-            polled: Polled = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=max_records)
+            polled: Polled = await self._consumer.getmany(
+                *([only] if only else ()), timeout_ms=_POLL_MS, max_records=max_records
+            )
         except Exception as error:
             self._rewind()
             if not about_a_batch(error):

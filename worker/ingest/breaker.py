@@ -1,0 +1,85 @@
+"""A partition that holds mostly poison is left alone for a while: no flood of dead letters, and nothing is dropped.
+
+Pure: time is an argument. Closed: read as usual. Open: not read for `rest_s`. Half-open: a few records are read, and
+they decide. What was read has been set aside with its bytes; what was not read waits in Kafka.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from worker.ingest.record import Partition
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerOptions:
+    """Opens when more than `share` of at least `least_records` records of `window_s` became dead letters."""
+
+    share: float = 0.20
+    least_records: int = 200
+    window_s: float = 30.0
+    rest_s: float = 30.0
+    probe_records: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of a partition's records in one batch, at this moment (monotonic seconds)."""
+
+    at: float
+    records: int
+    letters: int
+
+
+class Breaker:
+    """The state of every partition of one assignment."""
+
+    def __init__(self, options: BreakerOptions) -> None:
+        self._options = options
+        self._windows: dict[Partition, deque[Tally]] = {}
+        self._rests_until: dict[Partition, float] = {}
+
+    @property
+    def open(self) -> frozenset[Partition]:
+        """Partitions that are not to be read, but for a probe."""
+        return frozenset(self._rests_until)
+
+    def forget(self) -> None:
+        """The assignment is over."""
+        self._windows.clear()
+        self._rests_until.clear()
+
+    def due(self, now: float) -> Partition | None:
+        """A partition that has rested long enough for a probe."""
+        return next((each for each, until in self._rests_until.items() if until <= now), None)
+
+    def note(
+        self, now: float, records: Mapping[Partition, int], letters: Mapping[Partition, int]
+    ) -> dict[Partition, bool]:
+        """Take in a batch; says which partitions have opened (True) or closed (False) by it."""
+        changes: dict[Partition, bool] = {}
+        for partition, count in records.items():
+            tally = Tally(now, count, letters.get(partition, 0))
+            was_open = partition in self._rests_until
+            is_open = self._fails_probe(tally) if was_open else self._trips(partition, tally)
+            if is_open:
+                self._rests_until[partition] = now + self._options.rest_s
+                self._windows.pop(partition, None)
+            else:
+                self._rests_until.pop(partition, None)
+            if is_open != was_open:
+                changes[partition] = is_open
+        return changes
+
+    def _fails_probe(self, tally: Tally) -> bool:
+        """A probe that found nothing to read found no poison either."""
+        return tally.letters > self._options.share * tally.records
+
+    def _trips(self, partition: Partition, tally: Tally) -> bool:
+        window = self._windows.setdefault(partition, deque())
+        window.append(tally)
+        while window[0].at < tally.at - self._options.window_s:
+            window.popleft()
+        records = sum(each.records for each in window)
+        letters = sum(each.letters for each in window)
+        return records >= self._options.least_records and letters > self._options.share * records
