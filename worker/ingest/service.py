@@ -67,6 +67,7 @@ class Ingest:
         self._intake = self._new_intake()
         self._assignment = self._new_assignment()
         self._work: asyncio.Task[None] | None = None
+        metrics.buffer_limit_bytes.labels(self.name).set(options.intake.max_bytes)
 
     def _new_intake(self) -> Intake:
         return Intake(self._options.intake, self._clock, self._drain_for_revoke)
@@ -138,6 +139,8 @@ class Ingest:
         """
         topic = batch.records[0].source.topic
         self._metrics.ingest_batch_events.labels(topic).observe(len(batch.records))
+        held = self._metrics.buffer_bytes.labels(self.name)
+        held.set(batch.size_bytes)
         self._work = work = asyncio.create_task(
             self._pipeline.ingest(batch, self._assignment.writers, self._assignment.commit)
         )
@@ -160,6 +163,7 @@ class Ingest:
             if not work.done():  # we leave by an error of our own: nothing may go on behind our back
                 await end(work)
             self._work = None
+            held.set(0)
             if self._intake.generation == batch.generation:
                 self._intake.resume()
                 self._metrics.kafka_paused_partitions.labels(topic).set(0)
