@@ -151,7 +151,7 @@ class Settings(BaseSettings):
         15_000_000,
         ge=1_000_000,
         le=15_500_000,
-        description="Largest batch, in bytes of BSON. MongoDB refuses a command of 16 MB.",
+        description="Largest batch, in bytes of records, and largest command, of BSON: MongoDB refuses 16 MB.",
     )
     max_future_hours: float = Field(
         24.0, ge=0, le=24 * 366, description="How far an event may lie ahead of its record's time in Kafka."

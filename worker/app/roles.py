@@ -64,6 +64,7 @@ def _ingest(settings: Settings, given: Surroundings) -> Role:
             group_id=settings.kafka_group_id,
             topics=(settings.topic,),
             max_records=settings.ingest_max_records,
+            max_bytes=settings.ingest_max_bytes,
             session_timeout_s=settings.session_timeout_ms / 1000,
             rebalance_timeout_s=settings.rebalance_timeout_ms / 1000,
             kafka=kafka_options(settings),

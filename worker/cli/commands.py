@@ -218,7 +218,7 @@ def demo(
     input: Annotated[  # noqa: A002 - the option's name
         Path | None, typer.Option(exists=True, dir_okay=False, help="Publish this file instead.")
     ] = None,
-    format: Annotated[Format, typer.Option(help="The file's format.")] = "native",  # noqa: A002
+    format: Annotated[Format | None, typer.Option(help="The file's format; native if not said.")] = None,  # noqa: A002
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the summary here.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
     worker_url: Annotated[str | None, typer.Option(help="A worker that already runs (see --keep).")] = None,
@@ -230,6 +230,8 @@ def demo(
 
     Servers come from wheels, unless SEVENP_MONGODB_URI or SEVENP_KAFKA_BOOTSTRAP_SERVERS name others.
     """
+    if format is not None and input is None:
+        raise typer.BadParameter("is that of --input, which is missing", param_hint="--format")
 
     async def work() -> int:
         settings = load_settings()
@@ -238,7 +240,7 @@ def demo(
             events=events,
             seed=seed,
             input=input,
-            format=format,
+            format=format or "native",
             json=json,
             keep=keep,
             mongodb_uri=settings.mongodb_uri.get_secret_value() if "mongodb_uri" in given else None,

@@ -121,6 +121,10 @@ class Assignment:
         fresh = [partition for partition, offset in committed.items() if offset is None]
         if self._options.start_policy == "latest":
             begins = await self._intake.ends(fresh)
+            # Chosen once: the next owner of a quiet partition would find a later end, behind records nobody has read.
+            # A refusal means that the assignment is over, and this one is not used.
+            if begins:
+                await self._intake.commit(begins)
         else:
             begins = {partition: ranges[partition].begin for partition in fresh}
         return begins | {p: offset for p, offset in committed.items() if offset is not None}

@@ -45,6 +45,8 @@ class IntakeOptions:
     group_id: str
     topics: tuple[str, ...]
     max_records: int = 20_000
+    # Of values, keys and headers in a batch; ordinary events of 400 bytes reach `max_records` first.
+    max_bytes: int = 15_000_000
     session_timeout_s: float = 10.0
     rebalance_timeout_s: float = 60.0
     # One answer of the broker; longer counts as no answer.
@@ -111,7 +113,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             raise
         self._consumer = consumer
         bounds = BatchBounds(options.bootstrap_servers, options.kafka, options.request_deadline_s)
-        self._reader = Reader(consumer, bounds, self._clock)
+        self._reader = Reader(consumer, bounds, self._clock, options.max_bytes)
         consumer.subscribe(list(options.topics), listener=self)
 
     async def stop(self) -> None:

@@ -45,6 +45,11 @@ class Batch:
     generation: int
     polled_at: float
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all values and keys."""
+        return sum(len(record.value or b"") + len(record.key or b"") for record in self.records)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:

@@ -71,6 +71,7 @@ class Ingest:
         self._breaker = Breaker(options.breaker)
         self._probing: Partition | None = None
         self._work: asyncio.Task[Counter[Partition]] | None = None
+        metrics.buffer_limit_bytes.labels(self.name).set(options.intake.max_bytes)
 
     def _new_intake(self) -> Intake:
         return Intake(self._options.intake, self._clock, self._drain_for_revoke)
@@ -170,6 +171,8 @@ class Ingest:
         """
         topic = batch.records[0].source.topic
         self._metrics.ingest_batch_events.labels(topic).observe(len(batch.records))
+        held = self._metrics.buffer_bytes.labels(self.name)
+        held.set(batch.size_bytes)
         self._work = work = asyncio.create_task(
             self._pipeline.ingest(batch, self._assignment.writers, self._assignment.commit)
         )
@@ -195,6 +198,7 @@ class Ingest:
             if not work.done():  # we leave by an error of our own: nothing may go on behind our back
                 await end(work)
             self._work = None
+            held.set(0)
             if self._intake.generation == batch.generation:
                 self._intake.resume()
                 self._show_paused()

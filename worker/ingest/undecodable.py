@@ -42,6 +42,8 @@ _TRIES: Final = 2
 _BETWEEN_TRIES_S: Final = 0.1
 # The first record of a partition that has some: fetches of other partitions may be under way.
 _FIRST_RECORD_MS: Final = 1_000
+# Sizes are known after the records have been taken: a poll exceeds its bytes by fewer records than this.
+_SLICE: Final = 100
 # Records taken in one go before other tasks have their turn.
 _TURN: Final = 500
 # The one plain KafkaError that is about a batch; it has no class of its own.
@@ -77,16 +79,24 @@ def about_a_batch(error: Exception) -> bool:
     return isinstance(error, _DECODING_ERRORS) or type(error) is RuntimeError
 
 
+def message_bytes(message: Any) -> int:
+    """What a record of aiokafka holds in memory, about: headers have a few bytes, their objects more."""
+    headers = sum(len(name) + len(content or b"") for name, content in message.headers)
+    return len(message.value or b"") + len(message.key or b"") + headers
+
+
 class Reader:
     """Polls a consumer and keeps the next offset of each partition that has not been returned yet.
 
+    `max_bytes` bounds what a poll returns: compressed fetches can unpack to a multiple of the memory there is.
     What is not about a batch comes out of `poll` as aiokafka raised it, with the positions as they were before.
     """
 
-    def __init__(self, consumer: Any, bounds: BatchBounds, clock: Clock) -> None:
+    def __init__(self, consumer: Any, bounds: BatchBounds, clock: Clock, max_bytes: int) -> None:
         self._consumer = consumer
         self._bounds = bounds
         self._clock = clock
+        self._max_bytes = max_bytes
         self._next: dict[TopicPartition, int] = {}
         self._suspects: list[TopicPartition] = []
 
@@ -105,19 +115,38 @@ class Reader:
         """
         if self._suspects:
             return await self._poll_suspect(self._suspects[0], max_records)
+        polled: dict[TopicPartition, list[Any]] = {}
         try:
-            polled: Polled = await self._consumer.getmany(
-                *([only] if only else ()), timeout_ms=_POLL_MS, max_records=max_records
-            )
+            await self._take(polled, max_records, [only] if only else [])
         except Exception as error:
             self._rewind()
-            if not about_a_batch(error):
+            if about_a_batch(error):
+                self._suspects = sorted(self._next)
+                log.warning("batch_not_decoded", error=type(error).__name__)
+            elif not polled:
                 raise
-            self._suspects = sorted(self._next)
-            log.warning("batch_not_decoded", error=type(error).__name__)
-            return {}
-        self._returned(polled)
+            # Else it comes again with the next poll, which has nothing in hand yet.
         return polled
+
+    async def _take(
+        self, into: dict[TopicPartition, list[Any]], max_records: int, only: Sequence[TopicPartition]
+    ) -> None:
+        """Slice by slice until enough is taken or no more is at hand: only the first slice is waited for.
+
+        A slice without a wait does not suspend: all of them are read under the assignment of the first.
+        """
+        records, size_bytes, wait_ms = 0, 0, _POLL_MS
+        while records < max_records and size_bytes < self._max_bytes:
+            wanted = min(_SLICE, max_records - records)
+            part = await self._consumer.getmany(*only, timeout_ms=wait_ms, max_records=wanted)
+            if not part:
+                return
+            self._returned(part)
+            for partition, messages in part.items():
+                into.setdefault(partition, []).extend(messages)
+                records += len(messages)
+                size_bytes += sum(map(message_bytes, messages))
+            wait_ms = 0
 
     def _returned(self, polled: Polled) -> None:
         self._next.update({partition: messages[-1].offset + 1 for partition, messages in polled.items()})
@@ -179,13 +208,15 @@ class Reader:
     ) -> tuple[list[Any], Exception | None]:
         """One record a call: aiokafka then moves the position record by record, and an error loses none."""
         taken: list[Any] = []
+        size_bytes = 0
         try:
-            while len(taken) < max_records:
+            while len(taken) < max_records and size_bytes < self._max_bytes:
                 wait_ms = 0 if taken else _FIRST_RECORD_MS
                 polled = await self._consumer.getmany(partition, timeout_ms=wait_ms, max_records=1)
                 if not polled:
                     break
                 taken += polled[partition]
+                size_bytes += message_bytes(taken[-1])
                 if len(taken) % _TURN == 0:
                     await asyncio.sleep(0)
         except Exception as error:  # decoding raises all kinds; the caller classifies

@@ -1,7 +1,7 @@
 """Handles of every collection with the options all correctness rests on, and the checks a server must pass.
 
-Every handle writes with majority and journal, reads what a majority has, and speaks aware UTC times and
-standard UUIDs, whatever the client it came from was made with. `Database.command` applies neither concern:
+Every handle writes with majority and journal, reads what a majority has from the primary, and speaks aware UTC times
+and standard UUIDs, whatever the client it came from was made with. `Database.command` applies neither concern:
 whoever sends a raw command adds `WRITE_CONCERN.document` itself.
 """
 
@@ -15,6 +15,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.asynchronous.mongo_client import AsyncMongoClient
 from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from worker.errors import Misconfigured
@@ -159,6 +160,9 @@ def open_database(client: Client, prefix: str = "education_platform") -> Databas
             codec_options=CODEC_OPTIONS,
             write_concern=WRITE_CONCERN,
             read_concern=READ_CONCERN,
+            # A secondary's majority can be old: a URI's `readPreference` would have rows looked up there before they
+            # arrive, and written twice.
+            read_preference=ReadPreference.PRIMARY,
         )
         for name in ("content", "analytics", "config")
     }
@@ -196,6 +200,8 @@ def _assert_concerns(database: Database) -> None:
         written, read = handle.write_concern.document, handle.read_concern.document
         if written.get("w") != "majority" or not written.get("j") or read != READ_CONCERN.document:
             raise Misconfigured(f"collection {handle.name} is not used with majority and journal")
+        if handle.read_preference != ReadPreference.PRIMARY:
+            raise Misconfigured(f"collection {handle.name} is not read from the primary")
 
 
 async def _test_commands_enabled(database: Database) -> bool:

@@ -15,6 +15,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.asynchronous.mongo_client import AsyncMongoClient
 from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 # A transaction brings its own concerns: those of the collections do not count in it.
@@ -67,8 +68,15 @@ async def start_session(client: Client) -> AsyncClientSession:
 
 
 async def start_transaction(session: AsyncClientSession) -> None:
-    """Begin a snapshot transaction that commits with majority and journal; nothing is sent before its first use."""
-    await _awaited(session.start_transaction(read_concern=_SNAPSHOT, write_concern=_MAJORITY))
+    """Begin a snapshot transaction on the primary that commits with majority and journal.
+
+    Nothing is sent before its first use.
+    """
+    await _awaited(
+        session.start_transaction(
+            read_concern=_SNAPSHOT, write_concern=_MAJORITY, read_preference=ReadPreference.PRIMARY
+        )
+    )
 
 
 def pymongo_session(session: AsyncClientSession) -> Any:

@@ -1,6 +1,7 @@
 """Ingest on a real broker and a real mongod: every record comes out once, with its version or its reason."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from bson import ObjectId
@@ -17,6 +18,7 @@ from tests.integration.ingest.kit import (
     send,
     until,
 )
+from tests.integration.ingest.ledger import assert_exactly_once
 from worker.contract.codec import encode
 from worker.storage.database import Database
 from worker.storage.documents import interaction_row
@@ -169,3 +171,18 @@ async def insert_course(database: Database, modules: list[dict[str, Any]]) -> No
             "curriculum": modules,
         }
     )
+
+
+async def test_a_group_that_began_at_the_end_reads_all_that_came_while_no_worker_ran(
+    database: Database, kafka: str, topic: str
+) -> None:
+    old, late = ([event(number) for number in range(4)] for _ in range(2))
+    # One record a partition: of more, the embedded broker does not tell the end when it is asked.
+    await send(kafka, topic, [replace(r, partition=n) for n, r in enumerate(records(old))])
+    chosen = options(kafka, topic, start_policy="latest")
+    async with running(database, chosen) as ingest:
+        await ingest.until_assigned(4)
+    await send(kafka, topic, [replace(r, partition=n) for n, r in enumerate(records(late))])
+    async with running(database, chosen) as ingest:
+        await ingest.until_processed(4)
+    await assert_exactly_once(database, late)

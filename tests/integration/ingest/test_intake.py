@@ -2,16 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from tests.integration.ingest.kit import event, options, records, running, send, until
+from tests.integration.ingest.kit import Sent, event, options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.errors import Retryable
 from worker.ingest.intake import ConsumerLostError, Intake
-from worker.ingest.record import Partition
+from worker.ingest.record import Batch, Partition
 from worker.storage.database import Database
 from worker.timing import SystemClock
 
@@ -21,8 +22,8 @@ async def nothing_to_drain() -> None:
 
 
 @asynccontextmanager
-async def started(kafka: str, topic: str) -> AsyncIterator[Intake]:
-    intake = Intake(options(kafka, topic).intake, SystemClock(), nothing_to_drain)
+async def started(kafka: str, topic: str, **changes: Any) -> AsyncIterator[Intake]:
+    intake = Intake(replace(options(kafka, topic).intake, **changes), SystemClock(), nothing_to_drain)
     await intake.start()
     try:
         yield intake
@@ -56,6 +57,29 @@ async def test_a_paused_poll_does_not_wait_for_a_rebalance(kafka: str, topic: st
         intake.assigned = frozenset({Partition(topic, 0)})  # in a rebalance: the group is being formed
         with pytest.raises(Retryable, match="TimeoutError"):
             await intake.keep_polling()
+
+
+async def test_a_batch_of_large_records_ends_by_its_bytes_and_the_next_one_goes_on(
+    kafka: str, topic: str
+) -> None:
+    size, most = 10_000, 500_000
+    await send(kafka, topic, [Sent(b"x" * size, partition=0)] * 350)
+    offsets: list[int] = []
+    async with started(kafka, topic, max_bytes=most) as intake:
+        await until(lambda: intake.assigned, "partitions are assigned")
+        intake.open_at(dict.fromkeys(intake.assigned, 0))
+
+        async def all_taken() -> bool:
+            batch = await intake.take(wait_s=1.0)
+            if isinstance(batch, Batch):
+                # A hundred records are taken at a time: the bytes are exceeded by less than that.
+                assert batch.size_bytes < most + 100 * size
+                offsets.extend(record.source.offset for record in batch.records)
+                assert batch.positions == {Partition(topic, 0): offsets[-1] + 1}
+            return len(offsets) >= 350
+
+        await until(all_taken, "350 records are taken")
+    assert offsets == list(range(350))
 
 
 async def test_a_consumer_that_fetches_no_more_is_noticed(kafka: str, topic: str) -> None:

@@ -80,12 +80,15 @@ async def test_while_mongodb_is_frozen_the_role_waits_stays_in_its_group_and_los
             await until(
                 lambda: ingest.value("kafka_paused_partitions", topic=topic) == 4, "reading is paused"
             )
+            held = ingest.value("buffer_bytes", stage="ingest")
+            assert 0 < held < ingest.value("buffer_limit_bytes", stage="ingest")
             await for_a_while(ingest, AWAY_S)
             assert ingest.processed() < 300
         await ingest.until_processed(300)
         assert ingest.value("kafka_rebalances_total", kind="assigned") == 1
         assert sum(retries(ingest).values()) >= 1
         await until(lambda: ingest.value("kafka_paused_partitions", topic=topic) == 0, "reading goes on")
+        await until(lambda: ingest.value("buffer_bytes", stage="ingest") == 0, "nothing is held")
         await assert_exactly_once(database, published, voids=None)
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from bson import ObjectId
+from pymongo.read_preferences import ReadPreference
 
 from tests.conftest import RunningMongo
+from tests.integration.storage.conftest import new_client
 from worker.devstack.mongod import mongod_binary
 from worker.devstack.process import free_port, spawn, wait_for_port
 from worker.errors import Misconfigured, Retryable
@@ -22,6 +24,7 @@ from worker.storage.database import (
 )
 from worker.storage.driver import close
 from worker.storage.errors import translated
+from worker.storage.transactions import Transactions
 
 STARTS_WITHIN_S = 60.0
 
@@ -56,6 +59,24 @@ async def test_every_handle_writes_and_reads_with_a_majority(bare_database: Data
         assert handle.write_concern.document == {"w": "majority", "j": True}, name
         assert handle.read_concern.document == {"level": "majority"}, name
         assert bare_database.collection(name) == handle
+
+
+async def test_decisions_are_read_from_the_primary_whatever_the_uri_prefers(
+    mongodb: RunningMongo, driver_kind: str
+) -> None:
+    client = new_client(driver_kind, f"{mongodb.uri}&readPreference=secondaryPreferred")
+    database = open_database(client, prefix=f"test_{uuid.uuid4().hex[:12]}")
+    transactions = Transactions(client)
+    try:
+        await assert_safe_server(database, test_server=True)
+        for name in COLLECTIONS:
+            assert getattr(database, name).read_preference == ReadPreference.PRIMARY, name
+        # The driver refuses a transaction that would read anywhere else.
+        found = await transactions.run(lambda session: database.users.find_one({}, session=session))
+        assert found is None
+    finally:
+        await transactions.close()
+        await close(client)
 
 
 async def test_collections_lie_in_the_databases_of_the_prefix(bare_database: Database) -> None:

@@ -48,6 +48,12 @@ def test_every_command_has_help(runner: CliRunner, command: list[str]) -> None:
     assert "--help" in result.output
 
 
+def test_a_format_without_a_file_is_refused_before_anything_starts(runner: CliRunner) -> None:
+    result = runner.invoke(app, ["demo", "--format", "xapi"])
+    assert result.exit_code == ExitCode.USAGE
+    assert "--input" in result.output
+
+
 def test_the_contract_is_exported(runner: CliRunner, tmp_path: Path) -> None:
     result = runner.invoke(app, ["contract", "export", str(tmp_path)])
     assert result.exit_code == ExitCode.OK
