@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
@@ -231,6 +231,29 @@ async def test_a_failure_met_during_a_successful_attempt_opens_the_item_anew(dat
     assert (await stored(database, "a"))["retry_count"] == 1
 
 
+async def test_work_that_is_asked_for_again_during_an_attempt_gets_one_of_its_own(database: Database) -> None:
+    tries = 0
+    asked = {"event_type": EVENT_TYPE, "data": {}, "status": "pending", "retry_count": 0}
+
+    async def meets_another(items: Sequence[Item]) -> dict[ItemId, Verdict]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            again = {**asked, "created_at": datetime.now(UTC)}
+            await database.analytics_queue.update_one({"_id": "a"}, {"$set": again}, upsert=True)
+        return {}
+
+    await put(database, [{**asked, "_id": "a", "created_at": datetime.now(UTC)}])
+    async with running(database, {EVENT_TYPE: meets_another}):
+        await until(lambda: tries == 2, "tried once more")
+
+        async def done() -> bool:
+            return await with_status(database, "completed") == 1
+
+        await until(done, "completed")
+    assert tries == 2
+
+
 async def test_a_stream_with_a_thousand_items_has_one_turn_as_every_other(database: Database) -> None:
     hog = [item(f"hog-{n:04}", "stream-b") for n in range(1_000)]
     others = [item(f"{name}-{n}", f"stream-{name}") for name in "acdefghij" for n in range(3)]
@@ -301,6 +324,33 @@ async def test_two_processors_keep_one_cap_and_the_second_takes_over(database: D
         await other.until_status("completed", count)
     assert most_in_a_second(at for at, given in handler.calls for _ in given) <= rate
     assert len(handler.items) == count
+
+
+async def test_a_processor_that_slept_through_another_s_turn_leaves_a_second_to_it(
+    database: Database,
+) -> None:
+    rate, policy = 40, Policy(rate_per_s=40)
+    asleep, awake = asyncio.Event(), asyncio.Event()
+    handler = Noting()
+
+    async def sleeps(items: Sequence[Item]) -> Mapping[ItemId, Verdict]:
+        if not asleep.is_set():
+            asleep.set()
+            await awake.wait()
+            return {}
+        return await handler(items)
+
+    await put(database, [item(f"i{n:03}", f"s{n:03}") for n in range(rate * 10)])
+    async with running(database, {EVENT_TYPE: sleeps}, policy=policy, owner="a", lease_s=0.5) as first:
+        await until(asleep.is_set, "the first is in the middle of a turn")
+        async with running(database, {EVENT_TYPE: handler}, policy=policy, owner="b") as second:
+            await until(lambda: len(handler.items) >= rate * 2, "the second took over")
+            await second.drain()
+        tried = len(handler.items)
+        awake.set()
+        await until(lambda: len(handler.items) >= tried + rate, "the first goes on")
+        await first.drain()
+    assert most_in_a_second(at for at, given in handler.calls for _ in given) <= rate
 
 
 async def test_it_waits_for_a_server_that_does_not_answer_and_goes_on(
