@@ -327,6 +327,15 @@ class Running:
         heard = "change_stream_last_heartbeat_timestamp_seconds"
         await self.until(lambda: self.value(heard, watcher="counts") > 0, "the change stream followed")
 
+    async def until_caught_up(self) -> None:
+        """Everything was compared once: from now on only the change stream tells of anything."""
+
+        async def compared() -> bool:
+            marker = {"_id": "counts:00:projection"}
+            return await self.database.watch_positions.count_documents(marker) == 1
+
+        await self.until(compared, "everything compared")
+
     def holds(self) -> bool:
         return self.value("lease_held", lease="counts:00") == 1
 

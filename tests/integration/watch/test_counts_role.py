@@ -122,6 +122,22 @@ async def test_a_course_shows_its_statistics_soon_after_it_appears_is_replaced_o
         await until_statistics(worker, right, "summed after it was removed")
 
 
+async def test_an_enrolment_that_the_platform_counts_by_itself_as_well_is_counted_once(
+    database: Database,
+) -> None:
+    await add_platform(database, 1, 1)
+    async with running(database) as worker:
+        await Learner(course(0), user(0)).enrol().store(database)
+        await worker.until_caught_up()
+        await worker.until_counted()
+        # After the worker, as the specification's own transaction does it.
+        more = {"stats.enrollments.total": 1, "stats.enrollments.active": 1}
+        await database.courses.update_one({"_id": course(0)}, {"$inc": more})
+        await database.users.update_one({"_id": user(0)}, {"$inc": {"stats.courses_enrolled": 1}})
+        await database.users.update_one({"_id": instructor(0)}, {"$set": {"stats.total_students": 9}})
+        await worker.until_counted()
+
+
 async def test_instructors_follow_their_courses_from_hand_to_hand(database: Database) -> None:
     await add_platform(database, 2, 4, instructors=2)
     learners = [Learner(course(n % 2), user(n)).enrol().meet("course_rated", 1, value=4) for n in range(4)]
