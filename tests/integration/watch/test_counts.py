@@ -168,7 +168,7 @@ async def test_an_enrolment_counted_by_three_workers_cut_off_in_every_command_co
         )
         assert not await snapshot(database)
         # Delivered again, to three workers at once: four and five times in all.
-        await asyncio.gather(*(count(database, [learner]) for _ in range(3)))
+        await asyncio.gather(*(patiently(partial(count, database, [learner])) for _ in range(3)))
         await moved_once(database)
         cut_in += [
             commands[at + worker - 1] for worker, commands in enumerate(cut) if len(commands) >= at + worker
@@ -270,12 +270,12 @@ async def test_a_document_that_appears_while_learners_are_counted_misses_none(da
                 courses=frozenset(map(course, range(3))),
                 users=frozenset([*map(user, range(30)), instructor(0)]),
             )
-            await counter.count(everything)
+            await patiently(partial(counter.count, everything))
 
     async def work() -> None:
         async with counting(database) as counter:
             for learner in learners:
-                await counter.count(woken([learner]))
+                await patiently(partial(counter.count, woken([learner])))
 
     await asyncio.gather(work(), appear())
     await assert_counted(database)
