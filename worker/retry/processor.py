@@ -31,7 +31,8 @@ log = structlog.get_logger(__name__)
 
 NAME = "retry"
 
-_LEASE = group_name(NAME, 0)
+_GROUP = 0
+_LEASE = group_name(NAME, _GROUP)
 # Between turns while MongoDB is away.
 _SHORTEST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 5.0
@@ -94,6 +95,7 @@ class RetryProcessor:
         self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
         self._count_retry = retry_counter(metrics)
         self._held_until: float | None = None
+        self._epoch: int | None = None
         self._renew_at = self._measure_at = self._take_back_at = 0.0
         self._failures = 0
         metrics.prepare_leases([_LEASE])
@@ -140,18 +142,22 @@ class RetryProcessor:
     # ---- steps of a turn ----
 
     async def _holding(self) -> bool:
-        """True while this worker is the one. A new holder waits a second: its predecessor's attempts count."""
+        """True while this worker is the one. A new holder waits a second: its predecessor's attempts count.
+
+        A new epoch tells, even where this worker never saw that it had lost the lease in between.
+        """
         now = self._clock.monotonic()
         if now >= self._renew_at:
             self._renew_at = now + self._options.renew_every_s
-            held = await self._leases.balance()
-            self._show_lease(held=bool(held))
-            if held and self._held_until is None:
+            epoch = (await self._leases.balance()).get(_GROUP)
+            self._show_lease(held=epoch is not None)
+            if epoch is None:
+                self._gauges.hide()
+            elif epoch != self._epoch:
                 self._cap.fill(self._clock.monotonic())
                 await self._begin()
-            elif not held:
-                self._gauges.hide()
-            self._held_until = now + self._options.lease_s if held else None
+            self._epoch = epoch
+            self._held_until = None if epoch is None else now + self._options.lease_s
         return self._held_until is not None and self._clock.monotonic() < self._held_until
 
     async def _begin(self) -> None:
@@ -274,7 +280,7 @@ class RetryProcessor:
         except (WorkerError, TimeoutError) as error:
             log.warning("retry_lease_left_to_expire", reason=str(error))
         self._show_lease(held=False)
-        self._held_until = None
+        self._held_until = self._epoch = None
         self._gauges.hide()
 
 

@@ -134,11 +134,15 @@ class Queue:
         return Claim(token, [_item(row) for row in rows])
 
     async def settle(self, token: str, settlements: Sequence[Settlement]) -> None:
-        """Write what became of claimed items. May run twice; refused for an item somebody else holds by now."""
+        """Write what became of claimed items. May run twice; refused for an item somebody else holds by now.
+
+        Nor is one settled that was put there again meanwhile, as `pending`: that asks for an attempt of its own.
+        """
         if not settlements:
             return
+        in_hand = {"status": "processing", "lease_owner": token}
         updates = [
-            UpdateOne({"_id": each.item.id, "lease_owner": token}, [{"$set": self._settled(each)}])
+            UpdateOne({"_id": each.item.id, **in_hand}, [{"$set": self._settled(each)}])
             for each in settlements
         ]
         with translated():

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 import structlog
@@ -165,11 +166,15 @@ class Counter:
             self._try_again_at = self._clock.monotonic() + _TRY_AGAIN_EVERY_S
 
     async def _settle(self, piece: Woken, *, live: bool) -> None:
-        """Run one transaction until it commits. A piece that goes on conflicting, or being refused, is halved."""
+        """Run one transaction until it commits. A piece that goes on conflicting, or being refused, is halved.
+
+        After a conflict the documents of courses and users are held from the first command on.
+        """
         conflicts = refusals = 0
+        held: frozenset[Target] = frozenset()
         while True:
             try:
-                counting = await self._transactions.run(lambda session: self._transact(piece, session))
+                counting = await self._transactions.run(partial(self._transact, piece, held))
                 break
             except Unwritable as refused:
                 self._rest(refused)
@@ -179,6 +184,7 @@ class Counter:
                     return
             except Retryable as error:
                 conflicts += 1
+                held = frozenset(self._statistics.concerned)
                 self._on_retry(error)
                 if conflicts >= _ATTEMPTS:
                     raise
@@ -197,14 +203,15 @@ class Counter:
         for half in piece.halves():
             await self._settle(half, live=live)
 
-    async def _transact(self, piece: Woken, session: Session) -> Counting:
+    async def _transact(self, piece: Woken, held: Set[Target], session: Session) -> Counting:
         """One transaction.
 
-        1. read records and projections  2. take each learner's step  3. write projections, each in place of the
-        revision that was read  4. settle the statistics  5. write outbox and billing rows by their keys
-        6. remember whose writes were refused
+        0. hold what others wrote to meanwhile  1. read records and projections  2. take each learner's step
+        3. write projections, each in place of the revision that was read  4. settle the statistics  5. write
+        outbox and billing rows by their keys  6. remember whose writes were refused
         """
         unwritable = self._unwritable()
+        await self._statistics.hold(held - unwritable, session)  # 0
         records = await self._read(self._database.user_progress, piece.learners, _RECORD_PATHS, session)  # 1
         known = await self._read(
             self._database.user_progress_projections, piece.learners, _PROJECTION_PATHS, session
@@ -213,7 +220,8 @@ class Counter:
         await self._write_projections(counting.steps, session)  # 3
         anew: set[Target] = {("course", each) for each in piece.courses}
         anew |= {("user", each) for each in piece.users}
-        await self._statistics.settle(moves_of(counting.steps), anew, unwritable, session)  # 4
+        moves = moves_of(counting.steps).beside(held - unwritable)
+        await self._statistics.settle(moves, anew, unwritable, session)  # 4
         await self._write_rows(counting.steps, session)  # 5
         await self._remember_refused(piece.learners, records.keys(), unwritable, session)  # 6
         return counting

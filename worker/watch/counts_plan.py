@@ -20,11 +20,18 @@ Target = tuple[Kind, ObjectId]
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """Differences to add, none of them zero, and new entries of activity logs."""
+    """Differences to add, and new entries of activity logs. A difference of zero only has its document written."""
 
     courses: Mapping[ObjectId, Counted] = field(default_factory=dict)
     users: Mapping[ObjectId, Counted] = field(default_factory=dict)
     enrolments: Mapping[ObjectId, list[ActivityEntry]] = field(default_factory=dict)
+
+    def beside(self, held: Iterable[Target]) -> "Moves":
+        """The same, and zero for every document that is held: its mark must not outlive the transaction."""
+        zero: dict[Kind, dict[ObjectId, Counted]] = {"course": {}, "user": {}, "learner": {}}
+        for kind, identity in held:
+            zero[kind][identity] = Counted()
+        return Moves({**zero["course"], **self.courses}, {**zero["user"], **self.users}, self.enrolments)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,15 +45,45 @@ from worker.watch.counts_writing import Write, write_each
 _COURSE_PATHS = dict.fromkeys(("instructor_id", "instructor.user_id", "stats"), 1)
 _USER_PATHS = dict.fromkeys(("stats", "activity_log"), 1)
 
+# A document whose `stats` can take a mark; any other is written without being held.
+_MARKABLE: Document = {
+    "$or": [
+        {"stats": {"$exists": False}},
+        {"stats": {"$type": "object"}, "stats.sums": {"$exists": False}},
+        {"stats.sums": {"$type": "object"}},
+    ]
+}
+_MARK: Document = {"$inc": {"stats.sums.held": 1}}
+
 Sums = dict[ObjectId, Counted]
 
 
 class Statistics:
-    """Writes the worker's fields of `courses.stats`, `users.stats` and `users.activity_log`."""
+    """Writes the worker's fields of `courses.stats`, `users.stats` and `users.activity_log`.
+
+    `concerned` are the documents that the last transaction read in order to write them.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._markers = Markers(database.watch_positions)
+        self.concerned: set[Target] = set()
+
+    async def hold(self, targets: Iterable[Target], session: Session) -> None:
+        """Write a mark into these documents first of all: whoever writes to them now waits for our commit.
+
+        A platform that writes to a document more often than a transaction takes would else end every one of
+        them. `settle`, given `Moves.beside` these, writes the sums without the mark: nobody ever sees it.
+        """
+        self.concerned = set()
+        named = list(targets)
+        for kind, collection in (("course", self._database.courses), ("user", self._database.users)):
+            marks: list[tuple[Target, Write]] = [
+                (target, UpdateOne({"_id": target[1], **_MARKABLE}, _MARK))
+                for target in named
+                if target[0] == kind
+            ]
+            await write_each(collection, marks, session)
 
     async def settle(
         self, moves: Moves, anew: Set[Target], unwritable: Set[Target], session: Session
@@ -76,6 +106,7 @@ class Statistics:
         ids = moves.courses.keys() | named
         if not ids:
             return CoursePlan()
+        self.concerned |= {("course", each) for each in ids}
         documents = await self._read(self._database.courses, ids, _COURSE_PATHS, session)  # 1
         named = await self._named("course", named, ids, documents, unwritable, session)
         credited = await self._markers.credited(ids, session)
@@ -98,6 +129,7 @@ class Statistics:
         ids = moves.users.keys() | moves.enrolments.keys() | courses.teaching.keys() | named
         if not ids:
             return
+        self.concerned |= {("user", each) for each in ids}
         documents = await self._read(self._database.users, ids, _USER_PATHS, session)  # 1
         named = await self._named("user", named, ids, documents, unwritable, session)
         plan = plan_users(moves, courses.teaching, named, documents)  # 2

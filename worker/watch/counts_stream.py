@@ -1,8 +1,9 @@
 """The change stream of counting: which records moved, and which courses and users must be summed anew.
 
 One stream over the whole content database, so that one token says how far everything is. A course or user is
-summed anew when its document appears or is replaced, when somebody else overwrites the worker's sums, when a
-course changes its instructor, and when a course is deleted (its instructor loses it).
+summed anew when its document appears or is replaced, when somebody else writes to the worker's fields of `stats`
+(as the platform's own enrolment may), when a course changes its instructor, and when a course is deleted (its
+instructor loses it).
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 from bson import ObjectId
 
+from projections.counts import Counted, course_stats, user_stats
 from worker.errors import Fatal, HistoryLost, Misconfigured, Refused
 from worker.storage.database import Database, Document
 from worker.storage.leases import Token
@@ -113,6 +115,32 @@ def _updated(*paths: str) -> Document:
     }
 
 
+def _shown() -> Document:
+    """An update of what the worker shows, or of a part of it, that leaves the sums as they are.
+
+    Whatever moves the sums is the worker's own. Where it only repairs what is shown it meets its own update once
+    more, and finds nothing to do.
+    """
+    fields = (course_stats(Counted()) | user_stats(Counted(), Counted())).keys() - {"sums"}
+    ours = rf"^stats\.({'|'.join(sorted(fields))})(\.|$)"
+    changes: Document = {"$objectToArray": {"$ifNull": ["$updateDescription.updatedFields", {}]}}
+    is_ours = {"$regexMatch": {"input": "$$this", "regex": ours}}
+    return {
+        "operationType": "update",
+        "$expr": {
+            "$let": {
+                "vars": {"names": {"$map": {"input": changes, "in": "$$this.k"}}},
+                "in": {
+                    "$and": [
+                        {"$anyElementTrue": [{"$map": {"input": "$$names", "in": is_ours}}]},
+                        {"$not": [{"$in": ["stats.sums", "$$names"]}]},
+                    ]
+                },
+            }
+        },
+    }
+
+
 _SUMMED = {"$in": [_COURSES, _USERS]}
 _WANTED: tuple[Document, ...] = (
     {"ns.coll": _RECORDS, "operationType": {"$in": ["insert", "update", "replace"]}},
@@ -126,6 +154,7 @@ _WANTED: tuple[Document, ...] = (
         "updateDescription.updatedFields.stats": {"$exists": True},
         "updateDescription.updatedFields.stats.sums": {"$exists": False},
     },
+    {"ns.coll": _SUMMED, **_shown()},
     {"ns.coll": _SUMMED, "updateDescription.removedFields": {"$in": ["stats", "stats.sums"]}},
     {"ns.coll": {"$in": [_RECORDS, _COURSES, _USERS]}, "operationType": {"$in": list(_GONE)}},
     {"operationType": "dropDatabase"},

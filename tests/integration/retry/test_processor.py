@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
@@ -12,6 +12,7 @@ from bson import ObjectId
 from tests.clocks import ManualClock
 from tests.integration.retry.kit import (
     EVENT_TYPE,
+    LIMIT_S,
     POLICY,
     Noting,
     item,
@@ -149,13 +150,13 @@ async def test_an_attempt_that_the_processor_did_not_survive_is_counted_and_made
     policy = Policy(rate_per_s=1_000, backoff_s=0.01, longest_backoff_s=0.01, lease_s=0.3)
     await put(database, [item(f"i{n}", f"s{n}") for n in range(4)])
     async with running(database, {EVENT_TYPE: never_returns}, policy=policy, lease_s=1.0) as victim:
-        await asyncio.wait_for(kills.wait(), 30)
+        await asyncio.wait_for(kills.wait(), LIMIT_S)
         await victim.kill()
     held = await database.analytics_queue.find({}).to_list(None)
     assert {(each["status"], each["retry_count"]) for each in held} == {("processing", 1)}
 
     handler = Noting()
-    async with running(database, {EVENT_TYPE: handler}, policy=policy, lease_s=1.0) as next_one:
+    async with running(database, {EVENT_TYPE: handler}, policy=NO_WAIT, lease_s=1.0) as next_one:
         await next_one.until_status("completed", 4)
     assert [len(items) for _, items in handler.calls] == [1, 1, 1, 1]
     assert [each.attempt for each in handler.items] == [2, 2, 2, 2]
@@ -173,7 +174,7 @@ async def test_an_item_that_kills_each_of_its_processors_ends_as_failed(database
             return {}
 
         async with running(database, {EVENT_TYPE: never_returns}, policy=policy, lease_s=1.0) as victim:
-            await asyncio.wait_for(begun.wait(), 30)
+            await asyncio.wait_for(begun.wait(), LIMIT_S)
             assert (await stored(database, "killer"))["retry_count"] == attempt
             await victim.kill()
     async with running(database, {EVENT_TYPE: Noting()}, policy=policy, lease_s=1.0) as survivor:
@@ -229,6 +230,29 @@ async def test_a_failure_met_during_a_successful_attempt_opens_the_item_anew(dat
         await retry.until_status("completed", 1)
     assert tries == 2
     assert (await stored(database, "a"))["retry_count"] == 1
+
+
+async def test_work_that_is_asked_for_again_during_an_attempt_gets_one_of_its_own(database: Database) -> None:
+    tries = 0
+    asked = {"event_type": EVENT_TYPE, "data": {}, "status": "pending", "retry_count": 0}
+
+    async def meets_another(items: Sequence[Item]) -> dict[ItemId, Verdict]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            again = {**asked, "created_at": datetime.now(UTC)}
+            await database.analytics_queue.update_one({"_id": "a"}, {"$set": again}, upsert=True)
+        return {}
+
+    await put(database, [{**asked, "_id": "a", "created_at": datetime.now(UTC)}])
+    async with running(database, {EVENT_TYPE: meets_another}):
+        await until(lambda: tries == 2, "tried once more")
+
+        async def done() -> bool:
+            return await with_status(database, "completed") == 1
+
+        await until(done, "completed")
+    assert tries == 2
 
 
 async def test_a_stream_with_a_thousand_items_has_one_turn_as_every_other(database: Database) -> None:
@@ -295,12 +319,43 @@ async def test_two_processors_keep_one_cap_and_the_second_takes_over(database: D
         running(database, {EVENT_TYPE: handler}, policy=policy, owner="b") as second,
     ):
         await until(lambda: len(handler.items) >= rate, "begun")
+
+        def one_holds() -> bool:
+            return sum(each.value("lease_held", lease="retry:00") for each in (first, second)) == 1
+
+        await until(one_holds, "one holds the lease")
         holder, other = (first, second) if first.value("lease_held", lease="retry:00") else (second, first)
-        assert other.value("lease_held", lease="retry:00") == 0
         await holder.drain()
         await other.until_status("completed", count)
     assert most_in_a_second(at for at, given in handler.calls for _ in given) <= rate
     assert len(handler.items) == count
+
+
+async def test_a_processor_that_slept_through_another_s_turn_leaves_a_second_to_it(
+    database: Database,
+) -> None:
+    rate, policy = 40, Policy(rate_per_s=40)
+    asleep, awake = asyncio.Event(), asyncio.Event()
+    handler = Noting()
+
+    async def sleeps(items: Sequence[Item]) -> Mapping[ItemId, Verdict]:
+        if not asleep.is_set():
+            asleep.set()
+            await awake.wait()
+            return {}
+        return await handler(items)
+
+    await put(database, [item(f"i{n:03}", f"s{n:03}") for n in range(rate * 10)])
+    async with running(database, {EVENT_TYPE: sleeps}, policy=policy, owner="a", lease_s=0.5) as first:
+        await until(asleep.is_set, "the first is in the middle of a turn")
+        async with running(database, {EVENT_TYPE: handler}, policy=policy, owner="b") as second:
+            await until(lambda: len(handler.items) >= rate * 2, "the second took over")
+            await second.drain()
+        tried = len(handler.items)
+        awake.set()
+        await until(lambda: len(handler.items) >= tried + rate, "the first goes on")
+        await first.drain()
+    assert most_in_a_second(at for at, given in handler.calls for _ in given) <= rate
 
 
 async def test_it_waits_for_a_server_that_does_not_answer_and_goes_on(
@@ -342,7 +397,7 @@ async def test_it_stops_at_once_when_there_is_nothing_to_do(database: Database) 
 
     await until(held, "lease taken")
     stop.set()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, LIMIT_S)  # far less than its wait
     assert not await held()
 
 

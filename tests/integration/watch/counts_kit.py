@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 
 from bson import ObjectId
@@ -20,12 +21,14 @@ from worker.storage import driver
 from worker.storage.database import Client, Database, Document
 from worker.storage.transactions import Transactions
 from worker.telemetry.health import Health
-from worker.telemetry.metrics import Metrics
+from worker.telemetry.metrics import Metrics, RestartReason
 from worker.timing import SystemClock
 from worker.watch.counts import Counter, Woken
 from worker.watch.counts_service import CountsOptions, CountsWatcher
 
 LIMIT_S = BUSY_LIMIT_S
+
+_AT_ONCE = 50
 
 OPTIONS = CountsOptions(await_ms=50, lease_s=5.0, renew_every_s=0.2, save_every_s=0.0)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -92,7 +95,10 @@ class Learner:
 
 
 async def store_all(database: Database, learners: Iterable[Learner]) -> None:
-    await asyncio.gather(*(learner.store(database) for learner in learners))
+    """Some at a time: a thousand at once would wait for connections, and give up on a busy machine."""
+    everybody = iter(learners)
+    while some := list(islice(everybody, _AT_ONCE)):
+        await asyncio.gather(*(learner.store(database) for learner in some))
 
 
 async def add_course(database: Database, number: int, *, taught_by: int = 0, **fields: Any) -> None:
@@ -322,10 +328,23 @@ class Running:
 
         await until(or_failed, what)
 
+    def lost(self) -> int:
+        """How often the change stream could not tell what happened, so that everything was compared."""
+        return self.restarts(RestartReason.HISTORY_LOST) + self.restarts(RestartReason.INVALIDATED)
+
     async def until_following(self) -> None:
         """The change stream has answered: what is stored from now on arrives by it."""
         heard = "change_stream_last_heartbeat_timestamp_seconds"
         await self.until(lambda: self.value(heard, watcher="counts") > 0, "the change stream followed")
+
+    async def until_caught_up(self) -> None:
+        """Everything was compared once: from now on only the change stream tells of anything."""
+
+        async def compared() -> bool:
+            marker = {"_id": "counts:00:projection"}
+            return await self.database.watch_positions.count_documents(marker) == 1
+
+        await self.until(compared, "everything compared")
 
     def holds(self) -> bool:
         return self.value("lease_held", lease="counts:00") == 1

@@ -1,8 +1,12 @@
 """Listeners that end a worker in the middle of its own traffic."""
 
 import asyncio
+from typing import Any
 
+from bson import ObjectId
 from pymongo import monitoring
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
 
 
 class Guillotine(monitoring.CommandListener):
@@ -17,6 +21,36 @@ class Guillotine(monitoring.CommandListener):
         self.commands.append(event.command_name)
         if len(self.commands) == self.at and self.victim is not None:
             self.victim.cancel()
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """Nothing to do."""
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Nothing to do."""
+
+
+class Meddler(monitoring.CommandListener):
+    """Writes to a document whenever a transaction is about to read its collection; `managed` counts the times.
+
+    It gives up where the transaction holds the document already.
+    """
+
+    def __init__(self, collection: Collection[Any], identity: ObjectId) -> None:
+        self._collection = collection
+        self._identity = identity
+        self.managed = self.refused = 0
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        if event.command.get("find") != self._collection.name or event.command.get("autocommit") is not False:
+            return
+        update = {"q": {"_id": self._identity}, "u": {"$inc": {"views": 1}}}
+        try:
+            self._collection.database.command(
+                {"update": self._collection.name, "updates": [update], "maxTimeMS": 300}
+            )
+            self.managed += 1
+        except OperationFailure:
+            self.refused += 1
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
         """Nothing to do."""

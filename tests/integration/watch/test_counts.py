@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from bson.decimal128 import Decimal128
+from pymongo import MongoClient
 
 from tests.conftest import RunningMongo
 from tests.integration.watch.counts_kit import (
@@ -29,7 +30,7 @@ from tests.integration.watch.counts_kit import (
     until,
     user,
 )
-from tests.integration.watch.listeners import Guillotine
+from tests.integration.watch.listeners import Guillotine, Meddler
 from tests.unit.projections.events import moment
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
@@ -167,7 +168,7 @@ async def test_an_enrolment_counted_by_three_workers_cut_off_in_every_command_co
         )
         assert not await snapshot(database)
         # Delivered again, to three workers at once: four and five times in all.
-        await asyncio.gather(*(count(database, [learner]) for _ in range(3)))
+        await asyncio.gather(*(patiently(partial(count, database, [learner])) for _ in range(3)))
         await moved_once(database)
         cut_in += [
             commands[at + worker - 1] for worker, commands in enumerate(cut) if len(commands) >= at + worker
@@ -269,12 +270,12 @@ async def test_a_document_that_appears_while_learners_are_counted_misses_none(da
                 courses=frozenset(map(course, range(3))),
                 users=frozenset([*map(user, range(30)), instructor(0)]),
             )
-            await counter.count(everything)
+            await patiently(partial(counter.count, everything))
 
     async def work() -> None:
         async with counting(database) as counter:
             for learner in learners:
-                await counter.count(woken([learner]))
+                await patiently(partial(counter.count, woken([learner])))
 
     await asyncio.gather(work(), appear())
     await assert_counted(database)
@@ -304,6 +305,38 @@ async def test_a_course_that_appears_during_a_slow_commit_misses_no_learner(
     finally:
         await close(client)
     assert (await only(database, "courses"))["stats"]["enrollments"]["total"] == 1
+
+
+@pytest.mark.parametrize("kind", ["course", "learner", "instructor"])
+async def test_somebody_who_writes_to_a_document_all_the_time_does_not_keep_it_from_being_counted(
+    database: Database, mongodb: RunningMongo, kind: str
+) -> None:
+    await add_platform(database, 1, 1)
+    names = {"course": ("courses", course(0)), "learner": ("users", user(0))}
+    name, identity = names.get(kind, ("users", instructor(0)))
+    theirs: MongoClient[dict[str, Any]] = MongoClient(mongodb.uri)
+    content = theirs[database.courses.database.name]
+    meddler = Meddler(content[name], identity)
+    client = make_client(mongodb.uri, listeners=[meddler])
+    learner = Learner(course(0), user(0)).enrol(pays="t.1")
+    try:
+        async with counting(open_database(client, database.prefix)) as counter:
+            await counter.count(woken([await learner.store(database)]))
+            await moved_once(database)
+            await learner.meet("lesson_view", 5, lesson=1).store(database)  # moves no sum
+            await counter.count(woken([learner]))
+            learner.meet("course_rated", 10, value=4)
+            await counter.count(woken([await learner.store(database)]))
+            await counter.count(
+                Woken(frozenset(), frozenset({course(0)}), frozenset({user(0), instructor(0)}))
+            )
+    finally:
+        await close(client)
+        theirs.close()
+    assert meddler.managed
+    assert meddler.refused  # held by the transaction that came after
+    assert not await snapshot(database)
+    await assert_counted(database)
 
 
 async def patiently(operation: Callable[[], Awaitable[None]]) -> None:
