@@ -47,7 +47,7 @@ async def test_questions_about_a_partition_that_has_left_are_retryable(kafka: st
         with pytest.raises(Retryable):
             await intake.log_ranges()
         assert await intake.commit({gone: 1}) is False
-        await until(lambda: intake.assigned, "partitions are assigned")
+        await until(lambda: not intake.rejoining, "partitions are assigned")
         with pytest.raises(Retryable):
             intake.open_at({Partition(topic, 99): 0})
 
