@@ -70,11 +70,12 @@ async def judged(database: Database, mongodb: RunningMongo, kafka: str, topic: s
 
 async def _publish(kafka: str, run: Run) -> None:
     async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
-        for record in run.log:
-            sent = await producer.send_and_wait(
-                record.topic, record.value, key=record.key, partition=record.partition
-            )
-            assert sent.offset == record.offset
+        waiting = [
+            await producer.send(each.topic, each.value, key=each.key, partition=each.partition)
+            for each in run.log
+        ]
+        sent = await asyncio.gather(*waiting)
+    assert [each.offset for each in sent] == [record.offset for record in run.log]
 
 
 async def _commit(kafka: str, topic: str, offsets: dict[int, int]) -> None:

@@ -53,7 +53,7 @@ _POISON: Mapping[bytes, str] = {
 }
 
 
-def right_run(records: int = 500, seed: int = 7) -> Run:
+def right_run(records: int = 300, seed: int = 7) -> Run:
     """A few hundred simulated records, some poison, and all that follows; voids and a replay among it."""
     simulation = simulate(seed, records)
     run, ingest = Run(), _Ingest()
