@@ -50,10 +50,20 @@ def of_the_log(case: Case) -> Iterator[str]:
 
 
 def unread(case: Case) -> Iterator[str]:
-    """No offsets were passed over."""
+    """No offsets were passed over, unless the log shows that nobody could have read them.
+
+    After a log was restarted, its offsets are those of other records: `of_the_log` looks at those.
+    """
+    log = case.evidence.log
+    places = {(each.topic, each.partition, each.offset) for each in log.records} if log else set()
     for letter in case.stored.letters:
         if letter["kind"] == "gap":
-            yield f"dead letter {letter['_id']} is a gap: records were never read"
+            first, last = letter["gap"]["first_offset"], letter["gap"]["last_offset"]
+            read_by_us = any(
+                (letter["topic"], letter["partition"], offset) in places for offset in range(first, last + 1)
+            )
+            if log is None or (read_by_us and letter["reason"] != "log_restarted"):
+                yield f"dead letter {letter['_id']} is a gap: records were never read"
 
 
 def _ends(entry: Entry, *, stored: bool, set_aside: bool) -> list[str]:

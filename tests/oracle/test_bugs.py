@@ -3,7 +3,7 @@
 import asyncio
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from uuid import uuid4
 
@@ -133,6 +133,24 @@ def test_a_rule_broken_often_is_told_a_few_times_and_counted(right: Run) -> None
     assert {violation.invariant for violation in violations} == {4}
     assert len(violations) == 21
     assert violations[-1].sentence.startswith("... and ")
+
+
+def test_a_gap_where_the_log_holds_nothing_any_more_is_none_of_the_workers(right: Run) -> None:
+    run = copy.deepcopy(right)
+    gap = {"first_offset": run.ends[0], "last_offset": run.ends[0] + 9}
+    letter = {
+        **run.letter(),
+        "_id": "t:0:gap",
+        "kind": "gap",
+        "reason": "retention",
+        "value": None,
+        "gap": gap,
+    }
+    run.letters.append(letter)
+    without_log = replace(run.case, evidence=replace(run.case.evidence, log=None))
+
+    assert judge(run.case) == []
+    assert [violation.invariant for violation in judge(without_log)] == [1]
 
 
 def test_a_document_that_cannot_be_read_is_a_violation_not_an_end(right: Run) -> None:

@@ -38,7 +38,8 @@ def position_beyond_the_batch(run: Run) -> None:
     derive(run)
     source = event["metadata"]["source"]
     gap = {"first_offset": source["offset"], "last_offset": source["offset"]}
-    run.letters.append({**run.letter(), "_id": "t:0:gap", "kind": "gap", "value": None, "gap": gap})
+    place = {"kind": "gap", "reason": "retention", "partition": source["partition"], "gap": gap}
+    run.letters.append({**run.letter(), "_id": "t:gap", "value": None, **place})
 
 
 def stored_and_set_aside(run: Run) -> None:
