@@ -24,7 +24,7 @@ class Traffic:
 def traffic(seed: int, records: int) -> Traffic:
     """`records` simulated records with their duplicates and conflicts, and poison in between."""
     outgoing = list(_with_poison(simulate(seed, records).records))
-    return Traffic(outgoing, list(_entries(outgoing)))
+    return Traffic(outgoing, list(ledger_of(outgoing)))
 
 
 def _with_poison(records: Sequence[OutgoingRecord]) -> Iterator[OutgoingRecord]:
@@ -34,7 +34,7 @@ def _with_poison(records: Sequence[OutgoingRecord]) -> Iterator[OutgoingRecord]:
         yield record
 
 
-def _entries(records: Sequence[OutgoingRecord]) -> Iterator[Entry]:
+def ledger_of(records: Sequence[OutgoingRecord]) -> Iterator[Entry]:
     """The first record of an event id is the event; others repeat it or contradict it."""
     first: dict[UUID, bytes] = {}
     for record in records:
@@ -42,7 +42,7 @@ def _entries(records: Sequence[OutgoingRecord]) -> Iterator[Entry]:
         try:
             fields = json.loads(value)
         except ValueError:
-            yield Entry(None, None, "poison", value)
+            yield Entry(None, None, "poison", value, reason="not_utf8")
             continue
         event_id = UUID(fields["event_id"])
         stream = f"course_{fields['course_id']}_user_{fields['user_id']}"

@@ -1,130 +1,210 @@
-"""A few numbers of a progress document, computed a second way: from all events of a stream at once.
+"""Invariant 5: progress documents are a fold over the event store, written a second time.
 
-Written from docs/projections.md alone, with decimals instead of the folds' running integers. The caps (1,000 lessons)
-are left out: test data stays below them.
+From docs/projections.md and the contract alone: all events of a stream at once, with decimals, where the worker keeps
+running integers and registers.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-Event = Mapping[str, Any]
+from bson import ObjectId
 
-_PLAYER = ("view", "pause", "seek")
-_LONGEST_S = Decimal(10_000_000)
+from tests.oracle.case import Case
+from tests.oracle.decimals import cut, mean, rounded
+from tests.oracle.lessons import WHOLE, Lesson, kept, lesson_entries, lessons_of
+from tests.oracle.said import (
+    PLAYER,
+    SOCIAL,
+    Event,
+    at,
+    details,
+    earliest_at,
+    latest,
+    latest_per,
+    moment,
+    of,
+    order,
+    real,
+    sha1,
+    time_ms,
+    total_lessons,
+)
+from tests.oracle.violation import miscounted, unequal
 
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """Percentages and the average in hundredths, time in milliseconds; `quiz_average` None without a quiz."""
-
-    percentage: int
-    completed_lessons: int
-    total_ms: int
-    quiz_average: int | None
-
-
-def expected_numbers(events: Iterable[Event]) -> Numbers:
-    """What the document must show for these `course_events` documents, voids among them or not."""
-    real = [event for event in events if event["event_type"] != "void"]
-    return Numbers(
-        percentage=_percentage(real),
-        completed_lessons=len(_lessons_of(event for event in real if event["event_type"] == "complete")),
-        total_ms=sum(_time_ms(event) for event in real),
-        quiz_average=_quiz_average(real),
-    )
-
-
-def shown_numbers(document: Mapping[str, Any]) -> Numbers:
-    """What a `user_progress` document shows."""
-    average = document["performance"]["quiz_average"]
-    return Numbers(
-        percentage=_shown(document["progress"]["percentage"], 100),
-        completed_lessons=document["progress"]["completed_lessons"],
-        total_ms=_shown(document["time_tracking"]["total_seconds"], 1000),
-        quiz_average=None if average is None else _shown(average, 100),
-    )
+_SESSIONS = 200
+_CERTIFICATES = 20
+_MODES = ("live", "replay", "retry")
 
 
-def _shown(number: float, scale: int) -> int:
-    return int((_decimal(number) * scale).to_integral_value(ROUND_HALF_UP))
+def progress_documents(case: Case) -> Iterator[str]:
+    """Every stream has one document, at its last version, which shows what follows from its events."""
+    streams = case.stored.streams
+    documents = Counter(document["stream_id"] for document in case.stored.progress)
+    yield from miscounted("progress document", Counter(streams.keys()), documents)
+    for document in case.stored.progress:
+        events = streams.get(document["stream_id"])
+        if events is not None:
+            yield from document_differences(document, events)
 
 
-def _percentage(events: Sequence[Event]) -> int:
-    reported = [_floor(_detail(event, "new_progress") * 100) for event in _of(events, "progress_updated")]
-    lessons = {lesson: _lesson_percentage(own) for lesson, own in _by_lesson(events).items()}
-    total = _total_lessons(events)
-    if total and sum(percentage == 10_000 for percentage in lessons.values()) >= total:
-        return 10_000
-    share = _floor(Decimal(sum(lessons.values())) / (total or len(lessons) or 1))
-    return max([*reported, min(9_999, share)])
+def document_differences(document: Mapping[str, Any], events: Sequence[Event]) -> Iterator[str]:
+    """Where a document shows something else than its stream's events, voids among them, say."""
+    subject = f"progress of {document['stream_id']}"
+    if document["version"] != len(events):
+        yield f"{subject} is at version {document['version']} of {len(events)}"
+    yield from unequal(subject, expected_progress(events), _without_modes(document))
+    for name, reached in document["milestones"].items():
+        if reached is not None and reached["by"] not in _MODES:
+            yield f"{subject} says that {name} was reached by {reached['by']}"
 
 
-def _lesson_percentage(events: Sequence[Event]) -> int:
-    if _of(events, "complete"):
-        return 10_000
-    reached = [_detail(event, "progress") for event in _of(events, *_PLAYER) if "progress" in _details(event)]
-    return _floor(max(reached, default=Decimal(0)) * 10_000)
+def expected_progress(events: Sequence[Event]) -> Mapping[str, Any]:
+    """All that readers see, except `rev` and who reached a milestone first: its moment alone stands there."""
+    all_events, happened = events, real(events)
+    stream = str(all_events[0]["stream_id"])
+    enrolments = of(happened, "course_enrolled")
+    first, last = earliest_at(happened), max(map(at, happened), default=None)
+    lessons = lessons_of(happened)
+    reached = milestones(events)
+    return {
+        **_identity(stream, all_events),
+        "status": _status(happened),
+        "enrollment_date": earliest_at(enrolments) or first,
+        "created_at": first,
+        "updated_at": last,
+        "last_accessed": last,
+        "progress": _course_progress(happened, lessons),
+        "time_tracking": {**_times(happened), "last_activity": last},
+        "lesson_progress": lesson_entries(lessons),
+        "performance": _performance(happened, lessons),
+        "social": {name: len(of(happened, event_type)) for name, event_type in SOCIAL.items()},
+        "rating": _rating(happened),
+        "certificates": _certificates(stream, happened),
+        "payment_data": _payment(enrolments),
+        "milestones": reached,
+        "completion_notified": reached["completed"] is not None,
+    }
 
 
-def _total_lessons(events: Sequence[Event]) -> int | None:
-    """The total of the latest enrolment that names one."""
-    latest = sorted(
-        _of(events, "course_enrolled"), key=lambda e: (e["occurred_at"], e["_id"].bytes), reverse=True
-    )
-    totals = (
-        _details(e).get("total_lessons") or (e["curriculum"] or {}).get("total_lessons") for e in latest
-    )
-    return next((int(total) for total in totals if total), None)
+def milestones(events: Iterable[Event]) -> Mapping[str, datetime | None]:
+    """The moments at which they were reached."""
+    happened = real(events)
+    enrolments, reports = of(happened, "course_enrolled"), of(happened, "progress_updated")
+    full = sorted(each.full_at for each in _full(lessons_of(happened)) if each.full_at is not None)
+    moments = [at(report) for report in reports if _reported(report) == WHOLE]
+    least = min(filter(None, map(total_lessons, enrolments)), default=None)
+    if least is not None and len(full) >= least:
+        moments.append(full[least - 1])
+    return {"welcome": earliest_at(enrolments), "completed": min(moments, default=None)}
 
 
-def _quiz_average(events: Sequence[Event]) -> int | None:
-    scores = [_half_up(_detail(event, "score") * 100) for event in _of(events, "quiz_submitted")]
-    return _half_up(Decimal(sum(scores)) / len(scores)) if scores else None
+def _identity(stream: str, events: Sequence[Event]) -> Mapping[str, Any]:
+    digest, data = sha1(stream), events[0]["event_data"]
+    return {
+        "_id": ObjectId(digest[:12]),
+        "stream_id": stream,
+        "user_id": data["user_id"],
+        "course_id": data["course_id"],
+        "slot": digest[-1],
+        "version": len(events),
+        "projection_version": 1,
+        "recorded_at": max(event["recorded_at"] for event in events),
+    }
 
 
-def _time_ms(event: Event) -> int:
-    spent = _details(event).get("time_spent")
-    if isinstance(spent, bool) or not isinstance(spent, int | float) or spent < 0:
-        return 0
-    return _half_up(min(_decimal(spent), _LONGEST_S) * 1000)
+def _without_modes(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    reached = {name: each and each["at"] for name, each in document["milestones"].items()}
+    return {**document, "milestones": reached}
 
 
-def _by_lesson(events: Iterable[Event]) -> Mapping[Any, Sequence[Event]]:
-    lessons: dict[Any, list[Event]] = defaultdict(list)
-    for event in events:
-        if event["event_data"].get("lesson_id") is not None:
-            lessons[event["event_data"]["lesson_id"]].append(event)
-    return lessons
+def _status(happened: Sequence[Event]) -> str:
+    last = latest(of(happened, "course_enrolled", "course_unenrolled"))
+    return "dropped" if last is not None and last["event_type"] == "course_unenrolled" else "active"
 
 
-def _lessons_of(events: Iterable[Event]) -> set[Any]:
-    return set(_by_lesson(events))
+def _course_progress(happened: Sequence[Event], lessons: Sequence[Lesson]) -> Mapping[str, Any]:
+    named = latest(each for each in of(happened, "course_enrolled") if total_lessons(each))
+    total = None if named is None else total_lessons(named)
+    current = latest(of(happened, "lesson_started", "lesson_view", *PLAYER))
+    return {
+        "percentage": _percentage(happened, lessons, total) / 100,
+        "completed_lessons": sum(bool(of(each.events, "complete")) for each in kept(lessons)),
+        "total_lessons": total,
+        "current_lesson_id": None if current is None else current["event_data"]["lesson_id"],
+        "basis": "observed" if total is None else "curriculum",
+    }
 
 
-def _of(events: Iterable[Event], *types: str) -> Sequence[Event]:
-    return [event for event in events if event["event_type"] in types]
+def _percentage(happened: Sequence[Event], lessons: Sequence[Lesson], total: int | None) -> int:
+    if total is not None and len(_full(lessons)) >= total:
+        return WHOLE
+    share = sum(each.percentage for each in kept(lessons)) // (total or len(kept(lessons)) or 1)
+    return max([*map(_reported, of(happened, "progress_updated")), min(WHOLE - 1, share)])
 
 
-def _details(event: Event) -> Mapping[str, Any]:
-    details: Mapping[str, Any] = event["event_data"].get("details", {})
-    return details
+def _full(lessons: Sequence[Lesson]) -> Sequence[Lesson]:
+    """The lessons at 100 %, which have a cap of their own."""
+    return kept(each for each in lessons if each.percentage == WHOLE)
 
 
-def _detail(event: Event, name: str) -> Decimal:
-    return _decimal(_details(event)[name])
+def _reported(report: Event) -> int:
+    return cut(details(report)["new_progress"], 100)
 
 
-def _decimal(number: float) -> Decimal:
-    """The decimal that names the number, 0.29 for 0.29."""
-    return Decimal(repr(number)) if isinstance(number, float) else Decimal(int(number))
+def _times(happened: Sequence[Event]) -> Mapping[str, Any]:
+    sessions: dict[str, list[datetime]] = {}
+    for event in happened:
+        name = event["event_data"].get("session_id")
+        if name is not None:
+            sessions.setdefault(sha1(name).hex()[:16], []).append(at(event))
+    keys = sorted(sessions)[:_SESSIONS]
+    lengths = [(max(sessions[key]) - min(sessions[key])) // timedelta(milliseconds=1) for key in keys]
+    return {
+        "total_seconds": time_ms(happened) / 1000,
+        "session_count": len(sessions) if len(sessions) <= _SESSIONS else _estimate(keys[-1]),
+        "average_session_duration": mean(sum(lengths), len(lengths)) / 1000 if lengths else 0.0,
+        "longest_session": max(lengths, default=0) / 1000,
+    }
 
 
-def _floor(number: Decimal) -> int:
-    return int(number.to_integral_value(ROUND_FLOOR))
+def _estimate(last_key: str) -> int:
+    return max(_SESSIONS + 1, (_SESSIONS - 1) * 2**64 // max(1, int(last_key, 16)))
 
 
-def _half_up(number: Decimal) -> int:
-    return int(number.to_integral_value(ROUND_HALF_UP))
+def _performance(happened: Sequence[Event], lessons: Sequence[Lesson]) -> Mapping[str, Any]:
+    scores = [rounded(details(attempt)["score"], 100) for attempt in of(happened, "quiz_submitted")]
+    grades = [each.grade for each in kept(lessons) if each.grade is not None]
+    return {
+        "quiz_average": mean(sum(scores), len(scores)) / 100 if scores else None,
+        "assignment_average": mean(sum(grades), len(grades)) / 100 if grades else None,
+    }
+
+
+def _rating(happened: Sequence[Event]) -> Mapping[str, Any] | None:
+    last = latest(of(happened, "course_rated"))
+    if last is None:
+        return None
+    return {"value": rounded(last["event_data"]["value"], 100) / 100, "rated_at": at(last)}
+
+
+def _certificates(stream: str, happened: Sequence[Event]) -> list[Mapping[str, Any]]:
+    issued = latest_per(of(happened, "certificate_issued"), lambda each: details(each)["verification_code"])
+    return [
+        {
+            "_id": ObjectId(sha1(stream + details(each)["verification_code"])[:12]),
+            "type": details(each).get("type", "completion"),
+            "issued_at": at(each),
+            "certificate_url": details(each)["certificate_url"],
+            "verification_code": details(each)["verification_code"],
+            "valid_until": moment(details(each).get("valid_until")),
+        }
+        for each in sorted(issued, key=order)[-_CERTIFICATES:]
+    ]
+
+
+def _payment(enrolments: Sequence[Event]) -> Mapping[str, Any] | None:
+    paid = latest(each for each in enrolments if details(each).get("payment") is not None)
+    names = ("transaction_id", "amount", "currency", "method")
+    return None if paid is None else {name: details(paid)["payment"][name] for name in names}

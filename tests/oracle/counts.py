@@ -1,0 +1,193 @@
+"""Invariant 6: what was counted, and the statistics of courses and users, recomputed from the progress documents."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from bson import ObjectId
+
+from tests.oracle.billing import payments
+from tests.oracle.case import Case
+from tests.oracle.decimals import mean, rounded
+from tests.oracle.stored import Document
+from tests.oracle.violation import miscounted, unequal
+
+_WHOLE = 10_000
+_LOG_LENGTH = 100
+_ENROLMENT = "course_enrollment"
+_STARS = (1, 2, 3, 4, 5)
+_NAMES = (
+    *("enrolled", "active", "completed", "progress", "rated", "rating"),
+    *(f"stars_{star}" for star in _STARS),
+    *("discussion_posts", "questions_asked", "certificates"),
+)
+_LEARNING = ("enrolled", "completed", "certificates")
+_TEACHING = ("enrolled", "rated", "rating")
+
+Sums = Mapping[str, int]
+
+
+def counted_learners(case: Case) -> Iterator[str]:
+    """Every progress document has its projection, which says what of it was counted."""
+    streams = case.stored.streams
+    found = Counter(document["stream_id"] for document in case.stored.projections)
+    yield from miscounted("projection", Counter(each["stream_id"] for each in case.stored.progress), found)
+    records = {document["stream_id"]: document for document in case.stored.progress}
+    for document in case.stored.projections:
+        record = records.get(document["stream_id"])
+        if record is None:
+            continue
+        subject = f"projection of {document['stream_id']}"
+        yield from unequal(subject, _projection(record), document)
+        paid = [each["_id"].hex for each in payments(streams.get(document["stream_id"], ()))]
+        emitted = [*_milestones(record), *paid]
+        yield from unequal(subject, sorted(emitted), sorted(document["emitted"]), "emitted")
+
+
+def course_statistics(case: Case) -> Iterator[str]:
+    """`courses.stats` is what the records of the course's learners add up to, for every course that exists."""
+    sums = _sums(case.stored.progress, lambda record: record["course_id"])
+    for course in case.stored.courses:
+        stats = course.get("stats") or {}
+        if course["_id"] in sums or "sums" in stats:
+            total = sums.get(course["_id"], _nothing())
+            yield from unequal(f"course {course['_id']}", _course_stats(total), stats, "stats")
+
+
+def user_statistics(case: Case) -> Iterator[str]:
+    """`users.stats` is what the user's own records, and those of the courses they teach, add up to."""
+    learning = _sums(case.stored.progress, lambda record: record["user_id"])
+    teaching = _taught(case)
+    for user in case.stored.users:
+        own, taught, stats = learning.get(user["_id"]), teaching.get(user["_id"]), user.get("stats") or {}
+        if own is None and taught is None and "sums" not in stats:
+            continue
+        if taught is None and "teaching" in stats.get("sums", {}):
+            taught = _nothing()
+        yield from unequal(f"user {user['_id']}", _user_stats(own or _nothing(), taught), stats, "stats")
+
+
+def activity_logs(case: Case) -> Iterator[str]:
+    """`users.activity_log` has one enrolment per course, dated as in the record, in order, the last of all."""
+    enrolments: dict[ObjectId, list[tuple[Any, Any]]] = defaultdict(list)
+    for record in case.stored.progress:
+        if record["enrollment_date"] is not None:
+            enrolments[record["user_id"]].append((record["enrollment_date"], record["course_id"]))
+    for user in case.stored.users:
+        log = user.get("activity_log") or []
+        ours = [(one["timestamp"], one["course_id"]) for one in log if one.get("action") == _ENROLMENT]
+        wanted = sorted(enrolments[user["_id"]])
+        # A full log has lost its oldest entries, and the platform's are among those that count.
+        lasting = wanted if len(log) < _LOG_LENGTH else wanted[len(wanted) - len(ours) :]
+        if sorted(ours) != lasting or len(log) > _LOG_LENGTH:
+            yield f"user {user['_id']} shows {len(ours)} enrolments in its activity log, not {len(wanted)}"
+        elif [each for each, _ in ours] != sorted(each for each, _ in ours):
+            yield f"user {user['_id']} has an activity log that is out of order"
+
+
+def vector(record: Document) -> Sums:
+    """What one record adds; a record of nothing but voids adds nothing."""
+    if record["created_at"] is None:
+        return _nothing()
+    completed = record["milestones"]["completed"] is not None
+    rating = None if record["rating"] is None else rounded(record["rating"]["value"], 100)
+    stars = None if rating is None else (rating + 50) // 100
+    return {
+        "enrolled": 1,
+        "active": int(record["status"] == "active" and not completed),
+        "completed": int(completed),
+        "progress": rounded(record["progress"]["percentage"], 100),
+        "rated": int(rating is not None),
+        "rating": rating or 0,
+        **{f"stars_{star}": int(star == stars) for star in _STARS},
+        **{name: record["social"][name] for name in ("discussion_posts", "questions_asked")},
+        "certificates": len(record["certificates"]),
+    }
+
+
+def _projection(record: Document) -> Mapping[str, Any]:
+    progress, times = record["progress"], record["time_tracking"]
+    return {
+        **{name: record[name] for name in ("_id", "stream_id", "user_id", "course_id")},
+        "current_state": {
+            "progress_percentage": progress["percentage"],
+            "current_lesson": progress["current_lesson_id"],
+            "total_time_spent": times["total_seconds"],
+            "last_activity": times["last_activity"],
+            "status": record["status"],
+        },
+        "last_event_version": record["version"],
+        "last_updated": record["recorded_at"],
+        "source_rev": record["rev"],
+        "counts_version": 1,
+        "counted": vector(record),
+        "enrolled_at": record["enrollment_date"],
+    }
+
+
+def _milestones(record: Document) -> Iterator[str]:
+    for kind, name in (("welcome", "welcome"), ("completion", "completed")):
+        if record["milestones"][name] is not None:
+            yield kind
+
+
+def _sums(records: Sequence[Document], key: Callable[[Document], ObjectId]) -> Mapping[ObjectId, Sums]:
+    groups: dict[ObjectId, list[Sums]] = defaultdict(list)
+    for record in records:
+        groups[key(record)].append(vector(record))
+    return {name: _added(group) for name, group in groups.items()}
+
+
+def _taught(case: Case) -> Mapping[ObjectId, Sums]:
+    """Over the existing courses of each instructor that have learners."""
+    courses = _sums(case.stored.progress, lambda record: record["course_id"])
+    groups: dict[ObjectId, list[Sums]] = defaultdict(list)
+    for course in case.stored.courses:
+        named = (course.get("instructor_id"), (course.get("instructor") or {}).get("user_id"))
+        instructor = next((each for each in named if isinstance(each, ObjectId)), None)
+        if instructor is not None and course["_id"] in courses:
+            groups[instructor].append(courses[course["_id"]])
+    return {name: _added(group) for name, group in groups.items()}
+
+
+def _added(vectors: Sequence[Sums]) -> Sums:
+    return {name: sum(each[name] for each in vectors) for name in _NAMES}
+
+
+def _nothing() -> Sums:
+    return _added(())
+
+
+def _course_stats(sums: Sums) -> Mapping[str, Any]:
+    learners = sums["enrolled"]
+    return {
+        "enrollments": {"total": learners, "active": sums["active"], "completed": sums["completed"]},
+        "ratings": {
+            "average": _stars(sums),
+            "total_reviews": sums["rated"],
+            "distribution": {str(star): sums[f"stars_{star}"] for star in _STARS},
+        },
+        "engagement": {
+            "completion_rate": sums["completed"] / learners if learners else 0.0,
+            "average_progress": sums["progress"] / (_WHOLE * learners) if learners else 0.0,
+            **{name: sums[name] for name in ("discussion_posts", "questions_asked")},
+        },
+        "sums": sums,
+    }
+
+
+def _user_stats(learning: Sums, teaching: Sums | None) -> Mapping[str, Any]:
+    stats: dict[str, Any] = {
+        "courses_enrolled": learning["enrolled"],
+        "courses_completed": learning["completed"],
+        "certificates_earned": learning["certificates"],
+        "sums": {"learning": {name: learning[name] for name in _LEARNING}},
+    }
+    if teaching is not None:
+        stats |= {"total_students": teaching["enrolled"], "avg_rating": _stars(teaching)}
+        stats["sums"]["teaching"] = {name: teaching[name] for name in _TEACHING}
+    return stats
+
+
+def _stars(sums: Sums) -> float:
+    return mean(sums["rating"], sums["rated"]) / 100 if sums["rated"] else 0.0

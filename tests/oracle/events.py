@@ -1,0 +1,106 @@
+"""Invariants 2 and 3: the event store is the ledger's ok set, word for word, in dense versions."""
+
+import json
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Any
+from uuid import UUID
+
+from bson import ObjectId
+
+from tests.oracle.case import Case
+from tests.oracle.said import sha1
+from tests.oracle.stored import Document
+from tests.oracle.violation import miscounted, shortened
+
+
+def stored_once(case: Case) -> Iterator[str]:
+    """The event store holds the ledger's ok entries, each exactly once, and nothing else but voids."""
+    certain = case.must_be_stored
+    unsure = {event_id: 1 for event_id in case.may_be_stored if event_id not in certain}
+    found = Counter(event["_id"] for event in case.stored.real_events)
+    yield from miscounted("event", Counter(certain.keys()), found, allowed=unsure)
+
+
+def bodies(case: Case) -> Iterator[str]:
+    """Each event says what its producer's bytes say."""
+    entries = case.may_be_stored
+    for event in case.stored.real_events:
+        entry = entries.get(event["_id"])
+        if entry is not None:
+            if entry.stream_id != event["stream_id"]:
+                yield f"event {event['_id']} is in stream {event['stream_id']}, not {entry.stream_id}"
+            if _said(json.loads(entry.value)) != _stored_body(event):
+                yield f"event {event['_id']} does not say what its producer said"
+            if event["slot"] != sha1(event["stream_id"])[-1]:
+                yield f"event {event['_id']} is in slot {event['slot']}, where nobody looks for its stream"
+
+
+def dense_versions(case: Case) -> Iterator[str]:
+    """Versions of every stream are 1 to n."""
+    for stream, events in case.stored.streams.items():
+        versions = [event["version"] for event in events]
+        if versions != list(range(1, len(versions) + 1)):
+            yield f"versions of {stream} are not 1 to {len(versions)}: {shortened(str(versions))}"
+
+
+def ordered_versions(case: Case) -> Iterator[str]:
+    """Versions follow the order of the ledger, where that was the order of the partition."""
+    if not case.in_order:
+        return
+    position = {entry.event_id: number for number, entry in enumerate(case.ledger) if entry.kind == "ok"}
+    for stream, events in case.stored.streams.items():
+        places = [position[event["_id"]] for event in events if event["_id"] in position]
+        if places != sorted(places):
+            yield f"versions of {stream} do not follow the order of publishing"
+
+
+def canonical(details: Mapping[str, Any]) -> str:
+    """Details as a text that is equal for equal details."""
+    return json.dumps(details, sort_keys=True, default=str)
+
+
+def _said(fields: Mapping[str, Any]) -> Mapping[str, Hashable]:
+    """A producer's JSON in the words of `_stored_body`."""
+    moment = datetime.fromisoformat(fields["occurred_at"].upper()).astimezone(UTC)
+    return {
+        "event_id": UUID(fields["event_id"]),
+        "event_type": fields["event_type"],
+        "occurred_at": moment.replace(microsecond=moment.microsecond // 1000 * 1000),
+        "user_id": ObjectId(fields["user_id"]),
+        "course_id": ObjectId(fields["course_id"]),
+        "lesson_id": ObjectId(fields["lesson_id"]) if "lesson_id" in fields else None,
+        **{name: fields.get(name) for name in ("session_id", "device_type")},
+        **{name: fields.get(name) for name in ("producer", "correlation_id", "user_agent")},
+        "ip_address": _address(fields.get("ip_address")),
+        "schema_version": fields.get("schema_version", 1),
+        "value": json.dumps(fields.get("value")),
+        "details": canonical(fields.get("details", {})),
+    }
+
+
+def _stored_body(event: Document) -> Mapping[str, Hashable]:
+    data, text = event["event_data"], event["personal"].get("text")
+    details = data.get("details", {}) if text is None else {**data.get("details", {}), "text": text}
+    return {
+        "event_id": event["_id"],
+        "event_type": event["event_type"],
+        "occurred_at": event["occurred_at"],
+        "user_id": data["user_id"],
+        "course_id": data["course_id"],
+        "lesson_id": data.get("lesson_id"),
+        **{name: data.get(name) for name in ("session_id", "device_type")},
+        **{name: event["metadata"].get(name) for name in ("producer", "correlation_id")},
+        "user_agent": event["personal"].get("user_agent"),
+        "ip_address": _address(event["personal"].get("ip_address")),
+        "schema_version": event["schema_version"],
+        "value": json.dumps(data.get("value")),
+        "details": canonical(details),
+    }
+
+
+def _address(text: str | None) -> Hashable:
+    """Two spellings of one address are equal."""
+    return None if text is None else ip_address(text)

@@ -1,0 +1,101 @@
+"""Invariant 8: dead letters are the ledger's poison and conflicts, exact bytes, expected reason, nothing healthy."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from tests.oracle.case import Case
+from tests.oracle.stored import Document
+from tests.oracle.violation import miscounted, shortened
+
+# The table of docs/contract.md: why a record is refused.
+REASONS = frozenset(
+    {
+        *("too_large", "not_utf8", "not_json", "not_an_object", "duplicate_key", "not_finite"),
+        *("lone_surrogate", "integer_out_of_range", "too_deep", "unsupported_version", "unknown_event_type"),
+        *("unknown_field", "missing_field", "invalid_field", "time_out_of_range", "details_too_large"),
+        *("details_too_deep", "details_too_many_keys", "details_bad_key", "card_number", "conflict"),
+        "refused_by_store",
+    }
+)
+
+
+def kept_once(case: Case) -> Iterator[str]:
+    """Each poisonous or contradicting record has one dead letter with its bytes."""
+    healthy, logged = _healthy(case), case.logged_values
+    values = {letter["_id"]: case.stored.bytes_of(letter) for letter in case.stored.records}
+    for kind, conflicts in (("conflict", True), ("poison", False)):
+        entries = [entry for entry in case.ledger if entry.kind == kind]
+        certain = Counter(entry.value for entry in entries if entry.acknowledged)
+        # A producer that sends again may put a record into the log twice; each place has its own letter.
+        wanted = Counter({entry.value: max(certain[entry.value], logged[entry.value]) for entry in entries})
+        unsure = Counter(entry.value for entry in entries) - wanted
+        found = Counter(
+            values[letter["_id"]]
+            for letter in case.stored.records
+            if (letter["reason"] == "conflict") == conflicts and values[letter["_id"]] not in healthy
+        )
+        yield from miscounted(f"dead letter ({kind})", wanted, found, allowed=unsure)
+
+
+def nothing_healthy(case: Case) -> Iterator[str]:
+    """No record that can be stored is among them."""
+    healthy = _healthy(case)
+    for letter in case.stored.records:
+        if case.stored.bytes_of(letter) in healthy:
+            yield f"dead letter {letter['_id']} ({letter['reason']}) holds a healthy record"
+
+
+def reasons(case: Case) -> Iterator[str]:
+    """Each says why, in a word of the contract, and the one that the producer expects."""
+    expected: dict[bytes, set[str]] = defaultdict(set)
+    for entry in case.ledger:
+        if entry.reason is not None:
+            expected[entry.value].add(entry.reason)
+    for letter in case.stored.records:
+        wanted = expected.get(case.stored.bytes_of(letter), REASONS)
+        if letter["reason"] not in wanted:
+            words = " or ".join(sorted(wanted)) if len(wanted) < len(REASONS) else "a reason of the contract"
+            yield f"dead letter {letter['_id']} says {letter['reason']}, not {words}"
+
+
+def exact_bytes(case: Case) -> Iterator[str]:
+    """Size and checksum are those of the value, no part is missing, and no position has two letters."""
+    places: Counter[tuple[str, int, int, bytes]] = Counter()
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for part in case.stored.letters:
+        if part["kind"] == "part":
+            numbers[part["part_of"]].append(part["part"])
+    for letter in case.stored.records:
+        value = case.stored.bytes_of(letter)
+        places[letter["topic"], letter["partition"], letter["offset"], value] += 1
+        if letter["size_bytes"] != len(value):
+            yield f"dead letter {letter['_id']} holds {len(value)} bytes of {letter['size_bytes']}"
+        if letter["payload_sha256"] != hashlib.sha256(value).digest():
+            yield f"dead letter {letter['_id']} holds other bytes than its checksum says"
+        parts = sorted(numbers[letter["_id"]])
+        if parts != list(range(1, letter["parts"] + 1)):
+            yield f"dead letter {letter['_id']} has the parts {parts} of {letter['parts']}"
+    for (topic, partition, offset, _), count in places.items():
+        if count > 1:
+            yield f"the record at {topic}:{partition}:{offset} has {count} dead letters"
+
+
+def as_logged(case: Case) -> Iterator[str]:
+    """Value, key and headers are those of the record at that place of the log."""
+    log = case.evidence.log
+    records = {(each.topic, each.partition, each.offset): each for each in log.records} if log else {}
+    for letter in case.stored.records:
+        record = records.get((letter["topic"], letter["partition"], letter["offset"]))
+        if record is not None:
+            kept = (case.stored.bytes_of(letter), letter["key"], _headers(letter))
+            if kept != (record.value or b"", record.key, record.headers):
+                yield f"dead letter {shortened(letter['_id'])} is not what the log holds there"
+
+
+def _headers(letter: Document) -> tuple[tuple[str, bytes | None], ...]:
+    return tuple((header["key"], header["value"]) for header in letter["headers"])
+
+
+def _healthy(case: Case) -> frozenset[bytes]:
+    return frozenset(entry.value for entry in case.ledger if entry.kind in ("ok", "duplicate"))

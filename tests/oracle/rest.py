@@ -1,0 +1,67 @@
+"""Invariant 9: at rest nothing waits: queue items settled, offsets at the end, lags 0, consumed = sum of outcomes."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from tests.oracle.case import Case
+
+_PREFIX = "sevenp_worker_"
+_CONSUMED = "kafka_records_consumed_total"
+_PROCESSED = "events_processed_total"
+# What is 0 when everything is read and nothing was ever dropped.
+_ZERO_AT_REST = (
+    "kafka_consumer_lag_records",
+    "kafka_consumer_lag_seconds",
+    "kafka_scalable_lag_records",
+    "events_dropped_total",
+)
+# The worker's own items; others are the platform's.
+_OURS = ("progress_fold", "progress_updated")
+
+
+def settled_items(case: Case) -> Iterator[str]:
+    """Every item of the worker's is done, and nobody holds it."""
+    for item in case.stored.queue:
+        if item["event_type"] not in _OURS:
+            continue
+        if item["status"] != "completed":
+            yield f"queue item {item['_id']} is {item['status']}"
+        elif item.get("lease_owner") is not None:
+            yield f"queue item {item['_id']} is completed and still held by {item['lease_owner']}"
+
+
+def committed_offsets(case: Case) -> Iterator[str]:
+    """The group's next offset is the end of every partition; an empty one needs none."""
+    log = case.evidence.log
+    for partition, end in sorted(log.ends.items()) if log else ():
+        committed = log.committed.get(partition) if log else None
+        if (committed or 0) != end:
+            yield f"partition {partition} is committed at {committed} and ends at {end}"
+
+
+def metrics_at_rest(case: Case) -> Iterator[str]:
+    """Each worker counted an outcome for every record it consumed, drops nothing and lags behind nothing."""
+    for name, text in (case.evidence.metrics or {}).items():
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        yield from _accounting(name, samples)
+        for sample in samples:
+            if sample.name.removeprefix(_PREFIX) in _ZERO_AT_REST and sample.value != 0:
+                yield f"{name}: {sample.name} is {sample.value:g} at {dict(sample.labels)}"
+
+
+def _accounting(name: str, samples: Sequence[Sample]) -> Iterator[str]:
+    consumed: dict[str, float] = defaultdict(float)
+    outcomes: dict[str, float] = defaultdict(float)
+    for sample in samples:
+        if sample.name == _PREFIX + _CONSUMED:
+            consumed[sample.labels["topic"]] += sample.value
+        elif sample.name == _PREFIX + _PROCESSED:
+            outcomes[sample.labels["topic"]] += sample.value
+    if not consumed:
+        yield f"{name}: no metric says what was consumed"
+    for topic in sorted(consumed.keys() | outcomes.keys()):
+        if consumed[topic] != outcomes[topic]:
+            yield f"{name}: {consumed[topic]:g} records consumed of {topic}, {outcomes[topic]:g} outcomes counted"

@@ -1,0 +1,100 @@
+"""What stored events say, in the words of docs/projections.md: order, latest, type, details."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.oracle.decimals import milliseconds
+from tests.oracle.stored import VOID
+
+Event = Mapping[str, Any]
+
+PLAYER = ("view", "pause", "seek")
+SOCIAL = {
+    "discussion_posts": "discussion_posted",
+    "questions_asked": "question_asked",
+    "answers_given": "answer_given",
+    "peer_interactions": "peer_interaction",
+    "study_group_participations": "study_group_joined",
+}
+KNOWN_TYPES = frozenset(
+    {
+        "course_enrolled",
+        "course_unenrolled",
+        "lesson_started",
+        "lesson_view",
+        *PLAYER,
+        "complete",
+        "progress_updated",
+        "quiz_submitted",
+        "assignment_graded",
+        *SOCIAL.values(),
+        "course_rated",
+        "certificate_issued",
+        "lesson_note_saved",
+    }
+)
+
+
+def real(events: Iterable[Event]) -> Sequence[Event]:
+    """Events in the page's sense: all but the voids."""
+    return [event for event in events if event["event_type"] != VOID]
+
+
+def of(events: Iterable[Event], *types: str) -> Sequence[Event]:
+    """The events of these types."""
+    return [event for event in events if event["event_type"] in types]
+
+
+def latest(events: Iterable[Event]) -> Event | None:
+    """The greatest in the order of events, None of none."""
+    return max(events, key=order, default=None)
+
+
+def order(event: Event) -> tuple[datetime, bytes]:
+    """The order of events: by moment, then by the bytes of the id."""
+    return event["occurred_at"], event["_id"].bytes
+
+
+def at(event: Event) -> datetime:
+    moment: datetime = event["occurred_at"]
+    return moment
+
+
+def earliest_at(events: Iterable[Event]) -> datetime | None:
+    return min(map(at, events), default=None)
+
+
+def details(event: Event) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = event["event_data"].get("details", {})
+    return found
+
+
+def time_ms(events: Iterable[Event]) -> int:
+    """The sum of `time_spent`."""
+    return sum(milliseconds(details(event).get("time_spent")) or 0 for event in events)
+
+
+def total_lessons(enrolment: Event) -> int | None:
+    """The number of lessons an enrolment tells, itself or by the curriculum stored with it."""
+    total = details(enrolment).get("total_lessons") or (enrolment["curriculum"] or {}).get("total_lessons")
+    return int(total) if total else None
+
+
+def latest_per(events: Iterable[Event], key: Callable[[Event], Any]) -> Sequence[Event]:
+    """Of each key the latest event, in the order of events."""
+    chosen: dict[Any, Event] = {key(event): event for event in sorted(events, key=order)}
+    return sorted(chosen.values(), key=order)
+
+
+def sha1(text: str) -> bytes:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).digest()
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time of the contract as it is stored: UTC, cut to milliseconds."""
+    if text is None:
+        return None
+    parsed = datetime.fromisoformat(text.upper()).astimezone(UTC)
+    return parsed.replace(microsecond=parsed.microsecond // 1000 * 1000)

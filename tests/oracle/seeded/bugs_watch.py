@@ -1,0 +1,272 @@
+"""Known bugs of folding, counting and notifying, as the damage they do to a right run: invariants 5 to 7."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+from bson import ObjectId
+
+from tests.oracle.seeded.right import delivery
+from tests.oracle.seeded.run import Run
+from worker.storage.database import Document
+
+Bug = Callable[[Run], None]
+
+
+def token_before_effect(run: Run) -> None:
+    """The resume token moved on, then the process died: the stream's last event was never folded."""
+    _step_back(run.progress[0])
+
+
+def write_without_rev_guard(run: Run) -> None:
+    """A slow worker overwrote what a faster one had folded, and raised `rev` as if it were news."""
+    _step_back(run.progress[1])
+    run.progress[1]["rev"] += 1
+
+
+def folded_twice(run: Run) -> None:
+    """A redelivered wake-up added the same event again."""
+    record = next(each for each in run.progress if each["time_tracking"]["total_seconds"])
+    record["time_tracking"]["total_seconds"] *= 2
+
+
+def latest_by_arrival(run: Run) -> None:
+    """The rating that came last is taken for the one given last."""
+    record = next(each for each in run.progress if each["rating"])
+    record["rating"] = {"value": 1.25, "rated_at": record["rating"]["rated_at"]}
+
+
+def late_event_moves_the_clock_back(run: Run) -> None:
+    """Last activity follows the order of arrival."""
+    record = run.progress[0]
+    record["time_tracking"]["last_activity"] -= timedelta(days=1)
+
+
+def percentage_rounded_up(run: Run) -> None:
+    """99.999 % is shown as done."""
+    record = next(each for each in run.progress if 0 < each["progress"]["percentage"] < 100)
+    record["progress"]["percentage"] = 100.0
+
+
+def mean_of_rounded_means(run: Run) -> None:
+    """The quiz average is carried on from what was shown before, a hundredth off."""
+    record = next(each for each in run.progress if each["performance"]["quiz_average"])
+    record["performance"]["quiz_average"] = round(record["performance"]["quiz_average"] - 0.01, 2)
+
+
+def completion_taken_back(run: Run) -> None:
+    """The course grew, and who had finished has not any more."""
+    record = next(run.finished())
+    record["milestones"]["completed"] = None
+    record["completion_notified"] = False
+
+
+def completed_by_the_last_repeat(run: Run) -> None:
+    """A lesson finished a second time moves its date."""
+    record = next(
+        each for each in run.progress if any(one["completed_at"] for one in each["lesson_progress"])
+    )
+    lesson = next(one for one in record["lesson_progress"] if one["completed_at"])
+    lesson["completed_at"] += timedelta(hours=1)
+
+
+def lessons_in_order_of_arrival(run: Run) -> None:
+    """The list says when a lesson was first folded, not when it was begun."""
+    record = next(each for each in run.progress if len(each["lesson_progress"]) > 1)
+    record["lesson_progress"].reverse()
+
+
+def certificate_per_issue(run: Run) -> None:
+    """A certificate that is issued again stands there twice."""
+    record = next(each for each in run.progress if each["certificates"])
+    record["certificates"].append(dict(record["certificates"][0]))
+
+
+def dropped_for_ever(run: Run) -> None:
+    """Who left and came back stays dropped."""
+    next(each for each in run.progress if each["status"] == "active")["status"] = "dropped"
+
+
+def counts_as_doubles(run: Run) -> None:
+    """Readers get 3.0 lessons."""
+    record = run.progress[0]
+    record["progress"]["completed_lessons"] = float(record["progress"]["completed_lessons"])
+
+
+def session_cut_at_midnight(run: Run) -> None:
+    """One session counts as two."""
+    run.progress[0]["time_tracking"]["session_count"] += 1
+
+
+def stream_set_aside_and_forgotten(run: Run) -> None:
+    """The fold raised for the first event, and nothing ever folded the stream again."""
+    stream = run.progress[0]["stream_id"]
+    run.progress.remove(run.record(stream))
+
+
+def counters_outside_the_transaction(run: Run) -> None:
+    """The projection says that a learner is counted; the worker died before it raised the course's sums."""
+    course = run.course()
+    record = next(each for each in run.projections if each["course_id"] == course["_id"])
+    for name, value in record["counted"].items():
+        course["stats"]["sums"][name] -= value
+    course["stats"]["enrollments"]["total"] -= 1
+
+
+def double_counted_enrolment(run: Run) -> None:
+    """A repeated wake-up counts the vector again instead of the difference."""
+    stats = run.course()["stats"]
+    stats["enrollments"]["total"] += 1
+    stats["sums"]["enrolled"] += 1
+
+
+def left_learners_not_counted(run: Run) -> None:
+    """Leaving takes the enrolment back."""
+    run.learner()["stats"]["courses_enrolled"] -= 1
+
+
+def average_of_averages(run: Run) -> None:
+    """An instructor's rating is the mean of the courses' means."""
+    teacher = next(each for each in run.users if each.get("stats", {}).get("avg_rating"))
+    teacher["stats"]["avg_rating"] = round(teacher["stats"]["avg_rating"] + 0.01, 2)
+
+
+def late_document_summed_from_zero(run: Run) -> None:
+    """A course that appears after its learners counts only those who come later."""
+    course = run.course()
+    course["stats"]["engagement"]["discussion_posts"] = -1
+    course["stats"]["ratings"]["distribution"]["4"] += 1
+
+
+def log_entry_per_wake_up(run: Run) -> None:
+    """The activity log has the same enrolment again."""
+    user = next(each for each in run.users if each.get("activity_log"))
+    user["activity_log"].append(user["activity_log"][-1])
+
+
+def stale_projection(run: Run) -> None:
+    """The last revision was never counted."""
+    run.projections[0]["source_rev"] -= 1
+
+
+def never_counted(run: Run) -> None:
+    """A wake-up got lost while the lease moved."""
+    del run.projections[0]
+
+
+def notify_before_outbox(run: Run) -> None:
+    """The mail went out, then the transaction with its row was ended by the server."""
+    run.notifications.remove(run.notification())
+
+
+def outbox_outside_the_transaction(run: Run) -> None:
+    """The learner is counted; the worker died before it wrote the row."""
+    row = run.notification()
+    run.notifications.remove(row)
+    run.received = [each for each in run.received if each.key != row["_id"]]
+
+
+def marked_before_sending(run: Run) -> None:
+    """The row says sent; nobody got anything."""
+    key = run.notification("welcome")["_id"]
+    run.received = [each for each in run.received if each.key != key]
+
+
+def welcome_per_enrolment(run: Run) -> None:
+    """Who leaves and enrols again is welcomed again: the key holds the event."""
+    row = run.notification("welcome")
+    run.notifications.append({**row, "_id": f"{row['_id']}:2"})
+
+
+def replay_notifies(run: Run) -> None:
+    """History folded anew welcomes everybody anew."""
+    row = next(each for each in run.notifications if each["status"] == "suppressed")
+    row |= {"status": "sent", "channel": "webhook"}
+    run.received.append(delivery(row))
+
+
+def retried_though_accepted(run: Run) -> None:
+    """The answer 202 is taken for a failure."""
+    run.received.append(run.received[0])
+
+
+def body_made_anew_at_every_try(run: Run) -> None:
+    """A repeat carries the time of the repeat."""
+    first = run.received[0]
+    body = (first.body or "").replace('"created_at":"2026', '"created_at":"2027')
+    run.received.insert(0, replace(first, accepted=False, body=body))
+
+
+def left_in_the_outbox(run: Run) -> None:
+    """A row taken by a worker that died is taken over by nobody."""
+    row = run.notification()
+    row |= {"status": "taken", "lease_owner": "gone"}
+    run.received = [each for each in run.received if each.key != row["_id"]]
+
+
+def billed_per_enrolment(run: Run) -> None:
+    """The transaction is billed once for each enrolment that names it."""
+    run.billing.append({**run.billing[0], "_id": ObjectId(), "event_id": UUID(int=99)})
+
+
+def earlier_naming_wins(run: Run) -> None:
+    """Of two enrolments with one transaction the first to be counted stands."""
+    row = next(each for each in run.billing if each["event_id"] == UUID(int=1))
+    first = next(
+        each for each in run.events if each["_id"] != UUID(int=1) and _pays(each, row["transaction_id"])
+    )
+    row |= {"event_id": first["_id"], "created_at": first["occurred_at"]}
+
+
+WATCH: Mapping[int, Sequence[Bug]] = {
+    5: (
+        token_before_effect,
+        write_without_rev_guard,
+        folded_twice,
+        latest_by_arrival,
+        late_event_moves_the_clock_back,
+        percentage_rounded_up,
+        mean_of_rounded_means,
+        completion_taken_back,
+        completed_by_the_last_repeat,
+        lessons_in_order_of_arrival,
+        certificate_per_issue,
+        dropped_for_ever,
+        counts_as_doubles,
+        session_cut_at_midnight,
+        stream_set_aside_and_forgotten,
+    ),
+    6: (
+        counters_outside_the_transaction,
+        double_counted_enrolment,
+        left_learners_not_counted,
+        average_of_averages,
+        late_document_summed_from_zero,
+        log_entry_per_wake_up,
+        stale_projection,
+        never_counted,
+    ),
+    7: (
+        notify_before_outbox,
+        outbox_outside_the_transaction,
+        marked_before_sending,
+        welcome_per_enrolment,
+        replay_notifies,
+        retried_though_accepted,
+        body_made_anew_at_every_try,
+        left_in_the_outbox,
+        billed_per_enrolment,
+        earlier_naming_wins,
+    ),
+}
+"""Each bug under the invariant it belongs to."""
+
+
+def _step_back(record: Document) -> None:
+    record["version"] -= 1
+
+
+def _pays(event: Document, transaction: str) -> bool:
+    payment = event["event_data"].get("details", {}).get("payment", {})
+    return bool(payment.get("transaction_id") == transaction)

@@ -1,0 +1,103 @@
+"""Everything the worker stored, read once with majority read concern; nothing here judges it."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from bson.binary import UuidRepresentation
+from bson.codec_options import CodecOptions
+from pymongo import MongoClient
+from pymongo.database import Database
+from pymongo.read_concern import ReadConcern
+
+Document = dict[str, Any]
+
+_OPTIONS: CodecOptions[Document] = CodecOptions(
+    document_class=dict, tz_aware=True, uuid_representation=UuidRepresentation.STANDARD
+)
+VOID = "void"
+"""The event type that fills a hole in a stream's versions; no producer's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The collections the invariants speak of; `others` are those only searched for secrets, by full name."""
+
+    events: Sequence[Document] = ()
+    rows: Sequence[Document] = ()
+    letters: Sequence[Document] = ()
+    progress: Sequence[Document] = ()
+    projections: Sequence[Document] = ()
+    courses: Sequence[Document] = ()
+    users: Sequence[Document] = ()
+    notifications: Sequence[Document] = ()
+    billing: Sequence[Document] = ()
+    queue: Sequence[Document] = ()
+    others: Mapping[str, Sequence[Document]] = field(default_factory=dict)
+
+    @property
+    def streams(self) -> Mapping[str, Sequence[Document]]:
+        """The events by stream, voids included, in the order of their versions."""
+        streams: dict[str, list[Document]] = defaultdict(list)
+        for event in sorted(self.events, key=lambda event: int(event["version"])):
+            streams[event["stream_id"]].append(event)
+        return streams
+
+    @property
+    def real_events(self) -> Sequence[Document]:
+        """Events of producers: all but the voids."""
+        return [event for event in self.events if event["event_type"] != VOID]
+
+    @property
+    def records(self) -> Sequence[Document]:
+        """The dead letters that stand for a record; the others are gaps, and parts of large values."""
+        return [letter for letter in self.letters if letter["kind"] == "record"]
+
+    def bytes_of(self, letter: Document) -> bytes:
+        """The value a dead letter keeps, put together from its parts."""
+        if not letter["parts"]:
+            return letter["value"] or b""
+        own = [part for part in self.letters if part.get("part_of") == letter["_id"]]
+        return b"".join(part["value"] for part in sorted(own, key=lambda part: int(part["part"])))
+
+    @property
+    def ids(self) -> frozenset[UUID]:
+        return frozenset(event["_id"] for event in self.events)
+
+
+_CONTENT = {
+    "events": "course_events",
+    "progress": "user_progress",
+    "projections": "user_progress_projections",
+    "courses": "courses",
+    "users": "users",
+    "notifications": "notifications",
+    "billing": "billing_transactions",
+}
+_ANALYTICS = {"rows": "user_interactions", "letters": "dead_letters", "queue": "analytics_queue"}
+
+
+def read_stored(mongodb_uri: str, prefix: str) -> Stored:
+    """All of the databases `<prefix>_content`, `_analytics` and `_config`. Raises PyMongoError."""
+    with MongoClient[Document](mongodb_uri) as client:
+        content, analytics, config = (
+            client.get_database(f"{prefix}_{name}", _OPTIONS, read_concern=ReadConcern("majority"))
+            for name in ("content", "analytics", "config")
+        )
+        return Stored(
+            **{name: list(content[collection].find()) for name, collection in _CONTENT.items()},
+            **{name: list(analytics[collection].find()) for name, collection in _ANALYTICS.items()},
+            others=_others(config, content, analytics),
+        )
+
+
+def _others(*databases: Database[Document]) -> Mapping[str, Sequence[Document]]:
+    named = {*_CONTENT.values(), *_ANALYTICS.values()}
+    return {
+        f"{database.name}.{name}": list(database[name].find())
+        for database in databases
+        for name in database.list_collection_names()
+        if name not in named and not name.startswith("system.")
+    }
