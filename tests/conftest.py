@@ -3,7 +3,8 @@
 `--stack apache` runs them on Apache Kafka. What only that can show is in tests/apache, which other stacks leave out.
 
 Where the wheels do not fit the platform, SEVENP_TEST_MONGODB_URI (a replica set started with
-enableTestCommands=1) and SEVENP_TEST_KAFKA_BOOTSTRAP_SERVERS name servers to use instead.
+enableTestCommands=1) and SEVENP_TEST_KAFKA_BOOTSTRAP_SERVERS name servers to use instead. On another machine
+they need SEVENP_ALLOW_PLAINTEXT=true: the tests speak plaintext.
 """
 
 import asyncio

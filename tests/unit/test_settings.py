@@ -45,11 +45,11 @@ def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_secret_is_read_from_its_file_and_never_shown(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "sevenp_mongodb_uri").write_text("mongodb://user:hunter2@db/\n")
+    (tmp_path / "sevenp_mongodb_uri").write_text("mongodb://user:hunter2@db/?tls=true\n")
     (tmp_path / "somebody_elses").write_text("x")
     monkeypatch.setenv("SEVENP_SECRETS_DIR", str(tmp_path))
     settings = load_settings()
-    assert settings.mongodb_uri.get_secret_value() == "mongodb://user:hunter2@db/"
+    assert settings.mongodb_uri.get_secret_value() == "mongodb://user:hunter2@db/?tls=true"
     assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 

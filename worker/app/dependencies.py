@@ -10,6 +10,8 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from worker.app.exits import Unreachable
+from worker.app.kafka import why_silent
+from worker.app.mongodb import explained
 from worker.errors import Retryable, WorkerError
 from worker.storage.database import Database
 from worker.storage.errors import translated
@@ -34,17 +36,23 @@ class Probe:
 
 
 def mongodb_probe(database: Database) -> Probe:
-    """Answers while there is a primary."""
+    """Answers while there is a primary. A user or a certificate that is not accepted is `Misconfigured`."""
 
     async def ask() -> None:
-        with translated():
-            await database.client.admin.command("ping")
+        try:
+            with translated():
+                await database.client.admin.command("ping")
+        except WorkerError as error:
+            raise explained(error) from error
 
     return Probe("mongodb", ask, "SEVENP_MONGODB_URI")
 
 
 def kafka_probe(bootstrap_servers: str, topic: str, options: Mapping[str, Any]) -> Probe:
-    """Answers while a broker does and knows the topic. Each time over a new connection, so none can be stale."""
+    """Answers while a broker does and knows the topic. Each time over a new connection, so none can be stale.
+
+    A user or a certificate that is not accepted is `Misconfigured`.
+    """
 
     async def ask() -> None:
         client = AIOKafkaClient(bootstrap_servers=bootstrap_servers, **options)
@@ -52,7 +60,8 @@ def kafka_probe(bootstrap_servers: str, topic: str, options: Mapping[str, Any]) 
             await client.bootstrap()
             metadata = await client.fetch_all_metadata()
         except (KafkaError, OSError) as error:
-            raise Retryable(f"no broker answers at {bootstrap_servers} ({type(error).__name__})") from error
+            silent = Retryable(f"no broker answers at {bootstrap_servers} ({type(error).__name__})")
+            raise await why_silent(bootstrap_servers, options) or silent from error
         finally:
             await client.close()
         if topic not in metadata.topics():

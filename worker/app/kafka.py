@@ -1,17 +1,37 @@
-"""How brokers are spoken to: settings as the arguments every aiokafka client takes."""
+"""How brokers are spoken to: settings as the arguments every aiokafka client takes, and why a broker says no."""
 
 import ssl
+from collections.abc import Mapping
 from typing import Any
 
-from worker.errors import Misconfigured
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import (
+    IllegalSaslStateError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+
+from worker.app.certificates import Certificates, context, not_accepted
+from worker.errors import Misconfigured, Retryable
 from worker.settings import Settings, variable
+
+# One connection with its TLS handshake and login: below the limit of a probe.
+_CONNECT_LIMIT_MS = 5_000
 
 
 def kafka_options(settings: Settings) -> dict[str, Any]:
-    """Security arguments for consumer, producer and probe. Raises `Misconfigured` for a bad certificate file."""
+    """Security arguments for consumer, producer and probe. Raises `Misconfigured` for a file that cannot be used."""
     options: dict[str, Any] = {"security_protocol": settings.kafka_security_protocol}
     if settings.kafka_security_protocol.endswith("SSL"):
-        options["ssl_context"] = _tls(settings)
+        password = settings.kafka_key_password
+        files = Certificates(
+            settings.kafka_ca_file,
+            settings.kafka_cert_file,
+            settings.kafka_key_file,
+            password.get_secret_value() if password is not None else "",
+        )
+        options["ssl_context"] = context("kafka", files)
     if settings.kafka_security_protocol.startswith("SASL"):
         options["sasl_mechanism"] = settings.kafka_sasl_mechanism
         options["sasl_plain_username"] = settings.kafka_sasl_username
@@ -20,10 +40,50 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def _tls(settings: Settings) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=settings.kafka_ca_file)
-    except OSError as error:
-        raise Misconfigured(
-            f"{variable('kafka_ca_file')} {settings.kafka_ca_file} cannot be used: {error.strerror or error}"
-        ) from error
+async def why_silent(bootstrap_servers: str, options: Mapping[str, Any]) -> Misconfigured | Retryable | None:
+    """Why no broker talks to us, asked of each: the first reason that waiting cannot heal, else the last one.
+
+    None when one does talk. For use when a client could not connect: aiokafka's clients log the reason and raise
+    an error without it.
+    """
+    said: Misconfigured | Retryable | None = None
+    for host, port, _ in collect_hosts(bootstrap_servers, randomize=False):
+        try:
+            connection = await create_conn(host, port, request_timeout_ms=_CONNECT_LIMIT_MS, **options)
+        except (KafkaError, OSError) as error:  # TimeoutError is an OSError
+            said = _meaning(error, f"{host}:{port}", options)
+            if isinstance(said, Misconfigured):
+                return said
+        else:
+            connection.close()
+            return None
+    return said
+
+
+def _meaning(error: Exception, broker: str, options: Mapping[str, Any]) -> Misconfigured | Retryable:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return not_accepted("kafka", broker, error.verify_message)
+        case SaslAuthenticationFailed():
+            return Misconfigured(
+                f"the Kafka broker at {broker} does not let {options['sasl_plain_username']!r} in by "
+                f"{options['sasl_mechanism']}: look at {variable('kafka_sasl_username')}, "
+                f"{variable('kafka_sasl_password')} and {variable('kafka_sasl_mechanism')}"
+            )
+        case UnsupportedSaslMechanismError():
+            return Misconfigured(
+                f"the Kafka broker at {broker} does not offer {options['sasl_mechanism']}: "
+                f"look at {variable('kafka_sasl_mechanism')}"
+            )
+        case IllegalSaslStateError():
+            return Misconfigured(
+                f"the Kafka broker at {broker} lets nobody log in there: "
+                f"look at {variable('kafka_security_protocol')} and {variable('kafka_bootstrap_servers')}"
+            )
+        case ConnectionRefusedError() | TimeoutError():
+            return Retryable(f"no broker answers at {broker} ({type(error).__name__})")
+    # A broker that is being stopped hangs up as well: only time can tell.
+    return Retryable(
+        f"{broker} hangs up ({type(error).__name__}): does it speak {options['security_protocol']} there, and does "
+        f"it accept this worker's certificate? {variable('kafka_security_protocol')}, {variable('kafka_cert_file')}"
+    )

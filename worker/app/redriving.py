@@ -3,12 +3,11 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from worker.app.kafka import kafka_options
+from worker.app.publishing import open_publisher
 from worker.publish.publisher import Publisher
 from worker.publish.reader import OutgoingRecord
 from worker.retry.redrive import Again, Publish
 from worker.settings import Settings
-from worker.timing import SystemClock
 
 # A letter came from a broker, so its brokers take it; this is the largest request a broker accepts by default.
 _MAX_REQUEST_BYTES = 100 * 1024 * 1024
@@ -23,13 +22,8 @@ async def open_redriver(settings: Settings, *, idempotent: bool) -> AsyncIterato
         async def publish(topic: str, records: Sequence[Again]) -> None:
             if topic not in publishers:
                 publishers[topic] = await stack.enter_async_context(
-                    Publisher(
-                        settings.kafka_bootstrap_servers,
-                        topic,
-                        clock=SystemClock(),
-                        idempotent=idempotent,
-                        kafka=kafka_options(settings),
-                        max_request_bytes=_MAX_REQUEST_BYTES,
+                    open_publisher(
+                        settings, topic, idempotent=idempotent, max_request_bytes=_MAX_REQUEST_BYTES
                     )
                 )
             outgoing = [OutgoingRecord(record.value, record.key, record.headers) for record in records]

@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 import structlog
 
 from worker.app.dependencies import Probe, await_all, kafka_probe, mongodb_probe
-from worker.app.kafka import kafka_options
+from worker.app.kafka import kafka_options, why_silent
+from worker.app.mongodb import explained, mongodb_options
 from worker.app.roles import Surroundings, build_roles
 from worker.app.supervision import supervise
-from worker.errors import SchemaMismatch
-from worker.settings import RoleName, Settings
+from worker.errors import Misconfigured, SchemaMismatch, WorkerError
+from worker.settings import Channel, RoleName, Settings
 from worker.storage.database import COLLECTIONS, Database, assert_safe_server, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.schema import check_schema
@@ -94,6 +95,16 @@ async def _start(
     await await_all(probes, limit_s=settings.start_timeout_s, clock=clock, health=health)
     await assert_safe_server(database, test_server=settings.allow_test_commands)
     await assert_schema(settings, database)
+    await _assert_notifications_can_leave(settings)
+
+
+async def _assert_notifications_can_leave(settings: Settings) -> None:
+    """Raise `Misconfigured` for a user or certificate that is not accepted; a Kafka that is away is waited for."""
+    if RoleName.NOTIFY not in settings.roles or Channel.KAFKA not in settings.notify_routes.values():
+        return
+    refusal = await why_silent(settings.kafka_bootstrap_servers, kafka_options(settings))
+    if isinstance(refusal, Misconfigured):
+        raise refusal
 
 
 async def assert_schema(settings: Settings, database: Database) -> None:
@@ -106,11 +117,20 @@ async def assert_schema(settings: Settings, database: Database) -> None:
 
 @asynccontextmanager
 async def opened(settings: Settings, metrics: Metrics | None = None) -> AsyncIterator[Database]:
-    """The settings' database; its client is closed at the end. Nothing is sent before the first operation."""
+    """The settings' database; its client is closed at the end. Nothing is sent before the first operation.
+
+    Where MongoDB refuses the user, or we its certificate, the error that leaves the block names the setting.
+    """
     listeners = [CommandTimer(metrics, COLLECTIONS)] if metrics is not None else []
-    client = make_client(settings.mongodb_uri.get_secret_value(), listeners=listeners)
+    client = make_client(
+        settings.mongodb_uri.get_secret_value(), listeners=listeners, security=mongodb_options(settings)
+    )
     try:
         yield open_database(client, settings.database_prefix)
+    except WorkerError as error:
+        if (better := explained(error)) is error:
+            raise
+        raise better from error
     finally:
         await close(client)
 

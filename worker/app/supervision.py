@@ -56,10 +56,12 @@ async def supervise(
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
         await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        died = None if stop.is_set() else _first_death(tasks)
+        first = None if stop.is_set() else next(task for task in tasks if task.done())
+        died = _death_of(first) if first is not None else None
         stop.set()
         await _drain(tasks, drain_s + CLOSING_S, clock, metrics)
-        died = died or _first_failure(tasks)
+        failed = _first_failure([task for task in tasks if task is not first])
+        died = died or failed
         if died is not None:
             raise died
     finally:
@@ -77,19 +79,24 @@ async def _drain(tasks: Iterable[asyncio.Task[None]], limit_s: float, clock: Clo
         )
 
 
-def _first_death(tasks: Sequence[asyncio.Task[None]]) -> RoleDied:
-    """Of the roles that ended although nobody told them to."""
-    task = next(task for task in tasks if task.done())
-    return _first_failure([task]) or RoleDied(f"role {task.get_name()} returned without being told to stop")
+def _death_of(task: asyncio.Task[None]) -> RoleDied:
+    """Of a role that ended although nobody told it to."""
+    return _failure(task) or RoleDied(f"role {task.get_name()} returned without being told to stop")
 
 
 def _first_failure(tasks: Sequence[asyncio.Task[None]]) -> RoleDied | None:
-    for task in tasks:
-        if task.cancelled():
-            return RoleDied(f"role {task.get_name()} was cancelled")
-        if task.done() and (error := task.exception()) is not None:
-            return _death(task.get_name(), error)
-    return None
+    """Every failure is looked at: what fails one role (a password, say) fails them all at once."""
+    failures = [failure for task in tasks if (failure := _failure(task)) is not None]
+    return failures[0] if failures else None
+
+
+def _failure(task: asyncio.Task[None]) -> RoleDied | None:
+    if not task.done():
+        return None
+    if task.cancelled():
+        return RoleDied(f"role {task.get_name()} was cancelled")
+    error = task.exception()
+    return _death(task.get_name(), error) if error is not None else None
 
 
 def _death(name: str, error: BaseException) -> RoleDied:

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from worker.app.exits import ExitCode
-from worker.app.kafka import kafka_options
+from worker.app.publishing import open_publisher
 from worker.app.serving import opened, serve
 from worker.app.signals import StopSignal
 from worker.cli import help as text
@@ -19,13 +19,11 @@ from worker.cli.tables import print_changes, print_differences, print_json, prin
 from worker.contract import export
 from worker.devstack.demo import DemoOptions, run_demo
 from worker.devstack.stack import KafkaKind
-from worker.publish.publisher import Publisher
 from worker.publish.reader import UnreadableLine, read_records
 from worker.replay.verify import verify
 from worker.settings import load_settings
 from worker.storage.schema import apply_schema, check_schema
 from worker.telemetry.logs import configure_logging
-from worker.timing import SystemClock
 
 Format = Literal["native", "xapi"]
 
@@ -67,7 +65,7 @@ app.add_typer(dead_letters_app, name="dead-letters")
 @app.command(
     epilog=text.page(
         text.examples(
-            "SEVENP_MONGODB_URI=mongodb://db/?replicaSet=rs0 sevenp-worker run",
+            "SEVENP_MONGODB_URI='mongodb://db/?replicaSet=rs0&tls=true' sevenp-worker run",
             "SEVENP_ROLES=progress SEVENP_HTTP_PORT=9465 sevenp-worker run",
         ),
         text.settings(),
@@ -113,13 +111,7 @@ def publish(
         settings = load_settings()
         unreadable: list[UnreadableLine] = []
         records = read_records(file, format, on_unreadable=unreadable.append)
-        async with Publisher(
-            settings.kafka_bootstrap_servers,
-            settings.topic,
-            clock=SystemClock(),
-            idempotent=idempotent,
-            kafka=kafka_options(settings),
-        ) as publisher:
+        async with open_publisher(settings, settings.topic, idempotent=idempotent) as publisher:
             report = await publisher.publish(records)
         for line in unreadable[:_MOST_LINES_NAMED]:
             say_error(str(line))

@@ -4,9 +4,11 @@ import asyncio
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
@@ -27,6 +29,7 @@ CACHE_GB = 0.5  # the demo's 20,000 events fit many times; leaves memory to ever
 START_ATTEMPTS = 3  # a free port may be taken by somebody else before mongod binds it
 ALREADY_INITIALIZED = 23  # server error code
 REPLICA_SET = "rs0"
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +71,25 @@ def mongod_binary() -> Path:
     )
 
 
-async def start_mongod(folder: Path, *, parameters: Sequence[str] = (), port: int | None = None) -> Mongod:
+async def start_mongod(
+    folder: Path,
+    *,
+    parameters: Sequence[str] = (),
+    port: int | None = None,
+    arguments: Sequence[str] = (),
+    client: Mapping[str, Any] = _NOTHING,
+) -> Mongod:
     """Start mongod with its data and log below `folder` and return it once it is primary.
 
-    `parameters` are server parameters as `name=value`. Raises StartFailed with the log's tail.
+    `parameters` are server parameters as `name=value`, `arguments` further ones of the command line. `client` are
+    the driver's options for a server that wants TLS or a user. Raises StartFailed with the log's tail.
     """
     binary = mongod_binary()
     for attempt in range(1, START_ATTEMPTS + 1):
-        mongod = _spawn(binary, folder, parameters, port or free_port())
+        mongod = _spawn(binary, folder, parameters, port or free_port(), arguments)
         try:
             await wait_for_port(mongod.process, mongod.port, START_LIMIT_S)
-            await _become_primary(mongod)
+            await _become_primary(mongod, client)
         except StartFailed:
             mongod.stop()
             if attempt == START_ATTEMPTS or "Address already in use" not in mongod.process.log_tail():
@@ -91,7 +102,9 @@ async def start_mongod(folder: Path, *, parameters: Sequence[str] = (), port: in
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _spawn(binary: Path, folder: Path, parameters: Sequence[str], port: int) -> Mongod:
+def _spawn(
+    binary: Path, folder: Path, parameters: Sequence[str], port: int, further: Sequence[str]
+) -> Mongod:
     data = folder / "mongod"
     data.mkdir(parents=True, exist_ok=True)
     arguments = [str(binary), "--replSet", REPLICA_SET, "--bind_ip", "127.0.0.1", "--port", str(port)]
@@ -105,15 +118,18 @@ def _spawn(binary: Path, folder: Path, parameters: Sequence[str], port: int) -> 
     ]
     for parameter in ("diagnosticDataCollectionEnabled=false", *parameters):
         arguments += ["--setParameter", parameter]
+    arguments += further
     return Mongod(spawn("mongod", arguments, folder / f"mongod-{port}.log"), port)
 
 
-async def _become_primary(mongod: Mongod) -> None:
+async def _become_primary(mongod: Mongod, options: Mapping[str, Any]) -> None:
     """Initiate the replica set where that has not happened, and wait until it accepts writes."""
     member = {"_id": 0, "host": f"127.0.0.1:{mongod.port}"}
     end = asyncio.get_running_loop().time() + START_LIMIT_S
     direct = f"mongodb://127.0.0.1:{mongod.port}/?directConnection=true"
-    client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(direct, serverSelectionTimeoutMS=5_000)
+    client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
+        direct, serverSelectionTimeoutMS=5_000, **options
+    )
     async with client:
         initiated = False
         while asyncio.get_running_loop().time() < end:

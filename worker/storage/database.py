@@ -5,8 +5,9 @@ and standard UUIDs, whatever the client it came from was made with. `Database.co
 whoever sends a raw command adds `WRITE_CONCERN.document` itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from bson.binary import UuidRepresentation
@@ -71,6 +72,7 @@ _WAIT_FOR_POOL_MS = 10_000
 # MongoDB 6.0: the first server on which time series and change streams behave as measured.
 _OLDEST_WIRE_VERSION = 17
 _UNAUTHORIZED = 13
+_FROM_URI: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def make_client(
     uri: str,
     *,
     listeners: Sequence[Any] = (),
+    security: Mapping[str, Any] = _FROM_URI,
     application_name: str = "sevenp-worker",
     server_selection_timeout_ms: int = _SERVER_SELECTION_MS,
     socket_timeout_ms: int = _SOCKET_MS,
@@ -123,7 +126,8 @@ def make_client(
 
     Nothing connects before the first operation. A server silent for `socket_timeout_ms` counts
     as away (`Retryable`), so a change stream's `max_await_time_ms` must stay well below it. Options
-    given here win over the URI's. `listeners` are PyMongo event listeners. Close it with `driver.close`.
+    given here win over the URI's. `listeners` are PyMongo event listeners, `security` its options for user and
+    TLS. Close it with `driver.close`.
     """
     try:
         with translated():
@@ -143,8 +147,9 @@ def make_client(
                 connectTimeoutMS=_CONNECT_MS,
                 socketTimeoutMS=socket_timeout_ms,
                 waitQueueTimeoutMS=_WAIT_FOR_POOL_MS,
+                **security,
             )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError) as error:  # OSError: a file of certificates
         raise Misconfigured(f"the MongoDB URI cannot be used: {error}") from error
 
 

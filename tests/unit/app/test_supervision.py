@@ -1,6 +1,7 @@
 """Roles live and die together."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from structlog.testing import capture_logs
 from tests.clocks import ManualClock
 from worker.app.exits import DrainOverdue, RoleDied
 from worker.app.supervision import supervise
-from worker.errors import Misconfigured
+from worker.errors import Fatal, Misconfigured
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 
@@ -130,3 +131,15 @@ async def test_cancelling_the_supervision_cancels_every_role() -> None:
     with pytest.raises(asyncio.CancelledError):
         await supervision
     assert [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "ingest"] == []
+
+
+async def test_roles_that_die_together_are_all_looked_at() -> None:
+    """An error nobody looked at would be told by asyncio, after the process has said its last line."""
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context["message"]))
+    with pytest.raises(RoleDied, match="role ingest died: no user"):
+        await _supervise(
+            Acting("ingest", _raises(Fatal("no user"))), Acting("notify", _raises(Fatal("no user")))
+        )
+    gc.collect()
+    assert told == []

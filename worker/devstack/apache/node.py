@@ -17,6 +17,8 @@ LOG_OPTIONS = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.sim
 FORMAT_LIMIT_S = 120.0  # about a second on an idle machine
 STOP_GRACE_S = 20.0  # a controlled shutdown moves leaders away first
 
+SCRAM_MECHANISMS = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+
 # One node is a whole cluster: internal topics have one copy, groups start at once, and a broker that was killed is
 # let in again without waiting for its former registration to expire (9 s by default).
 PROPERTIES: Mapping[str, str] = MappingProxyType(
@@ -78,7 +80,8 @@ class Node:
         self._configuration.write_text("".join(f"{name}={value}\n" for name, value in self._all_properties()))
         arguments = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._configuration)]
         for user, password in self.scram.items():
-            arguments += ["--add-scram", f"SCRAM-SHA-256=[name={user},password={password}]"]
+            for mechanism in SCRAM_MECHANISMS:
+                arguments += ["--add-scram", f"{mechanism}=[name={user},password={password}]"]
         done = await asyncio.to_thread(
             subprocess.run,
             self._java(*arguments),

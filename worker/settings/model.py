@@ -1,75 +1,30 @@
-"""The only reader of the environment: every setting with its default, its unit and its reason.
-
-A setting `name` is the variable `SEVENP_NAME`, or a file `sevenp_name` in the secrets folder
-if the variable is not set.
-What cannot work is refused before anything is connected, in words that name the variable.
-"""
+"""Every setting with its type, its default and the sentence that explains it; the checks are next door."""
 
 import os
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
-from enum import StrEnum
-from ipaddress import ip_address
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
-    SettingsError,
 )
 
-from worker.errors import Misconfigured
-
-PREFIX = "SEVENP_"
-# Where Docker and Kubernetes mount secrets by habit.
-SECRETS_DIR = Path("/run/secrets")
-
-# Kubernetes puts these into every pod for a service that happens to be called sevenp-something.
-_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
-# What the test suite reads, to find servers of its own.
-_TEST_PREFIX = "SEVENP_TEST_"
-
-
-class RoleName(StrEnum):
-    """The long-running services of the worker."""
-
-    INGEST = "ingest"
-    PROGRESS = "progress"
-    COUNTS = "counts"
-    NOTIFY = "notify"
-    RETRY = "retry"
-
-
-class StartPolicy(StrEnum):
-    """Where a consumer group begins that has no committed offset."""
-
-    EARLIEST = "earliest"
-    LATEST = "latest"
-
-
-class NotificationKind(StrEnum):
-    """What a learner, or another system, is notified of."""
-
-    WELCOME = "welcome"
-    COMPLETION = "completion"
-
-
-class Channel(StrEnum):
-    """Where a notification can go."""
-
-    LOG = "log"
-    KAFKA = "kafka"
-    WEBHOOK = "webhook"
-    MAIL = "mail"
-
+from worker.settings.consistency import assert_channels_are_usable, assert_times_fit
+from worker.settings.names import (
+    PREFIX,
+    SECRETS_DIR,
+    Channel,
+    NotificationKind,
+    RoleName,
+    StartPolicy,
+    secrets_dir,
+)
+from worker.settings.wire import assert_wire_is_secured
 
 Milliseconds = Annotated[int, Field(gt=0, le=3_600_000)]
 Names = Annotated[frozenset[str], NoDecode]
@@ -94,6 +49,17 @@ class Settings(BaseSettings):
     mongodb_uri: SecretStr = Field(
         SecretStr("mongodb://127.0.0.1:27017/?replicaSet=rs0"),
         description="MongoDB replica set or sharded cluster. Secret: it may hold a password.",
+    )
+    mongodb_username: str | None = Field(
+        None, description="Who logs in to MongoDB, where the URI names nobody; empty for nobody."
+    )
+    mongodb_password: SecretStr | None = Field(None, description="The password. Secret.")
+    mongodb_auth_source: str | None = Field(
+        None, description="Database that user is defined in; empty means the URI's, or admin."
+    )
+    mongodb_ca_file: Path | None = Field(
+        None,
+        description="Certificates that MongoDB is checked against; turns TLS on. The system's: tls=true in the URI.",
     )
     database_prefix: str = Field(
         "education_platform",
@@ -121,11 +87,20 @@ class Settings(BaseSettings):
     kafka_ca_file: Path | None = Field(
         None, description="Certificates that brokers are checked against; empty means the system's."
     )
+    kafka_cert_file: Path | None = Field(
+        None, description="Certificate this worker shows to brokers, with its chain; empty for none."
+    )
+    kafka_key_file: Path | None = Field(None, description="Key of that certificate; may be in the same file.")
+    kafka_key_password: SecretStr | None = Field(None, description="Password of that key. Secret.")
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         "PLAIN", description="How to log in: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."
     )
     kafka_sasl_username: str | None = Field(None, description="Who logs in.")
     kafka_sasl_password: SecretStr | None = Field(None, description="The password. Secret.")
+    allow_plaintext: bool = Field(
+        default=False,
+        description="Let events and passwords leave this machine unencrypted, to Kafka and to MongoDB.",
+    )
     topic: str = Field(
         "interaction-events",
         pattern=r"^[A-Za-z0-9._-]{1,249}$",
@@ -290,44 +265,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
-        if self.rebalance_timeout_ms <= self.drain_deadline_s * 1000:
-            raise ValueError(
-                f"{variable('rebalance_timeout_ms')} ({self.rebalance_timeout_ms} ms) must be above "
-                f"{variable('drain_deadline_s')} ({self.drain_deadline_s:g} s): else Kafka hands partitions "
-                "over while this worker is still finishing them"
-            )
-        if self.session_timeout_ms > self.rebalance_timeout_ms:
-            raise ValueError(
-                f"{variable('session_timeout_ms')} ({self.session_timeout_ms} ms) must not be above "
-                f"{variable('rebalance_timeout_ms')} ({self.rebalance_timeout_ms} ms)"
-            )
-        if self.kafka_security_protocol.startswith("SASL") and not (
-            self.kafka_sasl_username and self.kafka_sasl_password
-        ):
-            raise ValueError(
-                f"{variable('kafka_security_protocol')} {self.kafka_security_protocol} needs "
-                f"{variable('kafka_sasl_username')} and {variable('kafka_sasl_password')}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _channels_are_usable(self) -> "Settings":
-        if RoleName.NOTIFY not in self.roles:
-            return self
-        if self.notify_send_timeout_s >= self.drain_deadline_s:
-            raise ValueError(
-                f"{variable('notify_send_timeout_s')} must be below {variable('drain_deadline_s')} "
-                f"({self.drain_deadline_s:g} s): else a stop leaves sends in doubt"
-            )
-        used = set(self.notify_routes.values())
-        for channel, names in _NEEDED.items():
-            missing = [variable(name) for name in names if channel in used and getattr(self, name) is None]
-            if missing:
-                raise ValueError(
-                    f"{variable('notify_routes')} has {channel}: it needs {' and '.join(missing)}"
-                )
-        if Channel.WEBHOOK in used and self.notify_webhook_url is not None:
-            _assert_private(self.notify_webhook_url.get_secret_value(), self.notify_webhook_allow_http)
+        assert_times_fit(self)
+        assert_wire_is_secured(self)
+        if RoleName.NOTIFY in self.roles:
+            assert_channels_are_usable(self)
         return self
 
     @classmethod
@@ -340,118 +281,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then secret files. No `.env` file: what runs is what is set."""
-        folder = _secrets_dir(os.environ)
+        folder = secrets_dir(os.environ)
         if not folder.is_dir():
             return init_settings, env_settings
         return init_settings, env_settings, SecretsSettingsSource(settings_cls, folder)
-
-
-# What a channel cannot do without.
-_NEEDED = {
-    Channel.WEBHOOK: ("notify_webhook_url", "notify_webhook_secret"),
-    Channel.MAIL: ("notify_smtp_host", "notify_mail_from"),
-}
-
-
-def _assert_private(url: str, allow_http: bool) -> None:
-    """Notifications are personal: they leave this machine encrypted, unless somebody decided otherwise."""
-    name = variable("notify_webhook_url")
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        raise ValueError(f"{name} is not a URL") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise ValueError(f"{name} must begin with https:// and name a host")
-    if parts.scheme == "http" and not allow_http and not _is_loopback(host):
-        raise ValueError(
-            f"{name} must be https; {variable('notify_webhook_allow_http')} lets it be plain http"
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-@dataclass(frozen=True, slots=True)
-class SettingLine:
-    """One setting as help and documentation show it; a secret's default is shown, its value never."""
-
-    variable: str
-    default: str
-    description: str
-
-
-def variable(name: str) -> str:
-    """The environment variable of a setting."""
-    return f"{PREFIX}{name}".upper()
-
-
-def setting_lines() -> tuple[SettingLine, ...]:
-    """Every setting in the order of their definition."""
-    return tuple(
-        SettingLine(variable(name), _shown(field.default), field.description or "")
-        for name, field in Settings.model_fields.items()
-    )
-
-
-def load_settings(**overrides: Any) -> Settings:
-    """Settings from the environment and secret files; `overrides` (by field name) win, None means not given.
-
-    Raises `Misconfigured` for an unknown variable, an unreadable value or a combination that cannot work.
-    """
-    try:
-        _refuse_unknown(os.environ)
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
-    except ValidationError as error:
-        problems = [_problem(detail) for detail in error.errors(include_url=False, include_input=False)]
-        raise Misconfigured("; ".join(problems)) from None
-    except (OSError, SettingsError) as error:
-        raise Misconfigured(f"the secrets folder cannot be read: {error}") from error
-
-
-def _secrets_dir(environment: Mapping[str, str]) -> Path:
-    return Path(environment.get(variable("secrets_dir"), SECRETS_DIR))
-
-
-def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    """A misspelt setting would silently be its default: name it, and the one that was probably meant."""
-    known = {variable(name) for name in Settings.model_fields}
-    folder = _secrets_dir(environment)
-    files = [path.name.upper() for path in folder.iterdir()] if folder.is_dir() else []
-    variables = [name.upper() for name, value in environment.items() if not _is_foreign(name, value)]
-    given = {name for name in (*variables, *files) if name.startswith(PREFIX)}
-    unknown = sorted(given - known)
-    if unknown:
-        raise Misconfigured("; ".join(_unknown(name, known) for name in unknown))
-
-
-def _is_foreign(name: str, value: str) -> bool:
-    """True for what shares our prefix but is not meant for us."""
-    service_link = bool(_SERVICE_LINK.search(name)) or value.startswith(("tcp://", "udp://"))
-    return service_link or name.upper().startswith(_TEST_PREFIX)
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    closest = get_close_matches(name, known, n=1, cutoff=0)
-    return f"{name} is not a setting: did you mean {closest[0]}?"
-
-
-def _problem(detail: Any) -> str:
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{variable(str(detail['loc'][0]))}: {message}" if detail["loc"] else message
-
-
-def _shown(default: Any) -> str:
-    if isinstance(default, SecretStr):
-        return default.get_secret_value()
-    if isinstance(default, tuple | frozenset):
-        return ",".join(default)
-    if isinstance(default, Mapping):
-        return ",".join(f"{name}={value}" for name, value in default.items())
-    if default is None:
-        return ""
-    return str(default).lower() if isinstance(default, bool) else str(default)

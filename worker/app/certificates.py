@@ -1,0 +1,72 @@
+"""Certificates from files, and what it means when the other side's is not accepted: with the setting's name."""
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from worker.errors import Misconfigured
+from worker.settings import variable
+
+# Where a server's name stands in the settings.
+_ADDRESS = {"kafka": "kafka_bootstrap_servers", "mongodb": "mongodb_uri"}
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """Files of one connection. Without `ca` the system's authorities count; `cert` and `key` come together."""
+
+    ca: Path | None
+    cert: Path | None = None
+    key: Path | None = None
+    key_password: str = field(default="", repr=False)
+
+
+def context(server: str, files: Certificates) -> ssl.SSLContext:
+    """A context that checks the server's certificate and name. Raises `Misconfigured` for a file that cannot be used.
+
+    `server` is the prefix of its settings: kafka or mongodb.
+    """
+    try:
+        made = ssl.create_default_context(cafile=files.ca)
+    except OSError as error:
+        raise _unusable(f"{server}_ca_file", files.ca, error) from error
+    if files.cert is not None:
+        try:
+            # An empty password, not None: OpenSSL would ask for one at the terminal.
+            made.load_cert_chain(files.cert, files.key, password=files.key_password)
+        except OSError as error:
+            names = f"{server}_cert_file", f"{server}_key_file", f"{server}_key_password"
+            why = "the password does not open the key, or the key is not the certificate's"
+            raise Misconfigured(
+                f"{variable(names[0])} {files.cert} and {variable(names[1])} {files.key} cannot be used: "
+                f"{_reason(error, why)} ({variable(names[2])})"
+            ) from error
+    return made
+
+
+def not_accepted(server: str, address: str, reason: str) -> Misconfigured:
+    """What to do about a server's certificate, by OpenSSL's sentence about it."""
+    if "expired" in reason:
+        advice = "the server needs a new one"
+    elif "not yet valid" in reason:
+        advice = "does one of the two clocks run wrong?"
+    elif "mismatch" in reason:
+        advice = (
+            f"use a name that stands in it, in {variable(_ADDRESS[server])} and in what the server announces"
+        )
+    else:
+        advice = f"{variable(f'{server}_ca_file')} must hold the authority that signed it"
+    return Misconfigured(
+        f"the certificate of {server} at {address} is not accepted: {reason.rstrip('.')}; {advice}"
+    )
+
+
+def _unusable(name: str, file: Path | None, error: OSError) -> Misconfigured:
+    return Misconfigured(
+        f"{variable(name)} {file} cannot be used: {_reason(error, 'it holds no certificate')}"
+    )
+
+
+def _reason(error: OSError, if_unreadable: str) -> str:
+    """The system's words for a file it cannot read; OpenSSL's are numbers and names of its functions."""
+    return if_unreadable if isinstance(error, ssl.SSLError) else error.strerror or str(error)

@@ -1,0 +1,60 @@
+"""How MongoDB is spoken to: settings as the driver's options, and its refusals with the settings to look at."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo.errors import OperationFailure
+
+from worker.app.certificates import Certificates, context, not_accepted
+from worker.errors import Retryable, WorkerError
+from worker.settings import Settings, variable
+
+# The asynchronous driver keeps OpenSSL's sentence and drops the error it came with.
+_NOT_ACCEPTED = re.compile(
+    r"([^\s,]+): \[SSL: CERTIFICATE_VERIFY_FAILED\] certificate verify failed: (.*?) \(_ssl"
+)
+
+_LOGIN = (
+    f"{variable('mongodb_username')} and {variable('mongodb_password')}, "
+    f"or at the user in {variable('mongodb_uri')}"
+)
+_HINTS: Mapping[int | None, str] = {
+    13: f"Does this user have the roles it needs? Was one given at all? Look at {_LOGIN}",
+    18: f"Look at {_LOGIN}, and at {variable('mongodb_auth_source')}",
+}
+
+
+def mongodb_options(settings: Settings) -> dict[str, Any]:
+    """What goes over the URI: user and TLS. Raises `Misconfigured` for a file that cannot be used."""
+    options: dict[str, Any] = {}
+    if settings.mongodb_ca_file is not None:
+        context("mongodb", Certificates(settings.mongodb_ca_file))
+        options |= {"tls": True, "tlsCAFile": str(settings.mongodb_ca_file)}
+    if settings.mongodb_username and settings.mongodb_password is not None:
+        options["username"] = settings.mongodb_username
+        options["password"] = settings.mongodb_password.get_secret_value()
+    if settings.mongodb_auth_source:
+        options["authSource"] = settings.mongodb_auth_source
+    return options
+
+
+def explained(error: WorkerError) -> WorkerError:
+    """The error with the setting to look at, where MongoDB refused the user or we its certificate; else itself.
+
+    A certificate that is not accepted becomes `Misconfigured`: waiting does not heal it.
+    """
+    if isinstance(error, Retryable) and (found := _NOT_ACCEPTED.search(str(error))):
+        return not_accepted("mongodb", found[1], found[2])
+    if hint := _HINTS.get(_server_code(error)):
+        return type(error)(f"{str(error).rstrip('.')}. {hint}")
+    return error
+
+
+def _server_code(error: BaseException | None) -> int | None:
+    """The code MongoDB answered with, however often its error was wrapped since."""
+    while error is not None:
+        if isinstance(error, OperationFailure):
+            return error.code
+        error = error.__cause__
+    return None
