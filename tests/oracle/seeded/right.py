@@ -118,8 +118,9 @@ class _Ingest:
 
     def _decoded(self, run: Run, record: Record, event: Event) -> None:
         value = record.value or b""
-        before = self.known.setdefault(event.event_id, value)
-        if event.event_id not in {entry.event_id for entry in run.ledger}:
+        before = self.known.get(event.event_id)
+        if before is None:
+            self.known[event.event_id] = value
             self.versions[event.stream_id] += 1
             version = self.versions[event.stream_id]
             run.events.append(event_document(event, version, record.source, NOW, None))
