@@ -112,8 +112,8 @@ def decide(survey: Survey, owner: str, groups: int = GROUPS) -> tuple[list[int],
 class GroupLeases:
     """The leases one worker holds. `owner` must be unique to this run of the process.
 
-    `version` is that of the projection it folds by; where there is none, all are alike. Work that is not divided has one group: one of the live workers holds it. Call `balance` every few seconds,
-    well within `lease_s`.
+    `version` is that of the projection it folds by; where there is none, all are alike. Work that is not divided
+    has one group: one of the live workers holds it. Call `balance` every few seconds, well within `lease_s`.
     """
 
     def __init__(
@@ -289,8 +289,8 @@ class Position:
 class Positions:
     """Where each group's change stream goes on, saved by a worker that folds by `version`.
 
-    A position carries the epoch of the lease it was taken under: a worker that lost the lease saves nothing. Token and
-    version are one write: a token by another version says nothing about documents of this one.
+    A position carries the epoch of the lease it was taken under: a worker that lost the lease saves nothing. Token
+    and version are one write: a token by another version says nothing about documents of this one.
     """
 
     def __init__(self, database: Database, *, watcher: str = "progress", version: int = 0) -> None:

@@ -14,7 +14,7 @@ import structlog
 from projections.counts import COUNTS_VERSION
 from worker.errors import Fatal, HistoryLost, Retryable, WorkerError
 from worker.storage.database import Database
-from worker.storage.leases import GroupLeases, Position, Positions, Token, group_name
+from worker.storage.leases import GroupLeases, Position, Positions, group_name
 from worker.storage.transactions import Transactions
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, RestartReason
