@@ -287,12 +287,12 @@ class GroupLease(_Closed):
 
 
 class MemberLease(_Closed):
-    """`leases`: one live watcher, so that the groups can be shared out evenly."""
+    """`leases`: one live watcher, so that the groups can be shared out evenly; `version` is its projection's."""
 
     id: Text = Field(alias="_id")
     kind: Literal["member"]
     owner: Text
-    version: Count
+    version: Count = Field(default_factory=_absent)
     expires_at: datetime
 
 
