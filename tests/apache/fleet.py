@@ -145,7 +145,7 @@ class Fleet:
                 and await counted(self.database)
             )
 
-        await until(done, "everything to be stored, folded and counted", LIMIT_S)
+        await until(done, "everything to be stored, folded and counted", 3 * LIMIT_S)
 
     async def committed(self) -> int:
         """How many records of the topic the group has done with."""
