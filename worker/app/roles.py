@@ -62,6 +62,7 @@ def _ingest(settings: Settings, given: Surroundings) -> Role:
         intake=IntakeOptions(
             bootstrap_servers=settings.kafka_bootstrap_servers,
             group_id=settings.kafka_group_id,
+            group_instance_id=settings.kafka_group_instance_id,
             topics=(settings.topic,),
             max_records=settings.ingest_max_records,
             max_bytes=settings.ingest_max_bytes,

@@ -81,6 +81,11 @@ class Settings(BaseSettings):
         min_length=1,
         description="Consumer group. Workers that share it share the partitions.",
     )
+    kafka_group_instance_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,249}$",
+        description="Fixed name of this worker in the group, different for each; empty: a new member at each start.",
+    )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How brokers are spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
     )

@@ -3,10 +3,13 @@
 Correctness rests on `rev` and `version`, so a late or lost lease only means that two workers do the same work.
 Every comparison with time is made by the server (`$$NOW`): the clocks of the workers do not matter. Each claim
 raises the lease's epoch, and a position is saved only under the epoch that stands in it.
+
+While two versions of a projection run side by side, groups only move from older workers to newer ones: an older one
+cannot move a document that a newer one has written, which would then stand still until the group came back.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -55,10 +58,23 @@ class GroupLease:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All leases of one watcher and its live members at one moment."""
+    """All leases of one watcher and its live members at one moment, with the versions they fold by."""
 
     leases: Sequence[GroupLease]
     members: frozenset[str]
+    versions: Mapping[str, int] = field(default_factory=dict)
+
+    def newest(self, owner: str) -> frozenset[str]:
+        """`owner` and those of its version, if no live member is of a newer one; else none."""
+        own = self.versions.get(owner, 0)
+        if any(self.versions.get(member, 0) > own for member in self.members):
+            return frozenset()
+        return frozenset(each for each in {*self.members, owner} if self.versions.get(each, 0) == own)
+
+    def held_by_others_than(self, owners: frozenset[str]) -> int:
+        """How many groups live members outside `owners` hold."""
+        others = self.members - owners
+        return sum(lease.live and lease.owner in others for lease in self.leases)
 
     def held_by(self, owner: str) -> dict[int, int]:
         """Group and epoch of every live lease of `owner`."""
@@ -78,20 +94,26 @@ def fair_share(owner: str, members: Iterable[str], groups: int = GROUPS) -> int:
 def decide(survey: Survey, owner: str, groups: int = GROUPS) -> tuple[list[int], list[int]]:
     """Groups to release and groups to claim now: at most one is released a round, so that none flaps.
 
-    Nobody gives up a last group: where there are more workers than groups, some hold one and some none.
+    Nobody gives up a last group: where there are more workers than groups, some hold one and some none. While
+    a newer version runs, an older one claims nothing and gives up what is above its share of the whole fleet;
+    the newest share among themselves whatever the older ones do not hold.
     """
     held = survey.held_by(owner)
-    share = max(1, fair_share(owner, survey.members, groups))
+    newest = survey.newest(owner)
+    if newest:
+        share = max(1, fair_share(owner, newest, groups - survey.held_by_others_than(newest)))
+    else:
+        share = max(1, fair_share(owner, survey.members, groups))
     if len(held) > share:
         return [max(held)], []
-    return [], survey.free()[: share - len(held)]
+    return [], survey.free()[: share - len(held)] if newest else []
 
 
 class GroupLeases:
     """The leases one worker holds. `owner` must be unique to this run of the process.
 
-    Work that is not divided has one group: one of the live workers holds it. Call `balance` every few seconds,
-    well within `lease_s`.
+    `version` is that of the projection it folds by; where there is none, all are alike. Work that is not divided
+    has one group: one of the live workers holds it. Call `balance` every few seconds, well within `lease_s`.
     """
 
     def __init__(
@@ -102,8 +124,10 @@ class GroupLeases:
         watcher: str = "progress",
         lease_s: float = LEASE_S,
         groups: int = GROUPS,
+        version: int = 0,
     ) -> None:
         self.owner = owner
+        self._version = version
         self.watcher = watcher
         self._groups = groups
         self._leases = database.leases
@@ -145,7 +169,7 @@ class GroupLeases:
         with translated():
             await self._leases.update_one(
                 {"_id": self._member_id},
-                [{"$set": {"kind": "member", "owner": {"$literal": self.owner}, "expires_at": self._later}}],
+                [{"$set": self._membership}],
                 upsert=True,
             )
 
@@ -159,6 +183,11 @@ class GroupLeases:
     @property
     def _member_id(self) -> str:
         return f"member:{self.watcher}:{self.owner}"
+
+    @property
+    def _membership(self) -> Document:
+        owner = {"$literal": self.owner}
+        return {"kind": "member", "owner": owner, "version": self._version, "expires_at": self._later}
 
     @property
     def _later(self) -> Document:
@@ -192,6 +221,7 @@ class GroupLeases:
                         "kind": 1,
                         "owner": 1,
                         "epoch": 1,
+                        "version": 1,
                         "live": {"$gt": ["$expires_at", "$$NOW"]},
                         "litter": {"$lt": ["$expires_at", {"$subtract": ["$$NOW", _FORGET_MEMBER_MS]}]},
                     }
@@ -211,6 +241,7 @@ class GroupLeases:
                 if row["kind"] == "group"
             ],
             members=frozenset(row["owner"] for row in members if row["live"]),
+            versions={row["owner"]: row.get("version", 0) for row in members if row["live"]},
         )
 
     async def _claim(self, group: int) -> int | None:
@@ -247,18 +278,28 @@ class GroupLeases:
         }
 
 
-class Positions:
-    """Where each group's change stream goes on, and which fold has brought the group's documents up.
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A saved token, and the version of the projection by whose worker: neither if none was saved yet."""
 
-    A position carries the epoch of the lease it was taken under: a worker that lost the lease saves nothing.
+    token: Token | None
+    version: int | None
+
+
+class Positions:
+    """Where each group's change stream goes on, saved by a worker that folds by `version`.
+
+    A position carries the epoch of the lease it was taken under: a worker that lost the lease saves nothing. Token
+    and version are one write: a token by another version says nothing about documents of this one.
     """
 
-    def __init__(self, database: Database, *, watcher: str = "progress") -> None:
+    def __init__(self, database: Database, *, watcher: str = "progress", version: int = 0) -> None:
         self._positions = database.watch_positions
         self._watcher = watcher
+        self._version = version
 
-    async def take(self, held: Mapping[int, int]) -> dict[int, Token | None]:
-        """Fence former owners out and return the saved tokens; a group somebody newer holds is left out."""
+    async def take(self, held: Mapping[int, int]) -> dict[int, Position]:
+        """Fence former owners out and return the positions; a group somebody newer holds is left out."""
         names = {group_name(self._watcher, group): group for group in held}
         with translated():
             await self._positions.bulk_write(
@@ -269,38 +310,26 @@ class Positions:
                 ordered=False,
             )
             rows = await self._positions.find({"_id": {"$in": list(names)}}).to_list(None)
-        return {names[row["_id"]]: row["token"] for row in rows if row["epoch"] == held[names[row["_id"]]]}
+        return {
+            names[row["_id"]]: Position(row["token"], row.get("version"))
+            for row in rows
+            if row["epoch"] == held[names[row["_id"]]]
+        }
 
     async def save(self, held: Mapping[int, int], token: Token) -> int:
-        """Set the position of the held groups; returns how many were refused for a newer epoch."""
+        """Set the position of the held groups; returns how many were refused for a newer epoch.
+
+        It says that everything up to `token` is folded by this version, by a newer one, or set aside.
+        """
         if not held:
             return 0
+        position = {"token": dict(token), "version": self._version}
         ours = [{"_id": group_name(self._watcher, group), "epoch": epoch} for group, epoch in held.items()]
         with translated():
             result = await self._positions.update_many(
-                {"$or": ours}, {"$set": {"token": dict(token)}, "$currentDate": {"saved_at": True}}
+                {"$or": ours}, {"$set": position, "$currentDate": {"saved_at": True}}
             )
         return len(held) - result.matched_count
-
-    async def folded_by(self, groups: Iterable[int]) -> dict[int, int]:
-        """The projection version all documents of each group were last brought to; absent if never."""
-        names = {self._marker(group): group for group in groups}
-        with translated():
-            rows = await self._positions.find({"_id": {"$in": list(names)}}).to_list(None)
-        return {names[row["_id"]]: row["epoch"] for row in rows}
-
-    async def mark_folded_by(self, groups: Iterable[int], projection_version: int) -> None:
-        """Record that no document of these groups is older than `projection_version`."""
-        marked = {"token": None, "epoch": projection_version, "saved_at": "$$NOW"}
-        updates = [
-            UpdateOne({"_id": self._marker(group)}, [{"$set": marked}], upsert=True) for group in groups
-        ]
-        if updates:
-            with translated():
-                await self._positions.bulk_write(updates, ordered=False)
-
-    def _marker(self, group: int) -> str:
-        return f"{group_name(self._watcher, group)}:projection"
 
 
 def _fence(epoch: int) -> Document:

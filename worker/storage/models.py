@@ -287,18 +287,19 @@ class GroupLease(_Closed):
 
 
 class MemberLease(_Closed):
-    """`leases`: one live watcher, so that the groups can be shared out evenly."""
+    """`leases`: one live watcher, so that the groups can be shared out evenly; `version` is its projection's."""
 
     id: Text = Field(alias="_id")
     kind: Literal["member"]
     owner: Text
+    version: Count = Field(default_factory=_absent)
     expires_at: datetime
 
 
 class WatchPosition(_Closed):
     """`watch_positions`: the resume token up to which a group's changes have had their effect.
 
-    Under `<group>:projection` it holds no token; `epoch` is the projection version the group was brought to.
+    `version` is that of the projection whose worker saved the token: absent before the first one is saved.
     Under `counts:course:<id>` and `counts:user:<id>` transactions on statistics meet; a course's `token` holds the
     instructor it is counted for. Under `counts:refused:...` stand documents whose statistics the server refused.
     """
@@ -306,6 +307,7 @@ class WatchPosition(_Closed):
     id: Text = Field(alias="_id")
     token: dict[str, Any] | None
     epoch: Count
+    version: Count = Field(default_factory=_absent)
     saved_at: datetime
 
 

@@ -14,7 +14,7 @@ import structlog
 from projections.counts import COUNTS_VERSION
 from worker.errors import Fatal, HistoryLost, Retryable, WorkerError
 from worker.storage.database import Database
-from worker.storage.leases import GroupLeases, Positions, Token, group_name
+from worker.storage.leases import GroupLeases, Position, Positions, group_name
 from worker.storage.transactions import Transactions
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, RestartReason
@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 # Two workers on the same course would wait for each other: one lease for all.
 _GROUP = 0
+_UNKNOWN = Position(token=None, version=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,10 @@ class CountsWatcher:
         self._component = component
         self._metrics = metrics
         self._options = options
-        self._leases = GroupLeases(database, owner, watcher=NAME, lease_s=options.lease_s, groups=1)
-        self._positions = Positions(database, watcher=NAME)
+        self._leases = GroupLeases(
+            database, owner, watcher=NAME, lease_s=options.lease_s, groups=1, version=COUNTS_VERSION
+        )
+        self._positions = Positions(database, watcher=NAME, version=COUNTS_VERSION)
         self._markers = Markers(database.watch_positions)
         self._transactions = Transactions(database.client)
         self._headroom = Headroom(database, NAME, clock, metrics)
@@ -142,12 +145,14 @@ class CountsWatcher:
             await self._patience.pause(stop, self._options.renew_every_s)
             return
         await self._end_former()  # 2
-        token = await self._token(epoch)
+        position = await self._position(epoch)
+        token = position.token
         stream = await RecordStream.open(self._database, after=token)  # 3
         turn = self._turn(stream, epoch)
         try:
             known = token is not None and not ahead(token, stream.opened_at_s)
-            if not (known and await self._counted_by_us()) and not await self._catch_up(turn, stop):  # 4
+            ours = position.version == COUNTS_VERSION
+            if not (known and ours) and not await self._catch_up(turn, stop):  # 4
                 return  # what was not compared is not counted: no token says otherwise
             while not stop.is_set() and not await self._lost(turn):  # 5
                 await self._batch(turn, self._options.await_ms)
@@ -185,19 +190,13 @@ class CountsWatcher:
                 await self._breathe()
         self._distrust = False
         await self._save(turn, at_once=True)
-        if self._leases.held.get(_GROUP) == turn.epoch:
-            await self._positions.mark_folded_by([_GROUP], COUNTS_VERSION)
         log.info("counts_caught_up")
         return True
 
-    async def _token(self, epoch: int) -> Token | None:
-        """Where the change stream goes on; None where that is unknown or not to be trusted."""
-        token = (await self._positions.take({_GROUP: epoch})).get(_GROUP)
-        return None if self._distrust or token_time_s(token) is None else token
-
-    async def _counted_by_us(self) -> bool:
-        """True when every learner was brought to this version of counting once."""
-        return (await self._positions.folded_by([_GROUP])).get(_GROUP) == COUNTS_VERSION
+    async def _position(self, epoch: int) -> Position:
+        """Where the change stream goes on; empty where that is unknown or not to be trusted."""
+        position = (await self._positions.take({_GROUP: epoch})).get(_GROUP, _UNKNOWN)
+        return _UNKNOWN if self._distrust or token_time_s(position.token) is None else position
 
     async def _end_former(self) -> None:
         """A killed process leaves its transaction open, and the documents in it locked for up to a minute."""

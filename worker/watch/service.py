@@ -5,7 +5,7 @@ the last saved token.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from projections import progress
 from worker import __version__
 from worker.errors import HistoryLost, Retryable, WorkerError
 from worker.storage.database import Database
-from worker.storage.leases import GROUPS, GroupLeases, Positions, Token, group_name, group_slots
+from worker.storage.leases import GROUPS, GroupLeases, Position, Positions, Token, group_name, group_slots
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, RestartReason
 from worker.telemetry.mongodb import retry_counter
@@ -31,6 +31,9 @@ from worker.watch.stream import EventStream, Invalidated
 from worker.watch.token import ahead, smallest, token_time_s
 
 log = structlog.get_logger(__name__)
+
+# Catching up folds this many streams, a second of work at most, before live changes get their turn.
+_STREAMS_PER_PIECE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +91,9 @@ class ProgressWatcher:
         self._metrics = metrics
         self._options = options
         self._projection = projection
-        self._leases = GroupLeases(database, owner, watcher=NAME, lease_s=options.lease_s)
-        self._positions = Positions(database, watcher=NAME)
+        version = projection.PROJECTION_VERSION
+        self._leases = GroupLeases(database, owner, watcher=NAME, lease_s=options.lease_s, version=version)
+        self._positions = Positions(database, watcher=NAME, version=version)
         self._projector = Projector(
             database,
             projection,
@@ -136,13 +140,13 @@ class ProgressWatcher:
         if not held:
             await self._patience.pause(stop, self._options.renew_every_s)
             return
-        tokens = await self._positions.take(held)
-        usable = {} if self._distrust else _usable(tokens)
+        positions = await self._positions.take(held)
+        usable = {} if self._distrust else _usable(positions)
         slots = [slot for group in held for slot in group_slots(group)]
         stream = await EventStream.open(self._database, slots, after=smallest(usable.values()))  # 2
         turn = self._turn(stream, held)
         try:
-            unknown = await self._unknown(held, usable, stream.opened_at_s)
+            unknown = self._unknown(positions, usable, turn)
             if not await self._catch_up(turn, unknown, stop):  # 3
                 return  # what was not compared is not folded: no token says otherwise
             while not stop.is_set() and not await self._share_changed(turn):  # 4
@@ -163,12 +167,12 @@ class ProgressWatcher:
         self._patience.reset()
 
     async def _catch_up(self, turn: _Turn, groups: Collection[int], stop: asyncio.Event) -> bool:
-        """Compare and fold the groups whose past the change stream does not tell; False if stopped before the end.
+        """Compare and fold the groups whose past the change stream does not tell; False if it ends before that.
 
         The stream is open already. The barrier: what was stored before it was opened has a majority when the
-        comparison reads. Live changes are folded between the pages, so that freshness does not wait for a long
-        past. The tokens are saved at the end only: a restart in the middle begins again, and finds most of it
-        done.
+        comparison reads. Live changes are folded every few hundred streams, so that freshness does not wait for a
+        long past; and when the share changes it begins again, so that a group taken meanwhile does not wait
+        either. The tokens are saved at the end only: what begins again finds most of it done.
         """
         if not groups:
             return True
@@ -177,27 +181,28 @@ class ProgressWatcher:
         streams = 0
         async with aclosing(behind(self._database, groups, self._projection.PROJECTION_VERSION)) as pages:
             async for heads in pages:
-                if stop.is_set():
-                    return False
+                for some in _pieces(heads):
+                    if stop.is_set() or await self._share_changed(turn):
+                        return False
+                    await self._projector.project(some)
+                    await self._batch(turn, await_ms=1)
                 streams += len(heads)
-                await self._projector.project(heads)
-                await self._batch(turn, await_ms=1)
-                await self._breathe()
         self._distrust = False
         await self._save(turn, at_once=True)
-        ours = [group for group in groups if self._leases.held.get(group) == turn.held[group]]
-        await self._positions.mark_folded_by(ours, self._projection.PROJECTION_VERSION)
         log.info("progress_caught_up", groups=len(groups), streams=streams)
         return True
 
-    async def _unknown(
-        self, held: Mapping[int, int], usable: Mapping[int, Token], opened_at_s: int
+    def _unknown(
+        self, positions: Mapping[int, Position], usable: Mapping[int, Token], turn: _Turn
     ) -> list[int]:
-        """Groups to compare with the event store: no usable token, or documents by another fold."""
-        folded_by = await self._positions.folded_by(held)
+        """Groups to compare with the event store: no usable token, or one that another version saved."""
         current = self._projection.PROJECTION_VERSION
-        known = [group for group, token in usable.items() if not ahead(token, opened_at_s)]
-        return [group for group in held if group not in known or folded_by.get(group) != current]
+        known = {
+            group
+            for group, token in usable.items()
+            if positions[group].version == current and not ahead(token, turn.stream.opened_at_s)
+        }
+        return [group for group in turn.held if group not in known]
 
     # ---- leases and tokens ----
 
@@ -265,6 +270,14 @@ class ProgressWatcher:
         self._shown = held
 
 
-def _usable(tokens: Mapping[int, Token | None]) -> dict[int, Token]:
+def _usable(positions: Mapping[int, Position]) -> dict[int, Token]:
     """The tokens that can be ones; the server judges them again."""
+    tokens = {group: position.token for group, position in positions.items()}
     return {group: token for group, token in tokens.items() if token and token_time_s(token) is not None}
+
+
+def _pieces(heads: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    """A page in parts of a round each; an empty page is one part, so that the live changes get their turn."""
+    streams = list(heads)
+    for start in range(0, len(streams) or 1, _STREAMS_PER_PIECE):
+        yield {stream: heads[stream] for stream in streams[start : start + _STREAMS_PER_PIECE]}

@@ -5,10 +5,11 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from worker.storage.database import Database
-from worker.storage.leases import GROUPS, GroupLeases, Positions
+from worker.storage.leases import GROUPS, GroupLeases, Position, Positions
 
 TOKEN = {"_data": "826B03A34F000000032B0229296E04"}
 LATER = {"_data": "826B03A351000000012B0229296E04"}
+NONE = Position(token=None, version=None)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
@@ -136,10 +137,10 @@ async def test_watchers_of_different_names_do_not_meet(any_database: Database) -
 
 async def test_a_position_comes_back_to_whoever_takes_the_group(any_database: Database) -> None:
     positions = Positions(any_database)
-    assert await positions.take({0: 1, 1: 1}) == {0: None, 1: None}
+    assert await positions.take({0: 1, 1: 1}) == {0: NONE, 1: NONE}
     assert await positions.save({0: 1}, TOKEN) == 0
 
-    assert await positions.take({0: 2, 1: 2}) == {0: TOKEN, 1: None}
+    assert await positions.take({0: 2, 1: 2}) == {0: Position(TOKEN, 0), 1: NONE}
 
 
 async def test_a_former_owner_saves_nothing_once_somebody_took_the_group(any_database: Database) -> None:
@@ -148,7 +149,7 @@ async def test_a_former_owner_saves_nothing_once_somebody_took_the_group(any_dat
     await positions.take({0: 2})
 
     assert await positions.save({0: 1, 1: 1}, TOKEN) == 1
-    assert await positions.take({0: 2, 1: 1}) == {0: None, 1: TOKEN}
+    assert await positions.take({0: 2, 1: 1}) == {0: NONE, 1: Position(TOKEN, 0)}
 
 
 async def test_a_former_owner_cannot_take_a_position_back(any_database: Database) -> None:
@@ -159,9 +160,28 @@ async def test_a_former_owner_cannot_take_a_position_back(any_database: Database
     assert await positions.save({0: 2}, LATER) == 0
 
 
-async def test_each_group_remembers_the_fold_its_documents_were_brought_to(any_database: Database) -> None:
-    positions = Positions(any_database)
-    await positions.mark_folded_by([0, 1], 3)
-    await positions.mark_folded_by([1], 4)
+async def test_a_position_tells_which_version_saved_it_and_changes_with_its_token_only(
+    any_database: Database,
+) -> None:
+    old, new = Positions(any_database, version=1), Positions(any_database, version=2)
+    await new.take({0: 1, 1: 1})
+    await new.save({0: 1, 1: 1}, TOKEN)
+    await old.take({0: 2})
+    assert await new.save({0: 1}, LATER) == 1
+    assert await old.save({0: 2}, LATER) == 0
 
-    assert await positions.folded_by(range(GROUPS)) == {0: 3, 1: 4}
+    assert await new.take({0: 3, 1: 2}) == {0: Position(LATER, 1), 1: Position(TOKEN, 2)}
+
+
+async def test_groups_move_from_older_workers_to_newer_ones_and_not_back(any_database: Database) -> None:
+    old, new, restarted = (
+        GroupLeases(any_database, name, version=version) for name, version in (("o", 1), ("n", 2), ("r", 1))
+    )
+    assert await rounds(old, times=1) == [GROUPS]
+    assert await rounds(old, new) == [8, 8]
+    assert await rounds(old, new, restarted) == [5, 11, 0]
+
+    await old.leave()
+    assert await rounds(new, restarted) == [GROUPS, 0]
+    await new.leave()
+    assert await rounds(restarted, times=1) == [GROUPS]

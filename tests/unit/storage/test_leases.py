@@ -1,6 +1,9 @@
 """How groups are shared: pure arithmetic and one decision."""
 
-from hypothesis import given
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.contract.identity import SLOTS
@@ -28,9 +31,11 @@ def test_a_worker_whose_membership_has_expired_still_counts_itself() -> None:
     assert fair_share("me", {"other"}) == GROUPS // 2
 
 
-def survey(owners: list[str | None], members: set[str]) -> Survey:
+def survey(
+    owners: list[str | None], members: set[str], versions: Mapping[str, int] = MappingProxyType({})
+) -> Survey:
     leases = [GroupLease(n, owner, 1, live=owner is not None) for n, owner in enumerate(owners)]
-    return Survey(leases, frozenset(members))
+    return Survey(leases, frozenset(members), versions)
 
 
 def test_a_lone_worker_claims_everything() -> None:
@@ -55,6 +60,7 @@ def test_an_expired_lease_of_our_own_is_claimed_anew() -> None:
     assert decide(Survey(leases, frozenset({"me"})), "me") == ([], [0])
 
 
+@settings(deadline=None)
 @given(MEMBERS, st.data())
 def test_rounds_in_any_order_end_with_fair_shares(members: set[str], data: st.DataObject) -> None:
     owners: dict[int, str | None] = {
@@ -67,6 +73,40 @@ def test_rounds_in_any_order_end_with_fair_shares(members: set[str], data: st.Da
 
     held = [sum(1 for owner in owners.values() if owner == member) for member in members]
     assert sorted(held) == sorted(fair_share(member, members) for member in members)
+
+
+def test_an_older_worker_claims_nothing_while_a_newer_one_lives() -> None:
+    free: list[str | None] = [None] * GROUPS
+
+    assert decide(survey(free, {"old", "new"}, {"old": 1, "new": 2}), "old") == ([], [])
+    assert decide(survey(free, {"old", "new"}, {"old": 1, "new": 2}), "new") == ([], list(range(GROUPS)))
+    assert decide(survey(free, {"old"}, {"old": 1}), "old") == ([], list(range(GROUPS)))
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text(min_size=1, max_size=4), st.integers(1, 3), min_size=1, max_size=6), st.data())
+def test_with_several_versions_every_group_is_held_and_none_moves_back(
+    versions: dict[str, int], data: st.DataObject
+) -> None:
+    members = set(versions)
+    newest = {member for member in members if versions[member] == max(versions.values())}
+    owners: dict[int, str | None] = {
+        group: data.draw(st.sampled_from([None, *sorted(members)])) for group in range(GROUPS)
+    }
+    for _ in range(GROUPS * 2):
+        for member in data.draw(st.permutations(sorted(members))):
+            held = [owners[n] for n in range(GROUPS)]
+            released, claimed = decide(survey(held, members, versions), member)
+            assert member in newest or not claimed
+            owners |= dict.fromkeys(released) | dict.fromkeys(claimed, member)
+
+    assert None not in owners.values()
+    shares = [sum(1 for owner in owners.values() if owner == member) for member in newest]
+    assert max(shares) - min(shares) <= 1
+    assert all(
+        sum(1 for owner in owners.values() if owner == member) <= max(1, fair_share(member, members))
+        for member in members - newest
+    )
 
 
 def test_work_that_is_not_divided_stays_with_its_holder_whoever_joins() -> None:
