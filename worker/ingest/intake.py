@@ -12,6 +12,7 @@ from aiokafka.errors import (
     CommitFailedError,
     GroupAuthorizationFailedError,
     IllegalStateError,
+    InvalidSessionTimeoutError,
     KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
@@ -33,6 +34,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Producers choose the timestamp, any 64-bit number; beyond these it means nothing and a datetime cannot hold it.
 _FIRST_MS = 0
 _LAST_MS = int((datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) / timedelta(milliseconds=1))
+_SESSION_TIMEOUT_REFUSED = (
+    "the brokers do not accept SEVENP_SESSION_TIMEOUT_MS: it lies outside their group.min.session.timeout.ms "
+    "(6 s by default) and group.max.session.timeout.ms"
+)
 # A poll with everything paused has nothing to wait for, except for a rebalance: then the next one comes soon.
 _IDLE_POLL_S = 1.0
 
@@ -182,6 +187,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             raise Retryable("a position is no longer in the log") from error
         except (GroupAuthorizationFailedError, TopicAuthorizationFailedError) as error:
             raise Misconfigured(f"Kafka does not let this user read: {error}") from error
+        except InvalidSessionTimeoutError as error:
+            raise Misconfigured(_SESSION_TIMEOUT_REFUSED) from error
         except KafkaError as error:
             raise ConsumerLostError(f"the poll failed: {error}") from error
 
