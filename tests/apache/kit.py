@@ -1,5 +1,6 @@
 """What tests of a real cluster share: batches sent byte for byte, topics that change, and where a group stands."""
 
+import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,10 +15,15 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from tests.integration.ingest.kit import Sent, event
 from worker.storage.database import Database
 
-# What is promised: reading goes on behind whatever cannot be read within this time.
-IN_TIME_S = 5.0
+# What is promised of a machine that has time for it: behind what cannot be read, reading goes on this soon.
+_IN_TIME_S = 5.0
 _PRODUCE_MS = 120_000  # a broker looks into each compressed batch before it takes it: 2 GB take seconds
 _ALL_COPIES = -1
+
+
+def in_time_s() -> float:
+    """The promise, stretched where more processes wait for a core than there are: they share the same seconds."""
+    return _IN_TIME_S * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def events(count: int, learners: int = 9) -> list[dict[str, Any]]:
@@ -34,7 +40,9 @@ async def stored_ids(database: Database) -> set[uuid.UUID]:
 
 async def gaps(database: Database) -> list[tuple[str, int, int, int]]:
     """(reason, partition, first offset, last offset) of each gap record, in order."""
-    letters = await database.dead_letters.find({"kind": "gap"}).sort({"partition": 1, "offset": 1}).to_list(None)
+    letters = (
+        await database.dead_letters.find({"kind": "gap"}).sort({"partition": 1, "offset": 1}).to_list(None)
+    )
     return [
         (letter["reason"], letter["partition"], letter["gap"]["first_offset"], letter["gap"]["last_offset"])
         for letter in letters
