@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from aiokafka import AIOKafkaClient, TopicPartition
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from tests.apache.kit import administering, make_topic, settled
 from tests.apache.traffic import flowing
@@ -63,10 +64,13 @@ async def test_a_single_broker_that_goes_and_comes_back_costs_time_and_nothing_e
 # ---- one of three nodes ----
 
 
-async def coordinator_of(kafka: str, topic: str) -> int:
-    """The node that the group's members report to."""
+async def coordinator_of(kafka: str, topic: str) -> int | None:
+    """The node that the group's members report to; None while there is none, as on a cluster that just began."""
     async with administering(kafka) as admin:
-        return int(await admin.find_coordinator(f"group-{topic}"))
+        try:
+            return int(await admin.find_coordinator(f"group-{topic}"))
+        except GroupCoordinatorNotAvailableError:
+            return None
 
 
 async def leader_of(kafka: str, topic: str) -> int:
@@ -91,7 +95,8 @@ async def test_records_flow_on_when_the_coordinator_of_the_group_is_killed(
 ) -> None:
     kafka = three_nodes.bootstrap_servers
     topic = f"events-{uuid.uuid4().hex[:12]}"
-    node = three_nodes.nodes[await coordinator_of(kafka, topic) - 1]
+    number = await until(lambda: coordinator_of(kafka, topic), "the group has a coordinator", LIMIT_S)
+    node = three_nodes.nodes[number - 1]
     others = [each.number for each in three_nodes.nodes if each is not node]
     # Led by another node: only the group loses its node.
     await make_topic(kafka, name=topic, copies=[[*others, node.number]])
@@ -102,7 +107,7 @@ async def test_records_flow_on_when_the_coordinator_of_the_group_is_killed(
             node.kill()
 
             async def moved() -> bool:
-                return await coordinator_of(kafka, topic) != node.number
+                return await coordinator_of(kafka, topic) not in (None, node.number)
 
             await until(moved, "another node coordinates the group", LIMIT_S)
             await traffic.goes_on()
