@@ -82,7 +82,11 @@ class Assignment:
         self.forget()
         known = self._intake.partitions_of_topics()
         if not self._intake.assigned:
-            self._ready_generation, self._known = generation, known
+            self._ready_generation = generation
+            if (
+                not self._intake.rejoining
+            ):  # a group that is still being joined has said nothing of partitions
+                self._known = known
             return
         # 1.
         ranges = await self._intake.log_ranges()
