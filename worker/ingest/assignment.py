@@ -10,7 +10,7 @@ from worker.errors import Retryable
 from worker.ingest.dead_letters import keep_gaps
 from worker.ingest.intake import Intake
 from worker.ingest.options import IngestOptions
-from worker.ingest.positions import Gap, LogRange, start_of
+from worker.ingest.positions import Gap, LogRange, first_of, start_of
 from worker.ingest.record import Batch, Partition
 from worker.ingest.time_series import SeriesWriter
 from worker.ingest.undecodable import Unreadable
@@ -53,6 +53,7 @@ class Assignment:
         self._owed: dict[Partition, int] = {}
         self._newest: dict[Partition, datetime] = {}
         self._restart_suspects: set[Partition] = set()
+        self._known: frozenset[Partition] | None = None  # all there were when partitions were last taken over
         self._next_check = 0.0
 
     @property
@@ -73,17 +74,24 @@ class Assignment:
     async def take_over(self) -> None:
         """Get ready for a new assignment: nothing is read before this is done. May be repeated at any point.
 
-        1. positions by policy, gaps recorded  2. older owners burned, leases taken  3. partitions opened
+        1. positions by policy, gaps recorded  2. older owners burned, leases taken  3. partitions opened, and
+        what was passed over committed: a gap counts once
         Returns without being ready when the assignment changes meanwhile. Raises Retryable without an answer.
         """
         generation = self._intake.generation
         self.forget()
+        known = self._intake.partitions_of_topics()
         if not self._intake.assigned:
             self._ready_generation = generation
+            if (
+                not self._intake.rejoining
+            ):  # a group that is still being joined has said nothing of partitions
+                self._known = known
             return
         # 1.
         ranges = await self._intake.log_ranges()
-        starts = await self._starts(await self._first_positions(ranges), ranges)
+        positions = await self._first_positions(ranges)
+        starts = await self._starts(positions, ranges)
         # 2.
         writers = {partition: await self._new_writer(partition) for partition in starts}
         if self._intake.generation != generation:
@@ -91,7 +99,9 @@ class Assignment:
         # 3.
         self._intake.open_at(starts)
         self.writers, self._durable = writers, dict(starts)
-        self._ready_generation = generation
+        if moved := {p: offset for p, offset in starts.items() if offset != positions[p]}:
+            await self.commit(moved)
+        self._ready_generation, self._known = generation, known
         self._metrics.kafka_rebalances_total.labels(RebalanceKind.ASSIGNED.value).inc()
         self._show()
         log.info("partitions_assigned", partitions=len(writers), generation=generation)
@@ -116,18 +126,25 @@ class Assignment:
         self._newest.update({record.partition: record.timestamp for record in batch.records})
 
     async def _first_positions(self, ranges: Mapping[Partition, LogRange]) -> dict[Partition, int]:
-        """The group's durable offsets; by policy the begin or the end of the log where it has none yet."""
+        """The group's durable offsets; by policy the begin or the end of the log where it had none yet.
+
+        A partition was added later if this consumer knew the topic without it, or a neighbour has a durable offset.
+        """
         committed = {partition: await self._intake.committed(partition) for partition in ranges}
         fresh = [partition for partition, offset in committed.items() if offset is None]
-        if self._options.start_policy == "latest":
-            begins = await self._intake.ends(fresh)
-            # Chosen once: the next owner of a quiet partition would find a later end, behind records nobody has read.
-            # A refusal means that the assignment is over, and this one is not used.
-            if begins:
-                await self._intake.commit(begins)
-        else:
-            begins = {partition: ranges[partition].begin for partition in fresh}
-        return begins | {p: offset for p, offset in committed.items() if offset is not None}
+        ends = await self._intake.ends(fresh)
+        begun = {partition.topic for partition, offset in committed.items() if offset is not None}
+        firsts: dict[Partition, int] = {}
+        for partition in fresh:
+            unknown = self._known is not None and partition not in self._known
+            added = unknown or partition.topic in begun
+            log_range, policy = ranges[partition], self._options.start_policy
+            firsts[partition] = first_of(log_range, ends[partition], policy, added=added)
+        # Chosen once: the next owner of a quiet partition would find a later end, behind records nobody has read, or
+        # a later begin, and no gap. A refusal means that the assignment is over, and this one is not used.
+        if firsts:
+            await self._intake.commit(firsts)
+        return firsts | {p: offset for p, offset in committed.items() if offset is not None}
 
     async def _starts(
         self, positions: Mapping[Partition, int], ranges: Mapping[Partition, LogRange]
@@ -224,7 +241,7 @@ class Assignment:
         except Retryable:
             return  # the assignment is gone; the next one checks for itself
         ahead = {p: offset for p, offset in starts.items() if offset != self._durable[p]}
-        if ahead:
+        if ahead or self._owed:
             await self.commit(ahead)
         self._show_lag(ranges)
 

@@ -19,6 +19,7 @@ from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
 BATCH_BYTES: Final = 64 * 1024 * 1024
 # Producers write one. Each further one copies the rest of the batch.
 _GZIP_MEMBERS = 100
+_GZIP_PIECE_BYTES = 1024 * 1024
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
 
@@ -76,20 +77,21 @@ def _too_large(limit: int) -> CodecError:
 
 
 def _gunzip(payload: bytes, limit: int) -> bytes:
-    parts: list[bytes] = []
-    room = limit
-    for _ in range(_GZIP_MEMBERS):
-        if not payload:
-            return b"".join(parts)
-        member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        part = member.decompress(payload, room + 1)
-        if len(part) > room:
-            raise _too_large(limit)
-        if not member.eof:
-            raise CodecError("the gzip stream ends early")
-        parts.append(part)
-        room -= len(part)
-        payload = member.unused_data.lstrip(b"\0")
+    """Piece by piece into one place: zlib's own result needs twice the room, and an error's traceback keeps it."""
+    with mmap.mmap(-1, limit) as output:
+        for _ in range(_GZIP_MEMBERS):
+            if not payload:
+                return output[: output.tell()]
+            member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            while not member.eof:
+                piece = member.decompress(payload, _GZIP_PIECE_BYTES)
+                payload = member.unconsumed_tail
+                if len(piece) > limit - output.tell():
+                    raise _too_large(limit)
+                if not piece and not payload and not member.eof:
+                    raise CodecError("the gzip stream ends early")
+                output.write(piece)
+            payload = member.unused_data.lstrip(b"\0")
     raise CodecError(f"more than {_GZIP_MEMBERS} gzip members")
 
 

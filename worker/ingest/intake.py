@@ -12,6 +12,7 @@ from aiokafka.errors import (
     CommitFailedError,
     GroupAuthorizationFailedError,
     IllegalStateError,
+    InvalidSessionTimeoutError,
     KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
@@ -33,6 +34,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Producers choose the timestamp, any 64-bit number; beyond these it means nothing and a datetime cannot hold it.
 _FIRST_MS = 0
 _LAST_MS = int((datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) / timedelta(milliseconds=1))
+# Partitions that were added, and a topic that was made again, are read this soon; aiokafka would take five minutes.
+_METADATA_AGE_MS = 30_000
+_SESSION_TIMEOUT_REFUSED = (
+    "the brokers do not accept SEVENP_SESSION_TIMEOUT_MS: it lies outside their group.min.session.timeout.ms "
+    "(6 s by default) and group.max.session.timeout.ms"
+)
 # A poll with everything paused has nothing to wait for, except for a rebalance: then the next one comes soon.
 _IDLE_POLL_S = 1.0
 
@@ -106,7 +113,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             request_timeout_ms=40_000,
             max_partition_fetch_bytes=options.fetch_bytes,
             fetch_max_wait_ms=100,
-            **options.kafka,
+            **{"metadata_max_age_ms": _METADATA_AGE_MS, **options.kafka},
         )
         try:
             async with asyncio.timeout(options.request_deadline_s):
@@ -188,6 +195,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             raise Retryable("a position is no longer in the log") from error
         except (GroupAuthorizationFailedError, TopicAuthorizationFailedError) as error:
             raise Misconfigured(f"Kafka does not let this user read: {error}") from error
+        except InvalidSessionTimeoutError as error:
+            raise Misconfigured(_SESSION_TIMEOUT_REFUSED) from error
         except KafkaError as error:
             raise ConsumerLostError(f"the poll failed: {error}") from error
 
@@ -259,6 +268,14 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
     def paused(self) -> int:
         """Number of partitions that are assigned but not read at the moment."""
         return len(self._consumer.paused()) if self._consumer is not None else 0
+
+    def partitions_of_topics(self) -> frozenset[Partition]:
+        """All partitions that the topics have, whoever reads them, as far as this consumer has heard."""
+        return frozenset(
+            Partition(topic, number)
+            for topic in self._options.topics
+            for number in self._consumer.partitions_for_topic(topic) or ()
+        )
 
     async def log_ranges(self) -> dict[Partition, LogRange]:
         """Begin and end of every assigned partition. Raises Retryable when the broker gives no answer.

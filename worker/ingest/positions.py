@@ -36,6 +36,15 @@ class Start:
     gap: Gap | None = None
 
 
+def first_of(log: LogRange, latest: int, policy: StartPolicy, *, added: bool) -> int:
+    """Where reading begins in a partition of which the group has no durable offset yet.
+
+    `latest` is the log's end when it was asked for. In a partition that was `added` after the group had begun,
+    every record is a new one: there is nothing old to skip.
+    """
+    return latest if policy == "latest" and not added else log.begin
+
+
 def start_of(partition: Partition, position: int, log: LogRange) -> Start:
     """Decide where reading goes on from `position`, the next offset to read.
 

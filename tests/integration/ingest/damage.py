@@ -164,7 +164,7 @@ def _sealed(batch: bytearray) -> bytes:
     return bytes(batch)
 
 
-def _with_payload(batch: bytes, codec: int, payload: bytes) -> bytes:
+def with_payload(batch: bytes, codec: int, payload: bytes) -> bytes:
     changed = bytearray(batch[:_RECORDS_AT] + payload)
     struct.pack_into(">h", changed, _ATTRIBUTES_AT, codec)
     return _sealed(changed)
@@ -182,25 +182,25 @@ def wrong_checksum_and_header(batch: bytes) -> bytes:
 
 
 def unknown_codec(batch: bytes) -> bytes:
-    return _with_payload(batch, 7, batch[_RECORDS_AT:])
+    return with_payload(batch, 7, batch[_RECORDS_AT:])
 
 
 def not_compressed_as_said(batch: bytes) -> bytes:
-    return _with_payload(batch, 4, batch[_RECORDS_AT:])
+    return with_payload(batch, 4, batch[_RECORDS_AT:])
 
 
 def records_cut(batch: bytes) -> bytes:
-    return _with_payload(batch, 0, batch[_RECORDS_AT:-5])
+    return with_payload(batch, 0, batch[_RECORDS_AT:-5])
 
 
 def header_name_not_utf8(batch: bytes) -> bytes:
     """A record's header named `trace`; the records before it stay readable."""
-    return _with_payload(batch, 0, batch[_RECORDS_AT:].replace(b"trace", b"tr\xffce"))
+    return with_payload(batch, 0, batch[_RECORDS_AT:].replace(b"trace", b"tr\xffce"))
 
 
 def bomb(batch: bytes) -> bytes:
     """64 KiB that unpack to 2 GiB."""
-    return _with_payload(batch, 4, _packed_zeros())
+    return with_payload(batch, 4, _packed_zeros())
 
 
 @cache

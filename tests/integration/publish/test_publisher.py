@@ -65,7 +65,7 @@ async def test_a_refused_record_is_named_by_line_and_size(kafka: str, topic: str
     assert len(await everything(kafka, topic, 1)) == 1
 
 
-async def test_a_broker_without_idempotent_producers_gets_every_record_all_the_same(
+async def test_every_record_arrives_whether_or_not_the_broker_knows_idempotent_producers(
     kafka: str, topic: str
 ) -> None:
     async with Publisher(kafka, topic, clock=SystemClock(), idempotent=True) as open_publisher:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.ingest.positions import LogRange, Start, start_of
+from worker.ingest.positions import LogRange, Start, StartPolicy, first_of, start_of
 from worker.ingest.record import Partition
 from worker.telemetry.metrics import GapReason
 
@@ -58,3 +58,13 @@ def test_reading_goes_on_inside_the_log_and_never_passes_over_offsets_without_a_
         assert start.gap.first_offset <= start.gap.last_offset
         if start.offset > position:
             assert (start.gap.first_offset, start.gap.last_offset) == (position, start.offset - 1)
+
+
+@pytest.mark.parametrize(
+    ("policy", "added", "offset"),
+    [("earliest", False, 10), ("earliest", True, 10), ("latest", False, 20), ("latest", True, 10)],
+)
+def test_only_latest_skips_what_is_in_the_log_and_never_in_a_partition_that_was_added(
+    policy: StartPolicy, added: bool, offset: int
+) -> None:
+    assert first_of(LogRange(10, None), 20, policy, added=added) == offset

@@ -31,6 +31,7 @@ PROPERTIES: Mapping[str, str] = MappingProxyType(
         "transaction.state.log.num.partitions": "5",
         "share.coordinator.state.topic.replication.factor": "1",
         "group.initial.rebalance.delay.ms": "0",
+        "group.min.session.timeout.ms": "1000",  # tests of dead members wait no 6 s, which is the default
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",
         "auto.create.topics.enable": "false",
