@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.apache.load import Load
 from tests.chaos.victim import committed, counted, projected, until
-from tests.oracle import check
+from tests.oracle import Violation, check
 from worker.devstack.process import ServerProcess, free_port, spawn
 from worker.devstack.topics import create_topic
 from worker.replay.verification import Verification
@@ -156,7 +156,7 @@ class Fleet:
         """SIGTERM to all at once; their exit codes."""
         return list(await asyncio.gather(*(worker.stop() for worker in workers)))
 
-    async def wrong(self, *loads: Load) -> list[str]:
+    async def wrong(self, *loads: Load) -> list[Violation]:
         """What the oracle finds wrong, once everything is drained."""
         ledger = [entry for load in loads for entry in load.ledger]
         return await asyncio.to_thread(check, self.mongodb_uri, self.database.prefix, ledger, in_order=True)

@@ -83,9 +83,8 @@ class Assignment:
         known = self._intake.partitions_of_topics()
         if not self._intake.assigned:
             self._ready_generation = generation
-            if (
-                not self._intake.rejoining
-            ):  # a group that is still being joined has said nothing of partitions
+            # A group that is still being joined has said nothing of partitions.
+            if not self._intake.rejoining:
                 self._known = known
             return
         # 1.
