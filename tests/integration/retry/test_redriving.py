@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.apache.kit import make_topic
 from tests.conftest import RunningMongo
 from tests.integration.ingest.kit import COURSE, Sent, event, learner, options, records, send, until
 from tests.integration.ingest.kit import running as ingesting
@@ -149,11 +150,12 @@ async def test_parts_are_put_together(database: Database) -> None:
     assert [record.value for record in publishing.records] == [value, b"small"]
 
 
-async def test_a_large_letter_travels_through_a_real_broker(
-    database: Database, kafka: str, topic: str
-) -> None:
+async def test_a_large_letter_travels_through_a_real_broker(database: Database, kafka: str) -> None:
     """5 MB: more than what publishing a file allows, and as much as the embedded broker takes."""
     value = b"x" * 5_000_000
+    topic = await make_topic(
+        kafka, 4, max_message_bytes=6_000_000
+    )  # Apache Kafka takes 1 MB unless told otherwise
     await keep(database, [letter(1, value, topic=topic)], datetime.now(UTC))
     settings = load_settings(kafka_bootstrap_servers=kafka)
     async with open_redriver(settings, idempotent=False) as publish:
