@@ -27,15 +27,15 @@ TRIES ?=
 WORKER_URL ?=
 # The Kafka of the demo: embedded (the default), or apache, which needs Java 17 and Maven.
 STACK ?=
-# What `make test` and `make test-kafka` hand to pytest, for example TESTS="tests/unit -k fold".
+# What `make test`, `make test-kafka` and `make test-containers` hand to pytest, for example TESTS="tests/unit -k fold".
 TESTS ?=
 # Tests mostly wait for servers of their own: more of them at a time than there are cores.
 JOBS ?= 4
 
-.PHONY: help env demo test test-kafka recovery check format lock clean
+.PHONY: help env demo test test-kafka test-containers recovery check format lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
 env: $(READY) ## make the environment in .venv from requirements.lock
 
@@ -59,6 +59,9 @@ test: $(READY) ## all tests on the embedded stack, or some: TESTS="tests/unit -k
 
 test-kafka: $(READY) ## the integration tests on Apache Kafka, and those that only it can run; needs Java 17 and Maven
 	$(BIN)/python -m pytest --stack apache --numprocesses $(JOBS) --dist loadfile $(or $(TESTS),tests/integration tests/chaos tests/apache)
+
+test-containers: $(READY) ## the integration tests on containers; needs Docker and its images, see docs/testing.md
+	$(BIN)/python -m pytest --stack containers --numprocesses $(JOBS) --dist loadfile $(or $(TESTS),tests/integration tests/chaos)
 
 recovery: $(READY) ## seconds until events flow again after a kill, on Apache Kafka: TRIES=20 JSON=
 	@$(BIN)/python -m bench.recovery $(if $(TRIES),--tries '$(TRIES)') $(if $(JSON),--json '$(JSON)')

@@ -1,6 +1,7 @@
 """Real parts for every test: one mongod and one broker per session, a fresh database and topic per test.
 
-`--stack apache` runs them on Apache Kafka. What only that can show is in tests/apache, which other stacks leave out.
+`--stack apache` runs them on Apache Kafka, `--stack containers` on MongoDB and Apache Kafka from containers.
+What needs brokers that can be killed is in tests/apache, which other stacks leave out.
 
 Where the wheels do not fit the platform, SEVENP_TEST_MONGODB_URI (a replica set started with
 enableTestCommands=1) and SEVENP_TEST_KAFKA_BOOTSTRAP_SERVERS name servers to use instead. On another machine
@@ -13,14 +14,17 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from worker.devstack.mongod import start_mongod
-from worker.devstack.stack import KafkaKind, start_kafka
+from tests import containers
+from tests.containers import MongoContainer
+from worker.devstack.mongod import Mongod, start_mongod
+from worker.devstack.stack import KafkaKind, KafkaServer, start_kafka
 from worker.devstack.topics import create_topic
+from worker.errors import Misconfigured
 from worker.storage import schema
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
@@ -34,11 +38,32 @@ TEST_PARAMETERS = (
     "ttlMonitorEnabled=false",  # tests write fixed dates; nothing may vanish under them
 )
 
+StackKind = Literal[KafkaKind, "containers"]
+# Servers that somebody else runs, and the image that is not needed then.
+MONGODB_URI = "SEVENP_TEST_MONGODB_URI"
+BOOTSTRAP_SERVERS = "SEVENP_TEST_KAFKA_BOOTSTRAP_SERVERS"
+IMAGE_INSTEAD_OF = {
+    MONGODB_URI: "SEVENP_TEST_MONGODB_IMAGE",
+    BOOTSTRAP_SERVERS: "SEVENP_TEST_KAFKA_IMAGE",
+}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--stack", choices=get_args(KafkaKind), default="embedded", help="Kafka to run the tests on"
+        "--stack", choices=get_args(StackKind), default="embedded", help="servers to run the tests on"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Without Docker or an image the session ends before the first test, with one message."""
+    if config.getoption("stack") != "containers":
+        return
+    try:
+        containers.require_images(
+            image for server, image in IMAGE_INSTEAD_OF.items() if not os.environ.get(server)
+        )
+    except Misconfigured as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -56,35 +81,41 @@ class RunningMongo:
 
 
 @pytest.fixture(scope="session")
-def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMongo]:
+def stack(request: pytest.FixtureRequest) -> StackKind:
+    """The kind of servers the tests run on."""
+    kind: StackKind = request.config.getoption("stack")
+    return kind
+
+
+@pytest.fixture(scope="session")
+def mongodb(stack: StackKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMongo]:
     """A primary for the whole session, with test commands on."""
-    external = os.environ.get("SEVENP_TEST_MONGODB_URI")
+    external = os.environ.get(MONGODB_URI)
     if external:
         yield RunningMongo(external, None)
         return
-    folder = tmp_path_factory.mktemp("mongodb")
-    mongod = asyncio.run(start_mongod(folder, parameters=TEST_PARAMETERS))
+    if stack == "containers":
+        mongod: Mongod | MongoContainer = asyncio.run(containers.start_mongodb(TEST_PARAMETERS))
+    else:
+        folder = tmp_path_factory.mktemp("mongodb")
+        mongod = asyncio.run(start_mongod(folder, parameters=TEST_PARAMETERS))
     try:
-        yield RunningMongo(mongod.uri, mongod.process.pid)
+        yield RunningMongo(mongod.uri, mongod.process.pid if isinstance(mongod, Mongod) else None)
     finally:
         mongod.stop()
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest) -> KafkaKind:
-    """The kind of Kafka the tests run on."""
-    kind: KafkaKind = request.config.getoption("stack")
-    return kind
-
-
-@pytest.fixture(scope="session")
-def kafka(stack: KafkaKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def kafka(stack: StackKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Bootstrap servers of a broker for the whole session."""
-    external = os.environ.get("SEVENP_TEST_KAFKA_BOOTSTRAP_SERVERS")
+    external = os.environ.get(BOOTSTRAP_SERVERS)
     if external:
         yield external
         return
-    broker = asyncio.run(start_kafka(stack, tmp_path_factory.mktemp("kafka")))
+    if stack == "containers":
+        broker: KafkaServer = asyncio.run(containers.start_kafka())
+    else:
+        broker = asyncio.run(start_kafka(stack, tmp_path_factory.mktemp("kafka")))
     try:
         yield broker.bootstrap_servers
     finally:

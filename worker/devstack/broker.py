@@ -14,6 +14,7 @@ from worker.devstack.process import (
     OTHER_WAYS,
     POLL_S,
     ServerProcess,
+    Started,
     StartFailed,
     free_port,
     spawn,
@@ -71,7 +72,7 @@ async def start_broker(folder: Path, *, port: int | None = None) -> Broker:
         broker = _spawn(binary, folder, port or free_port())
         try:
             await wait_for_port(broker.process, broker.port, START_LIMIT_S)
-            await _answers_metadata(broker)
+            await answers_metadata(broker.process, broker.bootstrap_servers)
         except StartFailed:
             broker.stop()
             if attempt == START_ATTEMPTS or broker.process.returncode is None:
@@ -92,19 +93,21 @@ def _spawn(binary: str, folder: Path, port: int) -> Broker:
     return Broker(spawn("broker", arguments, folder / f"broker-{port}.log"), port)
 
 
-async def _answers_metadata(broker: Broker) -> None:
-    end = asyncio.get_running_loop().time() + START_LIMIT_S
+async def answers_metadata(server: Started, bootstrap_servers: str, limit_s: float = START_LIMIT_S) -> None:
+    """Return once the broker answers and knows itself. Raises StartFailed with the log's tail."""
+    end = asyncio.get_running_loop().time() + limit_s
+    reason: object = "it knows no broker"  # Apache's listens before it has registered itself
     while True:
-        broker.process.require_alive()
-        client = AIOKafkaClient(bootstrap_servers=broker.bootstrap_servers)
+        server.require_alive()
+        client = AIOKafkaClient(bootstrap_servers=bootstrap_servers)
         try:
             await client.bootstrap()
+            if client.cluster.brokers():
+                return
         except KafkaError as error:
-            if asyncio.get_running_loop().time() > end:
-                log = broker.process.log_tail()
-                raise StartFailed(f"the broker does not answer: {error}; its log says:\n{log}") from error
-            await asyncio.sleep(POLL_S)
-        else:
-            return
+            reason = error
         finally:
             await client.close()
+        if asyncio.get_running_loop().time() > end:
+            raise StartFailed(f"the broker does not answer: {reason}; its log says:\n{server.log_tail()}")
+        await asyncio.sleep(POLL_S)

@@ -17,6 +17,7 @@ from worker.devstack.process import (
     OTHER_WAYS,
     POLL_S,
     ServerProcess,
+    Started,
     StartFailed,
     free_port,
     spawn,
@@ -89,7 +90,7 @@ async def start_mongod(
         mongod = _spawn(binary, folder, parameters, port or free_port(), arguments)
         try:
             await wait_for_port(mongod.process, mongod.port, START_LIMIT_S)
-            await _become_primary(mongod, client)
+            await become_primary(mongod.process, mongod.port, client)
         except StartFailed:
             mongod.stop()
             if attempt == START_ATTEMPTS or "Address already in use" not in mongod.process.log_tail():
@@ -122,18 +123,21 @@ def _spawn(
     return Mongod(spawn("mongod", arguments, folder / f"mongod-{port}.log"), port)
 
 
-async def _become_primary(mongod: Mongod, options: Mapping[str, Any]) -> None:
-    """Initiate the replica set where that has not happened, and wait until it accepts writes."""
-    member = {"_id": 0, "host": f"127.0.0.1:{mongod.port}"}
+async def become_primary(server: Started, port: int, options: Mapping[str, Any] = _NOTHING) -> None:
+    """Initiate the replica set where that has not happened, and wait until it accepts writes.
+
+    `options` are what a client needs besides the address. Raises StartFailed with the log's tail.
+    """
+    member = {"_id": 0, "host": f"127.0.0.1:{port}"}
     end = asyncio.get_running_loop().time() + START_LIMIT_S
-    direct = f"mongodb://127.0.0.1:{mongod.port}/?directConnection=true"
+    direct = f"mongodb://127.0.0.1:{port}/?directConnection=true"
     client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
         direct, serverSelectionTimeoutMS=5_000, **options
     )
     async with client:
         initiated = False
         while asyncio.get_running_loop().time() < end:
-            mongod.process.require_alive()
+            server.require_alive()
             try:
                 if not initiated:
                     await _initiate(client, member)
@@ -143,7 +147,7 @@ async def _become_primary(mongod: Mongod, options: Mapping[str, Any]) -> None:
             except PyMongoError:  # not up yet, or stepping up: the limit decides
                 pass
             await asyncio.sleep(POLL_S)
-    raise StartFailed(f"mongod did not become primary; its log says:\n{mongod.process.log_tail()}")
+    raise StartFailed(f"mongod did not become primary; its log says:\n{server.log_tail()}")
 
 
 async def _initiate(client: "AsyncMongoClient[dict[str, object]]", member: dict[str, object]) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from worker.errors import Fatal
 
@@ -26,6 +27,23 @@ OTHER_WAYS = (
 
 class StartFailed(Fatal):
     """A server of the dev stack did not start; the message ends with the tail of its log."""
+
+
+class Started(Protocol):
+    """A server that was started here, in whichever way: it may have ended, and its log says why."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        ...
+
+    def require_alive(self) -> None:
+        """Raise StartFailed with the log's tail when it has ended."""
+        ...
+
+    def log_tail(self) -> str:
+        """Last lines of the log, safe to print."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
