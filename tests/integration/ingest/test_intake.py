@@ -1,14 +1,16 @@
 """The consumer's edges: questions after the partition has left, and a consumer whose inner tasks have died."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from structlog.testing import capture_logs
 
-from tests.integration.ingest.kit import Sent, event, options, records, running, send, until
+from tests.integration.ingest.kit import LIMIT_S, Sent, event, options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.errors import Retryable
 from worker.ingest.intake import ConsumerLostError, Intake
@@ -38,8 +40,40 @@ def fetching(intake: Intake) -> Any:
     return fetcher.error_future
 
 
+class Reluctant(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no type information
+    """A member that gives nothing back until it is told to: the group waits for it."""
+
+    def __init__(self) -> None:
+        self.owns = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
+        self.owns.set()
+
+    async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
+        if revoked:
+            await self.let_go.wait()
+
+
+@asynccontextmanager
+async def group_in_rebalance(kafka: str, topic: str) -> AsyncIterator[asyncio.Event]:
+    """Whoever joins the group now gets no assignment until the event is set."""
+    chosen, member = options(kafka, topic).intake, Reluctant()
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka, group_id=chosen.group_id, enable_auto_commit=False, heartbeat_interval_ms=200
+    )
+    await consumer.start()
+    try:
+        consumer.subscribe([topic], listener=member)
+        await asyncio.wait_for(member.owns.wait(), LIMIT_S)
+        yield member.let_go
+    finally:
+        member.let_go.set()
+        await consumer.stop()
+
+
 async def test_questions_about_a_partition_that_has_left_are_retryable(kafka: str, topic: str) -> None:
-    async with started(kafka, topic) as intake:
+    async with group_in_rebalance(kafka, topic) as let_go, started(kafka, topic) as intake:
         gone = Partition(topic, 0)
         intake.assigned = frozenset({gone})  # what it still believes; the group has not assigned anything yet
         with pytest.raises(Retryable):
@@ -47,14 +81,15 @@ async def test_questions_about_a_partition_that_has_left_are_retryable(kafka: st
         with pytest.raises(Retryable):
             await intake.log_ranges()
         assert await intake.commit({gone: 1}) is False
+        let_go.set()
         await until(lambda: not intake.rejoining, "partitions are assigned")
         with pytest.raises(Retryable):
             intake.open_at({Partition(topic, 99): 0})
 
 
 async def test_a_paused_poll_does_not_wait_for_a_rebalance(kafka: str, topic: str) -> None:
-    async with started(kafka, topic) as intake:
-        intake.assigned = frozenset({Partition(topic, 0)})  # in a rebalance: the group is being formed
+    async with group_in_rebalance(kafka, topic), started(kafka, topic) as intake:
+        intake.assigned = frozenset({Partition(topic, 0)})  # what it still believes
         with pytest.raises(Retryable, match="TimeoutError"):
             await intake.keep_polling()
 
