@@ -66,7 +66,7 @@ async def test_one_group_too_many_is_released_a_round(any_database: Database) ->
 
 
 async def test_the_groups_of_a_dead_worker_are_taken_when_they_expire(any_database: Database) -> None:
-    dead = GroupLeases(any_database, "dead", lease_s=0.3)
+    dead = GroupLeases(any_database, "dead", lease_s=3.0)
     await dead.balance()
     heir = GroupLeases(any_database, "heir")
     assert await heir.balance() == {}
@@ -79,7 +79,7 @@ async def test_the_groups_of_a_dead_worker_are_taken_when_they_expire(any_databa
 
 
 async def test_a_late_worker_keeps_what_nobody_took(any_database: Database) -> None:
-    worker = GroupLeases(any_database, "a", lease_s=0.05)
+    worker = GroupLeases(any_database, "a", lease_s=2.0)
     await worker.balance()
 
     async def expired() -> bool:
