@@ -144,7 +144,8 @@ async def start_apache(
 
 
 async def _start(cluster: ApacheKafka) -> None:
-    cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    # One in 64 would begin with a dash, which the tool takes for an option.
+    cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode().replace("-", "0")
     await asyncio.gather(*(node.format(cluster_id) for node in cluster.nodes))
     for node in cluster.nodes:
         node.start()
