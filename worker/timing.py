@@ -67,12 +67,18 @@ _CANCEL_AGAIN_S = 0.5
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and return when all are over; what they returned or raised is left in them."""
+    """Cancel tasks and return when all are over; what they returned or raised is left in them.
+
+    Errors count as seen: asyncio does not report the ones that nobody asks for, behind the one that ended it all.
+    """
     pending = {task for task in tasks if not task.done()}
     while pending:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
 
 
 async def unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:

@@ -19,6 +19,7 @@ from pymongo.errors import (
     DuplicateKeyError,
     OperationFailure,
     PyMongoError,
+    ServerSelectionTimeoutError,
 )
 
 from worker.errors import Fatal, Fenced, HistoryLost, Misconfigured, Refused, Retryable, WorkerError
@@ -122,6 +123,10 @@ _MISCONFIGURED = frozenset(
 _DRIVERS_STATE = re.compile(r" \(configured timeouts: |, Timeout: [0-9.]+s, Topology Description: ")
 
 
+# Once a login was refused, the driver waits for another server and then quotes the refusal in its time-out.
+_NOT_LET_IN = "'codeName': 'AuthenticationFailed'"
+
+
 @dataclass(frozen=True, slots=True)
 class WriteFailure:
     """One refused write of a bulk, `index` being its place in what was sent.
@@ -181,6 +186,8 @@ def _translation(error: PyMongoError) -> WorkerError | None:
         return Retryable(_sentence(error))
     if isinstance(error, OperationFailure):
         return _by_code(error.code, _sentence(error), error.has_error_label("NonResumableChangeStreamError"))
+    if isinstance(error, ServerSelectionTimeoutError) and _NOT_LET_IN in str(error):
+        return Misconfigured("AuthenticationFailed (18): no server lets this user in any more")
     if isinstance(error, ConnectionFailure):
         return Retryable(_sentence(error))
     if isinstance(error, ConfigurationError):

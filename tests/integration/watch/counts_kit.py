@@ -12,6 +12,7 @@ from typing import Any
 
 from bson import ObjectId
 
+from projections.counts import COUNTS_VERSION
 from projections.event import StoredEvent
 from projections.progress import fold
 from tests.clocks import BUSY_LIMIT_S
@@ -341,8 +342,8 @@ class Running:
         """Everything was compared once: from now on only the change stream tells of anything."""
 
         async def compared() -> bool:
-            marker = {"_id": "counts:00:projection"}
-            return await self.database.watch_positions.count_documents(marker) == 1
+            saved = {"_id": "counts:00", "version": COUNTS_VERSION}
+            return await self.database.watch_positions.count_documents(saved) == 1
 
         await self.until(compared, "everything compared")
 

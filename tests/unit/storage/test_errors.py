@@ -167,3 +167,10 @@ def test_a_time_out_is_told_without_the_drivers_settings_and_its_view_of_all_ser
     assert str(_translation(ServerSelectionTimeoutError(said))) == (
         "ServerSelectionTimeoutError: db1:27017: timed out"
     )
+
+
+def test_a_time_out_for_want_of_a_server_that_lets_us_in_is_a_misconfiguration() -> None:
+    said = "Authentication failed., full error: {'ok': 0.0, 'code': 18, 'codeName': 'AuthenticationFailed'}"
+    told = _translation(ServerSelectionTimeoutError(said))
+    assert type(told) is Misconfigured
+    assert str(told).startswith("AuthenticationFailed (18)")
