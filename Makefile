@@ -29,10 +29,13 @@ WORKER_URL ?=
 STACK ?=
 # What `make test`, `make test-kafka` and `make test-containers` hand to pytest, for example TESTS="tests/unit -k fold".
 TESTS ?=
+# What `make chaos` and `make chaos-full` hand on: a seed to repeat, where the JSON report goes, how long a full run lasts.
+CHAOS_REPORT ?=
+SECONDS ?= 1800
 # Tests mostly wait for servers of their own: more of them at a time than there are cores.
 JOBS ?= 4
 
-.PHONY: help env demo test test-kafka test-containers recovery check format lock clean
+.PHONY: help env demo test test-kafka test-containers chaos chaos-full recovery check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -62,6 +65,14 @@ test-kafka: $(READY) ## the integration tests on Apache Kafka, and those that on
 
 test-containers: $(READY) ## the integration tests on containers; needs Docker and its images, see docs/testing.md
 	$(BIN)/python -m pytest --stack containers --numprocesses $(JOBS) --dist loadfile $(or $(TESTS),tests/integration tests/chaos)
+
+CHAOS = $(BIN)/python -m tests.chaos $(if $(SEED),--seed '$(SEED)') $(if $(CHAOS_REPORT),--json '$(CHAOS_REPORT)')
+
+chaos: $(READY) ## die at every write, then at random, and lose nothing: SEED= CHAOS_REPORT=file; Apache Kafka where there is Java
+	@$(CHAOS)
+
+chaos-full: $(READY) ## the same with mongod killed at every write, lost replies, pairs, and a soak: SECONDS=1800 SEED= CHAOS_REPORT=
+	@$(CHAOS) --seconds '$(SECONDS)'
 
 recovery: $(READY) ## seconds until events flow again after a kill, on Apache Kafka: TRIES=20 JSON=
 	@$(BIN)/python -m bench.recovery $(if $(TRIES),--tries '$(TRIES)') $(if $(JSON),--json '$(JSON)')

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from tests.chaos.launcher import POINT_VARIABLE, REPORT_VARIABLE, Death
+from tests.chaos.executioner import Death
+from tests.chaos.launcher import DEATHS_VARIABLE, POINT_VARIABLE
 from tests.clocks import BUSY_LIMIT_S
 from worker.devstack.process import ServerProcess, spawn
 from worker.storage.database import Database
@@ -29,19 +31,24 @@ class Victim:
     folder: Path
     settings: Mapping[str, str]
 
-    def start(self, point: str | None = None) -> ServerProcess:
-        """A worker, doomed to die at `point` if there is one."""
-        environment = {**self.settings, REPORT_VARIABLE: str(self._report)}
+    def start(
+        self,
+        point: str | None = None,
+        settings: Mapping[str, str] = MappingProxyType({}),
+        name: str = "victim",
+    ) -> ServerProcess:
+        """A worker, doomed to die at `point` if there is one; `settings` go over the common ones."""
+        environment = {**self.settings, **settings, DEATHS_VARIABLE: str(self._deaths)}
         if point is not None:
             environment[POINT_VARIABLE] = point
         command = [sys.executable, "-m", "tests.chaos.launcher", "run"]
-        return spawn("victim", command, self.folder / "victim.log", environment)
+        return spawn(name, command, self.folder / f"{name}.log", environment)
 
     def deaths(self) -> list[Death]:
         """What all victims wrote down so far."""
-        if not self._report.exists():
+        if not self._deaths.exists():
             return []
-        return [Death(**json.loads(line)) for line in self._report.read_text(encoding="utf-8").splitlines()]
+        return [Death(**json.loads(line)) for line in self._deaths.read_text(encoding="utf-8").splitlines()]
 
     async def killed_at(self, point: str) -> int:
         """Run a worker until it is gone; its exit code."""
@@ -55,7 +62,7 @@ class Victim:
         return process.popen.returncode
 
     @property
-    def _report(self) -> Path:
+    def _deaths(self) -> Path:
         return self.folder / "deaths.jsonl"
 
 

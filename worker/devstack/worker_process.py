@@ -62,6 +62,11 @@ class WorkerProbe:
         answer = await asyncio.to_thread(_get, self.url, "/metrics")
         return None if answer is None or answer[0] != 200 else _parse(answer[1], topic)
 
+    async def metrics(self) -> str:
+        """The text of /metrics; empty while it does not answer."""
+        answer = await asyncio.to_thread(_get, self.url, "/metrics")
+        return "" if answer is None else answer[1]
+
     async def wait_until_ready(self, topic: str, partitions: int) -> WorkerCounts:
         """Return once it is ready, owns all partitions of the topic and has read them; StartFailed otherwise."""
         end = asyncio.get_running_loop().time() + READY_LIMIT_S

@@ -1,0 +1,76 @@
+"""The worker is killed at one point after the other, each time while work is in hand: one life a point."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+from tests.chaos.executioner import Death
+from tests.chaos.history import Fault, History, NotProven
+from tests.chaos.plan import Appointment
+from tests.chaos.rest import open_at
+from tests.chaos.victim import until
+from worker.devstack.process import ServerProcess
+
+# A death that hit nothing does not count; it is tried again.
+_TRIES = 3
+
+Say = Callable[[str], None]
+
+
+async def die_everywhere(history: History, chosen: Sequence[Appointment], say: Say) -> None:
+    """A life for each point. Raises NotProven where one is not reached while work is in hand, in three lives."""
+    for number, appointment in enumerate(chosen, start=1):
+        for attempt in range(1, _TRIES + 1):
+            fault = await _life(history, appointment)
+            if fault is not None and fault.in_flight:
+                history.struck(fault)
+                break
+            say(f"{history.name}: {appointment.point} {'hit nothing' if fault else 'was not reached'}")
+            if attempt == _TRIES:
+                raise NotProven(f"{appointment.point}: not reached with work in hand, in {_TRIES} lives")
+        say(
+            f"{history.name} {number}/{len(chosen)}: {appointment.point}, {history.faults[-1].in_flight} in flight"
+        )
+
+
+async def _life(history: History, appointment: Appointment) -> Fault | None:
+    """Start a doomed worker, wait until it is gone, and see what it left; None for one that ended in good order."""
+    known = len(history.victim.deaths())
+    process = history.victim.start(str(appointment.point))
+    try:
+        await _end(history, appointment, process)
+    finally:
+        await asyncio.to_thread(process.stop)
+    if process.returncode == 0 and appointment.when == "stopping":
+        return None
+    deaths = history.victim.deaths()
+    if process.returncode != -signal.SIGKILL or len(deaths) != known + 1:
+        raise NotProven(f"{appointment.point}: the worker ended with {process.returncode} elsewhere")
+    return await _counted(history, appointment, deaths[-1], process.pid)
+
+
+async def _end(history: History, appointment: Appointment, process: ServerProcess) -> None:
+    started = time.time()
+
+    def gone() -> bool:
+        history.feed.require_alive()
+        return process.returncode is not None
+
+    try:
+        if appointment.when == "stopping":
+            await until(lambda: gone() or history.feed.stored_since(started), "the worker to store something")
+            process.popen.terminate()
+        await until(gone, f"the death {appointment.point}")
+    except TimeoutError as error:
+        raise NotProven(f"{error}; its log says:\n{process.log_tail()}") from None
+
+
+async def _counted(history: History, appointment: Appointment, death: Death, pid: int) -> Fault:
+    """The death as a fault. Raises NotProven for a report of another process or point."""
+    if (death.point, death.pid) != (str(appointment.point), pid):
+        raise NotProven(f"{appointment.point}: the report speaks of {death.point} and process {death.pid}")
+    await history.note_doubt()
+    left = await open_at(history.world, history.feed, death.read, death.at)
+    kind = f"worker killed at {appointment.stage}"
+    return Fault(kind, death.point, death.at, left.total)

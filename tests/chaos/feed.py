@@ -1,0 +1,182 @@
+"""Publishes stories at a steady rate and watches them arrive: work is always in flight, an outage is a gap."""
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from aiokafka import AIOKafkaProducer
+from pymongo.errors import PyMongoError
+
+from tests.chaos.stories import Told, stories
+from tests.oracle import acknowledge, write_ledger
+from worker.storage.database import Database
+from worker.timing import SystemClock
+
+RATE_PER_S = 50
+# Published together: a batch of the worker's, so that there is work in hand after each of them.
+_BURST = 25
+_LOOK_EVERY_S = 0.05
+_MOST_ASKED = 400
+# A broker that is away for minutes is none of the faults.
+_REQUEST_TIMEOUT_MS = 180_000
+
+PARTITIONS = 4
+
+_CLOCK = SystemClock()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """When an event was acknowledged, and when it was first seen in the event store."""
+
+    partition: int
+    published: float
+    seen: float
+
+
+@dataclass
+class Feed:
+    """What was published so far. Times are the wall clock's, in seconds.
+
+    `waiting` are the events that were not seen in the store yet: partition, and when they were acknowledged.
+    """
+
+    producer: AIOKafkaProducer
+    topic: str
+    ledger: Path
+    told: Iterator[Told]
+    acknowledged: dict[int, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
+    waiting: dict[UUID, tuple[int, float]] = field(default_factory=dict)
+    seen: list[Seen] = field(default_factory=list)
+    unsure: set[int] = field(default_factory=set)
+    records: int = 0
+    paused: bool = False
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def burst(self, count: int = _BURST) -> None:
+        """Publish the next records and wait for their acknowledgements. Raises KafkaError."""
+        async with self._lock:
+            chosen = [next(self.told) for _ in range(count)]
+            write_ledger(self.ledger, [each.entry for each in chosen])
+            first, self.records = self.records, self.records + count
+            sent = [
+                await self.producer.send(self.topic, value=each.record.value, key=each.record.key)
+                for each in chosen
+            ]
+            for each, arrived in zip(chosen, await asyncio.gather(*sent), strict=True):
+                now = time.time()
+                # A broker that had it already, before it died, acknowledges without saying where.
+                (self.unsure.discard if arrived.offset >= 0 else self.unsure.add)(arrived.partition)
+                self.acknowledged[arrived.partition].append((arrived.offset, now))
+                if each.entry.kind == "ok" and each.entry.event_id is not None:
+                    self.waiting[each.entry.event_id] = (arrived.partition, now)
+            acknowledge(self.ledger, range(first, first + count))
+
+    def unread(self, read: dict[str, int], at: float) -> int:
+        """Records that were acknowledged by `at` and lie at or behind the next offsets to read."""
+        return sum(
+            offset >= read.get(f"{self.topic}:{partition}", 0) and moment <= at
+            for partition, records in self.acknowledged.items()
+            for offset, moment in records
+        )
+
+    def ends(self) -> Counter[int]:
+        """The next offset of each partition that has records."""
+        return Counter(
+            {
+                number: max(offset for offset, _ in records) + 1
+                for number, records in self.acknowledged.items()
+            }
+        )
+
+    async def end(self) -> None:
+        """Publish no more, and know where every partition ends. Raises KafkaError."""
+        self.paused = True
+        await self.burst()
+        while self.unsure:
+            await self.burst()
+
+    def stored_since(self, at: float) -> bool:
+        """Whether an event was seen arriving after `at`."""
+        return bool(self.seen) and self.seen[-1].seen > at
+
+    def recovered(self, at: float) -> float | None:
+        """Seconds from `at` until every partition had an event that was published afterwards; None if not yet."""
+        firsts: dict[int, float] = {}
+        for each in self.seen:
+            if each.published > at:
+                firsts.setdefault(each.partition, each.seen)
+        return max(firsts.values()) - at if len(firsts) == PARTITIONS else None
+
+    def require_alive(self) -> None:
+        """Raise what ended the publishing or the watching, if something did."""
+        for task in self.tasks:
+            if task.done() and not task.cancelled():
+                task.result()
+
+
+async def _publish(feed: Feed, rate_per_s: float) -> None:
+    began, bursts = _CLOCK.monotonic(), 0
+    while True:
+        if not feed.paused:
+            await feed.burst()
+        bursts += 1
+        # After an outage there is no catching up: the rate is a rate.
+        began = max(began, _CLOCK.monotonic() - (bursts + 4) * _BURST / rate_per_s)
+        await _CLOCK.sleep(began + bursts * _BURST / rate_per_s - _CLOCK.monotonic())
+
+
+async def _watch(feed: Feed, database: Database) -> None:
+    """Ask for what is not stored yet: the oldest, and the newest."""
+    while True:
+        await _CLOCK.sleep(_LOOK_EVERY_S)
+        open_ids = list(feed.waiting)
+        asked = open_ids[:_MOST_ASKED] + open_ids[_MOST_ASKED:][-_BURST:]
+        try:
+            rows = await database.course_events.find({"_id": {"$in": asked}}, {"_id": 1}).to_list(None)
+        except PyMongoError:
+            continue
+        now = time.time()
+        for row in rows:
+            feed.seen.append(Seen(*feed.waiting.pop(row["_id"]), now))
+
+
+@asynccontextmanager
+async def feeding(
+    kafka: str,
+    topic: str,
+    database: Database,
+    ledger: Path,
+    *,
+    seed: int,
+    idempotent: bool,
+    rate_per_s: float,
+) -> AsyncIterator[Feed]:
+    """Publish and watch until the block ends; what goes wrong in it ends the block, too."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=kafka,
+        acks="all",
+        enable_idempotence=idempotent,
+        linger_ms=2,
+        request_timeout_ms=_REQUEST_TIMEOUT_MS,
+    )
+    await producer.start()
+    feed = Feed(producer, topic, ledger, stories(seed))
+    feed.tasks += [
+        asyncio.create_task(_publish(feed, rate_per_s)),
+        asyncio.create_task(_watch(feed, database)),
+    ]
+    try:
+        yield feed
+        feed.require_alive()
+    finally:
+        for task in feed.tasks:
+            task.cancel()
+        await asyncio.gather(*feed.tasks, return_exceptions=True)
+        await producer.stop()

@@ -1,0 +1,179 @@
+"""One history: a world, a feed, the faults that hit them, and at the end the judgement of oracle and verify."""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
+
+from tests.chaos.feed import RATE_PER_S, Feed, feeding
+from tests.chaos.rest import Open, open_now
+from tests.chaos.stories import CANARY
+from tests.chaos.victim import Victim, until
+from tests.chaos.world import GROUP, PREFIX, TOPIC, World, world
+from tests.oracle import Delivery, Evidence, check, read_ledger
+from tests.oracle.case import Case
+from tests.oracle.kafka import read_log
+from tests.oracle.rest import metrics_at_rest
+from tests.oracle.stored import Stored
+from worker.devstack.process import ServerProcess
+from worker.devstack.stack import KafkaKind
+from worker.devstack.worker_process import WorkerProbe
+from worker.replay.verify import verify
+
+# Lag is measured every few seconds.
+_METRICS_LIMIT_S = 30.0
+
+
+class NotProven(Exception):
+    """A fault did not fire, or hit nothing: a history that proves nothing is a failure, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault that fired at `at` (wall clock), and how much was unfinished then. `detail` says where.
+
+    `recovered_s` is how long new events took to be stored again; None where the next fault came first.
+    """
+
+    kind: str
+    detail: str
+    at: float
+    in_flight: int
+    recovered_s: float | None = None
+
+
+@dataclass
+class History:
+    """`in_doubt` are notifications in the hands of a worker that was hit, by key and owner: they may go out twice."""
+
+    name: str
+    seed: int
+    world: World
+    feed: Feed
+    victim: Victim
+    faults: list[Fault] = field(default_factory=list)
+    in_doubt: set[tuple[str, str]] = field(default_factory=set)
+
+    def struck(self, fault: Fault) -> None:
+        """Note a fault. Raises NotProven for one that hit nothing."""
+        if fault.in_flight == 0:
+            raise NotProven(f"{fault.kind} {fault.detail}: nothing was in flight")
+        self.faults.append(fault)
+
+    async def note_doubt(self) -> None:
+        """Remember what is being sent at this moment."""
+        rows = self.world.database.notifications.find({"status": "taken"}, {"lease_owner": 1})
+        self.in_doubt |= {(row["_id"], row["lease_owner"]) for row in await rows.to_list(None)}
+
+    async def come_to_rest(self, workers: Mapping[str, ServerProcess]) -> None:
+        """Stop publishing and wait until nothing waits for anything; the workers must survive that."""
+        await self.feed.end()
+        left: list[Open] = []
+
+        async def resting() -> bool:
+            self.feed.require_alive()
+            for process in workers.values():
+                process.require_alive()
+            left.append(await open_now(self.world, self.feed))
+            return left[-1].total == 0
+
+        try:
+            await until(resting, "everything to be read, folded, counted and sent")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {left[-1]}") from None
+
+    async def measured(self) -> Sequence[Fault]:
+        """The faults, each with its recovery where the next one did not come first.
+
+        For a death of the only worker it is the moment when the next one stored events, by their own `recorded_at`.
+        """
+        moments = sorted(await self.world.database.course_events.distinct("recorded_at"))
+        seconds = [moment.timestamp() for moment in moments]
+        nexts = [*(each.at for each in self.faults[1:]), float("inf")]
+        return [
+            fault
+            if fault.recovered_s is not None
+            else replace(fault, recovered_s=_between(seconds, fault.at, end))
+            for fault, end in zip(self.faults, nexts, strict=False)
+        ]
+
+    async def judge(self, metrics: Mapping[str, str]) -> Sequence[str]:
+        """What is wrong, in sentences; everything was drained and every worker has ended."""
+        world = self.world
+        evidence = Evidence(
+            log=await read_log(world.kafka.bootstrap_servers, TOPIC, GROUP),
+            received=_deliveries(world),
+            repeats=len(self.in_doubt),
+            metrics=metrics,
+            logs={
+                log.name: log.read_text(errors="backslashreplace") for log in world.folder.glob("victim*.log")
+            },
+            canaries=[CANARY],
+            passwords=world.secrets,
+        )
+        ledger = read_ledger(self.feed.ledger)
+        violations = await asyncio.to_thread(
+            check, world.mongod.uri, PREFIX, ledger, in_order=True, evidence=evidence
+        )
+        found = (await verify(world.database, settled=True)).finding_counts
+        return [*map(str, violations), *(f"verify: {count} {name}" for name, count in found.items())]
+
+
+def _between(seconds: Sequence[float], begin: float, end: float) -> float | None:
+    """From `begin` to the first moment after it, None if that lies behind `end`."""
+    place = bisect_right(seconds, begin)
+    return seconds[place] - begin if place < len(seconds) and seconds[place] < end else None
+
+
+def _deliveries(world: World) -> Sequence[Delivery]:
+    """What was posted, with its bytes; and what was accepted, as often as it was.
+
+    A sender that dies in mid-request has sent no body.
+    """
+    posted = [
+        Delivery(each.key, accepted=False, body=each.body.decode())
+        for each in world.receiver.posted
+        if len(each.body) == int(each.headers["Content-Length"])
+    ]
+    return [*posted, *(Delivery(key) for key in world.receiver.accepted.elements())]
+
+
+async def last_words(probe: WorkerProbe) -> str:
+    """A worker's metrics, once they say that nothing waits: lag is measured every few seconds."""
+    texts: list[str] = []
+
+    async def resting() -> bool:
+        probe.require_alive()
+        texts.append(await probe.metrics())
+        case = Case(Stored(), evidence=Evidence(metrics={"worker": texts[-1]}))
+        return next(metrics_at_rest(case), None) is None
+
+    with suppress(TimeoutError):  # the oracle says what does not rest
+        await until(resting, "the worker's metrics to come to rest", _METRICS_LIMIT_S)
+    return texts[-1]
+
+
+@asynccontextmanager
+async def history(
+    name: str,
+    kind: KafkaKind,
+    seed: int,
+    *,
+    rate_per_s: float = RATE_PER_S,
+    through: Callable[[World], AbstractAsyncContextManager[None]] = lambda _world: nullcontext(),
+) -> AsyncIterator[History]:
+    """A world of its own with a feed; `through` may put something before its servers."""
+    async with world(kind, seed) as surroundings, through(surroundings):
+        ledger = surroundings.folder / "ledger.jsonl"
+        async with feeding(
+            surroundings.kafka.bootstrap_servers,
+            TOPIC,
+            surroundings.database,
+            ledger,
+            seed=seed,
+            idempotent=surroundings.kafka.knows_idempotence,
+            rate_per_s=rate_per_s,
+        ) as feed:
+            victim = Victim(surroundings.folder, surroundings.settings())
+            yield History(name, seed, surroundings, feed, victim)

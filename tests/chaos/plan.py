@@ -1,0 +1,106 @@
+"""Which points to die at: every kind of write in the trace, before and after; of the frequent ones a later, too."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+from tests.chaos.executioner import KillPoint, Side
+from tests.chaos.stages import OTHER, stage_of
+from tests.chaos.trace import Write
+from tests.chaos.tracing import Traces
+
+# When a kind of write happens: once on empty databases, in every life, or when a life ends in good order.
+When = Literal["once", "always", "stopping"]
+
+_SIDES: tuple[Side, Side] = ("before", "after")
+# A later occurrence is this one, of writes that come at least twice as often in a few seconds.
+LATER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A kind of write of the trace, and how often a life of a few seconds makes it."""
+
+    command: str
+    target: str
+    when: When
+    count: int
+
+    @property
+    def stage(self) -> str:
+        return stage_of(self)
+
+    def points(self, *, later: bool) -> Sequence[KillPoint]:
+        """Both sides of the first occurrence, and of a later one where there are many."""
+        occurrences = [1, LATER] if later and self.count >= 2 * LATER and self.when == "always" else [1]
+        return [KillPoint(side, self.command, self.target, each) for each in occurrences for side in _SIDES]
+
+
+@dataclass(frozen=True, slots=True)
+class Appointment:
+    """A point, when it comes up, and the stage it belongs to."""
+
+    point: KillPoint
+    when: When
+    stage: str
+
+
+def planned(traces: Traces) -> Sequence[Planned]:
+    """Every kind of write once, in the order in which they came up first."""
+    first, second = _kinds(traces.first), _kinds(traces.second)
+    counts = Counter((write.command, write.target) for write in traces.second)
+    found = []
+    for kind in [*first, *(each for each in second if each not in first)]:
+        if kind not in second:
+            when: When = "once"
+        else:
+            when = "always" if kind in first or second[kind].at < traces.stopped_at else "stopping"
+        found.append(Planned(*kind, when, counts[kind]))
+    return found
+
+
+def appointments(plans: Iterable[Planned], seed: int) -> Sequence[Appointment]:
+    """All points: what happens only once comes first and in order, the rest in an order of the seed's.
+
+    Later occurrences are for the stages' own writes: what keeps a role going is the same each time.
+    """
+    plans = list(plans)
+    made = [
+        Appointment(point, plan.when, plan.stage)
+        for plan in plans
+        for point in plan.points(later=plan.stage != OTHER)
+    ]
+    once = [each for each in made if each.when == "once"]
+    rest = [each for each in made if each.when != "once"]
+    Random(seed).shuffle(rest)  # noqa: S311 - a repeatable order, not a secret
+    return [*once, *rest]
+
+
+def shared(all_of_them: Sequence[Appointment], parts: int) -> Sequence[Sequence[Appointment]]:
+    """Fair shares, each in order; what happens only once is for the first, whose databases are empty."""
+    once = [each for each in all_of_them if each.when == "once"]
+    rest = all_of_them[len(once) :]
+    loads = [len(once), *[0] * (parts - 1)]
+    shares: list[list[Appointment]] = [list(once), *([] for _ in range(parts - 1))]
+    for each in rest:
+        least = loads.index(min(loads))
+        shares[least].append(each)
+        loads[least] += 1
+    return shares
+
+
+def early(traces: Traces, plans: Iterable[Planned]) -> Sequence[Planned]:
+    """What a life does before it commits an offset for the first time: writes of recovery."""
+    kinds = list(_kinds(traces.second))
+    commit = kinds.index(("commit", "offsets"))
+    return [plan for plan in plans if plan.when == "always" and (plan.command, plan.target) in kinds[:commit]]
+
+
+def _kinds(trace: Iterable[Write]) -> Mapping[tuple[str, str], Write]:
+    """The first write of each kind, in their order."""
+    found: dict[tuple[str, str], Write] = {}
+    for write in trace:
+        found.setdefault((write.command, write.target), write)
+    return found

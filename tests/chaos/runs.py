@@ -1,0 +1,143 @@
+"""What a run consists of: histories, each judged by itself; one that fails leaves its logs and stops no other."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from tests.chaos.deaths import die_everywhere
+from tests.chaos.ending import survive
+from tests.chaos.history import Fault, History, history
+from tests.chaos.plan import Appointment, Planned, appointments, early, planned, shared
+from tests.chaos.proxy import Loss, losing, proxied
+from tests.chaos.report import Report, Told
+from tests.chaos.storm import Storm, weather
+from tests.chaos.strikes import kill_mongod_everywhere, lose_replies_everywhere
+from tests.chaos.tracing import traced
+from tests.chaos.world import World
+from worker.devstack.stack import KafkaKind
+
+# Long enough for the server to have done what it was asked; the worker waits longer than this for an answer.
+LOST_FOR_S = 0.5
+# A crash, and another one in the recovery from it.
+PAIRS = 20
+
+Act = Callable[[History], Awaitable[Sequence[str]]]
+
+
+@dataclass
+class Run:
+    """One call of the program. `kafka` is what the storms run on; crash points need no broker with files."""
+
+    report: Report
+    kafka: KafkaKind
+    logs: Path
+    say: Callable[[str], None]
+    plans: Sequence[Planned] = ()
+    recovery: Sequence[Planned] = ()
+    _histories: dict[str, int] = field(default_factory=dict)
+
+    async def trace(self) -> None:
+        """Find the points; without them nothing can be tried at them. Its own history is judged, too."""
+
+        async def act(one: History) -> Sequence[str]:
+            traces = await traced(one)
+            self.plans, self.recovery = planned(traces), early(traces, planned(traces))
+            self.say(f"trace: {len(self.plans)} kinds of writes")
+            return await survive(one)
+
+        await self.one("trace", "embedded", self.report.seed, act)
+        if not self.plans:
+            self.report.left_out.append("crash points: the trace failed")
+
+    async def points(self, parts: int) -> None:
+        """The worker dies at every point, in several histories side by side."""
+        shares = shared(self._appointments(), parts)
+
+        def dying(share: Sequence[Appointment]) -> Act:
+            async def act(one: History) -> Sequence[str]:
+                await die_everywhere(one, share, self.say)
+                return await survive(one)
+
+            return act
+
+        await asyncio.gather(
+            *(
+                self.one(f"points {number}", "embedded", self.report.seed + number, dying(share))
+                for number, share in enumerate(shares, start=1)
+                if share
+            )
+        )
+
+    async def pairs(self) -> None:
+        """The worker dies somewhere, and again in the recovery from that."""
+        random = Random(self.report.seed)  # noqa: S311 - a repeatable order, not a secret
+        anywhere = [each for each in self._appointments() if each.when == "always"]
+        again = [each for each in appointments(self.recovery, self.report.seed) if each.point.occurrence == 1]
+        chosen = [each for _ in range(PAIRS) for each in (random.choice(anywhere), random.choice(again))]
+
+        async def act(one: History) -> Sequence[str]:
+            await die_everywhere(one, chosen, self.say)
+            return await survive(one)
+
+        await self.one("pairs", "embedded", self.report.seed, act)
+
+    async def mongod_at_points(self) -> None:
+        """Mongod dies at every point."""
+
+        async def act(one: History) -> Sequence[str]:
+            await kill_mongod_everywhere(one, self._first_occurrences(), self.say)
+            return await survive(one)
+
+        await self.one("mongod at points", "embedded", self.report.seed, act)
+
+    async def lost_replies(self) -> None:
+        """The reply to every write is lost once."""
+        losses: list[Loss] = []
+
+        @asynccontextmanager
+        async def through(world: World) -> AsyncIterator[None]:
+            async with proxied(world.mongod.port) as proxy, losing(proxy, LOST_FOR_S) as loss:
+                losses.append(loss)
+                world.mongod_uri = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
+                yield
+
+        async def act(one: History) -> Sequence[str]:
+            await lose_replies_everywhere(one, self._first_occurrences(), losses[-1], self.say)
+            return await survive(one)
+
+        await self.one("lost replies", "embedded", self.report.seed, act, through=through)
+
+    async def storm(self, seed: int, storm: Storm, until_s: float | None = None) -> None:
+        """Random faults in one history."""
+        await self.one(f"storm {seed}", self.kafka, seed, lambda one: weather(one, storm, self.say, until_s))
+
+    async def one(self, name: str, kafka: KafkaKind, seed: int, act: Act, **options: object) -> None:
+        """One history from begin to end, into the report."""
+        began = time.monotonic()
+        wrong: Sequence[str] = ()
+        lived: History | None = None
+        faults: tuple[Fault, ...] = ()
+        try:
+            async with history(name, kafka, seed, **options) as lived:  # type: ignore[arg-type]
+                lived.world.keep = self.logs / name.replace(" ", "-")
+                wrong = await act(lived)
+                faults = tuple(await lived.measured())
+                if not wrong:
+                    lived.world.keep = None
+        except Exception as error:  # whatever it is, it concerns this history only, which proves nothing now
+            wrong = [f"not proven: {type(error).__name__}: {error}"]
+            faults = tuple(lived.faults) if lived else ()
+        records = lived.feed.records if lived else 0
+        told = Told(name, seed, kafka, records, time.monotonic() - began, faults, wrong)
+        self.report.histories.append(told)
+        self.say(f"{name}: {len(faults)} faults, {wrong or 'holds'}")
+
+    def _appointments(self) -> Sequence[Appointment]:
+        return appointments(self.plans, self.report.seed)
+
+    def _first_occurrences(self) -> Sequence[Appointment]:
+        return [each for each in self._appointments() if each.point.occurrence == 1]

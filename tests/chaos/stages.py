@@ -1,0 +1,56 @@
+"""The stages of the worker and the writes by which each is known: a trace that lacks one of them proves nothing."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+
+class Known(Protocol):
+    """A command and what it does, as a trace and a plan have them."""
+
+    @property
+    def command(self) -> str: ...
+
+    @property
+    def target(self) -> str: ...
+
+
+# By stage, the commands and the shape (see `shape`) of its write; the letters are those of docs/guarantees.md.
+STAGES: Mapping[str, tuple[str, str]] = {
+    "assignment: burn": ("update", r"leases/partition/inc\.burns"),
+    "assignment: lease": ("update", r"leases/partition/set\.session.*"),
+    "ingest: events": ("insert", r"course_events/event"),
+    "ingest: void": ("insert", r"course_events/void"),
+    "ingest: rows": ("insert", r"user_interactions"),
+    "ingest: dead letters": ("insert|update", r"dead_letters.*"),
+    "ingest: offsets": ("commit", r"offsets"),
+    "progress: documents": ("insert|update", r"user_progress(/.*)?"),
+    "progress: set aside": ("update", r"analytics_queue/.*upsert"),
+    "progress: token": ("update", r"watch_positions/progress/currentDate\.saved_at\+set\.token"),
+    "counts: projections": ("insert|update", r"user_progress_projections(/.*)?"),
+    "counts: statistics": ("update", r"(courses|users)/.*"),
+    "counts: outbox": ("update", r"notifications/setOnInsert.*"),
+    "counts: billing": ("update", r"billing_transactions/.*"),
+    "counts: commit": ("commitTransaction", r"1"),
+    "counts: token": ("update", r"watch_positions/counts/currentDate\.saved_at\+set\.token"),
+    "notify: claim": ("update|findAndModify", r"notifications/set\.(?!.*sent_at).*lease_until.*"),
+    "notify: send": ("send", r"webhook"),
+    "notify: mark": ("update", r"notifications/set\..*sent_at.*"),
+    "retry: claim": ("update", r"analytics_queue/set\..*last_retry.*"),
+    "retry: settle": ("update", r"analytics_queue/set\..*processed_at.*"),
+}
+OTHER = "leases, positions, sessions"
+
+
+def stage_of(known: Known) -> str:
+    """The stage a write belongs to, or `OTHER` for what keeps a role going."""
+    for stage, (commands, shape) in STAGES.items():
+        if known.command in commands.split("|") and re.fullmatch(shape, known.target):
+            return stage
+    return OTHER
+
+
+def missing(trace: Iterable[Known]) -> Sequence[str]:
+    """Stages without a write in the trace."""
+    present = {stage_of(write) for write in trace}
+    return [stage for stage in STAGES if stage not in present]

@@ -1,0 +1,96 @@
+"""From a trace to the points: none is forgotten, and a stage that wrote nothing is named."""
+
+from pathlib import Path
+
+from tests.chaos.plan import LATER, appointments, early, planned, shared
+from tests.chaos.stages import OTHER, STAGES, missing, stage_of
+from tests.chaos.trace import Recorder, Write, read_trace
+from tests.chaos.tracing import Traces
+
+EVENTS, ROWS, OFFSETS = (
+    ("insert", "course_events/event"),
+    ("insert", "user_interactions"),
+    ("commit", "offsets"),
+)
+CREATED, BURNED = ("insert", "leases"), ("update", "leases/partition/inc.burns")
+RELEASED = ("update", "leases/progress/set.expires_at.owner")
+STOPPED_AT = 100.0
+
+TRACES = Traces(
+    first=[Write(*kind, at) for at, kind in enumerate([CREATED, EVENTS, ROWS, OFFSETS])],
+    second=[
+        *(Write(*kind, 50) for kind in [BURNED, *[EVENTS] * 2 * LATER, ROWS, OFFSETS]),
+        Write(*RELEASED, STOPPED_AT + 1),
+    ],
+    stopped_at=STOPPED_AT,
+)
+
+
+def test_every_kind_is_planned_once_with_the_time_it_comes() -> None:
+    found = {(plan.command, plan.target): plan.when for plan in planned(TRACES)}
+    assert found == {
+        CREATED: "once",
+        EVENTS: "always",
+        ROWS: "always",
+        OFFSETS: "always",
+        BURNED: "always",
+        RELEASED: "stopping",
+    }
+
+
+def test_both_sides_of_every_kind_are_points_and_a_later_one_of_the_frequent() -> None:
+    points = {str(each.point) for each in appointments(planned(TRACES), seed=1)}
+    kinds = [CREATED, EVENTS, ROWS, OFFSETS, BURNED, RELEASED]
+    firsts = {f"{side}:{':'.join(kind)}:1" for kind in kinds for side in ("before", "after")}
+    later = {f"{side}:{':'.join(EVENTS)}:{LATER}" for side in ("before", "after")}
+    assert points == firsts | later
+
+
+def test_what_happens_once_comes_first_and_in_order() -> None:
+    made = appointments(planned(TRACES), seed=7)
+    assert [str(each.point) for each in made[:2]] == ["before:insert:leases:1", "after:insert:leases:1"]
+    assert [each.when for each in made].count("once") == 2
+
+
+def test_the_seed_decides_the_order_and_nothing_else() -> None:
+    one, same, other = (appointments(planned(TRACES), seed) for seed in (1, 1, 2))
+    assert one == same
+    assert one != other
+    assert set(one) == set(other)
+
+
+def test_shares_hold_every_point_once_and_the_first_what_happens_once() -> None:
+    made = appointments(planned(TRACES), seed=1)
+    shares = shared(made, 3)
+    assert sorted(str(each.point) for share in shares for each in share) == sorted(
+        str(each.point) for each in made
+    )
+    assert [each.when for share in shares[1:] for each in share].count("once") == 0
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_recovery_is_what_a_life_writes_before_its_first_commit() -> None:
+    found = {(plan.command, plan.target) for plan in early(TRACES, planned(TRACES))}
+    assert found == {BURNED, EVENTS, ROWS}
+
+
+def test_a_stage_without_a_write_is_named() -> None:
+    assert set(missing(TRACES.second)) == set(STAGES) - {
+        "assignment: burn",
+        "ingest: events",
+        "ingest: rows",
+        "ingest: offsets",
+    }
+
+
+def test_what_keeps_a_role_going_is_no_stage() -> None:
+    assert {stage_of(write) for write in TRACES.second if write.target == RELEASED[1]} == {OTHER}
+
+
+def test_a_recorder_writes_down_writes_and_no_reads(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "trace")
+    recorder.begins("find", {"find": "leases"})
+    recorder.begins("insert", {"insert": "dead_letters", "documents": [{}]})
+    recorder.begins("commit", {"commit": "offsets"})
+    found = [(write.command, write.target) for write in read_trace(tmp_path / "trace")]
+    assert found == [("insert", "dead_letters"), OFFSETS]

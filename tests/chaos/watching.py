@@ -1,0 +1,109 @@
+"""What a process does to the outside, seen without its knowledge: commands, commits of offsets, requests by HTTP."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import httpx
+from aiokafka import AIOKafkaConsumer
+from pymongo import monitoring
+
+from tests.chaos.executioner import Executioner
+
+_COMMIT: Mapping[str, Any] = {"commit": "offsets"}
+_SEND: Mapping[str, Any] = {"send": "webhook"}
+
+
+class Watcher(Protocol):
+    """Is told of each command before it is sent, and after it was answered if it asked for that."""
+
+    def begins(self, name: str, command: Mapping[str, Any]) -> bool: ...
+
+    def ended(self) -> None: ...
+
+    def handed_out(self, partition: str, next_offset: int) -> None: ...
+
+
+class Doom:
+    """Lets an executioner act at its point."""
+
+    def __init__(self, executioner: Executioner) -> None:
+        self._executioner = executioner
+
+    def begins(self, name: str, command: Mapping[str, Any]) -> bool:
+        return self._executioner.point.covers(name, command) and self._executioner.begins()
+
+    def ended(self) -> None:
+        self._executioner.execute()
+
+    def handed_out(self, partition: str, next_offset: int) -> None:
+        self._executioner.read[partition] = next_offset
+
+
+class CommandWatch(monitoring.CommandListener):
+    """Watches every command of every client of this process."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._awaited: set[int] = set()
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        if self._watcher.begins(event.command_name, event.command):
+            self._awaited.add(event.request_id)
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        self._answered(event.request_id)
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """A refused command counts as answered: its point has passed."""
+        self._answered(event.request_id)
+
+    def _answered(self, request_id: int) -> None:
+        if request_id in self._awaited:
+            self._awaited.discard(request_id)
+            self._watcher.ended()
+
+
+def watch(watcher: Watcher) -> None:
+    """Watch this process from now on: MongoDB, Kafka's consumer, HTTP."""
+    monitoring.register(CommandWatch(watcher))
+    _watch_consumer(watcher)
+    _watch_requests(watcher)
+
+
+def _watch_consumer(watcher: Watcher) -> None:
+    """Note what the consumer hands out, and take its commit as a command."""
+    getmany, commit = AIOKafkaConsumer.getmany, AIOKafkaConsumer.commit
+
+    @functools.wraps(getmany)
+    async def noted_getmany(self: AIOKafkaConsumer, *arguments: Any, **options: Any) -> Any:
+        polled = await getmany(self, *arguments, **options)
+        for partition, records in polled.items():
+            if records:
+                watcher.handed_out(f"{partition.topic}:{partition.partition}", records[-1].offset + 1)
+        return polled
+
+    @functools.wraps(commit)
+    async def watched_commit(self: AIOKafkaConsumer, *arguments: Any, **options: Any) -> Any:
+        awaited = watcher.begins("commit", _COMMIT)
+        result = await commit(self, *arguments, **options)
+        if awaited:
+            watcher.ended()
+        return result
+
+    AIOKafkaConsumer.getmany, AIOKafkaConsumer.commit = noted_getmany, watched_commit
+
+
+def _watch_requests(watcher: Watcher) -> None:
+    """A request is answered once its head has come: nobody decides by more."""
+    send = httpx.AsyncClient.send
+
+    @functools.wraps(send)
+    async def watched_send(self: httpx.AsyncClient, *arguments: Any, **options: Any) -> httpx.Response:
+        awaited = watcher.begins("send", _SEND)
+        response = await send(self, *arguments, **options)
+        if awaited:
+            watcher.ended()
+        return response
+
+    httpx.AsyncClient.send = watched_send  # type: ignore[method-assign]
