@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
 
     logs = Path(tempfile.gettempdir()) / f"sevenp-chaos-{seed}"
-    run = Run(report, "embedded", logs, say)
+    run = Run(report, "embedded", logs, say, most=options.most)
     try:
         asyncio.run(_all(run, options, began))
     finally:
@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--only", action="append", metavar="PART", help=f"one of {', '.join(PARTS)}; may be repeated")
     option("--json", type=Path, metavar="FILE", help="write the report there")
     option("--side-by-side", type=int, default=3, metavar="N", help="histories of crash points (default 3)")
+    option("--most", type=int, metavar="N", help="only so many crash points, for trying things out")
     option("--quiet", action="store_true", help="only the table")
     storm = Storm()
     for name in ("workers", "mongods", "brokers", "zombies", "rebalances"):
@@ -96,9 +97,9 @@ async def _all(run: Run, options: argparse.Namespace, began: float) -> None:
         run.kafka = await _kafka(run.report)
     storm = Storm(options.workers, options.mongods, options.brokers, options.zombies, options.rebalances)
     seed = run.report.seed
-    if set(parts) - {"storm"}:
-        await run.trace()
-    side_by_side = [run.points(options.side_by_side)] if "points" in parts and run.plans else []
+    side_by_side = [run.trace()] if set(parts) - {"storm"} else []
+    if "points" in parts:
+        side_by_side.append(run.points(options.side_by_side))
     if "storm" in parts:
         side_by_side.append(run.storm(seed, storm))
     await asyncio.gather(*side_by_side)

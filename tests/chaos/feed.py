@@ -22,6 +22,8 @@ RATE_PER_S = 50
 _BURST = 25
 _LOOK_EVERY_S = 0.05
 _MOST_ASKED = 400
+# Workers that keep dying fall behind; more than this would only be read at the end.
+_MOST_WAITING = 1_000
 # A broker that is away for minutes is none of the faults.
 _REQUEST_TIMEOUT_MS = 180_000
 
@@ -124,7 +126,7 @@ class Feed:
 async def _publish(feed: Feed, rate_per_s: float) -> None:
     began, bursts = _CLOCK.monotonic(), 0
     while True:
-        if not feed.paused:
+        if not feed.paused and len(feed.waiting) < _MOST_WAITING:
             await feed.burst()
         bursts += 1
         # After an outage there is no catching up: the rate is a rate.

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import dataclass, field, replace
 
 from tests.chaos.feed import RATE_PER_S, Feed, feeding
+from tests.chaos.nursery import Nursery
 from tests.chaos.rest import Open, open_now
 from tests.chaos.stories import CANARY
 from tests.chaos.victim import Victim, until
@@ -175,5 +176,9 @@ async def history(
             idempotent=surroundings.kafka.knows_idempotence,
             rate_per_s=rate_per_s,
         ) as feed:
-            victim = Victim(surroundings.folder, surroundings.settings())
-            yield History(name, seed, surroundings, feed, victim)
+            nursery = Nursery(surroundings.folder / "nursery.log")
+            try:
+                victim = Victim(surroundings.folder, surroundings.settings(), nursery)
+                yield History(name, seed, surroundings, feed, victim)
+            finally:
+                await asyncio.to_thread(nursery.close)

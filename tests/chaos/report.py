@@ -119,6 +119,10 @@ class Report:
             )
             for sentence in told.wrong:
                 console.print(f"  {sentence}", markup=False)
+            if told.wrong and told.name.startswith("storm"):
+                console.print(
+                    f"  repeat: python -m tests.chaos --only storm --seed {told.seed}", highlight=False
+                )
         for sentence in self.left_out:
             console.print(f"left out: {sentence}")
 

@@ -30,7 +30,10 @@ Act = Callable[[History], Awaitable[Sequence[str]]]
 
 @dataclass
 class Run:
-    """One call of the program. `kafka` is what the storms run on; crash points need no broker with files."""
+    """One call of the program. `kafka` is what the storms run on; crash points need no broker with files.
+
+    `most` is for trying things out: so many points, and the report says that they were not all.
+    """
 
     report: Report
     kafka: KafkaKind
@@ -38,23 +41,29 @@ class Run:
     say: Callable[[str], None]
     plans: Sequence[Planned] = ()
     recovery: Sequence[Planned] = ()
-    _histories: dict[str, int] = field(default_factory=dict)
+    most: int | None = None
+    traced: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def trace(self) -> None:
-        """Find the points; without them nothing can be tried at them. Its own history is judged, too."""
+        """Find the points; `traced` is set once they are known, or never will be. Its own history is judged, too."""
 
         async def act(one: History) -> Sequence[str]:
             traces = await traced(one)
             self.plans, self.recovery = planned(traces), early(traces, planned(traces))
             self.say(f"trace: {len(self.plans)} kinds of writes")
+            self.traced.set()
             return await survive(one)
 
         await self.one("trace", "embedded", self.report.seed, act)
         if not self.plans:
             self.report.left_out.append("crash points: the trace failed")
+        self.traced.set()
+        if self.most is not None:
+            self.report.left_out.append(f"crash points: all but {self.most}")
 
     async def points(self, parts: int) -> None:
-        """The worker dies at every point, in several histories side by side."""
+        """The worker dies at every point, in several histories side by side, as soon as they are known."""
+        await self.traced.wait()
         shares = shared(self._appointments(), parts)
 
         def dying(share: Sequence[Appointment]) -> Act:
@@ -137,7 +146,7 @@ class Run:
         self.say(f"{name}: {len(faults)} faults, {wrong or 'holds'}")
 
     def _appointments(self) -> Sequence[Appointment]:
-        return appointments(self.plans, self.report.seed)
+        return appointments(self.plans, self.report.seed)[: self.most]
 
     def _first_occurrences(self) -> Sequence[Appointment]:
         return [each for each in self._appointments() if each.point.occurrence == 1]

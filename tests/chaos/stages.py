@@ -15,7 +15,7 @@ class Known(Protocol):
     def target(self) -> str: ...
 
 
-# By stage, the commands and the shape (see `shape`) of its write; the letters are those of docs/guarantees.md.
+# By stage, the commands and the shape (see `shape`) of its write.
 STAGES: Mapping[str, tuple[str, str]] = {
     "assignment: burn": ("update", r"leases/partition/inc\.burns"),
     "assignment: lease": ("update", r"leases/partition/set\.session.*"),

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from tests.chaos.launcher import TRACE_VARIABLE
 from tests.chaos.stages import missing, stage_of
 from tests.chaos.trace import Write, read_trace
 from tests.chaos.victim import until
+from worker.devstack.process import ServerProcess
 
 # Renewals, tokens and measurements come every few seconds: a life of so many batches has seen all of them.
 _LEAST_BATCHES = 10
@@ -32,28 +33,34 @@ async def traced(history: History) -> Traces:
 
     Raises NotProven when a stage wrote nothing in the second life, or when that did not end well.
     """
-    files = [history.world.folder / f"trace-{number}.jsonl" for number in (1, 2)]
-    for number, file in enumerate(files):
-        process = history.victim.start(settings={TRACE_VARIABLE: str(file)})
-        try:
-
-            async def complete(file: Path = file) -> bool:
-                process.require_alive()  # noqa: B023 - waited for within this turn
-                history.feed.require_alive()
-                trace = read_trace(file)
-                lacking = set(missing(trace)) - (_NOT_AT_FIRST if number == 0 else set())  # noqa: B023
-                batches = sum(stage_of(write) == "ingest: offsets" for write in trace)
-                return batches >= _LEAST_BATCHES and not lacking
-
-            try:
-                await until(complete, "every stage to write")
-            except TimeoutError:
-                raise NotProven(f"no write of {', '.join(missing(read_trace(file)))}") from None
-            stopped_at = time.time()
-            if number == 0:
-                process.popen.kill()
-        finally:
-            await asyncio.to_thread(process.stop)
+    first, second = (history.world.folder / f"trace-{number}.jsonl" for number in (1, 2))
+    process = await _lived(history, first, excused=_NOT_AT_FIRST)
+    process.popen.kill()
+    await asyncio.to_thread(process.stop)
+    process = await _lived(history, second)
+    stopped_at = time.time()
+    await asyncio.to_thread(process.stop)
     if process.returncode != 0:
         raise NotProven(f"the worker ended with {process.returncode}")
-    return Traces(read_trace(files[0]), read_trace(files[1]), stopped_at)
+    return Traces(read_trace(first), read_trace(second), stopped_at)
+
+
+async def _lived(history: History, file: Path, excused: Set[str] = frozenset()) -> ServerProcess:
+    """Start a worker and return it once every stage has written, and often."""
+    process = history.victim.start(settings={TRACE_VARIABLE: str(file)})
+
+    def complete() -> bool:
+        process.require_alive()
+        history.feed.require_alive()
+        trace = read_trace(file)
+        batches = sum(stage_of(write) == "ingest: offsets" for write in trace)
+        return batches >= _LEAST_BATCHES and not set(missing(trace)) - excused
+
+    try:
+        await until(complete, "every stage to write")
+    except BaseException as error:
+        await asyncio.to_thread(process.stop)
+        if isinstance(error, TimeoutError):
+            raise NotProven(f"no write of {', '.join(missing(read_trace(file)))}") from None
+        raise
+    return process

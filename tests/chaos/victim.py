@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.chaos.executioner import Death
 from tests.chaos.launcher import DEATHS_VARIABLE, POINT_VARIABLE
+from tests.chaos.nursery import Nursery
 from tests.clocks import BUSY_LIMIT_S
 from worker.devstack.process import ServerProcess, spawn
 from worker.storage.database import Database
@@ -26,10 +27,11 @@ _CLOCK: Clock = SystemClock()
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """Starts workers that share one configuration, one after the other."""
+    """Starts workers that share one configuration: as processes of their own, or from a nursery if there is one."""
 
     folder: Path
     settings: Mapping[str, str]
+    nursery: Nursery | None = None
 
     def start(
         self,
@@ -41,6 +43,8 @@ class Victim:
         environment = {**self.settings, **settings, DEATHS_VARIABLE: str(self._deaths)}
         if point is not None:
             environment[POINT_VARIABLE] = point
+        if self.nursery is not None:
+            return self.nursery.start(name, self.folder / f"{name}.log", environment)
         command = [sys.executable, "-m", "tests.chaos.launcher", "run"]
         return spawn(name, command, self.folder / f"{name}.log", environment)
 
