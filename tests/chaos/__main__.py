@@ -127,6 +127,7 @@ def _repeated(options: argparse.Namespace, seed: int) -> str:
     words = ["python -m tests.chaos", f"--seed {seed}"]
     words += [f"--seconds {options.seconds:g}"] if options.seconds else []
     words += [f"--only {part}" for part in options.only or ()]
+    words += [f"--most {options.most}"] if options.most is not None else []
     return " ".join(words)
 
 

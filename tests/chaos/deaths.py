@@ -20,7 +20,11 @@ Say = Callable[[str], None]
 
 async def die_everywhere(history: History, chosen: Sequence[Appointment], say: Say) -> None:
     """A life for each point. Raises NotProven where one is not reached while work is in hand, in three lives."""
+    lived = False
     for number, appointment in enumerate(chosen, start=1):
+        if appointment.when != "once" and not lived:
+            await live_once(history)
+            lived = True
         for attempt in range(1, _TRIES + 1):
             fault = await _life(history, appointment)
             if fault is not None and fault.in_flight:
@@ -32,6 +36,24 @@ async def die_everywhere(history: History, chosen: Sequence[Appointment], say: S
         say(
             f"{history.name} {number}/{len(chosen)}: {appointment.point}, {history.faults[-1].in_flight} in flight"
         )
+
+
+async def live_once(history: History) -> None:
+    """A life that ends by a kill at no particular point: what is taken from a former owner needs one."""
+    process = history.victim.start()
+    started = time.time()
+
+    def stored() -> bool:
+        process.require_alive()
+        history.feed.require_alive()
+        return history.feed.stored_since(started)
+
+    try:
+        await until(stored, "the first worker to store something")
+    finally:
+        process.popen.kill()
+        await asyncio.to_thread(process.stop)
+    await history.note_doubt()
 
 
 async def _life(history: History, appointment: Appointment) -> Fault | None:

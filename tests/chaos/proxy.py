@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 _CHUNK = 65_536
+# How many times as long a loss may last on a machine that is too busy to answer.
+_PATIENCE = 40
 
 # pass: as it is. drop: read and thrown away. hold: not even read, so that the sender's buffers fill: a black hole.
 Mode = Literal["pass", "drop", "hold"]
@@ -129,13 +131,18 @@ class Loss:
         """Lose replies from before the answer on: what is sent after it will not be answered."""
         if await reader.readline():
             self.proxy.to_client.becomes("drop")
+            self.proxy.to_client.dropped_bytes = 0
             writer.write(b"+")
             await writer.drain()
             self.ends.append(asyncio.create_task(self._end()))
         writer.close()
 
     async def _end(self) -> None:
-        await asyncio.sleep(self.lasts_s)
+        """After that time, or a while later where the server has not answered by then."""
+        for _ in range(_PATIENCE):
+            await asyncio.sleep(self.lasts_s)
+            if self.proxy.to_client.dropped_bytes:
+                break
         self.proxy.cut()
         self.proxy.heal()
 

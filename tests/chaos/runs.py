@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -15,7 +16,7 @@ from tests.chaos.plan import Appointment, Planned, appointments, early, planned,
 from tests.chaos.proxy import Loss, losing, proxied
 from tests.chaos.report import Report, Told
 from tests.chaos.storm import Storm, weather
-from tests.chaos.strikes import kill_mongod_everywhere, lose_replies_everywhere
+from tests.chaos.strikes import kill_mongod_everywhere, losable, lose_replies_everywhere
 from tests.chaos.tracing import traced
 from tests.chaos.world import World
 from worker.devstack.stack import KafkaKind
@@ -86,7 +87,8 @@ class Run:
         random = Random(self.report.seed)  # noqa: S311 - a repeatable order, not a secret
         anywhere = [each for each in self._appointments() if each.when == "always"]
         again = [each for each in appointments(self.recovery, self.report.seed) if each.point.occurrence == 1]
-        chosen = [each for _ in range(PAIRS) for each in (random.choice(anywhere), random.choice(again))]
+        pairs = PAIRS if self.most is None else min(PAIRS, self.most)
+        chosen = [each for _ in range(pairs) for each in (random.choice(anywhere), random.choice(again))]
 
         async def act(one: History) -> Sequence[str]:
             await die_everywhere(one, chosen, self.say)
@@ -97,11 +99,12 @@ class Run:
     async def mongod_at_points(self) -> None:
         """Mongod dies at every point."""
 
-        async def act(one: History) -> Sequence[str]:
-            await kill_mongod_everywhere(one, self._first_occurrences(), self.say)
+        async def act(one: History, chosen: Sequence[Appointment]) -> Sequence[str]:
+            await kill_mongod_everywhere(one, chosen, self.say)
             return await survive(one)
 
-        await self.one("mongod at points", "embedded", self.report.seed, act)
+        for name, chosen in self._by_world("mongod at points"):
+            await self.one(name, "embedded", self.report.seed, partial(act, chosen=chosen))
 
     async def lost_replies(self) -> None:
         """The reply to every write is lost once."""
@@ -114,11 +117,15 @@ class Run:
                 world.mongod_uri = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
                 yield
 
-        async def act(one: History) -> Sequence[str]:
-            await lose_replies_everywhere(one, self._first_occurrences(), losses[-1], self.say)
+        async def act(one: History, chosen: Sequence[Appointment]) -> Sequence[str]:
+            await lose_replies_everywhere(one, chosen, losses[-1], self.say)
             return await survive(one)
 
-        await self.one("lost replies", "embedded", self.report.seed, act, through=through)
+        for name, chosen in self._by_world("lost replies"):
+            if losable(chosen):
+                await self.one(
+                    name, "embedded", self.report.seed, partial(act, chosen=chosen), through=through
+                )
 
     async def storm(self, seed: int, storm: Storm, until_s: float | None = None) -> None:
         """Random faults in one history."""
@@ -148,5 +155,9 @@ class Run:
     def _appointments(self) -> Sequence[Appointment]:
         return appointments(self.plans, self.report.seed)[: self.most]
 
-    def _first_occurrences(self) -> Sequence[Appointment]:
-        return [each for each in self._appointments() if each.point.occurrence == 1]
+    def _by_world(self, name: str) -> Sequence[tuple[str, Sequence[Appointment]]]:
+        """First occurrences; what happens only once in a world, and is survived, needs a world of its own."""
+        firsts = [each for each in self._appointments() if each.point.occurrence == 1]
+        once = [each for each in firsts if each.when == "once"]
+        worlds = [(f"{name}, first write {number}", [each]) for number, each in enumerate(once, start=1)]
+        return [*worlds, (name, [each for each in firsts if each.when != "once"])]

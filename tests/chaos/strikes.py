@@ -1,10 +1,9 @@
 """MongoDB is hit at the worker's points instead of the worker: mongod killed, or a reply lost on the wire."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from tests.chaos.deaths import Say
+from tests.chaos.deaths import Say, live_once
 from tests.chaos.history import Fault, History, NotProven
 from tests.chaos.launcher import ACT_VARIABLE
 from tests.chaos.plan import Appointment
@@ -28,19 +27,25 @@ async def lose_replies_everywhere(
     history: History, chosen: Sequence[Appointment], loss: Loss, say: Say
 ) -> None:
     """From before each point on the server's replies are lost, and then every connection is cut."""
-    before = [each for each in chosen if each.point.side == "before" and each.point.command in _ON_THE_WIRE]
-    lost = loss.proxy.to_client
+    met = 0
 
     async def heal() -> None:
-        await asyncio.gather(*loss.ends)
-        if lost.dropped_bytes == 0:
+        nonlocal met
+        met += 1
+        # The point is on disk a moment before the proxy hears of it.
+        await until(lambda: len(loss.ends) == met, "the proxy to be told")
+        await loss.ends[-1]
+        if loss.proxy.to_client.dropped_bytes == 0:
             raise NotProven("no reply was lost")
-        lost.dropped_bytes = 0
 
-    await _everywhere(history, before, "reply lost", lambda: f"tell:{loss.port}", heal, say)
+    await _everywhere(history, losable(chosen), "reply lost", lambda: f"tell:{loss.port}", heal, say)
 
 
-# What goes through the proxy and has an answer to lose.
+def losable(chosen: Sequence[Appointment]) -> Sequence[Appointment]:
+    """Those of the points at which a reply can be lost: before what goes through the proxy and is answered."""
+    return [each for each in chosen if each.point.side == "before" and each.point.command in _ON_THE_WIRE]
+
+
 _ON_THE_WIRE = frozenset({"insert", "update", "delete", "findAndModify", "commitTransaction", "killSessions"})
 
 
@@ -52,6 +57,8 @@ async def _everywhere(
     heal: Callable[[], Awaitable[None]],
     say: Say,
 ) -> None:
+    if chosen and chosen[0].when != "once":
+        await live_once(history)
     for number, appointment in enumerate(chosen, start=1):
         process = history.victim.start(str(appointment.point), settings={ACT_VARIABLE: act()})
         try:

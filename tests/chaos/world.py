@@ -27,8 +27,8 @@ TOPIC = "interaction-events"
 GROUP = "chaos"
 PREFIX = "education_platform"
 SESSION_TIMEOUT_S = 2
-# Learners of whom the platform has a document; of the others there is only what the worker makes.
-_LEARNERS = 300
+# Learners of whom every second one has a document, and some of those want no messages; a history has fewer.
+_LEARNERS = 6_000
 # Fixed dates are published; nothing may expire under them. No test commands: the server is a plain one.
 _PARAMETERS = ("ttlMonitorEnabled=false",)
 # Apache Kafka grants no shorter session than this unless it is told so.
