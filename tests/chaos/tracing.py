@@ -37,6 +37,7 @@ async def traced(history: History) -> Traces:
     process = await _lived(history, first, excused=_NOT_AT_FIRST)
     process.popen.kill()
     await asyncio.to_thread(process.stop)
+    await history.note_doubt()
     process = await _lived(history, second)
     stopped_at = time.time()
     await asyncio.to_thread(process.stop)
