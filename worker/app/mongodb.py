@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from worker.app.certificates import Certificates, context, not_accepted
 from worker.errors import Retryable, WorkerError
 from worker.settings import Settings, variable
+from worker.storage.errors import AUTHENTICATION_FAILED, NOT_LET_IN
 
 # The asynchronous driver keeps OpenSSL's sentence and drops the error it came with.
 _NOT_ACCEPTED = re.compile(
@@ -21,7 +22,7 @@ _LOGIN = (
 )
 _HINTS: Mapping[int | None, str] = {
     13: f"Does this user have the roles it needs? Was one given at all? Look at {_LOGIN}",
-    18: f"Look at {_LOGIN}, and at {variable('mongodb_auth_source')}",
+    AUTHENTICATION_FAILED: f"Look at {_LOGIN}, and at {variable('mongodb_auth_source')}",
 }
 
 
@@ -56,5 +57,7 @@ def _server_code(error: BaseException | None) -> int | None:
     while error is not None:
         if isinstance(error, OperationFailure):
             return error.code
+        if isinstance(error, ServerSelectionTimeoutError) and NOT_LET_IN in str(error):
+            return AUTHENTICATION_FAILED
         error = error.__cause__
     return None

@@ -27,6 +27,7 @@ from worker.errors import Fatal, Fenced, HistoryLost, Misconfigured, Refused, Re
 DUPLICATE_KEY = 11000
 DOCUMENT_VALIDATION_FAILURE = 121
 TRANSACTION_TOO_OLD = 225
+AUTHENTICATION_FAILED = 18
 
 # Network, elections, time-outs, conflicts between concurrent writers, a full disk: all pass by themselves or
 # after an operator acted on the server, and the step may be repeated.
@@ -111,7 +112,7 @@ _REFUSED = frozenset(
 _MISCONFIGURED = frozenset(
     {
         13,  # Unauthorized
-        18,  # AuthenticationFailed
+        AUTHENTICATION_FAILED,
         20,  # IllegalOperation: transactions or retryable writes without a replica set
         79,  # UnknownReplWriteConcern
         100,  # UnsatisfiableWriteConcern
@@ -124,7 +125,7 @@ _DRIVERS_STATE = re.compile(r" \(configured timeouts: |, Timeout: [0-9.]+s, Topo
 
 
 # Once a login was refused, the driver waits for another server and then quotes the refusal in its time-out.
-_NOT_LET_IN = "'codeName': 'AuthenticationFailed'"
+NOT_LET_IN = "'codeName': 'AuthenticationFailed'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ def _translation(error: PyMongoError) -> WorkerError | None:
         return Retryable(_sentence(error))
     if isinstance(error, OperationFailure):
         return _by_code(error.code, _sentence(error), error.has_error_label("NonResumableChangeStreamError"))
-    if isinstance(error, ServerSelectionTimeoutError) and _NOT_LET_IN in str(error):
+    if isinstance(error, ServerSelectionTimeoutError) and NOT_LET_IN in str(error):
         return Misconfigured("AuthenticationFailed (18): no server lets this user in any more")
     if isinstance(error, ConnectionFailure):
         return Retryable(_sentence(error))

@@ -73,7 +73,8 @@ async def test_a_restart_goes_on_from_the_saved_token(database: Database) -> Non
     async with running(database) as second:
         await second.until_current()
 
-        assert second.changes() == 10 * 5
+        # A token may be that of the change before: one is then read again. From the begin it would be 90.
+        assert 10 * 5 <= second.changes() <= 10 * 5 + 1
 
 
 async def test_a_drain_gives_groups_and_membership_back(database: Database) -> None:
