@@ -73,7 +73,7 @@ async def test_a_restart_goes_on_from_the_saved_token(database: Database) -> Non
     async with running(database) as second:
         await second.until_current()
 
-        # The stream is opened at the token's time, inclusive: where the token is that of a change, this one comes again.
+        # The stream is opened at the token's time, inclusive: a token that is a change's brings this one again.
         assert second.changes() in (10 * 5, 10 * 5 + 1)
 
 
