@@ -3,17 +3,17 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
-from subprocess import Popen
+from types import MappingProxyType
 
 from tests.chaos.feed import PARTITIONS
 from tests.chaos.history import Fault, History, NotProven
 from tests.chaos.victim import until
 from tests.chaos.world import TOPIC
 from worker.devstack.apache.cluster import ApacheKafka
-from worker.devstack.process import free_port
+from worker.devstack.process import ServerProcess, free_port
 from worker.devstack.worker_process import WorkerProbe
 
 REGULARS = ("a", "b")
@@ -31,10 +31,12 @@ class Crew:
     probes: dict[str, WorkerProbe] = field(default_factory=dict)
     fenced: float = 0.0
 
-    def start(self, name: str) -> None:
-        """A worker of this name; its log is `victim-NAME.log`."""
+    def start(self, name: str, settings: Mapping[str, str] = MappingProxyType({})) -> None:
+        """A worker of this name; its log is `victim-NAME.log`. `settings` go over the common ones."""
         port = free_port()
-        process = self.history.victim.start(settings={"SEVENP_HTTP_PORT": str(port)}, name=f"victim-{name}")
+        process = self.history.victim.start(
+            settings={**settings, "SEVENP_HTTP_PORT": str(port)}, name=f"victim-{name}"
+        )
         self.probes[name] = WorkerProbe(f"http://127.0.0.1:{port}", process)
 
     def kill_all(self) -> None:
@@ -49,7 +51,7 @@ class Crew:
 
         async def strike() -> float:
             at = time.time()
-            process = self._process(name)
+            process = self.server(name).popen
             process.kill()
             if await asyncio.to_thread(process.wait) != -signal.SIGKILL:
                 raise NotProven(f"worker {name} had ended before it was killed")
@@ -79,14 +81,14 @@ class Crew:
 
         async def strike() -> float:
             at = time.time()
-            self._process(sleeper).send_signal(signal.SIGSTOP)
+            self.server(sleeper).popen.send_signal(signal.SIGSTOP)
             await self.shared({heir: PARTITIONS})
             return at
 
         await self._fault("worker stopped, another takes over", sleeper, strike)
-        self._process(sleeper).send_signal(signal.SIGCONT)
+        self.server(sleeper).popen.send_signal(signal.SIGCONT)
         await self.shared(dict.fromkeys(REGULARS, PARTITIONS // 2))
-        self.fenced += await self._fenced_writes(sleeper)
+        self.fenced += await self.fenced_writes(sleeper)
 
     async def joined(self) -> None:
         async def strike() -> float:
@@ -147,13 +149,15 @@ class Crew:
 
         await until(owns, f"the partitions of worker {name}")
 
-    async def _fenced_writes(self, name: str) -> float:
+    async def fenced_writes(self, name: str) -> float:
+        """Writes of this worker that MongoDB refused because a newer owner exists."""
         text = await self.probes[name].metrics()
         lines = [line for line in text.splitlines() if line.startswith("sevenp_worker_fenced_writes_total{")]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
-    def _process(self, name: str) -> Popen[bytes]:
+    def server(self, name: str) -> ServerProcess:
+        """The process of this worker, which is ours."""
         process = self.probes[name].process
         if process is None:
             raise NotProven(f"worker {name} is not ours")
-        return process.popen
+        return process

@@ -96,7 +96,9 @@ class Executioner:
 
 
 def acting(text: str | None) -> Callable[[], None]:
-    """The act an environment variable names: nothing for this process's death, `kill:PID`, `tell:PORT`.
+    """The act an environment variable names: nothing for this process's death, `stop`, `kill:PID`, `tell:PORT`.
+
+    A process that is stopped goes on from its point when somebody sends it SIGCONT.
 
     Raises ValueError for anything else.
     """
@@ -104,6 +106,8 @@ def acting(text: str | None) -> Callable[[], None]:
     match word:
         case "die":
             return lambda: os.kill(os.getpid(), signal.SIGKILL)
+        case "stop":
+            return lambda: os.kill(os.getpid(), signal.SIGSTOP)
         case "kill":
             return lambda: os.kill(int(number), signal.SIGKILL)
         case "tell":

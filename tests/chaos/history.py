@@ -10,7 +10,7 @@ from tests.chaos.feed import RATE_PER_S, Feed, feeding
 from tests.chaos.nursery import Nursery
 from tests.chaos.rest import Open, open_now
 from tests.chaos.stories import CANARY
-from tests.chaos.victim import Victim, until
+from tests.chaos.victim import LIMIT_S, Victim, until
 from tests.chaos.world import GROUP, PREFIX, TOPIC, World, world
 from tests.oracle import Delivery, Evidence, check, read_ledger
 from tests.oracle.case import Case
@@ -46,7 +46,10 @@ class Fault:
 
 @dataclass
 class History:
-    """`in_doubt` are notifications in the hands of a worker that was hit, by key and owner: they may go out twice."""
+    """`in_doubt` are notifications in the hands of a worker that was hit, by key and owner: they may go out twice.
+
+    `limit_s` is how long everything may take to come to rest.
+    """
 
     name: str
     seed: int
@@ -55,6 +58,7 @@ class History:
     victim: Victim
     faults: list[Fault] = field(default_factory=list)
     in_doubt: set[tuple[str, str]] = field(default_factory=set)
+    limit_s: float = LIMIT_S
 
     def struck(self, fault: Fault) -> None:
         """Note a fault. Raises NotProven for one that hit nothing."""
@@ -80,7 +84,7 @@ class History:
             return left[-1].total == 0
 
         try:
-            await until(resting, "everything to be read, folded, counted and sent")
+            await until(resting, "everything to be read, folded, counted and sent", self.limit_s)
         except TimeoutError as error:
             raise TimeoutError(f"{error}: {left[-1]}") from None
 

@@ -6,10 +6,10 @@ kills before the third insert into `course_events` is sent, or after it was answ
 only the updates whose text has "burns", `update:leases/partition/inc.burns` those of this shape (see `shape`);
 `insert|update:user_progress` are both. Kafka's commit of offsets is `commit:offsets`, the end of a transaction
 `commitTransaction:1`, a request to the webhook `send:webhook`. The deaths' file gets one line before the process
-dies, or before it does what CHAOS_ACT says instead: `kill:PID`, or `tell:PORT`.
+dies, or before it does what CHAOS_ACT says instead: `kill:PID`, `tell:PORT`, or `stop`.
 
 With CHAOS_TRACE=file the process writes down its own writes; with CHAOS_BROKEN_LESSON=id live folds of that lesson
-fail. Without any of them the worker just runs.
+fail; with CHAOS_WITHOUT=name a safety mechanism is missing (see `removals`). Without them the worker just runs.
 """
 
 import os
@@ -21,6 +21,7 @@ from bson import ObjectId
 
 from tests.chaos.executioner import Executioner, KillPoint, acting
 from tests.chaos.failing import fail_live_on
+from tests.chaos.removals import remove
 from tests.chaos.trace import Recorder
 from tests.chaos.watching import Doom, watch
 
@@ -29,6 +30,7 @@ ACT_VARIABLE = "CHAOS_ACT"
 DEATHS_VARIABLE = "CHAOS_DEATHS"
 TRACE_VARIABLE = "CHAOS_TRACE"
 BROKEN_VARIABLE = "CHAOS_BROKEN_LESSON"
+WITHOUT_VARIABLE = "CHAOS_WITHOUT"
 
 
 def main() -> None:
@@ -36,6 +38,8 @@ def main() -> None:
     point, trace = os.environ.get(POINT_VARIABLE), os.environ.get(TRACE_VARIABLE)
     if lesson := os.environ.get(BROKEN_VARIABLE):
         fail_live_on(ObjectId(lesson))
+    if missing := os.environ.get(WITHOUT_VARIABLE):
+        remove(missing.split(","))
     if trace:
         watch(Recorder(Path(trace)))
     if point:

@@ -108,7 +108,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             auto_offset_reset="none",
             isolation_level="read_committed",
             session_timeout_ms=int(options.session_timeout_s * 1000),
-            heartbeat_interval_ms=int(options.session_timeout_s * 1000 / 4),
+            # A member learns of a rebalance with its next heartbeat: this is what a take-over lasts beyond the time-out.
+            heartbeat_interval_ms=int(options.session_timeout_s * 1000 / 10),
             rebalance_timeout_ms=int(options.rebalance_timeout_s * 1000),
             request_timeout_ms=40_000,
             max_partition_fetch_bytes=options.fetch_bytes,

@@ -1,0 +1,174 @@
+"""Takes each safety mechanism out of the worker in turn; the loss must be noticed: `python -m tests.chaos.trials`.
+
+Every trial runs twice: with the mechanism, when nothing may be wrong, and without it, when the judgement must name
+what the mechanism is for. Exit code 0 if both happened for every one. `--only burn` runs one, and may be repeated.
+"""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.deaths import die_everywhere, live_once
+from tests.chaos.ending import survive
+from tests.chaos.executioner import KillPoint
+from tests.chaos.history import History, history
+from tests.chaos.launcher import WITHOUT_VARIABLE
+from tests.chaos.plan import Appointment
+from tests.chaos.removals import REMOVALS
+from tests.chaos.rollback import rolled_back
+from tests.chaos.zombies import sleep_at
+
+SEED = 7
+# Long enough for what rests at all to rest; without a mechanism it may never.
+_REST_S = 90.0
+
+Judged = Awaitable[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is done to a worker without the mechanism, and words that the judgement then has in it."""
+
+    removed: str
+    fault: str
+    act: Callable[[Mapping[str, str]], Judged]
+    noticed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was wrong with the mechanism, and without it."""
+
+    trial: Trial
+    with_it: Sequence[str]
+    without_it: Sequence[str]
+
+    @property
+    def proven(self) -> bool:
+        return not self.with_it and any(self.trial.noticed in sentence for sentence in self.without_it)
+
+
+def _in_history(act: Callable[[History], Judged]) -> Callable[[Mapping[str, str]], Judged]:
+    """The act in a history of its own, whose workers have these further settings."""
+
+    async def run(settings: Mapping[str, str]) -> Sequence[str]:
+        try:
+            async with history("trial", "embedded", SEED) as one:
+                one.limit_s = _REST_S
+                one.victim = replace(one.victim, settings={**one.victim.settings, **settings})
+                return await act(one)
+        except Exception as error:  # a worker that cannot go on is a finding like any other
+            return [f"{type(error).__name__}: {error}"]
+
+    return run
+
+
+async def _die(one: History, point: str) -> Sequence[str]:
+    await die_everywhere(one, [Appointment(KillPoint.parse(point), "always", point)], lambda _sentence: None)
+    return await survive(one)
+
+
+async def _live(one: History) -> Sequence[str]:
+    await live_once(one)
+    return await survive(one)
+
+
+def _dying(point: str) -> Callable[[Mapping[str, str]], Judged]:
+    return _in_history(partial(_die, point=point))
+
+
+def _asleep(point: str) -> Callable[[Mapping[str, str]], Judged]:
+    return _in_history(partial(sleep_at, point=point))
+
+
+TRIALS: Sequence[Trial] = (
+    Trial(
+        "offset_last",
+        "killed before events are stored",
+        _dying("before:insert:course_events/event:3"),
+        "missing",
+    ),
+    Trial(
+        "burn", "asleep before rows are written", _asleep("before:insert:user_interactions:3"), "too often"
+    ),
+    Trial(
+        "look_after_burn",
+        "killed after rows are written",
+        _dying("after:insert:user_interactions:2"),
+        "too often",
+    ),
+    Trial(
+        "rev_guard",
+        "asleep before documents are written",
+        _asleep("before:update:user_progress:2"),
+        "progress",
+    ),
+    Trial("hole_filling", "events the store refuses", _in_history(_live), "waited"),
+    Trial(
+        "one_transaction",
+        "killed after projections are written",
+        _dying("after:insert|update:user_progress_projections:2"),
+        "stats",
+    ),
+    Trial("outbox_key", "none", _in_history(_live), "notification"),
+    Trial("majority_reads", "a decision by what is rolled back", rolled_back, "missing"),
+)
+
+
+async def tried(trial: Trial) -> Outcome:
+    """With the mechanism first: a fault that already breaks the whole worker would prove nothing."""
+    with_it = await trial.act({})
+    return Outcome(trial, with_it, await trial.act({WITHOUT_VARIABLE: trial.removed}))
+
+
+async def _all(names: Sequence[str], say: Callable[[Outcome], None]) -> Sequence[Outcome]:
+    outcomes = []
+    for trial in TRIALS:
+        if not names or trial.removed in names:
+            outcomes.append(await tried(trial))
+            say(outcomes[-1])
+    return outcomes
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos.trials",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", action="append", choices=sorted(REMOVALS), default=[])
+    options = parser.parse_args()
+    # The clients' complaints of servers that are being killed are no news here.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    console = Console()
+
+    def say(outcome: Outcome) -> None:
+        console.print(f"without {outcome.trial.removed}: {'noticed' if outcome.proven else 'NOT PROVEN'}")
+        for word, wrong in (("with it", outcome.with_it), ("without it", outcome.without_it)):
+            for sentence in wrong[:5]:
+                console.print(f"  {word}: {sentence[:300]}", markup=False, highlight=False)
+
+    outcomes = asyncio.run(_all(options.only, say))
+    table = Table(title="Safety mechanisms, each taken out")
+    for heading in ("removed", "fault", "with it", "without it"):
+        table.add_column(heading)
+    for outcome in outcomes:
+        table.add_row(
+            outcome.trial.removed,
+            outcome.trial.fault,
+            "holds" if not outcome.with_it else f"{len(outcome.with_it)} wrong",
+            f"{len(outcome.without_it)} wrong" if outcome.without_it else "holds",
+        )
+    console.print(table)
+    return 0 if all(outcome.proven for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
