@@ -15,6 +15,7 @@ from worker.storage.database import Collection, Database
 from worker.storage.leases import GROUPS
 
 PER_S = 500
+AT_FULL_RATE = 20_000  # as many as this takes on a machine with nothing else to do
 LEAST_DOCUMENTS = 100  # of the old release, before the new one comes
 NEW = "tests.apache.upgraded"
 
@@ -27,7 +28,7 @@ async def test_a_rolling_upgrade_raises_every_document_and_no_reader_sees_a_hole
         database.user_progress_projections, "counts_version", ("source_rev", "last_event_version")
     )
     async with fleet(tmp_path, database, mongodb.uri, kafka) as ours, records, counted:
-        async with Load(kafka, ours.topic, seed=8_000, per_s=PER_S) as first:
+        async with Load(kafka, ours.topic, seed=8_000, per_s=PER_S, at_full_rate=AT_FULL_RATE) as first:
             old, doomed = ours.start("old"), ours.start("doomed")
             await ours.owned_by(old, doomed)
             await until(lambda: many(database.user_progress), "documents of the old release", LIMIT_S)
@@ -42,7 +43,7 @@ async def test_a_rolling_upgrade_raises_every_document_and_no_reader_sees_a_hole
         await ours.drained(first)  # nothing stands still in the mixed fleet
         assert await restarted.groups() == 0
 
-        async with Load(kafka, ours.topic, seed=9_000, per_s=PER_S) as second:
+        async with Load(kafka, ours.topic, seed=9_000, per_s=PER_S, at_full_rate=AT_FULL_RATE) as second:
             assert await old.stop() == 0
             newer = ours.start("newer", module=NEW)
             await until(lambda: newer.shares(), "the second new worker to join", LIMIT_S)

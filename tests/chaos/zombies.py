@@ -10,6 +10,7 @@ from tests.chaos.ending import finish
 from tests.chaos.feed import PARTITIONS
 from tests.chaos.history import Fault, History, NotProven
 from tests.chaos.launcher import ACT_VARIABLE, POINT_VARIABLE
+from tests.chaos.rest import open_now
 from tests.chaos.victim import until
 
 # What a sleeper may have in hand, and the writes of it that MongoDB must have refused by the time it works again.
@@ -33,7 +34,7 @@ async def sleep_at(history: History, point: str) -> Sequence[str]:
     try:
         crew.start(sleeper, {POINT_VARIABLE: point, ACT_VARIABLE: "stop"})
         await _asleep(crew, sleeper, point)
-        at, in_flight = time.time(), len(history.feed.waiting)
+        at, in_flight = time.time(), (await open_now(history.world, history.feed)).total
         await history.note_doubt()
         crew.start(heir)
         await crew.shared({heir: PARTITIONS})
