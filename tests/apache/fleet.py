@@ -11,7 +11,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.apache.load import Load
-from tests.chaos.victim import committed, counted, projected, until
+from tests.chaos.victim import committed, projected, uncounted, until
 from tests.oracle import Violation, check
 from worker.devstack.process import ServerProcess, free_port, spawn
 from worker.devstack.topics import create_topic
@@ -142,7 +142,7 @@ class Fleet:
             return (
                 await self.committed() == sum(load.acknowledged for load in loads)
                 and await projected(self.database)
-                and await counted(self.database)
+                and await uncounted(self.database) == 0
             )
 
         await until(done, "everything to be stored, folded and counted", 3 * LIMIT_S)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.chaos.feed import PARTITIONS, Feed
-from tests.chaos.victim import committed
+from tests.chaos.victim import committed, uncounted
 from tests.chaos.world import GROUP, TOPIC, World
 from worker.storage.database import Database
 from worker.storage.driver import aggregate
@@ -51,7 +51,7 @@ async def _open(database: Database, unread: int) -> Open:
     return Open(
         unread=unread,
         unfolded=await _unfolded(database),
-        uncounted=await _uncounted(database),
+        uncounted=await uncounted(database),
         unsent=await database.notifications.count_documents(_OPEN_ROW),
         untried=await database.analytics_queue.count_documents(_OPEN_ITEM),
     )
@@ -64,23 +64,3 @@ async def _unfolded(database: Database) -> int:
     )
     folded = rows[0]["versions"] if rows else 0
     return max(0, await database.course_events.count_documents({}) - int(folded))
-
-
-async def _uncounted(database: Database) -> int:
-    """Progress documents that were not counted as they stand."""
-    rows = await aggregate(
-        database.user_progress,
-        [
-            {
-                "$lookup": {
-                    "from": database.user_progress_projections.name,
-                    "localField": "_id",
-                    "foreignField": "_id",
-                    "as": "counted",
-                }
-            },
-            {"$match": {"$expr": {"$ne": ["$rev", {"$first": "$counted.source_rev"}]}}},
-            {"$count": "count"},
-        ],
-    )
-    return int(rows[0]["count"]) if rows else 0

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 from tests.chaos.traffic import Traffic, traffic
-from tests.chaos.victim import Victim, committed, counted, projected, until
+from tests.chaos.victim import Victim, committed, projected, uncounted, until
 from tests.conftest import RunningMongo
 from tests.oracle import check, read_ledger, write_ledger
 from worker.devstack.process import free_port
@@ -81,7 +81,7 @@ async def _drain(victim: Victim, database: Database, kafka: str, topic: str, rec
         async def drained() -> bool:
             process.require_alive()
             read = sum((await committed(kafka, topic, GROUP, PARTITIONS)).values())
-            return read == records and await projected(database) and await counted(database)
+            return read == records and await projected(database) and await uncounted(database) == 0
 
         await until(drained, "everything to be stored, folded and counted")
     finally:

@@ -100,9 +100,9 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, limi
     raise TimeoutError(f"waited {limit_s:.0f} s for {what}")
 
 
-async def counted(database: Database) -> bool:
-    """Whether every progress document has been counted as it stands."""
-    waiting = await aggregate(
+async def uncounted(database: Database) -> int:
+    """Progress documents that were not counted as they stand."""
+    rows = await aggregate(
         database.user_progress,
         [
             {
@@ -114,7 +114,7 @@ async def counted(database: Database) -> bool:
                 }
             },
             {"$match": {"$expr": {"$ne": ["$rev", {"$first": "$counted.source_rev"}]}}},
-            {"$limit": 1},
+            {"$count": "count"},
         ],
     )
-    return not waiting
+    return int(rows[0]["count"]) if rows else 0
