@@ -1,7 +1,7 @@
 """Breaks the worker on purpose and judges what is left: exit 0 if all invariants hold, 1 if not, 2 for a wrong call.
 
     python -m tests.chaos                    every crash point and one history of random faults
-    python -m tests.chaos --seconds 1800     more of everything: mongod at each point, lost replies, pairs, a soak
+    python -m tests.chaos --seconds 1800     more: mongod at each point, lost replies, pairs, zombies, a soak
     python -m tests.chaos --only storm --seed 7
 
 The same seed gives the same records, points and order of faults; at which instruction a signal arrives is the
@@ -28,7 +28,7 @@ from worker.devstack.stack import KafkaKind
 from worker.errors import Misconfigured
 
 HOLDS, BROKEN = 0, 1
-PARTS = ("points", "storm", "mongod", "replies", "pairs")
+PARTS = ("points", "storm", "mongod", "replies", "pairs", "zombies")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,7 +97,7 @@ async def _all(run: Run, options: argparse.Namespace, began: float) -> None:
         run.kafka = await _kafka(run.report)
     storm = Storm(options.workers, options.mongods, options.brokers, options.zombies, options.rebalances)
     seed = run.report.seed
-    side_by_side = [run.trace()] if set(parts) - {"storm"} else []
+    side_by_side = [run.trace()] if set(parts) - {"storm", "zombies"} else []
     if "points" in parts:
         side_by_side.append(run.points(options.side_by_side))
     if "storm" in parts:
@@ -105,6 +105,8 @@ async def _all(run: Run, options: argparse.Namespace, began: float) -> None:
     await asyncio.gather(*side_by_side)
     further = {"mongod": run.mongod_at_points, "replies": run.lost_replies, "pairs": run.pairs}
     await asyncio.gather(*(part() for name, part in further.items() if name in parts and run.plans))
+    if "zombies" in parts:
+        await run.zombies()
     end = began + (options.seconds or 0)
     while options.seconds and "storm" in parts and time.monotonic() < end:
         seed += 1

@@ -19,6 +19,7 @@ from tests.chaos.storm import Storm, weather
 from tests.chaos.strikes import kill_mongod_everywhere, losable, lose_replies_everywhere
 from tests.chaos.tracing import traced
 from tests.chaos.world import World
+from tests.chaos.zombies import SLEEPS, sleep_at
 from worker.devstack.stack import KafkaKind
 
 # Long enough for the server to have done what it was asked; the worker waits longer than this for an answer.
@@ -126,6 +127,12 @@ class Run:
                 await self.one(
                     name, "embedded", self.report.seed, partial(act, chosen=chosen), through=through
                 )
+
+    async def zombies(self) -> None:
+        """A worker falls asleep before a write and wakes up when another has done everything; a history for each."""
+        for number, point in enumerate(SLEEPS, start=1):
+            act = partial(sleep_at, point=point)
+            await self.one(f"zombie {number}", "embedded", self.report.seed + number, act)
 
     async def storm(self, seed: int, storm: Storm, until_s: float | None = None) -> None:
         """Random faults in one history."""
