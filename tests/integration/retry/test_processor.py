@@ -304,7 +304,7 @@ async def test_a_backlog_is_drained_at_the_cap_by_the_clock_it_is_given(database
     far = {"lease_s": 10_000.0, "renew_every_s": 5_000.0, "measure_every_s": 5_000.0}
     policy = Policy(rate_per_s=rate)
     async with running(database, {EVENT_TYPE: handler}, clock=clock, policy=policy, **far):
-        await until(lambda: len(handler.items) == count, "drained")
+        await until(lambda: len(handler.items) == count, "drained", 5 * LIMIT_S)
     moments = [at for at, given in handler.calls for _ in given]
     assert most_in_a_second(moments) <= rate
     assert count / rate - 1 <= moments[-1] - moments[0] <= count / rate * 1.02

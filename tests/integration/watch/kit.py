@@ -91,11 +91,11 @@ async def expected(database: Database) -> dict[str, Document]:
     return {stream: owned(progress.refold(run, None, "live")) for stream, run in streams.items()}
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, limit_s: float = LIMIT_S) -> None:
     """Wait until the condition, plain or async, holds."""
     never = asyncio.Event()
     try:
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(limit_s):
             while True:
                 result = condition()
                 if result if isinstance(result, bool) else await result:
@@ -103,7 +103,7 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], what: str) -> N
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(never.wait(), 0.02)
     except TimeoutError:
-        raise AssertionError(f"not within {LIMIT_S:.0f} s: {what}") from None
+        raise AssertionError(f"not within {limit_s:.0f} s: {what}") from None
 
 
 @dataclass(slots=True)
