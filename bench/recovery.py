@@ -147,46 +147,67 @@ async def repeat(house: House, tries: int, seed: int, attempt: Attempt) -> list[
     return seconds
 
 
-async def measure(tries: int, seed: int, say: Callable[[Row], None]) -> list[Row]:
-    """All kinds of faults, each in a house of its own."""
-    rows: list[Row] = []
+Say = Callable[[Row], None]
 
-    def add(name: str, seconds: Sequence[float], goal_s: float | None = None) -> None:
-        rows.append(Row(name, seconds, goal_s))
-        say(rows[-1])
 
+async def measure(tries: int, seed: int, say: Say) -> list[Row]:
+    """All kinds of faults, in three houses side by side: most of the time everybody waits."""
+    rows = await asyncio.gather(
+        _deaths("static", tries, seed, say),
+        _deaths("dynamic", tries, seed, say),
+        _servers_and_members(tries, seed, say),
+    )
+    return [row for some in rows for row in some]
+
+
+async def _deaths(word: str, tries: int, seed: int, say: Say) -> list[Row]:
+    """A worker dies and comes back, and one of two dies and stays away, with names in the group or without."""
     takeover_s = SESSION_TIMEOUT_S + 2
-    for word, own in (("static", static), ("dynamic", lambda _name: {})):
-        async with house() as one:
-            first, second = own("a"), own("b")
-            one.start("a", first)
-            await alone(one)
-            restarted = await repeat(one, tries, seed, lambda h, p, s=first: worker_killed(h, p, s))  # type: ignore[misc]
-            add(
-                f"worker killed and restarted, {word} member", restarted, 3.0 if own is static else takeover_s
-            )
-            one.start("b", second)
-            await shared(one)
-            taken = await repeat(one, tries, seed, lambda h, p, s=second: taken_over(h, p, s))  # type: ignore[misc]
-            add(f"worker killed, another takes over, {word} members", taken, takeover_s)
+    first, second = (static("a"), static("b")) if word == "static" else ({}, {})
+    async with house() as one:
+        one.start("a", first)
+        await alone(one)
+        restarted = Row(
+            f"worker killed and restarted, {word} member",
+            await repeat(one, tries, seed, lambda h, p: worker_killed(h, p, first)),
+            3.0 if word == "static" else takeover_s,
+        )
+        say(restarted)
+        one.start("b", second)
+        await shared(one)
+        taken = Row(
+            f"worker killed, another takes over, {word} members",
+            await repeat(one, tries, seed, lambda h, p: taken_over(h, p, second)),
+            takeover_s,
+        )
+        say(taken)
+        return [restarted, taken]
+
+
+async def _servers_and_members(tries: int, seed: int, say: Say) -> list[Row]:
+    """Servers die under one worker; then a second worker comes and goes."""
     async with house() as one:
         one.start("a")
         await alone(one)
-        add(
+        mongod = Row(
             "mongod killed and restarted, from primary again",
             await repeat(one, tries, seed, mongod_killed),
             5.0,
         )
-        add(
+        say(mongod)
+        broker = Row(
             "broker killed and restarted, from answering", await repeat(one, tries, seed, broker_killed), 10.0
         )
+        say(broker)
         joins, leaves = [], []
         for turn in range(tries):
             joins += await repeat(one, 1, seed + turn, joined)
             leaves += await repeat(one, 1, seed + turn, left)
-        add("a second worker joins, slowest event", joins)
-        add("a second worker leaves, slowest event", leaves)
-    return rows
+        came = Row("a second worker joins, slowest event", joins, None)
+        went = Row("a second worker leaves, slowest event", leaves, None)
+        say(came)
+        say(went)
+        return [mongod, broker, came, went]
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:
