@@ -1,4 +1,4 @@
-"""MongoDB's disk is full: the worker says so early and waits, what was acknowledged stays, and space is all it needs."""
+"""MongoDB's disk is full: the worker says so and waits, what was acknowledged stays, and space is all it needs."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from tests.integration.ingest.kit import event
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.devstack.mongod import start_mongod
 from worker.replay.verify import verify
-from worker.storage.database import Database, make_client, open_database
+from worker.storage.database import make_client, open_database
 from worker.storage.driver import close
 from worker.storage.schema import apply_schema
 

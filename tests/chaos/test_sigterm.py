@@ -71,12 +71,15 @@ async def test_workers_told_to_stop_at_random_moments_leave_nothing_to_be_done_a
     assert (await verify(database, settled=True)).finding_counts == {}
 
 
-async def _told(process: ServerProcess, wanted: int, stored: Callable[[], Awaitable[int]], times: int) -> None:
+async def _told(
+    process: ServerProcess, wanted: int, stored: Callable[[], Awaitable[int]], times: int
+) -> None:
     """Tell a worker to stop once so much is stored; it must end in time."""
 
     async def moment() -> bool:
         process.require_alive()
-        return "listening" in process.log.read_text(encoding="utf-8") and await stored() >= wanted
+        listens = process.log.exists() and "listening" in process.log.read_text(encoding="utf-8")
+        return listens and await stored() >= wanted
 
     await until(moment, f"{wanted} events stored")
     told = time.monotonic()

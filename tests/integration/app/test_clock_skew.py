@@ -37,7 +37,11 @@ class Backwards(SystemClock):
         return super().now() + self._by
 
 
-CLOCKS = [pytest.param(Skewed(HOUR), id="ahead"), pytest.param(Skewed(-HOUR), id="behind"), pytest.param(Backwards(), id="backwards")]
+CLOCKS = [
+    pytest.param(Skewed(HOUR), id="ahead"),
+    pytest.param(Skewed(-HOUR), id="behind"),
+    pytest.param(Backwards(), id="backwards"),
+]
 
 
 @pytest.mark.parametrize("clock", CLOCKS)

@@ -5,24 +5,30 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bson import Int64
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
 
 from tests.conftest import TEST_PARAMETERS
-from tests.integration.ingest.kit import RunningIngest, event, options, records, running, send, until
-from tests.integration.ingest.ledger import assert_exactly_once
-from tests.integration.storage.fences import failpoint, operations
+from tests.integration.ingest.kit import RunningIngest, Sent, event, options, records, running, send, until
+from tests.integration.ingest.ledger import assert_exactly_once, stored_before
+from tests.integration.storage.fences import Failpoint, failpoint, operations
+from worker.contract.codec import encode
 from worker.devstack.mongod import Mongod, start_mongod
 from worker.errors import Refused
 from worker.storage import driver
 from worker.storage.database import Database, make_client, open_database
+from worker.storage.documents import interaction_row
 from worker.storage.fenced import BURN_NUMBER
 from worker.storage.partition_lease import take_partition
 from worker.storage.schema import apply_schema
 from worker.timing import SystemClock
 
 NOT_PRIMARY, SHUTTING_DOWN, STEPPED_DOWN, NO_SUCH_TRANSACTION = 10107, 91, 189, 251
+REFUSALS = 4
 COMMANDS = ["insert", "find", "update", "aggregate"]
 
 
@@ -41,14 +47,14 @@ async def test_a_server_that_refuses_for_a_while_is_asked_again_and_no_record_sk
     published = [event(number % 9) for number in range(200)]
     async with running(database, options(kafka, topic)) as ingest:
         await ingest.until_assigned(4)
-        # More than the driver repeats by itself, at every step of the batches that meet it.
-        mode = {"times": 12}
+        # More than the driver repeats by itself.
+        mode = {"times": REFUSALS}
         async with failpoint(
             database.client, "failCommand", mode, failCommands=COMMANDS, errorCode=code
         ) as failing:
             await send(kafka, topic, records(published))
             await ingest.until_processed(200)
-        assert failing.hits == 12
+        assert failing.hits == REFUSALS
         assert retries(ingest) >= 1
         assert ingest.outcome("stored") + ingest.outcome("redelivered") == 200
     await assert_exactly_once(database, published, voids=None)
@@ -95,11 +101,11 @@ async def test_rows_of_which_one_failed_are_completed_by_the_next_worker(
     database: Database, kafka: str, topic: str
 ) -> None:
     published = [event(number) for number in range(60)]
-    unlucky = published[31]
     await send(kafka, topic, records(published, partition=0))
     chosen = options(kafka, topic)
-    metadata = await row_metadata(database, kafka, topic, unlucky)
-    async with failpoint(database.client, "failUnorderedTimeseriesInsert", metadata=metadata) as failing:
+    async with failpoint(
+        database.client, "failUnorderedTimeseriesInsert", metadata=row_metadata(published[31])
+    ) as failing:
         # An error nobody knows to pass: the role ends, and says so.
         with pytest.raises(Refused, match="1 of"):
             async with running(database, chosen) as first:
@@ -112,16 +118,9 @@ async def test_rows_of_which_one_failed_are_completed_by_the_next_worker(
     await assert_exactly_once(database, published)
 
 
-async def row_metadata(
-    database: Database, kafka: str, topic: str, fields: dict[str, object]
-) -> dict[str, object]:
+def row_metadata(fields: dict[str, Any]) -> dict[str, Any]:
     """What the row of an event will have there, in the order the server compares it in."""
-    from tests.integration.ingest.kit import Sent
-    from tests.integration.ingest.ledger import stored_before
-    from worker.contract.codec import encode
-    from worker.storage.documents import interaction_row
-
-    [document] = stored_before(topic, [Sent(encode(fields))], [(0, 0)])
+    [document] = stored_before("somewhere", [Sent(encode(fields))], [(0, 0)])
     return dict(sorted(interaction_row(document)["metadata"].items()))
 
 
@@ -146,31 +145,30 @@ async def killed_and_restarted(server: list[Mongod], folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hangs", "collection", "skip"),
+    ("hangs", "collection"),
     [
-        # The server inserts documents in groups: the first of them are in the journal, the last are not.
-        ("hangDuringBatchInsert", "course_events", 2),
-        ("hangTimeseriesInsertBeforeCommit", "user_interactions", 2),
+        # The server inserts documents in groups and buckets one by one: two are done, the third hangs.
+        ("hangDuringBatchInsert", "course_events"),
+        ("hangTimeseriesInsertBeforeCommit", "user_interactions"),
     ],
 )
 async def test_an_insert_that_mongod_did_not_survive_is_completed(
-    tmp_path: Path, kafka: str, topic: str, hangs: str, collection: str, skip: int
+    tmp_path: Path, kafka: str, topic: str, hangs: str, collection: str
 ) -> None:
     published = [event(number % 40) for number in range(400)]
     async with own_server(tmp_path) as (database, server), running(database, options(kafka, topic)) as ingest:
         await ingest.until_assigned(4)
-        home = database.home(collection).name
-        point = failpoint(database.client, hangs, {"skip": skip}, nss=f"{home}.{collection}")
-        hanging = await point.__aenter__()
+        there = database.collection(collection).with_options(read_concern=ReadConcern("local"))
+        place = f"{there.database.name}.{collection}"
+        hanging = Failpoint(database.client, hangs)
+        await hanging.on({"skip": 2}, {"nss": place})
         await send(kafka, topic, records(published, partition=0))
         await hanging.until_hit()
-        # A journaled write behind what is there already.
-        await database.leases.insert_one(
-            {"_id": "j", "kind": "partition", "session": uuid.uuid4(), "burns": 0, "updated_at": SystemClock().now()}
-        )
+        # What the insert has done so far is in the journal once a later write is.
+        journaled = WriteConcern(w=1, j=True)
+        await database.config.get_collection("later", write_concern=journaled).insert_one({})
+        assert 0 < await there.count_documents({}) < 400
         await killed_and_restarted(server, tmp_path)
-        there = await database.collection(collection).count_documents({})
-        print(collection, there)
         await ingest.until_processed(400)
         assert retries(ingest) >= 1
         await assert_exactly_once(database, published, voids=None)
