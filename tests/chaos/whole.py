@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tests.chaos.victim import committed, counted, projected, until
+from tests.chaos.victim import committed, projected, uncounted, until
 from tests.integration.app.conftest import fetch
 from tests.integration.ingest.kit import records, send
 from worker.devstack.process import ServerProcess, free_port, spawn
@@ -85,7 +85,7 @@ class Whole:
         async def settled() -> bool:
             self.process.require_alive()
             read = sum((await committed(kafka, self.topic, self.group, PARTITIONS)).values())
-            return read == count and await projected(database) and await counted(database)
+            return read == count and await projected(database) and not await uncounted(database)
 
         await until(settled, f"{count} records stored, folded and counted")
 
