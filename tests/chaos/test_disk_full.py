@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +76,8 @@ async def test_a_full_disk_is_waited_out_and_costs_no_event(
                 assert await worker.sum("mongodb_retries_total") >= 1
             ballast.unlink()
             if mongod.process.returncode is not None:
-                assert "No space left on device" in mongod.process.log.read_text(errors="replace")
+                # Its log lies on the same disk and may lack the reason.
+                assert mongod.process.returncode == -signal.SIGABRT
                 mongod = await start_mongod(disk, port=mongod.port, parameters=_PARAMETERS)
             await worker.until_settled(database, kafka, len(published))
             await worker.until_status("readyz", 200)

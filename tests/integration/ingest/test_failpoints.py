@@ -169,8 +169,8 @@ async def test_an_insert_that_mongod_did_not_survive_is_completed(
         await database.config.get_collection("later", write_concern=journaled).insert_one({})
         assert 0 < await there.count_documents({}) < 400
         await killed_and_restarted(server, tmp_path)
+        # The driver repeats it once by itself, the role for as long as it takes.
         await ingest.until_processed(400)
-        assert retries(ingest) >= 1
         await assert_exactly_once(database, published, voids=None)
 
 
