@@ -18,6 +18,7 @@ from worker.telemetry.metrics import Metrics
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 VERIFY = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8")
+FAULTS = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
@@ -89,3 +90,28 @@ def test_verify_explains_every_finding_and_count() -> None:
     for name in (*waiting, "other_projection_version", "other_counts_version"):
         assert f"`{name}`" in VERIFY
         assert name in Verification.__slots__
+
+
+def _faults() -> list[list[str]]:
+    """The cells of the table of faults, row by row."""
+    rows = [line for line in FAULTS.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[1:]]
+
+
+def test_every_fault_names_tests_that_exist() -> None:
+    assert len(_faults()) >= 29
+    for fault, *_, tests in _faults():
+        paths = [part.strip().split(" ") for part in tests.split(";")]
+        for path, *names in paths:
+            source = (ROOT / "tests" / path.strip("`")).read_text(encoding="utf-8")
+            defined = set(re.findall(r"^(?:async )?def (test_\w+)\(", source, flags=re.MULTILINE))
+            assert names, fault
+            assert {name.strip("`") for name in names} <= defined, fault
+
+
+def test_every_fault_shows_in_metrics_that_exist() -> None:
+    known = {name for name, metric in vars(Metrics()).items() if isinstance(metric, MetricWrapperBase)}
+    for fault, _, shown, _ in _faults():
+        named = re.findall(r"`([^`]+)`", shown)
+        assert named, fault
+        assert set(named) <= known | {"/livez", "/readyz"}, fault

@@ -150,6 +150,22 @@ def test_a_drain_that_outlasts_the_rebalance_is_refused(monkeypatch: pytest.Monk
         load_settings()
 
 
+def test_a_drain_that_leaves_no_time_for_a_heartbeat_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEVENP_DRAIN_DEADLINE_S", "59")
+    with pytest.raises(Misconfigured, match=r"\(60000 ms\) must be above .*\(59 s\) and a heartbeat \(1 s"):
+        load_settings()
+    monkeypatch.setenv("SEVENP_DRAIN_DEADLINE_S", "58")
+    load_settings()
+
+
+def test_a_session_of_less_than_a_second_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEVENP_SESSION_TIMEOUT_MS", "999")
+    with pytest.raises(
+        Misconfigured, match=r"SEVENP_SESSION_TIMEOUT_MS \(999 ms\) must not be below 1000 ms"
+    ):
+        load_settings()
+
+
 def test_a_session_longer_than_the_rebalance_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEVENP_SESSION_TIMEOUT_MS", "90000")
     with pytest.raises(Misconfigured, match="SEVENP_SESSION_TIMEOUT_MS"):

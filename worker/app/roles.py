@@ -19,7 +19,7 @@ from worker.ingest.pipeline import PipelineOptions
 from worker.ingest.service import Ingest
 from worker.notify.service import Notifier
 from worker.retry.processor import RetryProcessor
-from worker.settings import RoleName, Settings
+from worker.settings import HEARTBEATS_PER_SESSION, RoleName, Settings
 from worker.storage.database import Database
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
@@ -67,6 +67,7 @@ def _ingest(settings: Settings, given: Surroundings) -> Role:
             max_records=settings.ingest_max_records,
             max_bytes=settings.ingest_max_bytes,
             session_timeout_s=settings.session_timeout_ms / 1000,
+            heartbeats_per_session=HEARTBEATS_PER_SESSION,
             rebalance_timeout_s=settings.rebalance_timeout_ms / 1000,
             kafka=kafka_options(settings),
         ),

@@ -60,6 +60,8 @@ class IntakeOptions:
     # Of values, keys and headers in a batch; ordinary events of 400 bytes reach `max_records` first.
     max_bytes: int = 15_000_000
     session_timeout_s: float = 10.0
+    # A member learns of a rebalance with its next heartbeat: so much longer than the session may a take-over last.
+    heartbeats_per_session: int = 10
     rebalance_timeout_s: float = 60.0
     # One answer of the broker; longer counts as no answer.
     request_deadline_s: float = 10.0
@@ -108,8 +110,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             auto_offset_reset="none",
             isolation_level="read_committed",
             session_timeout_ms=int(options.session_timeout_s * 1000),
-            # A member learns of a rebalance with its next heartbeat: this is what a take-over lasts beyond the time-out.
-            heartbeat_interval_ms=int(options.session_timeout_s * 1000 / 10),
+            heartbeat_interval_ms=int(options.session_timeout_s * 1000 / options.heartbeats_per_session),
             rebalance_timeout_ms=int(options.rebalance_timeout_s * 1000),
             request_timeout_ms=40_000,
             max_partition_fetch_bytes=options.fetch_bytes,

@@ -5,11 +5,13 @@ if the variable is not set.
 What cannot work is refused before anything is connected, in words that name the variable.
 """
 
+from worker.settings.consistency import HEARTBEATS_PER_SESSION
 from worker.settings.loading import SettingLine, load_settings, setting_lines
 from worker.settings.model import Settings
 from worker.settings.names import Channel, NotificationKind, RoleName, StartPolicy, variable
 
 __all__ = [
+    "HEARTBEATS_PER_SESSION",
     "Channel",
     "NotificationKind",
     "RoleName",

@@ -9,6 +9,10 @@ from worker.settings.names import Channel, variable
 if TYPE_CHECKING:  # the model calls these checks while it is made
     from worker.settings.model import Settings
 
+# What the consumer is told to send.
+HEARTBEATS_PER_SESSION = 10
+# Decoding gives the loop its turn every 20 ms or so, a broker under load answers within hundreds.
+SHORTEST_SESSION_MS = 1_000
 # What a channel cannot do without.
 _NEEDED = {
     Channel.WEBHOOK: ("notify_webhook_url", "notify_webhook_secret"),
@@ -17,17 +21,27 @@ _NEEDED = {
 
 
 def assert_times_fit(settings: "Settings") -> None:
-    """Raise ValueError where Kafka would give up on a worker that is still within its own deadlines."""
-    if settings.rebalance_timeout_ms <= settings.drain_deadline_s * 1000:
+    """Raise ValueError where Kafka would give up on a worker that is still within its own deadlines.
+
+    A rebalance is heard of with a heartbeat; then the batch in hand is drained; then the group must be joined again.
+    """
+    heartbeat_s = settings.session_timeout_ms / 1000 / HEARTBEATS_PER_SESSION
+    if settings.rebalance_timeout_ms <= (settings.drain_deadline_s + heartbeat_s) * 1000:
         raise ValueError(
             f"{variable('rebalance_timeout_ms')} ({settings.rebalance_timeout_ms} ms) must be above "
-            f"{variable('drain_deadline_s')} ({settings.drain_deadline_s:g} s): else Kafka hands partitions "
-            "over while this worker is still finishing them"
+            f"{variable('drain_deadline_s')} ({settings.drain_deadline_s:g} s) and a heartbeat ({heartbeat_s:g} s, a "
+            f"tenth of {variable('session_timeout_ms')}) together: else Kafka hands partitions over while this "
+            "worker is still finishing them"
         )
     if settings.session_timeout_ms > settings.rebalance_timeout_ms:
         raise ValueError(
             f"{variable('session_timeout_ms')} ({settings.session_timeout_ms} ms) must not be above "
             f"{variable('rebalance_timeout_ms')} ({settings.rebalance_timeout_ms} ms)"
+        )
+    if settings.session_timeout_ms < SHORTEST_SESSION_MS:
+        raise ValueError(
+            f"{variable('session_timeout_ms')} ({settings.session_timeout_ms} ms) must not be below "
+            f"{SHORTEST_SESSION_MS} ms: one slow answer would cost this worker its partitions"
         )
 
 

@@ -25,10 +25,10 @@ from worker.contract.event import RejectReason
 
 PREFIX = "sevenp_worker"
 
-# From one statement on a warm server (1 ms) to the longest wait an operator tolerates in a stage.
-DURATION_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+# From one statement on a warm server (2 ms) to the longest wait an operator tolerates in a stage.
+DURATION_BUCKETS_S = (0.002, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
 # Coarse on purpose: operations x collections x buckets is the largest family of series we have.
-MONGODB_BUCKETS_S = (0.002, 0.01, 0.05, 0.25, 1, 5, 30)
+MONGODB_BUCKETS_S = (0.01, 0.1, 1)
 # A batch grows from one record to 20,000.
 BATCH_BUCKETS = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000)
 # A learner's device can be offline for days: seconds, minutes, an hour, a day, a week.

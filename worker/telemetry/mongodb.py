@@ -59,7 +59,9 @@ class CommandTimer(monitoring.CommandListener):
     def _finished(self, event: monitoring.CommandSucceededEvent | monitoring.CommandFailedEvent) -> None:
         beat_acting()
         collection = self._in_flight.pop(event.request_id, OTHER)
-        operation = event.command_name if event.command_name in OPERATIONS else OTHER
+        operation = event.command_name
+        if operation not in OPERATIONS:  # schema checks and the like, on every collection there is
+            operation = collection = OTHER
         self._durations.labels(operation, collection).observe(event.duration_micros / 1_000_000)
 
 

@@ -48,6 +48,24 @@ async def test_an_insert_repeated_after_a_lost_answer_fills_the_holes_of_the_fir
     assert len(documents) == (3 if refused == 3 else 4)
 
 
+@pytest.mark.parametrize("places", [(0,), (499,), (999,), (0, 1, 2, 498, 500, 998, 999)])
+async def test_of_a_thousand_documents_only_the_refused_ones_are_set_aside(
+    database: Database, places: tuple[int, ...]
+) -> None:
+    await refuse_poison(database)
+    batch = [candidate(n, n, device_type=POISON if n in places else "mobile") for n in range(1_000)]
+    appended = await EventStore(database, StreamVersions(database)).append(batch, {}, NOON)
+    assert [letter.event_id for letter in appended.refused] == [batch[n].event.event_id for n in places]
+    assert [stored.record for stored in appended.stored] == [
+        each.record for n, each in enumerate(batch) if n not in places
+    ]
+    documents = await database.course_events.find({}).to_list(None)
+    assert_dense(documents)
+    voids = sum(document["event_type"] == "void" for document in documents)
+    assert voids == appended.holes_filled
+    assert len(documents) == 1_000 - len(places) + voids
+
+
 async def test_an_event_stored_meanwhile_by_another_writer_leaves_no_hole(database: Database) -> None:
     batch = [candidate(n, n) for n in range(4)]
     versions = StreamVersions(database)

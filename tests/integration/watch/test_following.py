@@ -224,6 +224,21 @@ async def test_a_dropped_event_store_invalidates_the_stream_and_following_goes_o
         await watcher.until_current()
 
 
+async def test_a_renamed_event_store_invalidates_the_stream_and_what_came_meanwhile_is_folded(
+    database: Database,
+) -> None:
+    streams = histories(learners=5, events=6)
+    async with running(database) as watcher:
+        await watcher.until_following()
+        await store(database, interleaved(streams, 1, 3))
+        await watcher.until_current()
+        await database.course_events.rename("elsewhere")
+        await watcher.until(lambda: watcher.restarts("invalidated") >= 1, "invalidated")
+        await database.content.get_collection("elsewhere").insert_many(interleaved(streams, 4))
+        await database.content.get_collection("elsewhere").rename("course_events")
+        await watcher.until_current()
+
+
 @pytest.mark.parametrize(
     ("command", "collection"),
     [

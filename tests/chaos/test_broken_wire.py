@@ -1,0 +1,161 @@
+"""A whole worker whose way to MongoDB breaks under load: it waits, says so, stays alive, and misses nothing."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pymongo.uri_parser import parse_uri
+
+from tests.chaos.proxy import Proxy, proxied
+from tests.chaos.victim import until
+from tests.chaos.whole import Whole, flowing, settings, started, working
+from tests.conftest import RunningMongo
+from tests.integration.ingest.kit import event
+from tests.integration.ingest.ledger import assert_exactly_once
+from worker.app.exits import ExitCode
+from worker.app.supervision import CLOSING_S
+from worker.replay.verify import verify
+from worker.storage.database import Database
+
+# Longer than the driver's selection of a server (5 s) and several rounds of back-off.
+AWAY_S = 12.0
+SLOW_S = 5.0
+DRAIN_S = 4.0
+# For what a busy machine takes on top.
+BUSY_S = 20.0
+
+
+def refuse(proxy: Proxy) -> None:
+    """Nobody listens any more, and those who talked were hung up on."""
+    proxy.refusing = True
+    proxy.cut()
+
+
+def reset(proxy: Proxy) -> None:
+    """Every connection is cut, new ones are welcome."""
+    proxy.cut()
+
+
+def half_open(proxy: Proxy) -> None:
+    """Commands arrive and are done; the answers are lost, and no connection ends."""
+    proxy.to_client.becomes("drop")
+
+
+def swallow(proxy: Proxy) -> None:
+    """A black hole: nothing arrives anywhere, and no connection ends."""
+    proxy.to_server.becomes("hold")
+    proxy.to_client.becomes("hold")
+
+
+def crawl(proxy: Proxy) -> None:
+    proxy.to_server.becomes("pass", delay_s=SLOW_S)
+
+
+def batch() -> list[dict[str, object]]:
+    return [event(number % 40) for number in range(20)]
+
+
+async def for_a_while(worker: Whole, seconds: float) -> None:
+    """Let time pass; the worker must be alive at every moment of it."""
+    end = time.monotonic() + seconds
+
+    async def over() -> bool:
+        worker.process.require_alive()
+        status, body = await worker.get("livez")
+        assert status == 200, body
+        return time.monotonic() >= end
+
+    await until(over, "time passes", seconds + 60)
+
+
+@pytest.mark.parametrize("breaks", [refuse, reset, half_open, swallow, crawl])
+async def test_a_broken_way_to_mongodb_costs_time_and_nothing_else(
+    database: Database,
+    mongodb: RunningMongo,
+    kafka: str,
+    topic: str,
+    tmp_path: Path,
+    breaks: Callable[[Proxy], None],
+) -> None:
+    [(_, port)] = parse_uri(mongodb.uri)["nodelist"]
+    assert port is not None
+    async with proxied(port) as proxy:
+        uri = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
+        async with working(settings(uri, database, kafka, topic), tmp_path / "worker.log") as worker:
+            async with flowing(kafka, topic, batch) as published:
+                await worker.until_processed(100)
+                breaks(proxy)
+                if breaks in (refuse, half_open, swallow):
+                    await worker.until_status("readyz", 503)
+                await for_a_while(worker, AWAY_S)
+                if breaks is crawl:  # slow is not away
+                    await worker.until_processed(int(await worker.sum("events_processed_total")) + 1)
+                if breaks in (refuse, half_open, swallow):
+                    assert await worker.sum("mongodb_retries_total") >= 1
+            proxy.heal()
+            await worker.until_settled(database, kafka, len(published))
+            await worker.until_status("readyz", 200)
+    await assert_exactly_once(database, published, voids=None)
+    assert (await verify(database, settled=True)).finding_counts == {}
+
+
+async def test_a_primary_that_steps_down_is_waited_for(
+    database: Database, mongodb: RunningMongo, kafka: str, topic: str, tmp_path: Path
+) -> None:
+    async with working(settings(mongodb.uri, database, kafka, topic), tmp_path / "worker.log") as worker:
+        async with flowing(kafka, topic, batch) as published:
+            await worker.until_processed(100)
+            for round_ in (1, 2):
+                before = await worker.sum("mongodb_retries_total")
+                await database.client.admin.command(
+                    {"replSetStepDown": 4, "secondaryCatchUpPeriodSecs": 0, "force": True}
+                )
+
+                async def noticed(before: float = before) -> bool:
+                    return await worker.sum("mongodb_retries_total") > before
+
+                await until(noticed, f"step-down {round_} is noticed")
+                stored = int(await worker.sum("events_processed_total"))
+                await worker.until_processed(stored + 1)
+        await worker.until_settled(database, kafka, len(published))
+    await assert_exactly_once(database, published, voids=None)
+    assert (await verify(database, settled=True)).finding_counts == {}
+
+
+@pytest.mark.parametrize("breaks", [half_open, swallow])
+async def test_a_worker_told_to_stop_while_nobody_answers_ends_in_time(
+    database: Database,
+    mongodb: RunningMongo,
+    kafka: str,
+    topic: str,
+    tmp_path: Path,
+    breaks: Callable[[Proxy], None],
+) -> None:
+    [(_, port)] = parse_uri(mongodb.uri)["nodelist"]
+    assert port is not None
+    async with proxied(port) as proxy:
+        uri = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
+        chosen = {
+            **settings(uri, database, kafka, topic),
+            "SEVENP_DRAIN_DEADLINE_S": str(DRAIN_S),
+            "SEVENP_NOTIFY_SEND_TIMEOUT_S": "2",
+        }
+        async with (
+            started(chosen, tmp_path / "worker.log") as worker,
+            flowing(kafka, topic, batch) as published,
+        ):
+            await worker.until_processed(100)
+            breaks(proxy)
+            await worker.until_status("readyz", 503)
+            worker.process.popen.terminate()
+            told = time.monotonic()
+            await until(lambda: worker.process.returncode is not None, "the worker has ended")
+            assert time.monotonic() - told < DRAIN_S + CLOSING_S + BUSY_S
+            assert worker.process.returncode in (ExitCode.OK, ExitCode.DRAIN_OVERDUE)
+        proxy.heal()
+        # What the first one left in the server (an open transaction, leases, a session) hinders nobody.
+        async with working(chosen, tmp_path / "next.log") as worker:
+            await worker.until_settled(database, kafka, len(published))
+    await assert_exactly_once(database, published, voids=None)
+    assert (await verify(database, settled=True)).finding_counts == {}

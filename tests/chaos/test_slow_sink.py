@@ -1,0 +1,81 @@
+"""MongoDB answers slowly for a long time: buffers stay within their bytes, memory stays flat, reading is paused."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pymongo.uri_parser import parse_uri
+
+from tests.chaos.proxy import proxied
+from tests.chaos.victim import committed, until
+from tests.chaos.whole import PARTITIONS, Whole, settings, working
+from tests.conftest import RunningMongo
+from tests.integration.ingest.kit import event, records, send
+from tests.integration.ingest.ledger import assert_exactly_once
+from worker.storage.database import Database
+
+DELAY_S = 2.0
+MAX_BYTES = 4_000_000
+# 8 KB each, 165 MB together: a worker that held them would exceed the peak.
+RECORDS = 20_000
+LARGEST = 8_600
+PEAK_MIB = 256
+
+
+def peak_mib(worker: Whole) -> float:
+    """The most memory the worker's process has had."""
+    status = Path(f"/proc/{worker.process.pid}/status").read_text(encoding="utf-8")
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, flags=re.MULTILINE)
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def large(number: int) -> dict[str, Any]:
+    return event(number % 50, details={"text": "x" * 8_000})
+
+
+async def test_a_slow_sink_pauses_reading_and_memory_stays_flat(
+    database: Database, mongodb: RunningMongo, kafka: str, topic: str, tmp_path: Path
+) -> None:
+    published = [large(number) for number in range(RECORDS)]
+    await send(kafka, topic, records(published))
+    [(_, port)] = parse_uri(mongodb.uri)["nodelist"]
+    assert port is not None
+    async with proxied(port) as proxy:
+        chosen = {
+            **settings(f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true", database, kafka, topic),
+            "SEVENP_INGEST_MAX_RECORDS": "20000",
+            "SEVENP_INGEST_MAX_BYTES": str(MAX_BYTES),
+        }
+        async with working(chosen, tmp_path / "worker.log") as worker:
+            proxy.to_client.becomes("pass", delay_s=DELAY_S)
+            held, paused = await watched(worker, batches=4)
+            limit = await worker.sum("buffer_limit_bytes", 'stage="ingest"')
+            assert limit == MAX_BYTES
+            # Records are taken a hundred at a time: the bytes are exceeded by less than that.
+            assert 0 < held < limit + 100 * LARGEST
+            assert paused == PARTITIONS
+            assert await worker.sum("events_processed_total") < RECORDS
+            assert peak_mib(worker) <= PEAK_MIB
+            assert (await worker.get("livez"))[0] == 200
+            proxy.heal()
+    # Stopped in the middle: what is stored is there once, and it is what was acknowledged.
+    stored = {str(one["_id"]) for one in await database.course_events.find({}, {"_id": 1}).to_list(None)}
+    await assert_exactly_once(database, [each for each in published if each["event_id"] in stored])
+    assert len(stored) == sum((await committed(kafka, topic, worker.group, PARTITIONS)).values()) > 0
+
+
+async def watched(worker: Whole, batches: int) -> tuple[float, float]:
+    """The most bytes held, and the most partitions paused, until so many more batches are done."""
+    held = paused = 0.0
+    goal = await worker.sum("ingest_batch_events_count") + batches
+
+    async def done() -> bool:
+        nonlocal held, paused
+        worker.process.require_alive()
+        held = max(held, await worker.sum("buffer_bytes", 'stage="ingest"'))
+        paused = max(paused, await worker.sum("kafka_paused_partitions"))
+        return await worker.sum("ingest_batch_events_count") >= goal
+
+    await until(done, f"{batches} more batches")
+    return held, paused
