@@ -61,7 +61,7 @@ test: $(READY) ## all tests on the embedded stack, or some: TESTS="tests/unit -k
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(TESTS)
 
 test-kafka: $(READY) ## the integration tests on Apache Kafka, and those that only it can run; needs Java 17 and Maven
-	$(BIN)/python -m pytest --stack apache --numprocesses $(JOBS) --dist loadfile $(or $(TESTS),tests/integration tests/chaos tests/apache)
+	$(BIN)/python -m pytest --stack apache --numprocesses $(JOBS) --dist loadfile $(or $(TESTS),tests/integration tests/apache tests/chaos/test_sigkill.py)
 
 test-containers: $(READY) ## the integration tests on containers; needs Docker and its images, see docs/testing.md
 	$(BIN)/python -m pytest --stack containers --numprocesses $(JOBS) --dist loadfile $(or $(TESTS),tests/integration tests/chaos)
