@@ -24,17 +24,17 @@ def seeded(seed: int, purpose: str) -> Random:
     return Random(f"{seed}:{purpose}")  # noqa: S311 - simulation, not cryptography
 
 
-def make_courses(random: Random) -> tuple[Course, ...]:
+def make_courses(random: Random, count: int = COURSES) -> tuple[Course, ...]:
     """Courses of five to ten lessons."""
-    instructors = [_object_id(random) for _ in range(INSTRUCTORS)]
+    instructors = [object_id(random) for _ in range(INSTRUCTORS)]
     return tuple(
         Course(
-            _object_id(random),
-            tuple(_object_id(random) for _ in range(random.randint(5, 10))),
+            object_id(random),
+            tuple(object_id(random) for _ in range(random.randint(5, 10))),
             number,
             instructors[number % INSTRUCTORS],
         )
-        for number in range(COURSES)
+        for number in range(count)
     )
 
 
@@ -61,13 +61,14 @@ def _endless(random: Random) -> Iterator[LearnerPlan]:
     courses = make_courses(random)
     index = 0
     while True:
-        user_id = _object_id(random)
+        user_id = object_id(random)
         for course in random.sample(courses, COURSES_PER_LEARNER):
-            yield _plan(random, index, user_id, course)
+            yield make_plan(random, index, user_id, course)
             index += 1
 
 
-def _plan(random: Random, index: int, user_id: str, course: Course) -> LearnerPlan:
+def make_plan(random: Random, index: int, user_id: str, course: Course) -> LearnerPlan:
+    """One learner's way through one course; `index` decides its kind, in fixed turns."""
     turn = index % 10
     total = len(course.lessons)
     completed = total if turn in FINISHERS else random.randint(1, total - 1)
@@ -124,7 +125,7 @@ def _payment(random: Random) -> PaymentPlan:
 
 def _newcomer(random: Random) -> LearnerPlan:
     course = make_courses(random)[0]
-    return LearnerPlan(index=0, user_id=_object_id(random), course=course, lessons=())
+    return LearnerPlan(index=0, user_id=object_id(random), course=course, lessons=())
 
 
 def _fill(plans: list[LearnerPlan], events: int) -> list[LearnerPlan]:
@@ -139,5 +140,6 @@ def _fill(plans: list[LearnerPlan], events: int) -> list[LearnerPlan]:
     return [*plans[:-1], replace(last, lessons=(opened,))]
 
 
-def _object_id(random: Random) -> str:
+def object_id(random: Random) -> str:
+    """24 hex digits."""
     return f"{random.getrandbits(96):024x}"

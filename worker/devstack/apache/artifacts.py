@@ -21,12 +21,12 @@ MAVEN_LIMIT_S = (
 )
 
 
-async def fetch_jars() -> Path:
-    """The folder with all jars; Maven is asked where this environment does not have them yet.
+async def fetch_jars(pom: Path = POM, name: str = "apache-kafka") -> Path:
+    """The folder with all jars of this pom; Maven is asked where this environment does not have them yet.
 
     Raises Misconfigured without Java or Maven, StartFailed with what Maven said.
     """
-    return await asyncio.to_thread(_fetch_jars)
+    return await asyncio.to_thread(_fetch_jars, pom, name)
 
 
 def java_binary() -> str:
@@ -46,9 +46,9 @@ def java_binary() -> str:
     return java
 
 
-def _fetch_jars() -> Path:
-    digest = hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
-    jars = Path(sys.prefix, "share", "sevenp-worker", f"apache-kafka-{digest}")
+def _fetch_jars(pom: Path, name: str) -> Path:
+    digest = hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
+    jars = Path(sys.prefix, "share", "sevenp-worker", f"{name}-{digest}")
     if jars.is_dir():
         return jars
     maven = shutil.which("mvn")
@@ -57,24 +57,24 @@ def _fetch_jars() -> Path:
     jars.parent.mkdir(parents=True, exist_ok=True)
     with _locked(jars.with_suffix(".lock")):
         if not jars.is_dir():
-            _copy_dependencies(maven, jars)
+            _copy_dependencies(maven, pom, jars)
     return jars
 
 
-def _copy_dependencies(maven: str, jars: Path) -> None:
+def _copy_dependencies(maven: str, pom: Path, jars: Path) -> None:
     """Fill a folder beside `jars` and give it its name when all is there."""
     partial = jars.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    arguments = [maven, "--batch-mode", "--quiet", "--file", str(POM), "dependency:copy-dependencies"]
+    arguments = [maven, "--batch-mode", "--quiet", "--file", str(pom), "dependency:copy-dependencies"]
     arguments += [f"-DoutputDirectory={partial}", "-DincludeScope=runtime"]
     try:
         done = subprocess.run(  # noqa: S603 - found on PATH, arguments of our own
             arguments, capture_output=True, text=True, check=False, timeout=MAVEN_LIMIT_S
         )
     except subprocess.TimeoutExpired as error:
-        raise StartFailed(f"Maven had no jars of Apache Kafka after {MAVEN_LIMIT_S:.0f} s") from error
+        raise StartFailed(f"Maven had no jars for {pom} after {MAVEN_LIMIT_S:.0f} s") from error
     if done.returncode != 0:
-        raise StartFailed(f"Maven did not fetch Apache Kafka:\n{(done.stdout + done.stderr)[-2_000:]}")
+        raise StartFailed(f"Maven did not fetch the jars for {pom}:\n{(done.stdout + done.stderr)[-2_000:]}")
     partial.rename(jars)
 
 

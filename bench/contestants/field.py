@@ -1,0 +1,137 @@
+"""The field of contestants: what each does, how it is started, and what it leaves behind when it is done."""
+
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from bench.contestants.connect import ASSIGNED, connect_command
+from bench.contestants.task import FETCHING, Task
+from worker.devstack.process import free_port
+
+ROOT = Path(__file__).parents[2]
+PEERS = ROOT / "bench" / ".venv" / "bin" / "python"
+
+# What "all stored" means: both collections, or one of them, or also every learner's record and what counts it.
+Done = Literal["both", "rows", "projected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A process to start: its command, and what it finds in its environment besides ours."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """One row of the table. `work` is what it does and does not do, in words.
+
+    `begins` is the mark in its output from which time is counted. `validated` is False where its documents are not
+    the spec's: the collection's validator is then taken off for it. `plain` is true where it cannot write a time
+    series. `needs` names what this machine must have.
+    """
+
+    name: str
+    work: str
+    start: Callable[[Path, Task], Awaitable[Start]]
+    done: Done = "both"
+    begins: str = FETCHING
+    validated: bool = True
+    plain: bool = False
+    needs: Sequence[Literal["java", "peers"]] = ()
+
+
+def _python(module: str, interpreter: str = sys.executable) -> Callable[[Path, Task], Awaitable[Start]]:
+    async def start(_folder: Path, task: Task) -> Start:
+        environment = {**task.environment(), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        return Start([interpreter, "-m", f"bench.contestants.{module}"], environment)
+
+    return start
+
+
+def _worker(roles: str) -> Callable[[Path, Task], Awaitable[Start]]:
+    async def start(folder: Path, task: Task) -> Start:
+        plain = await _python("ours")(folder, task)
+        settings = {
+            "SEVENP_ROLES": roles,
+            "SEVENP_MONGODB_URI": task.mongodb_uri,
+            "SEVENP_DATABASE_PREFIX": task.content.removesuffix("_content"),
+            "SEVENP_KAFKA_BOOTSTRAP_SERVERS": task.bootstrap_servers,
+            "SEVENP_KAFKA_GROUP_ID": task.group,
+            "SEVENP_TOPIC": task.topic,
+            "SEVENP_HTTP_PORT": str(free_port()),
+        }
+        return Start(plain.command, {**plain.environment, **settings})
+
+    return start
+
+
+def _connect(*, both: bool, poll: int) -> Callable[[Path, Task], Awaitable[Start]]:
+    async def start(folder: Path, task: Task) -> Start:
+        return Start(await connect_command(folder, task, both=both, poll=poll))
+
+    return start
+
+
+def limit(documents: Path, batch: int, connections: int, order: str) -> Contestant:
+    """One way to insert the final documents."""
+
+    async def start(folder: Path, task: Task) -> Start:
+        plain = await _python("limit")(folder, task)
+        options = ["--batch", str(batch), "--connections", str(connections), "--order", order]
+        return Start([*plain.command, str(documents), *options], plain.environment)
+
+    work = f"final documents only: batches of {batch:,}, {connections} a collection, by {order}"
+    return Contestant("limit", work, start)
+
+
+ALL_ROLES = "ingest,progress,counts,notify,retry"
+# A poll's records are one bulk write: 500, the default, was slower.
+CONNECT_POLL = 2_000
+
+INGEST = Contestant(
+    "ours: ingest", "validation, dedup, versions, exactly once, both collections", _worker("ingest")
+)
+EVERYTHING = Contestant(
+    "ours: everything on",
+    "the same, and every learner's record, counts and notifications, in one process",
+    _worker(ALL_ROLES),
+    done="projected",
+)
+BARE = Contestant("bare loop", "both collections; no check at all", _python("bare"))
+EQUAL = Contestant("equal loop", "validation, dedup, versions, both collections; not crash-safe", _python("equal"))
+FASTSTREAM = Contestant(
+    "FastStream",
+    "batches of 500, both collections; no check at all",
+    _python("faststream_batches", str(PEERS)),
+    needs=("peers",),
+)
+QUIX = Contestant(
+    "Quix Streams",
+    "its MongoDB sink twice, two plain collections (its upserts are refused by a time series)",
+    _python("quix", str(PEERS)),
+    plain=True,
+    needs=("peers",),
+)
+CONNECT = Contestant(
+    "MongoDB connector, both",
+    "two sinks side by side; documents as they come, rows without value and details",
+    _connect(both=True, poll=CONNECT_POLL),
+    begins=ASSIGNED,
+    validated=False,
+    needs=("java",),
+)
+CONNECT_ROWS = Contestant(
+    "MongoDB connector, rows",
+    "one sink, time series only; rows without value and details",
+    _connect(both=False, poll=CONNECT_POLL),
+    done="rows",
+    begins=ASSIGNED,
+    validated=False,
+    needs=("java",),
+)
+
+FIELD = (INGEST, EVERYTHING, BARE, EQUAL, FASTSTREAM, QUIX, CONNECT, CONNECT_ROWS)

@@ -1,0 +1,32 @@
+"""The documents that ingest makes of some records, as files of BSON: what the limit inserts."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from worker.contract.codec import decode
+from worker.contract.event import Rejected
+from worker.errors import Fatal
+from worker.publish.reader import OutgoingRecord
+from worker.storage.documents import Source, event_document, interaction_row
+from worker.storage.encoding import encoded
+
+
+def write_final_documents(folder: Path, topic: str, records: Iterable[OutgoingRecord]) -> None:
+    """`events.bson` and `rows.bson`, in the order of the records."""
+    versions: Counter[str] = Counter()
+    now = datetime.now(UTC)
+    with (folder / "events.bson").open("wb") as events, (folder / "rows.bson").open("wb") as rows:
+        for offset, record in enumerate(records):
+            event = decode(record.value or b"", timestamp=now)
+            if isinstance(event, Rejected):
+                raise Fatal(f"a record of the benchmark breaks the contract: {event}")
+            versions[event.stream_id] += 1
+            source = Source(topic, offset % 4, offset // 4)
+            document = event_document(event, versions[event.stream_id], source, now, None)
+            for file, made in ((events, document), (rows, interaction_row(document))):
+                blob = encoded(made)
+                if blob is None:
+                    raise Fatal("a document of the benchmark has no BSON")
+                file.write(blob.raw)

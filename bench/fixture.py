@@ -1,0 +1,102 @@
+"""One mongod and one broker with the records in a topic; fresh databases and a fresh group for every run."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from bench.contestants.task import Task
+from bench.records import Workload
+from worker.devstack.apache.artifacts import java_binary
+from worker.devstack.mongod import Mongod
+from worker.devstack.stack import KafkaKind, KafkaServer, Stack
+from worker.errors import Fatal, Misconfigured
+from worker.publish.publisher import Publisher
+from worker.publish.reader import OutgoingRecord
+from worker.storage.database import Client, Database, make_client, open_database
+from worker.storage.driver import close
+from worker.storage.schema import apply_schema
+from worker.timing import SystemClock
+
+CLOCK = SystemClock()
+_PREFIX = "bench"
+
+
+def kafka_here() -> KafkaKind:
+    """Apache Kafka where its Java and Maven are, else the embedded broker."""
+    try:
+        java_binary()
+    except Misconfigured:
+        return "embedded"
+    return "apache" if shutil.which("mvn") else "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class Fixture:
+    """Servers of our own. `numbers` names what every run has of its own."""
+
+    kind: KafkaKind
+    stack: Stack
+    mongod: Mongod
+    broker: KafkaServer
+    client: Client
+    numbers: Iterable[int]
+
+    @property
+    def folder(self) -> Path:
+        return self.stack.folder
+
+    async def publish(self, topic: str, partitions: int, records: Iterable[OutgoingRecord]) -> None:
+        """Create the topic and fill it; returns when all records are acknowledged."""
+        await self.stack.create_topic(topic, partitions)
+        publisher = Publisher(
+            self.stack.kafka_bootstrap_servers, topic, clock=CLOCK, idempotent=self.broker.knows_idempotence
+        )
+        async with publisher:
+            await publisher.publish(records)
+
+    @asynccontextmanager
+    async def run(self, topic: str) -> AsyncIterator[tuple[Task, Database]]:
+        """A task with databases of its own, which have the worker's schema; dropped afterwards."""
+        number = next(iter(self.numbers))
+        database = open_database(self.client, f"{_PREFIX}_{number}")
+        await apply_schema(database)
+        yield (
+            Task(
+                self.stack.kafka_bootstrap_servers,
+                topic,
+                f"{_PREFIX}-{number}",
+                self.mongod.uri,
+                database.content.name,
+                database.analytics.name,
+            ),
+            database,
+        )
+        for home in (database.content, database.analytics, database.config):
+            await self.client.drop_database(home)
+        # What one run left to be written must not slow the next one down.
+        await self.client.admin.command("fsync")
+
+
+@asynccontextmanager
+async def fixture(kind: KafkaKind) -> AsyncIterator[Fixture]:
+    """Servers that end with the block."""
+    stack = await Stack.start(kafka=kind)
+    client = make_client(stack.mongodb_uri)
+    try:
+        if stack.mongod is None or stack.broker is None:
+            raise Fatal("the benchmark drops databases: it runs on servers of its own")
+        yield Fixture(kind, stack, stack.mongod, stack.broker, client, count(1))
+    finally:
+        await close(client)
+        await stack.stop()
+
+
+async def publish_workload(given: Fixture, topic: str, partitions: int, workload: Workload) -> list[OutgoingRecord]:
+    """Publish all of it; returns the records, for whoever prepares documents of them."""
+    records = await asyncio.to_thread(lambda: list(workload.records()))
+    await given.publish(topic, partitions, records)
+    return records

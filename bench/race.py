@@ -1,0 +1,151 @@
+"""One run of one contestant, watched from outside: from its first fetch until everything is stored."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.contestants.field import Contestant
+from bench.contestants.task import FETCHING
+from bench.fixture import CLOCK, Fixture
+from bench.processes import Usage, usage
+from bench.records import Workload
+from worker.devstack.process import ServerProcess, spawn
+from worker.errors import Fatal
+from worker.storage import driver
+from worker.storage.database import Collection, Database
+
+POLL_S = 0.02  # how finely the end is seen: 1 % of a run of two seconds
+BEGIN_LIMIT_S = 120.0
+RUN_LIMIT_S = 900.0
+GRACE_S = 40.0  # above the worker's drain deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was seen of one run. CPU is that of the time from the first fetch until all was stored.
+
+    `wrong` says what was not as it must be afterwards; such a run has no rate.
+    """
+
+    contestant: str
+    events: int
+    seconds: float
+    cpu_s: float
+    mongod_cpu_s: float
+    peak_bytes: int
+    wrong: str = ""
+
+    @property
+    def rate(self) -> float:
+        """Events a second."""
+        return 0.0 if self.wrong else self.events / self.seconds
+
+
+async def run_once(given: Fixture, contestant: Contestant, topic: str, workload: Workload) -> Run:
+    """1. start it on databases of its own  2. wait for its first fetch  3. until all is stored  4. stop and check.
+
+    Raises StartFailed with the log's tail for a contestant that ends, Fatal for one that does not get there.
+    """
+    async with given.run(topic) as (task, database):
+        await _prepare(database, contestant, workload)
+        folder = given.folder / task.group
+        folder.mkdir()
+        # 1.
+        start = await contestant.start(folder, task)
+        process = spawn(contestant.name, start.command, folder / "log", start.environment)
+        try:
+            # 2.
+            began = await _begun(process, contestant.begins)
+            before, mongod_before = usage(process.pid), usage(given.mongod.process.pid)
+            # 3.
+            ended, after = await _stored(database, contestant, workload.events, process)
+            mongod_after = usage(given.mongod.process.pid)
+        finally:
+            # 4.
+            await asyncio.to_thread(process.stop, GRACE_S)
+        return Run(
+            contestant=contestant.name,
+            events=workload.events,
+            seconds=ended - began,
+            cpu_s=after.cpu_s - before.cpu_s,
+            mongod_cpu_s=mongod_after.cpu_s - mongod_before.cpu_s,
+            peak_bytes=after.peak_bytes,
+            wrong=await _wrong(database, contestant, workload.events),
+        )
+
+
+async def _prepare(database: Database, contestant: Contestant, workload: Workload) -> None:
+    if not contestant.validated:
+        await database.content.command("collMod", "course_events", validationLevel="off")
+    if contestant.plain:
+        await database.user_interactions.drop()
+        await database.user_interactions.create_index([("metadata.user_id", 1), ("timestamp", -1)])
+    if contestant.done == "projected":
+        courses, users = await asyncio.to_thread(workload.platform)
+        await database.courses.insert_many(courses)
+        await database.users.insert_many(users)
+
+
+async def _begun(process: ServerProcess, mark: str) -> float:
+    """When the mark appeared in its output, in monotonic seconds; its own figure where it gives one."""
+    end = CLOCK.monotonic() + BEGIN_LIMIT_S
+    while CLOCK.monotonic() < end:
+        said = next((line for line in _lines(process.log) if mark in line), None)
+        if said is not None:
+            return float(said.split()[1]) if mark == FETCHING else CLOCK.monotonic()
+        process.require_alive()
+        await CLOCK.sleep(POLL_S)
+    raise Fatal(f"{process.name} did not begin; its log says:\n{process.log_tail()}")
+
+
+def _lines(log: Path) -> list[str]:
+    """Whole lines only: the last one may still be written."""
+    return log.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+
+
+async def _stored(
+    database: Database, contestant: Contestant, events: int, process: ServerProcess
+) -> tuple[float, Usage]:
+    """When everything was there, and what the process had used by then."""
+    end = CLOCK.monotonic() + RUN_LIMIT_S
+    while CLOCK.monotonic() < end:
+        reached = await progress(database, contestant)
+        if reached >= events:
+            return CLOCK.monotonic(), usage(process.pid)
+        if process.returncode not in (None, 0):
+            process.require_alive()
+        await CLOCK.sleep(POLL_S)
+    raise Fatal(f"{process.name} stored {reached} of {events}; its log says:\n{process.log_tail()}")
+
+
+async def progress(database: Database, contestant: Contestant) -> int:
+    """How many events have everything that the contestant makes of them."""
+    rows = await _rows(database, plain=contestant.plain)
+    if contestant.done == "rows":
+        return rows
+    stored = min(rows, await database.course_events.estimated_document_count())
+    if contestant.done == "both":
+        return stored
+    folded = await _sum(database.user_progress, "$version")
+    return min(stored, folded, await _sum(database.user_progress_projections, "$last_event_version"))
+
+
+async def _rows(database: Database, *, plain: bool) -> int:
+    """Rows of `user_interactions`, from the server's own counting: reading a time series would cost the run."""
+    if plain:
+        return await database.user_interactions.estimated_document_count()
+    statistics = await database.analytics.command("collStats", "user_interactions")
+    return int(statistics["timeseries"].get("numMeasurementsCommitted", 0))
+
+
+async def _sum(collection: Collection, field: str) -> int:
+    found = await driver.aggregate(collection, [{"$group": {"_id": None, "sum": {"$sum": field}}}])
+    return int(found[0]["sum"]) if found else 0
+
+
+async def _wrong(database: Database, contestant: Contestant, events: int) -> str:
+    """What the collections hold after the end, counted in full; empty when it is as it must be."""
+    counted = {"user_interactions": await database.user_interactions.count_documents({})}
+    if contestant.done != "rows":
+        counted["course_events"] = await database.course_events.count_documents({})
+    return ", ".join(f"{name}: {count} of {events}" for name, count in counted.items() if count != events)
