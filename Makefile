@@ -35,7 +35,7 @@ SECONDS ?= 1800
 # Tests mostly wait for servers of their own: more of them at a time than there are cores.
 JOBS ?= 4
 
-.PHONY: help env demo test test-kafka test-containers chaos chaos-full recovery check format lock clean
+.PHONY: help env demo test test-kafka test-containers chaos chaos-full recovery bench bench-full check format lock bench-lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -77,6 +77,24 @@ chaos-full: $(READY) ## the same with mongod killed at every write, lost replies
 recovery: $(READY) ## seconds until events flow again after a kill, on Apache Kafka: TRIES=20 JSON=
 	@$(BIN)/python -m bench.recovery $(if $(TRIES),--tries '$(TRIES)') $(if $(JSON),--json '$(JSON)')
 
+# The peers that the worker is compared with have an environment of their own: none of them is a dependency of ours.
+PEERS := bench/.venv/.ready
+
+$(PEERS): bench/requirements.lock
+	$(PYTHON) -m venv bench/.venv
+	bench/.venv/bin/python -m pip install --quiet --require-hashes --requirement bench/requirements.lock
+	@touch $@
+
+# For both: events and rounds of the comparison, where others than the defaults are wanted.
+ROUNDS ?=
+BENCH = $(BIN)/python -m bench $(if $(EVENTS),--events '$(EVENTS)') $(if $(ROUNDS),--rounds '$(ROUNDS)')
+
+bench: $(READY) $(PEERS) ## speed beside peers, latency, cost, within 8 minutes, into docs/benchmarks: EVENTS= ROUNDS=
+	@$(BENCH)
+
+bench-full: $(READY) $(PEERS) ## the same with the sizes that the goals speak of; takes hours: EVENTS= ROUNDS=
+	@$(BENCH) --full
+
 check: $(READY) ## format, lint, types, import directions, sizes; changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -92,6 +110,9 @@ lock: $(READY) ## resolve pyproject.toml again, with hashes: everything for work
 	$(COMPILE) --extra embedded --extra motor --extra dev --output-file requirements.lock pyproject.toml
 	$(COMPILE) --build-deps-for wheel --output-file deploy/requirements.lock pyproject.toml
 
+bench-lock: $(READY) ## resolve bench/requirements.in again, with hashes
+	$(subst make lock,make bench-lock,$(COMPILE)) --output-file bench/requirements.lock bench/requirements.in
+
 clean: ## remove the environment and everything made
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv bench/.venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -95,7 +95,9 @@ async def fixture(kind: KafkaKind) -> AsyncIterator[Fixture]:
         await stack.stop()
 
 
-async def publish_workload(given: Fixture, topic: str, partitions: int, workload: Workload) -> list[OutgoingRecord]:
+async def publish_workload(
+    given: Fixture, topic: str, partitions: int, workload: Workload
+) -> list[OutgoingRecord]:
     """Publish all of it; returns the records, for whoever prepares documents of them."""
     records = await asyncio.to_thread(lambda: list(workload.records()))
     await given.publish(topic, partitions, records)

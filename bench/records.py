@@ -16,7 +16,7 @@ from worker.storage.database import Document
 LEARNERS = 2_000
 COURSES = 20
 SEED = 7
-# Fixed, so that the same seed gives the same bytes on any day; within the hour, so that all learners are at it at once.
+# Fixed: the same seed gives the same bytes on any day. Within the hour, so that all learners are at it at once.
 _BEGIN = datetime(2025, 9, 1, 8, tzinfo=UTC)
 _BEGIN_WITHIN_S = 3_600
 

@@ -6,8 +6,9 @@ import orjson
 from aiokafka import AIOKafkaConsumer
 from pymongo import AsyncMongoClient
 
+from bench.contestants.first_fetch import say_first_fetch
 from bench.contestants.shapes import Document, documents
-from bench.contestants.task import Task, given, say_first_fetch
+from bench.contestants.task import Task, given
 
 POLL = 500
 

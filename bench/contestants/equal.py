@@ -15,8 +15,9 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
+from bench.contestants.first_fetch import say_first_fetch
 from bench.contestants.shapes import Document, documents
-from bench.contestants.task import Task, given, say_first_fetch
+from bench.contestants.task import Task, given
 from worker.contract.models import MODELS
 
 POLL = 500

@@ -8,8 +8,9 @@ from faststream import AckPolicy, FastStream
 from faststream.kafka import KafkaBroker
 from pymongo import AsyncMongoClient
 
+from bench.contestants.first_fetch import say_first_fetch
 from bench.contestants.shapes import Document, documents
-from bench.contestants.task import Task, given, say_first_fetch
+from bench.contestants.task import Task, given
 
 BATCH = 500
 
@@ -21,7 +22,7 @@ def application(task: Task) -> FastStream:
     rows = client[task.analytics]["user_interactions"]
     broker = KafkaBroker(task.bootstrap_servers, logger=None)
 
-    @broker.subscriber(
+    @broker.subscriber(  # type: ignore[untyped-decorator]
         task.topic,
         batch=True,
         max_records=BATCH,

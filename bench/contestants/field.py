@@ -102,7 +102,9 @@ EVERYTHING = Contestant(
     done="projected",
 )
 BARE = Contestant("bare loop", "both collections; no check at all", _python("bare"))
-EQUAL = Contestant("equal loop", "validation, dedup, versions, both collections; not crash-safe", _python("equal"))
+EQUAL = Contestant(
+    "equal loop", "validation, dedup, versions, both collections; not crash-safe", _python("equal")
+)
 FASTSTREAM = Contestant(
     "FastStream",
     "batches of 500, both collections; no check at all",

@@ -33,7 +33,7 @@ class Pipeline:
 
 
 def _matching(item: SinkItem) -> dict[str, Any]:
-    return {"_id": item.value["_id"]}  # type: ignore[index]
+    return {"_id": item.value["_id"]}
 
 
 def application(task: Task) -> Application:
@@ -60,7 +60,9 @@ def application(task: Task) -> Application:
         auto_create_topics=False,
         loglevel="WARNING",
     )
-    made = app.dataframe(app.topic(task.topic, value_deserializer="json")).apply(Pipeline().made, metadata=True)
+    made = app.dataframe(app.topic(task.topic, value_deserializer="json")).apply(
+        Pipeline().made, metadata=True
+    )
     made.apply(lambda both: both["event"]).sink(sink(task.content, "course_events"))
     made.apply(lambda both: both["row"]).sink(sink(task.analytics, "user_interactions"))
     return app

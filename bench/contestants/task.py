@@ -1,10 +1,9 @@
-"""What a contestant is told, and how it says that it begins. Standard library only: peers run in an environment of theirs."""
+"""What a contestant is told, and how it says that it begins. Standard library only: every environment has it."""
 
 import json
 import os
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
 
 VARIABLE = "BENCH_TASK"
 FETCHING = "FETCHING"
@@ -34,18 +33,3 @@ def given() -> Task:
 def say_fetching() -> None:
     """The clock starts: monotonic time is the same for all processes of a machine."""
     print(f"{FETCHING} {time.monotonic()}", flush=True)  # noqa: T201 - the measuring process reads it
-
-
-def say_first_fetch() -> None:
-    """Have aiokafka say when its first fetch goes out: for every contestant on it, ours included, at the same point."""
-    from aiokafka.client import AIOKafkaClient
-
-    send = AIOKafkaClient.send
-
-    async def watched(self: Any, node_id: int, request: Any, **options: Any) -> Any:
-        if type(request).__name__.startswith("FetchRequest"):
-            AIOKafkaClient.send = send
-            say_fetching()
-        return await send(self, node_id, request, **options)
-
-    AIOKafkaClient.send = watched

@@ -43,9 +43,7 @@ _ROWS: Mapping[str, str] = {
 }
 
 
-async def connect_command(
-    folder: Path, task: Task, *, both: bool, poll: int
-) -> Sequence[str]:
+async def connect_command(folder: Path, task: Task, *, both: bool, poll: int) -> Sequence[str]:
     """The command of one standalone worker with a sink for both collections or for the time series only."""
     jars = await fetch_jars(POM, "kafka-connect")
     files = [_write(folder / "worker.properties", _worker(task, folder, poll))]
