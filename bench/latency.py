@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from bson import ObjectId
@@ -150,7 +151,7 @@ async def _publish(
 
 async def _watch(database: Database, watched: Watched) -> None:
     """Follow the watched learners' records; what a change stream shows has a majority."""
-    pipeline = [
+    pipeline: list[dict[str, Any]] = [
         {"$match": {"documentKey._id": {"$in": list(watched.streams)}}},
         {
             "$project": {

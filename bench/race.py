@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.contestants.field import Contestant
-from bench.contestants.task import FETCHING
+from bench.contestants.task import FETCHING, Task
 from bench.fixture import CLOCK, Fixture
 from bench.processes import Usage, usage
 from bench.records import Workload
@@ -24,7 +24,8 @@ GRACE_S = 40.0  # above the worker's drain deadline
 class Run:
     """What was seen of one run. CPU is that of the time from the first fetch until all was stored.
 
-    `wrong` says what was not as it must be afterwards; such a run has no rate.
+    `stored_bytes` is what one event takes on disk, indexes included. `wrong` says what was not as it must be
+    afterwards; such a run has no rate.
     """
 
     contestant: str
@@ -33,6 +34,7 @@ class Run:
     cpu_s: float
     mongod_cpu_s: float
     peak_bytes: int
+    stored_bytes: float
     wrong: str = ""
 
     @property
@@ -42,36 +44,57 @@ class Run:
 
 
 async def run_once(given: Fixture, contestant: Contestant, topic: str, workload: Workload) -> Run:
-    """1. start it on databases of its own  2. wait for its first fetch  3. until all is stored  4. stop and check.
-
-    Raises StartFailed with the log's tail for a contestant that ends, Fatal for one that does not get there.
-    """
+    """A run on databases of its own."""
     async with given.run(topic) as (task, database):
         await _prepare(database, contestant, workload)
-        folder = given.folder / task.group
-        folder.mkdir()
-        # 1.
-        start = await contestant.start(folder, task)
-        process = spawn(contestant.name, start.command, folder / "log", start.environment)
-        try:
-            # 2.
-            began = await _begun(process, contestant.begins)
-            before, mongod_before = usage(process.pid), usage(given.mongod.process.pid)
-            # 3.
-            ended, after = await _stored(database, contestant, workload.events, process)
-            mongod_after = usage(given.mongod.process.pid)
-        finally:
-            # 4.
-            await asyncio.to_thread(process.stop, GRACE_S)
-        return Run(
-            contestant=contestant.name,
-            events=workload.events,
-            seconds=ended - began,
-            cpu_s=after.cpu_s - before.cpu_s,
-            mongod_cpu_s=mongod_after.cpu_s - mongod_before.cpu_s,
-            peak_bytes=after.peak_bytes,
-            wrong=await _wrong(database, contestant, workload.events),
-        )
+        return await observe(given, contestant, task, database, workload.events)
+
+
+async def observe(
+    given: Fixture, contestant: Contestant, task: Task, database: Database, events: int, *, before: int = 0
+) -> Run:
+    """1. start it  2. wait for its first fetch  3. until all is stored  4. stop it  5. check.
+
+    `before` is what the collections held already. Raises StartFailed with the log's tail for a contestant that ends,
+    Fatal for one that does not get there.
+    """
+    folder = given.folder / task.group
+    folder.mkdir()
+    # 1.
+    start = await contestant.start(folder, task)
+    process = spawn(contestant.name, start.command, folder / "log", start.environment)
+    try:
+        # 2.
+        began = await _begun(process, contestant.begins)
+        own, server = usage(process.pid), usage(given.mongod.process.pid)
+        # 3.
+        ended, after = await _stored(database, contestant, before + events, process)
+        server_after = usage(given.mongod.process.pid)
+    finally:
+        # 4.
+        await asyncio.to_thread(process.stop, GRACE_S)
+    # 5.
+    wrong = await _wrong(database, contestant, before + events)
+    return Run(
+        contestant=contestant.name,
+        events=events,
+        seconds=ended - began,
+        cpu_s=after.cpu_s - own.cpu_s,
+        mongod_cpu_s=server_after.cpu_s - server.cpu_s,
+        peak_bytes=after.peak_bytes,
+        stored_bytes=await _size(given, database) / (before + events),
+        wrong=wrong,
+    )
+
+
+async def _size(given: Fixture, database: Database) -> float:
+    """Bytes on disk of both collections and their indexes, once everything is written out."""
+    await given.client.admin.command("fsync")
+    sizes = [
+        (await home.command("collStats", name))["totalSize"]
+        for home, name in ((database.content, "course_events"), (database.analytics, "user_interactions"))
+    ]
+    return float(sum(sizes))
 
 
 async def _prepare(database: Database, contestant: Contestant, workload: Workload) -> None:

@@ -78,6 +78,7 @@ def contestants_json(comparison: Comparison) -> list[dict[str, Any]]:
                 "events_per_s": [round(run.rate) for run in runs],
                 "cpu_us_per_event": [round(run.cpu_s * 1e6 / run.events, 1) for run in runs],
                 "mongod_cpu_us_per_event": [round(run.mongod_cpu_s * 1e6 / run.events, 1) for run in runs],
+                "stored_bytes_per_event": [round(run.stored_bytes) for run in runs],
                 "peak_mib": [round(run.peak_bytes / 2**20) for run in runs],
                 "wrong": [run.wrong for run in runs if run.wrong],
             }
@@ -90,7 +91,7 @@ def contestants_section(comparison: Comparison, rounds: int) -> Section:
     rows = []
     for each in contestants_json(comparison):
         if "absent" in each:
-            rows.append((0.0, [each["name"], "", "", "", "", each["absent"]]))
+            rows.append((0.0, [each["name"], *[""] * 5, each["absent"]]))
             continue
         rates, own, server = (
             figure(each[key]) for key in ("events_per_s", "cpu_us_per_event", "mongod_cpu_us_per_event")
@@ -101,11 +102,20 @@ def contestants_section(comparison: Comparison, rounds: int) -> Section:
             f"{shown(rates.median)} ({rates.spread})",
             shown(own.median),
             shown(server.median),
+            shown(figure(each["stored_bytes_per_event"]).median),
             shown(figure(each["peak_mib"]).median),
             each["work"] + wrong,
         ]
         rows.append((rates.median, cells))
-    columns = ("contestant", "events/s", "CPU µs/event", "mongod µs/event", "peak MiB", "what it does")
+    columns = (
+        "contestant",
+        "events/s",
+        "CPU µs/event",
+        "mongod µs/event",
+        "bytes/event",
+        "peak MiB",
+        "what it does",
+    )
     ordered = [cells for _, cells in sorted(rows, key=lambda row: -row[0])]
     return Section(f"Contestants, medians of {rounds} interleaved rounds (lowest-highest)", columns, ordered)
 

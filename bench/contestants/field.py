@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -52,7 +52,7 @@ def _python(module: str, interpreter: str = sys.executable) -> Callable[[Path, T
     return start
 
 
-def _worker(roles: str) -> Callable[[Path, Task], Awaitable[Start]]:
+def worker_with(roles: str) -> Callable[[Path, Task], Awaitable[Start]]:
     async def start(folder: Path, task: Task) -> Start:
         plain = await _python("ours")(folder, task)
         settings = {
@@ -88,17 +88,27 @@ def limit(documents: Path, batch: int, connections: int, order: str) -> Contesta
     return Contestant("limit", work, start)
 
 
+def with_environment(contestant: Contestant, further: Mapping[str, str]) -> Contestant:
+    """The same contestant, with this in its environment, too."""
+
+    async def start(folder: Path, task: Task) -> Start:
+        plain = await contestant.start(folder, task)
+        return Start(plain.command, {**plain.environment, **further})
+
+    return replace(contestant, start=start)
+
+
 ALL_ROLES = "ingest,progress,counts,notify,retry"
 # A poll's records are one bulk write: 500, the default, was slower.
 CONNECT_POLL = 2_000
 
 INGEST = Contestant(
-    "ours: ingest", "validation, dedup, versions, exactly once, both collections", _worker("ingest")
+    "ours: ingest", "validation, dedup, versions, exactly once, both collections", worker_with("ingest")
 )
 EVERYTHING = Contestant(
     "ours: everything on",
     "the same, and every learner's record, counts and notifications, in one process",
-    _worker(ALL_ROLES),
+    worker_with(ALL_ROLES),
     done="projected",
 )
 BARE = Contestant("bare loop", "both collections; no check at all", _python("bare"))

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 VARIABLE = "BENCH_TASK"
 FETCHING = "FETCHING"
@@ -19,6 +19,10 @@ class Task:
     mongodb_uri: str
     content: str
     analytics: str
+
+    def on(self, topic: str, number: int) -> "Task":
+        """The same databases, another topic, and a group of its own."""
+        return replace(self, topic=topic, group=f"{self.group}-{number}")
 
     def environment(self) -> dict[str, str]:
         """For the contestant's process."""
