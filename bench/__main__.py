@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import parts
-from bench.comparison import Comparison, Say, compare, goals_of
+from bench.comparison import LIMIT_WAYS, Comparison, Say, Way, compare, goals_of
 from bench.contestants.field import FIELD, PEERS, ROOT, Contestant
 from bench.fixture import CLOCK, Fixture, fixture, kafka_here
 from bench.goals import judge
@@ -28,7 +28,7 @@ FOLDER = ROOT / "docs" / "benchmarks"
 class Size:
     """How much is done: what fits into the time that somebody waits, or what a promise needs.
 
-    `stored`, `learners` and `workers` are empty where that part would take too long.
+    What is empty, 0 or False is a part that is left out.
     """
 
     kind: str
@@ -40,6 +40,8 @@ class Size:
     learners: Sequence[int] = ()
     workers: Sequence[int] = ()
     partitions: Sequence[int] = (4, 12)
+    limit_ways: Sequence[Way] = LIMIT_WAYS
+    samples: bool = True
 
 
 QUICK = Size("bench", events=20_000, rounds=3, latency_s=8, refold_rounds=2)
@@ -59,9 +61,13 @@ _TOO_LONG = "takes too long for `make bench`: see the last `make bench-full`"
 async def measure(size: Size, kind: KafkaKind, field: Sequence[Contestant], console: Console) -> Result:
     """All parts, one after the other, on the same servers."""
     has = {"java": kind == "apache", "peers": PEERS.exists()}
-    workload, found, say = Workload(size.events), Found(missing={"growth": _TOO_LONG}), console.print
+    workload, found, say = (
+        Workload(size.events),
+        Found(missing=dict.fromkeys(("growth", "latency", "refold"), _TOO_LONG)),
+        console.print,
+    )
     async with fixture(kind) as given:
-        comparison = await compare(given, workload, size.rounds, field, has, say)
+        comparison = await compare(given, workload, size.rounds, field, size.limit_ways, has, say)
         found.measured, missing = goals_of(comparison)
         found.missing |= missing
         found.sections.append(contestants_section(comparison, size.rounds))
@@ -88,9 +94,12 @@ def _parts(
     given: Fixture, size: Size, comparison: Comparison, workload: Workload, found: Found, say: Say
 ) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
     """By key: that of the goal it measures, if it measures one."""
-    yield "latency", partial(parts.latency, given, comparison, size.latency_s, found, say)
-    yield "cost", partial(parts.cost, given, comparison, workload, found)
-    yield "refold", partial(parts.refold, given, size.events, size.refold_rounds, found, say)
+    if size.latency_s:
+        yield "latency", partial(parts.latency, given, comparison, size.latency_s, found, say)
+    if size.samples:
+        yield "cost", partial(parts.cost, given, comparison, workload, found)
+    if size.refold_rounds:
+        yield "refold", partial(parts.refold, given, size.events, size.refold_rounds, found, say)
     if size.stored:
         yield "growth", partial(parts.growth, given, size.stored, size.events, found, say)
     if size.learners:

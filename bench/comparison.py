@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,10 +18,10 @@ from bench.records import Workload
 
 TOPIC = "comparison"
 PARTITIONS = 4
-# Ways to insert the final documents; the fastest in one run each is the limit of the rounds.
-LIMIT_BATCHES = (2_000, 5_000, 20_000)
-LIMIT_CONNECTIONS = (1, 2)
-LIMIT_ORDERS = ("arrival", "metadata")
+Way = tuple[int, int, str]
+# Ways to insert the final documents: batch, connections a collection, order. The fastest in one run each is the limit
+# of the rounds.
+LIMIT_WAYS: Sequence[Way] = tuple(product((2_000, 5_000, 20_000), (1, 2), ("arrival", "metadata")))
 
 # Goal, and whose rate ours is divided by.
 AGAINST: Mapping[str, str] = {
@@ -72,6 +73,7 @@ async def compare(
     workload: Workload,
     rounds: int,
     field_: Sequence[Contestant],
+    ways: Sequence[Way],
     has: Mapping[str, bool],
     say: Say,
 ) -> Comparison:
@@ -83,7 +85,7 @@ async def compare(
     folder.mkdir()
     write_final_documents(folder, TOPIC, records)
     # 3.
-    best, tried = await _best_limit(given, folder, workload, say)
+    best, tried = await _best_limit(given, folder, workload, ways, say)
     # 4.
     present, absent = able(field_, has)
     runs = []
@@ -95,16 +97,14 @@ async def compare(
 
 
 async def _best_limit(
-    given: Fixture, folder: Path, workload: Workload, say: Say
+    given: Fixture, folder: Path, workload: Workload, ways: Sequence[Way], say: Say
 ) -> tuple[Contestant, list[dict[str, Any]]]:
     tried = []
-    for batch in LIMIT_BATCHES:
-        for connections in LIMIT_CONNECTIONS:
-            for order in LIMIT_ORDERS:
-                way = limit(folder, batch, connections, order)
-                run = await run_once(given, way, TOPIC, workload)
-                tried.append((run.rate, way))
-                say(f"{way.work}: {run.rate:,.0f} events/s")
+    for batch, connections, order in ways:
+        way = limit(folder, batch, connections, order)
+        run = await run_once(given, way, TOPIC, workload)
+        tried.append((run.rate, way))
+        say(f"{way.work}: {run.rate:,.0f} events/s")
     best = max(tried, key=lambda each: each[0])[1]
     return best, [{"way": way.work, "events_per_s": round(rate)} for rate, way in tried]
 
