@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import parts
-from bench.comparison import LIMIT_WAYS, Comparison, Say, Way, compare, goals_of
+from bench.comparison import FEW_WAYS, LIMIT_WAYS, Comparison, Say, Way, compare, goals_of
 from bench.contestants.field import FIELD, PEERS, ROOT, Contestant
 from bench.fixture import CLOCK, Fixture, fixture, kafka_here
 from bench.goals import judge
@@ -44,7 +44,7 @@ class Size:
     samples: bool = True
 
 
-QUICK = Size("bench", events=20_000, rounds=3, latency_s=8, refold_rounds=2)
+QUICK = Size("bench", events=20_000, rounds=3, latency_s=8, refold_rounds=2, limit_ways=FEW_WAYS)
 FULL = Size(
     "bench-full",
     events=100_000,

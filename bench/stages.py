@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# The first name, from the outermost frame inwards, decides; what no name claims is the event loop and the rest.
+# The first line with a name that is in the stack decides; what no line claims is the event loop and the rest.
 STAGES: Sequence[tuple[str, str]] = (
     ("worker/ingest/pipeline.py:Pipeline._decode", "decode and validate"),
     ("worker/ingest/event_store.py:EventStore.known", "look up ids"),
     ("worker/ingest/plan.py:sort_candidates", "look up ids"),
     ("worker/ingest/event_store.py:EventStore.append", "event store"),
     ("worker/ingest/pipeline.py:Pipeline._write_rows", "time series"),
+    ("worker/ingest/pipeline.py:Pipeline._write_partition", "time series"),
     ("worker/ingest/pipeline.py:Pipeline._count", "metrics of a batch"),
     ("worker/ingest/pipeline.py:", "rest of the pipeline"),
     ("aiokafka/", "Kafka client"),

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import __main__ as bench
-from bench.contestants.field import BARE, CONNECT, EQUAL, EVERYTHING, INGEST
+from bench.contestants.field import CONNECT, EQUAL, EVERYTHING, INGEST
 from bench.final_documents import write_final_documents
 from bench.fixture import fixture
 from bench.latency import measure_latency
@@ -19,16 +19,16 @@ TINY = bench.Size(
 
 
 async def test_a_tiny_benchmark_measures_every_contestant_and_judges_every_goal(tmp_path: Path) -> None:
-    field = (INGEST, EVERYTHING, BARE, EQUAL, CONNECT)
+    field = (INGEST, EVERYTHING, EQUAL, CONNECT)
     result = await bench.measure(TINY, "embedded", field, Console(quiet=True))
     contestants = {each["name"]: each for each in result.data["contestants"]}
     assert "Java" in contestants[CONNECT.name]["absent"]
-    for contestant in (INGEST, EVERYTHING, BARE, EQUAL):
+    for contestant in (INGEST, EVERYTHING, EQUAL):
         assert contestants[contestant.name]["wrong"] == []
         assert min(contestants[contestant.name]["events_per_s"]) > 0
         assert min(contestants[contestant.name]["cpu_us_per_event"]) > 0
     goals = {row.goal.key: row for row in result.goals}
-    for key in ("limit", "equal", "bare", "everything", "ingest_cpu", "memory"):
+    for key in ("limit", "equal", "everything", "ingest_cpu", "memory"):
         assert goals[key].measured is not None
     assert goals["connector"].met is None
     assert write_result(tmp_path, result).exists()
