@@ -15,6 +15,7 @@ from bench.fixture import Fixture, publish_workload
 from bench.goals import Measured
 from bench.race import Run, run_once
 from bench.records import Workload
+from worker.errors import WorkerError
 
 TOPIC = "comparison"
 PARTITIONS = 4
@@ -84,7 +85,10 @@ async def compare(
     has: Mapping[str, bool],
     say: Say,
 ) -> Comparison:
-    """1. records into Kafka  2. final documents into files  3. the best way to the limit  4. rounds."""
+    """1. records into Kafka  2. final documents into files  3. the best way to the limit  4. rounds.
+
+    A contestant that fails once is left out, with what it said; ours that fails raises: nothing can be compared then.
+    """
     # 1.
     records = await publish_workload(given, TOPIC, PARTITIONS, workload)
     # 2.
@@ -95,12 +99,22 @@ async def compare(
     best, tried = await _best_limit(given, folder, workload, ways, say)
     # 4.
     present, absent = able(field_, has)
-    runs = []
+    runs: list[Run] = []
     for _ in range(rounds):
         for contestant in (*present, best):
-            runs.append(await run_once(given, contestant, TOPIC, workload))
-            say(described(runs[-1]))
-    return Comparison(runs, absent, {each.name: each.work for each in (*field_, best)}, tried)
+            if contestant.name in absent:
+                continue
+            try:
+                runs.append(await run_once(given, contestant, TOPIC, workload))
+            except WorkerError as error:
+                if contestant.name in (OURS, EVERYTHING):
+                    raise
+                absent[contestant.name] = f"failed: {str(error).splitlines()[0]}"
+                say(f"{contestant.name} {error}")
+            else:
+                say(described(runs[-1]))
+    kept = [run for run in runs if run.contestant not in absent]
+    return Comparison(kept, absent, {each.name: each.work for each in (*field_, best)}, tried)
 
 
 async def _best_limit(

@@ -64,21 +64,21 @@ class Fixture:
         number = next(iter(self.numbers))
         database = open_database(self.client, f"{_PREFIX}_{number}")
         await apply_schema(database)
-        yield (
-            Task(
-                self.stack.kafka_bootstrap_servers,
-                topic,
-                f"{_PREFIX}-{number}",
-                self.mongod.uri,
-                database.content.name,
-                database.analytics.name,
-            ),
-            database,
+        task = Task(
+            self.stack.kafka_bootstrap_servers,
+            topic,
+            f"{_PREFIX}-{number}",
+            self.mongod.uri,
+            database.content.name,
+            database.analytics.name,
         )
-        for home in (database.content, database.analytics, database.config):
-            await self.client.drop_database(home)
-        # What one run left to be written must not slow the next one down.
-        await self.client.admin.command("fsync")
+        try:
+            yield task, database
+        finally:
+            for home in (database.content, database.analytics, database.config):
+                await self.client.drop_database(home)
+            # What one run left to be written must not slow the next one down.
+            await self.client.admin.command("fsync")
 
 
 @asynccontextmanager

@@ -1,11 +1,13 @@
 """The benchmark itself, with tiny numbers: everything is started, counted, checked and reported."""
 
+import sys
 from pathlib import Path
 
 from rich.console import Console
 
 from bench import __main__ as bench
-from bench.contestants.field import CONNECT, EQUAL, EVERYTHING, INGEST
+from bench.contestants.field import CONNECT, EQUAL, EVERYTHING, INGEST, Contestant, Start
+from bench.contestants.task import Task
 from bench.final_documents import write_final_documents
 from bench.fixture import fixture
 from bench.latency import measure_latency
@@ -18,11 +20,19 @@ TINY = bench.Size(
 )
 
 
+async def _ends_at_once(_folder: Path, _task: Task) -> Start:
+    return Start([sys.executable, "-c", "raise SystemExit('no such setting')"])
+
+
+BROKEN = Contestant("broken", "nothing", _ends_at_once)
+
+
 async def test_a_tiny_benchmark_measures_every_contestant_and_judges_every_goal(tmp_path: Path) -> None:
-    field = (INGEST, EVERYTHING, EQUAL, CONNECT)
+    field = (INGEST, EVERYTHING, EQUAL, CONNECT, BROKEN)
     result = await bench.measure(TINY, "embedded", field, Console(quiet=True))
     contestants = {each["name"]: each for each in result.data["contestants"]}
     assert "Java" in contestants[CONNECT.name]["absent"]
+    assert contestants[BROKEN.name]["absent"].startswith("failed: broken ended with exit code 1")
     for contestant in (INGEST, EVERYTHING, EQUAL):
         assert contestants[contestant.name]["wrong"] == []
         assert min(contestants[contestant.name]["events_per_s"]) > 0
