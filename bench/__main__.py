@@ -106,7 +106,7 @@ def _parts(
         yield "learners", partial(parts.learners, given, size.learners, 2 * size.events, found, say)
     if size.workers:
         more = replace(workload, events=2 * size.events)
-        yield "scale", partial(parts.scale, given, size.partitions, size.workers, more, found)
+        yield "scale", partial(parts.scale, given, size.partitions, size.workers, more, found, say)
 
 
 def main() -> None:

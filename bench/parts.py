@@ -156,22 +156,31 @@ async def learners(given: Fixture, numbers: Sequence[int], events: int, found: F
 
 
 async def scale(
-    given: Fixture, partitions: Sequence[int], workers: Sequence[int], workload: Workload, found: Found
+    given: Fixture,
+    partitions: Sequence[int],
+    workers: Sequence[int],
+    workload: Workload,
+    found: Found,
+    say: Say,
 ) -> None:
     """Efficiency is against one worker on the same partitions."""
-    measured = await measure_scales(given, partitions, workers, workload)
+    measured = await measure_scales(given, partitions, workers, workload, say)
     alone = {each.partitions: each.rate for each in measured if each.workers == 1}
     found.data["scale"] = [
         {
             "partitions": each.partitions,
             "workers": each.workers,
             "events_per_s": round(each.rate),
-            "efficiency": round(each.rate / each.workers / alone[each.partitions], 2),
+            "efficiency": round(each.rate / each.workers / alone[each.partitions], 2)
+            if each.partitions in alone
+            else None,
             "joining_s": round(each.joining_s, 1),
         }
         for each in measured
     ]
     columns = ("partitions", "workers", "events/s", "efficiency", "joining s")
-    rows = [[f"{value:,}" for value in each.values()] for each in found.data["scale"]]
+    rows = [
+        ["" if value is None else f"{value:,}" for value in each.values()] for each in found.data["scale"]
+    ]
     note = "Workers, mongod and broker share this machine's cores: two workers cannot have two more."
     found.sections.append(Section("Scale-out of ingest", columns, rows, (note,)))

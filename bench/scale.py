@@ -1,7 +1,7 @@
 """Scale-out: several ingest workers in one group on the same topic, counted once all of them have their share."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.contestants.field import INGEST
@@ -9,7 +9,7 @@ from bench.fixture import CLOCK, Fixture, publish_workload
 from bench.race import GRACE_S, POLL_S, RUN_LIMIT_S, progress
 from bench.records import Workload
 from worker.devstack.worker_process import WorkerProbe, start_worker
-from worker.errors import Fatal
+from worker.errors import Fatal, WorkerError
 from worker.storage.database import Database
 
 _LEAST_LEFT = 0.3  # of the events, when all workers have joined: fewer would say little
@@ -91,13 +91,23 @@ async def _until(database: Database, events: int, probes: Sequence[WorkerProbe])
 
 
 async def measure_scales(
-    given: Fixture, all_partitions: Sequence[int], all_workers: Sequence[int], workload: Workload
+    given: Fixture,
+    all_partitions: Sequence[int],
+    all_workers: Sequence[int],
+    workload: Workload,
+    say: Callable[[str], None],
 ) -> list[Scale]:
-    """Every number of workers on every number of partitions."""
+    """Every number of workers on every number of partitions; what cannot be measured is said and left out."""
     found = []
     for partitions in all_partitions:
         topic = f"scale-{partitions}"
         await publish_workload(given, topic, partitions, workload)
         for workers in all_workers:
-            found.append(await measure_scale(given, topic, partitions, workers, workload))  # noqa: PERF401 - awaits
+            name = f"{workers} workers on {partitions} partitions"
+            try:
+                found.append(await measure_scale(given, topic, partitions, workers, workload))
+            except WorkerError as error:
+                say(f"{name}: {error}")
+            else:
+                say(f"{name}: {found[-1].rate:,.0f} events/s")
     return found
