@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from worker.app.collector import tune_collector
 from worker.app.exits import ExitCode
 from worker.app.publishing import open_publisher
 from worker.app.serving import opened, serve
@@ -84,6 +85,7 @@ def run() -> None:
     async def work() -> int:
         settings = load_settings()
         configure_logging(settings.log_level)
+        tune_collector()
         await serve(settings, signals.event())
         return ExitCode.OK
 

@@ -1,22 +1,21 @@
 """The values a decoded record becomes: an accepted event, or a rejection with its reason."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from bson import ObjectId
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One learner event that keeps every rule of the contract, as the producer meant it.
 
     `occurred_at` is aware, UTC, whole milliseconds. `details` is the producer's object without free text;
     `text` is that free text (personal data, kept apart). `fingerprint` is the SHA-256 of the canonical JSON
     of all fields the producer sent, so two records with one `event_id` can be told apart or found equal.
-    `schema_version` is the version after upcasting.
+    `schema_version` is the version after upcasting. A named tuple, because one is made of every record.
     """
 
     event_id: UUID
@@ -25,6 +24,7 @@ class Event:
     user_id: ObjectId
     course_id: ObjectId
     fingerprint: bytes
+    details: dict[str, Any]
     lesson_id: ObjectId | None = None
     producer: str | None = None
     session_id: str | None = None
@@ -34,7 +34,6 @@ class Event:
     ip_address: str | None = None
     text: str | None = None
     value: int | float | None = None
-    details: dict[str, Any] = field(default_factory=dict)
     schema_version: int = 1
 
     @property

@@ -8,7 +8,8 @@ their own exists, so the codec can hand them on.
 import ipaddress
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -26,6 +27,9 @@ END_OF_TIME = datetime(2101, 1, 1, tzinfo=UTC)  # first moment after the year 21
 # One event cannot report more: 10^7 s are 115 days. The bound keeps sums of milliseconds far from 2^63.
 MAX_SECONDS = 10_000_000
 MAX_COUNT = 1_000_000
+
+# Values that come again and again are parsed once: learners, courses, lessons, addresses. 2 MB each at most.
+_REMEMBERED = 16_384
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
@@ -56,6 +60,12 @@ def _parse_uuid(value: Any) -> UUID:
 def _parse_object_id(value: Any) -> ObjectId:
     if not isinstance(value, str) or not _OBJECT_ID.fullmatch(value):
         raise PydanticCustomError("object_id", "must be 24 hexadecimal digits")
+    return _object_id(value)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _object_id(value: str) -> ObjectId:
+    """The same learners, courses and lessons come again and again."""
     return ObjectId(value)
 
 
@@ -70,20 +80,26 @@ def _parse_time(value: Any) -> datetime:
         raise PydanticCustomError(RejectReason.TIME_OUT_OF_RANGE.value, "must lie in the years 1970 to 2100")
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    beyond = moment.microsecond % 1000
+    return moment - timedelta(microseconds=beyond) if beyond else moment
 
 
 def _parse_ip(value: Any) -> str:
     # 45 characters hold the longest IPv6 address; a zone ("%eth0") means nothing outside its own machine.
-    if isinstance(value, str) and len(value) <= 45 and "%" not in value:
-        try:
-            address = ipaddress.ip_address(value)
-        except ValueError:
-            pass
-        else:
-            # An IPv4 address in IPv6 clothing has several spellings: the plain one is kept.
-            return str(getattr(address, "ipv4_mapped", None) or address)
+    if isinstance(value, str) and len(value) <= 45 and "%" not in value and (plain := _plain_ip(value)):
+        return plain
     raise PydanticCustomError("ip_address", "must be an IPv4 or IPv6 address")
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _plain_ip(value: str) -> str | None:
+    """An address in its one spelling; None for what is none."""
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return None
+    # An IPv4 address in IPv6 clothing has several spellings: the plain one is kept.
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _at_most_4_kib(value: Any) -> str:

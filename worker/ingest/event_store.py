@@ -15,7 +15,7 @@ from worker.ingest.plan import Known, assign_versions, holes
 from worker.ingest.record import Candidate, Letter, Stored
 from worker.ingest.versions import StreamVersions
 from worker.storage.database import Database, Document
-from worker.storage.documents import Source, event_document, void_document
+from worker.storage.documents import Source, event_document, source_of, void_document
 from worker.storage.encoding import encoded
 from worker.storage.errors import WriteFailure, translated, write_failures
 
@@ -135,7 +135,7 @@ def _document(candidate: Candidate, version: int, curricula: Curricula, recorded
 
 def _known(metadata: Mapping[str, Any]) -> Known:
     source = metadata["source"]
-    return Known(bytes(metadata["fingerprint"]), Source(**source) if source else Source("", -1, -1))
+    return Known(bytes(metadata["fingerprint"]), source_of(source) if source else Source("", -1, -1))
 
 
 def _met_version(failure: WriteFailure | None) -> bool:

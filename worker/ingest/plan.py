@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import UUID
 
 from bson import ObjectId
@@ -16,8 +17,7 @@ _SAME_ID_OTHER_CONTENT = Rejected(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What the event store, or an earlier record of the batch, holds under an event id."""
 
     fingerprint: bytes

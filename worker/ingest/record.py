@@ -1,8 +1,13 @@
-"""The values that travel through ingest: a Kafka record, a batch of them, and what became of each."""
+"""The values that travel through ingest: a Kafka record, a batch of them, and what became of each.
+
+What there is one of per record is a named tuple: it costs a fifth of a frozen dataclass to make, and every event
+makes five of them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from worker.contract.event import Event, Rejected
@@ -10,16 +15,14 @@ from worker.storage.database import Document
 from worker.storage.documents import Source
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
+class Partition(NamedTuple):
     """One partition of one topic."""
 
     topic: str
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One Kafka record as it came: bytes, headers, position; `timestamp` is Kafka's, aware UTC."""
 
     source: Source
@@ -51,8 +54,7 @@ class Batch:
         return sum(len(record.value or b"") + len(record.key or b"") for record in self.records)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A record that holds a valid event."""
 
     record: Record
@@ -68,8 +70,7 @@ class Letter:
     event_id: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A record whose event is in the event store as `document`."""
 
     record: Record

@@ -1,9 +1,8 @@
 """The stored shapes of one event: its `course_events` document, a void's, and its time-series row."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import ObjectId
 
@@ -13,17 +12,21 @@ from worker.contract.identity import stream_slot, void_event_id
 from worker.storage.driver import Document
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The one record an event came from; `index` counts events within a record (0 when it holds one)."""
+class Source(NamedTuple):
+    """The one record an event came from; `place` counts events within a record (0 when it holds one)."""
 
     topic: str
     partition: int
     offset: int
-    index: int = 0
+    place: int = 0
 
     def document(self) -> Document:
-        return {"topic": self.topic, "partition": self.partition, "offset": self.offset, "index": self.index}
+        return {"topic": self.topic, "partition": self.partition, "offset": self.offset, "index": self.place}
+
+
+def source_of(document: Mapping[str, Any]) -> Source:
+    """What `Source.document` made a document of."""
+    return Source(document["topic"], document["partition"], document["offset"], document["index"])
 
 
 def _present(**fields: Any) -> Document:

@@ -80,6 +80,7 @@ async def test_events_and_voids_are_accepted_as_ingest_makes_them(any_database: 
         user_id=ObjectId(),
         course_id=ObjectId(),
         fingerprint=b"\x01" * 32,
+        details={},
     )
     full = Event(
         event_id=UUID(int=2),

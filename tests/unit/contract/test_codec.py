@@ -110,7 +110,7 @@ def test_every_decoded_event_can_be_stored(
     record = with_details(event_type, **details) | {"session_id": session}
     event = decoded(json.dumps(record if value is None else {**record, "value": value}))
     if isinstance(event, Event):
-        document = {name: getattr(event, name) for name in Event.__slots__}
+        document = {name: getattr(event, name) for name in Event._fields}
         stored = bson.decode(bson.encode(document, codec_options=BSON_OPTIONS), BSON_OPTIONS)
         assert {**stored, "occurred_at": event.occurred_at} == document
         assert stored["occurred_at"] == event.occurred_at

@@ -31,6 +31,7 @@ def event(number: int = 1, content: str = "a", **fields: Any) -> Event:
             "user_id": LEARNER,
             "course_id": COURSE,
             "fingerprint": content.encode().ljust(32, b"."),
+            "details": {},
             **fields,
         }
     )
