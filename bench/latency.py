@@ -19,6 +19,7 @@ from worker.errors import Fatal
 from worker.publish.reader import OutgoingRecord
 from worker.storage import driver
 from worker.storage.database import Database
+from worker.timing import end
 
 PARTITIONS = 4
 LINGER_MS = 5
@@ -113,8 +114,7 @@ async def measure_latency(given: Fixture, rate_per_s: float, seconds: float) -> 
             await _all_visible(watched, watching)
             peak = usage(worker.process.pid).peak_bytes if worker.process else 0
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            await end(watching)
             await producer.stop()
             if worker.process is not None:
                 await asyncio.to_thread(worker.process.stop, 40.0)

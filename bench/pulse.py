@@ -14,12 +14,13 @@ from pymongo.errors import PyMongoError
 
 from bench.house import PARTITIONS, TOPIC, House
 from worker.contract.codec import encode
-from worker.timing import SystemClock
+from worker.timing import SystemClock, end
 
 CLOCK = SystemClock()
 RATE_PER_S = 100
 LEARNERS = 200
 _POLL_S = 0.02
+_LIMIT_S = 300.0
 
 
 @dataclass
@@ -41,13 +42,17 @@ class Pulse:
         return min(seen, default=None)
 
     async def recovered(self, after: float, partitions: range = range(PARTITIONS)) -> float:
-        """Wait for an event of every partition that was published after this moment; seconds until the last one."""
-        while True:
+        """Wait for an event of every partition that was published after this moment; seconds until the last one.
+
+        Raises TimeoutError after minutes: then a worker has not come back at all.
+        """
+        while CLOCK.monotonic() - after < _LIMIT_S:
             firsts = [self.first_stored(after, partition) for partition in partitions]
             known = [first for first in firsts if first is not None]
             if len(known) == len(firsts):
                 return max(known) - after
             await CLOCK.sleep(_POLL_S)
+        raise TimeoutError(f"no new events of every partition within {_LIMIT_S:.0f} s")
 
     def slowest(self, begin: float, end: float) -> float:
         """Longest time from published to stored of the events published between these moments."""
@@ -79,9 +84,7 @@ async def beating(house: House, rate_per_s: int = RATE_PER_S) -> AsyncIterator[P
     try:
         yield pulse
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         await producer.stop()
 
 

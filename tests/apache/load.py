@@ -9,7 +9,7 @@ from tests.chaos.traffic import traffic
 from tests.oracle import Entry
 from worker.publish.publisher import Publisher
 from worker.publish.reader import OutgoingRecord
-from worker.timing import Clock, SystemClock
+from worker.timing import Clock, SystemClock, end
 
 # Made at once, in half a second: some hundred learners, each chunk others.
 _CHUNK = 10_000
@@ -57,8 +57,7 @@ class Load:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await end(self._task)
 
     async def stop(self) -> None:
         """Return when the last record is acknowledged."""

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from worker.timing import end
+
 _CHUNK = 65_536
 # How many times as long a loss may last on a machine that is too busy to answer.
 _PATIENCE = 40
@@ -96,9 +98,7 @@ class Proxy:
             with contextlib.suppress(OSError):
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
+            await end(*pumps)
             self._writers -= {writer, upstream}
             writer.close()
             upstream.close()

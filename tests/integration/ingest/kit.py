@@ -18,7 +18,7 @@ from worker.ingest.service import Ingest
 from worker.storage.database import Database
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
-from worker.timing import Clock, SystemClock
+from worker.timing import Clock, SystemClock, end
 
 LIMIT_S = BUSY_LIMIT_S
 
@@ -179,5 +179,4 @@ async def running(
             stop.set()
             await asyncio.wait_for(task, LIMIT_S)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)

@@ -23,7 +23,7 @@ from worker.settings import variable
 from worker.storage.database import Database, Document
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
-from worker.timing import Clock, SystemClock
+from worker.timing import Clock, SystemClock, end
 from worker.watch.again import FoldAgain
 from worker.watch.folding import Projection
 
@@ -122,8 +122,7 @@ class Running:
 
     async def kill(self) -> None:
         """End it where it stands: nothing is settled or given back."""
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
+        await end(self.task)
 
 
 def processor(

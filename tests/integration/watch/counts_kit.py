@@ -23,7 +23,7 @@ from worker.storage.database import Client, Database, Document
 from worker.storage.transactions import Transactions
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics, RestartReason
-from worker.timing import SystemClock
+from worker.timing import SystemClock, end
 from worker.watch.counts import Counter, Woken
 from worker.watch.counts_service import CountsOptions, CountsWatcher
 
@@ -371,15 +371,8 @@ class Running:
         await asyncio.wait_for(self.task, LIMIT_S)
 
     async def kill(self) -> None:
-        """End it where it stands: nothing is saved or given back.
-
-        Python 3.11 loses a cancellation that meets the end of a `wait_for`, of which the driver has one per
-        command: it is said again until it is heard.
-        """
-        while not self.task.done():
-            self.task.cancel()
-            await asyncio.wait({self.task}, timeout=0.2)
-        await asyncio.gather(self.task, return_exceptions=True)
+        """End it where it stands: nothing is saved or given back."""
+        await end(self.task)
 
 
 @contextlib.asynccontextmanager

@@ -17,7 +17,7 @@ from worker.storage.database import Database, Document
 from worker.storage.leases import GROUPS, group_name
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
-from worker.timing import Clock, SystemClock
+from worker.timing import Clock, SystemClock, end
 from worker.watch.folding import By, Projection
 from worker.watch.progress import Projector
 from worker.watch.service import ProgressWatcher, WatchOptions
@@ -166,10 +166,7 @@ class Running:
 
     async def kill(self) -> None:
         """End it where it stands: nothing is saved or given back."""
-        while not self.task.done():
-            # Python 3.11's wait_for, inside the driver, loses a cancellation that meets an answer.
-            self.task.cancel()
-            await asyncio.wait({self.task}, timeout=0.1)
+        await end(self.task)
 
 
 async def highest_versions(database: Database) -> dict[str, int]:
