@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import statistics
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -154,12 +154,12 @@ Say = Callable[[Row], None]
 
 async def measure(tries: int, seed: int, say: Say, parts: Collection[str]) -> list[Row]:
     """The faults of these parts, each part in a house of its own, side by side: most of the time everybody waits."""
-    houses = {
+    houses: Mapping[str, Callable[[int, int, Say], Awaitable[list[Row]]]] = {
         "static": partial(_deaths, "static"),
         "dynamic": partial(_deaths, "dynamic"),
         "servers": _servers_and_members,
     }
-    rows = await asyncio.gather(*(house(tries, seed, say) for name, house in houses.items() if name in parts))
+    rows = await asyncio.gather(*(part(tries, seed, say) for name, part in houses.items() if name in parts))
     return [row for some in rows for row in some]
 
 
