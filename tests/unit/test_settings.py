@@ -151,10 +151,12 @@ def test_a_drain_that_outlasts_the_rebalance_is_refused(monkeypatch: pytest.Monk
 
 
 def test_a_drain_that_leaves_no_time_for_a_heartbeat_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEVENP_DRAIN_DEADLINE_S", "59")
-    with pytest.raises(Misconfigured, match=r"\(60000 ms\) must be above .*\(59 s\) and a heartbeat \(1 s"):
+    monkeypatch.setenv("SEVENP_DRAIN_DEADLINE_S", "59.5")
+    with pytest.raises(
+        Misconfigured, match=r"\(60000 ms\) must be above .*\(59\.5 s\) and a heartbeat \(0\.5 s"
+    ):
         load_settings()
-    monkeypatch.setenv("SEVENP_DRAIN_DEADLINE_S", "58")
+    monkeypatch.setenv("SEVENP_DRAIN_DEADLINE_S", "59")
     load_settings()
 
 

@@ -61,7 +61,7 @@ class IntakeOptions:
     max_bytes: int = 15_000_000
     session_timeout_s: float = 10.0
     # A member learns of a rebalance with its next heartbeat: so much longer than the session may a take-over last.
-    heartbeats_per_session: int = 10
+    heartbeats_per_session: int = 20
     rebalance_timeout_s: float = 60.0
     # One answer of the broker; longer counts as no answer.
     request_deadline_s: float = 10.0

@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # the model calls these checks while it is made
     from worker.settings.model import Settings
 
 # What the consumer is told to send.
-HEARTBEATS_PER_SESSION = 10
+HEARTBEATS_PER_SESSION = 20
 # Decoding gives the loop its turn every 20 ms or so, a broker under load answers within hundreds.
 SHORTEST_SESSION_MS = 1_000
 # What a channel cannot do without.
@@ -30,7 +30,7 @@ def assert_times_fit(settings: "Settings") -> None:
         raise ValueError(
             f"{variable('rebalance_timeout_ms')} ({settings.rebalance_timeout_ms} ms) must be above "
             f"{variable('drain_deadline_s')} ({settings.drain_deadline_s:g} s) and a heartbeat ({heartbeat_s:g} s, a "
-            f"tenth of {variable('session_timeout_ms')}) together: else Kafka hands partitions over while this "
+            f"twentieth of {variable('session_timeout_ms')}) together: else Kafka hands partitions over while this "
             "worker is still finishing them"
         )
     if settings.session_timeout_ms > settings.rebalance_timeout_ms:
