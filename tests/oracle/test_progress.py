@@ -103,5 +103,5 @@ def _restless_learner() -> Iterator[Event]:
             user_id=user,
             course_id=course,
             fingerprint=b"",
-            **fields,
+            **{"details": {}, **fields},
         )
