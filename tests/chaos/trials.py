@@ -87,6 +87,7 @@ async def _lose_projections(one: History) -> Sequence[str]:
     await one.come_to_rest({"first": process})
     await asyncio.to_thread(process.stop)
     await one.world.database.user_progress_projections.delete_many({})
+    await one.world.database.watch_positions.delete_many({"_id": {"$regex": "^counts"}})
     return await survive(one)
 
 
