@@ -14,6 +14,9 @@ from worker.devstack.process import ServerProcess
 
 # A death that hit nothing does not count; it is tried again.
 _TRIES = 3
+# Some writes depend on how the life before ended: a life that does not come to its point is ended, and is one for the
+# next.
+_REACHED_WITHIN_S = 90.0
 
 Say = Callable[[str], None]
 
@@ -57,14 +60,15 @@ async def live_once(history: History) -> None:
 
 
 async def _life(history: History, appointment: Appointment) -> Fault | None:
-    """Start a doomed worker, wait until it is gone, and see what it left; None for one that ended in good order."""
+    """Start a doomed worker, wait until it is gone, and see what it left; None if it did not come to its point."""
     known = len(history.victim.deaths())
     process = history.victim.start(str(appointment.point))
     try:
-        await _end(history, appointment, process)
+        reached = await _end(history, appointment, process)
     finally:
         await asyncio.to_thread(process.stop)
-    if process.returncode == 0 and appointment.when == "stopping":
+    if not reached or (process.returncode == 0 and appointment.when == "stopping"):
+        await history.note_doubt()
         return None
     deaths = history.victim.deaths()
     if process.returncode != -signal.SIGKILL or len(deaths) != known + 1:
@@ -72,7 +76,8 @@ async def _life(history: History, appointment: Appointment) -> Fault | None:
     return await _counted(history, appointment, deaths[-1], process.pid)
 
 
-async def _end(history: History, appointment: Appointment, process: ServerProcess) -> None:
+async def _end(history: History, appointment: Appointment, process: ServerProcess) -> bool:
+    """Wait until the worker is gone; False, with the worker killed, when it works on and its point does not come."""
     started = time.time()
 
     def gone() -> bool:
@@ -83,9 +88,13 @@ async def _end(history: History, appointment: Appointment, process: ServerProces
         if appointment.when == "stopping":
             await until(lambda: gone() or history.feed.stored_since(started), "the worker to store something")
             process.popen.terminate()
-        await until(gone, f"the death {appointment.point}")
+        await until(gone, f"the death {appointment.point}", _REACHED_WITHIN_S)
     except TimeoutError as error:
-        raise NotProven(f"{error}; its log says:\n{process.log_tail()}") from None
+        if appointment.when == "stopping" or not history.feed.stored_since(started):
+            raise NotProven(f"{error}; its log says:\n{process.log_tail()}") from None
+        process.popen.kill()
+        return False
+    return True
 
 
 async def _counted(history: History, appointment: Appointment, death: Death, pid: int) -> Fault:

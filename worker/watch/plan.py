@@ -28,10 +28,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`later` holds the versions to reach in a next round; `stale` counts documents of a newer fold."""
+    """`later` holds the versions to reach in a next round; `stale` counts documents of a newer fold.
+
+    `blocked` streams stand right before the event at which this code failed.
+    """
 
     tasks: list[Task] = field(default_factory=list)
     later: dict[str, int] = field(default_factory=dict)
+    blocked: list[str] = field(default_factory=list)
     stale: int = 0
 
 
@@ -69,7 +73,10 @@ def plan_round(
             stale += 1
             continue
         task = needed(stream, head, document, projection_version)
-        if task is None or _blocked(task, blocked.get(stream)):
+        if task is None:
+            continue
+        if _blocked(task, blocked.get(stream)):
+            plan.blocked.append(stream)
             continue
         if room <= 0:
             plan.later[stream] = head

@@ -95,7 +95,7 @@ class Projector:
         self._events_per_round = events_per_round
         self._by = by
         self._aside = aside or self._make_items
-        self._blocked: OrderedDict[str, int] = OrderedDict()
+        self._blocked: OrderedDict[str, Failure] = OrderedDict()
 
     async def project(self, heads: Mapping[str, int]) -> None:
         """Return when each stream's document has at least the version in `heads`, or the stream is set aside.
@@ -127,9 +127,11 @@ class Projector:
         aside  6. fill holes. Streams that met a hole, lost a race or have more to read go round again.
         """
         documents = await self._load(heads)  # 1
+        blocked = {stream: self._blocked[stream].version for stream in heads if stream in self._blocked}
         plan = plan_round(
-            heads, documents, self._blocked, self._projection.PROJECTION_VERSION, self._events_per_round
+            heads, documents, blocked, self._projection.PROJECTION_VERSION, self._events_per_round
         )  # 2
+        await self._remind(plan.blocked)
         results = await self._fold_all(plan)  # 3
         written = await write_all(self._database.user_progress, [one for one in results if moves(one)])  # 4
         self._count(plan, written.done)
@@ -194,10 +196,20 @@ class Projector:
         """One queue item a stream; its later events wait in the event store."""
         await self._aside(failures)
         for failure in failures:
-            self._blocked[failure.stream] = failure.version
+            self._blocked[failure.stream] = failure
         while len(self._blocked) > _REMEMBERED_FAILURES:
             self._blocked.popitem(last=False)
         self._applied(Applied.FAILED, len(failures))
+
+    async def _remind(self, streams: Sequence[str]) -> None:
+        """Say in their items that streams set aside have more events.
+
+        An attempt that has read less of a stream, and succeeds, sees by it that it is not done: nobody else will
+        wake the stream for these events.
+        """
+        if self._by == "live":
+            failures = [self._blocked[stream] for stream in streams]
+            await set_aside(self._database, failures, code_version=self._code_version)
 
     async def _make_items(self, failures: Sequence[Failure]) -> None:
         await set_aside(self._database, failures, code_version=self._code_version)

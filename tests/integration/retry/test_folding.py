@@ -1,5 +1,9 @@
 """A fold that fails: one item, everybody else goes on, and after the fix nothing tells that it ever failed."""
 
+from collections.abc import Sequence
+
+import pytest
+
 from tests.integration.retry.kit import POLICY, folding, item, put, running, stored
 from tests.integration.watch.kit import (
     Variant,
@@ -18,6 +22,7 @@ from worker.retry.policy import Policy
 from worker.retry.selection import Selection
 from worker.storage.database import Database
 from worker.telemetry.metrics import Metrics
+from worker.watch import again
 
 BAD_LESSON = foreign_object_id("lesson-1")
 LONG_WAIT = Policy(rate_per_s=1_000, backoff_s=600.0, longest_backoff_s=600.0)
@@ -179,3 +184,26 @@ async def test_a_live_failure_under_other_code_opens_a_failed_item_anew(database
     await projector(database, projection=Variant(fails_on=BAD_LESSON)).project({stream: 9})
     again = await stored(database, f"progress:{stream}")
     assert (again["due_at"], again["occurrences"]) == (opened["due_at"], 6)
+
+
+async def test_an_event_that_comes_while_a_retry_folds_its_stream_is_folded_too(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [(bad, events)] = histories(learners=1, events=12).items()
+    live = projector(database, projection=Variant(fails_on=BAD_LESSON))
+    await store(database, events[:11])
+    await live.project({bad: 11})
+    asked = again.highest_versions
+
+    async def overtaken(database: Database, streams: Sequence[str]) -> dict[str, int]:
+        """Right after the attempt has asked how far to go one more event is stored, and its watcher woken."""
+        heads = await asked(database, streams)
+        if heads == {bad: 11}:
+            await store(database, events[11:])
+            await live.project({bad: 12})
+        return heads
+
+    monkeypatch.setattr(again, "highest_versions", overtaken)
+    async with running(database, folding(database)) as retry:
+        await retry.until_status("completed", 1)
+    assert await documents(database) == await expected(database)
