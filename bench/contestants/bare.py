@@ -3,11 +3,10 @@
 import asyncio
 
 import orjson
-from aiokafka import AIOKafkaConsumer
-from pymongo import AsyncMongoClient
 
 from bench.contestants.first_fetch import say_first_fetch
-from bench.contestants.shapes import Document, documents
+from bench.contestants.opening import opened
+from bench.contestants.shapes import documents
 from bench.contestants.task import Task, given
 
 POLL = 500
@@ -15,17 +14,7 @@ POLL = 500
 
 async def loop(task: Task) -> None:
     """For ever."""
-    client: AsyncMongoClient[Document] = AsyncMongoClient(task.mongodb_uri, uuidRepresentation="standard")
-    events = client[task.content]["course_events"]
-    rows = client[task.analytics]["user_interactions"]
-    consumer = AIOKafkaConsumer(
-        task.topic,
-        bootstrap_servers=task.bootstrap_servers,
-        group_id=task.group,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-    )
-    await consumer.start()
+    events, rows, consumer = await opened(task)
     while True:
         polled = await consumer.getmany(timeout_ms=500, max_records=POLL)
         made = [

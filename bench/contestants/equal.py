@@ -10,13 +10,11 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from aiokafka import AIOKafkaConsumer
-from pymongo import AsyncMongoClient
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
 from bench.contestants.first_fetch import say_first_fetch
-from bench.contestants.shapes import Document, documents
+from bench.contestants.opening import Collection, opened
+from bench.contestants.shapes import documents
 from bench.contestants.task import Task, given
 from worker.contract.models import MODELS
 
@@ -27,7 +25,7 @@ _DUPLICATE_KEY = 11_000
 class Versions:
     """Highest version of each stream: read once, then counted here while the partitions are ours."""
 
-    def __init__(self, events: AsyncCollection[Document]) -> None:
+    def __init__(self, events: Collection) -> None:
         self._events = events
         self._highest: dict[str, int] = {}
 
@@ -65,8 +63,8 @@ def valid(value: bytes) -> Mapping[str, Any] | None:
 
 async def store(
     batch: list[Mapping[str, Any]],
-    events: AsyncCollection[Document],
-    rows: AsyncCollection[Document],
+    events: Collection,
+    rows: Collection,
     versions: Versions,
 ) -> None:
     """1. drop what is stored  2. versions  3. events  4. rows of those that were inserted."""
@@ -98,18 +96,8 @@ async def store(
 
 async def loop(task: Task) -> None:
     """For ever."""
-    client: AsyncMongoClient[Document] = AsyncMongoClient(task.mongodb_uri, uuidRepresentation="standard")
-    events = client[task.content]["course_events"]
-    rows = client[task.analytics]["user_interactions"]
+    events, rows, consumer = await opened(task)
     versions = Versions(events)
-    consumer = AIOKafkaConsumer(
-        task.topic,
-        bootstrap_servers=task.bootstrap_servers,
-        group_id=task.group,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-    )
-    await consumer.start()
     while True:
         polled = await consumer.getmany(timeout_ms=500, max_records=POLL)
         read = [valid(record.value) for records in polled.values() for record in records]

@@ -20,7 +20,7 @@ from pymongo.errors import PyMongoError
 from tests.chaos.victim import committed, until
 from tests.integration.ingest.kit import event, learner, records, send
 from worker.devstack.broker import start_broker
-from worker.devstack.mongod import CACHE_GB, REPLICA_SET, mongod_binary
+from worker.devstack.mongod import REPLICA_SET, spawn_mongod
 from worker.devstack.process import ServerProcess, free_port, spawn
 from worker.devstack.topics import create_topic
 from worker.storage.database import Database, Document, make_client, open_database
@@ -102,9 +102,9 @@ async def _story(
 
     await first.killed()
     for other in others:
-        other.process = _spawn(other.folder, other.port)
+        other.process = spawn_mongod(other.folder, other.port).process
     await until(lambda: _elected(others[0]), "another primary")
-    first.process = _spawn(first.folder, first.port)
+    first.process = spawn_mongod(first.folder, first.port).process
     await until(lambda: read(2), "the worker to read the second event")
     if await database.tombstones.count_documents({}):
         raise TimeoutError("the tombstone was not rolled back: nothing is proven")
@@ -135,7 +135,7 @@ async def _replica_set(folder: Path) -> AsyncIterator[Sequence[Member]]:
             home, port = folder / str(number), free_port()
             uri = f"mongodb://127.0.0.1:{port}/?directConnection=true"
             client: AsyncMongoClient[Document] = AsyncMongoClient(uri, w=1, serverSelectionTimeoutMS=5_000)
-            members.append(Member(home, port, _spawn(home, port), client))
+            members.append(Member(home, port, spawn_mongod(home, port).process, client))
         config = {
             "_id": REPLICA_SET,
             "members": [
@@ -162,13 +162,6 @@ async def _answers(members: Sequence[Member]) -> bool:
         except PyMongoError:
             return False
     return True
-
-
-def _spawn(home: Path, port: int) -> ServerProcess:
-    home.mkdir(parents=True, exist_ok=True)
-    command = [str(mongod_binary()), "--replSet", REPLICA_SET, "--bind_ip", "127.0.0.1", "--port", str(port)]
-    command += ["--dbpath", str(home), "--quiet", "--nounixsocket", "--wiredTigerCacheSizeGB", str(CACHE_GB)]
-    return spawn("mongod", command, home.parent / f"mongod-{port}.log")
 
 
 def _start_worker(folder: Path, uri: str, kafka: str, settings: Mapping[str, str]) -> ServerProcess:

@@ -1,7 +1,8 @@
 """A whole worker whose way to MongoDB breaks under load: it waits, says so, stays alive, and misses nothing."""
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def batch() -> list[dict[str, object]]:
     return [event(number % 40) for number in range(20)]
 
 
+@asynccontextmanager
+async def way_to(mongodb: RunningMongo) -> AsyncIterator[tuple[Proxy, str]]:
+    """A proxy before the server, and the URI that leads through it."""
+    [(_, port)] = parse_uri(mongodb.uri)["nodelist"]
+    assert port is not None
+    async with proxied(port) as proxy:
+        yield proxy, f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
+
+
 async def for_a_while(worker: Whole, seconds: float) -> None:
     """Let time pass; the worker must be alive at every moment of it."""
     end = time.monotonic() + seconds
@@ -79,24 +89,23 @@ async def test_a_broken_way_to_mongodb_costs_time_and_nothing_else(
     tmp_path: Path,
     breaks: Callable[[Proxy], None],
 ) -> None:
-    [(_, port)] = parse_uri(mongodb.uri)["nodelist"]
-    assert port is not None
-    async with proxied(port) as proxy:
-        uri = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
-        async with working(settings(uri, database, kafka, topic), tmp_path / "worker.log") as worker:
-            async with flowing(kafka, topic, batch) as published:
-                await worker.until_processed(100)
-                breaks(proxy)
-                if breaks in (refuse, half_open, swallow):
-                    await worker.until_status("readyz", 503)
-                await for_a_while(worker, AWAY_S)
-                if breaks is crawl:  # slow is not away
-                    await worker.until_processed(int(await worker.sum("events_processed_total")) + 1)
-                if breaks in (refuse, half_open, swallow):
-                    assert await worker.sum("mongodb_retries_total") >= 1
-            proxy.heal()
-            await worker.until_settled(database, kafka, len(published))
-            await worker.until_status("readyz", 200)
+    async with (
+        way_to(mongodb) as (proxy, uri),
+        working(settings(uri, database, kafka, topic), tmp_path / "worker.log") as worker,
+    ):
+        async with flowing(kafka, topic, batch) as published:
+            await worker.until_processed(100)
+            breaks(proxy)
+            if breaks in (refuse, half_open, swallow):
+                await worker.until_status("readyz", 503)
+            await for_a_while(worker, AWAY_S)
+            if breaks is crawl:  # slow is not away
+                await worker.until_processed(int(await worker.sum("events_processed_total")) + 1)
+            if breaks in (refuse, half_open, swallow):
+                assert await worker.sum("mongodb_retries_total") >= 1
+        proxy.heal()
+        await worker.until_settled(database, kafka, len(published))
+        await worker.until_status("readyz", 200)
     await assert_exactly_once(database, published, voids=None)
     assert (await verify(database, settled=True)).finding_counts == {}
 
@@ -142,10 +151,7 @@ async def test_a_worker_told_to_stop_while_nobody_answers_ends_in_time(
     tmp_path: Path,
     breaks: Callable[[Proxy], None],
 ) -> None:
-    [(_, port)] = parse_uri(mongodb.uri)["nodelist"]
-    assert port is not None
-    async with proxied(port) as proxy:
-        uri = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
+    async with way_to(mongodb) as (proxy, uri):
         chosen = {
             **settings(uri, database, kafka, topic),
             "SEVENP_DRAIN_DEADLINE_S": str(DRAIN_S),

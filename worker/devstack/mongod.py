@@ -85,9 +85,8 @@ async def start_mongod(
     `parameters` are server parameters as `name=value`, `arguments` further ones of the command line. `client` are
     the driver's options for a server that wants TLS or a user. Raises StartFailed with the log's tail.
     """
-    binary = mongod_binary()
     for attempt in range(1, START_ATTEMPTS + 1):
-        mongod = _spawn(binary, folder, parameters, port or free_port(), arguments)
+        mongod = spawn_mongod(folder, port or free_port(), parameters, arguments)
         try:
             await wait_for_port(mongod.process, mongod.port, START_LIMIT_S)
             await become_primary(mongod.process, mongod.port, client)
@@ -103,12 +102,21 @@ async def start_mongod(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _spawn(
-    binary: Path, folder: Path, parameters: Sequence[str], port: int, further: Sequence[str]
+def spawn_mongod(
+    folder: Path, port: int, parameters: Sequence[str] = (), further: Sequence[str] = ()
 ) -> Mongod:
+    """Start a member of the replica set without waiting for anything; its data and log are below `folder`."""
     data = folder / "mongod"
     data.mkdir(parents=True, exist_ok=True)
-    arguments = [str(binary), "--replSet", REPLICA_SET, "--bind_ip", "127.0.0.1", "--port", str(port)]
+    arguments = [
+        str(mongod_binary()),
+        "--replSet",
+        REPLICA_SET,
+        "--bind_ip",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     arguments += [
         "--dbpath",
         str(data),

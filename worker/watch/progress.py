@@ -124,20 +124,21 @@ class Projector:
         """Take each stream as far as one read of documents and events allows.
 
         1. load documents  2. plan  3. read events and fold them  4. write, guarded by `rev`  5. set failures
-        aside  6. fill holes. Streams that met a hole, lost a race or have more to read go round again.
+        aside, and note that more has come for earlier ones  6. fill holes. Streams that met a hole, lost a race or
+        have more to read go round again.
         """
         documents = await self._load(heads)  # 1
         blocked = {stream: self._blocked[stream].version for stream in heads if stream in self._blocked}
         plan = plan_round(
             heads, documents, blocked, self._projection.PROJECTION_VERSION, self._events_per_round
         )  # 2
-        await self._remind(plan.blocked)
         results = await self._fold_all(plan)  # 3
         written = await write_all(self._database.user_progress, [one for one in results if moves(one)])  # 4
         self._count(plan, written.done)
         racing = {folded.task.stream for folded in written.unproven}
         failures = [one.failure for one in results if one.failure and one.task.stream not in racing]
         await self._set_aside([*failures, *written.refused])  # 5
+        await self._remind(plan.blocked)
         await self._fill([one.run for one in results])  # 6
         invisible = {one.task.stream: heads[one.task.stream] for one in results if one.run.short}
         holes = {one.task.stream for one in results if one.run.missing and one.failure is None}
