@@ -129,6 +129,10 @@ class Running:
     def restarts(self, reason: str) -> int:
         return int(self.value("change_stream_restarts_total", watcher="progress", reason=reason))
 
+    def heard_at(self) -> float:
+        """Unix time of the change stream's last answer; 0 before the first."""
+        return self.value("change_stream_last_heartbeat_timestamp_seconds", watcher="progress")
+
     def groups_held(self) -> int:
         return sum(int(self.value("lease_held", lease=group_name("progress", n))) for n in range(GROUPS))
 
@@ -143,11 +147,20 @@ class Running:
 
     async def until_following(self, groups: int = GROUPS) -> None:
         """Groups taken, and the change stream has answered: what is stored from now on arrives by it."""
-        heard = "change_stream_last_heartbeat_timestamp_seconds"
         await self.until(
-            lambda: self.groups_held() == groups and self.value(heard, watcher="progress") > 0,
-            f"{groups} groups held",
+            lambda: self.groups_held() == groups and self.heard_at() > 0, f"{groups} groups held"
         )
+
+    async def until_past(self, changes: int) -> None:
+        """The documents are current, so many changes are read, and the token lies behind the last of them.
+
+        Documents are written after the events they follow: an answer that comes when they stand has a later token.
+        """
+        await self.until(lambda: self.changes() == changes, "all changes read")
+        await self.until_current()
+        for _ in range(2):  # the first of them may have been under way
+            heard = self.heard_at()
+            await self.until(lambda heard=heard: self.heard_at() > heard, "another answer")  # type: ignore[misc]
 
     async def until_current(self) -> None:
         """The documents are what one fold over the event store gives."""

@@ -134,7 +134,7 @@ async def test_an_older_fold_s_documents_are_brought_up_at_start_although_the_to
     async with running(database) as old:
         await old.until_following()
         await store(database, interleaved(streams))
-        await old.until_current()
+        await old.until_past(20 * 6)
 
     async with running(database, projection=Variant(NEXT)) as new:
 
