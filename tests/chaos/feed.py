@@ -46,6 +46,7 @@ class Feed:
     """What was published so far. Times are the wall clock's, in seconds.
 
     `waiting` are the events that were not seen in the store yet: partition, and when they were acknowledged.
+    `youngest` is when the youngest of those seen was acknowledged.
     """
 
     producer: AIOKafkaProducer
@@ -55,6 +56,7 @@ class Feed:
     acknowledged: dict[int, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
     waiting: dict[UUID, tuple[int, float]] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
+    youngest: float = 0.0
     unsure: set[int] = field(default_factory=set)
     records: int = 0
     paused: bool = False
@@ -105,8 +107,8 @@ class Feed:
             await self.burst()
 
     def stored_since(self, at: float) -> bool:
-        """Whether an event was seen arriving after `at`."""
-        return bool(self.seen) and self.seen[-1].seen > at
+        """Whether an event that was published after `at` is stored: what is only seen later may be an earlier life's."""
+        return self.youngest > at
 
     def recovered(self, at: float) -> float | None:
         """Seconds from `at` until every partition had an event that was published afterwards; None if not yet."""
@@ -146,7 +148,9 @@ async def _watch(feed: Feed, database: Database) -> None:
             continue
         now = time.time()
         for row in rows:
-            feed.seen.append(Seen(*feed.waiting.pop(row["_id"]), now))
+            arrived = Seen(*feed.waiting.pop(row["_id"]), now)
+            feed.seen.append(arrived)
+            feed.youngest = max(feed.youngest, arrived.published)
 
 
 @asynccontextmanager

@@ -95,7 +95,11 @@ class HttpReceiver:
             server.server_close()
 
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        length = int(handler.headers.get("Content-Length") or 0)
+        body = handler.rfile.read(length)
+        if len(body) < length:  # whoever sent it died over it: no request has arrived
+            handler.close_connection = True
+            return
         key = handler.headers.get("Idempotency-Key") or ""
         posted = Posted(handler.path, key, body, dict(handler.headers.items()))
         with self._lock:
