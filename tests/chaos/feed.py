@@ -107,7 +107,7 @@ class Feed:
             await self.burst()
 
     def stored_since(self, at: float) -> bool:
-        """Whether an event that was published after `at` is stored: what is only seen later may be an earlier life's."""
+        """Whether an event published after `at` is stored. What is merely seen after it may be an earlier life's."""
         return self.youngest > at
 
     def recovered(self, at: float) -> float | None:
