@@ -26,14 +26,28 @@ def offset_last() -> None:
     ingest = pipeline.Pipeline.ingest
 
     @functools.wraps(ingest)
-    async def early(self: pipeline.Pipeline, batch: Batch, writers: Any, commit: pipeline.Commit) -> Any:
-        async def committed(_positions: object) -> None:
-            """It already is."""
-
-        await commit(batch.positions)
-        return await ingest(self, batch, writers, committed)
+    async def early(self: pipeline.Pipeline, batch: Batch, writers: Any, feed: pipeline.Feed) -> None:
+        await feed.commit(batch.positions)
+        await ingest(self, batch, writers, _Early(feed))
 
     _put(pipeline.Pipeline, "ingest", early)
+
+
+class _Early:
+    """Acknowledges what it hands out, and nothing when it is durable."""
+
+    def __init__(self, feed: pipeline.Feed) -> None:
+        self._feed = feed
+        self.done = feed.done
+
+    async def more(self) -> Batch | None:
+        batch = await self._feed.more()
+        if batch is not None:
+            await self._feed.commit(batch.positions)
+        return batch
+
+    async def commit(self, _positions: object) -> None:
+        """It already is."""
 
 
 def burn() -> None:

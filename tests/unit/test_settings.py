@@ -23,7 +23,7 @@ def test_defaults_suit_a_worker_beside_its_servers() -> None:
     assert settings.kafka_bootstrap_servers == "127.0.0.1:9092"
     assert settings.topic == "interaction-events"
     assert settings.roles == tuple(RoleName)
-    assert settings.ingest_max_records == 20_000
+    assert settings.ingest_max_records == 5_000
 
 
 def test_variables_win_over_defaults_and_arguments_over_variables(monkeypatch: pytest.MonkeyPatch) -> None:

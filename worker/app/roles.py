@@ -5,6 +5,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from math import ceil
 from uuid import uuid4
 
 from worker.app.dependencies import Probe, Readiness
@@ -15,7 +16,7 @@ from worker.app.supervision import Role
 from worker.contract.codec import Limits
 from worker.ingest.intake import IntakeOptions
 from worker.ingest.options import IngestOptions
-from worker.ingest.pipeline import PipelineOptions
+from worker.ingest.pipeline import BATCHES_IN_HAND, PipelineOptions
 from worker.ingest.service import Ingest
 from worker.notify.service import Notifier
 from worker.retry.processor import RetryProcessor
@@ -30,6 +31,8 @@ from worker.watch.service import ProgressWatcher, WatchOptions
 
 # Renewals within one lease: one slow answer costs no lease.
 _RENEWALS_PER_LEASE = 3
+# A full batch is decoded, stored and written in so many parts beside each other.
+_PARTS_OF_A_BATCH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def _ingest(settings: Settings, given: Surroundings) -> Role:
             group_instance_id=settings.kafka_group_instance_id,
             topics=(settings.topic,),
             max_records=settings.ingest_max_records,
-            max_bytes=settings.ingest_max_bytes,
+            max_bytes=settings.ingest_max_bytes // BATCHES_IN_HAND,
             session_timeout_s=settings.session_timeout_ms / 1000,
             heartbeats_per_session=HEARTBEATS_PER_SESSION,
             rebalance_timeout_s=settings.rebalance_timeout_ms / 1000,
@@ -73,7 +76,7 @@ def _ingest(settings: Settings, given: Surroundings) -> Role:
         ),
         pipeline=PipelineOptions(
             limits=Limits(max_future=timedelta(hours=settings.max_future_hours)),
-            max_rows=settings.ingest_max_records,
+            part_records=ceil(settings.ingest_max_records / _PARTS_OF_A_BATCH),
             max_bytes=settings.ingest_max_bytes,
         ),
         start_policy=settings.start_policy.value,

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from worker.contract.event import Event, Rejected, RejectReason
-from worker.contract.json_reader import read_object
+from worker.contract.json_reader import Written, read_object
 from worker.contract.models import MODELS, Envelope
 from worker.contract.personal import take_text
 from worker.contract.upcasters import UPCASTERS, Upcasters, newest_version, oldest_version, upcast
@@ -67,11 +67,11 @@ def decode(
     # 1 read
     if len(value) > limits.max_record_bytes:
         return Rejected(RejectReason.TOO_LARGE, f"the record is larger than {limits.max_record_bytes} bytes")
-    fields = read_object(value)
-    if isinstance(fields, Rejected):
-        return fields
+    written = read_object(value)
+    if isinstance(written, Rejected):
+        return written
     # 2 upcast
-    current = _upcast(fields, upcasters)
+    current = _upcast(written.fields, upcasters)
     if isinstance(current, Rejected):
         return current
     # 3 validate
@@ -88,12 +88,7 @@ def decode(
             RejectReason.TIME_OUT_OF_RANGE, "lies too far ahead of the record's own time", "occurred_at"
         )
     # 6 build
-    return _event(model, current.get("value"), details, fingerprint(fields))
-
-
-def fingerprint(fields: Mapping[str, Any]) -> bytes:
-    """SHA-256 of the canonical JSON (sorted keys, no white space, UTF-8) of what the producer wrote."""
-    return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).digest()
+    return _event(model, current.get("value"), details, _fingerprint(written))
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
@@ -123,6 +118,10 @@ def _encode_object_id(value: Any) -> str:
     if isinstance(value, ObjectId):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _fingerprint(written: Written) -> bytes:
+    return hashlib.sha256(written.canonical).digest()
 
 
 def _upcast(fields: dict[str, Any], upcasters: Upcasters) -> dict[str, Any] | Rejected:

@@ -56,9 +56,9 @@ class IntakeOptions:
     group_id: str
     topics: tuple[str, ...]
     group_instance_id: str | None = None
-    max_records: int = 20_000
+    max_records: int = 5_000
     # Of values, keys and headers in a batch; ordinary events of 400 bytes reach `max_records` first.
-    max_bytes: int = 15_000_000
+    max_bytes: int = 7_500_000
     session_timeout_s: float = 10.0
     # A member learns of a rebalance with its next heartbeat: so much longer than the session may a take-over last.
     heartbeats_per_session: int = 20
@@ -182,12 +182,10 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         A poll that is under way is never cancelled (records it had already passed would be lost to this
         assignment); the next call goes on waiting for it.
         """
-        if self._poll is None:
-            self._poll = asyncio.create_task(self._read())
-        await asyncio.wait({self._poll}, timeout=wait_s)
-        if not self._poll.done():
+        poll = await self._polled(wait_s)
+        if not poll.done():
             return None
-        poll, self._poll = self._poll, None
+        self._poll = None
         try:
             return poll.result()
         except NoOffsetForPartitionError:
@@ -201,6 +199,25 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             raise Misconfigured(_SESSION_TIMEOUT_REFUSED) from error
         except KafkaError as error:
             raise ConsumerLostError(f"the poll failed: {error}") from error
+
+    async def more(self, wait_s: float) -> Batch | None:
+        """The next batch of the assignment in force, if it comes in time; anything else is left for `take`."""
+        poll = await self._polled(wait_s)
+        if not poll.done() or poll.cancelled() or poll.exception() is not None:
+            return None
+        batch = poll.result()
+        if not isinstance(batch, Batch) or batch.generation != self.generation:
+            return None
+        self._poll = None
+        return batch
+
+    async def _polled(self, wait_s: float) -> asyncio.Task[Batch | Unreadable | None]:
+        """The poll under way, or a new one, after it has ended or `wait_s` have passed."""
+        if self._poll is None:
+            self._poll = asyncio.create_task(self._read())
+        poll = self._poll
+        await asyncio.wait({poll}, timeout=wait_s)
+        return poll
 
     async def _read(self) -> Batch | Unreadable | None:
         if self._reader is None:
@@ -227,7 +244,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 
         Raises Retryable for whatever the poll finds: the next batch's poll will find it again, and deal with it.
         """
-        if self._poll is not None or not self.assigned:
+        if not self.assigned or (self._poll is not None and not self._poll.done()):
             return
         self._consumer.pause(*self._consumer.assignment())
         try:

@@ -1,4 +1,8 @@
-"""One batch from bytes to durable documents: the six steps of ingest, in the order that makes a crash harmless."""
+"""Batches from bytes to durable documents: the six steps of ingest, in the order that makes a crash harmless.
+
+The order holds for every event: decoded, stored, its row written, its offset committed. A large batch goes through
+the steps in parts: while MongoDB stores one, the next is decoded and the rows of those before are written.
+"""
 
 import asyncio
 from collections import Counter
@@ -6,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from bson import ObjectId
 
@@ -18,8 +22,9 @@ from worker.ingest.dead_letters import keep
 from worker.ingest.decode import Decoded, decode_records
 from worker.ingest.event_store import EventStore
 from worker.ingest.plan import sort_candidates
-from worker.ingest.record import Batch, Candidate, Letter, Partition, Record, Stored
+from worker.ingest.record import Batch, Candidate, Letter, Partition, Record, Settled, Stored
 from worker.ingest.routes import Route
+from worker.ingest.rows_behind import RowsBehind
 from worker.ingest.time_series import SeriesWriter, assert_young, commands, rows_present
 from worker.storage.database import Database, Document
 from worker.storage.documents import interaction_row
@@ -32,39 +37,52 @@ from worker.timing import Clock, end
 
 T = TypeVar("T")
 
-Commit = Callable[[Mapping[Partition, int]], Awaitable[None]]
-
+# While the last rows of a batch are written, the next one is read and stored.
+BATCHES_IN_HAND = 2
 # Decoding is pure computation: give the loop its turn after this many records (about 20 ms).
 _DECODE_CHUNK = 200
-# A large batch goes to the event store in parts of this many records, which costs MongoDB nothing (tried: 2,000 to
-# 20,000 a command), and the next part is decoded while the store has one. Rows stay together: a bucket is touched
-# once a command.
-_PART = 2_500
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
-    """`max_rows` and `max_bytes` bound one time-series command; `deadline_s` is one answer of MongoDB."""
+    """`max_rows` and `max_bytes` bound one time-series command; `deadline_s` is one answer of MongoDB.
+
+    A batch of more than `part_records` is worked on in parts, which costs MongoDB nothing (tried: 2,000 to 20,000).
+    """
 
     limits: Limits = field(default_factory=Limits)
+    part_records: int = 2_500
     max_rows: int = 20_000
     max_bytes: int = 15_000_000
     deadline_s: float = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What became of the batch's candidates; `redelivered` carry the documents that were stored before."""
+class Feed(Protocol):
+    """Where batches come from, and who is told that they are durable."""
 
-    stored: list[Stored] = field(default_factory=list)
-    redelivered: list[Stored] = field(default_factory=list)
-    duplicates: list[Candidate] = field(default_factory=list)
-    erased: list[Candidate] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
+    async def more(self) -> Batch | None:
+        """The next batch of the same assignment, if there is one at once and nothing else has to be seen to first."""
+
+    async def commit(self, positions: Mapping[Partition, int]) -> None:
+        """Acknowledge: the next offsets to read."""
+
+    def done(self, batch: Batch, letters: Counter[Partition]) -> None:
+        """A batch is durable and acknowledged; `letters` counts the dead letters of each partition."""
+
+
+class Became(NamedTuple):
+    """What became of the records of a batch."""
+
+    decoded: Decoded
+    settled: Settled
+
+    @property
+    def letters(self) -> Sequence[Letter]:
+        return [*self.decoded.letters, *self.settled.letters]
 
 
 class Pipeline:
-    """Takes batches one at a time. Everything it does may run twice; the docstrings name the key."""
+    """Takes batches in their order. Everything it does may run twice; the docstrings name the key."""
 
     def __init__(
         self,
@@ -85,36 +103,64 @@ class Pipeline:
         self._component = component
         self._count_retry = retry_counter(metrics)
 
-    async def ingest(
-        self, batch: Batch, writers: Mapping[Partition, SeriesWriter], commit: Commit
-    ) -> Counter[Partition]:
-        """Make one batch durable; returns how many records of each partition became dead letters.
+    async def ingest(self, batch: Batch, writers: Mapping[Partition, SeriesWriter], feed: Feed) -> None:
+        """Make a batch durable, and after it those that the feed has more of, in their order.
 
-        1. decode and validate  2. drop duplicates  3. give versions  4. insert the events, fill holes; of a large
-        batch part by part; then keep dead letters  5. insert the rows  6. commit the next offsets
+        1. decode and validate  2. drop duplicates  3. give versions  4. insert the events, fill holes
+        5. insert the rows; keep dead letters  6. commit the next offsets
+        Of a large batch part by part, up to 5.: of the parts, 1., 2. to 4., and 5. go on beside each other. Two
+        batches are in hand at most: the next one is stored while the last rows of this one are written.
 
         Stops with Fenced when a newer owner exists; waits as long as MongoDB is away.
         """
+        before: asyncio.Task[None] | None = None
+        current: Batch | None = batch
+        rows = RowsBehind(partial(self._write_rows, batch, writers))
+        try:
+            while current is not None:
+                became = await self._store(current, rows)
+                if before is not None:
+                    await before
+                before = asyncio.create_task(self._finish(current, became, rows, feed))
+                current = await feed.more()
+                if current is None:
+                    await before
+                else:
+                    rows = RowsBehind(partial(self._write_rows, current, writers), before)
+        finally:
+            await rows.end()
+            if before is not None:
+                await end(before)
+
+    async def _store(self, batch: Batch, rows: RowsBehind) -> Became:
+        """Steps 1. to 4. of all parts; what has settled is handed to the `rows`."""
         decoded, settled = Decoded(), Settled()
-        parts = [batch.records[start : start + _PART] for start in range(0, len(batch.records), _PART)]
-        decoding = asyncio.create_task(self._decode(parts[0], decoded))  # 1.
+        size = self._options.part_records
+        parts = [batch.records[start : start + size] for start in range(0, len(batch.records), size)]
+        decoding = asyncio.create_task(self._decode(parts[0], decoded))
         try:
             for following in [*parts[1:], ()]:
                 candidates = await decoding
                 decoding = asyncio.create_task(self._decode(following, decoded))
-                await self._settle(candidates, settled)  # 2. 3. 4.
+                part = await self._settle(candidates)
+                settled.add(part)
+                rows.add(part)
         finally:
             await end(decoding)
-        letters = [*decoded.letters, *settled.letters]
-        await self._patiently(lambda: keep(self._database, letters, self._clock.now()))
-        # 5.
-        with self._timed(Stage.TIME_SERIES):
-            await self._write_rows(batch, settled, writers)
-        # 6.
+        return Became(decoded, settled)
+
+    async def _finish(self, batch: Batch, became: Became, rows: RowsBehind, feed: Feed) -> None:
+        """The rest of steps 5. and 6."""
+        letters = became.letters
+        try:
+            await self._patiently(lambda: keep(self._database, letters, self._clock.now()))
+            await rows.finish()
+        finally:
+            await rows.end()
         with self._timed(Stage.COMMIT):
-            await commit(batch.positions)
-        self._count(decoded, settled, letters)
-        return Counter(letter.record.partition for letter in letters)
+            await feed.commit(batch.positions)
+        self._count(became.decoded, became.settled, letters)
+        feed.done(batch, Counter(letter.record.partition for letter in letters))
 
     async def _decode(self, records: Sequence[Record], whole: Decoded) -> Sequence[Candidate]:
         """Add what the records are to the `whole`; returns those that hold an event."""
@@ -133,11 +179,9 @@ class Pipeline:
             self._metrics.ingest_stage_duration_seconds.labels(Stage.DECODE.value).observe(took)
         return candidates
 
-    async def _settle(self, candidates: Sequence[Candidate], settled: Settled) -> None:
-        """Sort and insert until nothing is left open: who loses a race on an id or a version is sorted anew.
-
-        What became of each is added to `settled`.
-        """
+    async def _settle(self, candidates: Sequence[Candidate]) -> Settled:
+        """Sort and insert until nothing is left open: who loses a race on an id or a version is sorted anew."""
+        settled = Settled()
         pending = list(candidates)
         erased = await self._patiently(lambda: self._erased_learners(candidates))
         courses = courses_to_count(candidates)
@@ -157,6 +201,7 @@ class Pipeline:
             settled.erased.extend(found.erased)
             settled.letters.extend([*found.conflicts, *appended.refused])
             pending = appended.again
+        return settled
 
     async def _erased_learners(self, candidates: Sequence[Candidate]) -> set[ObjectId]:
         learners = {candidate.event.user_id for candidate in candidates}
@@ -174,9 +219,13 @@ class Pipeline:
         return [Stored(c.record, documents[c.event.event_id]) for c in candidates]
 
     async def _write_rows(
-        self, batch: Batch, settled: Settled, writers: Mapping[Partition, SeriesWriter]
+        self, batch: Batch, writers: Mapping[Partition, SeriesWriter], settled: Settled
     ) -> None:
         """Each partition's rows on its own session: new events, and redelivered ones whose row is missing."""
+        with self._timed(Stage.TIME_SERIES):
+            await self._insert_rows(batch, writers, await self._missing_rows(settled))
+
+    async def _missing_rows(self, settled: Settled) -> Mapping[Partition, Sequence[Document]]:
         rows: dict[Partition, list[Document]] = {}
         for stored in settled.stored:
             rows.setdefault(stored.record.partition, []).append(interaction_row(stored.document))
@@ -187,6 +236,14 @@ class Pipeline:
         for partition, row in again:
             if row["_id"] not in present:
                 rows.setdefault(partition, []).append(row)
+        return rows
+
+    async def _insert_rows(
+        self,
+        batch: Batch,
+        writers: Mapping[Partition, SeriesWriter],
+        rows: Mapping[Partition, Sequence[Document]],
+    ) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 for partition, missing in rows.items():

@@ -5,7 +5,7 @@ makes five of them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -75,3 +75,21 @@ class Stored(NamedTuple):
 
     record: Record
     document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of candidates; `redelivered` carry the documents that were stored before."""
+
+    stored: list[Stored] = field(default_factory=list)
+    redelivered: list[Stored] = field(default_factory=list)
+    duplicates: list[Candidate] = field(default_factory=list)
+    erased: list[Candidate] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
+
+    def add(self, other: "Settled") -> None:
+        self.stored.extend(other.stored)
+        self.redelivered.extend(other.redelivered)
+        self.duplicates.extend(other.duplicates)
+        self.erased.extend(other.erased)
+        self.letters.extend(other.letters)

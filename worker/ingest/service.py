@@ -14,7 +14,7 @@ from worker.ingest.breaker import Breaker
 from worker.ingest.event_store import EventStore
 from worker.ingest.intake import ConsumerLostError, Intake
 from worker.ingest.options import IngestOptions
-from worker.ingest.pipeline import Pipeline
+from worker.ingest.pipeline import BATCHES_IN_HAND, Pipeline
 from worker.ingest.record import Batch, Partition
 from worker.ingest.routes import routes
 from worker.ingest.time_series import BatchTooOld
@@ -34,6 +34,8 @@ T = TypeVar("T")
 # Far below the time after which a member that does not poll is taken for dead, far above a usual batch: pausing
 # throws away what has been fetched already.
 _LONG_BATCH_S = 5.0
+# How long to wait for one more batch while the one before is finished.
+_MORE_WAIT_S = 0.1
 # A failed fetch is repeated at once and answered at once: without a pause this would be a busy loop.
 _FAILED_FETCH_PAUSE_S = 0.5
 # A consumer that broke is replaced: not more often than this.
@@ -70,8 +72,11 @@ class Ingest:
         self._assignment = self._new_assignment()
         self._breaker = Breaker(options.breaker)
         self._probing: Partition | None = None
-        self._work: asyncio.Task[Counter[Partition]] | None = None
-        metrics.buffer_limit_bytes.labels(self.name).set(options.intake.max_bytes)
+        self._work: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._in_hand_bytes = 0
+        self._polled_at = 0.0
+        metrics.buffer_limit_bytes.labels(self.name).set(BATCHES_IN_HAND * options.intake.max_bytes)
 
     def _new_intake(self) -> Intake:
         return Intake(self._options.intake, self._clock, self._drain_for_revoke)
@@ -83,6 +88,7 @@ class Ingest:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop`; a worker that finds itself fenced starts again as a new member of the group."""
+        self._stopping = stop
         while not stop.is_set():
             self._intake = self._new_intake()
             self._assignment = self._new_assignment()
@@ -167,41 +173,65 @@ class Ingest:
     async def _work_on(self, batch: Batch, stop: asyncio.Event) -> bool:
         """Run the pipeline; meanwhile stay a member of the group, and mind the drain deadline once told to stop.
 
-        False for a batch that was given up.
+        False for work that was given up.
         """
         topic = batch.records[0].source.topic
-        self._metrics.ingest_batch_events.labels(topic).observe(len(batch.records))
-        held = self._metrics.buffer_bytes.labels(self.name)
-        held.set(batch.size_bytes)
-        self._work = work = asyncio.create_task(
-            self._pipeline.ingest(batch, self._assignment.writers, self._assignment.commit)
-        )
+        self._begin(batch)
+        self._work = work = asyncio.create_task(self._pipeline.ingest(batch, self._assignment.writers, self))
         drain: Deadline | None = None
         try:
             while not work.done():
                 await asyncio.wait({work}, timeout=1.0)
-                if not work.done() and self._clock.monotonic() - batch.polled_at > _LONG_BATCH_S:
+                if not work.done() and self._clock.monotonic() - self._polled_at > _LONG_BATCH_S:
                     await self._stay_member(topic)
                 if stop.is_set() and drain is None:
                     drain = Deadline.after(self._clock, self._options.drain_deadline_s)
                 if drain is not None and drain.passed:
                     work.cancel()
-            letters = await self._finish(work)
-            if letters is None:
-                return False
-            self._metrics.kafka_records_consumed_total.labels(topic).inc(len(batch.records))
-            self._assignment.read(batch)
-            if self._intake.generation == batch.generation:
-                self._judge(Counter(record.partition for record in batch.records), letters)
-            return True
+            return await self._finish(work)
         finally:
             if not work.done():  # we leave by an error of our own: nothing may go on behind our back
                 await end(work)
             self._work = None
-            held.set(0)
+            self._holds(-self._in_hand_bytes)
             if self._intake.generation == batch.generation:
                 self._intake.resume()
                 self._show_paused()
+
+    def _begin(self, batch: Batch) -> None:
+        """A batch is in hand."""
+        self._metrics.ingest_batch_events.labels(batch.records[0].source.topic).observe(len(batch.records))
+        self._holds(batch.size_bytes)
+        self._polled_at = batch.polled_at
+
+    def _holds(self, more_bytes: int) -> None:
+        self._in_hand_bytes += more_bytes
+        self._metrics.buffer_bytes.labels(self.name).set(self._in_hand_bytes)
+
+    async def more(self) -> Batch | None:
+        """For the pipeline: one more batch, unless the next turn has something else to do."""
+        self._versions.trim()
+        busy = self._probing is not None or self._breaker.open or self._assignment.check_is_due
+        if self._stopping.is_set() or busy or not self._assignment.is_ready:
+            return None
+        batch = await self._intake.more(_MORE_WAIT_S)
+        if batch is not None:
+            self._begin(batch)
+        return batch
+
+    async def commit(self, positions: Mapping[Partition, int]) -> None:
+        """For the pipeline: acknowledge."""
+        await self._assignment.commit(positions)
+
+    def done(self, batch: Batch, letters: Counter[Partition]) -> None:
+        """For the pipeline: a batch is durable."""
+        self._metrics.kafka_records_consumed_total.labels(batch.records[0].source.topic).inc(
+            len(batch.records)
+        )
+        self._holds(-batch.size_bytes)
+        self._assignment.read(batch)
+        if self._intake.generation == batch.generation:
+            self._judge(Counter(record.partition for record in batch.records), letters)
 
     async def _stay_member(self, topic: str) -> None:
         """A long batch (MongoDB slow or away) pauses reading; polling goes on so that the group keeps us."""
@@ -211,13 +241,14 @@ class Ingest:
             log.debug("poll_failed_while_paused", reason=str(error))
         self._metrics.kafka_paused_partitions.labels(topic).set(self._intake.paused)
 
-    async def _finish(self, work: asyncio.Task[Counter[Partition]]) -> Counter[Partition] | None:
-        """Raise what the batch raised; None if it was given up: nothing is lost, its offsets were not committed."""
+    async def _finish(self, work: asyncio.Task[None]) -> bool:
+        """Raise what the work raised; False if it was given up: nothing is lost, its offsets were not committed."""
         await asyncio.wait({work})
         if work.cancelled():
             log.warning("batch_given_up", reason="drain deadline")
-            return None
-        return work.result()
+            return False
+        work.result()
+        return True
 
     async def _drain_for_revoke(self) -> None:
         """Finish and commit the batch in hand before the partitions go to somebody else, within the deadline."""

@@ -125,13 +125,13 @@ class Settings(BaseSettings):
         10.0, gt=0, le=600, description="How often positions are compared with the ends of the log."
     )
     ingest_max_records: int = Field(
-        20_000, ge=1, le=100_000, description="Largest batch, in records. Batches grow with the backlog."
+        5_000, ge=1, le=100_000, description="Largest batch, in records. Batches grow with the backlog."
     )
     ingest_max_bytes: int = Field(
         15_000_000,
         ge=1_000_000,
         le=15_500_000,
-        description="Largest batch, in bytes of records, and largest command, of BSON: MongoDB refuses 16 MB.",
+        description="Most that is in hand (two batches), in bytes of records, and largest command: MongoDB takes 16 MB.",
     )
     max_future_hours: float = Field(
         24.0, ge=0, le=24 * 366, description="How far an event may lie ahead of its record's time in Kafka."

@@ -1,6 +1,9 @@
 """Documents to BSON, one by one: what BSON cannot hold is found before anything is sent."""
 
+from uuid import UUID
+
 import bson
+from bson.binary import UUID_SUBTYPE, Binary
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
@@ -14,6 +17,11 @@ def encoded(document: Document) -> RawBSONDocument | None:
 
     The driver sends these bytes as they are, so encoding here costs nothing twice.
     """
+    identity = document.get("_id")
+    if (
+        type(identity) is UUID
+    ):  # what the driver would make of it, without its many questions first: 5 µs a document
+        document = {**document, "_id": Binary(identity.bytes, UUID_SUBTYPE)}
     try:
         return RawBSONDocument(bson.encode(document, codec_options=CODEC_OPTIONS), _RAW_OPTIONS)
     except (BSONError, OverflowError, UnicodeEncodeError, RecursionError):

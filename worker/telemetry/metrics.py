@@ -29,7 +29,7 @@ PREFIX = "sevenp_worker"
 DURATION_BUCKETS_S = (0.002, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
 # Coarse on purpose: operations x collections x buckets is the largest family of series we have.
 MONGODB_BUCKETS_S = (0.01, 0.1, 1)
-# A batch grows from one record to 20,000.
+# A batch grows from one record to 5,000, or what the settings say.
 BATCH_BUCKETS = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000)
 # A learner's device can be offline for days: seconds, minutes, an hour, a day, a week.
 LATENESS_BUCKETS_S = (1, 10, 60, 600, 3_600, 21_600, 86_400, 604_800)

@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tests.unit.contract.records import accepted, fields, refused, with_details
 from worker.contract.event import RejectReason
-from worker.contract.json_reader import MAX_DEPTH
+from worker.contract.json_reader import MAX_DEPTH, read_object, read_quickly, read_strictly
 
 
 @pytest.mark.parametrize(
@@ -114,3 +116,73 @@ def test_quotes_without_end_are_looked_at_once_only() -> None:
     # A scan that starts again at every escaped quote would need minutes here.
     assert refused(b"[" * 65 + b'"' + b'\\"' * 100_000) == (RejectReason.TOO_DEEP, None)
     assert refused(b"[]" * 65 + b'"' + b'\\"' * 100_000) == (RejectReason.NOT_JSON, None)
+
+
+def _written(pairs: list[tuple[str, str]]) -> str:
+    return "{" + ",".join(f"{key}: {value}" for key, value in pairs) + "}"
+
+
+# Every spelling of a number, keys twice, white space, escapes, and what is no JSON.
+_NUMBERS = st.one_of(
+    st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,3})?", fullmatch=True),
+    st.sampled_from(
+        [str(sign * 2**bits + near) for bits in (53, 63, 64) for sign in (1, -1) for near in (-1, 0, 1)]
+    ),
+    st.sampled_from(["-0", "-0.0", "1e400", "9223372036854775807.0", "NaN", "01"]),
+)
+_STRINGS = st.one_of(
+    st.sampled_from(['"a"', '"b"', '""', '"\\u0061"', '"\\ud800"', '"\\""', '"\x7f"', '"\n"', '"{[:,"']),
+    st.text(max_size=5).map(lambda text: json.dumps(text, ensure_ascii=False)),
+)
+_VALUES = st.recursive(
+    st.one_of(_NUMBERS, _STRINGS, st.sampled_from(["true", "false", "null", "nul"])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map(lambda items: f"[{', '.join(items)}]"),
+        st.lists(st.tuples(_STRINGS, inner), max_size=4).map(_written),
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.lists(st.tuples(_STRINGS, _VALUES), max_size=4).map(_written) | _VALUES)
+@example('{"a": 1, "a": 1}')
+@example('{"a": {"b": "", "b": 18446744073709551616}}')
+def test_what_is_read_quickly_is_what_is_read_strictly(text: str) -> None:
+    value = text.encode(errors="surrogatepass")
+    quick = read_quickly(value)
+    # By their spelling: 1, 1.0 and True are equal.
+    assert quick is None or repr(quick) == repr(read_strictly(value))
+
+
+@given(st.binary(max_size=30), st.integers(min_value=0, max_value=200))
+def test_broken_bytes_are_read_quickly_as_strictly_or_not_at_all(junk: bytes, at: int) -> None:
+    value = json.dumps(fields()).encode()
+    value = value[:at] + junk + value[at + len(junk) :]
+    quick = read_quickly(value)
+    assert quick is None or repr(quick) == repr(read_strictly(value))
+
+
+def test_an_ordinary_record_needs_no_strict_reading() -> None:
+    value = json.dumps(with_details("view", nested={"list": [1, 2.5, None, True, {"a": "b"}]})).encode()
+    assert read_quickly(value) == read_object(value) == read_strictly(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"a": 1, "a": 1}',
+        '{"a": {"b": 1, "b": 2}}',
+        '{"a": [{"b": 1, "b": 2}]}',
+        '{"a": 18446744073709551616}',
+        '{"a": -9223372036854775809}',
+        '{"a": [[9223372036854775808]]}',
+        '{"a": 1e400}',
+        '{"a": NaN}',
+        '{"a": "\\ud800"}',
+        '{"a": ' + "[" * MAX_DEPTH + "]" * MAX_DEPTH + "}",
+        "[]",
+    ],
+)
+def test_the_strict_reader_gives_the_reasons(value: str) -> None:
+    assert read_quickly(value.encode()) is None
+    assert read_object(value.encode()) == read_strictly(value.encode())

@@ -1,0 +1,58 @@
+"""The rows of one batch, written behind the event store: what has settled is written while the next part settles."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from worker.ingest.record import Settled
+from worker.timing import end
+
+
+class RowsBehind:
+    """Writes rows behind the event store: one `write` at a time, of everything that has settled since the last.
+
+    The first one waits for `before`, the batch before: its rows and offsets come first. If that fails, so does this.
+    """
+
+    def __init__(
+        self, write: Callable[[Settled], Coroutine[Any, Any, None]], before: asyncio.Task[None] | None = None
+    ) -> None:
+        self._write = write
+        self._before = before
+        self._waiting: Settled | None = None
+        self._writing: asyncio.Task[None] | None = None
+
+    def add(self, part: Settled) -> None:
+        """Write this part's rows now, or with those of the next parts if a write is under way.
+
+        Raises what an earlier write raised.
+        """
+        if self._waiting is None:
+            self._waiting = Settled()
+        self._waiting.add(part)
+        if self._writing is not None and self._writing.done():
+            self._writing.result()
+            self._writing = None
+        if self._writing is None:
+            self._writing = self._begin()
+
+    async def finish(self) -> None:
+        """Return when the rows of all parts are written. Raises what a write raised."""
+        while self._writing is not None:
+            await self._writing
+            self._writing = self._begin()
+
+    async def end(self) -> None:
+        """Give up what is not written."""
+        if self._writing is not None:
+            await end(self._writing)
+
+    def _begin(self) -> asyncio.Task[None] | None:
+        parts, self._waiting = self._waiting, None
+        return asyncio.create_task(self._write_in_turn(parts)) if parts is not None else None
+
+    async def _write_in_turn(self, parts: Settled) -> None:
+        if self._before is not None:
+            await asyncio.wait({self._before})  # not cancelled with us
+            self._before.result()
+        await self._write(parts)
