@@ -131,7 +131,7 @@ class Settings(BaseSettings):
         15_000_000,
         ge=1_000_000,
         le=15_500_000,
-        description="Most that is in hand (two batches), in bytes of records, and largest command: MongoDB takes 16 MB.",
+        description="Most in hand (two batches), in bytes of records, and largest command: MongoDB takes 16 MB.",
     )
     max_future_hours: float = Field(
         24.0, ge=0, le=24 * 366, description="How far an event may lie ahead of its record's time in Kafka."
