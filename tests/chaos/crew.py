@@ -18,6 +18,8 @@ from worker.devstack.worker_process import WorkerProbe
 
 REGULARS = ("a", "b")
 _GUEST = "c"
+# A quick crew may have stored a burst before the strike: another one then.
+_BURSTS = 20
 # Above the worker's own deadline for draining.
 _DRAIN_S = 40.0
 
@@ -125,8 +127,12 @@ class Crew:
     async def _fault(self, kind: str, detail: str, strike: Callable[[], Awaitable[float]]) -> None:
         """Strike while events are on their way, note it, and wait until all partitions work again."""
         history, feed = self.history, self.history.feed
-        await feed.burst()
-        await asyncio.sleep(self.random.uniform(0.0, 0.05))  # anywhere in the batch, by the seed
+        pause_s = self.random.uniform(0.0, 0.05)  # anywhere in the batch, by the seed
+        for attempt in range(_BURSTS):
+            await feed.burst()
+            await asyncio.sleep(pause_s / (1 + attempt))
+            if feed.waiting:
+                break
         in_flight = len(feed.waiting)
         at = await strike()
         await history.note_doubt()
