@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.apache.load import Load
 from tests.chaos.victim import committed, projected, uncounted, until
-from tests.oracle import Violation, check
+from tests.oracle import ALL, Violation, check
 from worker.devstack.process import ServerProcess, free_port, spawn
 from worker.devstack.topics import create_topic
 from worker.replay.verification import Verification
@@ -156,10 +156,12 @@ class Fleet:
         """SIGTERM to all at once; their exit codes."""
         return list(await asyncio.gather(*(worker.stop() for worker in workers)))
 
-    async def wrong(self, *loads: Load) -> list[Violation]:
+    async def wrong(self, *loads: Load, invariants: Collection[int] = ALL) -> list[Violation]:
         """What the oracle finds wrong, once everything is drained."""
         ledger = [entry for load in loads for entry in load.ledger]
-        return await asyncio.to_thread(check, self.mongodb_uri, self.database.prefix, ledger, in_order=True)
+        return await asyncio.to_thread(
+            check, self.mongodb_uri, self.database.prefix, ledger, in_order=True, invariants=invariants
+        )
 
     async def verified(self) -> Verification:
         """What the worker's own check says of a system at rest."""

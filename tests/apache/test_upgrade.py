@@ -11,6 +11,7 @@ from tests.apache.load import Load
 from tests.apache.reader import Reader
 from tests.chaos.victim import until
 from tests.conftest import RunningMongo
+from tests.oracle import ALL
 from worker.storage.database import Collection, Database
 from worker.storage.leases import GROUPS
 
@@ -55,7 +56,8 @@ async def test_a_rolling_upgrade_raises_every_document_and_no_reader_sees_a_hole
         assert await ours.stop_all(new, newer) == [0, 0]
 
         assert await differing(database) == []
-        assert await ours.wrong(first, second) == []
+        # Records and counts are the new release's, which the oracle does not know: `differing` judges them.
+        assert await ours.wrong(first, second, invariants=ALL - {5, 6}) == []
         verified = await ours.verified()
         assert verified.finding_counts == {}
         assert verified.other_projection_version == verified.documents > LEAST_DOCUMENTS
