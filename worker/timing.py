@@ -62,8 +62,9 @@ class Deadline:
         return await asyncio.wait_for(work, self.remaining_s)
 
 
-# Python 3.11 can lose a cancellation that meets an answer: it is sent again after this long.
-_CANCEL_AGAIN_S = 0.5
+# Python 3.11 can lose a cancellation that meets an answer: it is sent again after this long. Not sooner than a busy
+# machine needs: a second one in the middle of the first can cost PyMongo a lock (see `storage.driver.close`).
+_CANCEL_AGAIN_S = 2.0
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:

@@ -61,7 +61,9 @@ async def _everywhere(
         await live_once(history)
     for number, appointment in enumerate(chosen, start=1):
         if not history.feed.waiting:
-            await history.feed.burst()  # a point of the worker's start may come before the feed's first records
+            await (
+                history.feed.burst()
+            )  # a point of the worker's start may come before the feed's first records
         process = history.victim.start(str(appointment.point), settings={ACT_VARIABLE: act()})
         try:
             fault = await _one(history, appointment, process, kind, heal)

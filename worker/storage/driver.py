@@ -6,10 +6,12 @@ Methods that are equal: `find(...).to_list(None)`, `find_one`, `insert_one`, `in
 `errors.translated()`.
 """
 
+import asyncio
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
+import structlog
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -18,6 +20,12 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
+from worker.timing import end
+
+log = structlog.get_logger(__name__)
+
+# Ending sessions and closing sockets takes milliseconds.
+CLOSING_S = 5.0
 # A transaction brings its own concerns: those of the collections do not count in it.
 _SNAPSHOT = ReadConcern("snapshot")
 _MAJORITY = WriteConcern(w="majority", j=True)
@@ -97,8 +105,18 @@ async def list_collections(database: AsyncDatabase[Document], name: str | None =
 
 
 async def close(client: Client) -> None:
-    """Close the client's connections; may be called twice."""
-    await _awaited(client.close())
+    """Close the client's connections; may be called twice. One that does not close in time is left as it is.
+
+    PyMongo's topology has a lock that is lost when an operation is cancelled at the wrong moment: whoever wants it
+    then, `close` included, would wait for ever.
+    """
+    closing = asyncio.create_task(_awaited(client.close()))
+    await asyncio.wait({closing}, timeout=CLOSING_S)
+    if closing.done():
+        closing.result()
+    else:
+        log.warning("mongodb_client_left_open", seconds=CLOSING_S)
+        await end(closing)
 
 
 async def _awaited(result: Any) -> Any:

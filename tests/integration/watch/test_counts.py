@@ -38,6 +38,9 @@ from worker.storage.retrying import retrying
 from worker.timing import SystemClock
 from worker.watch.counts import Woken
 
+# Of being cut off everywhere, until every kind of command was met.
+_ROUNDS = 5
+
 
 def woken(learners: Sequence[Learner]) -> Woken:
     return Woken(learners=frozenset(learner.identity for learner in learners))
@@ -157,7 +160,20 @@ async def test_an_enrolment_counted_by_three_workers_cut_off_in_every_command_co
 ) -> None:
     await add_platform(database, 1, 1)
     learner = await Learner(course(0), user(0)).enrol(pays="t.1").store(database)
-    cut_in: list[str] = []
+    wanted, cut_in = {"find", "insert", "update", "commitTransaction"}, set[str]()
+    for _ in range(_ROUNDS):
+        cut_in |= await cut_off_in_every_command(database, mongodb, learner)
+        if wanted <= cut_in:
+            break
+    assert wanted <= cut_in
+
+
+async def cut_off_in_every_command(database: Database, mongodb: RunningMongo, learner: Learner) -> set[str]:
+    """Three workers who are cut off one command later each time, until all have committed; the commands cut off in.
+
+    Who meets whom is chance: they may all commit before one is cut off in its commit.
+    """
+    cut_in: set[str] = set()
     for at in itertools.count(1):
         for name in ("user_progress_projections", "notifications", "billing_transactions", "watch_positions"):
             await database.collection(name).delete_many({})
@@ -170,13 +186,13 @@ async def test_an_enrolment_counted_by_three_workers_cut_off_in_every_command_co
         # Delivered again, to three workers at once: four and five times in all.
         await asyncio.gather(*(patiently(partial(count, database, [learner])) for _ in range(3)))
         await moved_once(database)
-        cut_in += [
+        cut_in |= {
             commands[at + worker - 1] for worker, commands in enumerate(cut) if len(commands) >= at + worker
-        ]
+        }
         if all("commitTransaction" in commands[: at - 1] for commands in cut):
             break
-    assert {"find", "insert", "update", "commitTransaction"} <= set(cut_in)
     assert at > 10
+    return cut_in
 
 
 @pytest.mark.parametrize("command", ["insert", "update", "commitTransaction", "find"])
