@@ -13,9 +13,11 @@ from tests.chaos.victim import until
 from tests.conftest import RunningMongo
 from worker.devstack.apache.cluster import ApacheKafka, start_apache
 from worker.storage.database import Database
+from worker.timing import SystemClock
 
 PER_S = 2_000
 INTRUSIONS = 10  # each is two rebalances; the broker dies after every second one
+_CLOCK = SystemClock()
 LEAST_BETWEEN = 300  # records published, and records processed, between two blows
 
 
@@ -39,6 +41,7 @@ async def test_twenty_rebalances_and_five_broker_deaths_lose_nothing_and_double_
     ):
         pair = [ours.start("first"), ours.start("second")]
         await ours.owned_by(*pair)
+        began, before = _CLOCK.monotonic(), load.acknowledged
         for number in range(INTRUSIONS):
             await flowing(load, pair)
             async with AsyncExitStack() as membership:
@@ -52,6 +55,8 @@ async def test_twenty_rebalances_and_five_broker_deaths_lose_nothing_and_double_
                 await die_and_come_back(broker, load)
         await ours.owned_by(*pair)
         in_hand = [await worker.metric("drain_duration_seconds_count", cause="revoke") for worker in pair]
+        seconds = _CLOCK.monotonic() - began
+        print(f"{(load.acknowledged - before) / seconds:,.0f} of {PER_S:,} records/s for {seconds:.0f} s")  # noqa: T201 - shown by -rP
         await load.stop()
         await ours.drained(load)
         assert await ours.stop_all(*pair) == [0, 0]
