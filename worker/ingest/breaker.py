@@ -56,9 +56,14 @@ class Breaker:
     def note(
         self, now: float, records: Mapping[Partition, int], letters: Mapping[Partition, int]
     ) -> dict[Partition, bool]:
-        """Take in a batch; says which partitions have opened (True) or closed (False) by it."""
+        """Take in a batch; says which partitions have opened (True) or closed (False) by it.
+
+        Records of a partition that has not rested long enough were read before it opened: they are no probe.
+        """
         changes: dict[Partition, bool] = {}
         for partition, count in records.items():
+            if now < self._rests_until.get(partition, now):
+                continue
             tally = Tally(now, count, letters.get(partition, 0))
             was_open = partition in self._rests_until
             is_open = self._fails_probe(tally) if was_open else self._trips(partition, tally)

@@ -128,9 +128,8 @@ class Pipeline:
                 else:
                     rows = RowsBehind(partial(self._write_rows, current, writers), before)
         finally:
-            await rows.end()
-            if before is not None:
-                await end(before)
+            # All at once: whoever is cancelled again while waiting here has told every one of them.
+            await end(*rows.tasks, *([before] if before is not None else []))
 
     async def _store(self, batch: Batch, rows: RowsBehind) -> Became:
         """Steps 1. to 4. of all parts; what has settled is handed to the `rows`."""
@@ -156,7 +155,7 @@ class Pipeline:
             await self._patiently(lambda: keep(self._database, letters, self._clock.now()))
             await rows.finish()
         finally:
-            await rows.end()
+            await end(*rows.tasks)
         with self._timed(Stage.COMMIT):
             await feed.commit(batch.positions)
         self._count(became.decoded, became.settled, letters)

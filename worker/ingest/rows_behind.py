@@ -1,11 +1,10 @@
 """The rows of one batch, written behind the event store: what has settled is written while the next part settles."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from worker.ingest.record import Settled
-from worker.timing import end
 
 
 class RowsBehind:
@@ -42,10 +41,10 @@ class RowsBehind:
             await self._writing
             self._writing = self._begin()
 
-    async def end(self) -> None:
-        """Give up what is not written."""
-        if self._writing is not None:
-            await end(self._writing)
+    @property
+    def tasks(self) -> Sequence[asyncio.Task[None]]:
+        """What is under way; to end it is to give up what is not written."""
+        return [self._writing] if self._writing is not None else []
 
     def _begin(self) -> asyncio.Task[None] | None:
         parts, self._waiting = self._waiting, None

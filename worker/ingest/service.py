@@ -205,7 +205,7 @@ class Ingest:
         self._polled_at = batch.polled_at
 
     def _holds(self, more_bytes: int) -> None:
-        self._in_hand_bytes += more_bytes
+        self._in_hand_bytes = max(0, self._in_hand_bytes + more_bytes)
         self._metrics.buffer_bytes.labels(self.name).set(self._in_hand_bytes)
 
     async def more(self) -> Batch | None:

@@ -52,6 +52,15 @@ def test_after_thirty_seconds_a_probe_decides() -> None:
     assert breaker.open == frozenset()
 
 
+@pytest.mark.parametrize("letters", [0, 50])
+def test_what_was_read_before_it_opened_is_no_probe(letters: int) -> None:
+    breaker = Breaker(OPTIONS)
+    noted(breaker, 0, 200, 200)
+    assert noted(breaker, 0.2, 50, letters) is None
+    assert breaker.open == {ONE}
+    assert breaker.due(30) == ONE
+
+
 def test_a_probe_that_finds_nothing_closes_it_and_the_window_begins_anew() -> None:
     breaker = Breaker(OPTIONS)
     noted(breaker, 0, 200, 200)

@@ -8,6 +8,7 @@ import pytest
 
 from worker.ingest.record import Settled
 from worker.ingest.rows_behind import RowsBehind
+from worker.timing import end
 
 
 class Sink:
@@ -94,7 +95,7 @@ async def test_what_is_given_up_goes_no_further_and_leaves_the_batch_before_alon
     rows = RowsBehind(sink.write, before)
     rows.add(part("a"))
     await turns()
-    await rows.end()
+    await end(*rows.tasks)
     assert not before.done()
     gate.set()
     await before
