@@ -15,7 +15,7 @@ from rich.console import Console
 
 from bench.comparison import PARTITIONS, described
 from bench.contestants.field import INGEST
-from bench.fixture import Fixture, fixture, kafka_here
+from bench.fixture import Fixture, fixture, kafka_here, publish_workload
 from bench.race import Run, run_once
 from bench.records import Workload
 from worker.publish.reader import OutgoingRecord
@@ -48,8 +48,7 @@ def poisoned(records: Iterable[OutgoingRecord]) -> Iterator[OutgoingRecord]:
 
 async def measure(given: Fixture, workload: Workload, rounds: int, console: Console) -> float:
     """The share of the rate that is lost to poison."""
-    records = await asyncio.to_thread(lambda: list(workload.records()))
-    await given.publish("healthy", PARTITIONS, records)
+    records = await publish_workload(given, "healthy", PARTITIONS, workload)
     await given.publish("poisoned", PARTITIONS, poisoned(records))
     runs: dict[str, list[Run]] = {"healthy": [], "poisoned": []}
     for _ in range(rounds):

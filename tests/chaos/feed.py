@@ -46,7 +46,6 @@ class Feed:
     """What was published so far. Times are the wall clock's, in seconds.
 
     `waiting` are the events that were not seen in the store yet: partition, and when they were acknowledged.
-    `youngest` is when the youngest of those seen was acknowledged.
     """
 
     producer: AIOKafkaProducer
@@ -56,7 +55,6 @@ class Feed:
     acknowledged: dict[int, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
     waiting: dict[UUID, tuple[int, float]] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
-    youngest: float = 0.0
     unsure: set[int] = field(default_factory=set)
     records: int = 0
     paused: bool = False
@@ -108,7 +106,7 @@ class Feed:
 
     def stored_since(self, at: float) -> bool:
         """Whether an event published after `at` is stored. What is merely seen after it may be an earlier life's."""
-        return self.youngest > at
+        return any(each.published > at for each in reversed(self.seen))
 
     def recovered(self, at: float) -> float | None:
         """Seconds from `at` until every partition had an event that was published afterwards; None if not yet."""
@@ -148,9 +146,7 @@ async def _watch(feed: Feed, database: Database) -> None:
             continue
         now = time.time()
         for row in rows:
-            arrived = Seen(*feed.waiting.pop(row["_id"]), now)
-            feed.seen.append(arrived)
-            feed.youngest = max(feed.youngest, arrived.published)
+            feed.seen.append(Seen(*feed.waiting.pop(row["_id"]), now))
 
 
 @asynccontextmanager

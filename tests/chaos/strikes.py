@@ -60,10 +60,9 @@ async def _everywhere(
     if chosen and chosen[0].when != "once":
         await live_once(history)
     for number, appointment in enumerate(chosen, start=1):
+        # A point of the worker's start may come before the feed's first records.
         if not history.feed.waiting:
-            await (
-                history.feed.burst()
-            )  # a point of the worker's start may come before the feed's first records
+            await history.feed.burst()
         process = history.victim.start(str(appointment.point), settings={ACT_VARIABLE: act()})
         try:
             fault = await _one(history, appointment, process, kind, heal)

@@ -18,9 +18,8 @@ def encoded(document: Document) -> RawBSONDocument | None:
     The driver sends these bytes as they are, so encoding here costs nothing twice.
     """
     identity = document.get("_id")
-    if (
-        type(identity) is UUID
-    ):  # what the driver would make of it, without its many questions first: 5 µs a document
+    # What the driver would make of it, without its many questions first: 5 µs a document.
+    if type(identity) is UUID:
         document = {**document, "_id": Binary(identity.bytes, UUID_SUBTYPE)}
     try:
         return RawBSONDocument(bson.encode(document, codec_options=CODEC_OPTIONS), _RAW_OPTIONS)

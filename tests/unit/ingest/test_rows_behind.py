@@ -37,6 +37,16 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
+async def held_back() -> tuple[Sink, asyncio.Event, asyncio.Task[None], RowsBehind]:
+    """A part that waits for the batch before, which the event lets end."""
+    sink, gate = Sink(), asyncio.Event()
+    before = asyncio.create_task(_opened(gate))
+    rows = RowsBehind(sink.write, before)
+    rows.add(part("a"))
+    await turns()
+    return sink, gate, before, rows
+
+
 async def test_parts_that_settle_during_a_write_are_written_together() -> None:
     sink = Sink()
     rows = RowsBehind(sink.write)
@@ -57,11 +67,7 @@ async def test_parts_that_settle_during_a_write_are_written_together() -> None:
 
 
 async def test_the_first_write_waits_for_the_batch_before() -> None:
-    sink, gate = Sink(), asyncio.Event()
-    before = asyncio.create_task(_opened(gate))
-    rows = RowsBehind(sink.write, before)
-    rows.add(part("a"))
-    await turns()
+    sink, gate, _, rows = await held_back()
     assert sink.begun == []
     gate.set()
     sink.let.release()
@@ -90,11 +96,7 @@ async def test_a_failed_write_is_raised_by_the_next_part() -> None:
 
 
 async def test_what_is_given_up_goes_no_further_and_leaves_the_batch_before_alone() -> None:
-    sink, gate = Sink(), asyncio.Event()
-    before = asyncio.create_task(_opened(gate))
-    rows = RowsBehind(sink.write, before)
-    rows.add(part("a"))
-    await turns()
+    sink, gate, before, rows = await held_back()
     await end(*rows.tasks)
     assert not before.done()
     gate.set()
