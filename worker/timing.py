@@ -82,6 +82,22 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
             task.exception()
 
 
+async def end_undisturbed(*tasks: asyncio.Task[Any]) -> None:
+    """Like `end`, where nothing may be left running by whoever is cancelled again meanwhile.
+
+    That cancellation is raised when all are over.
+    """
+    ending = asyncio.create_task(end(*tasks))
+    cancelled: asyncio.CancelledError | None = None
+    while not ending.done():
+        try:
+            await asyncio.wait({ending})
+        except asyncio.CancelledError as again:
+            cancelled = again
+    if cancelled is not None:
+        raise cancelled
+
+
 async def unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
     """Await work that may take for ever; False, with the work cancelled, when `stop` is set first.
 

@@ -251,6 +251,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             async with asyncio.timeout(_IDLE_POLL_S):  # nothing is returned, so nothing is lost with the poll
                 await self._consumer.getmany(timeout_ms=0)
         except (KafkaError, TimeoutError) as error:
+            # aiokafka passes over a record that it takes for too large before it says so.
+            if self._reader is not None and self._consumer is not None:
+                self._reader.rewind()
             raise Retryable(f"a paused poll failed: {type(error).__name__}") from error
 
     def resume(self) -> None:

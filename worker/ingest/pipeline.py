@@ -16,7 +16,7 @@ from bson import ObjectId
 
 from worker.contract.codec import Limits
 from worker.contract.event import RejectReason
-from worker.errors import Fenced, Retryable, WorkerError
+from worker.errors import Fenced, Retryable
 from worker.ingest.curriculum import courses_to_count, read_curricula
 from worker.ingest.dead_letters import keep
 from worker.ingest.decode import Decoded, decode_records
@@ -33,7 +33,7 @@ from worker.storage.retrying import retrying
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, Outcome, Stage
 from worker.telemetry.mongodb import retry_counter
-from worker.timing import Clock, end
+from worker.timing import Clock, end_undisturbed
 
 T = TypeVar("T")
 
@@ -116,6 +116,7 @@ class Pipeline:
         before: asyncio.Task[None] | None = None
         current: Batch | None = batch
         rows = RowsBehind(partial(self._write_rows, batch, writers))
+        del batch  # let go of as soon as it is durable, however long this goes on
         try:
             while current is not None:
                 became = await self._store(current, rows)
@@ -128,8 +129,7 @@ class Pipeline:
                 else:
                     rows = RowsBehind(partial(self._write_rows, current, writers), before)
         finally:
-            # All at once: whoever is cancelled again while waiting here has told every one of them.
-            await end(*rows.tasks, *([before] if before is not None else []))
+            await end_undisturbed(*rows.tasks, *([before] if before is not None else []))
 
     async def _store(self, batch: Batch, rows: RowsBehind) -> Became:
         """Steps 1. to 4. of all parts; what has settled is handed to the `rows`."""
@@ -145,7 +145,7 @@ class Pipeline:
                 settled.add(part)
                 rows.add(part)
         finally:
-            await end(decoding)
+            await end_undisturbed(decoding)
         return Became(decoded, settled)
 
     async def _finish(self, batch: Batch, became: Became, rows: RowsBehind, feed: Feed) -> None:
@@ -155,7 +155,7 @@ class Pipeline:
             await self._patiently(lambda: keep(self._database, letters, self._clock.now()))
             await rows.finish()
         finally:
-            await end(*rows.tasks)
+            await end_undisturbed(*rows.tasks)
         with self._timed(Stage.COMMIT):
             await feed.commit(batch.positions)
         self._count(became.decoded, became.settled, letters)
@@ -243,14 +243,23 @@ class Pipeline:
         writers: Mapping[Partition, SeriesWriter],
         rows: Mapping[Partition, Sequence[Document]],
     ) -> None:
+        # No TaskGroup: it passes a cancellation on once, and a driver's operation can lose one (see `end`).
+        writing = [
+            asyncio.create_task(self._write_partition(batch, writers[partition], missing))
+            for partition, missing in rows.items()
+            if self._table[partition.topic].time_series
+        ]
         try:
-            async with asyncio.TaskGroup() as group:
-                for partition, missing in rows.items():
-                    if self._table[partition.topic].time_series:
-                        group.create_task(self._write_partition(batch, writers[partition], missing))
-        except* WorkerError as errors:
+            if writing:
+                await asyncio.wait(writing, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            await end_undisturbed(*writing)
+        errors = [error for task in writing if not task.cancelled() and (error := task.exception())]
+        if errors:
             # Several may fail at once: that a newer owner exists matters more than how else it went.
-            raise min(errors.exceptions, key=lambda error: not isinstance(error, Fenced)) from None
+            raise min(errors, key=lambda error: not isinstance(error, Fenced))
+        for task in writing:
+            task.result()  # one that gave up by itself has not written its rows
 
     async def _write_partition(self, batch: Batch, writer: SeriesWriter, rows: Sequence[Document]) -> None:
         """One command after the other, each sent unchanged until it is answered."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 import structlog
@@ -40,6 +40,14 @@ _MORE_WAIT_S = 0.1
 _FAILED_FETCH_PAUSE_S = 0.5
 # A consumer that broke is replaced: not more often than this.
 _NEW_CONSUMER_PAUSE_S = 2.0
+
+
+class Work(NamedTuple):
+    """What the pipeline is at: one batch and those that followed it at once, all of one assignment."""
+
+    task: asyncio.Task[None]
+    topic: str
+    generation: int
 
 
 class Ingest:
@@ -128,7 +136,11 @@ class Ingest:
             elif batch is not None:
                 # A batch that is dropped or given up leaves the consumer's position past records that are not
                 # durable: no position may be committed before the next assignment has set it back.
-                if batch.generation != self._intake.generation or not await self._work_on(batch, stop):
+                if batch.generation != self._intake.generation:
+                    continue
+                work = self._begin_work(batch)
+                del batch
+                if not await self._see_through(work, stop):
                     continue
                 self._versions.trim()
             if self._assignment.check_is_due:
@@ -170,20 +182,25 @@ class Ingest:
         for topic in self._options.intake.topics:
             self._metrics.kafka_paused_partitions.labels(topic).set(resting[topic])
 
-    async def _work_on(self, batch: Batch, stop: asyncio.Event) -> bool:
-        """Run the pipeline; meanwhile stay a member of the group, and mind the drain deadline once told to stop.
+    def _begin_work(self, batch: Batch) -> Work:
+        """Run the pipeline, which alone holds the batch from here on."""
+        self._begin(batch)
+        ingesting = self._pipeline.ingest(batch, self._assignment.writers, self)
+        self._work = asyncio.create_task(ingesting)
+        return Work(self._work, batch.records[0].source.topic, batch.generation)
+
+    async def _see_through(self, begun: Work, stop: asyncio.Event) -> bool:
+        """Stay a member of the group meanwhile, and mind the drain deadline once told to stop.
 
         False for work that was given up.
         """
-        topic = batch.records[0].source.topic
-        self._begin(batch)
-        self._work = work = asyncio.create_task(self._pipeline.ingest(batch, self._assignment.writers, self))
+        work = begun.task
         drain: Deadline | None = None
         try:
             while not work.done():
                 await asyncio.wait({work}, timeout=1.0)
                 if not work.done() and self._clock.monotonic() - self._polled_at > _LONG_BATCH_S:
-                    await self._stay_member(topic)
+                    await self._stay_member(begun.topic)
                 if stop.is_set() and drain is None:
                     drain = Deadline.after(self._clock, self._options.drain_deadline_s)
                 if drain is not None and drain.passed:
@@ -194,7 +211,7 @@ class Ingest:
                 await end(work)
             self._work = None
             self._holds(-self._in_hand_bytes)
-            if self._intake.generation == batch.generation:
+            if self._intake.generation == begun.generation:
                 self._intake.resume()
                 self._show_paused()
 

@@ -119,7 +119,7 @@ class Reader:
         try:
             await self._take(polled, max_records, [only] if only else [])
         except Exception as error:
-            self._rewind()
+            self.rewind()
             if about_a_batch(error):
                 self._suspects = sorted(self._next)
                 log.warning("batch_not_decoded", error=type(error).__name__)
@@ -151,7 +151,7 @@ class Reader:
     def _returned(self, polled: Polled) -> None:
         self._next.update({partition: messages[-1].offset + 1 for partition, messages in polled.items()})
 
-    def _rewind(self) -> None:
+    def rewind(self) -> None:
         """Take back what a failed poll had passed: other partitions' records are lost with its exception."""
         for partition in self._next.keys() & self._consumer.assignment():
             self._consumer.seek(partition, self._next[partition])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import RecordTooLargeError
 from structlog.testing import capture_logs
 
 from tests.integration.ingest.kit import LIMIT_S, Sent, event, options, records, running, send, until
@@ -92,6 +93,27 @@ async def test_a_paused_poll_does_not_wait_for_a_rebalance(kafka: str, topic: st
         intake.assigned = frozenset({Partition(topic, 0)})  # what it still believes
         with pytest.raises(Retryable, match="TimeoutError"):
             await intake.keep_polling()
+
+
+async def test_a_record_that_a_paused_poll_finds_too_large_is_not_passed_over(kafka: str, topic: str) -> None:
+    await send(kafka, topic, [Sent(b"x", partition=0)] * 3)
+    only = TopicPartition(topic, 0)
+    async with started(kafka, topic) as intake:
+        await until(lambda: intake.assigned, "partitions are assigned")
+        intake.open_at(dict.fromkeys(intake.assigned, 0))
+        # What aiokafka does when the length field of a batch is broken: the position goes on, the error is kept.
+        consumer = vars(intake)["_consumer"]
+        consumer._subscription.subscription.assignment.state_value(only).consumed_to(1)  # noqa: SLF001
+        consumer._fetcher._set_error(only, RecordTooLargeError("larger than the fetch size"))  # noqa: SLF001
+        with pytest.raises(Retryable, match="RecordTooLargeError"):
+            await intake.keep_polling()
+        intake.resume()
+
+        async def taken() -> Any:
+            return await intake.take(wait_s=1.0)
+
+        batch = await until(taken, "the records are read")
+    assert [record.source.offset for record in batch.records] == [0, 1, 2]
 
 
 async def test_a_batch_of_large_records_ends_by_its_bytes_and_the_next_one_goes_on(

@@ -146,6 +146,7 @@ _VALUES = st.recursive(
 
 @given(st.lists(st.tuples(_STRINGS, _VALUES), max_size=4).map(_written) | _VALUES)
 @example('{"a": 1, "a": 1}')
+@example('{"a": [-0, -0.0]}')
 @example('{"a": {"b": "", "b": 18446744073709551616}}')
 def test_what_is_read_quickly_is_what_is_read_strictly(text: str) -> None:
     value = text.encode(errors="surrogatepass")
