@@ -1,14 +1,25 @@
 """How every command ends: one clear line on stderr for an error, and a documented exit code."""
 
 import asyncio
+import os
+import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import NoReturn
 
+import structlog
 import typer
 from rich.console import Console
 
 from worker.app.exits import ExitCode, exit_code
 from worker.errors import WorkerError
 from worker.telemetry.logs import describe
+from worker.timing import end
+
+log = structlog.get_logger(__name__)
+
+# Tasks that are left over when the work is done end at once, but for one that waits for what never comes.
+_LEFT_OVER_S = 5.0
 
 
 def end_with(work: Callable[[], Awaitable[int]]) -> None:
@@ -17,8 +28,16 @@ def end_with(work: Callable[[], Awaitable[int]]) -> None:
 
 
 def _run(work: Callable[[], Awaitable[int]]) -> int:
+    with asyncio.Runner() as runner:
+        code = _code_of(runner, work)
+        if stuck := runner.run(_end_what_is_left()):
+            _leave(code, stuck)
+    return code
+
+
+def _code_of(runner: asyncio.Runner, work: Callable[[], Awaitable[int]]) -> int:
     try:
-        return asyncio.run(_awaited(work))
+        return runner.run(_awaited(work))
     except WorkerError as error:
         say_error(str(error))
         return exit_code(error)
@@ -30,6 +49,23 @@ def _run(work: Callable[[], Awaitable[int]]) -> int:
     except Exception as error:  # the outermost frame of the process
         say_error(f"a defect in the worker, please report it:\n{describe(error)}")
         return ExitCode.DEFECT
+
+
+async def _end_what_is_left() -> list[str]:
+    """Names of the tasks that did not end although they were told to."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LEFT_OVER_S):
+            await end(*left)
+    return [task.get_name() for task in left if not task.done()]
+
+
+def _leave(code: int, stuck: list[str]) -> NoReturn:
+    """End the process as it is: asyncio would wait for such tasks for ever. What is durable stays so."""
+    log.warning("tasks_left_behind", tasks=sorted(stuck))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def _awaited(work: Callable[[], Awaitable[int]]) -> int:

@@ -9,6 +9,7 @@ Methods that are equal: `find(...).to_list(None)`, `find_one`, `insert_one`, `in
 import asyncio
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, cast
 
 import structlog
@@ -116,7 +117,9 @@ async def close(client: Client) -> None:
         closing.result()
     else:
         log.warning("mongodb_client_left_open", seconds=CLOSING_S)
-        await end(closing)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_S):
+                await end(closing)
 
 
 async def _awaited(result: Any) -> Any:

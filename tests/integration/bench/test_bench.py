@@ -16,7 +16,7 @@ from bench.refold import measure_refold
 from bench.report import write_result
 
 TINY = bench.Size(
-    "bench", 300, 1, latency_s=0, refold_rounds=0, limit_ways=((100, 1, "metadata"),), samples=False
+    "bench", 1_000, 1, latency_s=0, refold_rounds=0, limit_ways=((100, 1, "metadata"),), samples=False
 )
 
 
