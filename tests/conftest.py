@@ -131,9 +131,8 @@ async def database(mongodb: RunningMongo) -> AsyncIterator[Database]:
         database = open_database(client, prefix=prefix)
         await schema.apply_schema(database)
         yield database
-        for name in await client.list_database_names():
-            if name.startswith(prefix):
-                await client.drop_database(name)
+        names = [name for name in await client.list_database_names() if name.startswith(prefix)]
+        await asyncio.gather(*map(client.drop_database, names))
     finally:
         await close(client)
 

@@ -1,5 +1,6 @@
 """MongoDB answers slowly for a long time: buffers stay within their bytes, memory stays flat, reading is paused."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from tests.integration.ingest.ledger import assert_exactly_once
 from worker.storage.database import Database
 
 DELAY_S = 2.0
+# Watched for so many batches of some 15 s each; 40 take ten minutes.
+BATCHES = int(os.environ.get("SEVENP_TEST_SLOW_BATCHES", "4"))
 # 8 KB each, 165 MB together: a worker that held them would exceed the peak.
-RECORDS = 20_000
+RECORDS = 5_000 * BATCHES
 LARGEST = 8_600
 PEAK_MIB = 256
 
@@ -49,7 +52,7 @@ async def test_a_slow_sink_pauses_reading_and_memory_stays_flat(
         }
         async with working(chosen, tmp_path / "worker.log") as worker:
             proxy.to_client.becomes("pass", delay_s=DELAY_S)
-            held, paused = await watched(worker, batches=4)
+            held, paused = await watched(worker, BATCHES)
             limit = await worker.sum("buffer_limit_bytes", 'stage="ingest"')
             assert limit == max_bytes
             # Records are taken a hundred at a time: each of two batches exceeds its bytes by less than that.
