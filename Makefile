@@ -32,6 +32,8 @@ TESTS ?=
 # What `make chaos` and `make chaos-full` hand on: a seed to repeat, where the JSON report goes, how long a full run lasts.
 CHAOS_REPORT ?=
 SECONDS ?= 1800
+# Only so many crash points, drawn anew each time, and no storm.
+MOST ?=
 # Tests mostly wait for servers of their own: more of them at a time than there are cores.
 JOBS ?= 4
 
@@ -57,8 +59,9 @@ demo: $(READY) ## all on real parts: EVENTS= SEED= | INPUT= FORMAT=; JSON= KEEP=
 		$(if $(JSON),--json '$(JSON)') $(if $(SEED),--seed '$(SEED)') $(if $(filter-out 0,$(KEEP)),--keep) \
 		$(if $(WORKER_URL),--worker-url '$(WORKER_URL)') $(if $(STACK),--stack '$(STACK)')
 
+# One test at a time to whoever is free, in the order of the folders: the long ones come first.
 test: $(READY) ## all tests on the embedded stack, or some: TESTS="tests/unit -k fold"
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist load --maxschedchunk 1 $(TESTS)
 
 test-kafka: $(READY) ## the integration tests on Apache Kafka, and those that only it can run; needs Java 17 and Maven
 	$(BIN)/python -m pytest --stack apache --numprocesses $(JOBS) --dist loadfile $(or $(TESTS),tests/integration tests/apache tests/chaos/test_sigkill.py)
@@ -66,9 +69,9 @@ test-kafka: $(READY) ## the integration tests on Apache Kafka, and those that on
 test-containers: $(READY) ## the integration tests on containers; needs Docker and its images, see docs/testing.md
 	$(BIN)/python -m pytest --stack containers --numprocesses $(JOBS) --dist loadfile $(or $(TESTS),tests/integration tests/chaos)
 
-CHAOS = $(BIN)/python -m tests.chaos $(if $(SEED),--seed '$(SEED)') $(if $(CHAOS_REPORT),--json '$(CHAOS_REPORT)')
+CHAOS = $(BIN)/python -m tests.chaos $(if $(SEED),--seed '$(SEED)') $(if $(CHAOS_REPORT),--json '$(CHAOS_REPORT)') $(if $(MOST),--only points --most '$(MOST)')
 
-chaos: $(READY) ## die at every write, then at random, and lose nothing: SEED= CHAOS_REPORT=file; Apache Kafka where there is Java
+chaos: $(READY) ## die at every write, then at random, and lose nothing: SEED= CHAOS_REPORT=file MOST=24; Apache Kafka where there is Java
 	@$(CHAOS)
 
 chaos-full: $(READY) ## the same with mongod killed at every write, lost replies, pairs, and a soak: SECONDS=1800 SEED= CHAOS_REPORT=

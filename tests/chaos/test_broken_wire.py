@@ -81,6 +81,7 @@ async def for_a_while(worker: Whole, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("breaks", [refuse, reset, half_open, swallow, crawl])
+@pytest.mark.long
 async def test_a_broken_way_to_mongodb_costs_time_and_nothing_else(
     database: Database,
     mongodb: RunningMongo,
@@ -119,6 +120,7 @@ async def election(database: Database) -> object:
     return hello.get("electionId") if hello["isWritablePrimary"] else None
 
 
+@pytest.mark.long
 async def test_a_primary_that_steps_down_is_waited_for(
     database: Database, mongodb: RunningMongo, kafka: str, topic: str, tmp_path: Path
 ) -> None:
@@ -143,6 +145,7 @@ async def test_a_primary_that_steps_down_is_waited_for(
 
 
 @pytest.mark.parametrize("breaks", [half_open, swallow])
+@pytest.mark.long
 async def test_a_worker_told_to_stop_while_nobody_answers_ends_in_time(
     database: Database,
     mongodb: RunningMongo,

@@ -58,6 +58,7 @@ def batch() -> list[dict[str, object]]:
     return [event(number % 40, user_agent="x" * 1_000) for number in range(100)]
 
 
+@pytest.mark.long
 async def test_a_full_disk_is_waited_out_and_costs_no_event(
     disk: Path, kafka: str, topic: str, tmp_path: Path
 ) -> None:

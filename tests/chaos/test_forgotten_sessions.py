@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from bson import Binary
 
 from tests.chaos.victim import until
@@ -23,6 +24,7 @@ _PARAMETERS = (
 )
 
 
+@pytest.mark.long
 async def test_rows_whose_session_the_server_forgot_are_found_by_looking(
     tmp_path: Path, kafka: str, topic: str
 ) -> None:

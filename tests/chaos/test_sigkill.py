@@ -4,6 +4,8 @@ import asyncio
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.traffic import Traffic, traffic
 from tests.chaos.victim import Victim, committed, projected, uncounted, until
 from tests.conftest import RunningMongo
@@ -45,6 +47,7 @@ POINTS = (
 )
 
 
+@pytest.mark.long
 async def test_eighteen_deaths_lose_nothing_and_double_nothing(
     database: Database, mongodb: RunningMongo, kafka: str, topic: str, tmp_path: Path
 ) -> None:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.nursery import Nursery
 from tests.chaos.victim import Victim, committed, projected, uncounted, until
 from tests.chaos.whole import PARTITIONS, settings
@@ -27,6 +29,7 @@ DRAIN_S = 10.0
 CLOSING_S = 20.0
 
 
+@pytest.mark.long
 async def test_workers_told_to_stop_at_random_moments_leave_nothing_to_be_done_again(
     database: Database, mongodb: RunningMongo, kafka: str, topic: str, tmp_path: Path
 ) -> None:

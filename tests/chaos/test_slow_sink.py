@@ -38,6 +38,7 @@ def large(number: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("max_bytes", [4_000_000, 15_000_000])
+@pytest.mark.long
 async def test_a_slow_sink_pauses_reading_and_memory_stays_flat(
     database: Database, mongodb: RunningMongo, kafka: str, topic: str, tmp_path: Path, max_bytes: int
 ) -> None:

@@ -239,6 +239,7 @@ async def test_a_consumer_that_never_returns_from_its_poll_stalls_ingest(
 
 
 @pytest.mark.parametrize(("name", "result"), [("ingest", "user_interactions"), ("progress", "user_progress")])
+@pytest.mark.long
 async def test_a_role_on_a_slow_server_stays_alive_and_gets_on(
     site: Sites, mongodb: RunningMongo, database: Database, kafka: str, topic: str, name: str, result: str
 ) -> None:

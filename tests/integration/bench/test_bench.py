@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from bench import __main__ as bench
@@ -27,6 +28,7 @@ async def _ends_at_once(_folder: Path, _task: Task) -> Start:
 BROKEN = Contestant("broken", "nothing", _ends_at_once)
 
 
+@pytest.mark.long
 async def test_a_tiny_benchmark_measures_every_contestant_and_judges_every_goal(tmp_path: Path) -> None:
     field = (INGEST, EVERYTHING, EQUAL, CONNECT, BROKEN)
     result = await bench.measure(TINY, "embedded", field, Console(quiet=True))
@@ -54,6 +56,7 @@ async def test_all_records_are_folded_anew_under_a_raised_version() -> None:
     assert 0 <= refold.events <= workload.events
 
 
+@pytest.mark.long
 async def test_latency_is_seen_for_every_watched_event() -> None:
     async with fixture("embedded") as given:
         latency = await measure_latency(given, 50, 1)

@@ -42,6 +42,7 @@ def retries(ingest: RunningIngest) -> float:
 
 
 @pytest.mark.parametrize("code", [NOT_PRIMARY, SHUTTING_DOWN, STEPPED_DOWN, NO_SUCH_TRANSACTION])
+@pytest.mark.long
 async def test_a_server_that_refuses_for_a_while_is_asked_again_and_no_record_skipped(
     database: Database, kafka: str, topic: str, code: int
 ) -> None:

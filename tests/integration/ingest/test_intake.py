@@ -88,6 +88,7 @@ async def test_questions_about_a_partition_that_has_left_are_retryable(kafka: st
             intake.open_at({Partition(topic, 99): 0})
 
 
+@pytest.mark.long
 async def test_a_paused_poll_does_not_wait_for_a_rebalance(kafka: str, topic: str) -> None:
     async with group_in_rebalance(kafka, topic), started(kafka, topic) as intake:
         intake.assigned = frozenset({Partition(topic, 0)})  # what it still believes
@@ -155,6 +156,7 @@ async def test_a_consumer_that_fetches_no_more_is_noticed(kafka: str, topic: str
         await until(lost, "the consumer is found out")
 
 
+@pytest.mark.long
 async def test_a_role_whose_consumer_broke_goes_on_with_a_new_one(
     database: Database, kafka: str, topic: str
 ) -> None:

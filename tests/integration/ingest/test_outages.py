@@ -66,6 +66,7 @@ async def own_database(folder: Path) -> AsyncIterator[tuple[Database, int]]:
         mongod.stop()
 
 
+@pytest.mark.long
 async def test_while_mongodb_is_frozen_the_role_waits_stays_in_its_group_and_loses_nothing(
     tmp_path: Path, kafka: str, topic: str
 ) -> None:
@@ -119,6 +120,7 @@ async def test_a_role_that_waits_for_a_broker_can_be_stopped(database: Database)
         assert time.monotonic() - began < 15.0
 
 
+@pytest.mark.long
 async def test_a_frozen_broker_costs_time_and_nothing_else(database: Database, tmp_path: Path) -> None:
     broker = await start_broker(tmp_path)
     try:

@@ -42,6 +42,7 @@ async def test_every_pending_row_is_posted_once_and_marked_after_it(
     assert stored["lease_owner"] is stored["lease_until"] is stored["last_error"] is None
 
 
+@pytest.mark.long
 async def test_a_receiver_that_misbehaves_in_every_way_gets_each_key_with_equal_body(
     database: Database, receiver: HttpReceiver
 ) -> None:

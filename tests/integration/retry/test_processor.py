@@ -304,6 +304,7 @@ async def test_attempts_claims_and_settlements_keep_below_the_cap_in_every_secon
     assert most_in_a_second(each["processed_at"].timestamp() for each in items) <= rate
 
 
+@pytest.mark.long
 async def test_a_backlog_is_drained_at_the_cap_by_the_clock_it_is_given(database: Database) -> None:
     clock, rate, count = ManualClock(), 2_000, 100_000
     await put(database, [item(f"i{n}", f"s{n}") for n in range(count)])

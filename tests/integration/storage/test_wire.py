@@ -264,6 +264,7 @@ async def test_what_is_wrong_ends_the_start_soon_with_2(
     assert "wrong-one" not in ended.output
 
 
+@pytest.mark.long
 async def test_a_certificate_that_has_expired_ends_the_start_with_2(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
@@ -307,6 +308,7 @@ async def _expired(authority: Authority, port: int) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_a_password_that_becomes_wrong_ends_the_worker_with_5_and_nothing_is_lost(
     secured: Secured, ingesting: dict[str, str], start_worker: StartWorker, kafka: str, topic: str
 ) -> None:
