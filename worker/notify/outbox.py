@@ -4,9 +4,13 @@ A claim is a lease: who does not renew it, because it died or was cut off, leave
 operation waits for MongoDB, and may run twice: `_id`, status and the claim's own token decide.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
+
+from pymongo import UpdateOne
 
 from worker.errors import Retryable
 from worker.notify.policy import Settled
@@ -19,6 +23,24 @@ from worker.timing import Clock
 T = TypeVar("T")
 
 _OPEN = ["pending", "taken"]
+
+
+@dataclass(eq=False, slots=True)
+class _Mark:
+    """What became of a claimed row, on its way into the row. `written` is None until that is known."""
+
+    row: Document
+    settled: Settled
+    channel: str
+    written: bool | None = None
+
+    def update(self) -> UpdateOne:
+        """Guarded by the claim, but for what is true whoever owns the row."""
+        if self.settled.status == "sent":
+            ours: Document = {"_id": self.row["_id"], "status": {"$ne": "sent"}}
+        else:
+            ours = {"_id": self.row["_id"], "status": "taken", "lease_owner": self.row["lease_owner"]}
+        return UpdateOne(ours, [{"$set": _marked(self.settled, self.channel)}])
 
 
 class Outbox:
@@ -47,6 +69,8 @@ class Outbox:
         self._on_retry = on_retry
         self._stopping = stopping
         self._claims = count(1)
+        self._marks: list[_Mark] = []
+        self._marking = asyncio.Lock()
         # After MongoDB was away, rows whose lease ran out meanwhile are left to their owners for a moment: one that
         # has sent its row and could not mark it marks it now. The same at the start, when we know nothing.
         self._takeover_at = clock.monotonic() + takeover_grace_s
@@ -83,16 +107,25 @@ class Outbox:
     async def mark(self, row: Document, settled: Settled, channel: str) -> bool:
         """Write what became of a claimed row; False where another owner has it by now and nothing was written.
 
-        `sent` is true whoever owns the row, and is written in any case.
+        `sent` is true whoever owns the row, and is written in any case. Rows that are done at the same time share a
+        command. Cancelled, the mark may be written or not.
         """
-        if settled.status == "sent":
-            ours: Document = {"_id": row["_id"], "status": {"$ne": "sent"}}
-        else:
-            ours = {"_id": row["_id"], "status": "taken", "lease_owner": row["lease_owner"]}
-        changes = _marked(settled, channel)
-        result = await self._waiting(lambda: self._rows.update_one(ours, [{"$set": changes}]), insist=True)
+        mark = _Mark(row, settled, channel)
+        self._marks.append(mark)
+        async with self._marking:  # who waits here is marked by whoever is before, with all that wait
+            if mark.written is None:
+                await self._write(list(self._marks))
+        return bool(mark.written)
+
+    async def _write(self, marks: Sequence[_Mark]) -> None:
+        """Write these marks in one command; they leave the list when that is done."""
+        updates = [mark.update() for mark in marks]
+        result = await self._waiting(lambda: self._rows.bulk_write(updates, ordered=False), insist=True)
         # A repeat after a lost answer matches nothing and has been written: only a foreign owner is a loss.
-        return result.matched_count > 0 or not await self._foreign(row)
+        foreign = set() if result.matched_count == len(marks) else await self._foreign(marks)
+        for mark in marks:
+            mark.written = mark.row["_id"] not in foreign
+            self._marks.remove(mark)
 
     async def seconds_until_due(self, kinds: Collection[str]) -> float | None:
         """When the next pending row of these kinds is due by the server's time; None if none is pending."""
@@ -126,11 +159,12 @@ class Outbox:
             ids += [row["_id"] for row in await expired.to_list(None)]
         return ids
 
-    async def _foreign(self, row: Document) -> bool:
-        """Whether somebody else has claimed the row since."""
-        mine = {"_id": row["_id"]}
-        found = await self._waiting(lambda: self._rows.find_one(mine, {"attempts": 1}), insist=True)
-        return found is not None and found["attempts"] != row["attempts"]
+    async def _foreign(self, marks: Sequence[_Mark]) -> set[str]:
+        """The rows that somebody else has claimed since."""
+        attempts = {mark.row["_id"]: mark.row["attempts"] for mark in marks}
+        mine = {"_id": {"$in": list(attempts)}}
+        rows = await self._waiting(lambda: self._rows.find(mine, {"attempts": 1}).to_list(None), insist=True)
+        return {row["_id"] for row in rows if row["attempts"] != attempts[row["_id"]]}
 
     async def _waiting(self, operation: Callable[[], Awaitable[T]], *, insist: bool = False) -> T:
         async def attempt() -> T:
