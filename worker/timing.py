@@ -112,3 +112,22 @@ async def unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -
         return True
     finally:
         await end(working, stopping)
+
+
+class Pace:
+    """The shortest time between the beginnings of two turns: what comes meanwhile is done together.
+
+    Where turns are long, or seldom have work, it costs nothing: the first after a pause begins at once.
+    """
+
+    def __init__(self, clock: Clock, shortest_s: float) -> None:
+        self._clock = clock
+        self._shortest_s = shortest_s
+        self._next_at = clock.monotonic()
+
+    async def keep(self, stop: asyncio.Event) -> None:
+        """Wait for the next turn, or until `stop`."""
+        rest_s = self._next_at - self._clock.monotonic()
+        if rest_s > 0:
+            await unless_stopped(self._clock.sleep(rest_s), stop)
+        self._next_at = self._clock.monotonic() + self._shortest_s

@@ -17,10 +17,12 @@ from worker.notify.people import People, Person
 from worker.notify.policy import Breaker, Policy, Settled, settle
 from worker.storage.database import Document
 from worker.telemetry.metrics import Metrics, NotificationOutcome
-from worker.timing import Clock, end
+from worker.timing import Clock, end, unless_stopped
 
 log = structlog.get_logger(__name__)
 
+# After a new row was announced, for others to come: a few claims a second, not one for each row.
+_GATHER_S = 0.1
 # Renewals within one lease: one slow answer costs no lease.
 _RENEWALS_PER_LEASE = 3
 _OUTCOMES: Mapping[str, NotificationOutcome] = {
@@ -36,6 +38,8 @@ class LaneOptions:
     """How a channel sends; the defaults suit production."""
 
     concurrency: int = 16
+    # Rows in hand, those included that wait for a free place: a claim costs five commands, however many it takes.
+    in_hand: int = 64
     lease_s: float = 60.0
     # The change stream wakes a lane; this is how late it may be if the stream is away.
     poll_s: float = 2.0
@@ -82,6 +86,7 @@ class Lane:
         self._breaker = Breaker()
         self._flights: dict[asyncio.Task[None], _Flight] = {}
         self._renew_at = 0.0
+        self._places = asyncio.Semaphore(options.concurrency)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop`; then finish what is under way. Cancelled, it leaves those rows to their leases.
@@ -128,8 +133,8 @@ class Lane:
             return 0
         if self._breaker.suspicious:
             return 0 if self._flights else 1
-        room = self._options.concurrency - len(self._flights)
-        return room if 2 * room >= self._options.concurrency else 0
+        room = self._options.in_hand - len(self._flights)
+        return room if 2 * room >= self._options.in_hand else 0
 
     async def _renew(self) -> None:
         """Extend the leases of what is under way, some times within a lease."""
@@ -152,11 +157,14 @@ class Lane:
         row = flight.row
         if not flight.person.wants:  # 1
             settled = Settled("suppressed")
-        elif self._clock.monotonic() >= flight.until:
-            log.warning("notification_lease_lost_before_sending", key=row["_id"], channel=self.channel)
-            return
         else:
-            delivery = await self._send(row, flight.person.recipient)  # 2
+            async with self._places:
+                if self._clock.monotonic() >= flight.until:
+                    log.warning(
+                        "notification_lease_lost_before_sending", key=row["_id"], channel=self.channel
+                    )
+                    return
+                delivery = await self._send(row, flight.person.recipient)  # 2
             settled = self._decide(row, delivery)  # 3
         written = await self._outbox.mark(row, settled, self.channel)  # 4
         self._count(row, settled, written)
@@ -222,3 +230,5 @@ class Lane:
         finally:
             for wait in waits:
                 wait.cancel()
+        if self.wake.is_set():
+            await unless_stopped(self._clock.sleep(_GATHER_S), stop)

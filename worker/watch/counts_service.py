@@ -19,7 +19,7 @@ from worker.storage.transactions import Transactions
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, RestartReason
 from worker.telemetry.mongodb import retry_counter
-from worker.timing import Clock
+from worker.timing import Clock, Pace
 from worker.watch.counts import NAME, Counter
 from worker.watch.counts_catch_up import missed
 from worker.watch.counts_markers import Markers
@@ -44,6 +44,8 @@ class CountsOptions:
 
     # A learner is counted once a batch, however many of its changes the batch holds.
     changes_per_batch: int = 10_000
+    # Nobody waits for statistics, and a turn costs a transaction.
+    pace_s: float = 0.25
     await_ms: int = 500  # how long an idle turn takes: a beat, and a look at `stop`
     lease_s: float = 10.0
     renew_every_s: float = 3.0
@@ -109,6 +111,7 @@ class CountsWatcher:
             seed=seed,
         )
         self._patience = Patience(clock, component.beat, seed)
+        self._pace = Pace(clock, options.pace_s)
         self._renew_at = 0.0
         self._forget_at = 0.0
         self._distrust = False
@@ -155,6 +158,7 @@ class CountsWatcher:
             if not (known and ours) and not await self._catch_up(turn, stop):  # 4
                 return  # what was not compared is not counted: no token says otherwise
             while not stop.is_set() and not await self._lost(turn):  # 5
+                await self._pace.keep(stop)
                 await self._batch(turn, self._options.await_ms)
                 await self._save(turn)
                 await self._forget()

@@ -19,7 +19,7 @@ from worker.storage.leases import GROUPS, GroupLeases, Position, Positions, Toke
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, RestartReason
 from worker.telemetry.mongodb import retry_counter
-from worker.timing import Clock
+from worker.timing import Clock, Pace
 from worker.watch.catch_up import behind
 from worker.watch.folding import Projection
 from worker.watch.headroom import Headroom
@@ -44,6 +44,8 @@ class WatchOptions:
     # A stream is read and written once a batch, however many of its changes the batch holds: 10,000 instead of
     # 2,000 makes a backlog of interleaved learners three times as fast. An idle stream gives small batches.
     changes_per_batch: int = 10_000
+    # A turn costs eight commands, however few its changes.
+    pace_s: float = 0.05
     await_ms: int = 500  # how long an idle turn takes: a beat, and a look at `stop`
     lease_s: float = 10.0
     renew_every_s: float = 3.0
@@ -106,6 +108,7 @@ class ProgressWatcher:
         self._headroom = Headroom(database, NAME, clock, metrics)
         self._count_retry = retry_counter(metrics)
         self._patience = Patience(clock, component.beat, seed)
+        self._pace = Pace(clock, options.pace_s)
         self._renew_at = 0.0
         self._distrust = False
         self._shown: Mapping[int, int] = {}
@@ -150,6 +153,7 @@ class ProgressWatcher:
             if not await self._catch_up(turn, unknown, stop):  # 3
                 return  # what was not compared is not folded: no token says otherwise
             while not stop.is_set() and not await self._share_changed(turn):  # 4
+                await self._pace.keep(stop)
                 await self._batch(turn, self._options.await_ms)
                 await self._save(turn)
             await self._save(turn, at_once=True)

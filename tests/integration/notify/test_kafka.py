@@ -157,7 +157,7 @@ async def test_a_broker_that_stands_still_for_a_while_gets_each_key_once(
         await running.until_status("sent", 1)
         house.wire.hold()
         await write(database, [row(number) for number in range(1, 20)])
-        await running.until_status("taken", 16)
+        await running.until_status("taken", 19)
         claimed = await database.notifications.find_one({"status": "taken"})
         assert claimed is not None
 

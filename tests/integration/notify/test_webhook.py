@@ -173,7 +173,7 @@ async def test_endless_headers_are_no_answer(database: Database, receiver: HttpR
 async def test_cookies_of_a_receiver_are_not_sent_back(database: Database, receiver: HttpReceiver) -> None:
     receiver.answer = lambda _posted, _times: Reply(200, {"Set-Cookie": "spy=1; Path=/"})
     await write(database, [row(number) for number in range(3)])
-    lane = dataclasses.replace(QUICK, concurrency=1)
+    lane = dataclasses.replace(QUICK, concurrency=1, in_hand=1)
     async with notifying(database, {"webhook": webhook(receiver)}, lane=lane) as running:
         await running.until_status("sent", 3)
     assert not any("Cookie" in posted.headers for posted in receiver.posted)

@@ -1,0 +1,59 @@
+"""Time that is handed in: how turns are paced, and tasks ended whoever is cancelled meanwhile."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from tests.clocks import ManualClock
+from worker.timing import Pace, end_undisturbed
+
+
+async def test_turns_begin_a_shortest_time_apart_and_the_first_after_a_pause_at_once() -> None:
+    clock, stop = ManualClock(), asyncio.Event()
+    pace, began = Pace(clock, 0.5), []
+    for turn_s in (0.0, 0.25, 0.75, 60.0, 0.0):
+        await pace.keep(stop)
+        began.append(clock.monotonic())
+        clock.advance(turn_s)
+    assert began == [0.0, 0.5, 1.0, 1.75, 61.75]
+
+
+async def test_a_stop_ends_the_wait_for_the_next_turn() -> None:
+    class Endless(ManualClock):
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.Event().wait()
+
+    stop = asyncio.Event()
+    pace = Pace(Endless(), 0.5)
+    await pace.keep(stop)
+    waiting = asyncio.create_task(pace.keep(stop))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    stop.set()
+    await waiting
+
+
+async def test_whoever_is_cancelled_while_ending_tasks_ends_them_all_the_same() -> None:
+    let = asyncio.Event()
+
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await let.wait()
+
+    task = asyncio.create_task(slow_to_end())
+    await asyncio.sleep(0)
+    ending = asyncio.create_task(end_undisturbed(task))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        ending.cancel()
+    await asyncio.sleep(0)
+    assert not ending.done()
+    let.set()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    with suppress(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
