@@ -18,7 +18,7 @@ from worker.storage import driver
 from worker.storage.database import Database
 
 _BATCH = 5_000
-_POLL_S = 0.02
+_POLL_S = 0.1
 _LIMIT_S = 900.0
 _GRACE_S = 40.0
 PROGRESS = Contestant("ours: progress", "records only", worker_with("progress"))
