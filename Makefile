@@ -95,7 +95,7 @@ BENCH = $(BIN)/python -m bench $(if $(EVENTS),--events '$(EVENTS)') $(if $(ROUND
 bench: $(READY) $(PEERS) ## speed beside peers, latency, cost, within 8 minutes, into docs/benchmarks: EVENTS= ROUNDS=
 	@$(BENCH)
 
-bench-full: $(READY) $(PEERS) ## the same with the sizes that the goals speak of; takes hours: EVENTS= ROUNDS=
+bench-full: $(READY) $(PEERS) ## the same with the sizes that the goals speak of; half an hour: EVENTS= ROUNDS=
 	@$(BENCH) --full
 
 check: $(READY) ## format, lint, types, import directions, sizes; changes nothing

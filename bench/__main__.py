@@ -48,11 +48,11 @@ QUICK = Size("bench", events=20_000, rounds=3, latency_s=8, refold_rounds=2, lim
 FULL = Size(
     "bench-full",
     events=100_000,
-    rounds=5,
-    latency_s=60,
-    refold_rounds=5,
-    stored=(100_000, 300_000, 1_000_000, 3_000_000),
-    learners=(200, 2_000, 20_000, 200_000),
+    rounds=3,
+    latency_s=30,
+    refold_rounds=3,
+    stored=(100_000, 1_000_000, 3_000_000),
+    learners=(200, 2_000, 200_000),
     workers=(1, 2, 4),
 )
 _TOO_LONG = "takes too long for `make bench`: see the last `make bench-full`"

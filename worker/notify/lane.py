@@ -48,11 +48,15 @@ class LaneOptions:
 
 @dataclass(slots=True)
 class _Flight:
-    """A claimed row on its way. `until` is when its lease may have run out, in monotonic seconds."""
+    """A claimed row on its way. `until` is when its lease may have run out, in monotonic seconds.
+
+    `asks`: it goes alone, to find out whether a receiver that was away is back.
+    """
 
     row: Document
     person: Person
     until: float
+    asks: bool
 
 
 class Lane:
@@ -87,12 +91,14 @@ class Lane:
         self._flights: dict[asyncio.Task[None], _Flight] = {}
         self._renew_at = 0.0
         self._places = asyncio.Semaphore(options.concurrency)
+        self._stop = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop`; then finish what is under way. Cancelled, it leaves those rows to their leases.
 
         Raises when something fails that waiting cannot heal.
         """
+        self._stop = stop
         try:
             with suppress(
                 Retryable
@@ -119,11 +125,12 @@ class Lane:
         if not room:
             return False
         self.wake.clear()
+        asks = self._breaker.suspicious
         until = self._clock.monotonic() + self._options.lease_s
         rows = await self._outbox.claim(self._kinds, room)
         people = await self._people.of(rows, self.channel)
         for row in rows:
-            flight = _Flight(row, people[row["_id"]], until)
+            flight = _Flight(row, people[row["_id"]], until, asks)
             self._flights[asyncio.create_task(self._deliver(flight))] = flight
         return bool(rows)
 
@@ -153,6 +160,7 @@ class Lane:
         """One claimed row; its key makes a repeat after a crash harmless for a receiver that looks at it.
 
         1. ask the learner's switches  2. send, unless the lease may be another's by now  3. decide  4. mark
+        What waits for a place when the role is told to stop, or the receiver is away, goes back.
         """
         row = flight.row
         if not flight.person.wants:  # 1
@@ -164,8 +172,11 @@ class Lane:
                         "notification_lease_lost_before_sending", key=row["_id"], channel=self.channel
                     )
                     return
-                delivery = await self._send(row, flight.person.recipient)  # 2
-            settled = self._decide(row, delivery)  # 3
+                if self._stop.is_set() or (self._breaker.suspicious and not flight.asks):
+                    settled = Settled("pending", row.get("last_error"))
+                else:
+                    delivery = await self._send(row, flight.person.recipient)  # 2
+                    settled = self._decide(row, delivery)  # 3
         written = await self._outbox.mark(row, settled, self.channel)  # 4
         self._count(row, settled, written)
 

@@ -9,7 +9,8 @@ import pytest
 from bson import ObjectId
 
 from tests.integration.notify.kit import QUICK, notifying, row, write
-from worker.notify.delivery import Accepted, Delivery, Message, Recipient
+from worker.notify.delivery import Accepted, Away, Delivery, Message, Recipient
+from worker.notify.policy import FAILURES_BEFORE_PAUSE
 from worker.storage.database import Database, Document
 from worker.timing import SystemClock
 
@@ -134,6 +135,46 @@ async def test_a_stop_waits_for_what_is_under_way_and_marks_it(database: Databas
         collector.free.set()
         await running.drain()
     assert await database.notifications.count_documents({"status": "sent"}) == 5
+
+
+async def test_what_waits_for_a_place_when_told_to_stop_goes_back_at_once(database: Database) -> None:
+    collector = Collector()
+    collector.free.clear()
+    await write(database, [row(number) for number in range(12)])
+    lane = dataclasses.replace(QUICK, concurrency=2, in_hand=12)
+    async with notifying(database, {"webhook": collector}, lane=lane) as running:
+        await running.until_status("taken", 12)
+        await running.until(lambda: len(collector.begun) == 2, "two sends under way")
+        running.stop.set()
+        collector.free.set()
+        await running.drain()
+    statuses = Counter(each["status"] for each in await database.notifications.find({}).to_list(None))
+    assert statuses == {"sent": 2, "pending": 10}
+    assert len(collector.begun) == 2
+
+
+class AwayReceiver(Collector):
+    """Nobody there, until it is told to be."""
+
+    async def send(self, message: Message, recipient: Recipient) -> Delivery:
+        delivery = await super().send(message, recipient)
+        return delivery if self.here else Away("nobody there")
+
+    here = False
+
+
+async def test_what_waits_for_a_place_when_the_receiver_is_found_away_goes_back(database: Database) -> None:
+    receiver = AwayReceiver()
+    await write(database, [row(number) for number in range(40)])
+    policy = dataclasses.replace(QUICK.policy, shortest_wait_s=3_600.0, longest_wait_away_s=3_600.0)
+    lane = dataclasses.replace(QUICK, concurrency=1, in_hand=40, policy=policy)
+    async with notifying(database, {"webhook": receiver}, lane=lane) as running:
+        await running.until(
+            lambda: len(receiver.begun) == FAILURES_BEFORE_PAUSE, "the receiver is found away"
+        )
+        await running.until_status("taken", 0)
+        assert len(receiver.begun) == FAILURES_BEFORE_PAUSE
+        assert await database.notifications.count_documents({"status": "pending"}) == 40
 
 
 async def test_what_a_dead_worker_had_taken_is_sent_by_another_after_its_lease(database: Database) -> None:
