@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
@@ -80,6 +81,13 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.exception()
+
+
+async def end_within(limit_s: float, *tasks: asyncio.Task[Any]) -> None:
+    """`end`, but a task that ignores its cancellation for so long is left behind."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            await end(*tasks)
 
 
 async def end_undisturbed(*tasks: asyncio.Task[Any]) -> None:

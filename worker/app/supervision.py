@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -11,7 +10,7 @@ from worker.app.exits import DrainOverdue, RoleDied
 from worker.errors import WorkerError
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import DrainCause, Metrics
-from worker.timing import Clock, end
+from worker.timing import Clock, end_within
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +64,7 @@ async def supervise(
         if died is not None:
             raise died
     finally:
-        await _cancel([stopping, *tasks])
+        await end_within(_CANCEL_S, stopping, *tasks)
 
 
 async def _drain(tasks: Iterable[asyncio.Task[None]], limit_s: float, clock: Clock, metrics: Metrics) -> None:
@@ -108,9 +107,3 @@ def _death(name: str, error: BaseException) -> RoleDied:
         died = RoleDied(f"role {name} died of a defect ({type(error).__name__}): see the log for where")
     died.__cause__ = error
     return died
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[object]]) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_CANCEL_S):
-            await end(*tasks)

@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import NoReturn
 
 import structlog
@@ -14,7 +13,7 @@ from rich.console import Console
 from worker.app.exits import ExitCode, exit_code
 from worker.errors import WorkerError
 from worker.telemetry.logs import describe
-from worker.timing import end
+from worker.timing import end_within
 
 log = structlog.get_logger(__name__)
 
@@ -54,9 +53,7 @@ def _code_of(runner: asyncio.Runner, work: Callable[[], Awaitable[int]]) -> int:
 async def _end_what_is_left() -> list[str]:
     """Names of the tasks that did not end although they were told to."""
     left = asyncio.all_tasks() - {asyncio.current_task()}
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_LEFT_OVER_S):
-            await end(*left)
+    await end_within(_LEFT_OVER_S, *left)
     return [task.get_name() for task in left if not task.done()]
 
 

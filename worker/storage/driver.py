@@ -9,7 +9,6 @@ Methods that are equal: `find(...).to_list(None)`, `find_one`, `insert_one`, `in
 import asyncio
 import inspect
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Protocol, cast
 
 import structlog
@@ -21,7 +20,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from worker.timing import end
+from worker.timing import end_within
 
 log = structlog.get_logger(__name__)
 
@@ -117,9 +116,7 @@ async def close(client: Client) -> None:
         closing.result()
     else:
         log.warning("mongodb_client_left_open", seconds=CLOSING_S)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSING_S):
-                await end(closing)
+        await end_within(CLOSING_S, closing)
 
 
 async def _awaited(result: Any) -> Any:
