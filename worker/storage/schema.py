@@ -23,6 +23,11 @@ from worker.storage.validators import validator
 TIME_SERIES: Mapping[str, Document] = {
     "user_interactions": {"timeField": "timestamp", "metaField": "metadata", "granularity": "minutes"}
 }
+# The server's default for time series, zstd, took half of all its CPU once its cache was full: a bucket that gets one
+# more row is compressed anew with all of its page. See docs/decisions/2026-11-27-time-series-without-zstd.md.
+_TIME_SERIES_STORAGE: Document = {
+    "storageEngine": {"wiredTiger": {"configString": "block_compressor=snappy"}}
+}
 
 _ABSENT = "absent"
 _NAMESPACE_EXISTS = 48
@@ -149,7 +154,9 @@ async def _apply(database: Database, wanted: Wanted, found: Found) -> list[Chang
 
 async def _create(home: AsyncDatabase[Document], wanted: Wanted) -> bool:
     """True when this call made the collection, False when somebody else just did."""
-    options = {"timeseries": wanted.time_series} if wanted.time_series else _validation(wanted)
+    options = _validation(wanted)
+    if wanted.time_series:
+        options = {"timeseries": wanted.time_series, **_TIME_SERIES_STORAGE}
     try:
         await _command(home, {"create": wanted.collection, **options})
     except Fatal as error:

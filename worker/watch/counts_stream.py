@@ -87,32 +87,32 @@ def woken(changes: Sequence[Mapping[str, Any]]) -> Woken:
 
 
 def _pipeline(after: Token | None) -> list[Document]:
+    """Which collection first: the server asks this of every entry of the oplog, and of few entries the rest."""
     # startAfter, not resumeAfter: it also takes the token of an invalidated stream.
     start: Document = {} if after is None else {"startAfter": dict(after)}
+    concerned = {"ns.coll": {"$in": [_RECORDS, _COURSES, _USERS]}}
     return [
         {"$changeStream": start},
-        {"$match": {"$or": list(_WANTED)}},
+        {"$match": {"$or": [concerned, {"operationType": "dropDatabase"}]}},
         {
             "$project": {
                 "operationType": 1,
                 "collection": "$ns.coll",
                 "identity": "$documentKey._id",
+                # What an update set, as {k: name, v: value}, and what it removed. A path has one, dotted name.
+                "set": {"$objectToArray": {"$ifNull": ["$updateDescription.updatedFields", {}]}},
+                "removed": {"$ifNull": ["$updateDescription.removedFields", []]},
             }
         },
+        {"$match": {"$or": list(_WANTED)}},
+        {"$unset": ["set", "removed"]},
     ]
 
 
 def _updated(*paths: str) -> Document:
-    """An update that set or removed one of the paths as a whole; the server reports dotted paths as one name."""
-    fields = "$updateDescription.updatedFields"
-    set_or_not = [{"$type": {"$getField": {"field": path, "input": fields}}} for path in paths]
-    return {
-        "operationType": "update",
-        "$or": [
-            {"updateDescription.removedFields": {"$in": list(paths)}},
-            {"$expr": {"$or": [{"$ne": [kind, "missing"]} for kind in set_or_not]}},
-        ],
-    }
+    """An update that set or removed one of the paths as a whole."""
+    names = {"$in": list(paths)}
+    return {"operationType": "update", "$or": [{"set.k": names}, {"removed": names}]}
 
 
 def _shown() -> Document:
@@ -123,39 +123,18 @@ def _shown() -> Document:
     """
     fields = (course_stats(Counted()) | user_stats(Counted(), Counted())).keys() - {"sums"}
     ours = rf"^stats\.({'|'.join(sorted(fields))})(\.|$)"
-    changes: Document = {"$objectToArray": {"$ifNull": ["$updateDescription.updatedFields", {}]}}
-    is_ours = {"$regexMatch": {"input": "$$this", "regex": ours}}
-    return {
-        "operationType": "update",
-        "$expr": {
-            "$let": {
-                "vars": {"names": {"$map": {"input": changes, "in": "$$this.k"}}},
-                "in": {
-                    "$and": [
-                        {"$anyElementTrue": [{"$map": {"input": "$$names", "in": is_ours}}]},
-                        {"$not": [{"$in": ["stats.sums", "$$names"]}]},
-                    ]
-                },
-            }
-        },
-    }
+    return {"operationType": "update", "set.k": {"$regex": ours, "$not": {"$eq": "stats.sums"}}}
 
 
 _SUMMED = {"$in": [_COURSES, _USERS]}
 _WANTED: tuple[Document, ...] = (
-    {"ns.coll": _RECORDS, "operationType": {"$in": ["insert", "update", "replace"]}},
-    {"ns.coll": _SUMMED, "operationType": {"$in": ["insert", "replace"]}},
-    {"ns.coll": _COURSES, "operationType": "delete"},
-    {"ns.coll": _COURSES, **_updated("instructor_id", "instructor", "instructor.user_id")},
+    {"collection": _RECORDS, "operationType": {"$in": ["insert", "update", "replace"]}},
+    {"collection": _SUMMED, "operationType": {"$in": ["insert", "replace"]}},
+    {"collection": _COURSES, "operationType": "delete"},
+    {"collection": _COURSES, **_updated("instructor_id", "instructor", "instructor.user_id")},
     # Overwritten by somebody else: our own updates leave the sums in, or set them.
-    {
-        "ns.coll": _SUMMED,
-        "operationType": "update",
-        "updateDescription.updatedFields.stats": {"$exists": True},
-        "updateDescription.updatedFields.stats.sums": {"$exists": False},
-    },
-    {"ns.coll": _SUMMED, **_shown()},
-    {"ns.coll": _SUMMED, "updateDescription.removedFields": {"$in": ["stats", "stats.sums"]}},
-    {"ns.coll": {"$in": [_RECORDS, _COURSES, _USERS]}, "operationType": {"$in": list(_GONE)}},
-    {"operationType": "dropDatabase"},
+    {"collection": _SUMMED, "set": {"$elemMatch": {"k": "stats", "v.sums": {"$exists": False}}}},
+    {"collection": _SUMMED, **_shown()},
+    {"collection": _SUMMED, "removed": {"$in": ["stats", "stats.sums"]}},
+    {"operationType": {"$in": list(_GONE)}},
 )

@@ -70,6 +70,12 @@ async def test_interactions_are_a_time_series_of_the_spec_s_options(any_database
     )
 
 
+async def test_interactions_are_not_compressed_with_zstd(any_database: Database) -> None:
+    statistics = await any_database.analytics.command("collStats", "user_interactions")
+
+    assert "block_compressor=snappy" in statistics["wiredTiger"]["creationString"]
+
+
 async def test_an_empty_server_lacks_every_collection(bare_database: Database) -> None:
     found = await check_schema(bare_database)
     assert [difference.collection for difference in found] == list(COLLECTIONS)
