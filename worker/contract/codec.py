@@ -129,12 +129,12 @@ def _upcast(fields: dict[str, Any], upcasters: Upcasters) -> dict[str, Any] | Re
     version = fields.get("schema_version", 1)
     if type(version) is not int or version < 0:
         return Rejected(RejectReason.INVALID_FIELD, "must be a whole number", "schema_version")
+    if version == newest:
+        return fields
     if not oldest_version(upcasters) <= version <= newest:
         return Rejected(
             RejectReason.UNSUPPORTED_VERSION, f"this worker reads versions up to {newest}", "schema_version"
         )
-    if version == newest:
-        return fields
     return {**upcast(fields, version, upcasters), "schema_version": newest}
 
 

@@ -31,9 +31,7 @@ def source_of(document: Mapping[str, Any]) -> Source:
 
 def _present(**fields: Any) -> Document:
     """Absent optional fields take no room in storage."""
-    if None in fields.values():
-        return {name: value for name, value in fields.items() if value is not None}
-    return fields
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def event_document(

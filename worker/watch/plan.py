@@ -1,12 +1,10 @@
 """What a round of folding does with each woken stream: decided from values alone."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from worker.storage.database import Document
-
-_ABSENT = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,29 +115,5 @@ def run_of(task: Task, events: Iterable[Document]) -> Run:
 
 
 def changed(document: Mapping[str, Any], fields: Mapping[str, Any]) -> Document:
-    """The owned paths that differ from the stored document, as `$set` takes them.
-
-    Of a map or a list that kept its keys or its length only what differs in it, of any other the whole: a new key
-    would stand behind the others, and the fold keeps them in order.
-    """
-    return dict(_differences("", document, fields))
-
-
-def _differences(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in after.items():
-        old = before.get(name, _ABSENT)
-        if isinstance(value, dict) and isinstance(old, dict) and _same_keys(old, value):
-            yield from _differences(f"{path}{name}.", old, value)
-        elif isinstance(value, list) and isinstance(old, list) and len(old) == len(value):
-            yield from _differences(f"{path}{name}.", _numbered(old), _numbered(value))
-        elif old != value:
-            yield path + name, value
-
-
-def _same_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """In the same order, and such as can stand in a path."""
-    return list(before) == list(after) and not any("." in key or key[:1] in ("", "$") for key in after)
-
-
-def _numbered(items: Iterable[Any]) -> dict[str, Any]:
-    return {str(index): item for index, item in enumerate(items)}
+    """The owned paths that differ from the stored document."""
+    return {name: value for name, value in fields.items() if name not in document or document[name] != value}
