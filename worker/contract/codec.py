@@ -178,9 +178,12 @@ def _broken_limit(details: dict[str, Any], record_bytes: int, limits: Limits) ->
         if any(map(_has_bad_key, objects)):
             message = "have a key with NUL, a dot or a leading $"
             return Rejected(RejectReason.DETAILS_BAD_KEY, message, "details")
-        level = [child for item in level for child in _children(item) if isinstance(child, dict | list)]
+        level = [child for item in level for child in _children(item) if isinstance(child, _NESTING)]
         depth += 1
     return None
+
+
+_NESTING: Final = (dict, list)
 
 
 def _children(item: dict[str, Any] | list[Any]) -> Iterable[Any]:

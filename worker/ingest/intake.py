@@ -386,10 +386,11 @@ def _look_at(task: asyncio.Task[None]) -> None:
 
 
 def _record(message: Any) -> Record:
+    timestamp = max(_FIRST_MS, min(message.timestamp, _LAST_MS))
     return Record(
-        source=Source(message.topic, message.partition, message.offset),
-        timestamp=_EPOCH + timedelta(milliseconds=max(_FIRST_MS, min(message.timestamp, _LAST_MS))),
-        key=message.key,
-        value=message.value,
-        headers=tuple(message.headers),
+        Source(message.topic, message.partition, message.offset),
+        _EPOCH + timedelta(milliseconds=timestamp),
+        message.key,
+        message.value,
+        tuple(message.headers),
     )
