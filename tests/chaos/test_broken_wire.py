@@ -9,9 +9,10 @@ import pytest
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from tests.chaos.breaks import crawl, half_open, refuse, reset, swallow
 from tests.chaos.proxy import Proxy, proxied
 from tests.chaos.victim import until
-from tests.chaos.whole import Whole, flowing, settings, started, working
+from tests.chaos.whole import flowing, settings, started, working
 from tests.conftest import RunningMongo
 from tests.integration.ingest.kit import event
 from tests.integration.ingest.ledger import assert_exactly_once
@@ -22,36 +23,9 @@ from worker.storage.database import Database
 
 # Longer than the driver's selection of a server (5 s) and several rounds of back-off.
 AWAY_S = 12.0
-SLOW_S = 5.0
 DRAIN_S = 4.0
 # For what a busy machine takes on top.
 BUSY_S = 20.0
-
-
-def refuse(proxy: Proxy) -> None:
-    """Nobody listens any more, and those who talked were hung up on."""
-    proxy.refusing = True
-    proxy.cut()
-
-
-def reset(proxy: Proxy) -> None:
-    """Every connection is cut, new ones are welcome."""
-    proxy.cut()
-
-
-def half_open(proxy: Proxy) -> None:
-    """Commands arrive and are done; the answers are lost, and no connection ends."""
-    proxy.to_client.becomes("drop")
-
-
-def swallow(proxy: Proxy) -> None:
-    """A black hole: nothing arrives anywhere, and no connection ends."""
-    proxy.to_server.becomes("hold")
-    proxy.to_client.becomes("hold")
-
-
-def crawl(proxy: Proxy) -> None:
-    proxy.to_server.becomes("pass", delay_s=SLOW_S)
 
 
 def batch() -> list[dict[str, object]]:
@@ -65,19 +39,6 @@ async def way_to(mongodb: RunningMongo) -> AsyncIterator[tuple[Proxy, str]]:
     assert port is not None
     async with proxied(port) as proxy:
         yield proxy, f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
-
-
-async def for_a_while(worker: Whole, seconds: float) -> None:
-    """Let time pass; the worker must be alive at every moment of it."""
-    end = time.monotonic() + seconds
-
-    async def over() -> bool:
-        worker.process.require_alive()
-        status, body = await worker.get("livez")
-        assert status == 200, body
-        return time.monotonic() >= end
-
-    await until(over, "time passes", seconds + 60)
 
 
 @pytest.mark.parametrize("breaks", [refuse, reset, half_open, swallow, crawl])
@@ -99,7 +60,7 @@ async def test_a_broken_way_to_mongodb_costs_time_and_nothing_else(
             breaks(proxy)
             if breaks in (refuse, half_open, swallow):
                 await worker.until_status("readyz", 503)
-            await for_a_while(worker, AWAY_S)
+            await worker.stays_alive(AWAY_S)
             if breaks is crawl:  # slow is not away
                 await worker.until_processed(int(await worker.sum("events_processed_total")) + 1)
             if breaks in (refuse, half_open, swallow):

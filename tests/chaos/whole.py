@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -71,6 +72,18 @@ class Whole:
             return (await self.get(path))[0] == status
 
         await until(says, f"/{path} answers {status}")
+
+    async def stays_alive(self, seconds: float) -> None:
+        """Let time pass; /livez must say 200 at every moment of it."""
+        end = time.monotonic() + seconds
+
+        async def over() -> bool:
+            self.process.require_alive()
+            status, body = await self.get("livez")
+            assert status == 200, body
+            return time.monotonic() >= end
+
+        await until(over, "time passes", seconds + 60)
 
     async def until_processed(self, count: int) -> None:
         async def reached() -> bool:

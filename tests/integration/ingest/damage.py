@@ -29,11 +29,15 @@ def unchanged(_topic: str, _partition: int, code: int, batches: bytes) -> tuple[
 
 
 class FetchProxy:
-    """Forwards everything; `change` sees each partition of each fetch response. Clients never leave the proxy."""
+    """Forwards everything; `change` sees each partition of each fetch response. Clients never leave the proxy.
+
+    They are told to talk to `advertised_port`: its own, or that of whoever stands before it.
+    """
 
     def __init__(self, broker: str) -> None:
         self._broker_port = int(broker.rpartition(":")[2])
         self.port = 0
+        self.advertised_port = 0
         self.change: ChangeFetch = unchanged
         self._writers: set[asyncio.StreamWriter] = set()
         self._fetches: dict[tuple[int, int], int] = {}
@@ -92,7 +96,7 @@ class FetchProxy:
     async def _responses(
         self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter, fetches: dict[int, int]
     ) -> None:
-        ours, theirs = struct.pack(">i", self.port), struct.pack(">i", self._broker_port)
+        ours, theirs = struct.pack(">i", self.advertised_port), struct.pack(">i", self._broker_port)
         while True:
             frame = await _frame(upstream)
             (correlation,) = struct.unpack_from(">i", frame)
@@ -149,7 +153,7 @@ def split(batches: bytes) -> list[bytes]:
 async def proxied(broker: str) -> AsyncIterator[FetchProxy]:
     proxy = FetchProxy(broker)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, limit=2**24)
-    proxy.port = server.sockets[0].getsockname()[1]
+    proxy.port = proxy.advertised_port = server.sockets[0].getsockname()[1]
     try:
         yield proxy
     finally:
