@@ -31,6 +31,7 @@ from worker.contract.upcasters import UPCASTERS, Upcasters, newest_version, olde
 _MAX_FIELD_NAME: Final = 100
 
 _OBJECT_ID: Final = re.compile(r"[0-9a-fA-F]{24}")
+_NESTING: Final = (dict, list)
 _REASONS: Final = {
     "missing": RejectReason.MISSING_FIELD,
     "extra_forbidden": RejectReason.UNKNOWN_FIELD,
@@ -181,9 +182,6 @@ def _broken_limit(details: dict[str, Any], record_bytes: int, limits: Limits) ->
         level = [child for item in level for child in _children(item) if isinstance(child, _NESTING)]
         depth += 1
     return None
-
-
-_NESTING: Final = (dict, list)
 
 
 def _children(item: dict[str, Any] | list[Any]) -> Iterable[Any]:
