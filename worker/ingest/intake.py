@@ -69,6 +69,11 @@ class IntakeOptions:
     fetch_bytes: int = 2_097_152
     kafka: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def longest_rejoin_s(self) -> float:
+        """Seconds after which a group without an assignment is stuck: twice the time it grants its slowest member."""
+        return 2 * self.rebalance_timeout_s + self.session_timeout_s
+
 
 class ConsumerLostError(WorkerError):
     """The consumer cannot go on: what it read is read again by a new one."""
@@ -79,7 +84,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 
     `generation` is raised at every assignment and every revocation. Partitions stay paused from the assignment
     until `open_at`, so that nothing is read before positions and leases are in order. `rejoining` is true until
-    the first assignment and during every rebalance: a poll then waits for the group, rightly and without limit.
+    the first assignment and during every rebalance: a poll then waits for the group, and rightly. A group that gives
+    no assignment for `longest_rejoin_s` is left, and joined by a new consumer.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self.generation = 0
         self.assigned: frozenset[Partition] = frozenset()
         self.rejoining = True
+        self._rejoining_since = clock.monotonic()
         self._options = options
         self._clock = clock
         self._on_revoke = on_revoke
@@ -127,6 +134,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             await self._close(consumer)
             raise
         self._consumer = consumer
+        self._rejoining_since = self._clock.monotonic()
         bounds = BatchBounds(options.bootstrap_servers, options.kafka, options.request_deadline_s)
         self._reader = Reader(consumer, bounds, self._clock, options.max_bytes)
         consumer.subscribe(list(options.topics), listener=self)
@@ -153,6 +161,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Called by aiokafka before it joins again; commits are still accepted until this returns."""
         self._new_generation()
+        if not self.rejoining:
+            self._rejoining_since = self._clock.monotonic()
         self.rejoining = True
         if revoked:
             await self._on_revoke()
@@ -184,6 +194,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         """
         poll = await self._polled(wait_s)
         if not poll.done():
+            self._require_a_group()
             return None
         self._poll = None
         try:
@@ -199,6 +210,11 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             raise Misconfigured(_SESSION_TIMEOUT_REFUSED) from error
         except KafkaError as error:
             raise ConsumerLostError(f"the poll failed: {error}") from error
+
+    def _require_a_group(self) -> None:
+        waited_s = self._clock.monotonic() - self._rejoining_since
+        if self.rejoining and waited_s > self._options.longest_rejoin_s:
+            raise ConsumerLostError(f"the group has given no assignment for {waited_s:.0f} s")
 
     async def more(self, wait_s: float) -> Batch | None:
         """The next batch of the assignment in force, if it comes in time; anything else is left for `take`."""

@@ -174,3 +174,22 @@ async def test_a_role_whose_consumer_broke_goes_on_with_a_new_one(
             await ingest.until_processed(40)
     assert [entry["event"] for entry in logs].count("ingest_consumer_lost") == 1
     await assert_exactly_once(database, early + late)
+
+
+@pytest.mark.long
+async def test_a_group_that_gives_no_assignment_is_left_and_joined_anew(
+    database: Database, kafka: str, topic: str
+) -> None:
+    chosen = options(kafka, topic)
+    impatient = replace(chosen, intake=replace(chosen.intake, rebalance_timeout_s=5.0))
+    with capture_logs() as logs:
+        async with group_in_rebalance(kafka, topic) as let_go, running(database, impatient) as ingest:
+
+            def left() -> bool:
+                return any("no assignment" in entry.get("reason", "") for entry in logs)
+
+            await until(left, "the group is left")
+            let_go.set()
+            await until(
+                lambda: ingest.value("kafka_assigned_partitions", topic=topic), "partitions are assigned"
+            )
