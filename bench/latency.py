@@ -14,7 +14,7 @@ from bench.fixture import CLOCK, Fixture
 from bench.processes import usage
 from bench.records import Workload
 from worker.contract.identity import stream_object_id
-from worker.devstack.worker_process import start_worker
+from worker.devstack.worker_process import WorkerProbe, start_worker
 from worker.errors import Fatal
 from worker.publish.reader import OutgoingRecord
 from worker.storage import driver
@@ -32,12 +32,17 @@ _AWAIT_MS = 100
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """At one rate. `seconds` are of the watched learners' events; `reached` is the rate that was published."""
+    """At one rate. `seconds` are of the watched learners' events; `reached` is the rate that was published.
+
+    `worker_cores` and `mongod_cores` are CPU seconds a second while events were published.
+    """
 
     rate_per_s: float
     reached_per_s: float
     seconds: Sequence[float]
     peak_bytes: int
+    worker_cores: float
+    mongod_cores: float
 
     def as_json(self) -> dict[str, float]:
         p50, p99 = (percentile(self.seconds, share) * 1000 for share in (0.5, 0.99))
@@ -49,6 +54,8 @@ class Latency:
             "p99_ms": round(p99, 1),
             "max_ms": round(max(self.seconds) * 1000, 1),
             "peak_mib": round(self.peak_bytes / 2**20),
+            "worker_cores": round(self.worker_cores, 2),
+            "mongod_cores": round(self.mongod_cores, 2),
         }
 
 
@@ -109,7 +116,9 @@ async def measure_latency(given: Fixture, rate_per_s: float, seconds: float) -> 
             await _all_visible(watched, watching)
             watched.seconds.clear()
             # 3.
+            used = _cpu(given, worker)
             took = await _publish(producer, topic, numbered, events, rate_per_s, watched)
+            cores = [(now - before) / took for now, before in zip(_cpu(given, worker), used, strict=True)]
             # 4.
             await _all_visible(watched, watching)
             peak = usage(worker.process.pid).peak_bytes if worker.process else 0
@@ -118,7 +127,13 @@ async def measure_latency(given: Fixture, rate_per_s: float, seconds: float) -> 
             await producer.stop()
             if worker.process is not None:
                 await asyncio.to_thread(worker.process.stop, 40.0)
-    return Latency(rate_per_s, events / took, watched.seconds, peak)
+    return Latency(rate_per_s, events / took, watched.seconds, peak, *cores)
+
+
+def _cpu(given: Fixture, worker: WorkerProbe) -> tuple[float, float]:
+    """CPU seconds of the worker and of mongod so far."""
+    own = 0.0 if worker.process is None else usage(worker.process.pid).cpu_s
+    return own, usage(given.mongod.process.pid).cpu_s
 
 
 def _stream(record: OutgoingRecord) -> ObjectId:

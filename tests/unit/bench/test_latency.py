@@ -33,7 +33,8 @@ def test_learners_that_are_not_watched_are_not_waited_for() -> None:
 
 
 def test_the_summary_is_in_milliseconds() -> None:
-    summary = Latency(1_000, 998.4, [each / 1000 for each in range(1, 101)], 80 * 2**20).as_json()
+    summary = Latency(1_000, 998.4, [each / 1000 for each in range(1, 101)], 80 * 2**20, 0.5, 0.75).as_json()
     assert (summary["p50_ms"], summary["p99_ms"], summary["max_ms"]) == (50.0, 99.0, 100.0)
     assert summary["reached_per_s"] == 998
     assert summary["peak_mib"] == pytest.approx(80)
+    assert (summary["worker_cores"], summary["mongod_cores"]) == (0.5, 0.75)
