@@ -19,8 +19,9 @@ from worker.storage.database import Database
 DELAY_S = 2.0
 # Watched for so many batches of some 15 s each; 40 take ten minutes.
 BATCHES = int(os.environ.get("SEVENP_TEST_SLOW_BATCHES", "4"))
-# 8 KB each, 165 MB together: a worker that held them would exceed the peak.
-RECORDS = 5_000 * BATCHES
+BATCH_LIMIT_S = 60.0
+# 8 KB each, 165 MB together: a worker that held them would exceed the peak. A batch takes a hundred of them.
+RECORDS = 20_000
 LARGEST = 8_600
 PEAK_MIB = 256
 
@@ -83,5 +84,5 @@ async def watched(worker: Whole, batches: int) -> tuple[float, float]:
         paused = max(paused, await worker.sum("kafka_paused_partitions"))
         return await worker.sum("ingest_batch_events_count") >= goal
 
-    await until(done, f"{batches} more batches")
+    await until(done, f"{batches} more batches", BATCH_LIMIT_S * batches)
     return held, paused
