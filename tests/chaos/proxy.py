@@ -24,6 +24,7 @@ class Direction:
     delay_s: float = 0.0
     passed_bytes: int = 0
     dropped_bytes: int = 0
+    delayed_bytes: int = 0
     _open: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -47,6 +48,7 @@ class Direction:
             await self._open.wait()
             if self.delay_s:
                 await asyncio.sleep(self.delay_s)
+                self.delayed_bytes += len(data)
             if self.mode == "drop":
                 self.dropped_bytes += len(data)
                 continue

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from worker.app.collector import search_now_and_then
 from worker.app.dependencies import Probe, await_all, kafka_probe, mongodb_probe
 from worker.app.kafka import kafka_options, why_silent
 from worker.app.mongodb import explained, mongodb_options
@@ -20,7 +21,7 @@ from worker.telemetry.health import Health
 from worker.telemetry.http import HttpServer, Probes
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import CommandTimer
-from worker.timing import Clock, SystemClock, unless_stopped
+from worker.timing import Clock, SystemClock, end, unless_stopped
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +55,7 @@ async def serve(
     probes = Probes(metrics.registry, health)
     probes.watch_loop()
     server = HttpServer(probes, settings.http_host, settings.http_port)
+    searching = asyncio.create_task(search_now_and_then(clock), name="collector")
     try:
         log.info("listening", url=server.url)
         on_listening(server.url)
@@ -61,6 +63,7 @@ async def serve(
             await _run(settings, stop, database, clock, metrics, health)
     finally:
         server.close()
+        await end(searching)
     log.info("stopped")
 
 

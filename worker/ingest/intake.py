@@ -71,8 +71,11 @@ class IntakeOptions:
 
     @property
     def longest_rejoin_s(self) -> float:
-        """Seconds after which a group without an assignment is stuck: twice the time it grants its slowest member."""
-        return 2 * self.rebalance_timeout_s + self.session_timeout_s
+        """Seconds after which a group without an assignment is stuck.
+
+        Three times what it grants its slowest member, if no other member asks for more than we do.
+        """
+        return 3 * self.rebalance_timeout_s + self.session_timeout_s
 
 
 class ConsumerLostError(WorkerError):
@@ -85,7 +88,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
     `generation` is raised at every assignment and every revocation. Partitions stay paused from the assignment
     until `open_at`, so that nothing is read before positions and leases are in order. `rejoining` is true until
     the first assignment and during every rebalance: a poll then waits for the group, and rightly. A group that gives
-    no assignment for `longest_rejoin_s` is left, and joined by a new consumer.
+    no assignment for `longest_rejoin_s` is given up, and joined by a new consumer.
     """
 
     def __init__(

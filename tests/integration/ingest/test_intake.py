@@ -61,7 +61,11 @@ async def group_in_rebalance(kafka: str, topic: str) -> AsyncIterator[asyncio.Ev
     """Whoever joins the group now gets no assignment until the event is set."""
     chosen, member = options(kafka, topic).intake, Reluctant()
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=kafka, group_id=chosen.group_id, enable_auto_commit=False, heartbeat_interval_ms=200
+        bootstrap_servers=kafka,
+        group_id=chosen.group_id,
+        enable_auto_commit=False,
+        heartbeat_interval_ms=200,
+        rebalance_timeout_ms=60_000,  # for so long a group waits for a member
     )
     await consumer.start()
     try:
