@@ -1,8 +1,18 @@
-"""The ways in which a wire breaks, as scripts of a proxy."""
+"""The ways in which a wire breaks, as scripts of a proxy, and a worker that lives through one of them."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
 
 from tests.chaos.proxy import Proxy
+from tests.chaos.whole import Whole, flowing
+from tests.integration.ingest.kit import event
+from worker.storage.database import Database
 
-SLOW_S = 5.0
+Break = Callable[[Proxy], None]
+
+# Longer than the driver's selection of a server (5 s), than a short session of Kafka's, than rounds of back-off.
+AWAY_S = 12.0
 
 
 def refuse(proxy: Proxy) -> None:
@@ -28,4 +38,43 @@ def swallow(proxy: Proxy) -> None:
 
 
 def crawl(proxy: Proxy) -> None:
-    proxy.to_server.becomes("pass", delay_s=SLOW_S)
+    """Every portion of bytes to the server is five seconds late."""
+    proxy.to_server.becomes("pass", delay_s=5.0)
+
+
+def lag(proxy: Proxy) -> None:
+    """Half a second late."""
+    proxy.to_server.becomes("pass", delay_s=0.5)
+
+
+# Nothing comes back: the other end is away, and the worker says so.
+SILENT: tuple[Break, ...] = (refuse, half_open, swallow)
+
+
+def batch() -> list[dict[str, object]]:
+    return [event(number % 40) for number in range(20)]
+
+
+@asynccontextmanager
+async def lived_through(
+    breaks: Break, proxy: Proxy, worker: Whole, database: Database, kafka: str
+) -> AsyncIterator[list[Mapping[str, Any]]]:
+    """Break the way under load; the block looks at a worker that has lived with it for a while. Then it heals.
+
+    Gives what was published; after the block all of it is stored, folded and counted.
+    """
+    async with flowing(kafka, worker.topic, batch) as published:
+        await worker.until_processed(100)
+        breaks(proxy)
+        if breaks in SILENT:
+            await worker.until_status("readyz", 503)
+        await worker.stays_alive(AWAY_S)
+        if proxy.to_server.delay_s:  # slow is not away
+            processed = int(await worker.sum("events_processed_total"))
+            assert processed >= 100
+            await worker.until_processed(processed + 1)
+            assert proxy.to_server.delayed_bytes > 0
+        yield published
+    proxy.heal()
+    await worker.until_settled(database, kafka, len(published))
+    await worker.until_status("readyz", 200)

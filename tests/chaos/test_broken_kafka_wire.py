@@ -1,35 +1,22 @@
 """A whole worker whose way to Kafka breaks under load: it stays alive, goes on by itself, and misses nothing."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.breaks import half_open, refuse, reset, swallow
+from tests.chaos.breaks import Break, half_open, lag, lived_through, refuse, reset, swallow
 from tests.chaos.proxy import Proxy, proxied
-from tests.chaos.whole import flowing, settings, working
+from tests.chaos.whole import settings, working
 from tests.conftest import RunningMongo
 from tests.integration.ingest import damage
-from tests.integration.ingest.kit import event
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.replay.verify import verify
 from worker.storage.database import Database
 
-# Longer than the group waits for a member that says nothing (see `settings`).
+# The group must not wait longer for a member that says nothing than the way is broken (`AWAY_S`).
 SESSION_TIMEOUT_MS = 6_000
-AWAY_S = 12.0
-# Slow is not away: what a request takes stays below all deadlines.
-SLOW_S = 0.5
-
-
-def batch() -> list[dict[str, object]]:
-    return [event(number % 40) for number in range(20)]
-
-
-def lag(proxy: Proxy) -> None:
-    """Every portion of bytes to the broker is late."""
-    proxy.to_server.becomes("pass", delay_s=SLOW_S)
 
 
 @asynccontextmanager
@@ -48,29 +35,18 @@ async def test_a_broken_way_to_kafka_costs_time_and_nothing_else(
     kafka: str,
     topic: str,
     tmp_path: Path,
-    breaks: Callable[[Proxy], None],
+    breaks: Break,
 ) -> None:
     async with way_to(kafka) as (proxy, address):
         chosen = {
             **settings(mongodb.uri, database, address, topic),
             "SEVENP_SESSION_TIMEOUT_MS": str(SESSION_TIMEOUT_MS),
         }
-        async with working(chosen, tmp_path / "worker.log") as worker:
-            async with flowing(kafka, topic, batch) as published:
-                await worker.until_processed(100)
-                breaks(proxy)
-                if breaks in (refuse, half_open, swallow):
-                    await worker.until_status("readyz", 503)
-                await worker.stays_alive(AWAY_S)
-                if breaks is lag:
-                    processed = int(await worker.sum("events_processed_total"))
-                    assert processed >= 100
-                    await worker.until_processed(processed + 1)
-                    assert proxy.to_server.delayed_bytes > 0
+        async with (
+            working(chosen, tmp_path / "worker.log") as worker,
+            lived_through(breaks, proxy, worker, database, kafka) as published,
+        ):
             assert proxy.to_client.passed_bytes > 0
             assert proxy.cuts or proxy.to_client.dropped_bytes or breaks in (swallow, lag)
-            proxy.heal()
-            await worker.until_settled(database, kafka, len(published))
-            await worker.until_status("readyz", 200)
     await assert_exactly_once(database, published, voids=None)
     assert (await verify(database, settled=True)).finding_counts == {}

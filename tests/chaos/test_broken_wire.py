@@ -1,7 +1,7 @@
 """A whole worker whose way to MongoDB breaks under load: it waits, says so, stays alive, and misses nothing."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -9,27 +9,20 @@ import pytest
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
-from tests.chaos.breaks import crawl, half_open, refuse, reset, swallow
+from tests.chaos.breaks import SILENT, Break, batch, crawl, half_open, lived_through, refuse, reset, swallow
 from tests.chaos.proxy import Proxy, proxied
 from tests.chaos.victim import until
 from tests.chaos.whole import flowing, settings, started, working
 from tests.conftest import RunningMongo
-from tests.integration.ingest.kit import event
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.app.exits import ExitCode
 from worker.app.supervision import CLOSING_S
 from worker.replay.verify import verify
 from worker.storage.database import Database
 
-# Longer than the driver's selection of a server (5 s) and several rounds of back-off.
-AWAY_S = 12.0
 DRAIN_S = 4.0
 # For what a busy machine takes on top.
 BUSY_S = 20.0
-
-
-def batch() -> list[dict[str, object]]:
-    return [event(number % 40) for number in range(20)]
 
 
 @asynccontextmanager
@@ -49,25 +42,15 @@ async def test_a_broken_way_to_mongodb_costs_time_and_nothing_else(
     kafka: str,
     topic: str,
     tmp_path: Path,
-    breaks: Callable[[Proxy], None],
+    breaks: Break,
 ) -> None:
     async with (
         way_to(mongodb) as (proxy, uri),
         working(settings(uri, database, kafka, topic), tmp_path / "worker.log") as worker,
+        lived_through(breaks, proxy, worker, database, kafka) as published,
     ):
-        async with flowing(kafka, topic, batch) as published:
-            await worker.until_processed(100)
-            breaks(proxy)
-            if breaks in (refuse, half_open, swallow):
-                await worker.until_status("readyz", 503)
-            await worker.stays_alive(AWAY_S)
-            if breaks is crawl:  # slow is not away
-                await worker.until_processed(int(await worker.sum("events_processed_total")) + 1)
-            if breaks in (refuse, half_open, swallow):
-                assert await worker.sum("mongodb_retries_total") >= 1
-        proxy.heal()
-        await worker.until_settled(database, kafka, len(published))
-        await worker.until_status("readyz", 200)
+        if breaks in SILENT:
+            assert await worker.sum("mongodb_retries_total") >= 1
     await assert_exactly_once(database, published, voids=None)
     assert (await verify(database, settled=True)).finding_counts == {}
 
@@ -113,7 +96,7 @@ async def test_a_worker_told_to_stop_while_nobody_answers_ends_in_time(
     kafka: str,
     topic: str,
     tmp_path: Path,
-    breaks: Callable[[Proxy], None],
+    breaks: Break,
 ) -> None:
     async with way_to(mongodb) as (proxy, uri):
         chosen = {

@@ -96,8 +96,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
     ) -> None:
         self.generation = 0
         self.assigned: frozenset[Partition] = frozenset()
-        self.rejoining = True
-        self._rejoining_since = clock.monotonic()
+        self._rejoining_since: float | None = clock.monotonic()
         self._options = options
         self._clock = clock
         self._on_revoke = on_revoke
@@ -164,9 +163,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Called by aiokafka before it joins again; commits are still accepted until this returns."""
         self._new_generation()
-        if not self.rejoining:
+        if self._rejoining_since is None:
             self._rejoining_since = self._clock.monotonic()
-        self.rejoining = True
         if revoked:
             await self._on_revoke()
         self.assigned = frozenset()
@@ -174,7 +172,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Called with all partitions of the new assignment; a pause does not survive a rebalance."""
         self._new_generation()
-        self.rejoining = False
+        self._rejoining_since = None
         if self._consumer is None:  # stopped while the group was being joined
             return
         self._consumer.pause(*assigned)
@@ -214,9 +212,16 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         except KafkaError as error:
             raise ConsumerLostError(f"the poll failed: {error}") from error
 
+    @property
+    def rejoining(self) -> bool:
+        """True until the first assignment and during every rebalance."""
+        return self._rejoining_since is not None
+
     def _require_a_group(self) -> None:
+        if self._rejoining_since is None:
+            return
         waited_s = self._clock.monotonic() - self._rejoining_since
-        if self.rejoining and waited_s > self._options.longest_rejoin_s:
+        if waited_s > self._options.longest_rejoin_s:
             raise ConsumerLostError(f"the group has given no assignment for {waited_s:.0f} s")
 
     async def more(self, wait_s: float) -> Batch | None:
