@@ -37,6 +37,10 @@ Polled = Mapping[TopicPartition, Sequence[Any]]
 
 # As long as an idle consumer waits for records.
 _POLL_MS: Final = 500
+# What lay ready is as old as the poll before, and what came since is still at the broker: a poll that found few
+# records waits this long for it. At 1,000 events a second they were 50 ms younger for 3 ms of waiting.
+_FEW: Final = 500
+_FRESH_MS: Final = 10
 # Fetched anew each time, and once more for its bounds: what was damaged on its way is whole the next time.
 _TRIES: Final = 2
 _BETWEEN_TRIES_S: Final = 0.1
@@ -131,22 +135,31 @@ class Reader:
     async def _take(
         self, into: dict[TopicPartition, list[Any]], max_records: int, only: Sequence[TopicPartition]
     ) -> None:
-        """Slice by slice until enough is taken or no more is at hand: only the first slice is waited for.
+        """Slice by slice until enough is taken or no more is at hand.
 
-        A slice without a wait does not suspend: all of them are read under the assignment of the first.
+        aiokafka fetches more of a partition when what it has of it is taken. So it is waited once: for the first
+        records, or, where some lay ready, for what has come since. All belong to one assignment: what was taken
+        before another one came is dropped, and read again by whoever has it now.
         """
-        records, size_bytes, wait_ms = 0, 0, _POLL_MS
+        assigned = self._next
+        records, size_bytes, wait_ms, waited = 0, 0, 0, False
         while records < max_records and size_bytes < self._max_bytes:
             wanted = min(_SLICE, max_records - records)
-            part = await self._consumer.getmany(*only, timeout_ms=wait_ms, max_records=wanted)
-            if not part:
+            try:
+                part = await self._consumer.getmany(*only, timeout_ms=wait_ms, max_records=wanted)
+            finally:
+                if assigned is not self._next:
+                    into.clear()
+                    assigned, records, size_bytes = self._next, 0, 0
+            if not part and (waited or records >= _FEW):
                 return
+            waited = waited or not part
+            wait_ms = 0 if part else _FRESH_MS if records else _POLL_MS
             self._returned(part)
             for partition, messages in part.items():
                 into.setdefault(partition, []).extend(messages)
                 records += len(messages)
                 size_bytes += sum(map(message_bytes, messages))
-            wait_ms = 0
 
     def _returned(self, polled: Polled) -> None:
         self._next.update({partition: messages[-1].offset + 1 for partition, messages in polled.items()})

@@ -23,6 +23,11 @@ async def retrying(
     Waits are exponential with full jitter between 0.05 and 5 s, without a last attempt: a caller that must
     give up cancels. `on_retry` is called before each wait. The operation must be one that may run twice.
     """
+    # Without tenacity, which takes 26 us and leaves cycles behind: hundreds a second at a thousand events.
+    try:
+        return await operation()
+    except Retryable as error:
+        failed = [error]
 
     def before_wait(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -40,7 +45,8 @@ async def retrying(
     )
 
     async def attempt() -> T:
-        # tenacity awaits only what is declared async: a lambda or partial that returns a coroutine is not.
+        if failed:
+            raise failed.pop()  # the first attempt is made already
         return await operation()
 
     return await attempts(attempt)

@@ -1,5 +1,6 @@
 """A step is repeated for as long as its dependency is away, and for nothing else."""
 
+import gc
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -40,6 +41,17 @@ async def test_a_step_that_works_is_done_once_without_waiting() -> None:
     clock, seen = HandClock(), list[Retryable]()
     assert await retrying(_failing(0, Retryable()), clock=clock, on_retry=seen.append) == "done"
     assert (clock.slept, seen) == ([], [])
+
+
+async def test_a_step_that_works_leaves_no_cycle_behind() -> None:
+    operation, clock = _failing(0, Retryable()), HandClock()
+    gc.collect()
+    gc.disable()
+    try:
+        await retrying(operation, clock=clock, on_retry=lambda error: None)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 async def test_a_dependency_that_comes_back_after_hours_loses_nothing() -> None:
