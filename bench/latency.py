@@ -4,11 +4,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from bson import ObjectId
 
+from bench.checkpoints import Checkpoints, checkpoints
 from bench.figures import percentile
 from bench.fixture import CLOCK, Fixture
 from bench.processes import usage
@@ -30,29 +31,49 @@ _VISIBLE_LIMIT_S = 120.0
 _AWAIT_MS = 100
 
 
+class Seen(NamedTuple):
+    """When an event was handed to the producer, and when its learner's record showed it; monotonic seconds."""
+
+    published: float
+    visible: float
+
+    @property
+    def seconds(self) -> float:
+        return self.visible - self.published
+
+
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """At one rate. `seconds` are of the watched learners' events; `reached` is the rate that was published.
+    """At one rate: the watched learners' events, and when mongod wrote checkpoints meanwhile.
 
-    `worker_cores` and `mongod_cores` are CPU seconds a second while events were published.
+    `reached` is the rate that was published. `worker_cores` and `mongod_cores` are CPU seconds a second while events
+    were published.
     """
 
     rate_per_s: float
     reached_per_s: float
-    seconds: Sequence[float]
+    seen: Sequence[Seen]
+    checkpoints: Checkpoints
     peak_bytes: int
     worker_cores: float
     mongod_cores: float
 
     def as_json(self) -> dict[str, float]:
-        p50, p99 = (percentile(self.seconds, share) * 1000 for share in (0.5, 0.99))
+        """`p99_calm_ms` is of the events that met no checkpoint; 0 where all of them met one."""
+        seconds = [each.seconds for each in self.seen]
+        calm = [
+            each.seconds for each in self.seen if not self.checkpoints.touch(each.published, each.visible)
+        ]
+        p50, p99 = (percentile(seconds, share) * 1000 for share in (0.5, 0.99))
         return {
             "rate_per_s": round(self.rate_per_s),
             "reached_per_s": round(self.reached_per_s),
-            "events_watched": len(self.seconds),
+            "events_watched": len(seconds),
             "p50_ms": round(p50, 1),
             "p99_ms": round(p99, 1),
-            "max_ms": round(max(self.seconds) * 1000, 1),
+            "max_ms": round(max(seconds) * 1000, 1),
+            "p99_calm_ms": round(percentile(calm, 0.99) * 1000, 1) if calm else 0.0,
+            "checkpoint_s": round(self.checkpoints.seconds, 1),
             "peak_mib": round(self.peak_bytes / 2**20),
             "worker_cores": round(self.worker_cores, 2),
             "mongod_cores": round(self.mongod_cores, 2),
@@ -67,7 +88,7 @@ class Watched:
     counted: Counter[ObjectId] = field(default_factory=Counter)
     open: dict[tuple[ObjectId, int], float] = field(default_factory=dict)
     reached: Counter[ObjectId] = field(default_factory=Counter)
-    seconds: list[float] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
 
     def published(self, stream: ObjectId, now: float) -> None:
         """Events of one stream are published in their order: the n-th gets version n."""
@@ -78,7 +99,7 @@ class Watched:
     def visible(self, stream: ObjectId, version: int, now: float) -> None:
         """The record of this learner shows all events up to this version."""
         for each in range(self.reached[stream] + 1, version + 1):
-            self.seconds.append(now - self.open.pop((stream, each)))
+            self.seen.append(Seen(self.open.pop((stream, each)), now))
         self.reached[stream] = max(version, self.reached[stream])
 
 
@@ -114,20 +135,21 @@ async def measure_latency(given: Fixture, rate_per_s: float, seconds: float) -> 
             numbered = iter(zip(records, streams, strict=True))
             await _publish(producer, topic, numbered, _WARM_UP, rate_per_s, watched)
             await _all_visible(watched, watching)
-            watched.seconds.clear()
+            watched.seen.clear()
             # 3.
             used = _cpu(given, worker)
-            took = await _publish(producer, topic, numbered, events, rate_per_s, watched)
-            cores = [(now - before) / took for now, before in zip(_cpu(given, worker), used, strict=True)]
-            # 4.
-            await _all_visible(watched, watching)
+            async with checkpoints(given.client) as written:
+                took = await _publish(producer, topic, numbered, events, rate_per_s, watched)
+                cores = [(now - before) / took for now, before in zip(_cpu(given, worker), used, strict=True)]
+                # 4.
+                await _all_visible(watched, watching)
             peak = usage(worker.process.pid).peak_bytes if worker.process else 0
         finally:
             await end(watching)
             await producer.stop()
             if worker.process is not None:
                 await asyncio.to_thread(worker.process.stop, 40.0)
-    return Latency(rate_per_s, events / took, watched.seconds, peak, *cores)
+    return Latency(rate_per_s, events / took, watched.seen, written, peak, *cores)
 
 
 def _cpu(given: Fixture, worker: WorkerProbe) -> tuple[float, float]:

@@ -45,7 +45,7 @@ class CountsOptions:
     # A learner is counted once a batch, however many of its changes the batch holds.
     changes_per_batch: int = 10_000
     # Nobody waits for statistics, and a turn costs a transaction.
-    pace_s: float = 0.25
+    pace_s: float = 0.5
     await_ms: int = 500  # how long an idle turn takes: a beat, and a look at `stop`
     lease_s: float = 10.0
     renew_every_s: float = 3.0

@@ -35,7 +35,7 @@ _STREAMS_PER_QUERY = 100
 # Without a hint the server plans every range by itself, which takes as long as reading them.
 _EVENT_INDEX = [("stream_id", 1), ("version", 1)]
 # Folding holds the event loop; others, such as Kafka's heartbeat, get their turn at least this often.
-_LONGEST_HOLD_S = 0.02
+_LONGEST_HOLD_S = 0.005
 # Remembered failures spare a read and two folds each; forgetting one is harmless.
 _REMEMBERED_FAILURES = 10_000
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pymongo import InsertOne, UpdateOne
+from pymongo import InsertOne, UpdateMany
 from pymongo.errors import BulkWriteError
 
 from worker.contract.identity import stream_object_id
@@ -13,7 +13,7 @@ from worker.storage.errors import WriteFailure, translated, write_failures
 from worker.watch.folding import Failure, Folded
 from worker.watch.plan import changed
 
-Write = InsertOne[Document] | UpdateOne
+Write = InsertOne[Document] | UpdateMany
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,13 @@ def write_of(folded: Folded) -> Write | None:
         return None if new is None else InsertOne(new)  # type: ignore[arg-type]  # raw BSON is a document
     rev = document.get("rev")
     update = encoded({**changed(document, fields), "rev": (rev or 0) + 1})
-    return None if update is None else UpdateOne({"_id": identity, "rev": rev}, {"$set": update})
+    # "Many" finds one here. An UpdateOne may be repeated by the driver, for which the server keeps a number of each:
+    # a fifth of the cost. Whoever follows the stream repeats it as well, and the guard makes that harmless.
+    return None if update is None else UpdateMany({"_id": identity, "rev": rev}, {"$set": update})
 
 
 def _updates(write: Write) -> bool:
-    return isinstance(write, UpdateOne)
+    return isinstance(write, UpdateMany)
 
 
 def _sort_in(written: Written, folded: Folded, failure: WriteFailure | None, *, proven: bool) -> None:
