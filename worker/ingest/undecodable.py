@@ -85,8 +85,10 @@ def about_a_batch(error: Exception) -> bool:
 
 def message_bytes(message: Any) -> int:
     """What a record of aiokafka holds in memory, about: headers have a few bytes, their objects more."""
-    headers = sum(len(name) + len(content or b"") for name, content in message.headers)
-    return len(message.value or b"") + len(message.key or b"") + headers
+    size = len(message.value or b"") + len(message.key or b"")
+    if message.headers:
+        size += sum(len(name) + len(content or b"") for name, content in message.headers)
+    return size
 
 
 class Reader:

@@ -29,9 +29,12 @@ def source_of(document: Mapping[str, Any]) -> Source:
     return Source(document["topic"], document["partition"], document["offset"], document["index"])
 
 
-def _present(**fields: Any) -> Document:
+def _add_present(document: Document, **optional: Any) -> Document:
     """Absent optional fields take no room in storage."""
-    return {name: value for name, value in fields.items() if value is not None}
+    for name, value in optional.items():
+        if value is not None:
+            document[name] = value
+    return document
 
 
 def event_document(
@@ -42,9 +45,8 @@ def event_document(
     Personal fields stand apart in `personal`, ready to be sealed under `key_id`.
     """
     stream = event.stream_id
-    data = _present(
-        course_id=event.course_id,
-        user_id=event.user_id,
+    data = _add_present(
+        {"course_id": event.course_id, "user_id": event.user_id},
         lesson_id=event.lesson_id,
         session_id=event.session_id,
         device_type=event.device_type,
@@ -65,7 +67,9 @@ def event_document(
             "fingerprint": event.fingerprint,
             "source": source.document(),
         },
-        "personal": _present(user_agent=event.user_agent, ip_address=event.ip_address, text=event.text),
+        "personal": _add_present(
+            {}, user_agent=event.user_agent, ip_address=event.ip_address, text=event.text
+        ),
         "key_id": None,
         "curriculum": curriculum,
         "slot": stream_slot(stream),
@@ -107,8 +111,8 @@ def interaction_row(document: Mapping[str, Any]) -> Document:
     Free text is left out: rows cannot be rewritten one by one, so it lives in the event store only.
     """
     data, personal = document["event_data"], document["personal"]
-    metadata = _present(
-        user_id=data["user_id"],
+    metadata = _add_present(
+        {"user_id": data["user_id"]},
         session_id=data.get("session_id"),
         course_id=data["course_id"],
         lesson_id=data.get("lesson_id"),
