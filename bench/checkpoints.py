@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bench.fixture import CLOCK
 from worker.storage.database import Client
-from worker.timing import end
+from worker.timing import unless_stopped
 
 _LOOK_EVERY_S = 0.1
 # What waited for a checkpoint is caught up with by then.
@@ -33,27 +33,28 @@ class Checkpoints:
 
 @asynccontextmanager
 async def checkpoints(client: Client) -> AsyncIterator[Checkpoints]:
-    """Look while the block runs."""
-    seen = Checkpoints()
-    looking = asyncio.create_task(_look(client, seen))
+    """Look while the block runs. Raises what looking raised: no checkpoint seen must not mean not looked."""
+    seen, stop = Checkpoints(), asyncio.Event()
+    looking = asyncio.create_task(_look(client, seen, stop))
     try:
         yield seen
     finally:
-        await end(looking)
+        stop.set()  # not cancelled: the client is used on
+        await looking
 
 
-async def _look(client: Client, seen: Checkpoints) -> None:
-    since: float | None = None
-    while True:
+async def _look(client: Client, seen: Checkpoints, stop: asyncio.Event) -> None:
+    """A span begins with the last look that saw nothing yet."""
+    last, within = CLOCK.monotonic(), False
+    while not stop.is_set():
         now, running = CLOCK.monotonic(), await _is_running(client)
-        if running and since is None:
-            since = now
-            seen.spans.append((now, now))
-        if since is not None:
-            seen.spans[-1] = (since, CLOCK.monotonic())
-        if not running:
-            since = None
-        await CLOCK.sleep(_LOOK_EVERY_S)
+        if running and not within:
+            seen.spans.append((last, now))
+        if running or within:
+            began, _ = seen.spans[-1]
+            seen.spans[-1] = (began, CLOCK.monotonic())
+        last, within = now, running
+        await unless_stopped(CLOCK.sleep(_LOOK_EVERY_S), stop)
 
 
 async def _is_running(client: Client) -> bool:

@@ -58,8 +58,8 @@ class Latency:
     worker_cores: float
     mongod_cores: float
 
-    def as_json(self) -> dict[str, float]:
-        """`p99_calm_ms` is of the events that met no checkpoint; 0 where all of them met one."""
+    def as_json(self) -> dict[str, Any]:
+        """`p99_calm_ms` is of the events that met no checkpoint; None where all of them met one."""
         seconds = [each.seconds for each in self.seen]
         calm = [
             each.seconds for each in self.seen if not self.checkpoints.touch(each.published, each.visible)
@@ -72,7 +72,7 @@ class Latency:
             "p50_ms": round(p50, 1),
             "p99_ms": round(p99, 1),
             "max_ms": round(max(seconds) * 1000, 1),
-            "p99_calm_ms": round(percentile(calm, 0.99) * 1000, 1) if calm else 0.0,
+            "p99_calm_ms": round(percentile(calm, 0.99) * 1000, 1) if calm else None,
             "checkpoint_s": round(self.checkpoints.seconds, 1),
             "peak_mib": round(self.peak_bytes / 2**20),
             "worker_cores": round(self.worker_cores, 2),

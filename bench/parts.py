@@ -56,11 +56,12 @@ async def latency(given: Fixture, comparison: Comparison, seconds: float, found:
     measured = await latencies(given, rates, seconds, say)
     found.data["latency"] = [each.as_json() for each in measured]
     at_goal = next(each for each in measured if each.rate_per_s == GOAL_RATE).as_json()
+    calm = at_goal["p99_calm_ms"]
+    of_calm = "no event met none" if calm is None else f"p99 of the events that met none is {calm} ms"
     limits = (
         f"{at_goal['reached_per_s']} of 1,000 events/s were published; p50 {at_goal['p50_ms']} ms. For "
-        f"{at_goal['checkpoint_s']} s mongod wrote a checkpoint; of the events that met none p99 is "
-        f"{at_goal['p99_calm_ms']} ms. Of this machine's cores the worker uses {at_goal['worker_cores']}, mongod "
-        f"{at_goal['mongod_cores']}, others the rest"
+        f"{at_goal['checkpoint_s']} s mongod wrote a checkpoint; {of_calm}. Of this machine's cores the worker uses "
+        f"{at_goal['worker_cores']}, mongod {at_goal['mongod_cores']}, others the rest"
     )
     found.measured["latency"] = Measured(figure([at_goal["p99_ms"]]), limits)
     columns = (
@@ -76,7 +77,9 @@ async def latency(given: Fixture, comparison: Comparison, seconds: float, found:
         "worker",
         "mongod",
     )
-    rows = [[f"{value:,}" for value in each.values()] for each in found.data["latency"]]
+    rows = [
+        ["" if value is None else f"{value:,}" for value in each.values()] for each in found.data["latency"]
+    ]
     found.sections.append(
         Section(
             f"Published to visible in `user_progress`, {seconds:.0f} s each",
@@ -85,6 +88,7 @@ async def latency(given: Fixture, comparison: Comparison, seconds: float, found:
             (
                 f"The last row is {SHARE_OF_MAXIMUM:.0%} of the median rate with everything on.",
                 "Calm: of the events that were not in flight while mongod wrote a checkpoint, or shortly after.",
+                "That tells nothing where the worker is behind all the time.",
                 "Worker and mongod: cores in use.",
             ),
         )

@@ -1,5 +1,7 @@
 """An event is visible when its learner's record has reached its place in the stream."""
 
+from typing import Any
+
 import pytest
 from bson import ObjectId
 
@@ -33,7 +35,7 @@ def test_learners_that_are_not_watched_are_not_waited_for() -> None:
     assert not watched.open
 
 
-def _latency(seen: list[Seen], checkpoints: Checkpoints) -> dict[str, float]:
+def _latency(seen: list[Seen], checkpoints: Checkpoints) -> dict[str, Any]:
     return Latency(1_000, 998.4, seen, checkpoints, 80 * 2**20, 0.5, 0.75).as_json()
 
 
@@ -62,4 +64,4 @@ def test_events_in_flight_during_a_checkpoint_or_right_after_it_are_told_apart()
 
 
 def test_where_every_event_met_a_checkpoint_there_is_no_calm() -> None:
-    assert _latency([Seen(1.0, 2.0)], Checkpoints([(0.0, 3.0)]))["p99_calm_ms"] == 0.0
+    assert _latency([Seen(1.0, 2.0)], Checkpoints([(0.0, 3.0)]))["p99_calm_ms"] is None
