@@ -76,7 +76,7 @@ async def test_the_learners_switches_are_honoured_and_what_they_stop_is_counted(
     async with notifying(database, {channel: collector}) as running:
         await running.until_status("sent", 4)
         await running.until_status("suppressed", 4)
-        assert running.count("suppressed") == 4
+    assert running.count("suppressed") == 4
     assert collector.taken == dict.fromkeys([keys[0], keys[2], keys[4], keys[7]], 1)
     stopped = await database.notifications.find_one({"_id": keys[1]})
     assert stopped is not None
