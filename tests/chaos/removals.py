@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from pymongo import UpdateOne
+from pymongo import UpdateMany
 from pymongo.read_concern import ReadConcern
 
 from worker.ingest import pipeline
@@ -74,9 +74,9 @@ def rev_guard() -> None:
 
     def unguarded(folded: Any) -> Any:
         write = write_of(folded)
-        if not isinstance(write, UpdateOne):
+        if not isinstance(write, UpdateMany):
             return write
-        return UpdateOne({"_id": write._filter["_id"]}, write._doc)  # noqa: SLF001 - there is no public way
+        return UpdateMany({"_id": write._filter["_id"]}, write._doc)  # noqa: SLF001 - there is no public way
 
     _put(writing, "write_of", unguarded)
 
