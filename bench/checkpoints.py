@@ -47,13 +47,12 @@ async def _look(client: Client, seen: Checkpoints, stop: asyncio.Event) -> None:
     """A span begins with the last look that saw nothing yet."""
     last, within = CLOCK.monotonic(), False
     while not stop.is_set():
-        now, running = CLOCK.monotonic(), await _is_running(client)
-        if running and not within:
-            seen.spans.append((last, now))
-        if running or within:
-            began, _ = seen.spans[-1]
-            seen.spans[-1] = (began, CLOCK.monotonic())
-        last, within = now, running
+        asked, running = CLOCK.monotonic(), await _is_running(client)
+        if within:
+            seen.spans[-1] = (seen.spans[-1][0], CLOCK.monotonic())
+        elif running:
+            seen.spans.append((last, CLOCK.monotonic()))
+        last, within = asked, running
         await unless_stopped(CLOCK.sleep(_LOOK_EVERY_S), stop)
 
 

@@ -61,9 +61,7 @@ class Latency:
     def as_json(self) -> dict[str, Any]:
         """`p99_calm_ms` is of the events that met no checkpoint; None where all of them met one."""
         seconds = [each.seconds for each in self.seen]
-        calm = [
-            each.seconds for each in self.seen if not self.checkpoints.touch(each.published, each.visible)
-        ]
+        calm = [each.seconds for each in self.seen if not self.checkpoints.touch(*each)]
         p50, p99 = (percentile(seconds, share) * 1000 for share in (0.5, 0.99))
         return {
             "rate_per_s": round(self.rate_per_s),

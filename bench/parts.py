@@ -55,7 +55,7 @@ async def latency(given: Fixture, comparison: Comparison, seconds: float, found:
     rates = [*LATENCY_RATES, *([SHARE_OF_MAXIMUM * maximum] if maximum else [])]
     measured = await latencies(given, rates, seconds, say)
     found.data["latency"] = [each.as_json() for each in measured]
-    at_goal = next(each for each in measured if each.rate_per_s == GOAL_RATE).as_json()
+    at_goal = next(each for each in found.data["latency"] if each["rate_per_s"] == GOAL_RATE)
     calm = at_goal["p99_calm_ms"]
     of_calm = "no event met none" if calm is None else f"p99 of the events that met none is {calm} ms"
     limits = (
