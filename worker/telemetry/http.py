@@ -1,6 +1,7 @@
 """One HTTP port for machines: /metrics, /livez, /readyz.
 
-Served by threads of its own, so it answers while the event loop is stuck.
+Served by threads of its own, so it answers while the event loop is stuck. Whatever a stranger sends there is answered
+or hung up on; nothing but log lines comes of it.
 """
 
 import asyncio
@@ -8,19 +9,32 @@ import json
 import socket
 import threading
 from collections.abc import Iterable
-from socketserver import ThreadingMixIn
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import structlog
 from prometheus_client import CollectorRegistry, make_wsgi_app
+from waitress import wasyncore
+from waitress.server import create_server
 
 from worker.errors import Misconfigured
 from worker.telemetry.health import Health
 from worker.telemetry.stacks import describe_tasks
 
 log = structlog.get_logger(__name__)
+
+# A scrape takes some tens of milliseconds, a probe less: one slow client must not keep the others waiting.
+_THREADS: Final = 4
+# A client that sends nothing gives its place back after this many seconds, or strangers took those of the probes.
+_SILENT_S: Final = 10
+_CONNECTIONS: Final = 500
+# How long closing waits for the server's thread to notice.
+_TURN_S: Final = 0.2
+# A probe sends a few hundred bytes. What is larger is refused before it is kept anywhere.
+_LARGEST_REQUEST: Final = 16_384
+# The two formats that Prometheus asks for. The client library reads the header itself, but not every legal spelling.
+_OPEN_METRICS: Final = "application/openmetrics-text"
+_ACCEPTED = {True: f"{_OPEN_METRICS}; version=1.0.0", False: "text/plain"}
 
 
 class Probes:
@@ -38,18 +52,36 @@ class Probes:
         self._loop = (asyncio.get_running_loop(), threading.get_ident())
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request; never raises, and a HEAD has the headers of the GET and no body."""
+        try:
+            body = self._answered(environ, start_response)
+        except Exception as error:  # the outermost frame of a request: its thread belongs to the server
+            log.exception("http_request_failed", error_class=type(error).__name__)
+            body = _answer(start_response, "500 Internal Server Error", {"error": "see the log"})
+        return () if environ.get("REQUEST_METHOD") == "HEAD" else body
+
+    def _answered(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if environ.get("REQUEST_METHOD") not in {"GET", "HEAD"}:
             return _answer(start_response, "405 Method Not Allowed", {"error": "only GET and HEAD"})
         if path == "/metrics":
-            body: Iterable[bytes] = self._metrics(environ, start_response)
-            return body
+            return self._exposed(environ, start_response)
         if path == "/livez":
             return self._live(start_response)
         if path == "/readyz":
             return self._ready(start_response)
         paths = ["/metrics", "/livez", "/readyz"]
         return _answer(start_response, "404 Not Found", {"error": "no such path", "paths": paths})
+
+    def _exposed(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        accepted = _ACCEPTED[_OPEN_METRICS in environ.get("HTTP_ACCEPT", "").lower()]
+        said: list[tuple[str, list[tuple[str, str]]]] = []
+        asked = {**environ, "REQUEST_METHOD": "GET", "HTTP_ACCEPT": accepted}
+        body: list[bytes] = self._metrics(asked, lambda status, headers: said.append((status, headers)))
+        ((status, headers),) = said
+        length = ("Content-Length", str(sum(map(len, body))))
+        start_response(status, [*headers, length, ("Cache-Control", "no-store")])
+        return body
 
     def _live(self, start_response: StartResponse) -> Iterable[bytes]:
         components = self._health.components()
@@ -102,45 +134,32 @@ def _answer(start_response: StartResponse, status: str, body: dict[str, Any]) ->
     return [payload]
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-    def server_bind(self) -> None:
-        # WSGIServer's own would look the host's name up in DNS, which can hang at start.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        host, port = self.server_address[:2]
-        self.server_name, self.server_port = str(host), int(port)
-        self.setup_environ()
-
-
-class _Handler(WSGIRequestHandler):
-    # A client that sends nothing gives its thread back after this many seconds.
-    timeout = 10
-
-    def log_message(self, *_arguments: object) -> None:
-        """Probes come every few seconds: they are not news."""
-
-
 class HttpServer:
-    """Serves an application from a daemon thread. `port` 0 picks a free one; `.port` tells which."""
+    """Serves an application from threads of its own. `port` 0 picks a free one; `.port` tells which."""
 
-    def __init__(self, application: WSGIApplication, host: str, port: int) -> None:
+    def __init__(
+        self, application: WSGIApplication, host: str, port: int, *, silent_s: int = _SILENT_S
+    ) -> None:
         """Bind at once: raises `Misconfigured` when the address cannot be had."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        server_class = type("_FamilyServer", (_Server,), {"address_family": family})
-        try:
-            self._server: WSGIServer = server_class((host, port), _Handler)
-        except OSError as error:
-            raise Misconfigured(
-                f"cannot listen on {host} port {port} ({error.strerror}): "
-                "choose another with SEVENP_HTTP_HOST, SEVENP_HTTP_PORT"
-            ) from error
-        self._server.set_app(application)
+        listening = _bound(host, port)
         self.host = host
-        self.port: int = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+        self.port: int = listening.getsockname()[1]
+        self._sockets: dict[int, Any] = {}
+        self._server: Any = create_server(
+            application,
+            map=self._sockets,
+            sockets=[listening],
+            threads=_THREADS,
+            connection_limit=_CONNECTIONS,
+            channel_timeout=silent_s,
+            cleanup_interval=1,
+            max_request_header_size=_LARGEST_REQUEST,
+            max_request_body_size=_LARGEST_REQUEST,
+            log_socket_errors=False,
+            ident=None,
+        )
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
         self._thread.start()
 
     @property
@@ -148,7 +167,30 @@ class HttpServer:
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     def close(self) -> None:
-        """Stop answering and free the port; waits for the accept loop (half a second), not for clients."""
-        self._server.shutdown()
-        self._server.server_close()
+        """Stop answering and free the port; requests under way are cut off. May be called twice."""
+        self._closing.set()
         self._thread.join()
+        self._server.task_dispatcher.shutdown()
+
+    def _serve(self) -> None:
+        while not self._closing.is_set():
+            # By poll: `select` ends where a process has a thousand files open.
+            wasyncore.loop(timeout=_TURN_S, use_poll=True, map=self._sockets, count=1)
+        wasyncore.close_all(self._sockets, ignore_all=True)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket on an address of this machine; raises `Misconfigured` for one that is not, or is taken."""
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.listen()  # two sockets can be bound to one port, but only one can listen
+    except (OSError, OverflowError, UnicodeError) as error:
+        made.close()
+        why = error.strerror if isinstance(error, OSError) else "no such address"
+        raise Misconfigured(
+            f"cannot listen on {host} port {port} ({why}): "
+            "choose another with SEVENP_HTTP_HOST, SEVENP_HTTP_PORT"
+        ) from error
+    return made

@@ -2,10 +2,15 @@
 
 import asyncio
 import json
+import logging
+import socket
+import struct
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -26,7 +31,7 @@ class Site:
         self.metrics = Metrics()
         self.health = Health(self.clock, self.metrics)
         self.probes = Probes(self.metrics.registry, self.health)
-        self.server = HttpServer(self.probes, "127.0.0.1", 0)
+        self.server = HttpServer(self.probes, "127.0.0.1", 0, silent_s=1)
 
     def get(self, path: str, method: str = "GET") -> tuple[int, str]:
         request = urllib.request.Request(self.server.url + path, method=method)  # noqa: S310 - our own server
@@ -136,3 +141,113 @@ def test_a_probe_is_not_news(site: Site, capfd: pytest.CaptureFixture[str]) -> N
         site.get("/livez")
     assert logs == []
     assert capfd.readouterr().err == ""
+
+
+def test_closing_frees_the_port_and_may_be_done_twice(site: Site) -> None:
+    site.server.close()
+    site.server.close()
+    HttpServer(site.probes, "127.0.0.1", site.server.port).close()
+
+
+def conversation(site: Site, request: bytes) -> bytes:
+    """All that comes back to these bytes until the other side hangs up."""
+    with socket.create_connection(("127.0.0.1", site.server.port), 60) as client:
+        client.sendall(request)
+        answer = b""
+        while part := client.recv(65_536):
+            answer += part
+    return answer
+
+
+def asked(method: str, path: str, *headers: str) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", "Connection: close", *headers, "", ""]
+    return "\r\n".join(lines).encode("latin-1")
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/nowhere"])
+def test_head_has_the_headers_of_get_and_no_body(site: Site, path: str) -> None:
+    whole = conversation(site, asked("GET", path))
+    head = conversation(site, asked("HEAD", path))
+    assert head.partition(b"\r\n\r\n")[2] == b""
+    assert head.splitlines()[0] == whole.splitlines()[0]
+    assert whole.partition(b"\r\n\r\n")[2] != b""
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ('application/openmetrics-text; version="1.0.0"', b"application/openmetrics-text; version=1.0.0"),
+        ("application/openmetrics-text;version=x", b"application/openmetrics-text; version=1.0.0"),
+        ("Application/OpenMetrics-Text;q=0.5,*/*;q=0.1", b"application/openmetrics-text; version=1.0.0"),
+        ('text/plain; version="', b"text/plain; version=0.0.4"),
+        ("\xff;;;,,", b"text/plain; version=0.0.4"),
+    ],
+)
+def test_metrics_come_in_one_of_two_formats_whatever_is_asked_for(
+    site: Site, accept: str, content_type: bytes
+) -> None:
+    answer = conversation(site, asked("GET", "/metrics", f"Accept: {accept}"))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert content_type in head
+    assert b"sevenp_worker_events_dropped_total" in body
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300),  # a TLS client hello
+        b"GET\r\n\r\n",
+        b"GET /livez HTTP/9.9\r\n\r\n",
+        b"GET /%ff%00%0a HTTP/1.1\r\nConnection: close\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /metrics?name[]=" + b"a" * 10_000 + b" HTTP/1.1\r\nConnection: close\r\n\r\n",
+        b"POST /livez HTTP/1.1\r\nContent-Length: 99999999\r\nConnection: close\r\n\r\n",
+        b"POST /livez HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST /livez HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_what_a_stranger_sends_is_answered_and_nothing_reaches_stderr(
+    site: Site, request_bytes: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with suppress(ConnectionResetError):  # refused in the middle of what it sent
+        conversation(site, request_bytes)
+    assert site.get("/livez")[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_a_reset_connection_is_no_news(
+    site: Site, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        for request in (b"", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"):
+            client = socket.create_connection(("127.0.0.1", site.server.port), 60)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(request)
+            client.close()  # sends a reset
+        assert site.get("/livez")[0] == 200
+    assert caplog.records == []
+    assert capfd.readouterr().err == ""
+
+
+def test_clients_that_say_nothing_do_not_take_the_place_of_a_probe(site: Site) -> None:
+    silent = [socket.create_connection(("127.0.0.1", site.server.port), 60) for _ in range(300)]
+    try:
+        for client in silent:
+            client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+        assert site.get("/livez")[0] == 200
+        silent[0].settimeout(60)
+        began = time.monotonic()
+        silent[0].recv(65_536)  # the server hangs up, or says that it waited in vain
+        assert time.monotonic() - began < 60
+    finally:
+        for client in silent:
+            client.close()
+
+
+def test_a_defect_while_answering_costs_its_own_request(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site.health, "components", lambda: 1 / 0)
+    with capture_logs() as logs:
+        assert site.get("/livez")[0] == 500
+    assert [entry["event"] for entry in logs] == ["http_request_failed"]
+    assert site.get("/readyz")[0] == 200
