@@ -7,27 +7,28 @@ not, so batches adapt by themselves, and the token after the batch comes with it
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from worker.errors import WorkerError
+from worker.errors import HistoryLost, Refused, WorkerError
 from worker.storage import driver
 from worker.storage.database import READ_CONCERN, Collection, Document
 from worker.storage.errors import translated
+from worker.storage.reading import command, plain, shown_each
 
 
 class ServerCursor:
     """One open cursor; not safe to use from two tasks at once. Close it, or it lives ten minutes more."""
 
-    def __init__(self, collection: Collection, session: AsyncClientSession, reply: Document) -> None:
+    def __init__(self, collection: Collection, session: AsyncClientSession, reply: Mapping[str, Any]) -> None:
         self._home = collection.database
         # The name further commands use; another than the collection's where the cursor spans the database.
         self._name = reply["cursor"]["ns"].partition(".")[2]
         self._session = session
         self._id = reply["cursor"]["id"]
         self.opened_at_s: int = reply["operationTime"].time
-        self.token: Mapping[str, Any] | None = reply["cursor"].get("postBatchResumeToken")
+        self.token: Mapping[str, Any] | None = plain(reply["cursor"].get("postBatchResumeToken"))
         self.invalidated = False
 
     @classmethod
@@ -41,7 +42,8 @@ class ServerCursor:
         with translated():
             session = await driver.start_session(collection.database.client)
             try:
-                reply = await collection.database.command(
+                reply = await command(
+                    collection.database,
                     "aggregate",
                     1 if whole_database else collection.name,
                     pipeline=list(pipeline),
@@ -60,17 +62,25 @@ class ServerCursor:
         return not self._id
 
     async def next_batch(self, size: int, *, await_ms: int | None = None) -> list[Document]:
-        """What is there, at most `size` documents; of a change stream, empty after `await_ms` without any."""
-        command: Document = {"getMore": self._id, "collection": self._name, "batchSize": size}
+        """What is there, at most `size` documents; of a change stream, empty after `await_ms` without any.
+
+        Documents come as far as they can be shown: a change may name any `_id`. One of which nothing can be shown is
+        left out; nobody here has an `_id` like that. Raises HistoryLost where the server cannot hand out a change.
+        """
+        wanted: Document = {"getMore": self._id, "collection": self._name, "batchSize": size}
         if await_ms is not None:
-            command["maxTimeMS"] = await_ms
-        with translated():
-            reply = await self._home.command(command, session=self._session)
+            wanted["maxTimeMS"] = await_ms
+        try:
+            with translated():
+                reply = await command(self._home, wanted, session=self._session)
+        except Refused as error:
+            # A change larger than a document may be: what lies behind it must be compared.
+            raise HistoryLost(f"the server cannot hand out what comes next: {error}") from error
         cursor = reply["cursor"]
         self._id = cursor["id"]
-        self.token = cursor.get("postBatchResumeToken", self.token)
+        self.token = plain(cursor.get("postBatchResumeToken")) or self.token
         self.invalidated = bool(cursor.get("invalidated"))
-        return cast(list[Document], cursor["nextBatch"])
+        return shown_each(cursor["nextBatch"])
 
     async def close(self) -> None:
         """End it on the server, which otherwise ends it by itself. May be called twice; never raises."""

@@ -1,0 +1,287 @@
+"""Reading documents that somebody else may have written: whatever BSON allows costs only the document it is in.
+
+Documents come from the server as bytes and are decoded here. One that Python cannot hold (a date after the year 9999,
+text that is no UTF-8, a UUID of three bytes, ...) becomes an `Unreadable` beside the others, never an exception; so
+does one that a pure step cannot make sense of (`Reading.through`). The server's own refusal to read is waited for
+like its absence: what other people store must not end a role.
+"""
+
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import bson
+from bson import ObjectId
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError, InvalidBSON
+from bson.raw_bson import RawBSONDocument
+from pymongo.asynchronous.database import AsyncDatabase
+
+from worker.errors import Refused, Retryable
+from worker.storage import driver
+from worker.storage.database import CODEC_OPTIONS, Collection, Document
+from worker.storage.elements import elements
+from worker.storage.errors import translated
+from worker.storage.transactions import Session
+
+T = TypeVar("T")
+
+RAW_OPTIONS: CodecOptions[RawBSONDocument] = CODEC_OPTIONS.with_options(document_class=RawBSONDocument)
+# For what is looked at and never written back: dates that Python cannot hold come as `DatetimeMS`, broken text is
+# shown with its bytes.
+_LENIENT: CodecOptions[Document] = CODEC_OPTIONS.with_options(
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="backslashreplace"
+)
+# What decoding raises; OverflowError and ValueError are those of values that Python's own types refuse.
+_UNDECODABLE = (BSONError, ValueError, OverflowError, RecursionError)
+# Longer ids are named by a hash: they end up in ids of our own.
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A document nobody here can make sense of: its `_id` as far as that can be read, and a reason without values."""
+
+    collection: str
+    id: object
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """The `_id` as a short text, the same each time; two different ids have two names."""
+        return name_of(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken(Generic[T]):
+    """What a step made of the documents it could make sense of, and all the others."""
+
+    values: list[T] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read. `complete` is False where `max_bytes` ended it before the last document."""
+
+    collection: str
+    documents: list[Document] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    size_bytes: int = 0
+    complete: bool = True
+
+    def through(self, step: Callable[[Document], T]) -> Taken[T]:
+        """Take each document through a pure step; one that the step cannot make sense of is unreadable, too.
+
+        Whatever the step raises concerns the document it was given: it does nothing but look at it.
+        """
+        taken: Taken[T] = Taken(unreadable=list(self.unreadable))
+        for document in self.documents:
+            try:
+                taken.values.append(step(document))
+            except Exception as error:  # one document's content: the others must not wait for it
+                taken.unreadable.append(senseless(self.collection, document.get("_id"), error))
+        return taken
+
+
+async def find(
+    collection: Collection,
+    query: Mapping[str, Any],
+    paths: Mapping[str, Any] | None = None,
+    *,
+    session: Session | None = None,
+    max_bytes: int | None = None,
+    **options: Any,
+) -> Reading:
+    """The documents that match; `options` are those of the driver's `find` (`sort`, `limit`, `hint`, `batch_size`).
+
+    After `max_bytes` no further answer is asked for: memory holds that and one answer, 16 MB at most. Raises
+    Retryable while the server is away or refuses to read.
+    """
+    readings = batches(collection, query, paths, session=session, **options)
+    return await _joined(collection.name, readings, max_bytes)
+
+
+async def batches(
+    collection: Collection,
+    query: Mapping[str, Any],
+    paths: Mapping[str, Any] | None = None,
+    *,
+    session: Session | None = None,
+    **options: Any,
+) -> AsyncGenerator[Reading]:
+    """As `find`, answer by answer, each of 16 MB at most: for what is larger than memory."""
+    with _reading():
+        cursor: Any = collection.find_raw_batches(query, paths, session=session, **options)
+    try:
+        while True:
+            with _reading():
+                batch: bytes | None = await anext(cursor, None)
+            if batch is None:
+                return
+            if batch:
+                yield decoded(collection.name, batch)
+    finally:
+        with _reading():
+            await cursor.close()
+
+
+async def find_one(
+    collection: Collection,
+    query: Mapping[str, Any],
+    paths: Mapping[str, Any] | None = None,
+    *,
+    session: Session | None = None,
+) -> Document | Unreadable | None:
+    """The first document that matches."""
+    found = await find(collection, query, paths, session=session, limit=1)
+    return found.documents[0] if found.documents else next(iter(found.unreadable), None)
+
+
+async def aggregate(
+    collection: Collection, pipeline: Sequence[Mapping[str, Any]], *, session: Session | None = None
+) -> Reading:
+    """What the pipeline gives, each document by itself."""
+    with _reading():
+        rows = await driver.aggregate(
+            collection.with_options(codec_options=RAW_OPTIONS),  # type: ignore[arg-type]  # raw BSON is a document
+            pipeline,
+            session=session,
+        )
+    return decoded_each(collection.name, (row.raw for row in rows))  # type: ignore[attr-defined]
+
+
+async def command(database: AsyncDatabase[Document], *arguments: Any, **options: Any) -> Mapping[str, Any]:
+    """The answer to a command, whose documents stay bytes until somebody decodes them. Translates no errors."""
+    send: Any = database.command
+    reply: Mapping[str, Any] = await send(*arguments, codec_options=RAW_OPTIONS, **options)
+    return reply
+
+
+def decoded(collection: str, batch: bytes) -> Reading:
+    """The documents that stand one behind another in `batch`."""
+    try:
+        return Reading(collection, bson.decode_all(batch, CODEC_OPTIONS), [], len(batch))
+    except _UNDECODABLE:
+        return decoded_each(collection, _apart(batch))
+
+
+def decoded_each(collection: str, documents: Iterable[bytes]) -> Reading:
+    """Each of the documents by itself."""
+    good: list[Document] = []
+    bad: list[Unreadable] = []
+    size_bytes = 0
+    for raw in documents:
+        size_bytes += len(raw)
+        one = decoded_one(collection, raw)
+        if isinstance(one, Unreadable):
+            bad.append(one)
+        else:
+            good.append(one)
+    return Reading(collection, good, bad, size_bytes)
+
+
+def decoded_one(collection: str, raw: bytes) -> Document | Unreadable:
+    """One document, if Python can hold it."""
+    try:
+        return bson.decode(raw, CODEC_OPTIONS)
+    except _UNDECODABLE as error:
+        return Unreadable(collection, _identity(raw), f"it cannot be decoded ({_why(error)})")
+
+
+def shown(raw: bytes) -> Document | None:
+    """One document as far as it can be shown to somebody, not to be written back; None where nothing can be."""
+    try:
+        return bson.decode(raw, _LENIENT)
+    except _UNDECODABLE:
+        return None
+
+
+def shown_each(documents: Iterable[RawBSONDocument]) -> list[Document]:
+    """The documents of an answer as far as they can be shown; those of which nothing can be are left out."""
+    each = (shown(bytes(document.raw)) for document in documents)
+    return [document for document in each if document is not None]
+
+
+def plain(document: RawBSONDocument | None) -> Document | None:
+    """A document of the server's own, such as a resume token."""
+    return None if document is None else bson.decode(document.raw, CODEC_OPTIONS)
+
+
+def senseless(collection: str, identity: object, error: Exception) -> Unreadable:
+    """A document whose values are of other types than the reader expects."""
+    return Unreadable(collection, identity, f"its values make no sense here ({type(error).__name__})")
+
+
+def name_of(identity: object) -> str:
+    """An `_id` as a short text, the same each time."""
+    if isinstance(identity, ObjectId):
+        return str(identity)
+    if isinstance(identity, str) and identity.isprintable() and len(identity) <= _LONGEST_NAME:
+        return identity
+    return hashlib.sha1(repr(identity).encode(errors="backslashreplace"), usedforsecurity=False).hexdigest()
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Driver errors as the worker's own; a refusal to read passes, as far as anybody here can know."""
+    try:
+        with translated():
+            yield
+    except Refused as error:
+        raise Retryable(f"the server refuses to read: {error}") from error
+
+
+async def _joined(collection: str, readings: AsyncGenerator[Reading], max_bytes: int | None) -> Reading:
+    documents: list[Document] = []
+    unreadable: list[Unreadable] = []
+    size_bytes = 0
+    try:
+        async for reading in readings:
+            documents += reading.documents
+            unreadable += reading.unreadable
+            size_bytes += reading.size_bytes
+            if max_bytes is not None and size_bytes >= max_bytes:
+                return Reading(collection, documents, unreadable, size_bytes, complete=False)
+    finally:
+        await readings.aclose()
+    return Reading(collection, documents, unreadable, size_bytes)
+
+
+def _apart(batch: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(batch):
+        end = at + int.from_bytes(batch[at : at + 4], "little")
+        yield batch[at:end]
+        at = end
+
+
+def _identity(raw: bytes) -> object:
+    """The `_id` of a document of which something else cannot be read; its bytes where it cannot be read itself."""
+    try:
+        found = next((element for element in elements(raw) if element.name == b"_id"), None)
+        if found is None:
+            return None
+        known = shown(found.document)
+    except InvalidBSON:
+        return None
+    return found.value if known is None else known["_id"]
+
+
+def _why(error: BaseException) -> str:
+    """What kind of value it is, without the value."""
+    text = str(error)
+    for sign, reason in _REASONS:
+        if sign in text:
+            return reason
+    return type(error).__name__
+
+
+_REASONS = (
+    ("is out of range", "a date outside the years 1 to 9999"),
+    ("codec can't decode", "text that is no UTF-8"),
+    ("uuid", "a UUID that is none"),
+    ("recursion", "nested too deep"),
+)
