@@ -1,6 +1,8 @@
 """Time that is handed in: how turns are paced, and tasks ended whoever is cancelled meanwhile."""
 
 import asyncio
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -57,3 +59,18 @@ async def test_whoever_is_cancelled_while_ending_tasks_ends_them_all_the_same() 
     with suppress(asyncio.CancelledError):
         await task
     assert task.cancelled()
+
+
+def test_the_clock_counts_the_time_a_machine_was_suspended() -> None:
+    """Linux shows a machine that slept for an hour by the difference of two clocks; a time namespace makes one."""
+    awake, slept = (_clock_in_a_machine_that_slept(seconds) for seconds in (0, 3600))
+    assert 3600.0 <= slept - awake < 3660.0
+
+
+def _clock_in_a_machine_that_slept(seconds: int) -> float:
+    asked = "from worker.timing import SystemClock; print(SystemClock().monotonic())"
+    namespace = ["unshare", "--user", "--map-root-user", "--time", "--boottime", str(seconds)]
+    done = subprocess.run([*namespace, sys.executable, "-c", asked], capture_output=True, text=True)  # noqa: S603  # our own words
+    if done.returncode:
+        pytest.skip(f"no time namespaces here: {done.stderr}")
+    return float(done.stdout)

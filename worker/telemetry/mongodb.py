@@ -1,6 +1,7 @@
 """The MongoDB client as its user feels it: the time of each command, and why commands are repeated."""
 
 from collections.abc import Callable, Collection
+from contextvars import ContextVar
 from typing import Any
 
 from pymongo import errors, monitoring
@@ -39,8 +40,10 @@ class CommandTimer(monitoring.CommandListener):
     def __init__(self, metrics: Metrics, collections: Collection[str]) -> None:
         self._durations = metrics.mongodb_operation_duration_seconds
         self._collections = frozenset(collections)
-        # Only the start names the collection, only the end knows the duration. Bounded by commands in flight.
-        self._in_flight: dict[int, str] = {}
+        # Only the start names the collection, only the end knows the duration. A task waits for one command at a
+        # time and hears of both itself, so each keeps its latest: one that is cancelled has no end, and no table
+        # keeps it either.
+        self._latest: ContextVar[tuple[int, str]] = ContextVar("latest_command", default=(0, OTHER))
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         command: Any = event.command
@@ -48,7 +51,7 @@ class CommandTimer(monitoring.CommandListener):
             command.get("collection") if event.command_name == "getMore" else command.get(event.command_name)
         )
         known = isinstance(target, str) and target in self._collections
-        self._in_flight[event.request_id] = target if known else OTHER
+        self._latest.set((event.request_id, target if known else OTHER))
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
         self._finished(event)
@@ -58,7 +61,9 @@ class CommandTimer(monitoring.CommandListener):
 
     def _finished(self, event: monitoring.CommandSucceededEvent | monitoring.CommandFailedEvent) -> None:
         beat_acting()
-        collection = self._in_flight.pop(event.request_id, OTHER)
+        request, collection = self._latest.get()
+        if request != event.request_id:
+            collection = OTHER
         operation = event.command_name
         if operation not in OPERATIONS:  # schema checks and the like, on every collection there is
             operation = collection = OTHER

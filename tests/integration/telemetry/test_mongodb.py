@@ -1,6 +1,8 @@
 """The client's commands on a real server, as the metrics tell them."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -53,6 +55,24 @@ async def test_reading_on_is_timed_under_the_collection_read(watched: Database, 
     )
     await watched.tombstones.find({}, batch_size=1).to_list(None)
     assert _count(metrics, "getMore", "tombstones") >= 1
+
+
+async def test_a_command_that_is_cancelled_leaves_nothing_behind(mongodb: RunningMongo) -> None:
+    """What is kept between start and end belongs to the task that asked, and goes with it."""
+    timer, name = CommandTimer(Metrics(), COLLECTIONS), f"cancelled-{ObjectId()}"
+    client = make_client(mongodb.uri, listeners=[timer], application_name=name)
+    blocks = {"failCommands": ["ping"], "appName": name, "blockConnection": True, "blockTimeMS": 300}
+    await client.admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": blocks})
+    try:
+        for _ in range(20):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(client.admin.command("ping"), 0.02)
+        assert [
+            table for table in vars(timer).values() if isinstance(table, dict | list | set) and table
+        ] == []
+    finally:
+        await client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+        await close(client)
 
 
 async def test_a_failed_command_is_timed(watched: Database, metrics: Metrics) -> None:
