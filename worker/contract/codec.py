@@ -2,14 +2,12 @@
 
 Three rules worth knowing before reading:
 
-- The fingerprint is taken from what the producer wrote, before upcasting. Key order, white space and escapes
-  do not count. The spelling of numbers does: `1` and `1.0` differ, as they do in the store; `1e2` and `100.0`
-  do not.
+- The fingerprint is taken of the event, not of its spelling (see `fingerprint`): a record written in another
+  way is the same event.
 - The size of `details` is that of its compact JSON, so a record of at most that size never fails the limit.
 - Messages and field names of a rejection never repeat a value of the payload.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,7 +20,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from worker.contract.event import Event, Rejected, RejectReason
-from worker.contract.json_reader import Written, read_object
+from worker.contract.fingerprint import of_record
+from worker.contract.json_reader import read_object
 from worker.contract.models import MODELS, Envelope
 from worker.contract.personal import take_text
 from worker.contract.upcasters import UPCASTERS, Upcasters, newest_version, oldest_version, upcast
@@ -89,7 +88,8 @@ def decode(
             RejectReason.TIME_OUT_OF_RANGE, "lies too far ahead of the record's own time", "occurred_at"
         )
     # 6 build
-    return _event(model, current.get("value"), details, _fingerprint(written))
+    canonical = written.canonical if current is written.fields else None
+    return _event(model, current.get("value"), details, of_record(current, model, canonical))
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
@@ -119,10 +119,6 @@ def _encode_object_id(value: Any) -> str:
     if isinstance(value, ObjectId):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def _fingerprint(written: Written) -> bytes:
-    return hashlib.sha256(written.canonical).digest()
 
 
 def _upcast(fields: dict[str, Any], upcasters: Upcasters) -> dict[str, Any] | Rejected:

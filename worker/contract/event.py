@@ -13,8 +13,8 @@ class Event(NamedTuple):
     """One learner event that keeps every rule of the contract, as the producer meant it.
 
     `occurred_at` is aware, UTC, whole milliseconds. `details` is the producer's object without free text;
-    `text` is that free text (personal data, kept apart). `fingerprint` is the SHA-256 of the canonical JSON
-    of all fields the producer sent, so two records with one `event_id` can be told apart or found equal.
+    `text` is that free text (personal data, kept apart). `fingerprint` tells two records with
+    one `event_id` apart, or finds them equal however they were written (see `fingerprint`).
     `schema_version` is the version after upcasting. A named tuple, because one is made of every record.
     """
 

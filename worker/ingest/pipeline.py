@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
+from uuid import UUID
 
 from bson import ObjectId
 
@@ -21,7 +22,7 @@ from worker.ingest.curriculum import courses_to_count, read_curricula
 from worker.ingest.dead_letters import keep
 from worker.ingest.decode import Decoded, decode_records
 from worker.ingest.event_store import EventStore
-from worker.ingest.plan import sort_candidates
+from worker.ingest.plan import Known, sort_candidates, unlike
 from worker.ingest.record import Batch, Candidate, Letter, Partition, Record, Settled, Stored
 from worker.ingest.routes import Route
 from worker.ingest.rows_behind import RowsBehind
@@ -187,9 +188,7 @@ class Pipeline:
         curricula = await self._patiently(lambda: read_curricula(self._database, courses))
         while pending:
             with self._timed(Stage.PLAN):
-                ids = [candidate.event.event_id for candidate in pending]
-                known = await self._patiently(partial(self._events.known, ids))
-                found = sort_candidates(pending, known, erased)
+                found = sort_candidates(pending, await self._known(pending), erased)
             with self._timed(Stage.EVENT_STORE):
                 append = partial(self._events.append, found.new, curricula, self._clock.now())
                 appended = await self._patiently(append)
@@ -201,6 +200,14 @@ class Pipeline:
             settled.letters.extend([*found.conflicts, *appended.refused])
             pending = appended.again
         return settled
+
+    async def _known(self, candidates: Sequence[Candidate]) -> Mapping[UUID, Known]:
+        """What is stored under the candidates' ids."""
+        ids = [candidate.event.event_id for candidate in candidates]
+        known = await self._patiently(partial(self._events.known, ids))
+        if others := unlike(candidates, known):
+            known |= await self._patiently(partial(self._events.known_by_content, others))
+        return known
 
     async def _erased_learners(self, candidates: Sequence[Candidate]) -> set[ObjectId]:
         learners = {candidate.event.user_id for candidate in candidates}

@@ -1,6 +1,6 @@
 """Steps 2 and 3 as pure decisions: which events are new, and which version each one takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -35,6 +35,17 @@ class Sorted:
     erased: list[Candidate] = field(default_factory=list)
 
 
+def unlike(candidates: Iterable[Candidate], stored: Mapping[UUID, Known]) -> list[UUID]:
+    """Ids that are stored with another fingerprint than a candidate's: there the documents themselves decide."""
+    return list(
+        {
+            event.event_id: None
+            for event in (candidate.event for candidate in candidates)
+            if (known := stored.get(event.event_id)) and known.fingerprint != event.fingerprint
+        }
+    )
+
+
 def sort_candidates(
     candidates: Sequence[Candidate], stored: Mapping[UUID, Known], erased_learners: AbstractSet[ObjectId]
 ) -> Sorted:
@@ -42,7 +53,7 @@ def sort_candidates(
 
     A stored event that came from this very record is a redelivery: its row may be missing. The same event from
     another record is a duplicate and ends here, for its row belongs to the record that won the insert. The
-    same id with another fingerprint is a conflict.
+    same id with another fingerprint is a conflict: `stored` holds fingerprints of today's form (see `unlike`).
     """
     result = Sorted()
     seen: dict[UUID, Known] = dict(stored)

@@ -8,6 +8,7 @@ from bson import ObjectId
 
 from projections.event import VOID
 from worker.contract.event import Event
+from worker.contract.fingerprint import FINGERPRINT_VERSION
 from worker.contract.identity import stream_slot, void_event_id
 from worker.storage.driver import Document
 
@@ -65,6 +66,7 @@ def event_document(
             "correlation_id": event.correlation_id,
             "producer": event.producer,
             "fingerprint": event.fingerprint,
+            "fingerprint_version": FINGERPRINT_VERSION,
             "source": source.document(),
         },
         "personal": _add_present(

@@ -54,12 +54,16 @@ class EventSource(_Closed):
 
 
 class EventMetadata(_Closed):
-    """About the event, not about the learner; `source` is null in a void."""
+    """About the event, not about the learner; `source` is null in a void.
+
+    Documents from before fingerprints had a version, and voids, have no `fingerprint_version`.
+    """
 
     timestamp: datetime
     correlation_id: str | None
     producer: str | None
     fingerprint: bytes
+    fingerprint_version: Positive = Field(default_factory=_absent)
     source: EventSource | None
 
 

@@ -1,5 +1,6 @@
 """Ingest on a real broker and a real mongod: every record comes out once, with its version or its reason."""
 
+import hashlib
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -19,9 +20,10 @@ from tests.integration.ingest.kit import (
     until,
 )
 from tests.integration.ingest.ledger import assert_exactly_once
-from worker.contract.codec import encode
-from worker.storage.database import Database
-from worker.storage.documents import interaction_row
+from worker.contract.codec import decode, encode
+from worker.contract.event import Event
+from worker.storage.database import Database, Document
+from worker.storage.documents import Source, event_document, interaction_row
 from worker.timing import SystemClock
 
 
@@ -72,6 +74,57 @@ async def test_duplicates_and_conflicts_end_without_a_second_document(
     assert await database.course_events.count_documents({}) == 2
     assert await database.user_interactions.count_documents({}) == 2
     assert [(letter["reason"], letter["value"]) for letter in letters] == [("conflict", encode(other))] * 2
+
+
+async def test_the_same_event_in_another_spelling_is_a_duplicate(
+    database: Database, kafka: str, topic: str
+) -> None:
+    first = event(1, occurred_at="2026-03-01T10:00:00Z")
+    spellings = [
+        {**first, "occurred_at": "2026-03-01T10:00:00+00:00"},
+        {**first, "occurred_at": "2026-03-01T12:00:00.000+02:00", "event_id": first["event_id"].upper()},
+        {**first, "course_id": COURSE.upper(), "schema_version": 1},
+    ]
+    await send(kafka, topic, records([first, spellings[0], event(2)]))
+    async with running(database, options(kafka, topic)) as ingest:
+        await ingest.until_processed(3)
+        await send(kafka, topic, records(spellings))
+        await ingest.until_processed(6)
+        outcomes = {name: ingest.outcome(name) for name in ("stored", "duplicate", "conflict")}
+    assert outcomes == {"stored": 2, "duplicate": 4, "conflict": 0}
+
+
+async def test_what_was_stored_under_an_old_fingerprint_is_known_again_after_the_upgrade(
+    database: Database, kafka: str, topic: str
+) -> None:
+    """Redelivered to its partition, sent again in whatever spelling, and contradicted."""
+    old = [event(number, occurred_at="2026-03-01T10:00:00Z") for number in range(4)]
+    places = await send(kafka, topic, records(old))
+    for fields, place in zip(old, places, strict=True):
+        await database.course_events.insert_one(
+            _stored_before_the_upgrade(encode(fields), Source(topic, *place))
+        )
+    await send(
+        kafka, topic, records([{**fields, "occurred_at": "2026-03-01T10:00:00+00:00"} for fields in old])
+    )
+    await send(kafka, topic, records([{**old[0], "value": 99}]))
+    async with running(database, options(kafka, topic)) as ingest:
+        await ingest.until_processed(9)
+        names = ("stored", "redelivered", "duplicate", "conflict")
+        outcomes = {name: ingest.outcome(name) for name in names}
+    assert outcomes == {"stored": 0, "redelivered": 4, "duplicate": 4, "conflict": 1}
+    assert await database.user_interactions.count_documents({}) == 4
+
+
+def _stored_before_the_upgrade(value: bytes, source: Source) -> Document:
+    """What an older worker made of a record: the fingerprint of its spelling, and no version beside it."""
+    decoded = decode(value, timestamp=SystemClock().now())
+    assert isinstance(decoded, Event)
+    spelling = hashlib.sha256(value).digest()  # `encode` writes sorted keys
+    assert spelling != decoded.fingerprint
+    document = event_document(decoded._replace(fingerprint=spelling), 1, source, SystemClock().now(), None)
+    del document["metadata"]["fingerprint_version"]
+    return document
 
 
 async def test_a_dead_letter_has_the_exact_bytes_headers_and_position(

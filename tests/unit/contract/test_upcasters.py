@@ -13,6 +13,7 @@ from projections.event import StoredEvent, upcast_document
 from tests.unit.contract.records import RECORD_TIME, accepted, fields, without
 from worker.contract.codec import decode
 from worker.contract.event import Event, Rejected, RejectReason
+from worker.contract.fingerprint import of_document
 from worker.contract.identity import void_event_id
 from worker.contract.upcasters import (
     CURRENT_SCHEMA_VERSION,
@@ -69,11 +70,26 @@ def test_decode_upcasts_before_it_validates() -> None:
     assert (event.event_type, event.schema_version) == ("view", 1)
 
 
-def test_the_fingerprint_is_that_of_the_version_the_producer_wrote() -> None:
-    record = json.dumps(fields(schema_version=0)).encode()
+def test_the_fingerprint_is_that_of_the_event_after_upcasting() -> None:
+    """What an older record says is the same event in today's words."""
+    record = json.dumps(fields(event_type="watch", schema_version=0)).encode()
     event = decode(record, timestamp=RECORD_TIME, upcasters=FROM_0)
     assert isinstance(event, Event)
-    assert event.fingerprint != accepted(fields()).fingerprint
+    assert event.fingerprint == accepted(fields()).fingerprint
+
+
+def test_an_old_record_that_comes_again_is_the_event_that_was_stored_before_the_upgrade() -> None:
+    old = accepted(fields())._replace(event_type="watch", schema_version=0)
+    stored = event_document(
+        old, 3, Source("interaction-events", 0, 7), datetime(2024, 1, 16, tzinfo=UTC), None
+    )
+    again = decode(
+        json.dumps(fields(event_type="watch", schema_version=0)).encode(),
+        timestamp=RECORD_TIME,
+        upcasters=FROM_0,
+    )
+    assert isinstance(again, Event)
+    assert of_document(upcast_document(stored, FROM_0)) == again.fingerprint
 
 
 @pytest.mark.parametrize("version", [2, 3])

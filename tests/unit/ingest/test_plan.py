@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.ingest.samples import LEARNER, candidate, event_id, source
 from worker.contract.event import RejectReason
-from worker.ingest.plan import Known, Sorted, assign_versions, holes, sort_candidates
+from worker.ingest.plan import Known, Sorted, assign_versions, holes, sort_candidates, unlike
 from worker.ingest.record import Candidate
 
 A = b"a".ljust(32, b".")
@@ -34,6 +34,13 @@ def outcome(found: Sorted) -> dict[str, list[int]]:
 
 
 # ---- sorting ----
+
+
+def test_documents_are_looked_at_where_fingerprints_differ_and_nowhere_else() -> None:
+    stored = {event_id(1): Known(A, source(1)), event_id(2): Known(B, source(2))}
+    assert unlike([candidate(2, 9), candidate(1, 7), candidate(2, 8), candidate(3, 6)], stored) == [
+        event_id(2)
+    ]
 
 
 def test_unknown_events_are_new_in_the_order_of_arrival() -> None:

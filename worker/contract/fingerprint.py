@@ -1,0 +1,130 @@
+"""The fingerprint of an event: equal for equal events, however they were written, and the same from the stored one.
+
+It is the SHA-256 of the event in its one spelling: compact JSON in UTF-8 with sorted keys, ids in small letters, the
+address as it is stored, `occurred_at` as `2024-01-15T09:30:00.123Z`, `schema_version` always there, `details` only
+where they hold something, and everything else as the producer wrote it. What is the same event in the store has the
+same spelling: `1` and `1.0` are two numbers there, so they are two here. A change of this form takes a new version.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from worker.contract.models import MODELS, Envelope
+from worker.contract.personal import put_text
+
+FINGERPRINT_VERSION: Final = 2
+"""Stored beside the fingerprint. Version 1 has no number there: it was taken of the producer's own spelling."""
+
+_IDS: Final = ("event_id", "user_id", "course_id", "lesson_id")
+_SCALARS: Final = (str, int, float, type(None))  # what JSON has; a boolean is an int here
+
+
+def of_record(fields: Mapping[str, Any], event: Envelope, canonical: bytes | None) -> bytes:
+    """The fingerprint of a valid event, from the fields of the newest `schema_version` it was validated from.
+
+    `canonical` is the canonical JSON of exactly these fields, or None. Where a producer wrote the one spelling, it is
+    hashed as it is.
+    """
+    changes = _respelt(fields, event)
+    if changes or canonical is None:
+        spelt = {**fields, **changes}
+        if spelt.get("details") == {}:
+            del spelt["details"]
+        canonical = orjson.dumps(spelt, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(canonical).digest()
+
+
+def of_document(document: Mapping[str, Any]) -> bytes | None:
+    """The fingerprint of the event in a `course_events` document; that of the record it was made of.
+
+    None for a void, for sealed personal fields, and for what no event can be. Never raises.
+    """
+    try:
+        fields = _fields(document)
+        if document["event_type"] not in MODELS or document["key_id"] is not None or not _is_json(fields):
+            return None
+        present = {name: value for name, value in fields.items() if value is not None}
+        return hashlib.sha256(orjson.dumps(present, option=orjson.OPT_SORT_KEYS)).digest()
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError, OverflowError):
+        return None
+
+
+def agrees(document: Mapping[str, Any]) -> bool | None:
+    """Whether a stored event is what its fingerprint says it was. Pure, and never raises, whatever the document.
+
+    None where nothing can be said: sealed personal fields, or a fingerprint of another version. One without a
+    number is a void's, or was taken of the producer's spelling, which is not kept.
+    """
+    metadata = document.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return False
+    if metadata.get("fingerprint_version") != FINGERPRINT_VERSION or document.get("key_id") is not None:
+        return None
+    found = of_document(document)
+    return found is not None and found == metadata.get("fingerprint")
+
+
+def _respelt(fields: Mapping[str, Any], event: Envelope) -> dict[str, Any]:
+    """The fields that the producer wrote in another way than the one spelling has them."""
+    changes: dict[str, Any] = {}
+    for name in _IDS:
+        identity = fields.get(name)
+        if identity is not None and identity != (small := identity.lower()):
+            changes[name] = small
+    moment = fields["occurred_at"]
+    # Valid times of this length end with the Z of UTC, and then have milliseconds.
+    if moment[23:] != "Z" or moment[10] != "T" or moment[17] == "6":
+        changes["occurred_at"] = _spelt(event.occurred_at)
+    if event.ip_address is not None and event.ip_address != fields["ip_address"]:
+        changes["ip_address"] = event.ip_address
+    if "schema_version" not in fields:
+        changes["schema_version"] = event.schema_version
+    if not fields.get("details", True):
+        changes["details"] = {}  # left out where the whole is written
+    return changes
+
+
+def _fields(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored event as the fields of its record; those that are absent are None."""
+    data, personal, metadata = document["event_data"], document["personal"], document["metadata"]
+    event_type = document["event_type"]
+    return {
+        "event_id": str(document["_id"]),
+        "event_type": event_type,
+        "occurred_at": _spelt(document["occurred_at"].astimezone(UTC)),
+        "user_id": str(data["user_id"]),
+        "course_id": str(data["course_id"]),
+        "lesson_id": str(data["lesson_id"]) if data.get("lesson_id") is not None else None,
+        "producer": metadata["producer"],
+        "session_id": data.get("session_id"),
+        "correlation_id": metadata["correlation_id"],
+        "device_type": data.get("device_type"),
+        "user_agent": personal.get("user_agent"),
+        "ip_address": personal.get("ip_address"),
+        "value": data.get("value"),
+        "details": put_text(event_type, data.get("details", {}), personal.get("text")) or None,
+        "schema_version": document["schema_version"],
+    }
+
+
+def _spelt(moment: datetime) -> str:
+    """A time in UTC with milliseconds, as JavaScript writes it."""
+    return moment.isoformat("T", "milliseconds")[:23] + "Z"
+
+
+def _is_json(value: Any) -> bool:
+    """Whether the value is what JSON can hold: other kinds of the store must not pass for their texts."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+        elif not isinstance(item, _SCALARS):
+            return False
+    return True
