@@ -90,7 +90,7 @@ def test_a_secret_anybody_could_guess_is_refused_without_showing_it() -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    settings = load_settings(**WEBHOOK, notify_smtp_password="hunter2")  # noqa: S106
+    settings = load_settings(**WEBHOOK, notify_smtp_username="u", notify_smtp_password="hunter2")  # noqa: S106
     assert "hunter2" not in f"{settings!r} {settings.model_dump_json()}"
 
 

@@ -8,6 +8,7 @@ from worker.notify.policy import Policy
 from worker.notify.senders.kafka import KafkaOptions, KafkaSender
 from worker.notify.senders.log import LogSender
 from worker.notify.senders.mail import MailOptions, MailSender
+from worker.notify.senders.mailbox import mailbox
 from worker.notify.senders.webhook import WebhookOptions, WebhookSender
 from worker.notify.service import NotifyOptions
 from worker.settings import Channel, Settings, variable
@@ -67,18 +68,16 @@ def _webhook(settings: Settings, clock: Clock) -> Sender:
         )
     options = WebhookOptions(
         url=url.get_secret_value(),
-        secret=secret.get_secret_value().encode(),
+        secret=secret.get_secret_value(),
+        legacy_headers=settings.notify_webhook_legacy_headers,
         limit_s=settings.notify_send_timeout_s,
     )
     return WebhookSender(options, clock)
 
 
 def _mail(settings: Settings) -> Sender:
-    host, sender, password = (
-        settings.notify_smtp_host,
-        settings.notify_mail_from,
-        settings.notify_smtp_password,
-    )
+    host, password = settings.notify_smtp_host, settings.notify_smtp_password
+    sender = mailbox(settings.notify_mail_from)
     if host is None or sender is None:
         raise Misconfigured(f"{variable('notify_smtp_host')} and {variable('notify_mail_from')} are needed")
     options = MailOptions(

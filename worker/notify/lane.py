@@ -181,11 +181,18 @@ class Lane:
         self._count(row, settled, written)
 
     async def _send(self, row: Document, recipient: Recipient) -> Delivery:
+        """Refused is what counts against the row: what is wrong with the channel, a defect included, does not."""
         try:
-            return await self._sender.send(message_of(row), recipient)
-        except Exception as error:  # one row's content: the others must not wait for it
-            log.exception("notification_cannot_be_sent", key=row["_id"], channel=self.channel)
-            return Refused(f"a defect ({type(error).__name__})")
+            message = message_of(row)
+        except (TypeError, ValueError) as error:
+            return Refused(f"the row cannot be sent: {error}")
+        try:
+            return await self._sender.send(message, recipient)
+        except (
+            Exception
+        ) as error:  # the sender's outermost frame: several rows that meet it pause the channel
+            log.exception("notification_cannot_be_sent", key=message.key, channel=self.channel)
+            return Away(f"a defect ({type(error).__name__})")
 
     def _decide(self, row: Document, delivery: Delivery) -> Settled:
         policy = self._options.policy

@@ -57,21 +57,25 @@ def assert_channels_are_usable(settings: "Settings") -> None:
         missing = [variable(name) for name in names if channel in used and getattr(settings, name) is None]
         if missing:
             raise ValueError(f"{variable('notify_routes')} has {channel}: it needs {' and '.join(missing)}")
+    _assert_mail_login_is_whole(settings)
     if Channel.WEBHOOK in used and settings.notify_webhook_url is not None:
         _assert_private(settings.notify_webhook_url.get_secret_value(), settings.notify_webhook_allow_http)
 
 
+def _assert_mail_login_is_whole(settings: "Settings") -> None:
+    for name, other in (
+        ("notify_smtp_username", "notify_smtp_password"),
+        ("notify_smtp_password", "notify_smtp_username"),
+    ):
+        if getattr(settings, name) is not None and getattr(settings, other) is None:
+            raise ValueError(f"{variable(name)} needs {variable(other)}")
+
+
 def _assert_private(url: str, allow_http: bool) -> None:
     """Notifications are personal: they leave this machine encrypted, unless somebody decided otherwise."""
-    name = variable("notify_webhook_url")
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        raise ValueError(f"{name} is not a URL") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise ValueError(f"{name} must begin with https:// and name a host")
-    if parts.scheme == "http" and not allow_http and not is_loopback(host):
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
         raise ValueError(
-            f"{name} must be https; {variable('notify_webhook_allow_http')} lets it be plain http"
+            f"{variable('notify_webhook_url')} must be https; "
+            f"{variable('notify_webhook_allow_http')} lets it be plain http"
         )

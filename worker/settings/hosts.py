@@ -1,13 +1,13 @@
 """Whom an address reaches: only this machine, or others over a network that somebody may listen to."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
+
+from worker.settings.addresses import parsed_mongodb_uri
 
 _SRV_SCHEME = "mongodb+srv://"
-# A path in a MongoDB URI is percent-encoded: its first slash.
-_SOCKET_PREFIX = "%2f"
 # These accept any certificate, or any name in it: whoever stands in between reads and writes everything.
 _UNCHECKED = ("tlsinsecure", "tlsallowinvalidcertificates", "tlsallowinvalidhostnames")
 
@@ -36,26 +36,25 @@ def _host(address: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MongoAddress:
-    """What a MongoDB URI says about the wire; `options` have lower-case names."""
+    """What a MongoDB URI says about the wire; `options` have lower-case names and the driver's values."""
 
     hosts: Sequence[str]
     user: bool
-    options: Mapping[str, str]
+    options: Mapping[str, Any]
     srv: bool
 
     @property
     def tls(self) -> bool | None:
         """What the URI itself says about TLS; None for nothing."""
-        named = self.options.get("tls", self.options.get("ssl"))
-        if named is not None:
-            return named.lower() == "true"
+        if (named := self.options.get("tls")) is not None:
+            return bool(named)
         implied = any(name in self.options for name in ("tlscafile", "tlscertificatekeyfile"))
         return True if implied or self.srv else None
 
     @property
     def unchecked(self) -> str | None:
         """The option that leaves the server's certificate unchecked, if there is one."""
-        return next((name for name in _UNCHECKED if self.options.get(name, "").lower() == "true"), None)
+        return next((name for name in _UNCHECKED if self.options.get(name) is True), None)
 
     @property
     def elsewhere(self) -> str | None:
@@ -64,19 +63,15 @@ class MongoAddress:
 
 
 def mongo_address(uri: str) -> MongoAddress:
-    """The parts of a MongoDB URI, divided as the driver does; whether it is right in full is the driver's to say."""
-    rest = uri.partition("://")[2]
-    before, _, query = rest.partition("?")
-    authority = before.partition("/")[0]
-    user, _, addresses = authority.rpartition("@")
-    pairs = (part.partition("=") for part in re.split("[&;]", query) if part)
+    """The parts of a MongoDB URI as the driver reads them; raises ValueError for one that it cannot use."""
+    parsed = parsed_mongodb_uri(uri)
     return MongoAddress(
-        hosts=hosts_of(addresses),
-        user=bool(user),
-        options={name.lower(): value for name, _, value in pairs},
+        hosts=tuple(host for host, _ in parsed["nodelist"]),
+        user=parsed["username"] is not None,
+        options={name.lower(): value for name, value in parsed["options"].items()},
         srv=uri.startswith(_SRV_SCHEME),
     )
 
 
 def _is_local(host: str) -> bool:
-    return host.lower().startswith(_SOCKET_PREFIX) or is_loopback(host)
+    return host.startswith("/") or is_loopback(host)  # a socket in the file system

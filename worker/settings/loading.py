@@ -8,11 +8,12 @@ from difflib import get_close_matches
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
-from pydantic_settings import SettingsError
 
 from worker.errors import Misconfigured
 from worker.settings.model import Settings
 from worker.settings.names import PREFIX, secrets_dir, variable
+from worker.settings.secret_files import files_in
+from worker.settings.words import words_for
 
 # Kubernetes puts these into every pod for a service that happens to be called sevenp-something.
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
@@ -48,15 +49,12 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         problems = [_problem(detail) for detail in error.errors(include_url=False, include_input=False)]
         raise Misconfigured("; ".join(problems)) from None
-    except (OSError, SettingsError) as error:
-        raise Misconfigured(f"the secrets folder cannot be read: {error}") from error
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     """A misspelt setting would silently be its default: name it, and the one that was probably meant."""
     known = {variable(name) for name in Settings.model_fields}
-    folder = secrets_dir(environment)
-    files = [path.name.upper() for path in folder.iterdir()] if folder.is_dir() else []
+    files = [path.name.upper() for path in files_in(secrets_dir(environment))]
     variables = [name.upper() for name, value in environment.items() if not _is_foreign(name, value)]
     given = {name for name in (*variables, *files) if name.startswith(PREFIX)}
     unknown = sorted(given - known)
@@ -76,8 +74,8 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
 
 def _problem(detail: Any) -> str:
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{variable(str(detail['loc'][0]))}: {message}" if detail["loc"] else message
+    words = words_for(detail)
+    return f"{variable(str(detail['loc'][0]))}: {words}" if detail["loc"] else words
 
 
 def _shown(default: Any) -> str:

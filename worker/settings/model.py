@@ -1,19 +1,21 @@
 """Every setting with its type, its default and the sentence that explains it; the checks are next door."""
 
 import os
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
     PydanticBaseSettingsSource,
-    SecretsSettingsSource,
     SettingsConfigDict,
 )
 
+from worker.settings.addresses import brokers, file, host, http_url, mail_address, mongodb_uri
 from worker.settings.consistency import assert_channels_are_usable, assert_times_fit
 from worker.settings.names import (
     PREFIX,
@@ -24,10 +26,13 @@ from worker.settings.names import (
     StartPolicy,
     secrets_dir,
 )
+from worker.settings.secret_files import SecretFiles
 from worker.settings.wire import assert_wire_is_secured
 
 Milliseconds = Annotated[int, Field(gt=0, le=3_600_000)]
 Names = Annotated[frozenset[str], NoDecode]
+File = Annotated[Path, AfterValidator(file)]
+Host = Annotated[str, AfterValidator(host)]
 
 
 class Settings(BaseSettings):
@@ -57,7 +62,7 @@ class Settings(BaseSettings):
     mongodb_auth_source: str | None = Field(
         None, description="Database that user is defined in; empty means the URI's, or admin."
     )
-    mongodb_ca_file: Path | None = Field(
+    mongodb_ca_file: File | None = Field(
         None,
         description="Certificates that MongoDB is checked against; turns TLS on. The system's: tls=true in the URI.",
     )
@@ -73,8 +78,8 @@ class Settings(BaseSettings):
     allow_test_commands: bool = Field(
         default=False, description="Accept a mongod started with enableTestCommands. For tests only."
     )
-    kafka_bootstrap_servers: str = Field(
-        "127.0.0.1:9092", min_length=1, description="Kafka brokers, host:port separated by commas."
+    kafka_bootstrap_servers: Annotated[str, AfterValidator(brokers)] = Field(
+        "127.0.0.1:9092", description="Kafka brokers, host:port separated by commas."
     )
     kafka_group_id: str = Field(
         "sevenp-worker",
@@ -89,13 +94,13 @@ class Settings(BaseSettings):
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How brokers are spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
     )
-    kafka_ca_file: Path | None = Field(
+    kafka_ca_file: File | None = Field(
         None, description="Certificates that brokers are checked against; empty means the system's."
     )
-    kafka_cert_file: Path | None = Field(
+    kafka_cert_file: File | None = Field(
         None, description="Certificate this worker shows to brokers, with its chain; empty for none."
     )
-    kafka_key_file: Path | None = Field(None, description="Key of that certificate; may be in the same file.")
+    kafka_key_file: File | None = Field(None, description="Key of that certificate; may be in the same file.")
     kafka_key_password: SecretStr | None = Field(None, description="Password of that key. Secret.")
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         "PLAIN", description="How to log in: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."
@@ -169,10 +174,14 @@ class Settings(BaseSettings):
     notify_webhook_secret: Annotated[SecretStr, Field(min_length=16)] | None = Field(
         None, description="Key the webhook's requests are signed with, 16 characters or more. Secret."
     )
+    notify_webhook_legacy_headers: bool = Field(
+        default=True,
+        description="Send Sevenp-Signature and Idempotency-Key beside the headers of Standard Webhooks.",
+    )
     notify_webhook_allow_http: bool = Field(
         default=False, description="Let the webhook be plain http on another machine, too."
     )
-    notify_smtp_host: str | None = Field(None, description="Mail server of the channel mail.")
+    notify_smtp_host: Host | None = Field(None, description="Mail server of the channel mail.")
     notify_smtp_port: int = Field(587, ge=1, le=65_535, description="Its port.")
     notify_smtp_tls: Literal["auto", "required", "implicit"] = Field(
         "auto", description="STARTTLS where offered (auto) or always (required), or TLS at once (implicit)."
@@ -181,7 +190,7 @@ class Settings(BaseSettings):
         None, description="Who logs in to the mail server; empty for nobody."
     )
     notify_smtp_password: SecretStr | None = Field(None, description="The password. Secret.")
-    notify_mail_from: Annotated[str, Field(pattern=r"^[^\s@<>]+@[^\s@<>]+$")] | None = Field(
+    notify_mail_from: Annotated[str, AfterValidator(mail_address)] | None = Field(
         None, description="Address the mails come from."
     )
     retry_max_attempts: int = Field(
@@ -217,7 +226,7 @@ class Settings(BaseSettings):
         le=600,
         description="Time to finish what is in hand at a stop. Below the grace period of the orchestrator.",
     )
-    http_host: str = Field(
+    http_host: Host = Field(
         "127.0.0.1", description="Address of /metrics, /livez, /readyz. In a container: 0.0.0.0."
     )
     http_port: int = Field(
@@ -236,11 +245,12 @@ class Settings(BaseSettings):
 
     @field_validator("roles", "external_collections", mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:
+    def _split(cls, value: Any, info: ValidationInfo) -> Any:
         """`a, b` as people write it in an environment variable."""
-        return (
-            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        )
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        return [part.lower() for part in parts] if info.field_name == "roles" else parts
 
     @field_validator("notify_routes", mode="before")
     @classmethod
@@ -251,7 +261,7 @@ class Settings(BaseSettings):
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
         if any(not separator for _, separator, _ in pairs):
             raise ValueError("write kind=channel, separated by commas: welcome=log,completion=webhook")
-        named = {kind.strip(): channel.strip() for kind, _, channel in pairs}
+        named = {kind.strip().lower(): channel.strip().lower() for kind, _, channel in pairs}
         return {**dict.fromkeys(NotificationKind, Channel.LOG), **named}
 
     @field_validator("roles")
@@ -261,12 +271,24 @@ class Settings(BaseSettings):
             raise ValueError(f"name at least one of {', '.join(RoleName)}")
         return tuple(dict.fromkeys(roles))
 
-    @field_validator("mongodb_uri")
+    @field_validator("*", mode="before")
     @classmethod
-    def _is_mongodb(cls, uri: SecretStr) -> SecretStr:
-        if not uri.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
-            raise ValueError("must begin with mongodb:// or mongodb+srv://")
-        return uri
+    def _clean(cls, value: Any, info: ValidationInfo) -> Any:
+        """Without what editors and shells leave around a value; words of a closed set in any case."""
+        if not isinstance(value, str):
+            return value
+        text = value.removeprefix("\ufeff").strip()
+        if any(unicodedata.category(character) == "Cc" for character in text):
+            raise ValueError("must be one line without control characters")
+        return _in_its_case(text, cls.model_fields[str(info.field_name)].annotation)
+
+    @field_validator("mongodb_uri", "notify_webhook_url")
+    @classmethod
+    def _usable(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None:
+            check = mongodb_uri if info.field_name == "mongodb_uri" else http_url
+            check(value.get_secret_value())
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
@@ -286,7 +308,16 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then secret files. No `.env` file: what runs is what is set."""
-        folder = secrets_dir(os.environ)
-        if not folder.is_dir():
-            return init_settings, env_settings
-        return init_settings, env_settings, SecretsSettingsSource(settings_cls, folder)
+        return init_settings, env_settings, SecretFiles(settings_cls, secrets_dir(os.environ))
+
+
+def _in_its_case(text: str, annotation: Any) -> str:
+    """The word of the annotation's closed set that the text is in another case; else the text."""
+    return next((word for word in _words(annotation) if word.casefold() == text.casefold()), text)
+
+
+def _words(annotation: Any) -> Iterable[str]:
+    """The words of a Literal or an enumeration, however it is wrapped."""
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return [str(member.value) for member in annotation]
+    return [word for word in get_args(annotation) if isinstance(word, str)]

@@ -48,5 +48,5 @@ def variable(name: str) -> str:
 
 
 def secrets_dir(environment: Mapping[str, str]) -> Path:
-    """The folder of secret files; it need not exist."""
-    return Path(environment.get(variable("secrets_dir"), SECRETS_DIR))
+    """The folder of secret files; it need not exist. An empty variable means the default, as everywhere."""
+    return Path(environment.get(variable("secrets_dir"), "").strip() or SECRETS_DIR)

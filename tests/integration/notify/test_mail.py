@@ -20,9 +20,10 @@ from tests.integration.notify.mail_receiver import (
     certificate,
 )
 from worker.notify.senders.mail import MailOptions, MailSender, message_id
+from worker.notify.senders.mailbox import Mailbox
 from worker.storage.database import Database, Document
 
-SENDER = "learning@example.org"
+SENDER = Mailbox("learning@example.org", needs_utf8=False)
 COURSE = ObjectId("5f1d7f3e9d1c4b0001a0c001")
 
 

@@ -223,7 +223,47 @@ async def test_a_row_that_cannot_become_a_message_fails_alone(database: Database
         await running.until(lambda: running.count("deferred") >= 1, "the odd row was tried")
         odd = await database.notifications.find_one({"data.odd": {"$exists": True}})
     assert odd is not None
-    assert odd["last_error"] == "a defect (TypeError)"
+    assert odd["last_error"] == "the row cannot be sent: Type is not JSON serializable: bytes"
+    assert odd["refusals"] >= 1
+
+
+@dataclasses.dataclass
+class Defective:
+    """A sender that fails by itself, whatever it is given, until it is mended."""
+
+    mended: bool = False
+    sent: list[str] = dataclasses.field(default_factory=list)
+
+    async def send(self, message: Message, _recipient: Recipient) -> Delivery:
+        if not self.mended:
+            raise LookupError(message.key)
+        self.sent.append(message.key)
+        return Accepted()
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_defect_of_the_channel_counts_against_no_row(database: Database) -> None:
+    sender = Defective()
+    keys = await write(database, [row(number) for number in range(5)])
+    lane = dataclasses.replace(QUICK, policy=dataclasses.replace(QUICK.policy, max_refusals=1))
+    async with notifying(database, {"webhook": sender}, lane=lane) as running:
+        await running.until(lambda: running.count("deferred") >= 5, "some attempts")
+        assert await database.notifications.count_documents({"refusals": {"$gte": 1}}) == 0
+        sender.mended = True
+        await running.until_status("sent", 5)
+    assert sorted(sender.sent) == sorted(keys)
+
+
+async def test_a_row_whose_key_no_header_can_hold_fails_alone(database: Database) -> None:
+    collector = Collector()
+    await write(database, [{**row(1), "_id": "completion:\nX: y"}, *(row(number) for number in range(2, 6))])
+    lane = dataclasses.replace(QUICK, policy=dataclasses.replace(QUICK.policy, max_refusals=2))
+    async with notifying(database, {"webhook": collector}, lane=lane) as running:
+        await running.until_status("sent", 4)
+        await running.until_status("failed", 1)
+    assert len(collector.taken) == 4
 
 
 async def test_marks_wait_for_a_server_that_fails_and_nothing_is_sent_twice(database: Database) -> None:

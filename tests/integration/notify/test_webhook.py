@@ -1,19 +1,22 @@
 """The webhook against a receiver that refuses, stalls, asks to wait, rambles, redirects, dies and returns."""
 
+import base64
 import dataclasses
 from collections.abc import Iterator
 
 import pytest
+from standardwebhooks import Webhook
 
 from tests.integration.notify.http_receiver import HttpReceiver, Posted, Reply
 from tests.integration.notify.kit import QUICK, notifying, row, write
 from worker.notify.delivery import Sender
 from worker.notify.senders.log import LogSender
 from worker.notify.senders.webhook import LONGEST_REPLY_BYTES, WebhookOptions, WebhookSender
+from worker.notify.signature import sign
 from worker.storage.database import Database
 from worker.timing import SystemClock
 
-SECRET = b"a secret of some length"
+SECRET = "a secret of some length"  # noqa: S105 - of a receiver that lives as long as a test
 
 
 @pytest.fixture
@@ -40,6 +43,35 @@ async def test_every_pending_row_is_posted_once_and_marked_after_it(
     assert stored["attempts"] == 1
     assert stored["sent_at"] >= stored["created_at"]
     assert stored["lease_owner"] is stored["lease_until"] is stored["last_error"] is None
+
+
+@pytest.mark.parametrize("secret", [SECRET, "whsec_" + base64.b64encode(SECRET.encode()).decode()])
+async def test_a_receiver_verifies_by_a_library_of_standard_webhooks(
+    database: Database, receiver: HttpReceiver, secret: str
+) -> None:
+    (key,) = await write(database, [row(1)])
+    options = WebhookOptions(receiver.url, secret, legacy_headers=False)
+    async with notifying(database, {"webhook": WebhookSender(options, SystemClock())}) as running:
+        await running.until_status("sent", 1)
+    (posted,) = receiver.posted
+    verified = Webhook(SECRET.encode()).verify(posted.body, posted.headers)
+    assert verified["key"] == key
+    headers = {name.lower(): value for name, value in posted.headers.items()}
+    assert headers["webhook-id"] == key
+    assert not headers.keys() & {"sevenp-signature", "idempotency-key"}
+
+
+async def test_the_headers_of_before_are_sent_until_a_setting_turns_them_off(
+    database: Database, receiver: HttpReceiver
+) -> None:
+    (key,) = await write(database, [row(1)])
+    async with notifying(database, {"webhook": webhook(receiver)}) as running:
+        await running.until_status("sent", 1)
+    (posted,) = receiver.posted
+    headers = {name.lower(): value for name, value in posted.headers.items()}
+    assert posted.key == headers["webhook-id"] == key
+    seconds = headers["webhook-timestamp"]
+    assert headers["sevenp-signature"] == sign(SECRET.encode(), posted.body, int(seconds))
 
 
 @pytest.mark.long

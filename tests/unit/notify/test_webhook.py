@@ -60,7 +60,7 @@ def test_what_is_neither_seconds_nor_a_date_is_ignored(value: str) -> None:
 
 def test_a_url_that_is_none_is_refused_without_showing_it() -> None:
     with pytest.raises(Misconfigured) as refused:
-        WebhookSender(WebhookOptions("https://host:token-as-port/", b"secret"), SystemClock())
+        WebhookSender(WebhookOptions("https://host:token-as-port/", "secret"), SystemClock())
     assert "token" not in str(refused.value)
 
 

@@ -5,7 +5,6 @@ A connection per mail: notifications are few, and a connection that is never kep
 
 import asyncio
 import hashlib
-import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
+from email.policy import SMTPUTF8 as SMTPUTF8_POLICY
 from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Literal
@@ -21,8 +21,8 @@ import aiosmtplib
 from aiosmtplib import SMTP
 
 from worker.notify.delivery import Accepted, Away, Delivery, Message, Recipient, Refused
+from worker.notify.senders.mailbox import AddressHeader, Mailbox, mailbox
 
-_ADDRESS = re.compile(r"[^\s@<>()\[\]\\,;:\"\x00-\x1f\x7f]{1,64}@[^\s@<>()\[\]\\,;:\"\x00-\x1f\x7f]{1,255}")
 _NO_ADDRESS = "the learner's user document has no usable address"
 # A title longer than this would only be cut by whoever shows it.
 _LONGEST_TITLE = 150
@@ -47,7 +47,7 @@ class MailOptions:
 
     host: str
     port: int
-    sender: str
+    sender: Mailbox
     tls: Literal["auto", "required", "implicit"] = "auto"
     username: str | None = None
     password: str | None = None
@@ -63,12 +63,13 @@ class MailSender:
 
     async def send(self, message: Message, recipient: Recipient) -> Delivery:
         """One mail to the learner's address; never raises for what the server or the network does."""
-        if recipient.email is None or not _ADDRESS.fullmatch(recipient.email):
+        learner = mailbox(recipient.email)
+        if learner is None:
             return Refused(_NO_ADDRESS)
         client = self._client()
         try:
             async with asyncio.timeout(self._options.limit_s):
-                return await self._conversation(client, compose(message, recipient, self._options.sender))
+                return await self._conversation(client, message, learner, recipient.course_title)
         except TimeoutError:
             return Away("no answer in time")
         except (aiosmtplib.SMTPException, OSError) as error:
@@ -91,14 +92,22 @@ class MailSender:
             tls_context=self._tls_context,
         )
 
-    async def _conversation(self, client: SMTP, mail: EmailMessage) -> Delivery:
+    async def _conversation(
+        self, client: SMTP, message: Message, learner: Mailbox, title: str | None
+    ) -> Delivery:
         await client.connect()
         options = self._options
         if options.username is not None:
             if client.get_transport_info("sslcontext") is None and not _is_this_machine(options.host):
                 return Away("the mail server offers no TLS: the password stays here")
             await client.login(options.username, options.password or "")
-        await client.send_message(mail, sender=options.sender, recipients=[str(mail["To"])])
+        # Not `send_message`, which reads the addresses out of the headers again.
+        await client.sendmail(
+            options.sender.address,
+            [learner.address],
+            compose(message, learner, title, options.sender).as_bytes(),
+            mail_options=["SMTPUTF8"] if learner.needs_utf8 or options.sender.needs_utf8 else [],
+        )
         return Accepted()
 
 
@@ -110,15 +119,17 @@ async def _leave(client: SMTP) -> None:
     client.close()
 
 
-def compose(message: Message, recipient: Recipient, sender: str) -> EmailMessage:
-    """The mail: the same bytes for the same message, address and course title. `recipient` has an address."""
+def compose(message: Message, learner: Mailbox, title: str | None, sender: Mailbox) -> EmailMessage:
+    """The mail: the same bytes for the same message, address and course title."""
     subject, text = _TEXTS.get(message.kind, _OTHER_TEXT)
     # A title is the course author's: line breaks in it would be headers of their making.
-    title = " ".join((recipient.course_title or "").split())[:_LONGEST_TITLE]
+    title = " ".join((title or "").split())[:_LONGEST_TITLE]
     course = f"\u201c{title}\u201d" if title else "your course"
-    mail = EmailMessage(policy=SMTP_POLICY)
-    mail["From"] = sender
-    mail["To"] = recipient.email
+    utf8 = learner.needs_utf8 or sender.needs_utf8
+    # In seven bits any server takes it; a header in UTF-8 needs one that has said that it can.
+    mail = EmailMessage(policy=(SMTPUTF8_POLICY if utf8 else SMTP_POLICY).clone(cte_type="7bit"))
+    mail["From"] = AddressHeader("From", sender)
+    mail["To"] = AddressHeader("To", learner)
     mail["Subject"] = subject.format(course=course)
     mail["Date"] = message.created_at
     mail["Message-ID"] = message_id(message.key, sender)
@@ -127,9 +138,9 @@ def compose(message: Message, recipient: Recipient, sender: str) -> EmailMessage
     return mail
 
 
-def message_id(key: str, sender: str) -> str:
+def message_id(key: str, sender: Mailbox) -> str:
     """One per key, and readable by nobody: the key names the learner and the course."""
-    return f"<{hashlib.sha256(key.encode()).hexdigest()[:40]}@{sender.rpartition('@')[2]}>"
+    return f"<{hashlib.sha256(key.encode()).hexdigest()[:40]}@{sender.domain}>"
 
 
 def judge(error: Exception) -> Delivery:

@@ -18,7 +18,7 @@ import httpx
 from worker import __version__
 from worker.errors import Misconfigured
 from worker.notify.delivery import Accepted, Away, Delivery, Message, Recipient, Refused
-from worker.notify.signature import HEADER, sign
+from worker.notify.signature import HEADER, sign, signer, standard_headers
 from worker.timing import Clock
 
 # Nothing of a reply is used; reading a usual one to its end lets the connection be used again.
@@ -31,30 +31,37 @@ _ASKS_TO_WAIT: Final = frozenset({429, 503})
 
 @dataclass(frozen=True, slots=True)
 class WebhookOptions:
-    """Where to and by whom. `concurrency` bounds the connections."""
+    """Where to and by whom. `concurrency` bounds the connections.
+
+    `legacy_headers`: `Idempotency-Key` and `Sevenp-Signature`, beside those of Standard Webhooks.
+    """
 
     url: str
-    secret: bytes
+    secret: str
+    legacy_headers: bool = True
     limit_s: float = 10.0
     concurrency: int = 16
 
 
 class WebhookSender:
-    """Accepted by any 2xx; the header `Idempotency-Key` lets the receiver know a repeat."""
+    """Accepted by any 2xx; the header `webhook-id` lets the receiver know a repeat."""
 
     def __init__(self, options: WebhookOptions, clock: Clock) -> None:
         self._options = options
         self._clock = clock
         self._client = _client(options)
+        self._signer = signer(options.secret)
 
     async def send(self, message: Message, recipient: Recipient) -> Delivery:
         """POST the body; never raises for what the receiver or the network does."""
         now = self._clock.now()
-        headers = {
-            "Content-Type": "application/json",
-            "Idempotency-Key": message.key,
-            HEADER: sign(self._options.secret, message.body, int(now.timestamp())),
-        }
+        headers = {"Content-Type": "application/json", **standard_headers(self._signer, message, now)}
+        if self._options.legacy_headers:
+            secret = self._options.secret.encode()
+            headers |= {
+                "Idempotency-Key": message.key,
+                HEADER: sign(secret, message.body, int(now.timestamp())),
+            }
         request = self._client.build_request("POST", self._options.url, content=message.body, headers=headers)
         try:
             async with asyncio.timeout(self._options.limit_s):
