@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from projections.counts.activity import ActivityEntry
 from projections.counts.counted import Counted, counted_before, vector
-from projections.counts.payments import Payment, payments_of
 from projections.progress.document import By
+from projections.progress.fold import PROJECTION_VERSION
 
-COUNTS_VERSION = 1
-"""Goes up with every change of `vector`: learners counted by an older version are counted anew."""
+COUNTS_VERSION = 2
+"""Goes up with every change of `vector` or of what is put out: whom an older version counted is counted anew."""
 
 Document = dict[str, Any]
 Kind = Literal["welcome", "completion"]
@@ -22,7 +22,7 @@ _KINDS: Mapping[Kind, str] = {"welcome": "welcome", "completion": "completed"}
 
 @dataclass(frozen=True, slots=True)
 class Milestone:
-    """A milestone to announce: when it was reached, which mode of the fold met it, and the percentage now."""
+    """A milestone to announce: when it was reached, which mode of the fold met it, and the percentage at it."""
 
     kind: Kind
     at: datetime
@@ -31,12 +31,21 @@ class Milestone:
 
 
 @dataclass(frozen=True, slots=True)
+class Versions:
+    """The events of a stream with `after` < version <= `upto`."""
+
+    after: int
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """What counting one learner changes.
 
     `projection` is the whole next `user_progress_projections` document, `counted_rev` the `source_rev` it
-    replaces (None: there is none). `enrolment` is set when the log's entry is new or dated anew; `milestones`
-    and `payments` are those no earlier step has put out.
+    replaces (None: there is none). `enrolment` is set when the log's entry is new or dated anew; `milestones` are
+    those no earlier step has put out. `unpaid` are the events among which are payments that no earlier step has put
+    out, None where there is no such payment.
     """
 
     projection: Document
@@ -44,32 +53,34 @@ class Step:
     delta: Counted
     enrolment: ActivityEntry | None
     milestones: tuple[Milestone, ...]
-    payments: tuple[Payment, ...]
+    unpaid: Versions | None
 
 
 def count_learner(progress: Mapping[str, Any], projection: Mapping[str, Any] | None) -> Step | None:
     """The step from what `projection` counted to `progress`; None if this revision is counted.
 
-    A projection of a newer version of this code is left alone. KeyError, TypeError or ValueError for a record no
-    fold wrote.
+    A projection of a newer version of this code is left alone, and so is a record of an older fold: it is folded
+    anew, which wakes its learner. KeyError, TypeError or ValueError for a record no fold wrote.
     """
     known: Mapping[str, Any] = projection or {}
     version = known.get("counts_version", 0)
     if version > COUNTS_VERSION or (version == COUNTS_VERSION and _is_counted(progress, known)):
         return None
+    if progress["projection_version"] < PROJECTION_VERSION:
+        return None
     now = vector(progress)
     emitted: frozenset[str] = frozenset(known.get("emitted", ()))
-    milestones, payments = _milestones(progress), payments_of(progress)
+    milestones = _milestones(progress)
     enrolled_at = progress["enrollment_date"]
     return Step(
-        projection=_projection(progress, now, milestones, payments),
+        projection=_projection(progress, now, milestones),
         counted_rev=known.get("source_rev"),
         delta=now - counted_before(known.get("counted", {})),
         enrolment=None
         if enrolled_at is None or enrolled_at == known.get("enrolled_at")
         else ActivityEntry(progress["course_id"], enrolled_at),
         milestones=tuple(each for each in milestones if each.kind not in emitted),
-        payments=tuple(each for each in payments if each.event_id.hex() not in emitted),
+        unpaid=_unpaid(progress, known),
     )
 
 
@@ -78,17 +89,27 @@ def _is_counted(progress: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
     return (known["source_rev"], known["last_event_version"]) == (progress["rev"], progress["version"])
 
 
+def _unpaid(progress: Mapping[str, Any], known: Mapping[str, Any]) -> Versions | None:
+    """Every payment up to the counted version has its row; `payments` tells how many that are.
+
+    A projection without that number was counted by a version that took payments from elsewhere.
+    """
+    named, version = progress["state"]["payments_named"], progress["version"]
+    before = known.get("payments")
+    after = 0 if before is None else known["last_event_version"]
+    return Versions(after, version) if named != (before or 0) and after < version else None
+
+
 def _milestones(progress: Mapping[str, Any]) -> list[Milestone]:
     reached = {kind: progress["milestones"][name] for kind, name in _KINDS.items()}
-    percentage = progress["progress"]["percentage"]
     return [
-        Milestone(kind, one["at"], one["by"], percentage) for kind, one in reached.items() if one is not None
+        Milestone(kind, one["at"], one["by"], one["percentage"])
+        for kind, one in reached.items()
+        if one is not None
     ]
 
 
-def _projection(
-    progress: Mapping[str, Any], counted: Counted, milestones: list[Milestone], payments: list[Payment]
-) -> Document:
+def _projection(progress: Mapping[str, Any], counted: Counted, milestones: list[Milestone]) -> Document:
     return {
         "_id": progress["_id"],
         "stream_id": progress["stream_id"],
@@ -106,9 +127,7 @@ def _projection(
         "counts_version": COUNTS_VERSION,
         "counted": counted.document(),
         "enrolled_at": progress["enrollment_date"],
-        "emitted": [
-            *(milestone.kind for milestone in milestones),
-            *(payment.event_id.hex() for payment in payments),
-        ],
+        "emitted": [milestone.kind for milestone in milestones],
+        "payments": progress["state"]["payments_named"],
         "last_updated": progress["recorded_at"],
     }

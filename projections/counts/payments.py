@@ -1,9 +1,9 @@
-"""The payments a learner's record knows: one per transaction, as the latest enrolment that names it says."""
+"""The payment an enrolment names. Rows of billing come from the events; a record only knows how many there are."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+
+from projections.event import StoredEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,17 +18,16 @@ class Payment:
     event_id: bytes
 
 
-def payments_of(progress: Mapping[str, Any]) -> list[Payment]:
-    """Earliest first by (occurred_at, event_id); at most the last 20 of a learner in a course."""
-    registers = progress["state"]["payments"].values()
-    return [
-        Payment(
-            transaction_id=register["v"]["transaction_id"],
-            amount=register["v"]["amount"],
-            currency=register["v"]["currency"],
-            method=register["v"]["method"],
-            paid_at=register["at"],
-            event_id=register["id"],
-        )
-        for register in sorted(registers, key=lambda each: (each["at"], each["id"]))
-    ]
+def payment_in(event: StoredEvent) -> Payment | None:
+    """The payment an event names; None for one that names none. KeyError for one that no contract let in."""
+    named = event.details.get("payment") if event.event_type == "course_enrolled" else None
+    if named is None:
+        return None
+    return Payment(
+        transaction_id=named["transaction_id"],
+        amount=named["amount"],
+        currency=named["currency"],
+        method=named["method"],
+        paid_at=event.occurred_at,
+        event_id=event.event_id.bytes,
+    )

@@ -8,11 +8,13 @@ from typing import Any
 from bson import ObjectId
 
 from projections.event import StoredEvent
+from projections.progress.ranked import lesson_rank, milliseconds_of
 from projections.progress.state import (
     CERTIFICATES_CAP,
+    FULL_LESSONS,
     LESSONS_CAP,
+    MORE_LESSONS,
     NOTES_CAP,
-    PAYMENTS_CAP,
     SESSIONS_CAP,
     EnrolmentPayment,
     IssuedCertificate,
@@ -25,8 +27,6 @@ from projections.progress.state import (
     earliest,
     keep_last,
     later,
-    lesson_rank,
-    payment_key,
     session_key,
 )
 from projections.quantity import fraction_reached, hundredths, hundredths_reached, milliseconds
@@ -79,7 +79,7 @@ def _in_lesson(state: State, lesson_id: ObjectId, at: datetime, spent_ms: int) -
         lesson = known.copy()
         lesson["started_at"] = earliest(known["started_at"], at)
         lesson["time_ms"] += spent_ms
-    elif admit(lessons, key, LESSONS_CAP, lesson_rank):
+    elif _make_room(state, key):
         lesson = LessonState(
             started_at=at,
             hundredths=0,
@@ -96,6 +96,25 @@ def _in_lesson(state: State, lesson_id: ObjectId, at: datetime, spent_ms: int) -
     return lesson
 
 
+def _make_room(state: State, key: str) -> bool:
+    """True if this new lesson gets an entry, another one losing its own where there is no room.
+
+    Of the lesson that gets or keeps none only the percentage is known.
+    """
+    lessons, rank = state["lessons"], lesson_rank(key)
+    if len(lessons) < LESSONS_CAP:
+        return True
+    if MORE_LESSONS.get(state["more"], rank) is not None:
+        return False
+    worst = max(lessons, key=lesson_rank)
+    if rank > lesson_rank(worst):
+        state["more"] = MORE_LESSONS.put(state["more"], rank, 0)
+        return False
+    dropped = lessons.pop(worst)
+    state["more"] = MORE_LESSONS.put(state["more"], lesson_rank(worst), dropped["hundredths"])
+    return True
+
+
 def _enrolled(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
     state["enrolled"] = later(state["enrolled"], event, True)
     state["enrolled_at"] = earliest(state["enrolled_at"], event.occurred_at)
@@ -109,18 +128,17 @@ def _enrolled(state: State, event: StoredEvent, lesson: LessonState | None) -> N
 
 
 def _paid(state: State, event: StoredEvent) -> None:
-    payment, kept = event.details.get("payment"), state["payments"]
+    payment = event.details.get("payment")
     if payment is None:
         return
-    key = payment_key(payment["transaction_id"])
     named = EnrolmentPayment(
         transaction_id=payment["transaction_id"],
         amount=payment["amount"],
         currency=payment["currency"],
         method=payment["method"],
     )
-    kept[key] = later(kept.get(key), event, named)
-    keep_last(kept, PAYMENTS_CAP)
+    state["payment"] = later(state["payment"], event, named)
+    state["payments_named"] += 1
 
 
 def _unenrolled(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
@@ -145,23 +163,30 @@ def _media(state: State, event: StoredEvent, lesson: LessonState | None) -> None
 
 
 def _complete(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
-    _lesson_reached(state, event, lesson, FULL)
+    _lesson_reached(state, event, lesson, FULL, completed=True)
     if lesson is not None:
         lesson["completed_at"] = earliest(lesson["completed_at"], event.occurred_at)
 
 
-def _lesson_reached(state: State, event: StoredEvent, lesson: LessonState | None, reached: int) -> None:
+def _lesson_reached(
+    state: State, event: StoredEvent, lesson: LessonState | None, reached: int, *, completed: bool = False
+) -> None:
     """The lesson stands at `reached` hundredths at least.
 
     Lessons at 100 % have a cap of their own: a lesson seen later takes none of them out of the count, so a
     completion once reached stays reached.
     """
-    if lesson is not None and reached > lesson["hundredths"]:
+    rank = lesson_rank(str(_lesson_id(event)))
+    if lesson is None:
+        before = MORE_LESSONS.get(state["more"], rank)
+        if before is not None and reached > before[0]:
+            state["more"] = MORE_LESSONS.put(state["more"], rank, reached)
+    elif reached > lesson["hundredths"]:
         lesson["hundredths"] = reached
     if reached == FULL:
-        full_at, key = state["full_at"], str(_lesson_id(event))
-        if admit(full_at, key, LESSONS_CAP, lesson_rank):
-            full_at[key] = earliest(full_at.get(key), event.occurred_at)
+        at_ms, said = milliseconds_of(event.occurred_at), int(completed)
+        known = FULL_LESSONS.get(state["full"], rank) or (at_ms, said)
+        state["full"] = FULL_LESSONS.put(state["full"], rank, min(at_ms, known[0]), said | known[1])
 
 
 def _progress_reported(state: State, event: StoredEvent, lesson: LessonState | None) -> None:

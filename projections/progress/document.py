@@ -5,7 +5,7 @@ with at most three; dates are aware UTC, whole milliseconds. Formulas: docs/proj
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from bson import ObjectId
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +14,11 @@ By = Literal["live", "replay", "retry"]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
+
+
+def _absent() -> Any:
+    """Default of a field that documents of one of the versions named above it lack; it is never null."""
+    return None
 
 
 class _Shape(BaseModel):
@@ -112,9 +117,10 @@ class EnrolmentPayment(_Shape):
 
 
 class Milestone(_Shape):
-    """When a milestone was reached (event time), and which mode of the fold met it first: `by` is kept."""
+    """When a milestone was reached (event time), the percentage at it, and which mode met it first: `by` is kept."""
 
     at: datetime
+    percentage: Percent = Field(default_factory=_absent)
     by: By
 
 
@@ -213,7 +219,11 @@ class SessionSpan(_Shape):
 
 
 class FoldState(_Shape):
-    """The fold's working state: all a later fold needs, in integers, dates and registers. Not for readers."""
+    """The fold's working state: all a later fold needs, in integers, dates and registers. Not for readers.
+
+    `full_at` and `payments` are of projection version 1; `full`, `more`, `payment` and `payments_named` of version 2.
+    While a new release takes over from an old one both write.
+    """
 
     first_at: datetime | None
     last_at: datetime | None
@@ -226,7 +236,9 @@ class FoldState(_Shape):
     reported: int | None
     reported_full_at: datetime | None
     lessons: dict[str, LessonState]
-    full_at: dict[str, datetime]
+    full_at: dict[str, datetime] = Field(default_factory=_absent)
+    full: bytes = Field(default_factory=_absent)
+    more: bytes = Field(default_factory=_absent)
     notes: dict[str, TextRegister]
     sessions: dict[str, SessionSpan]
     sessions_over: bool
@@ -235,7 +247,9 @@ class FoldState(_Shape):
     social: Social
     rating: IntRegister | None
     certificates: dict[str, CertificateRegister]
-    payments: dict[str, PaymentRegister]
+    payments: dict[str, PaymentRegister] = Field(default_factory=_absent)
+    payment: PaymentRegister | None = None
+    payments_named: Count = Field(default_factory=_absent)
 
 
 class ProgressDocument(BaseModel):

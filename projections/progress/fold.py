@@ -11,11 +11,11 @@ from typing import Any
 from projections.event import StoredEvent
 from projections.progress.apply import apply_event
 from projections.progress.document import By
-from projections.progress.render import completed_at, visible_fields
-from projections.progress.state import close_state, empty_state, open_state
+from projections.progress.render import completed_at, percentage_before, visible_fields
+from projections.progress.state import State, close_state, empty_state, open_state
 from worker.contract.identity import stream_slot
 
-PROJECTION_VERSION = 1
+PROJECTION_VERSION = 2
 """Goes up with every change of a formula or of the state: documents of an older version are folded anew."""
 
 Document = dict[str, Any]
@@ -71,7 +71,7 @@ def _fold(
         recorded_at = max(recorded_at, event.recorded_at)
         if not event.is_void:
             apply_event(state, event)
-    reached = {"welcome": state["enrolled_at"], "completed": completed_at(state)}
+    reached = _reached(state)
     return {
         **identity,
         "version": version,
@@ -96,9 +96,20 @@ def _identity(current: Mapping[str, Any] | None, events: Sequence[StoredEvent]) 
     }
 
 
-def _milestones(reached: Mapping[str, Any], kept: Mapping[str, Any], by: By) -> Document:
-    """Each reached milestone with its moment, and the mode that met it first."""
+def _reached(state: State) -> dict[str, Document | None]:
+    """Each milestone's moment and what the percentage was at it: functions of the events alone."""
+    enrolled_at, finished_at = state["enrolled_at"], completed_at(state)
     return {
-        kind: None if at is None else {"at": at, "by": (kept.get(kind) or {}).get("by", by)}
-        for kind, at in reached.items()
+        "welcome": None
+        if enrolled_at is None
+        else {"at": enrolled_at, "percentage": percentage_before(state, enrolled_at)},
+        "completed": None if finished_at is None else {"at": finished_at, "percentage": 100.0},
+    }
+
+
+def _milestones(reached: Mapping[str, Document | None], kept: Mapping[str, Any], by: By) -> Document:
+    """Each reached milestone, and the mode that met it first."""
+    return {
+        kind: None if one is None else {**one, "by": (kept.get(kind) or {}).get("by", by)}
+        for kind, one in reached.items()
     }

@@ -6,7 +6,8 @@ from typing import Any
 from bson import ObjectId
 
 from projections.progress.apply import FULL
-from projections.progress.state import SESSIONS_CAP, LessonState, State
+from projections.progress.ranked import milliseconds_of, moment_of
+from projections.progress.state import FULL_LESSONS, MORE_LESSONS, SESSIONS_CAP, LessonState, State
 from projections.quantity import mean
 
 Document = dict[str, Any]
@@ -39,18 +40,33 @@ def completed_at(state: State) -> datetime | None:
     smallest total an enrolment ever named. Further events never take it back.
     """
     moments = [] if state["reported_full_at"] is None else [state["reported_full_at"]]
-    least = state["least_total"]
-    if least is not None and len(state["full_at"]) >= least:
-        moments.append(sorted(state["full_at"].values())[least - 1])
+    least, full = state["least_total"], state["full"]
+    if least is not None and FULL_LESSONS.size(full) >= least:
+        moments.append(moment_of(sorted(at_ms for at_ms, _ in FULL_LESSONS.records(full))[least - 1]))
     return min(moments, default=None)
+
+
+def percentage_before(state: State, at: datetime) -> float:
+    """The share of the course's lessons that were at 100 % before a moment; 100 if the course was completed by then.
+
+    Of parts of lessons, and of reports below 100, only the latest standing is known, not what it was at a time.
+    """
+    completed = completed_at(state)
+    if completed is not None and completed < at:
+        return FULL / 100
+    least = state["least_total"]
+    if least is None or state["first_at"] is None or state["first_at"] >= at:
+        return 0.0
+    at_ms = milliseconds_of(at)
+    done = sum(full_ms < at_ms for full_ms, _ in FULL_LESSONS.records(state["full"]))
+    return min(FULL - 1, FULL * done // least) / 100
 
 
 def _progress(state: State) -> Document:
     total, current = state["total"], state["current_lesson"]
-    lessons = state["lessons"].values()
     return {
         "percentage": _percentage(state) / 100,
-        "completed_lessons": sum(lesson["completed_at"] is not None for lesson in lessons),
+        "completed_lessons": sum(said for _, said in FULL_LESSONS.records(state["full"])),
         "total_lessons": None if total is None else total["v"],
         "current_lesson_id": None if current is None else current["v"],
         "basis": "observed" if total is None else "curriculum",
@@ -59,11 +75,13 @@ def _progress(state: State) -> Document:
 
 def _percentage(state: State) -> int:
     """Hundredths of a percent. 100 % is reached by a report or by enough lessons, never by rounding."""
-    total, lessons = state["total"], state["lessons"]
-    if total is not None and len(state["full_at"]) >= total["v"]:
+    total, done = state["total"], FULL_LESSONS.size(state["full"])
+    if total is not None and done >= total["v"]:
         return FULL
-    of = len(lessons) if total is None else total["v"]
-    reached = sum(lesson["hundredths"] for lesson in lessons.values()) // of if of else 0
+    parts = [lesson["hundredths"] for lesson in state["lessons"].values() if lesson["hundredths"] < FULL]
+    parts += [reached for (reached,) in MORE_LESSONS.records(state["more"]) if reached < FULL]
+    of = done + len(parts) if total is None else total["v"]
+    reached = (FULL * done + sum(parts)) // of if of else 0
     return max(state["reported"] or 0, min(FULL - 1, reached))
 
 
@@ -137,8 +155,7 @@ def _performance(state: State) -> Document:
 
 
 def _payment(state: State) -> Document | None:
-    latest = max(state["payments"].values(), key=lambda each: (each["at"], each["id"]), default=None)
-    return None if latest is None else dict(latest["v"])
+    return None if state["payment"] is None else dict(state["payment"]["v"])
 
 
 def _certificates(state: State) -> list[Document]:

@@ -7,17 +7,21 @@ The same shape as a strict model, for the collection's validator: `document.Fold
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
+from struct import Struct
 from typing import Any, Generic, TypedDict, TypeVar, cast
 
 from bson import ObjectId
 
 from projections.event import StoredEvent
+from projections.progress.ranked import RankedTable
 
 T = TypeVar("T")
 
-# Fifteen times the spec's sample course; keeps a document of the worst case far below MongoDB's 16 MB.
+# Lessons with an entry of their own: fifteen times the spec's sample course. A document of the worst case stays far
+# below MongoDB's 16 MB.
 LESSONS_CAP = 1000
+# Lessons that count: the contract takes no larger course.
+COUNTED_CAP = 5000
 # A note has up to 4 KiB and stands in the document twice. With this many, notes stay below 2 MB and a change
 # event that carries an update and the full document stays below 16 MB.
 NOTES_CAP = 200
@@ -25,8 +29,11 @@ NOTES_CAP = 200
 SESSIONS_CAP = 200
 # A learner earns one or two certificates in a course; the rest are re-issues.
 CERTIFICATES_CAP = 20
-# An enrolment is paid once; further payments are renewals.
-PAYMENTS_CAP = 20
+
+FULL_LESSONS = RankedTable(Struct(">qB"), COUNTED_CAP)
+"""Lessons at 100 %: the first moment of it in milliseconds, and 1 where a `complete` said so."""
+MORE_LESSONS = RankedTable(Struct(">H"), COUNTED_CAP - LESSONS_CAP)
+"""Lessons beyond those that have an entry: their hundredths of a percent."""
 
 
 class Register(TypedDict, Generic[T]):
@@ -75,7 +82,11 @@ class SessionSpan(TypedDict):
 
 
 class State(TypedDict):
-    """Keys of `lessons`, `full_at` and `notes` are lesson ids in hex; of `sessions`, `session_key`."""
+    """Keys of `lessons` and `notes` are lesson ids in hex; of `sessions`, `session_key`.
+
+    `full` is a table of `FULL_LESSONS`, `more` one of `MORE_LESSONS`. `payments_named` counts the enrolments with a
+    payment.
+    """
 
     first_at: datetime | None
     last_at: datetime | None
@@ -88,7 +99,8 @@ class State(TypedDict):
     reported: int | None
     reported_full_at: datetime | None
     lessons: dict[str, LessonState]
-    full_at: dict[str, datetime]
+    full: bytes
+    more: bytes
     notes: dict[str, Register[str]]
     sessions: dict[str, SessionSpan]
     sessions_over: bool
@@ -97,10 +109,11 @@ class State(TypedDict):
     social: dict[str, int]
     rating: Register[int] | None
     certificates: dict[str, Register[IssuedCertificate]]
-    payments: dict[str, Register[EnrolmentPayment]]
+    payment: Register[EnrolmentPayment] | None
+    payments_named: int
 
 
-_KEYED = ("lessons", "full_at", "notes", "sessions", "certificates", "payments")
+_KEYED = ("lessons", "notes", "sessions", "certificates")
 
 SOCIAL_COUNTERS = (
     "discussion_posts",
@@ -125,7 +138,8 @@ def empty_state() -> State:
         reported=None,
         reported_full_at=None,
         lessons={},
-        full_at={},
+        full=b"",
+        more=b"",
         notes={},
         sessions={},
         sessions_over=False,
@@ -134,7 +148,8 @@ def empty_state() -> State:
         social=dict.fromkeys(SOCIAL_COUNTERS, 0),
         rating=None,
         certificates={},
-        payments={},
+        payment=None,
+        payments_named=0,
     )
 
 
@@ -174,7 +189,7 @@ def keep_last(kept: dict[str, Register[T]], cap: int) -> None:
         del kept[min(kept, key=lambda each: (kept[each]["at"], kept[each]["id"]))]
 
 
-def admit(kept: dict[str, T], key: str, cap: int, rank: Callable[[str], str]) -> bool:
+def admit(kept: dict[str, T], key: str, cap: int, rank: Callable[[str], Any]) -> bool:
     """True if `key` belongs to the `cap` keys of smallest rank; makes room for it by dropping the largest.
 
     A key once refused or dropped never belongs again: what is kept of a key is all that happened to it.
@@ -188,20 +203,9 @@ def admit(kept: dict[str, T], key: str, cap: int, rank: Callable[[str], str]) ->
     return True
 
 
-@lru_cache(maxsize=8192)
-def lesson_rank(lesson: str) -> str:
-    """SHA-1 of the lesson id's 24 hex digits: which lessons stay does not depend on the course's order."""
-    return hashlib.sha1(lesson.encode(), usedforsecurity=False).hexdigest()
-
-
 def session_key(session_id: str) -> str:
     """First 16 hex digits of the SHA-1 of the session id: key and rank of a session."""
     return hashlib.sha1(session_id.encode(), usedforsecurity=False).hexdigest()[:16]
-
-
-def payment_key(transaction_id: str) -> str:
-    """First 24 hex digits of the SHA-1 of the transaction id, which may hold any character."""
-    return hashlib.sha1(transaction_id.encode(), usedforsecurity=False).hexdigest()[:24]
 
 
 def certificate_key(stream_id: str, code: str) -> str:

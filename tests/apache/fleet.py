@@ -179,6 +179,7 @@ class Fleet:
             "SEVENP_ALLOW_TEST_COMMANDS": "true",
             "SEVENP_SESSION_TIMEOUT_MS": "6000",
             "SEVENP_WATCH_LEASE_S": "6",
+            "SEVENP_NOTIFY_WITHIN_HOURS": "800000",  # what happens there happened long ago
             "SEVENP_START_TIMEOUT_S": "120",
             "SEVENP_DRAIN_DEADLINE_S": "50",
         }

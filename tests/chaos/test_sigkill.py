@@ -105,5 +105,6 @@ def _settings(database: Database, mongodb: RunningMongo, kafka: str, topic: str)
         "SEVENP_INGEST_MAX_RECORDS": "500",
         "SEVENP_SESSION_TIMEOUT_MS": "2000",
         "SEVENP_WATCH_LEASE_S": "2",
+        "SEVENP_NOTIFY_WITHIN_HOURS": "800000",  # what happens there happened long ago
         "SEVENP_HTTP_PORT": str(free_port()),
     }

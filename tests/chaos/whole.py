@@ -36,6 +36,7 @@ def settings(mongodb_uri: str, database: Database, kafka: str, topic: str) -> di
         "SEVENP_ALLOW_TEST_COMMANDS": "true",
         "SEVENP_INGEST_MAX_RECORDS": "100",
         "SEVENP_WATCH_LEASE_S": "5",
+        "SEVENP_NOTIFY_WITHIN_HOURS": "800000",  # what happens there happened long ago
         "SEVENP_HTTP_PORT": str(free_port()),
     }
 

@@ -79,6 +79,7 @@ class World:
             "SEVENP_INGEST_MAX_RECORDS": "100",
             "SEVENP_SESSION_TIMEOUT_MS": str(SESSION_TIMEOUT_S * 1000),
             "SEVENP_WATCH_LEASE_S": "2",
+            "SEVENP_NOTIFY_WITHIN_HOURS": "800000",  # what happens there happened long ago
             "SEVENP_NOTIFY_ROUTES": "welcome=webhook,completion=webhook",
             "SEVENP_NOTIFY_WEBHOOK_URL": self.receiver.url,
             "SEVENP_NOTIFY_WEBHOOK_SECRET": _SECRET,

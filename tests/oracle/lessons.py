@@ -24,6 +24,8 @@ from tests.oracle.said import (
 
 WHOLE = 10_000
 """Hundredths of a percent."""
+COUNTED = 5_000
+"""Lessons that count; those with an entry are fewer."""
 _LESSONS = 1_000
 _NOTES = 200
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.oracle.case import Case, Delivery
-from tests.oracle.progress import milestones
-from tests.oracle.said import at
+from tests.oracle.progress import milestones, percentage_at_welcome
+from tests.oracle.said import Event, at
 from tests.oracle.stored import Document
 from tests.oracle.violation import miscounted, shortened, unequal
 
 _MILESTONES = {"welcome": "welcome", "completion": "completed"}
 _OPEN = ("pending", "taken")
+_TOO_OLD = "the milestone was too old"
 
 
 def outbox_rows(case: Case) -> Iterator[str]:
@@ -26,7 +27,7 @@ def outbox_rows(case: Case) -> Iterator[str]:
 
 
 def row_contents(case: Case) -> Iterator[str]:
-    """Each row speaks of its own milestone; what a replay met first is suppressed, and nothing else is."""
+    """Each row says what was true at its milestone; what a replay met first, or was old, is suppressed."""
     streams = case.stored.streams
     records = {document["stream_id"]: document for document in case.stored.progress}
     for row in case.stored.notifications:
@@ -39,6 +40,8 @@ def row_contents(case: Case) -> Iterator[str]:
             # Which of the moments depends on what had arrived when the row was made.
             if row["data"].get("reached_at") not in set(map(at, streams[stream])):
                 yield f"{subject} says {row['data'].get('reached_at')}, when nothing happened"
+            if not _was_so(row, streams[stream]):
+                yield f"{subject} says {row['data'].get('percentage')} %, which was not so at its milestone"
             yield from _suppression(subject, row, records.get(stream))
 
 
@@ -46,8 +49,22 @@ def _suppression(subject: str, row: Document, record: Document | None) -> Iterat
     reached = (record or {}).get("milestones", {}).get(_MILESTONES.get(row["kind"], ""))
     # A row with a channel was stopped by the learner's switches.
     silent = row["status"] == "suppressed" and row["channel"] is None
-    if reached is not None and silent != (reached["by"] == "replay"):
+    # A row that is silent because of its age says so, and is older than what it speaks of.
+    late = row["last_error"] is not None and row["last_error"].startswith(_TOO_OLD)
+    late = late and row["data"]["reached_at"] < row["created_at"]
+    if reached is not None and silent != (reached["by"] == "replay" or late):
         yield f"{subject} is {row['status']}, and its milestone was first met by {reached['by']}"
+
+
+def _was_so(row: Document, events: Sequence[Event]) -> bool:
+    """A completion says 100. A welcome says what had been done before it, by the events that had arrived."""
+    said = row["data"].get("percentage")
+    if row["kind"] == "completion":
+        return bool(said == 100)
+    arrived = sorted(events, key=lambda event: event["version"])
+    return any(
+        said == percentage_at_welcome(arrived[:count]) for count in reversed(range(1, len(arrived) + 1))
+    )
 
 
 def deliveries(case: Case) -> Iterator[str]:

@@ -13,7 +13,7 @@ from bson import ObjectId
 
 from tests.oracle.case import Case
 from tests.oracle.decimals import cut, mean, rounded
-from tests.oracle.lessons import WHOLE, Lesson, kept, lesson_entries, lessons_of
+from tests.oracle.lessons import COUNTED, WHOLE, Lesson, kept, lesson_entries, lessons_of
 from tests.oracle.said import (
     PLAYER,
     SOCIAL,
@@ -61,7 +61,7 @@ def document_differences(document: Mapping[str, Any], events: Sequence[Event]) -
 
 
 def expected_progress(events: Sequence[Event]) -> Mapping[str, Any]:
-    """All that readers see, except `rev` and who reached a milestone first: its moment alone stands there."""
+    """All that readers see, except `rev` and who reached a milestone first."""
     all_events, happened = events, real(events)
     stream = str(all_events[0]["stream_id"])
     enrolments = of(happened, "course_enrolled")
@@ -83,7 +83,7 @@ def expected_progress(events: Sequence[Event]) -> Mapping[str, Any]:
         "rating": _rating(happened),
         "certificates": _certificates(stream, happened),
         "payment_data": _payment(enrolments),
-        "milestones": reached,
+        "milestones": _shown_milestones(happened, reached),
         "completion_notified": reached["completed"] is not None,
     }
 
@@ -92,12 +92,42 @@ def milestones(events: Iterable[Event]) -> Mapping[str, datetime | None]:
     """The moments at which they were reached."""
     happened = real(events)
     enrolments, reports = of(happened, "course_enrolled"), of(happened, "progress_updated")
-    full = sorted(each.full_at for each in _full(lessons_of(happened)) if each.full_at is not None)
+    full = _full_moments(lessons_of(happened))
     moments = [at(report) for report in reports if _reported(report) == WHOLE]
-    least = min(filter(None, map(total_lessons, enrolments)), default=None)
+    least = _least_total(happened)
     if least is not None and len(full) >= least:
         moments.append(full[least - 1])
     return {"welcome": earliest_at(enrolments), "completed": min(moments, default=None)}
+
+
+def percentage_at_welcome(events: Iterable[Event]) -> float:
+    """What a welcome says: what the learner had done before it."""
+    happened = real(events)
+    reached = milestones(happened)
+    welcome, completed = reached["welcome"], reached["completed"]
+    if welcome is None:
+        return 0.0
+    if completed is not None and completed < welcome:
+        return 100.0
+    least = _least_total(happened)
+    done = sum(full_at < welcome for full_at in _full_moments(lessons_of(happened)))
+    return min(WHOLE - 1, WHOLE * done // least) / 100 if least else 0.0
+
+
+def _shown_milestones(happened: Sequence[Event], reached: Mapping[str, datetime | None]) -> Mapping[str, Any]:
+    shown = {"welcome": percentage_at_welcome(happened), "completed": 100.0}
+    return {
+        name: None if moment is None else {"at": moment, "percentage": shown[name]}
+        for name, moment in reached.items()
+    }
+
+
+def _full_moments(lessons: Sequence[Lesson]) -> Sequence[datetime]:
+    return sorted(each.full_at for each in _full(lessons) if each.full_at is not None)
+
+
+def _least_total(happened: Sequence[Event]) -> int | None:
+    return min(filter(None, map(total_lessons, of(happened, "course_enrolled"))), default=None)
 
 
 def _identity(stream: str, events: Sequence[Event]) -> Mapping[str, Any]:
@@ -109,13 +139,16 @@ def _identity(stream: str, events: Sequence[Event]) -> Mapping[str, Any]:
         "course_id": data["course_id"],
         "slot": digest[-1],
         "version": len(events),
-        "projection_version": 1,
+        "projection_version": 2,
         "recorded_at": max(event["recorded_at"] for event in events),
     }
 
 
 def _without_modes(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    reached = {name: each and each["at"] for name, each in document["milestones"].items()}
+    reached = {
+        name: each and {what: value for what, value in each.items() if what != "by"}
+        for name, each in document["milestones"].items()
+    }
     return {**document, "milestones": reached}
 
 
@@ -130,7 +163,7 @@ def _course_progress(happened: Sequence[Event], lessons: Sequence[Lesson]) -> Ma
     current = latest(of(happened, "lesson_started", "lesson_view", *PLAYER))
     return {
         "percentage": _percentage(happened, lessons, total) / 100,
-        "completed_lessons": sum(bool(of(each.events, "complete")) for each in kept(lessons)),
+        "completed_lessons": sum(bool(of(each.events, "complete")) for each in _full(lessons)),
         "total_lessons": total,
         "current_lesson_id": None if current is None else current["event_data"]["lesson_id"],
         "basis": "observed" if total is None else "curriculum",
@@ -138,15 +171,17 @@ def _course_progress(happened: Sequence[Event], lessons: Sequence[Lesson]) -> Ma
 
 
 def _percentage(happened: Sequence[Event], lessons: Sequence[Lesson], total: int | None) -> int:
-    if total is not None and len(_full(lessons)) >= total:
+    done, parts = len(_full(lessons)), [each for each in kept(lessons, COUNTED) if each.percentage < WHOLE]
+    if total is not None and done >= total:
         return WHOLE
-    share = sum(each.percentage for each in kept(lessons)) // (total or len(kept(lessons)) or 1)
+    reached = WHOLE * done + sum(each.percentage for each in parts)
+    share = reached // (total or done + len(parts) or 1)
     return max([*map(_reported, of(happened, "progress_updated")), min(WHOLE - 1, share)])
 
 
 def _full(lessons: Sequence[Lesson]) -> Sequence[Lesson]:
     """The lessons at 100 %, which have a cap of their own."""
-    return kept(each for each in lessons if each.percentage == WHOLE)
+    return kept((each for each in lessons if each.percentage == WHOLE), COUNTED)
 
 
 def _reported(report: Event) -> int:

@@ -102,6 +102,7 @@ def _counts(settings: Settings, given: Surroundings) -> Role:
     options = CountsOptions(
         lease_s=settings.watch_lease_s,
         renew_every_s=settings.watch_lease_s / _RENEWALS_PER_LEASE,
+        notify_within=timedelta(hours=settings.notify_within_hours),
         drain_deadline_s=settings.drain_deadline_s,
     )
     component = given.health.component(RoleName.COUNTS)

@@ -27,6 +27,8 @@ END_OF_TIME = datetime(2101, 1, 1, tzinfo=UTC)  # first moment after the year 21
 # One event cannot report more: 10^7 s are 115 days. The bound keeps sums of milliseconds far from 2^63.
 MAX_SECONDS = 10_000_000
 MAX_COUNT = 1_000_000
+# Completions are counted exactly up to so many lessons (projections/progress/state.py). No course comes near.
+MAX_LESSONS = 5_000
 
 # Values that come again and again are parsed once: learners, courses, lessons, addresses. 2 MB each at most.
 _REMEMBERED = 16_384
@@ -131,6 +133,9 @@ IpAddress = Annotated[str, *_written(_parse_ip, maxLength=45, anyOf=[{"format": 
 Note = Annotated[str, *_written(_at_most_4_kib, maxLength=NOTE_BYTES, description="At most 4 KiB of UTF-8.")]
 
 Name = Annotated[str, Field(max_length=256)]
+Key = Annotated[
+    str, Field(min_length=1, max_length=256)
+]  # names one thing: an empty one would be everybody's
 UserAgent = Annotated[str, Field(max_length=1024)]
 Url = Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s]+$")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
@@ -142,4 +147,4 @@ Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Stars = Annotated[float, Field(ge=1, le=5, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
-PositiveCount = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+LessonTotal = Annotated[int, Field(ge=1, le=MAX_LESSONS)]

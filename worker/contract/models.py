@@ -20,12 +20,13 @@ from worker.contract.fields import (
     EventId,
     Id,
     IpAddress,
+    Key,
+    LessonTotal,
     Maybe,
     Name,
     Note,
     Number,
     Percent,
-    PositiveCount,
     Seconds,
     Share,
     Stars,
@@ -69,7 +70,7 @@ class Envelope(BaseModel):
 class Payment(Details):
     """How an enrolment was paid. A card number has no place here: it is refused wherever it stands."""
 
-    transaction_id: Name
+    transaction_id: Key
     amount: DecimalText
     currency: Currency
     method: Name
@@ -78,7 +79,7 @@ class Payment(Details):
 class EnrolmentDetails(Details):
     """`total_lessons` may be left out: the worker may count the course's curriculum instead."""
 
-    total_lessons: Maybe[PositiveCount] = None
+    total_lessons: Maybe[LessonTotal] = None
     payment: Maybe[Payment] = None
 
     @field_validator("payment", mode="before")

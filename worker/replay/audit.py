@@ -181,7 +181,12 @@ def _comparable(path: str, value: Any) -> Any:
     """Milestones without `by`: which mode met one first is history that a refold cannot know."""
     if path != "milestones" or not isinstance(value, Mapping):
         return value
-    return {kind: reached and reached.get("at") for kind, reached in value.items()}
+    return {
+        kind: {name: one for name, one in reached.items() if name != "by"}
+        if isinstance(reached, Mapping)
+        else reached
+        for kind, reached in value.items()
+    }
 
 
 def digest(document: Mapping[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
@@ -17,13 +18,13 @@ from projections.counts import (
     Step,
     count_learner,
     course_stats,
-    payments_of,
+    last_enrolments,
     user_stats,
 )
-from projections.counts.activity import ENROLMENT, LOG_CAP
+from projections.counts.activity import LOG_CAP
 from projections.event import StoredEvent
 from worker.replay.verification import Finding, FindingKind
-from worker.storage.outbox import notification_id
+from worker.storage.outbox import LATE, notification_id
 
 Document = Mapping[str, Any]
 
@@ -44,11 +45,13 @@ class Judged:
 class Learner:
     """One learner in one course as one snapshot shows them: record and projection (not both absent).
 
-    `rows` are outbox rows by id, `billing` billing rows by transaction, both of any learners.
+    `payments` are those up to the counted version. `rows` are outbox rows by id, `billing` billing rows by
+    transaction, both of any learners.
     """
 
     record: Document | None
     projection: Document | None
+    payments: Sequence[Payment] = ()
     rows: Mapping[str, Document] = field(default_factory=dict)
     billing: Mapping[str, Document] = field(default_factory=dict)
 
@@ -66,17 +69,17 @@ def judge_learner(learner: Learner) -> Judged:
         return Judged(other_version=True)
     revisions = f"counted at revision {projection['source_rev']} of {record['rev']}"
     outbox = list(_outbox_faults(stream, record, projection, learner.rows))
+    outbox += _billing_faults(stream, learner.payments, learner.billing)
     if projection["source_rev"] > record["rev"]:
         return Judged([Finding(FindingKind.PROJECTION_AHEAD, stream, revisions), *outbox])
     if projection["source_rev"] < record["rev"] or projection["counts_version"] < COUNTS_VERSION:
         return Judged(outbox, late=Finding(FindingKind.PROJECTION_BEHIND, stream, revisions))
     try:
-        step, payments = count_learner(record, None), payments_of(record)
+        step = count_learner(record, None)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         detail = f"its record cannot be counted: {type(error).__name__}"
         return Judged([Finding(FindingKind.PROJECTION_DIFFERENT, stream, detail), *outbox])
-    billing = _billing_faults(stream, payments, learner.billing)
-    return Judged([*_projection_faults(stream, step, projection), *outbox, *billing])
+    return Judged([*_projection_faults(stream, step, projection), *outbox])
 
 
 def _projection_faults(stream: str, step: Step | None, projection: Document) -> Iterator[Finding]:
@@ -101,9 +104,15 @@ def _outbox_faults(
             yield Finding(FindingKind.NOTIFICATION_DIFFERENT, stream, f"{kind} names another learner")
         milestone = record["milestones"][name]
         silent = row["status"] == "suppressed" and row["channel"] is None
-        if milestone is not None and silent != (milestone["by"] == "replay"):
+        if milestone is not None and silent != (milestone["by"] == "replay" or _is_late(row)):
             detail = f"{kind} is {row['status']}, the milestone was met by {milestone['by']}"
             yield Finding(FindingKind.NOTIFICATION_DIFFERENT, stream, detail)
+
+
+def _is_late(row: Document) -> bool:
+    """The row says that its milestone was too old when it was counted, under whatever setting that was."""
+    reached_at = row["data"].get("reached_at")
+    return row["last_error"] == LATE and isinstance(reached_at, datetime) and reached_at < row["created_at"]
 
 
 def _billing_faults(
@@ -198,19 +207,11 @@ def _statistics(subject: str, expected: Document, stats: Document) -> Judged:
 
 
 def _log_faults(subject: str, stored: object, entries: Sequence[ActivityEntry]) -> Iterator[Finding]:
-    """Every enrolment once and as dated in its record, but for what a full log has let go."""
-    log = stored if isinstance(stored, list) else []
+    """The last enrolments once each, as dated in their records, in their order."""
     ours = {entry.course_id: entry.timestamp for entry in entries}
-    shown = sorted(
-        (entry["course_id"], entry.get("timestamp"))
-        for entry in log
-        if isinstance(entry, Mapping) and entry.get("action") == ENROLMENT and entry.get("course_id") in ours
-    )
-    expected = sorted(ours.items())
-    complete = shown == expected
-    if not complete and len(log) >= LOG_CAP:
-        complete = len(set(shown)) == len(shown) and set(shown) <= set(expected)
-    if not complete:
+    expected = sorted((at, course) for course, at in ours.items())[-LOG_CAP:]
+    shown = last_enrolments(stored, ours.keys())
+    if shown != expected:
         detail = f"activity_log shows {len(shown)} enrolments of {len(expected)}, or other dates"
         yield Finding(FindingKind.ACTIVITY_LOG_DIFFERENT, subject, detail)
 

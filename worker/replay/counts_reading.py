@@ -7,7 +7,8 @@ from typing import Any
 
 from bson import ObjectId
 
-from projections.counts import LEARNING, NAMES, ActivityEntry, Counted
+from projections.counts import LEARNING, NAMES, ActivityEntry, Counted, Payment, payment_in
+from projections.event import StoredEvent
 from worker.contract.identity import stream_object_id
 from worker.replay.counts_audit import MILESTONES, Learner, Person, instructor_of
 from worker.storage.database import Collection, Database, Document
@@ -34,10 +35,13 @@ _RECORD = dict.fromkeys(
         "milestones",
         "enrollment_date",
         "created_at",
-        "state.payments",
+        "projection_version",
+        "state.payments_named",
     ),
     1,
 )
+# Ranges of versions in one query, as in counting.
+_RANGES_PER_QUERY = 100
 _COURSE = dict.fromkeys(("instructor_id", "instructor.user_id", "stats"), 1)
 _USER = dict.fromkeys(("stats", "activity_log"), 1)
 
@@ -58,8 +62,12 @@ class Snapshot:
         projections = await self._find(self.database.user_progress_projections, query)
         known = {each["_id"]: each for each in projections}
         rows = await self._outbox_rows(projections)
-        billing = await self._billing_rows(records)
-        learners = [Learner(each, known.pop(each["_id"], None), rows, billing) for each in records]
+        payments = await self._payments(projections)
+        billing = await self._billing_rows(each for own in payments.values() for each in own)
+        learners = [
+            Learner(each, known.pop(each["_id"], None), payments[each["stream_id"]], rows, billing)
+            for each in records
+        ]
         return [*learners, *(Learner(None, each) for each in known.values())], last
 
     async def notifications(
@@ -133,10 +141,28 @@ class Snapshot:
         wanted = [notification_id(kind, each["stream_id"]) for each in projections for kind in MILESTONES]
         return await self._by_id(self.database.notifications, wanted, None)
 
-    async def _billing_rows(self, records: Iterable[Document]) -> dict[str, Document]:
-        stored = (record.get("state", {}).get("payments", {}) for record in records)
-        paid = [payment["v"]["transaction_id"] for payments in stored for payment in payments.values()]
-        rows = await self._find(self.database.billing_transactions, {"transaction_id": {"$in": paid}})
+    async def _payments(self, projections: Iterable[Document]) -> dict[str, list[Payment]]:
+        """By stream, the payments its events name up to the version that was counted."""
+        named: dict[str, list[Payment]] = defaultdict(list)
+        paying = [each for each in projections if each.get("payments")]
+        for start in range(0, len(paying), _RANGES_PER_QUERY):
+            ranges = [
+                {
+                    "stream_id": each["stream_id"],
+                    "version": {"$lte": each["last_event_version"]},
+                    "event_type": "course_enrolled",
+                }
+                for each in paying[start : start + _RANGES_PER_QUERY]
+            ]
+            for event in await self._find(self.database.course_events, {"$or": ranges}):
+                payment = payment_in(StoredEvent.from_document(event))
+                if payment is not None:
+                    named[event["stream_id"]].append(payment)
+        return named
+
+    async def _billing_rows(self, payments: Iterable[Payment]) -> dict[str, Document]:
+        wanted = list({payment.transaction_id for payment in payments})
+        rows = await self._find(self.database.billing_transactions, {"transaction_id": {"$in": wanted}})
         return {row["transaction_id"]: row for row in rows}
 
     async def _page(

@@ -151,6 +151,12 @@ class Settings(BaseSettings):
         dict.fromkeys(NotificationKind, Channel.LOG),
         description="Which kind goes where: welcome and completion to log, kafka, webhook or mail.",
     )
+    notify_within_hours: float = Field(
+        48.0,
+        ge=0,
+        le=24 * 366 * 100,
+        description="How old a milestone may be, when it is counted, to be announced; an older one is suppressed.",
+    )
     notify_send_timeout_s: float = Field(
         10.0, gt=0, le=60, description="Time a receiver has to take one notification."
     )

@@ -129,7 +129,9 @@ class ProgressProjection(_Closed):
     """`user_progress_projections`: what of a learner has been counted.
 
     `counted` is a vector of integers, `source_rev` the revision of the record it was taken from, `enrolled_at`
-    the date in the activity log; `emitted` names the milestones and payments (by event id) that have their rows.
+    the date in the activity log; `emitted` names the milestones that have their rows. `payments` counts the
+    enrolments with a payment up to `last_event_version`, all of which have theirs; in counts version 1 `emitted`
+    named the last 20 of them.
     """
 
     id: ObjectId = Field(alias="_id")
@@ -143,6 +145,7 @@ class ProgressProjection(_Closed):
     counted: dict[str, int]
     enrolled_at: datetime | None
     emitted: list[str]
+    payments: Count = Field(default_factory=_absent)
     last_updated: datetime
 
 

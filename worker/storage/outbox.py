@@ -1,12 +1,20 @@
 """The rows of `notifications`, the outbox: what a milestone becomes, under a key that there is only once."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from bson import ObjectId
 
 from worker.storage.driver import Document
+
+LATE = "the milestone was too old when it was counted (SEVENP_NOTIFY_WITHIN_HOURS)"
+"""`last_error` of a row that is suppressed because of its age."""
+
+
+def is_late(reached_at: datetime, now: datetime, within: timedelta) -> bool:
+    """True for a milestone nobody wants to hear of any more: a history is being read, not lived."""
+    return now - reached_at > within
 
 
 def notification_id(kind: str, stream_id: str) -> str:
@@ -23,11 +31,12 @@ def notification_row(
     by: Literal["live", "retry", "replay"],
     data: Mapping[str, Any],
     now: datetime,
+    late: bool = False,
 ) -> Document:
     """The whole document of a new row; upsert it by `_id` with `$setOnInsert`, so that a repeat changes nothing.
 
-    What a replay reached first is `suppressed` and never sent. `data` is sent as it stands: `percentage`, and
-    `reached_at`, the milestone's moment. `now` is when the row is made and due.
+    What a replay reached first, and what is `late`, is `suppressed` and never sent. `data` is sent as it stands:
+    `percentage`, and `reached_at`, the milestone's moment. `now`, the server's time, is when the row is made and due.
     """
     return {
         "_id": notification_id(kind, stream_id),
@@ -35,14 +44,14 @@ def notification_row(
         "stream_id": stream_id,
         "user_id": user_id,
         "course_id": course_id,
-        "status": "suppressed" if by == "replay" else "pending",
+        "status": "suppressed" if late or by == "replay" else "pending",
         "created_at": now,
         "due_at": now,
         "attempts": 0,
         "lease_owner": None,
         "lease_until": None,
         "sent_at": None,
-        "last_error": None,
+        "last_error": LATE if late else None,
         "channel": None,
         "data": dict(data),
     }

@@ -1,26 +1,27 @@
 """Counting: woken learners, courses and users in; out come statistics that equal the sum over projections."""
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import structlog
 from bson import ObjectId
-from pymongo import InsertOne, ReplaceOne, UpdateOne
+from pymongo import InsertOne, ReplaceOne
 
 from projections.counts import Step, count_learner
 from worker.errors import Retryable
-from worker.storage.billing import billing_upsert
 from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
-from worker.storage.outbox import notification_row
 from worker.storage.transactions import Session, Transactions
-from worker.telemetry.metrics import Applied, Metrics, Mode
+from worker.telemetry.metrics import Applied, Metrics, Mode, NotificationOutcome
 from worker.timing import Clock
 from worker.watch.counts_markers import Markers
 from worker.watch.counts_plan import Kind, Target, moves_of
+from worker.watch.counts_rows import write_billing, write_notifications
 from worker.watch.counts_statistics import Statistics
 from worker.watch.counts_writing import Unwritable, Write, write_each
 
@@ -45,8 +46,8 @@ _TRIED_AGAIN = 50
 
 _KINDS: tuple[Kind, ...] = ("learner", "course", "user")
 
-# What `count_learner` reads. `state` holds the payments; the rest of it stays on the server.
-_RECORD_PATHS = dict.fromkeys(
+# What `count_learner` reads, and the server's time of the reading. All of `state` but a number stays on the server.
+_RECORD_PATHS: Mapping[str, Any] = dict.fromkeys(
     (
         "rev",
         "stream_id",
@@ -64,12 +65,13 @@ _RECORD_PATHS = dict.fromkeys(
         "milestones",
         "enrollment_date",
         "created_at",
-        "state.payments",
+        "projection_version",
+        "state.payments_named",
     ),
     1,
-)
-_PROJECTION_PATHS = dict.fromkeys(
-    ("source_rev", "last_event_version", "counts_version", "counted", "enrolled_at", "emitted"), 1
+) | {"read_at": "$$NOW"}
+_PROJECTION_PATHS: Mapping[str, Any] = dict.fromkeys(
+    ("source_rev", "last_event_version", "counts_version", "counted", "enrolled_at", "emitted", "payments"), 1
 )
 
 
@@ -100,17 +102,24 @@ class Woken:
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """What one transaction found: steps taken, records counted before, records no fold wrote."""
+    """What one transaction found: steps taken, records counted before, records no fold wrote.
+
+    `read_at` is the server's time of the reading. `suppressed` are the kinds of the notifications it made that are
+    not to be sent.
+    """
 
     steps: list[Step] = field(default_factory=list)
     stale: int = 0
     failed: int = 0
+    read_at: datetime | None = None
+    suppressed: Sequence[str] = ()
 
 
 class Counter:
     """Counts learners and sums statistics; safe beside any number of others like it.
 
-    `breathe` is awaited after every transaction, some tenths of a second: to beat, to renew leases.
+    `breathe` is awaited after every transaction, some tenths of a second: to beat, to renew leases. A milestone older
+    than `notify_within` when it is counted is not announced.
     """
 
     def __init__(
@@ -122,6 +131,7 @@ class Counter:
         *,
         breathe: Callable[[], Awaitable[None]],
         on_retry: Callable[[Retryable], None],
+        notify_within: timedelta,
         seed: int | None = None,
     ) -> None:
         self._database = database
@@ -130,6 +140,7 @@ class Counter:
         self._metrics = metrics
         self._breathe = breathe
         self._on_retry = on_retry
+        self._notify_within = notify_within
         self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
         self._statistics = Statistics(database)
         self._markers = Markers(database.watch_positions)
@@ -222,9 +233,9 @@ class Counter:
         anew |= {("user", each) for each in piece.users}
         moves = moves_of(counting.steps).beside(held - unwritable)
         await self._statistics.settle(moves, anew, unwritable, session)  # 4
-        await self._write_rows(counting.steps, session)  # 5
+        suppressed = await self._write_rows(counting, session)  # 5
         await self._remember_refused(piece.learners, records.keys(), unwritable, session)  # 6
-        return counting
+        return replace(counting, suppressed=suppressed)
 
     async def _write_projections(self, steps: Iterable[Step], session: Session) -> None:
         collection = self._database.user_progress_projections
@@ -238,25 +249,19 @@ class Counter:
                 guard = {"_id": target[1], "source_rev": step.counted_rev}
                 replacements.append((target, ReplaceOne(guard, step.projection)))
         await write_each(collection, inserts, session)
-        if await write_each(collection, replacements, session) != len(replacements):
+        replaced = await write_each(collection, replacements, session)
+        if replaced is not None and replaced.matched_count != len(replacements):
             raise Retryable("a projection changed between reading and writing")
 
-    async def _write_rows(self, steps: Iterable[Step], session: Session) -> None:
-        """The outbox and billing rows no earlier step has written."""
-        now = self._clock.now()
-        outbox: list[tuple[Target, Write]] = []
-        billing: list[tuple[Target, Write]] = []
-        for step in steps:
-            learner = step.projection
-            target: Target = ("learner", learner["_id"])
-            who = (learner["stream_id"], learner["user_id"], learner["course_id"])
-            for reached in step.milestones:
-                data = {"percentage": reached.percentage, "reached_at": reached.at}
-                row = notification_row(reached.kind, *who, by=reached.by, data=data, now=now)
-                outbox.append((target, UpdateOne({"_id": row["_id"]}, {"$setOnInsert": row}, upsert=True)))
-            billing += [(target, billing_upsert(*who[1:], payment)) for payment in step.payments]
-        await write_each(self._database.notifications, outbox, session)
-        await write_each(self._database.billing_transactions, billing, session)
+    async def _write_rows(self, counting: Counting, session: Session) -> Sequence[str]:
+        """The outbox and billing rows no earlier step has written; kinds of notifications not to be sent."""
+        if counting.read_at is None:
+            return ()
+        suppressed = await write_notifications(
+            self._database, counting.steps, counting.read_at, self._notify_within, session
+        )
+        await write_billing(self._database, counting.steps, session)
+        return suppressed
 
     async def _remember_refused(
         self, learners: Set[ObjectId], found: Set[ObjectId], unwritable: Set[Target], session: Session
@@ -268,7 +273,7 @@ class Counter:
         await self._markers.mark_refused(behind, caught_up, session)
 
     async def _read(
-        self, collection: Collection, ids: frozenset[ObjectId], paths: Mapping[str, int], session: Session
+        self, collection: Collection, ids: frozenset[ObjectId], paths: Mapping[str, Any], session: Session
     ) -> dict[ObjectId, Document]:
         if not ids:
             return {}
@@ -292,6 +297,8 @@ class Counter:
         applied.labels(NAME, Mode.LIVE, Applied.APPLIED).inc(len(counting.steps))
         applied.labels(NAME, Mode.LIVE, Applied.STALE).inc(counting.stale)
         applied.labels(NAME, Mode.LIVE, Applied.FAILED).inc(counting.failed)
+        for kind in counting.suppressed:
+            self._metrics.notifications_total.labels(kind, NotificationOutcome.SUPPRESSED).inc()
         if not live:
             return
         now, freshness = self._clock.now(), self._metrics.projection_freshness_seconds.labels(NAME)
@@ -318,7 +325,8 @@ def _take_steps(
             stale += 1
         else:
             steps.append(step)
-    return Counting(steps, stale=stale, failed=failed)
+    read_at = max((record["read_at"] for record in records.values()), default=None)
+    return Counting(steps, stale=stale, failed=failed, read_at=read_at)
 
 
 def _chunks(ids: Iterable[ObjectId], size: int) -> Iterator[frozenset[ObjectId]]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from bson import ObjectId
 
-from projections.counts import LEARNING, TEACHING, ActivityEntry, Counted, Step, sums_in
+from projections.counts import LEARNING, TEACHING, ActivityEntry, Counted, Step, is_crowded, sums_in
 from worker.storage.database import Document
 
 Kind = Literal["course", "user", "learner"]
@@ -119,7 +119,9 @@ def plan_users(
         stored = _stats(document).get("sums")
         sums = stored if isinstance(stored, dict) else {}
         learned, taught = sums_in(sums.get("learning"), LEARNING), sums_in(sums.get("teaching"), TEACHING)
-        if learned is None or user in anew or (taught is None and user in teaching):
+        entries = moves.enrolments.get(user, ())
+        crowded = bool(entries) and is_crowded(document.get("activity_log"), entries)
+        if learned is None or user in anew or crowded or (taught is None and user in teaching):
             plan.anew.add(user)
         else:
             more = teaching.get(user, Counted())

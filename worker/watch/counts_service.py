@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 
@@ -56,6 +57,8 @@ class CountsOptions:
     silent_after_s: float = 60.0
     # Litter of a few hundred bytes per document that was absent once.
     forget_every_s: float = 600.0
+    # An older milestone is not announced: whoever reads a history writes to nobody.
+    notify_within: timedelta = timedelta(days=2)
     drain_deadline_s: float = 10.0
 
 
@@ -108,6 +111,7 @@ class CountsWatcher:
             metrics,
             breathe=self._breathe,
             on_retry=self._count_retry,
+            notify_within=options.notify_within,
             seed=seed,
         )
         self._patience = Patience(clock, component.beat, seed)

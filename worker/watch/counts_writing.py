@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
+from pymongo.results import BulkWriteResult
 
 from worker.errors import Retryable, WorkerError
 from worker.storage.database import Collection, Document
@@ -22,13 +23,15 @@ class Unwritable(WorkerError):
         self.target = target
 
 
-async def write_each(collection: Collection, writes: Sequence[tuple[Target, Write]], session: Session) -> int:
-    """Send all writes, each made for its target; returns how many documents were matched.
+async def write_each(
+    collection: Collection, writes: Sequence[tuple[Target, Write]], session: Session
+) -> BulkWriteResult | None:
+    """Send all writes, each made for its target; returns what the server did, None where there was nothing to do.
 
     Raises `Unwritable` for the first one refused, `Retryable` where another writer was faster.
     """
     if not writes:
-        return 0
+        return None
     try:
         with translated():
             result = await collection.bulk_write([write for _, write in writes], session=session)
@@ -38,4 +41,4 @@ async def write_each(collection: Collection, writes: Sequence[tuple[Target, Writ
             raise Retryable(f"another transaction wrote to {collection.name} first") from error
         target = writes[failure.index][0]
         raise Unwritable(target, f"{collection.name} refuses the document (code {failure.code})") from error
-    return int(result.matched_count)
+    return result

@@ -7,7 +7,17 @@ from typing import Any
 
 from bson import ObjectId
 
-from projections.counts import Counted, Step, count_learner, course_stats, merged_log, user_stats, vector
+from projections.counts import (
+    Counted,
+    Step,
+    count_learner,
+    course_stats,
+    merged_log,
+    payment_in,
+    user_stats,
+    vector,
+)
+from projections.event import StoredEvent
 from tests.integration.replay.history import COURSE, START, Learner
 from worker.contract.identity import foreign_object_id
 from worker.storage.billing import billing_upsert
@@ -47,9 +57,8 @@ async def store_counted(database: Database, history: CountedHistory, learners: I
     await database.courses.insert_one(history.course)
     await database.users.insert_many(list(history.users))
     for each in learners:
-        step = count_learner(each.progress, None)
-        for payment in step.payments if step else ():
-            who = (each.progress["user_id"], each.progress["course_id"])
+        who = (each.progress["user_id"], each.progress["course_id"])
+        for payment in filter(None, map(payment_in, map(StoredEvent.from_document, each.events))):
             await database.billing_transactions.bulk_write([billing_upsert(*who, payment)])
 
 

@@ -5,7 +5,7 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import islice
 from typing import Any
@@ -16,7 +16,7 @@ from projections.counts import COUNTS_VERSION
 from projections.event import StoredEvent
 from projections.progress import fold
 from tests.clocks import BUSY_LIMIT_S
-from tests.unit.projections.events import arrive, event
+from tests.unit.projections.events import arrive, course_event, event
 from worker.contract.identity import stream_id, stream_object_id
 from worker.storage import driver
 from worker.storage.database import Client, Database, Document
@@ -31,7 +31,9 @@ LIMIT_S = BUSY_LIMIT_S
 
 _AT_ONCE = 50
 
-OPTIONS = CountsOptions(await_ms=50, lease_s=5.0, renew_every_s=0.2, save_every_s=0.0)
+# What happens in these stories happened long ago.
+EVER = timedelta(days=36_500)
+OPTIONS = CountsOptions(await_ms=50, lease_s=5.0, renew_every_s=0.2, save_every_s=0.0, notify_within=EVER)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -89,8 +91,11 @@ class Learner:
         return {"_id": self.identity, "rev": self.rev, **fold(None, arrive(self.events), by)}
 
     async def store(self, database: Database, by: Any = "live") -> "Learner":
-        """Write the record as the progress role would: every write raises `rev`."""
+        """Write the record as the progress role would: every write raises `rev`. Payments have their events."""
         self.rev += 1
+        for each in map(course_event, arrive(self.events)):
+            if "payment" in each["event_data"]["details"]:
+                await database.course_events.replace_one({"_id": each["_id"]}, each, upsert=True)
         await database.user_progress.replace_one({"_id": self.identity}, self.record(by), upsert=True)
         return self
 
@@ -271,11 +276,23 @@ async def nothing() -> None:
 
 
 @contextlib.asynccontextmanager
-async def counting(database: Database, client: Client | None = None) -> AsyncIterator[Counter]:
+async def counting(
+    database: Database,
+    client: Client | None = None,
+    *,
+    notify_within: timedelta = EVER,
+    metrics: Metrics | None = None,
+) -> AsyncIterator[Counter]:
     """A counter alone, without lease and change stream."""
     transactions = Transactions(client or database.client)
     counter = Counter(
-        database, transactions, SystemClock(), Metrics(), breathe=nothing, on_retry=lambda _error: None
+        database,
+        transactions,
+        SystemClock(),
+        metrics or Metrics(),
+        breathe=nothing,
+        on_retry=lambda _error: None,
+        notify_within=notify_within,
     )
     try:
         yield counter

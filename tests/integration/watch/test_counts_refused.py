@@ -7,6 +7,7 @@ import pytest
 
 from tests.clocks import ManualClock
 from tests.integration.watch.counts_kit import (
+    EVER,
     Learner,
     add_platform,
     assert_counted,
@@ -52,6 +53,7 @@ def counter(
         Metrics(),
         breathe=breathe,
         on_retry=lambda _error: None,
+        notify_within=EVER,
     )
 
 

@@ -1,5 +1,6 @@
 """Outbox and billing rows of counted learners: each once, whoever counts and however often."""
 
+from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
@@ -12,12 +13,16 @@ from tests.integration.watch.counts_kit import (
     add_platform,
     assert_counted,
     count,
+    counting,
     course,
     only,
     user,
 )
 from tests.unit.projections.events import moment
 from worker.storage.database import Database, Document
+from worker.storage.outbox import LATE
+from worker.telemetry.metrics import Metrics
+from worker.watch.counts import Woken
 from worker.watch.counts_catch_up import missed
 
 
@@ -41,6 +46,74 @@ async def test_milestones_that_a_replay_met_first_are_suppressed(database: Datab
         ("live", "completion"): "pending",
     }
     assert rows["live", "completion"]["data"] == {"percentage": 100.0, "reached_at": moment(102)}
+
+
+async def test_a_learner_who_enrols_and_finishes_at_once_is_not_welcomed_with_a_hundred_percent(
+    database: Database,
+) -> None:
+    await count(database, [await Learner(course(0), user(0)).enrol().finish().store(database)])
+    said = {row["kind"]: row["data"]["percentage"] async for row in database.notifications.find({})}
+    assert said == {"welcome": 0.0, "completion": 100.0}
+
+
+async def test_milestones_older_than_the_setting_are_suppressed_and_counted(database: Database) -> None:
+    """By the server's time: how old the story of the tests is, it knows."""
+    hello = await database.client.admin.command("hello")
+    age = hello["localTime"].replace(tzinfo=UTC) - moment(0)
+    learner = await Learner(course(0), user(0)).enrol(at=-3_600).finish(at=3_600).store(database)
+    metrics = Metrics()
+    async with counting(database, notify_within=age, metrics=metrics) as counter:
+        await counter.count(Woken(frozenset({learner.identity})))
+    rows = {row["kind"]: row async for row in database.notifications.find({})}
+    assert {kind: (row["status"], row["last_error"]) for kind, row in rows.items()} == {
+        "welcome": ("suppressed", LATE),
+        "completion": ("pending", None),
+    }
+    suppressed = {"kind": "welcome", "outcome": "suppressed"}
+    assert metrics.registry.get_sample_value("sevenp_worker_notifications_total", suppressed) == 1
+    assert (
+        rows["completion"]["created_at"]
+        == rows["completion"]["due_at"]
+        > hello["localTime"].replace(tzinfo=UTC)
+    )
+
+
+async def test_a_row_that_is_there_is_not_counted_as_suppressed(database: Database) -> None:
+    learner = await Learner(course(0), user(0)).enrol().store(database)
+    await count(database, [learner])
+    await database.user_progress_projections.delete_many({})
+    metrics = Metrics()
+    async with counting(database, notify_within=timedelta(0), metrics=metrics) as counter:
+        await counter.count(Woken(frozenset({learner.identity})))
+    assert (await only(database, "notifications"))["status"] == "pending"
+    suppressed = {"kind": "welcome", "outcome": "suppressed"}
+    assert metrics.registry.get_sample_value("sevenp_worker_notifications_total", suppressed) == 0
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_every_payment_of_a_learner_has_its_row_whether_they_waited_or_came_one_by_one(
+    database: Database, at_once: bool
+) -> None:
+    learner = Learner(course(0), user(0))
+    for number in range(25):
+        learner.enrol(at=number, pays=f"t.{number}")
+        if not at_once:
+            await count(database, [await learner.store(database)])
+    await count(database, [await learner.store(database)])
+    rows = await database.billing_transactions.find({}).to_list(None)
+    assert {row["transaction_id"] for row in rows} == {f"t.{number}" for number in range(25)}
+
+
+async def test_payments_that_an_older_version_of_the_code_let_go_get_their_rows(database: Database) -> None:
+    learner = Learner(course(0), user(0))
+    for number in range(25):
+        learner.enrol(at=number, pays=f"t.{number}")
+    await count(database, [await learner.store(database)])
+    await database.billing_transactions.delete_many({"transaction_id": {"$in": ["t.1", "t.2"]}})
+    older = {"$set": {"counts_version": 1}, "$unset": {"payments": 1}}
+    await database.user_progress_projections.update_one({}, older)
+    await count(database, [learner])
+    assert await database.billing_transactions.count_documents({}) == 25
 
 
 async def test_a_row_that_was_sent_is_not_opened_again_when_projections_are_lost(database: Database) -> None:

@@ -186,6 +186,24 @@ def replay_notifies(run: Run) -> None:
     run.received.append(delivery(row))
 
 
+def welcome_says_what_is_true_now(run: Run) -> None:
+    """Enrolled and finished in one batch: the welcome congratulates."""
+    row = run.notification("welcome")
+    row["data"] = {**row["data"], "percentage": 100.0}
+
+
+def silenced_without_a_reason(run: Run) -> None:
+    """A milestone of yesterday is taken for an old one."""
+    row = run.notification("welcome")
+    row |= {"status": "suppressed", "channel": None}
+    run.received = [each for each in run.received if each.key != row["_id"]]
+
+
+def payment_let_go_by_a_cap(run: Run) -> None:
+    """A record that keeps some payments puts out those it kept."""
+    del run.billing[-1]
+
+
 def retried_though_accepted(run: Run) -> None:
     """The answer 202 is taken for a failure."""
     run.received.append(run.received[0])
@@ -253,6 +271,9 @@ WATCH: Mapping[int, Sequence[Bug]] = {
         marked_before_sending,
         welcome_per_enrolment,
         replay_notifies,
+        welcome_says_what_is_true_now,
+        silenced_without_a_reason,
+        payment_let_go_by_a_cap,
         retried_though_accepted,
         body_made_anew_at_every_try,
         left_in_the_outbox,

@@ -22,7 +22,7 @@ from projections.counts import (
     count_learner,
     course_stats,
     merged_log,
-    payments_of,
+    payment_in,
     user_stats,
     vector,
 )
@@ -85,7 +85,7 @@ def derive(run: Run) -> None:
     _count(run)
     run.notifications = [row for record in run.progress for row in _notifications(record)]
     run.received = [_delivery(row) for row in run.notifications if row["status"] == "sent"]
-    run.billing = list(_billing(run.progress))
+    run.billing = list(_billing(run.events))
 
 
 def delivery(row: Document) -> Delivery:
@@ -237,17 +237,19 @@ def _delivery(row: Document) -> Delivery:
     return Delivery(row["_id"], body=message_of(row).body.decode())
 
 
-def _billing(records: Sequence[Document]) -> Iterator[Document]:
+def _billing(events: Sequence[Document]) -> Iterator[Document]:
     """The latest naming of each transaction, under the id that every writer gives it."""
     latest: dict[str, tuple[Document, Payment]] = {}
-    for record in records:
-        for payment in payments_of(record):
-            known = latest.get(payment.transaction_id)
-            if known is None or (payment.paid_at, payment.event_id) > (known[1].paid_at, known[1].event_id):
-                latest[payment.transaction_id] = (record, payment)
-    for record, payment in latest.values():
+    for event in events:
+        payment = payment_in(StoredEvent.from_document(event))
+        if payment is None:
+            continue
+        known = latest.get(payment.transaction_id)
+        if known is None or (payment.paid_at, payment.event_id) > (known[1].paid_at, known[1].event_id):
+            latest[payment.transaction_id] = (event["event_data"], payment)
+    for learner, payment in latest.values():
         # The row as the worker's own upsert makes it where there is none.
-        upsert: Any = billing_upsert(record["user_id"], record["course_id"], payment)
+        upsert: Any = billing_upsert(learner["user_id"], learner["course_id"], payment)
         branches = upsert._doc[0]["$replaceWith"]["$switch"]["branches"]  # noqa: SLF001 - PyMongo has no reader
         row: Document = branches[0]["then"]["$literal"]
         if not isinstance(row["amount"], Decimal128):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from projections.event import StoredEvent
 from worker.contract import codec
 from worker.contract.event import Event
+from worker.contract.identity import stream_slot
 from worker.storage.documents import Source, event_document, void_document
 
 COURSE = ObjectId("5f0000000000000000000001")
@@ -69,6 +70,33 @@ def event(
         raise TypeError(f"{event_type} breaks the contract: {decoded}")
     document = event_document(decoded, 0, Source("interaction-events", 0, 0), STORED_AT, curriculum)
     return StoredEvent.from_document(stored_document(document))
+
+
+def course_event(event: StoredEvent) -> dict[str, Any]:
+    """The `course_events` document of an event that was given its version."""
+    optional = {"lesson_id": event.lesson_id, "session_id": event.session_id, "value": event.value}
+    data = {"course_id": event.course_id, "user_id": event.user_id, "details": dict(event.details)}
+    return {
+        "_id": event.event_id,
+        "stream_id": event.stream_id,
+        "version": event.version,
+        "event_type": event.event_type,
+        "event_data": data | {name: value for name, value in optional.items() if value is not None},
+        "metadata": {
+            "timestamp": event.occurred_at,
+            "correlation_id": None,
+            "producer": None,
+            "fingerprint": b"",
+            "source": Source("interaction-events", 0, event.version).document(),
+        },
+        "personal": {} if event.text is None else {"text": event.text},
+        "key_id": None,
+        "curriculum": event.curriculum,
+        "slot": stream_slot(event.stream_id),
+        "occurred_at": event.occurred_at,
+        "recorded_at": event.recorded_at,
+        "schema_version": 1,
+    }
 
 
 VOID = StoredEvent.from_document(stored_document(void_document(STREAM, 1, STORED_AT)))

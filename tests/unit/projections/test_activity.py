@@ -1,12 +1,13 @@
 """The activity log: each enrolment once, others' entries kept, bounded, in the order of what happened."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from bson import ObjectId
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projections.counts import ActivityEntry, merged_log
+from projections.counts import ActivityEntry, is_crowded, merged_log
 from projections.counts.activity import LOG_CAP
 from tests.unit.projections.events import moment
 
@@ -44,15 +45,57 @@ def test_the_same_enrolments_in_any_number_of_steps_give_the_same_log(
     assert [each["timestamp"] for each in log] == sorted(each.timestamp for each in known.values())
 
 
-def test_the_log_keeps_the_last_entries() -> None:
-    log: list[Any] = [{"action": "login", "timestamp": moment(number)} for number in range(LOG_CAP)]
+def test_entries_of_others_are_never_let_go() -> None:
+    log: list[Any] = [{"action": "login", "timestamp": moment(number)} for number in range(2 * LOG_CAP)]
     merged = merged_log(log, [ActivityEntry(COURSES[0], moment(50.5))])
-    assert len(merged) == LOG_CAP
-    assert merged[0] == log[1]
-    assert entry(COURSES[0], 50.5) in merged
+    assert [each for each in merged if each["action"] == "login"] == log
+    assert merged.index(entry(COURSES[0], 50.5)) == 51
+
+
+MANY = [ObjectId(number.to_bytes(12, "big")) for number in range(LOG_CAP + 20)]
+OTHERS: list[Any] = ["text", {"action": "login", "timestamp": moment(7)}, None]
+
+
+def counted(arrivals: Sequence[ActivityEntry], sizes: Sequence[int]) -> list[Any]:
+    """The log after the enrolments arrived in this order, some at a time, as counting writes it."""
+    log: list[Any] = list(OTHERS)
+    known: dict[ObjectId, ActivityEntry] = {}
+    waiting = list(arrivals)
+    for size in [*sizes, len(waiting)]:
+        some = {each.course_id: each for each in waiting[:size]}
+        del waiting[:size]
+        known |= some
+        entries = known if is_crowded(log, some.values()) else some
+        log = merged_log(log, entries.values())
+    return log
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_last_enrolments_of_any_number_stand_in_the_log_in_any_order_of_arrival(
+    data: st.DataObject,
+) -> None:
+    """Few moments, so that many began at the same one; some courses are dated anew, earlier or later."""
+    dates = [moment(data.draw(st.integers(0, 15))) for _ in MANY]
+    last = [ActivityEntry(course, at) for course, at in zip(MANY, dates, strict=True)]
+    earlier = [
+        ActivityEntry(each, moment(data.draw(st.integers(0, 15))))
+        for each in data.draw(st.lists(st.sampled_from(MANY), max_size=30, unique=True))
+    ]
+    arrivals = [*data.draw(st.permutations(earlier)), *data.draw(st.permutations(last))]
+    log = counted(arrivals, data.draw(st.lists(st.integers(1, 40), max_size=20)))
+    assert log == counted(last, [])
+    shown = [(each["timestamp"], each["course_id"]) for each in log if each not in OTHERS]
+    assert shown == sorted((each.timestamp, each.course_id) for each in last)[-LOG_CAP:]
+    assert [each for each in log if each in OTHERS] == OTHERS
 
 
 def test_what_is_no_log_and_entries_without_a_time_are_no_obstacle() -> None:
     assert merged_log("none", [ActivityEntry(COURSES[0], moment(1))]) == [entry(COURSES[0], 1)]
-    odd: list[Any] = ["text", {"timestamp": "yesterday"}, None]
+    odd: list[Any] = [
+        "text",
+        {"timestamp": "yesterday"},
+        None,
+        {"action": "course_enrollment", "course_id": {}},
+    ]
     assert merged_log(odd, [ActivityEntry(COURSES[0], moment(1))]) == [*odd, entry(COURSES[0], 1)]

@@ -61,13 +61,13 @@ def test_the_basis_says_whether_the_total_is_known() -> None:
 
 def test_the_course_is_completed_when_the_last_needed_lesson_was() -> None:
     document = record(enrolled(2), done(1, at=50), done(2, at=30), done(3, at=90), done(2, at=99))
-    assert document["milestones"]["completed"] == {"at": moment(50), "by": "live"}
+    assert document["milestones"]["completed"] == {"at": moment(50), "percentage": 100.0, "by": "live"}
     assert document["completion_notified"] is True
 
 
 def test_a_report_of_a_hundred_completes_the_course_at_its_moment() -> None:
     document = record(reported(100, at=70), reported(100, at=60), reported(99, at=10))
-    assert document["milestones"]["completed"] == {"at": moment(60), "by": "live"}
+    assert document["milestones"]["completed"] == {"at": moment(60), "percentage": 100.0, "by": "live"}
 
 
 def test_the_earlier_way_of_completing_counts() -> None:
@@ -90,7 +90,28 @@ def test_a_course_that_grows_does_not_take_the_completion_back() -> None:
 def test_the_welcome_waits_for_the_enrolment_and_takes_the_earliest() -> None:
     assert record(done(1))["milestones"]["welcome"] is None
     document = record(enrolled(4, at=9), enrolled(4, at=3))
-    assert document["milestones"]["welcome"] == {"at": moment(3), "by": "live"}
+    assert document["milestones"]["welcome"] == {"at": moment(3), "percentage": 0.0, "by": "live"}
+
+
+@pytest.mark.parametrize(
+    ("before", "percentage"),
+    [
+        pytest.param([], 0.0, id="nothing before"),
+        pytest.param([done(1, at=2)], 25.0, id="a lesson before"),
+        pytest.param([seen(1, 0.9, at=2), reported(60, at=2)], 0.0, id="parts are not known any more"),
+        pytest.param([done(n, at=2) for n in range(4)], 100.0, id="completed before"),
+        pytest.param([reported(100, at=2)], 100.0, id="reported before"),
+    ],
+)
+def test_the_welcome_says_what_was_done_before_it(before: list[StoredEvent], percentage: float) -> None:
+    """A learner who enrols and finishes within one batch is not welcomed with 100 %."""
+    everything = [enrolled(4, at=9), *before, *(done(n, at=10) for n in range(4)), reported(100, at=20)]
+    for events in (everything, everything[::-1]):
+        assert record(*events)["milestones"]["welcome"] == {
+            "at": moment(9),
+            "percentage": percentage,
+            "by": "live",
+        }
 
 
 def test_the_mode_that_first_met_a_milestone_is_kept() -> None:
@@ -98,8 +119,8 @@ def test_the_mode_that_first_met_a_milestone_is_kept() -> None:
     second = fold(first, arrive([done(1, at=9)], after=1), "live")
     third = fold(second, arrive([enrolled(1, at=-5), done(1, at=2)], after=2), "retry")
     assert third["milestones"] == {
-        "welcome": {"at": moment(-5), "by": "replay"},
-        "completed": {"at": moment(2), "by": "live"},
+        "welcome": {"at": moment(-5), "percentage": 0.0, "by": "replay"},
+        "completed": {"at": moment(2), "percentage": 100.0, "by": "live"},
     }
 
 
@@ -110,8 +131,8 @@ def test_folding_anew_keeps_who_met_a_milestone_and_names_itself_for_new_ones() 
     }
     document = refold(arrive([enrolled(1), VOID, done(1)]), kept, "replay")
     assert document["milestones"] == {
-        "welcome": {"at": moment(0), "by": "live"},
-        "completed": {"at": moment(1), "by": "replay"},
+        "welcome": {"at": moment(0), "percentage": 0.0, "by": "live"},
+        "completed": {"at": moment(1), "percentage": 100.0, "by": "replay"},
     }
 
 

@@ -13,9 +13,10 @@ from projections.counts import (
     TEACHING,
     Counted,
     Step,
+    Versions,
     count_learner,
     course_stats,
-    payments_of,
+    payment_in,
     sums_in,
     user_stats,
     vector,
@@ -190,32 +191,69 @@ def test_every_projection_fits_its_model(events: list[StoredEvent], cuts: list[i
         ProgressProjection.model_validate(stored_document(step.projection))
 
 
-def test_a_payment_and_a_milestone_are_put_out_once() -> None:
-    taken = steps([paid("t.1"), event("question_asked", 3), paid("t.2", 4), *finished()], [1, 2, 3, 4, 5])
-    assert [[each.transaction_id for each in step.payments] for step in taken] == [
-        ["t.1"],
-        [],
-        ["t.2"],
-        [],
-        [],
+def put_out(events: list[StoredEvent], cuts: list[int]) -> list[list[str]]:
+    """The transactions that each step puts out, read from the events as counting does."""
+    return [
+        [
+            payment.transaction_id
+            for each in arrive(events)
+            if step.unpaid and step.unpaid.after < each.version <= step.unpaid.upto
+            if (payment := payment_in(each))
+        ]
+        for step in steps(events, cuts)
     ]
-    kinds = [[each.kind for each in step.milestones] for step in taken]
+
+
+def test_a_payment_and_a_milestone_are_put_out_once() -> None:
+    events = [paid("t.1"), event("question_asked", 3), paid("t.2", 4), *finished()]
+    cuts = [1, 2, 3, 4, 5]
+    assert put_out(events, cuts) == [["t.1"], [], ["t.2"], [], []]
+    kinds = [[each.kind for each in step.milestones] for step in steps(events, cuts)]
     assert kinds == [["welcome"], [], [], [], ["completion"]]
 
 
-def test_a_later_naming_of_a_transaction_is_put_out_again() -> None:
-    taken = steps([paid("t.1", 0), paid("t.1", 9), paid("t.1", 3)], [1, 2])
-    assert [[each.paid_at for each in step.payments] for step in taken] == [[moment(0)], [moment(9)], []]
+@given(event_sets(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_every_payment_is_put_out_exactly_once_in_any_order_and_batches(
+    events: list[StoredEvent], data: st.DataObject
+) -> None:
+    shuffled = data.draw(st.permutations(events))
+    cuts = data.draw(st.lists(st.integers(1, len(events)), max_size=6))
+    named = sorted(payment.transaction_id for each in events if (payment := payment_in(each)))
+    assert sorted(one for some in put_out(shuffled, cuts) for one in some) == named
+
+
+def test_twenty_five_payments_that_waited_are_all_put_out() -> None:
+    events = [paid(f"t.{number}", number) for number in range(25)]
+    assert len(put_out(events, [])[0]) == 25
+
+
+def test_a_learner_counted_by_the_version_that_kept_twenty_has_all_payments_read() -> None:
+    progress = record(*[paid(f"t.{number}", number) for number in range(25)], rev=2)
+    step = count_learner(progress, None)
+    assert step is not None
+    older = {**step.projection, "counts_version": 1, "source_rev": 1}
+    del older["payments"]
+    anew = count_learner(progress, older)
+    assert anew is not None
+    assert anew.unpaid == Versions(0, 25)
+
+
+def test_a_record_of_an_older_fold_waits_until_it_is_folded_anew() -> None:
+    progress = record(paid("t.1"))
+    assert count_learner({**progress, "projection_version": 1}, None) is None
+
+
+def test_a_milestone_says_what_was_true_at_it_whatever_came_since() -> None:
+    (step,) = steps([enrolled(), *finished()], [])
+    assert {each.kind: each.percentage for each in step.milestones} == {"welcome": 0.0, "completion": 100.0}
+    (grown,) = steps([enrolled(), *finished(), enrolled(99, total_lessons=9)], [])
+    assert {each.kind: each.percentage for each in grown.milestones} == {"welcome": 0.0, "completion": 100.0}
 
 
 def test_the_enrolment_enters_the_log_when_it_is_new_or_dated_anew() -> None:
     taken = steps([enrolled(9), enrolled(12), enrolled(3)], [1, 2])
     assert [step.enrolment and step.enrolment.timestamp for step in taken] == [moment(9), None, moment(3)]
-
-
-def test_payments_come_earliest_first() -> None:
-    progress = record(paid("b", 9), paid("a", 3))
-    assert [each.transaction_id for each in payments_of(progress)] == ["a", "b"]
 
 
 def test_a_projection_of_an_older_version_is_counted_anew_and_one_of_a_newer_left_alone() -> None:
