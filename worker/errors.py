@@ -9,6 +9,10 @@ class Retryable(WorkerError):
     """A dependency is away, slow or busy: back off and repeat the same step; nothing is skipped."""
 
 
+class UnknownAnswer(Retryable):
+    """MongoDB answered with a code this release does not know: waited for, and the worker is not ready meanwhile."""
+
+
 class Fenced(WorkerError):
     """A newer owner exists: drop what is in hand and start again from the durable position."""
 

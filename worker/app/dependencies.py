@@ -12,16 +12,19 @@ from aiokafka.errors import KafkaError
 from worker.app.exits import Unreachable
 from worker.app.kafka import why_silent
 from worker.app.mongodb import explained
+from worker.app.server_state import ServerState
 from worker.errors import Retryable, WorkerError
 from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.storage.retrying import retrying
 from worker.telemetry.health import Health
-from worker.timing import Clock, unless_stopped
+from worker.timing import Clock, Deadline, unless_stopped
 
 log = structlog.get_logger(__name__)
 
 INTERVAL_S = 5.0
+# Between two attempts at the start checks.
+_CHECK_AGAIN_S = 1.0
 # One probe. A MongoDB server selection takes up to 5 s, a Kafka connection and two requests fit easily.
 LIMIT_S = 8.0
 
@@ -35,8 +38,11 @@ class Probe:
     setting: str
 
 
-def mongodb_probe(database: Database) -> Probe:
-    """Answers while there is a primary. A user or a certificate that is not accepted is `Misconfigured`."""
+def mongodb_probe(database: Database, state: ServerState | None = None) -> Probe:
+    """Answers while there is a primary, and nothing in `state` says that it refuses work.
+
+    A user or a certificate that is not accepted is `Misconfigured`.
+    """
 
     async def ask() -> None:
         try:
@@ -44,6 +50,8 @@ def mongodb_probe(database: Database) -> Probe:
                 await database.client.admin.command("ping")
         except WorkerError as error:
             raise explained(error) from error
+        if state is not None and (refusal := state.refusal):
+            raise Retryable(refusal)
 
     return Probe("mongodb", ask, "SEVENP_MONGODB_URI")
 
@@ -73,6 +81,31 @@ def kafka_probe(bootstrap_servers: str, topic: str, options: Mapping[str, Any]) 
 async def await_all(probes: Sequence[Probe], *, limit_s: float, clock: Clock, health: Health) -> None:
     """Wait until every dependency answers; raises `Unreachable` for one that does not within `limit_s`."""
     await asyncio.gather(*(_await_one(probe, limit_s, clock, health) for probe in probes))
+
+
+async def await_checks(
+    checks: Callable[[], Awaitable[None]], *, limit_s: float, clock: Clock, health: Health, name: str
+) -> None:
+    """Make checks of a server that answers; where it cannot answer them yet, again for up to `limit_s`.
+
+    An attempt under way is not cut off. Raises `Unreachable` with the server's word when time is up.
+    """
+    deadline = Deadline.after(clock, limit_s)
+    dependency = health.dependency(name)
+    while True:
+        try:
+            await checks()
+        except Retryable as error:
+            dependency.down(str(error))
+            log.warning("start checks wait", dependency=name, reason=str(error))
+            if deadline.passed:
+                raise Unreachable(
+                    f"{name} answers, but did not let the start checks through within {limit_s:g} s ({error})"
+                ) from error
+        else:
+            dependency.up()
+            return
+        await clock.sleep(_CHECK_AGAIN_S)
 
 
 async def _await_one(probe: Probe, limit_s: float, clock: Clock, health: Health) -> None:

@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 import structlog
 
 from worker.app.collector import search_now_and_then
-from worker.app.dependencies import Probe, await_all, kafka_probe, mongodb_probe
+from worker.app.dependencies import Probe, await_all, await_checks, kafka_probe, mongodb_probe
 from worker.app.kafka import kafka_options, why_silent
 from worker.app.mongodb import explained, mongodb_options
 from worker.app.roles import Surroundings, build_roles
+from worker.app.server_state import ServerState
 from worker.app.supervision import supervise
 from worker.errors import Misconfigured, SchemaMismatch, WorkerError
 from worker.settings import Channel, RoleName, Settings
@@ -59,8 +60,10 @@ async def serve(
     try:
         log.info("listening", url=server.url)
         on_listening(server.url)
-        async with opened(settings, metrics) as database:
-            await _run(settings, stop, database, clock, metrics, health)
+        state = ServerState(clock)
+        async with opened(settings, metrics, state) as database:
+            servers = dependency_probes(settings, database, state)
+            await _run(settings, stop, database, servers, clock, metrics, health)
     finally:
         server.close()
         await end(searching)
@@ -71,11 +74,11 @@ async def _run(
     settings: Settings,
     stop: asyncio.Event,
     database: Database,
+    probes: list[Probe],
     clock: Clock,
     metrics: Metrics,
     health: Health,
 ) -> None:
-    probes = dependency_probes(settings, database)
     # 2.
     started_up = await unless_stopped(_start(settings, database, probes, clock, health), stop)
     if not started_up or stop.is_set():
@@ -99,8 +102,14 @@ async def _start(
     settings: Settings, database: Database, probes: list[Probe], clock: Clock, health: Health
 ) -> None:
     await await_all(probes, limit_s=settings.start_timeout_s, clock=clock, health=health)
-    await assert_safe_server(database, test_server=settings.allow_test_commands)
-    await assert_schema(settings, database)
+
+    async def checks() -> None:
+        await assert_safe_server(database, test_server=settings.allow_test_commands)
+        await assert_schema(settings, database)
+
+    await await_checks(
+        checks, limit_s=settings.start_timeout_s, clock=clock, health=health, name=probes[0].name
+    )
     await _assert_notifications_can_leave(settings)
 
 
@@ -122,12 +131,16 @@ async def assert_schema(settings: Settings, database: Database) -> None:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, metrics: Metrics | None = None) -> AsyncIterator[Database]:
+async def opened(
+    settings: Settings, metrics: Metrics | None = None, state: ServerState | None = None
+) -> AsyncIterator[Database]:
     """The settings' database; its client is closed at the end. Nothing is sent before the first operation.
 
+    With `metrics` every command is timed, and `state` hears what the server refuses.
     Where MongoDB refuses the user, or we its certificate, the error that leaves the block names the setting.
     """
-    listeners = [CommandTimer(metrics, _TIMED)] if metrics is not None else []
+    heard = state.heard if state is not None else _ignored
+    listeners = [CommandTimer(metrics, _TIMED, heard)] if metrics is not None else []
     client = make_client(
         settings.mongodb_uri.get_secret_value(), listeners=listeners, security=mongodb_options(settings)
     )
@@ -141,9 +154,15 @@ async def opened(settings: Settings, metrics: Metrics | None = None) -> AsyncIte
         await close(client)
 
 
-def dependency_probes(settings: Settings, database: Database) -> list[Probe]:
-    """What the chosen roles need to work."""
-    probes = [mongodb_probe(database)]
+def _ignored(_code: int) -> None:
+    """Commands of an operator end with what they are told."""
+
+
+def dependency_probes(
+    settings: Settings, database: Database, state: ServerState | None = None
+) -> list[Probe]:
+    """What the chosen roles need to work, MongoDB first."""
+    probes = [mongodb_probe(database, state)]
     if RoleName.INGEST in settings.roles:
         probes.append(kafka_probe(settings.kafka_bootstrap_servers, settings.topic, kafka_options(settings)))
     return probes

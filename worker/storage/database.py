@@ -19,7 +19,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from worker.errors import Misconfigured
+from worker.errors import Misconfigured, UnknownAnswer
 from worker.storage.driver import Client, Collection, Document
 from worker.storage.errors import translated
 
@@ -213,6 +213,8 @@ async def _test_commands_enabled(database: Database) -> bool:
     try:
         with translated():
             reply = await database.client.admin.command("getParameter", enableTestCommands=1)
+    except UnknownAnswer:
+        return False  # a hosted server's own word for the same
     except Misconfigured as error:
         cause = error.__cause__
         if isinstance(cause, OperationFailure) and cause.code == _UNAUTHORIZED:

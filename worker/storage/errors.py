@@ -6,7 +6,7 @@ Messages carry the server's code and sentence, never the document or its values 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,102 +22,43 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from worker.errors import Fatal, Fenced, HistoryLost, Misconfigured, Refused, Retryable, WorkerError
+from worker.errors import (
+    Fatal,
+    Fenced,
+    HistoryLost,
+    Misconfigured,
+    Refused,
+    Retryable,
+    UnknownAnswer,
+    WorkerError,
+)
+from worker.storage.server_codes import CodeClass, code_class, code_name
 
 DUPLICATE_KEY = 11000
 DOCUMENT_VALIDATION_FAILURE = 121
 TRANSACTION_TOO_OLD = 225
 AUTHENTICATION_FAILED = 18
 
-# Network, elections, time-outs, conflicts between concurrent writers, a full disk: all pass by themselves or
-# after an operator acted on the server, and the step may be repeated.
-_TRANSIENT = frozenset(
-    {
-        6,  # HostUnreachable
-        7,  # HostNotFound
-        24,  # LockTimeout
-        43,  # CursorNotFound
-        46,  # LockBusy
-        50,  # MaxTimeMSExpired
-        63,  # StaleShardVersion
-        64,  # WriteConcernFailed: not acknowledged by a majority in time
-        89,  # NetworkTimeout
-        91,  # ShutdownInProgress
-        112,  # WriteConflict
-        117,  # ConflictingOperationInProgress
-        133,  # FailedToSatisfyReadPreference
-        134,  # ReadConcernMajorityNotAvailableYet
-        150,  # StaleEpoch
-        175,  # QueryPlanKilled
-        189,  # PrimarySteppedDown
-        202,  # NetworkInterfaceExceededTimeLimit
-        234,  # RetryChangeStream
-        237,  # CursorKilled
-        239,  # SnapshotTooOld
-        246,  # SnapshotUnavailable
-        251,  # NoSuchTransaction: the server ended it, the whole transaction may run again
-        262,  # ExceededTimeLimit
-        290,  # TransactionExceededLifetimeLimitSeconds
-        9001,  # SocketException
-        10107,  # NotWritablePrimary
-        11600,  # InterruptedAtShutdown
-        11601,  # Interrupted
-        11602,  # InterruptedDueToReplStateChange
-        13388,  # StaleConfig
-        13435,  # NotPrimaryNoSecondaryOk
-        13436,  # NotPrimaryOrSecondary
-        14031,  # OutOfDiskSpace
-    }
-)
 _TRANSIENT_LABELS = (
     "TransientTransactionError",
     "UnknownTransactionCommitResult",
     "RetryableWriteError",
     "ResumableChangeStreamError",
 )
-# The point a change stream should resume from is gone, or was never one.
-_HISTORY_LOST = frozenset(
-    {
-        136,  # CappedPositionLost
-        260,  # InvalidResumeToken
-        280,  # ChangeStreamFatalError
-        286,  # ChangeStreamHistoryLost
-        40647,  # the token is no token
-        40649,  # the token is of an unknown kind
-        50811,  # the token's bytes mean nothing
-    }
-)
-# The server objects to the content of the document or request.
-_REFUSED = frozenset(
-    {
-        2,  # BadValue
-        14,  # TypeMismatch
-        15,  # Overflow: nested too deep
-        28,  # PathNotViable
-        52,  # DollarPrefixedFieldName
-        53,  # InvalidIdField
-        54,  # NotSingleValueField
-        55,  # InvalidDBRef
-        56,  # EmptyFieldName
-        57,  # DottedFieldName
-        66,  # ImmutableField
-        DOCUMENT_VALIDATION_FAILURE,
-        10334,  # BSONObjectTooLarge
-        16755,  # a value a geospatial index cannot take
-        17280,  # KeyTooLong
-        17419,  # the update would make the document too large
-        17420,  # the update would make the document too large
-    }
-)
-_MISCONFIGURED = frozenset(
-    {
-        13,  # Unauthorized
-        AUTHENTICATION_FAILED,
-        20,  # IllegalOperation: transactions or retryable writes without a replica set
-        79,  # UnknownReplWriteConcern
-        100,  # UnsatisfiableWriteConcern
-    }
-)
+# The class of the worker's error for what an answer is about (see `server_codes`).
+_ERRORS: Mapping[CodeClass | None, type[WorkerError]] = {
+    CodeClass.PASSING: Retryable,
+    CodeClass.SERVER: Retryable,
+    None: UnknownAnswer,
+    CodeClass.HISTORY: HistoryLost,
+    CodeClass.CONTENT: Refused,
+    CodeClass.DUPLICATE: Refused,
+    CodeClass.SETUP: Misconfigured,
+    CodeClass.COMMAND: Fatal,
+    CodeClass.FENCED: Fenced,
+}
+# Of the writes of a bulk these are told one by one: the caller knows which document each concerns.
+_FINAL = frozenset({CodeClass.CONTENT, CodeClass.DUPLICATE, CodeClass.COMMAND})
 
 
 # What the driver adds to a time-out: its own settings and its view of all servers, longer than what it has to say.
@@ -204,35 +145,37 @@ def _bulk_translation(error: BulkWriteError) -> WorkerError | None:
     unacknowledged = error.details.get("writeConcernErrors", [])
     if unacknowledged:
         return Retryable(f"written, but not acknowledged by a majority ({_codes(unacknowledged)})")
-    passing = [failure for failure in failures if failure.code in _TRANSIENT]
-    if passing:
-        return Retryable(
-            f"{len(passing)} of the writes failed for a passing reason: {passing[0].message[:300]}"
-        )
-    if any(failure.code == TRANSACTION_TOO_OLD for failure in failures):
+    return failed_statements([(failure.code, failure.message) for failure in failures])
+
+
+def failed_statements(failures: Sequence[tuple[int, str]]) -> WorkerError | None:
+    """What the refusals of single writes, code and message of each, mean for all; None where each is final.
+
+    One that is waited for decides over all others: what is sent again finds out about the rest.
+    """
+    others = [(code, message) for code, message in failures if code_class(code) not in _FINAL]
+    if not others:
+        return None
+    kinds = {code_class(code) for code, _ in others}
+    if CodeClass.FENCED in kinds:
         return Fenced("a newer owner writes on this session")
-    return None
+    waited = [each for each in others if issubclass(_ERRORS[code_class(each[0])], Retryable)]
+    code, message = min(waited or others, key=lambda each: code_class(each[0]) is not None)
+    return _by_code(code, f"{len(others)} writes: {code_name(code)} ({code}): {message[:300]}", False)
 
 
 def _by_code(code: int | None, sentence: str, non_resumable: bool) -> WorkerError:
-    if code == TRANSACTION_TOO_OLD:
-        return Fenced(sentence)
-    if code in _TRANSIENT:
-        return Retryable(sentence)
-    if code in _HISTORY_LOST or non_resumable:
+    kind = code_class(code)
+    if non_resumable and kind is not CodeClass.PASSING:
         return HistoryLost(sentence)
-    if code in _REFUSED:
-        return Refused(sentence)
-    if code in _MISCONFIGURED:
-        return Misconfigured(sentence)
-    return Fatal(sentence)
+    return _ERRORS[kind](sentence)
 
 
 def _sentence(error: PyMongoError) -> str:
     """The server's own sentence, without the full reply the driver appends (it can hold payload)."""
     if isinstance(error, OperationFailure):
         reply = error.details or {}
-        name = reply.get("codeName") or type(error).__name__
+        name = reply.get("codeName") or code_name(error.code)
         return f"{name} ({error.code}): {str(reply.get('errmsg', ''))[:300]}"
     said = _DRIVERS_STATE.split(str(error), maxsplit=1)[0]
     return f"{type(error).__name__}: {said[:300]}"

@@ -15,17 +15,13 @@ from uuid import UUID
 from bson import Binary, Int64
 from bson.raw_bson import RawBSONDocument
 
-from worker.errors import Fenced, Refused, Retryable
+from worker.errors import Refused, Retryable
 from worker.storage import driver
 from worker.storage.database import WRITE_CONCERN, Client, Collection, Document
-from worker.storage.errors import TRANSACTION_TOO_OLD, translated
+from worker.storage.errors import failed_statements, translated
 
 # Higher than any number an owner reaches by counting batches: after it every number of the owner is "older".
 BURN_NUMBER = 2**62
-
-# A per-statement failure that the same command, sent again, can heal: interrupted, shutting down, not primary,
-# write conflict, lock or time limit, write-concern timeout, disk space.
-_HEALABLE = frozenset({24, 50, 64, 91, 112, 189, 262, 10107, 11600, 11602, 13435, 13436, 14031})
 
 
 class _OwnServerSession:
@@ -137,10 +133,10 @@ async def insert_once(
 def _raise_on_write_errors(reply: Document, name: str, statements: int) -> None:
     """A command whose statements failed answers "ok" nevertheless."""
     failures: list[dict[str, Any]] = reply.get("writeErrors", [])
-    if any(failure["code"] == TRANSACTION_TOO_OLD for failure in failures):
-        raise Fenced(f"a newer owner writes to {name} on this session")
-    if any(failure["code"] not in _HEALABLE for failure in failures):
-        codes = sorted({failure["code"] for failure in failures})
-        raise Refused(f"{name} refused {len(failures)} of {statements} statements, codes {codes}")
-    if failures:
-        raise Retryable(f"{name} could not take {len(failures)} of {statements} statements yet")
+    if not failures:
+        return
+    stated = failed_statements([(failure["code"], str(failure.get("errmsg", ""))) for failure in failures])
+    if stated is not None:
+        raise type(stated)(f"{name} could not take {len(failures)} of {statements} statements: {stated}")
+    codes = sorted({failure["code"] for failure in failures})
+    raise Refused(f"{name} refused {len(failures)} of {statements} statements, codes {codes}")

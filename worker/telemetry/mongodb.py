@@ -1,6 +1,6 @@
 """The MongoDB client as its user feels it: the time of each command, and why commands are repeated."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -34,12 +34,19 @@ _WRITE_CONFLICT_CODE = 112
 class CommandTimer(monitoring.CommandListener):
     """Feeds `mongodb_operation_duration_seconds`; collections outside `collections` are labelled `other`.
 
-    Every answer is a beat of the component that asked: the driver calls listeners in the asking task.
+    Every answer is a beat of the component that asked: the driver calls listeners in the asking task. `on_code`
+    hears the code of every refusal: of a command, of one of its writes, or of its write concern.
     """
 
-    def __init__(self, metrics: Metrics, collections: Collection[str]) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        collections: Collection[str],
+        on_code: Callable[[int], None] = lambda _code: None,
+    ) -> None:
         self._durations = metrics.mongodb_operation_duration_seconds
         self._collections = frozenset(collections)
+        self._on_code = on_code
         # Only the start names the collection, only the end knows the duration. A task waits for one command at a
         # time and hears of both itself, so each keeps its latest: one that is cancelled has no end, and no table
         # keeps it either.
@@ -55,9 +62,14 @@ class CommandTimer(monitoring.CommandListener):
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
         self._finished(event)
+        for code in _codes_within(event.reply):
+            self._on_code(code)
 
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
         self._finished(event)
+        code = event.failure.get("code")
+        if isinstance(code, int):
+            self._on_code(code)
 
     def _finished(self, event: monitoring.CommandSucceededEvent | monitoring.CommandFailedEvent) -> None:
         beat_acting()
@@ -68,6 +80,14 @@ class CommandTimer(monitoring.CommandListener):
         if operation not in OPERATIONS:  # schema checks and the like, on every collection there is
             operation = collection = OTHER
         self._durations.labels(operation, collection).observe(event.duration_micros / 1_000_000)
+
+
+def _codes_within(reply: Mapping[str, Any]) -> set[int]:
+    """The codes in a reply that says "ok" nevertheless; almost always none."""
+    failures = [*reply.get("writeErrors", ())]
+    if concern := reply.get("writeConcernError"):
+        failures.append(concern)
+    return {failure["code"] for failure in failures if isinstance(failure.get("code"), int)}
 
 
 def retry_reason(error: BaseException) -> RetryReason:

@@ -13,7 +13,7 @@ from datetime import timedelta
 import structlog
 
 from projections.counts import COUNTS_VERSION
-from worker.errors import Fatal, HistoryLost, Retryable, WorkerError
+from worker.errors import Fatal, HistoryLost, Retryable, UnknownAnswer, WorkerError
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases, Position, Positions, group_name
 from worker.storage.transactions import Transactions
@@ -213,7 +213,10 @@ class CountsWatcher:
             return
         try:
             await self._transactions.end_elsewhere(former)
-        except Fatal as error:  # hosted servers may not allow it; then the server ends it by itself
+        except (
+            Fatal,
+            UnknownAnswer,
+        ) as error:  # hosted servers may not allow it; then the server ends it by itself
             log.warning("counts_transaction_left_to_expire", reason=str(error))
 
     # ---- lease and token ----

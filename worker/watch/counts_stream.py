@@ -12,7 +12,7 @@ from typing import Any
 from bson import ObjectId
 
 from projections.counts import Counted, course_stats, user_stats
-from worker.errors import Fatal, HistoryLost, Misconfigured, Refused
+from worker.errors import Fatal, HistoryLost, Misconfigured, Refused, UnknownAnswer
 from worker.storage.database import Database, Document
 from worker.storage.leases import Token
 from worker.watch.counts import Woken
@@ -42,7 +42,7 @@ class RecordStream:
             cursor = await ServerCursor.open(database.user_progress, _pipeline(after), whole_database=True)
         except Misconfigured:
             raise
-        except (Refused, Fatal) as error:
+        except (Refused, Fatal, UnknownAnswer) as error:  # unknown: without a token it is waited for
             if after is None:
                 raise
             raise HistoryLost(f"the server does not take the resume token: {error}") from error

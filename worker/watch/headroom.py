@@ -2,7 +2,7 @@
 
 import structlog
 
-from worker.errors import Fatal, Refused
+from worker.errors import Fatal, Refused, UnknownAnswer
 from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.storage.leases import Token
@@ -35,7 +35,7 @@ class Headroom:
         try:
             with translated():
                 oldest = await self._oplog.find_one({}, {"ts": 1}, sort=[("$natural", 1)])
-        except (Fatal, Refused) as error:
+        except (Fatal, Refused, UnknownAnswer) as error:
             self._due_at = float("inf")
             log.warning("oplog_headroom_unknown", watcher=self._watcher, reason=str(error))
             return

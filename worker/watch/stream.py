@@ -8,7 +8,7 @@ that the majority is lost: the stream is silent, not idle. No heartbeat document
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.errors import Fatal, HistoryLost, Misconfigured, Refused
+from worker.errors import Fatal, HistoryLost, Misconfigured, Refused, UnknownAnswer
 from worker.storage.database import Database, Document
 from worker.storage.leases import Token
 from worker.watch.cursor import ServerCursor
@@ -46,7 +46,7 @@ class EventStream:
             cursor = await ServerCursor.open(database.course_events, _pipeline(slots, after))
         except Misconfigured:
             raise
-        except (Refused, Fatal) as error:
+        except (Refused, Fatal, UnknownAnswer) as error:  # unknown: without a token it is waited for
             if after is None:
                 raise
             raise HistoryLost(f"the server does not take the resume token: {error}") from error

@@ -19,7 +19,16 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from worker.errors import Fatal, Fenced, HistoryLost, Misconfigured, Refused, Retryable, WorkerError
+from worker.errors import (
+    Fatal,
+    Fenced,
+    HistoryLost,
+    Misconfigured,
+    Refused,
+    Retryable,
+    UnknownAnswer,
+    WorkerError,
+)
 from worker.storage.errors import WriteFailure, translated, write_failures
 
 TRANSIENT = [6, 7, 24, 43, 46, 50, 64, 89, 91, 112, 117, 134, 189, 202, 237, 251, 262, 9001]
@@ -82,7 +91,10 @@ def test_labels_that_promise_success_later_win_over_the_code(label: str) -> None
         (13, Misconfigured),
         (18, Misconfigured),
         (59, Fatal),
-        (999_999, Fatal),
+        (371, Retryable),
+        (1, Retryable),
+        (14031, Retryable),
+        (999_999, UnknownAnswer),
     ],
 )
 def test_other_codes_have_their_class(code: int, expected: type[WorkerError]) -> None:
@@ -135,6 +147,21 @@ def test_a_bulk_with_a_passing_failure_is_retryable() -> None:
 
 def test_a_bulk_no_majority_acknowledged_is_retryable_whatever_else_failed() -> None:
     assert type(_translation(_bulk(11000, concern=64))) is Retryable
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [(371, Retryable), (999_999, UnknownAnswer), (13, Misconfigured)]
+)
+def test_a_bulk_in_which_the_server_speaks_of_itself_is_not_the_documents_fault(
+    code: int, expected: type[WorkerError]
+) -> None:
+    told = _translation(_bulk(11000, 121, code))
+    assert type(told) is expected
+    assert str(code) in str(told)
+
+
+def test_an_unknown_code_is_told_by_its_number() -> None:
+    assert "999999" in str(_translation(_failure(999_999)))
 
 
 def test_a_bulk_on_a_burned_session_is_fenced() -> None:
