@@ -7,8 +7,9 @@ away costs only the work since the last saved token.
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 
@@ -23,6 +24,7 @@ from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock, Pace
 from worker.watch.counts import NAME, Counter
 from worker.watch.counts_catch_up import missed
+from worker.watch.counts_cool_down import CoolDown, Rhythm
 from worker.watch.counts_markers import Markers
 from worker.watch.counts_stream import RecordStream
 from worker.watch.headroom import Headroom
@@ -60,6 +62,8 @@ class CountsOptions:
     # An older milestone is not announced: whoever reads a history writes to nobody.
     notify_within: timedelta = timedelta(days=2)
     drain_deadline_s: float = 10.0
+    # How often a document that somebody else goes on overwriting is summed.
+    rhythm: Rhythm = field(default_factory=Rhythm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ class CountsWatcher:
             notify_within=options.notify_within,
             seed=seed,
         )
+        self._cool_down = CoolDown(options.rhythm)
         self._patience = Patience(clock, component.beat, seed)
         self._pace = Pace(clock, options.pace_s)
         self._renew_at = 0.0
@@ -151,10 +156,11 @@ class CountsWatcher:
         if epoch is None:
             await self._patience.pause(stop, self._options.renew_every_s)
             return
-        await self._end_former()  # 2
+        own = await self._end_former()  # 2
         position = await self._position(epoch)
         token = position.token
-        stream = await RecordStream.open(self._database, after=token)  # 3
+        self._cool_down.forget_waiting()
+        stream = await RecordStream.open(self._database, after=token, own=own)  # 3
         turn = self._turn(stream, epoch)
         try:
             known = token is not None and not ahead(token, stream.opened_at_s)
@@ -172,9 +178,10 @@ class CountsWatcher:
 
     async def _batch(self, turn: _Turn, await_ms: int) -> None:
         """One batch: who moved, counted. May run twice (see `Counter.count`)."""
+        before = turn.stream.token
         woken = await turn.stream.next(self._options.changes_per_batch, await_ms=await_ms)
         self._metrics.change_stream_events_total.labels(NAME).inc(turn.stream.changes)
-        await self._counter.count(woken)
+        await self._counter.count(self._cool_down.admit(woken, before, self._clock.monotonic()))
         turn.saver.took_effect(turn.stream.changes)
         turn.pulse.observe(turn.stream.token, idle=not turn.stream.changes)
         await self._headroom.measure(turn.stream.token)
@@ -206,11 +213,15 @@ class CountsWatcher:
         position = (await self._positions.take({_GROUP: epoch})).get(_GROUP, _UNKNOWN)
         return _UNKNOWN if self._distrust or token_time_s(position.token) is None else position
 
-    async def _end_former(self) -> None:
-        """A killed process leaves its transaction open, and the documents in it locked for up to a minute."""
-        former = await self._markers.exchange_session(await self._transactions.session_id())
+    async def _end_former(self) -> set[UUID]:
+        """A killed process leaves its transaction open, and the documents in it locked for up to a minute.
+
+        Returns the sessions that wrote, or will write, what is counted.
+        """
+        ours = await self._transactions.session_id()
+        former = await self._markers.exchange_session(ours)
         if former is None:
-            return
+            return {ours}
         try:
             await self._transactions.end_elsewhere(former)
         except (
@@ -218,6 +229,7 @@ class CountsWatcher:
             UnknownAnswer,
         ) as error:  # hosted servers may not allow it; then the server ends it by itself
             log.warning("counts_transaction_left_to_expire", reason=str(error))
+        return {ours, former}
 
     # ---- lease and token ----
 
@@ -243,8 +255,9 @@ class CountsWatcher:
         return True
 
     async def _save(self, turn: _Turn, *, at_once: bool = False) -> None:
-        """Save the token: everything up to it is counted."""
-        await turn.saver.save({_GROUP: turn.epoch}, turn.stream.token, at_once=at_once)
+        """Save the token: everything up to it is counted; it stays before documents that wait for their turn."""
+        token = self._cool_down.token_up_to(turn.stream.token)
+        await turn.saver.save({_GROUP: turn.epoch}, token, at_once=at_once)
 
     def _turn(self, stream: RecordStream, epoch: int) -> _Turn:
         options = self._options

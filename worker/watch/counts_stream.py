@@ -2,14 +2,20 @@
 
 One stream over the whole content database, so that one token says how far everything is. A course or user is
 summed anew when its document appears or is replaced, when somebody else writes to the worker's fields of `stats`
-(as the platform's own enrolment may), when a course changes its instructor, and when a course is deleted (its
-instructor loses it).
+or to the activity log, however (the platform's own enrolment may, or an ORM that saves what it loaded a minute
+ago), when a course changes its instructor, and when a course is deleted (its instructor loses it). A collection
+that is dropped, or put in place of another by a rename (as `$out` does), ends the stream: everything is compared.
+
+Our own writes come back, too. They are told by the session of our transactions, whatever they set: a document
+that somebody overwrote wakes us even where it looks like ours.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from bson import ObjectId
+from bson.binary import Binary
 
 from projections.counts import Counted, course_stats, user_stats
 from worker.errors import Fatal, HistoryLost, Misconfigured, Refused, UnknownAnswer
@@ -33,13 +39,19 @@ class RecordStream:
         self.changes = 0
 
     @classmethod
-    async def open(cls, database: Database, *, after: Token | None = None) -> "RecordStream":
-        """Open after a token, or now. Whatever is stored later is seen.
+    async def open(
+        cls, database: Database, *, after: Token | None = None, own: Iterable[UUID] = ()
+    ) -> "RecordStream":
+        """Open after a token, or now. Whatever is stored later is seen, but for statistics that we wrote.
+
+        `own` are the sessions whose transactions are ours.
 
         Raises HistoryLost where the server cannot go on from `after`, for whatever reason it states.
         """
         try:
-            cursor = await ServerCursor.open(database.user_progress, _pipeline(after), whole_database=True)
+            cursor = await ServerCursor.open(
+                database.user_progress, _pipeline(after, own), whole_database=True
+            )
         except Misconfigured:
             raise
         except (Refused, Fatal, UnknownAnswer) as error:  # unknown: without a token it is waited for
@@ -86,55 +98,71 @@ def woken(changes: Sequence[Mapping[str, Any]]) -> Woken:
     return Woken(frozenset(moved[_RECORDS]), frozenset(moved[_COURSES]), frozenset(moved[_USERS]))
 
 
-def _pipeline(after: Token | None) -> list[Document]:
+def _pipeline(after: Token | None, own: Iterable[UUID]) -> list[Document]:
     """Which collection first: the server asks this of every entry of the oplog, and of few entries the rest."""
     # startAfter, not resumeAfter: it also takes the token of an invalidated stream.
     start: Document = {} if after is None else {"startAfter": dict(after)}
     concerned = {"ns.coll": {"$in": [_RECORDS, _COURSES, _USERS]}}
     return [
         {"$changeStream": start},
-        {"$match": {"$or": [concerned, {"operationType": "dropDatabase"}]}},
+        # A rename is named after the collection that goes, and so is what `$out` does at its end.
+        {"$match": {"$or": [concerned, {"operationType": {"$in": ["rename", "dropDatabase"]}}]}},
         {
             "$project": {
                 "operationType": 1,
                 "collection": "$ns.coll",
+                "onto": "$to.coll",
+                "session": "$lsid.id",
                 "identity": "$documentKey._id",
-                # What an update set, as {k: name, v: value}, and what it removed. A path has one, dotted name.
-                "set": {"$objectToArray": {"$ifNull": ["$updateDescription.updatedFields", {}]}},
-                "removed": {"$ifNull": ["$updateDescription.removedFields", []]},
+                "names": {"$cond": [{"$eq": ["$ns.coll", _RECORDS]}, [], _NAMES]},
             }
         },
-        {"$match": {"$or": list(_WANTED)}},
-        {"$unset": ["set", "removed"]},
+        {"$match": {"$or": _wanted(own)}},
+        {"$unset": ["onto", "session", "names"]},
     ]
 
 
-def _updated(*paths: str) -> Document:
-    """An update that set or removed one of the paths as a whole."""
-    names = {"$in": list(paths)}
-    return {"operationType": "update", "$or": [{"set.k": names}, {"removed": names}]}
+def _of_array(array: Document | str, field: str) -> Document:
+    return {"$map": {"input": array, "in": f"$$this.{field}"}}
 
 
-def _shown() -> Document:
-    """An update of what the worker shows, or of a part of it, that leaves the sums as they are.
-
-    Whatever moves the sums is the worker's own. Where it only repairs what is shown it meets its own update once
-    more, and finds nothing to do.
-    """
-    fields = (course_stats(Counted()) | user_stats(Counted(), Counted())).keys() - {"sums"}
-    ours = rf"^stats\.({'|'.join(sorted(fields))})(\.|$)"
-    return {"operationType": "update", "set.k": {"$regex": ours, "$not": {"$eq": "stats.sums"}}}
+def _or_empty(path: str, empty: Any) -> Document:
+    return {"$ifNull": [f"$updateDescription.{path}", empty]}
 
 
-_SUMMED = {"$in": [_COURSES, _USERS]}
-_WANTED: tuple[Document, ...] = (
-    {"collection": _RECORDS, "operationType": {"$in": ["insert", "update", "replace"]}},
-    {"collection": _SUMMED, "operationType": {"$in": ["insert", "replace"]}},
-    {"collection": _COURSES, "operationType": "delete"},
-    {"collection": _COURSES, **_updated("instructor_id", "instructor", "instructor.user_id")},
-    # Overwritten by somebody else: our own updates leave the sums in, or set them.
-    {"collection": _SUMMED, "set": {"$elemMatch": {"k": "stats", "v.sums": {"$exists": False}}}},
-    {"collection": _SUMMED, **_shown()},
-    {"collection": _SUMMED, "removed": {"$in": ["stats", "stats.sums"]}},
-    {"operationType": {"$in": list(_GONE)}},
-)
+# The paths an update set, removed, or cut short, each as one dotted name; their values stay on the server.
+_NAMES: Document = {
+    "$concatArrays": [
+        _of_array({"$objectToArray": _or_empty("updatedFields", {})}, "k"),
+        _or_empty("removedFields", []),
+        _of_array(_or_empty("truncatedArrays", []), "field"),
+    ]
+}
+_SUMMED = [_COURSES, _USERS]
+_OURS = {_COURSES: course_stats(Counted()), _USERS: user_stats(Counted(), Counted())}
+
+
+def _wanted(own: Iterable[UUID]) -> list[Document]:
+    by_others = {"session": {"$nin": [Binary.from_uuid(each) for each in own]}}
+    return [
+        {"collection": _RECORDS, "operationType": {"$in": ["insert", "update", "replace"]}},
+        {"collection": {"$in": _SUMMED}, "operationType": {"$in": ["insert", "replace"]}},
+        {"collection": _COURSES, "operationType": "delete"},
+        _updated(_COURSES, r"instructor_id|instructor(\.user_id)?"),
+        {**_updated(_COURSES, _shown(_COURSES)), **by_others},
+        {**_updated(_USERS, _shown(_USERS)), **by_others},
+        {**_updated(_USERS, r"activity_log(\..+)?"), **by_others},
+        {"operationType": {"$in": ["drop", "rename"]}, "collection": {"$in": [_RECORDS, *_SUMMED]}},
+        {"operationType": "rename", "onto": {"$in": [_RECORDS, *_SUMMED]}},
+        {"operationType": "dropDatabase"},
+    ]
+
+
+def _updated(collection: str, names: str) -> Document:
+    """An update that set or removed one of the paths that the expression matches."""
+    return {"collection": collection, "operationType": "update", "names": {"$regex": f"(?s)^({names})$"}}
+
+
+def _shown(collection: str) -> str:
+    """`stats` as a whole, or one of the worker's fields of it, or a part of one."""
+    return rf"stats(\.({'|'.join(sorted(_OURS[collection]))})(\..+)?)?"
