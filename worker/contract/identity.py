@@ -39,3 +39,8 @@ def foreign_object_id(original: str) -> ObjectId:
 def void_event_id(stream: str, version: int) -> UUID:
     """`_id` of the event that fills a hole: everyone who fills the same hole makes the same id."""
     return uuid5(_VOID_NAMESPACE, f"{stream}:{version}")
+
+
+def failure_fingerprint(*parts: str | None) -> str:
+    """One value per kind of failure, so that a thousand of one bug are one line for an operator."""
+    return hashlib.sha256("|".join(part or "" for part in parts).encode()).hexdigest()[:16]

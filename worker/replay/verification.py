@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from worker.storage.reading import Unreadable
+
 # Enough to see a pattern and to start looking; the totals by kind are always complete.
 FINDINGS_KEPT = 100
 
@@ -13,10 +15,14 @@ FINDINGS_KEPT = 100
 class FindingKind(StrEnum):
     """Everything that can be wrong with the stored history: a closed set."""
 
+    DOCUMENT_UNREADABLE = "document_unreadable"
+    DOCUMENT_MALFORMED = "document_malformed"
     VERSION_HOLE = "version_hole"
     VERSION_REPEATED = "version_repeated"
     VOID_WRONG_ID = "void_wrong_id"
     EVENT_MISFILED = "event_misfiled"
+    EVENT_DIFFERENT = "event_different"
+    EVENT_SOURCE_REPEATED = "event_source_repeated"
     ROW_MISSING = "row_missing"
     ROW_EXTRA = "row_extra"
     ROW_DOUBLED = "row_doubled"
@@ -26,21 +32,29 @@ class FindingKind(StrEnum):
     PROGRESS_UNKNOWN = "progress_unknown"
     PROGRESS_MISSING = "progress_missing"
     PROGRESS_BEHIND = "progress_behind"
+    PROGRESS_NEWER = "progress_newer"
     FOLD_FAILED = "fold_failed"
     PROJECTION_MISSING = "projection_missing"
     PROJECTION_BEHIND = "projection_behind"
     PROJECTION_AHEAD = "projection_ahead"
     PROJECTION_DIFFERENT = "projection_different"
     PROJECTION_UNKNOWN = "projection_unknown"
+    PROJECTION_NEWER = "projection_newer"
     STATISTICS_MISSING = "statistics_missing"
     STATISTICS_DIFFERENT = "statistics_different"
     ACTIVITY_LOG_DIFFERENT = "activity_log_different"
     NOTIFICATION_MISSING = "notification_missing"
     NOTIFICATION_DIFFERENT = "notification_different"
     NOTIFICATION_UNKNOWN = "notification_unknown"
+    NOTIFICATION_REPEATED = "notification_repeated"
     BILLING_MISSING = "billing_missing"
     BILLING_DIFFERENT = "billing_different"
     BILLING_UNKNOWN = "billing_unknown"
+    DEAD_LETTER_DAMAGED = "dead_letter_damaged"
+    DEAD_LETTER_PART_UNKNOWN = "dead_letter_part_unknown"
+    QUEUE_ITEM_DIFFERENT = "queue_item_different"
+    LEASE_DIFFERENT = "lease_different"
+    POSITION_DIFFERENT = "position_different"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +129,27 @@ class Verification:
 
 @dataclass(slots=True)
 class Tally:
-    """The running totals of one check; memory does not grow with the number of findings."""
+    """The running totals of one check; memory grows with documents nobody can read, not with other findings."""
 
     counts: Counter[str] = field(default_factory=Counter)
     finding_counts: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     dead_letter_reasons: dict[str, int] = field(default_factory=dict)
+    _unreadable: set[str] = field(default_factory=set)
 
     def report(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
             self.finding_counts[str(finding.kind)] += 1
             if len(self.findings) < FINDINGS_KEPT:
                 self.findings.append(finding)
+
+    def unreadable(self, documents: Iterable[Unreadable]) -> None:
+        """Report documents of which nothing further can be said, however often they were met."""
+        for each in documents:
+            subject = f"{each.collection} {each.name}"
+            if subject not in self._unreadable:
+                self._unreadable.add(subject)
+                self.report([Finding(FindingKind.DOCUMENT_UNREADABLE, subject, each.reason)])
 
     def result(self) -> Verification:
         return Verification(

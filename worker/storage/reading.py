@@ -113,19 +113,35 @@ async def batches(
     **options: Any,
 ) -> AsyncGenerator[Reading]:
     """As `find`, answer by answer, each of 16 MB at most: for what is larger than memory."""
-    with _reading():
-        cursor: Any = collection.find_raw_batches(query, paths, session=session, **options)
-    try:
-        while True:
-            with _reading():
-                batch: bytes | None = await anext(cursor, None)
-            if batch is None:
-                return
-            if batch:
-                yield decoded(collection.name, batch)
-    finally:
-        with _reading():
-            await cursor.close()
+    async for batch in _raw_batches(collection, query, paths, session=session, **options):
+        yield decoded(collection.name, batch)
+
+
+async def pages(
+    collection: Collection,
+    query: Mapping[str, Any],
+    paths: Mapping[str, Any] | None = None,
+    *,
+    most: int,
+    max_bytes: int,
+    session: Session | None = None,
+    **options: Any,
+) -> AsyncGenerator[Reading]:
+    """As `batches`, cut anew: at most `most` documents and `max_bytes`, but one document at least.
+
+    No more is decoded at a time; what is not decoded yet is bytes, 16 MB at most.
+    """
+    page: list[bytes] = []
+    size_bytes = 0
+    async for batch in _raw_batches(collection, query, paths, session=session, **options):
+        for raw in _apart(batch):
+            if page and (len(page) >= most or size_bytes + len(raw) > max_bytes):
+                yield decoded(collection.name, b"".join(page))
+                page, size_bytes = [], 0
+            page.append(raw)
+            size_bytes += len(raw)
+    if page:
+        yield decoded(collection.name, b"".join(page))
 
 
 async def find_one(
@@ -222,6 +238,29 @@ def name_of(identity: object) -> str:
     if isinstance(identity, str) and identity.isprintable() and len(identity) <= _LONGEST_NAME:
         return identity
     return hashlib.sha1(repr(identity).encode(errors="backslashreplace"), usedforsecurity=False).hexdigest()
+
+
+async def _raw_batches(
+    collection: Collection,
+    query: Mapping[str, Any],
+    paths: Mapping[str, Any] | None,
+    *,
+    session: Session | None,
+    **options: Any,
+) -> AsyncGenerator[bytes]:
+    with _reading():
+        cursor: Any = collection.find_raw_batches(query, paths, session=session, **options)
+    try:
+        while True:
+            with _reading():
+                batch: bytes | None = await anext(cursor, None)
+            if batch is None:
+                return
+            if batch:
+                yield batch
+    finally:
+        with _reading():
+            await cursor.close()
 
 
 @contextmanager

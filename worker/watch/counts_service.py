@@ -17,6 +17,7 @@ from projections.counts import COUNTS_VERSION
 from worker.errors import Fatal, HistoryLost, Retryable, UnknownAnswer, WorkerError
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases, Position, Positions, group_name
+from worker.storage.resume_tokens import token_time_s
 from worker.storage.transactions import Transactions
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, RestartReason
@@ -32,7 +33,7 @@ from worker.watch.patience import Patience
 from worker.watch.pulse import Pulse
 from worker.watch.saving import TokenSaver
 from worker.watch.stream import Invalidated
-from worker.watch.token import ahead, token_time_s
+from worker.watch.token import ahead
 
 log = structlog.get_logger(__name__)
 

@@ -6,9 +6,9 @@ from worker.errors import Fatal, Refused, UnknownAnswer
 from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.storage.leases import Token
+from worker.storage.resume_tokens import token_time_s
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
-from worker.watch.token import token_time_s
 
 log = structlog.get_logger(__name__)
 

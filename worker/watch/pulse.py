@@ -2,9 +2,9 @@
 
 from worker.errors import Retryable
 from worker.storage.leases import Token
+from worker.storage.resume_tokens import token_time_s
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
-from worker.watch.token import token_time_s
 
 # Renewals of memberships move an idle stream's token at least this often.
 _MOVES_WITHIN_S = 10.0

@@ -16,6 +16,7 @@ from worker import __version__
 from worker.errors import HistoryLost, Retryable, WorkerError
 from worker.storage.database import Database
 from worker.storage.leases import GROUPS, GroupLeases, Position, Positions, Token, group_name, group_slots
+from worker.storage.resume_tokens import token_time_s
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, RestartReason
 from worker.telemetry.mongodb import retry_counter
@@ -28,7 +29,7 @@ from worker.watch.progress import NAME, Projector
 from worker.watch.pulse import Pulse
 from worker.watch.saving import TokenSaver
 from worker.watch.stream import EventStream, Invalidated
-from worker.watch.token import ahead, smallest, token_time_s
+from worker.watch.token import ahead, smallest
 
 log = structlog.get_logger(__name__)
 

@@ -45,7 +45,12 @@ def learner(name: str, *, events: int = 12, void_at: int | None = 5) -> Learner:
 
 
 def stored_events(name: str, versions: Iterable[int], recorded_at: datetime = START) -> list[Document]:
-    return [event_document(an_event(name, n), n, Source("t", 0, n), recorded_at, None) for n in versions]
+    return [event_document(an_event(name, n), n, record_of(name, n), recorded_at, None) for n in versions]
+
+
+def record_of(name: str, n: int) -> Source:
+    """Each learner's events come from records of their own."""
+    return Source("t", 0, int.from_bytes(foreign_object_id(name).binary[:4]) * 1_000 + n)
 
 
 def progress_of(events: Sequence[Document], current: Document | None = None) -> Document:

@@ -1,5 +1,6 @@
 """Verify finds exactly what is wrong in a stored history, and nothing in a right one."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -8,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.clocks import ManualClock
 from tests.integration.replay.history import (
     START,
     Learner,
@@ -17,10 +19,16 @@ from tests.integration.replay.history import (
     stored_events,
     without,
 )
-from worker.contract.identity import foreign_object_id, stream_id, stream_slot, void_event_id
+from worker.contract.identity import (
+    failure_fingerprint,
+    foreign_object_id,
+    stream_id,
+    stream_slot,
+    void_event_id,
+)
 from worker.replay import reading
 from worker.replay.verification import FindingKind, Verification
-from worker.replay.verify import verify
+from worker.replay.verify import OVERDUE, verify
 from worker.storage.database import Database, Document
 
 HEALTHY = ("ada", "ben", "cyd")
@@ -33,6 +41,11 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages end in the middle of a stream, as they do in every store that is larger than a page."""
     monkeypatch.setattr(reading, "PAGE_EVENTS", 7)
     monkeypatch.setattr(reading, "PAGE_DOCUMENTS", 7)
+
+
+async def soon(database: Database) -> Verification:
+    """Some minutes after the events were recorded, while the worker runs."""
+    return await verify(database, clock=ManualClock(START + timedelta(minutes=10)))
 
 
 async def store_with(database: Database, victim: Learner, rows: Sequence[Document] | None = None) -> None:
@@ -258,7 +271,7 @@ async def test_a_document_behind_the_store_is_counted_and_is_a_finding_once_sett
     victim = learner(VICTIM)
     await store_with(database, replace(victim, progress=progress_of(victim.events[:9])))
 
-    live, settled = await verify(database), await verify(database, settled=True)
+    live, settled = await soon(database), await verify(database, settled=True)
 
     assert (live.ok, live.behind) == (True, 1)
     assert found(settled) == [(FindingKind.PROGRESS_BEHIND, victim.stream)]
@@ -270,7 +283,7 @@ async def test_a_document_behind_is_still_held_against_its_own_version(database:
     wrong = {**early, "social": {**early["social"], "discussion_posts": 3}}
     await store_with(database, replace(victim, progress=wrong))
 
-    live = await verify(database)
+    live = await soon(database)
 
     assert (found(live), live.behind) == ([(FindingKind.PROGRESS_DIFFERENT, victim.stream)], 1)
 
@@ -280,7 +293,7 @@ async def test_a_missing_document_is_counted_and_is_a_finding_once_settled(datab
     await store_with(database, victim)
     await database.user_progress.delete_one({"_id": victim.progress["_id"]})
 
-    live, settled = await verify(database), await verify(database, settled=True)
+    live, settled = await soon(database), await verify(database, settled=True)
 
     assert (live.ok, live.behind) == (True, 1)
     assert found(settled) == [(FindingKind.PROGRESS_MISSING, victim.stream)]
@@ -317,14 +330,51 @@ async def test_a_document_under_a_wrong_id_is_found(database: Database) -> None:
     ]
 
 
-async def test_a_document_of_another_projection_version_is_counted_not_compared(database: Database) -> None:
+async def test_a_document_of_a_newer_projection_version_is_frozen_and_said_so(database: Database) -> None:
     victim = learner(VICTIM)
     other = {**victim.progress, "projection_version": 99, "completion_notified": True}
     await store_with(database, replace(victim, progress=other))
 
-    verification = await verify(database, settled=True)
+    verification = await soon(database)
 
-    assert (verification.ok, verification.other_projection_version) == (True, 1)
+    assert found(verification) == [(FindingKind.PROGRESS_NEWER, victim.stream)]
+    assert verification.other_projection_version == 1
+
+
+async def test_a_document_of_an_older_projection_version_waits_to_be_folded_anew(database: Database) -> None:
+    victim = learner(VICTIM)
+    older = {**victim.progress, "projection_version": 0, "completion_notified": True}
+    await store_with(database, replace(victim, progress=older))
+
+    live, settled = await verify(database), await verify(database, settled=True)
+
+    assert (live.ok, live.behind, live.other_projection_version) == (True, 1, 1)
+    assert found(settled) == [(FindingKind.PROGRESS_BEHIND, victim.stream)]
+
+
+async def test_other_code_moves_no_document_to_another_learner(database: Database) -> None:
+    victim = learner(VICTIM)
+    older = {**victim.progress, "projection_version": 0, "slot": (victim.progress["slot"] + 1) % 256}
+    await store_with(database, replace(victim, progress=older))
+
+    assert found(await soon(database)) == [(FindingKind.PROGRESS_DIFFERENT, victim.stream)]
+
+
+@pytest.mark.parametrize("folded", [9, 0])
+async def test_a_document_that_waits_for_an_old_event_is_a_finding_on_a_live_system_too(
+    database: Database, folded: int
+) -> None:
+    victim = learner(VICTIM)
+    await store_with(database, replace(victim, progress=progress_of(victim.events[: folded or 12])))
+    if not folded:
+        await database.user_progress.delete_one({"_id": victim.progress["_id"]})
+
+    at = START + OVERDUE
+    early = await verify(database, clock=ManualClock(at - timedelta(minutes=1)))
+    late = await verify(database, clock=ManualClock(at + timedelta(minutes=1)))
+
+    kind = FindingKind.PROGRESS_BEHIND if folded else FindingKind.PROGRESS_MISSING
+    assert (early.ok, early.behind, found(late)) == (True, 1, [(kind, victim.stream)])
 
 
 async def test_an_event_no_fold_accepts_is_a_finding_for_its_stream_only(database: Database) -> None:
@@ -343,13 +393,14 @@ async def test_an_event_no_fold_accepts_is_a_finding_for_its_stream_only(databas
 async def test_dead_letters_are_counted_by_reason_and_gaps_apart(database: Database) -> None:
     await database.dead_letters.insert_many(
         [
-            _dead_letter("t:0:1", "not_json"),
-            _dead_letter("t:0:2", "not_json"),
-            _dead_letter("t:0:3", "conflict"),
+            _dead_letter(1, "not_json"),
+            _dead_letter(2, "not_json"),
+            _dead_letter(3, "conflict"),
         ]
     )
     gap = {
-        **_dead_letter("t:0:9-12", "retention"),
+        **_dead_letter(9, "retention"),
+        "_id": "t:0:9-12:retention",
         "kind": "gap",
         "gap": {"first_offset": 9, "last_offset": 12},
     }
@@ -392,7 +443,7 @@ def _moved(event: Document, course: Any) -> Document:
 def _queue_item(stream: str) -> Document:
     return {
         "_id": f"progress:{stream}",
-        "event_type": "progress",
+        "event_type": "progress_fold",
         "data": {},
         "status": "pending",
         "retry_count": 0,
@@ -410,9 +461,12 @@ def _queue_item(stream: str) -> Document:
     }
 
 
-def _dead_letter(key: str, reason: str) -> Document:
+def _dead_letter(offset: int, reason: str) -> Document:
+    """As ingest writes it."""
+    value = b"{"
+    digest = hashlib.sha256(value).digest()
     return {
-        "_id": key,
+        "_id": f"t:0:{offset}:{digest.hex()[:16]}",
         "kind": "record",
         "step": "ingest",
         "reason": reason,
@@ -421,15 +475,15 @@ def _dead_letter(key: str, reason: str) -> Document:
         "message": "a sentence",
         "topic": "t",
         "partition": 0,
-        "offset": 1,
+        "offset": offset,
         "event_id": None,
         "key": None,
         "headers": [],
-        "value": b"{",
+        "value": value,
         "parts": 0,
-        "size_bytes": 1,
-        "payload_sha256": b"",
-        "fingerprint": "f",
+        "size_bytes": len(value),
+        "payload_sha256": digest,
+        "fingerprint": failure_fingerprint("ingest", reason, None),
         "kafka_timestamp": START,
         "attempts": 1,
         "redrives": 0,

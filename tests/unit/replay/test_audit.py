@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.integration.replay.history import Learner, learner, without
-from worker.replay.audit import StreamAudit, digest
+from worker.replay.audit import Recorded, StreamAudit, digest
 from worker.replay.verification import FINDINGS_KEPT, Finding, FindingKind, Tally
 
 WHOLE = learner("ada", events=20)
@@ -19,10 +19,11 @@ AT = datetime(2024, 1, 1, tzinfo=UTC)
 
 def audited(of: Learner, cuts: Sequence[int] = ()) -> StreamAudit:
     """The learner's stream, fed in slices that begin at `cuts`, with all its rows."""
-    audit = StreamAudit(of.stream, of.progress)
+    audit = StreamAudit(of.stream, Recorded.of(of.progress))
     borders = [0, *sorted(cuts), len(of.events)]
     for begin, end in pairwise(borders):
         audit.feed(of.events[begin:end])
+    audit.close()
     for row in of.rows:
         audit.meet(row)
     return audit
@@ -32,7 +33,7 @@ def audited(of: Learner, cuts: Sequence[int] = ()) -> StreamAudit:
 def test_slices_do_not_matter(cuts: set[int]) -> None:
     audit = audited(WHOLE, sorted(cuts))
 
-    assert [*audit.faults, *audit.missing_rows(), *audit.progress_faults(), *audit.extra_rows] == []
+    assert [*audit.take_faults(), *audit.missing_rows(), *audit.extra_rows] == []
     assert (audit.events, audit.voids, audit.last_version) == (20, 1, 20)
 
 
@@ -40,8 +41,7 @@ def test_slices_do_not_matter(cuts: set[int]) -> None:
 def test_a_hole_is_reported_once_wherever_the_slices_end(cuts: set[int], hole: int) -> None:
     audit = audited(without(learner("ada", events=20, void_at=None), hole), sorted(cuts))
 
-    assert [fault.finding.kind for fault in audit.faults] == [FindingKind.VERSION_HOLE]
-    assert audit.progress_faults() == []
+    assert [fault.finding.kind for fault in audit.take_faults()] == [FindingKind.VERSION_HOLE]
 
 
 def test_a_digest_does_not_see_the_order_of_fields() -> None:

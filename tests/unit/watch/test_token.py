@@ -2,7 +2,8 @@
 
 import pytest
 
-from worker.watch.token import ahead, smallest, token_time_s
+from worker.storage.resume_tokens import token_time_s
+from worker.watch.token import ahead, smallest
 
 EARLY = {"_data": "826B03A34F000000032B0229296E04"}
 LATE = {"_data": "826B03A351000000012B0229296E04"}

@@ -1,0 +1,162 @@
+"""Whether a document has the shape its collection's validator wants, told from the document itself.
+
+The validator lets nothing else in, but a restore, an older schema or `bypassDocumentValidation` do. The same models
+are asked here, type for type as BSON has them: 3.0 is not 3.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from bson import ObjectId
+from bson.binary import Binary
+from bson.decimal128 import Decimal128
+from pydantic import BaseModel
+
+from worker.storage.models import MODELS
+from worker.storage.validators import object_schema
+
+Schema = Mapping[str, Any]
+Test = Callable[[Any], bool]
+Shape = Callable[[Any, str], Iterator[str]]
+"""From a value and its path to the paths below it that do not fit."""
+
+# Enough to see what kind of damage it is.
+_PATHS_NAMED = 5
+
+
+def misfits(collection: str, document: Mapping[str, Any]) -> list[str]:
+    """Paths that are not as the collection's validator wants them; of several shapes, those of the nearest one."""
+    return min((misfits_of(model, document) for model in MODELS[collection]), key=len)
+
+
+def misfits_of(
+    model: type[BaseModel], document: Mapping[str, Any], *, only: tuple[str, ...] = ()
+) -> list[str]:
+    """The same for one shape, or for some of its fields, where only those were read."""
+    return sorted(set(_shape_of(model, only)(document, "")))
+
+
+def told(paths: Sequence[str]) -> str:
+    """The paths as the detail of a finding: never a value."""
+    more = len(paths) - _PATHS_NAMED
+    named = ", ".join(path or "the document" for path in paths[:_PATHS_NAMED])
+    return f"not of the stored shape in {named}" + (f" and {more} more" if more > 0 else "")
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_TYPES: Mapping[str, Test] = {
+    "null": lambda value: value is None,
+    "bool": lambda value: isinstance(value, bool),
+    "int": _is_int,
+    "long": _is_int,
+    "double": lambda value: isinstance(value, float),
+    "string": lambda value: isinstance(value, str),
+    "binData": lambda value: isinstance(value, bytes | Binary | UUID),
+    "date": lambda value: isinstance(value, datetime),
+    "objectId": lambda value: isinstance(value, ObjectId),
+    "decimal": lambda value: isinstance(value, Decimal128),
+    "object": lambda value: isinstance(value, Mapping),
+    "array": lambda value: isinstance(value, list),
+}
+
+_BOUNDS: Mapping[str, Callable[[Any], Test]] = {
+    "enum": lambda allowed: lambda value: value in allowed,
+    "minimum": lambda bound: lambda value: not isinstance(value, int | float) or value >= bound,
+    "maximum": lambda bound: lambda value: not isinstance(value, int | float) or value <= bound,
+    "minLength": lambda length: lambda value: not isinstance(value, str) or len(value) >= length,
+    "maxLength": lambda length: lambda value: not isinstance(value, str) or len(value) <= length,
+    "pattern": lambda pattern: (
+        lambda value: not isinstance(value, str) or re.search(pattern, value) is not None
+    ),
+}
+
+
+@cache
+def _shape_of(model: type[BaseModel], only: tuple[str, ...]) -> Shape:
+    schema = object_schema(model)
+    if only:
+        schema["properties"] = {name: schema["properties"][name] for name in only}
+        schema["required"] = [name for name in schema["required"] if name in only]
+    return _compiled(schema)
+
+
+def _compiled(schema: Schema) -> Shape:
+    """The schema as one function; TypeError for a keyword that is not known, so that none is left out unseen."""
+    tests = list(_tests(schema))
+    inner = list(_inner(schema))
+
+    def shape(value: Any, path: str) -> Iterator[str]:
+        if not all(test(value) for test in tests):
+            yield path
+            return
+        for each in inner:
+            yield from each(value, path)
+
+    return shape
+
+
+def _tests(schema: Schema) -> Iterator[Test]:
+    for keyword, argument in schema.items():
+        if keyword == "bsonType":
+            yield _of_types([argument] if isinstance(argument, str) else argument)
+        elif keyword == "anyOf":
+            yield _of_any([_compiled(each) for each in argument])
+        elif keyword in _BOUNDS:
+            yield _BOUNDS[keyword](argument)
+        elif keyword not in ("properties", "required", "additionalProperties", "items"):
+            raise TypeError(f"no check is known for {keyword!r}")
+
+
+def _of_types(names: Iterable[str]) -> Test:
+    tests = [_TYPES[name] for name in names]
+    return lambda value: any(test(value) for test in tests)
+
+
+def _of_any(shapes: Sequence[Shape]) -> Test:
+    return lambda value: any(next(shape(value, ""), None) is None for shape in shapes)
+
+
+def _inner(schema: Schema) -> Iterator[Shape]:
+    if "items" in schema:
+        yield _items(_compiled(schema["items"]))
+    if "properties" in schema or "additionalProperties" in schema:
+        yield _fields(schema)
+
+
+def _items(item: Shape) -> Shape:
+    def shape(value: Any, path: str) -> Iterator[str]:
+        for place, each in enumerate(value):
+            yield from item(each, f"{path}.{place}")
+
+    return shape
+
+
+def _fields(schema: Schema) -> Shape:
+    known = {name: _compiled(each) for name, each in schema.get("properties", {}).items()}
+    required = frozenset(schema.get("required", ()))
+    others = schema.get("additionalProperties", True)
+    of_others = _compiled(others) if isinstance(others, Mapping) else None
+
+    def shape(value: Any, path: str) -> Iterator[str]:
+        if not isinstance(value, Mapping):
+            return  # null, where the type allows it
+        yield from (_below(path, name) for name in required - value.keys())
+        for name, each in value.items():
+            inner = known.get(name, of_others)
+            if inner is not None:
+                yield from inner(each, _below(path, name))
+            elif others is False:
+                yield _below(path, name)
+
+    return shape
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
