@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from projections.event import VOID
+from worker.contract.fingerprint import agrees
 from worker.contract.identity import stream_id, stream_slot, void_event_id
 from worker.contract.models import MODELS
 from worker.contract.upcasters import UPCASTERS, newest_version, oldest_version
@@ -63,6 +64,8 @@ def _content_faults(event: Event) -> Iterator[Fault]:
     ]
     if paths := [path for path, broken in wrong if broken]:
         yield FindingKind.EVENT_DIFFERENT, f"event {event['_id']} has another {', '.join(paths)}"
+    if agrees(event) is False:
+        yield FindingKind.EVENT_FINGERPRINT_DIFFERENT, f"event {event['_id']} is not what its producer sent"
 
 
 def _owner(event: Event) -> str:

@@ -22,6 +22,7 @@ class FindingKind(StrEnum):
     VOID_WRONG_ID = "void_wrong_id"
     EVENT_MISFILED = "event_misfiled"
     EVENT_DIFFERENT = "event_different"
+    EVENT_FINGERPRINT_DIFFERENT = "event_fingerprint_different"
     EVENT_SOURCE_REPEATED = "event_source_repeated"
     ROW_MISSING = "row_missing"
     ROW_EXTRA = "row_extra"

@@ -10,6 +10,7 @@ from projections.event import StoredEvent
 from projections.progress import fold
 from worker.contract.codec import decode, encode
 from worker.contract.event import Event
+from worker.contract.fingerprint import of_document
 from worker.contract.identity import foreign_object_id, stream_object_id
 from worker.storage.database import Database, Document
 from worker.storage.documents import Source, event_document, interaction_row, void_document
@@ -51,6 +52,11 @@ def stored_events(name: str, versions: Iterable[int], recorded_at: datetime = ST
 def record_of(name: str, n: int) -> Source:
     """Each learner's events come from records of their own."""
     return Source("t", 0, int.from_bytes(foreign_object_id(name).binary[:4]) * 1_000 + n)
+
+
+def as_sent(event: Document) -> Document:
+    """The same event with the fingerprint of its content: as if its producer had sent it so."""
+    return {**event, "metadata": {**event["metadata"], "fingerprint": of_document(event)}}
 
 
 def progress_of(events: Sequence[Document], current: Document | None = None) -> Document:

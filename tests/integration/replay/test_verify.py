@@ -13,6 +13,7 @@ from tests.clocks import ManualClock
 from tests.integration.replay.history import (
     START,
     Learner,
+    as_sent,
     learner,
     progress_of,
     store,
@@ -379,7 +380,7 @@ async def test_a_document_that_waits_for_an_old_event_is_a_finding_on_a_live_sys
 
 async def test_an_event_no_fold_accepts_is_a_finding_for_its_stream_only(database: Database) -> None:
     victim = learner(VICTIM, void_at=None)
-    bad = {**victim.events[4], "event_type": "course_rated"}
+    bad = as_sent({**victim.events[4], "event_type": "course_rated"})
     events = (*victim.events[:4], bad, *victim.events[5:])
     poisoned = replace(victim, events=events)
     await store_with(database, poisoned)
@@ -437,7 +438,7 @@ def _moved(event: Document, course: Any) -> Document:
     user = foreign_object_id(VICTIM)
     data = {**event["event_data"], "course_id": course, "user_id": user}
     stream = stream_id(course, user)
-    return {**event, "stream_id": stream, "event_data": data, "slot": stream_slot(stream)}
+    return as_sent({**event, "stream_id": stream, "event_data": data, "slot": stream_slot(stream)})
 
 
 def _queue_item(stream: str) -> Document:

@@ -21,7 +21,7 @@ from tests.integration.replay.counted import (
     store_counted,
     user_document,
 )
-from tests.integration.replay.history import COURSE, START, Learner, learner, progress_of, store
+from tests.integration.replay.history import COURSE, START, Learner, as_sent, learner, progress_of, store
 from worker.contract.identity import foreign_object_id
 from worker.replay import counts_check
 from worker.replay.counts_check import SECOND_LOOK_S, check_counts
@@ -58,7 +58,7 @@ def paying(learner: Learner) -> Learner:
     enrolment = learner.events[0]
     payment = {"transaction_id": "tx-1", "amount": "49.90", "currency": "EUR", "method": "card"}
     details = {**enrolment["event_data"]["details"], "payment": payment}
-    paid = {**enrolment, "event_data": {**enrolment["event_data"], "details": details}}
+    paid = as_sent({**enrolment, "event_data": {**enrolment["event_data"], "details": details}})
     events = (paid, *learner.events[1:])
     return Learner(events, progress_of(events))
 

@@ -57,6 +57,8 @@ EVENTS: Mapping[str, tuple[str, Callable[[Document], Document]]] = {
     "a schema that is not known": ("event_different", at("schema_version", 7)),
     "a type that is not known": ("event_different", at("event_type", "lesson_dreamt")),
     "recorded in the future": ("event_different", at("recorded_at", FAR)),
+    "another address": ("event_fingerprint_different", at("personal.ip_address", "192.0.2.8")),
+    "another producer": ("event_fingerprint_different", at("metadata.producer", "somebody")),
     "a slot of another stream": ("event_misfiled", lambda it: {**it, "slot": (it["slot"] + 1) % 256}),
     "an offset that is a double": ("document_malformed", at("metadata.source.offset", 3.0)),
     "a partition that is text": ("document_malformed", at("metadata.source.partition", "0")),
@@ -82,11 +84,13 @@ async def test_each_damage_to_an_event_is_found_in_its_stream(database: Database
 
     verification = await verify(database, settled=True)
 
-    # A type that is not known makes another row, too; and both of these another fold.
+    # A type that is not known makes another row, as does an address; time and type another fold.
     another_type, later = (
         learners[name].stream for name in ("a type that is not known", "recorded in the future")
     )
-    expected |= {("row_different", another_type)}
+    for name in ("a type that is not known", "a schema that is not known", "a fingerprint cut short"):
+        expected.add(("event_fingerprint_different", learners[name].stream))
+    expected |= {("row_different", stream) for stream in (another_type, learners["another address"].stream)}
     expected |= {("progress_different", stream) for stream in (another_type, later)}
     assert found(verification) == expected
 
