@@ -15,7 +15,7 @@ REASONS = frozenset(
         *("lone_surrogate", "integer_out_of_range", "too_deep", "unsupported_version", "unknown_event_type"),
         *("unknown_field", "missing_field", "invalid_field", "time_out_of_range", "details_too_large"),
         *("details_too_deep", "details_too_many_keys", "details_bad_key", "card_number", "conflict"),
-        "refused_by_store",
+        *("refused_by_store", "undecodable"),
     }
 )
 
@@ -64,7 +64,7 @@ def exact_bytes(case: Case) -> Iterator[str]:
     places: Counter[tuple[str, int, int, bytes]] = Counter()
     numbers: dict[str, list[int]] = defaultdict(list)
     for part in case.stored.letters:
-        if part["kind"] == "part":
+        if part["kind"] == "part" and "of" not in part:
             numbers[part["part_of"]].append(part["part"])
     for letter in case.stored.records:
         value = case.stored.bytes_of(letter)

@@ -10,7 +10,16 @@ from worker.app.redriving import open_redriver
 from worker.app.serving import opened
 from worker.cli import help as text
 from worker.cli.ending import end_with, say_error
-from worker.cli.listing import print_document, print_groups, print_letters, with_bytes
+from worker.cli.listing import (
+    LONGEST_TABLE,
+    SHOWN_BYTES,
+    plain,
+    print_document,
+    print_groups,
+    print_letters,
+    with_bytes,
+    with_everything,
+)
 from worker.cli.options import (
     All,
     DryRun,
@@ -24,9 +33,10 @@ from worker.cli.options import (
     require_intent,
     selection,
 )
-from worker.cli.tables import print_json
-from worker.retry.letters import discard_letters, find_letters, show_letter
+from worker.cli.tables import JsonList, print_json
+from worker.retry.letters import discard_letters, find_names, pages, read_kept, show_letter
 from worker.retry.redrive import MAX_REDRIVES, Redriven, redrive
+from worker.retry.selection import grouped_in_pages
 from worker.settings import load_settings
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids, as `dead-letters list` shows them.")]
@@ -62,11 +72,17 @@ def list_letters(
 
     async def work() -> int:
         async with opened(load_settings()) as database:
-            entries = await find_letters(database, chosen, redriven=redriven)
-        if group:
-            print_groups(entries, as_json=as_json)
-        else:
-            print_letters(entries, as_json=as_json)
+            names = await find_names(database, chosen, redriven=redriven)
+            if group:
+                print_groups(await grouped_in_pages(pages(database, names)), as_json=as_json)
+            elif as_json:
+                with JsonList() as listed:
+                    async for page in pages(database, names, with_headers=True):
+                        for entry in page:
+                            listed.add(plain(entry.document))
+            else:
+                first = [entry async for page in pages(database, names[:LONGEST_TABLE]) for entry in page]
+                print_letters(first, len(names))
         return ExitCode.OK
 
     end_with(work)
@@ -78,11 +94,16 @@ def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag =
 
     async def work() -> int:
         async with opened(load_settings()) as database:
-            found = await show_letter(database, name)
-        if found is None:
+            if as_json:
+                whole = await read_kept(database, name)
+                shown = with_everything(*whole) if whole is not None else None
+            else:
+                found = await show_letter(database, name, SHOWN_BYTES)
+                shown = with_bytes(*found) if found is not None else None
+        if shown is None:
             say_error(f"there is no dead letter {name}")
             return ExitCode.USAGE
-        print_document(with_bytes(*found, as_json=as_json), as_json=as_json)
+        print_document(shown, as_json=as_json)
         return ExitCode.OK
 
     end_with(work)
@@ -118,9 +139,9 @@ def redrive_letters(
     async def work() -> int:
         settings = load_settings()
         async with opened(settings) as database, open_redriver(settings, idempotent=idempotent) as publish:
-            entries = await find_letters(database, chosen, redriven=again)
+            names = await find_names(database, chosen, redriven=again)
             result = await redrive(
-                database, entries, publish, max_redrives=max_redrives, again=again, dry_run=dry_run
+                database, names, publish, max_redrives=max_redrives, again=again, dry_run=dry_run
             )
         _say_redriven(result, dry_run=dry_run, as_json=as_json)
         return ExitCode.OK
@@ -147,8 +168,8 @@ def discard(
 
     async def work() -> int:
         async with opened(load_settings()) as database:
-            entries = await find_letters(database, chosen, redriven=redriven)
-            deleted = len(entries) if dry_run else await discard_letters(database, entries)
+            names = await find_names(database, chosen, redriven=redriven)
+            deleted = len(names) if dry_run else await discard_letters(database, names)
         if as_json:
             print_json({"discarded": deleted, "dry_run": dry_run})
         else:
@@ -169,7 +190,9 @@ def _say_redriven(result: Redriven, *, dry_run: bool, as_json: bool) -> None:
 
 
 _WHY = {
-    "no_bytes": "gaps have no bytes; their offsets were never read",
+    "no_bytes": "gaps have no bytes (their offsets were never read), nor has what the store refused",
+    "broken": "the records themselves are broken: only their raw bytes were kept (show --json)",
+    "headers": "a header's name is no UTF-8, which this program cannot send: publish the value by other means",
     "redriven": "already sent again (--again sends them once more)",
     "loop": "sent again as often as is allowed (--max-redrives)",
     "damaged": "their bytes are not those that were put in",

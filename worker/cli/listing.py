@@ -10,16 +10,15 @@ from bson import ObjectId
 from rich.console import Console
 
 from worker.cli.tables import print_json, print_table
-from worker.retry.letters import Damaged
-from worker.retry.selection import Entry, Group, grouped
+from worker.retry.letters import Damaged, Kept
+from worker.retry.selection import Entry, Group
 
 # What a person reads of a payload in a terminal; `--json` has all of it.
-_SHOWN_BYTES = 2_000
+SHOWN_BYTES = 2_000
 
 
-def print_groups(entries: Sequence[Entry], *, as_json: bool) -> None:
+def print_groups(groups: Sequence[Group], *, as_json: bool) -> None:
     """One line per kind of failure."""
-    groups = grouped(entries)
     if as_json:
         print_json([_group_json(group) for group in groups])
         return
@@ -53,14 +52,11 @@ def print_items(entries: Sequence[Entry], *, as_json: bool) -> None:
         )
         for entry in entries
     ]
-    _print_first(rows, ("id", "status", "attempts", "due", "reason", "message"))
+    _print_first(rows, ("id", "status", "attempts", "due", "reason", "message"), len(rows))
 
 
-def print_letters(entries: Sequence[Entry], *, as_json: bool) -> None:
-    """One line per dead letter."""
-    if as_json:
-        print_json([plain(entry.document) for entry in entries])
-        return
+def print_letters(entries: Sequence[Entry], total: int) -> None:
+    """One line per dead letter, of which these are the first of the `total`."""
     rows = [
         (
             str(entry.id),
@@ -74,7 +70,7 @@ def print_letters(entries: Sequence[Entry], *, as_json: bool) -> None:
         for entry in entries
     ]
     columns = ("id", "reason", "field", "message", "bytes", "age", "redrives")
-    _print_first(rows, columns)
+    _print_first(rows, columns, total)
 
 
 def print_document(document: Mapping[str, Any], *, as_json: bool) -> None:
@@ -85,15 +81,23 @@ def print_document(document: Mapping[str, Any], *, as_json: bool) -> None:
     print_table([(name, _cell(value)) for name, value in document.items()], ("field", "value"))
 
 
-def with_bytes(letter: Mapping[str, Any], value: bytes | Damaged | None, *, as_json: bool) -> dict[str, Any]:
-    """A letter with its bytes: all of them for scripts, the beginning as text for people."""
+def with_bytes(letter: Mapping[str, Any], value: bytes | Damaged | None) -> dict[str, Any]:
+    """A letter with the beginning of its bytes as text for people."""
     if isinstance(value, Damaged):
         return {**letter, "damaged": value.reason}
-    if as_json or value is None:
-        return {**letter, "value": value}
-    text = value[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
-    cut = len(value) - _SHOWN_BYTES
+    if value is None:
+        return {**letter, "value": None}
+    text = value[:SHOWN_BYTES].decode("utf-8", "backslashreplace")
+    cut = letter["size_bytes"] - SHOWN_BYTES
     return {**letter, "value": f"{text} ... and {cut:,} bytes more" if cut > 0 else text}
+
+
+def with_everything(letter: Mapping[str, Any], kept: Kept | Damaged) -> dict[str, Any]:
+    """A letter with its key, headers and value, whole, for scripts."""
+    if isinstance(kept, Damaged):
+        return {**letter, "damaged": kept.reason}
+    headers = [{"key": name, "value": value} for name, value in kept.headers]
+    return {**letter, "key": kept.key, "headers": headers, "value": kept.value}
 
 
 def plain(value: Any) -> Any:
@@ -128,12 +132,12 @@ def _group_json(group: Group) -> dict[str, Any]:
 
 _NOTHING = "Nothing waits here."
 # What a person reads; whoever wants more narrows the list or lets a script read it.
-_LONGEST_TABLE = 200
+LONGEST_TABLE = 200
 
 
-def _print_first(rows: Sequence[tuple[str, ...]], columns: tuple[str, ...]) -> None:
-    print_table(rows[:_LONGEST_TABLE], columns, empty=_NOTHING)
-    if (more := len(rows) - _LONGEST_TABLE) > 0:
+def _print_first(rows: Sequence[tuple[str, ...]], columns: tuple[str, ...], total: int) -> None:
+    print_table(rows[:LONGEST_TABLE], columns, empty=_NOTHING)
+    if (more := total - LONGEST_TABLE) > 0:
         Console().print(f"... and {more:,} more: narrow the list, or use --group or --json.")
 
 

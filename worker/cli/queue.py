@@ -35,6 +35,7 @@ from worker.retry.operate import (
     retry_items,
     show_item,
 )
+from worker.retry.selection import grouped
 from worker.settings import load_settings
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids, as `queue list` shows them.")]
@@ -73,7 +74,7 @@ def list_items(
         async with opened(load_settings()) as database:
             entries = await find_items(database, chosen, states)
         if group:
-            print_groups(entries, as_json=as_json)
+            print_groups(grouped(entries), as_json=as_json)
         else:
             print_items(entries, as_json=as_json)
         return ExitCode.OK

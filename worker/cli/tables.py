@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from textwrap import indent
+from typing import Any, Self
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +15,28 @@ from worker.storage.schema import Change, Difference
 def print_json(value: Any) -> None:
     """Plain JSON on stdout, whatever the terminal."""
     Console(soft_wrap=True, highlight=False).print(json.dumps(value, indent=2), markup=False)
+
+
+class JsonList:
+    """A JSON list on stdout, as `print_json` writes it, of which one entry is in memory at a time."""
+
+    def __init__(self) -> None:
+        self._console = Console(soft_wrap=True, highlight=False)
+        self._begun = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, value: Any) -> None:
+        """Print one more entry."""
+        opening = ",\n" if self._begun else "[\n"
+        self._begun = True
+        self._console.print(opening + indent(json.dumps(value, indent=2), "  "), markup=False, end="")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close the list; what an error cut off stays no JSON."""
+        if kind is None:
+            self._console.print("\n]" if self._begun else "[]", markup=False)
 
 
 def print_changes(changes: Iterable[Change]) -> None:

@@ -67,6 +67,7 @@ class RejectReason(StrEnum):
     CARD_NUMBER = "card_number"
     CONFLICT = "conflict"
     REFUSED_BY_STORE = "refused_by_store"
+    UNDECODABLE = "undecodable"  # the record itself is broken: its bytes are kept as its batch holds them
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ class Assignment:
 
     def read(self, batch: Batch) -> None:
         """Note how new the records are that have just become durable."""
-        self._newest.update({record.partition: record.timestamp for record in batch.records})
+        self._newest.update({r.partition: r.timestamp for r in batch.records if r.timestamp is not None})
 
     async def _first_positions(self, ranges: Mapping[Partition, LogRange]) -> dict[Partition, int]:
         """The group's durable offsets; by policy the begin or the end of the log where it had none yet.

@@ -2,7 +2,7 @@
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -14,7 +14,9 @@ from aiokafka.record.control_record import ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
 
 from worker.errors import Retryable
+from worker.ingest.codecs import GuardedRecords
 from worker.ingest.record import Partition
+from worker.ingest.record_batch import Lost, Salvaged, salvage
 
 _READ_COMMITTED: Final = 1
 # A broker answers a fetch with one whole batch at least, however little is asked for: this gets exactly one.
@@ -91,10 +93,13 @@ class BatchBounds:
         self._options = options
         self._deadline_s = deadline_s
 
-    async def broken_at(self, partition: Partition, offset: int) -> BrokenBatch | None:
-        """The broken batch that holds `offset`, from there on; None if the broker's bytes can be decoded after all.
+    async def broken_at(
+        self, partition: Partition, offset: int, max_records: int, max_bytes: int
+    ) -> BrokenBatch | Salvaged | None:
+        """What there is of the broken batch that holds `offset`, from there on.
 
-        Raises Retryable without an answer in time.
+        Its records as far as they can be found; where there are none, the offsets that cannot be read. None if the
+        broker's bytes can be decoded after all. Raises Retryable without an answer in time.
         """
         client = AIOKafkaClient(bootstrap_servers=self._bootstrap_servers, **self._options)
         try:
@@ -103,9 +108,18 @@ class BatchBounds:
                 client.set_topics([partition.topic])
                 await client.force_metadata_update()
                 fetched = await _fetch(client, partition, offset)
-                message = decoding_failure(fetched.content) if fetched.content else None
+                if not fetched.content:
+                    return None
+                # In a thread: the batch can be of 64 MB, in a million pieces.
+                message = await asyncio.to_thread(decoding_failure, fetched.content)
                 if message is None:
                     return None
+                where = (fetched.content, *partition, offset)
+                salvaged = await asyncio.to_thread(_salvaged, *where, fetched.aborted, max_records, max_bytes)
+                if isinstance(salvaged, Lost):
+                    return BrokenBatch(salvaged.first, salvaged.last, message)
+                if salvaged is not None:
+                    return salvaged
                 found = await batch_range(partial(_batch_at, client, partition), offset, fetched.end)
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
             raise Retryable(f"where a batch ends is not known yet: {type(error).__name__}") from error
@@ -114,13 +128,37 @@ class BatchBounds:
         return BrokenBatch(*found, message) if found is not None else None
 
 
+def _salvaged(
+    content: bytes,
+    topic: str,
+    partition: int,
+    offset: int,
+    aborted: Sequence[tuple[int, int]],
+    max_records: int,
+    max_bytes: int,
+) -> Salvaged | Lost | None:
+    """What can be read of the first batch; None where its bytes are not those that were written."""
+    batches = MemoryRecords(content)
+    try:
+        batch = batches.next_batch() if batches.has_next() else None
+        if batch is None or not batch.validate_crc():
+            return None
+    except Exception:  # the length field, or an old format: `decoding_failure` has said so
+        return None
+    if batch.is_transactional and any(
+        producer == batch.producer_id and first <= batch.base_offset for producer, first in aborted
+    ):
+        return Salvaged((), batch.next_offset)  # never happened: passed over as aiokafka does
+    return salvage(content, topic, partition, offset, max_records, max_bytes)
+
+
 def decoding_failure(content: bytes) -> str | None:
     """Why the first batch in `content` cannot be decoded; None when every record of it can be.
 
     The proof that an error of the consumer was about these bytes and not about anything else.
     """
     try:
-        batches = MemoryRecords(content)
+        batches = GuardedRecords(content)
         if not batches.has_next():
             return "the length field of the batch goes beyond the batch"
         batch = batches.next_batch()
@@ -142,6 +180,9 @@ def decoding_failure(content: bytes) -> str | None:
 class _Fetched:
     content: bytes
     end: int  # of what may be read: transactions still open lie behind it
+    aborted: Sequence[
+        tuple[int, int]
+    ]  # producer's id and first offset of each transaction that was taken back
 
 
 async def _batch_at(client: Any, partition: Partition, offset: int) -> Found | None:
@@ -170,4 +211,6 @@ async def _fetch(client: Any, partition: Partition, offset: int) -> _Fetched:
         raise for_code(code)(f"{partition.topic}-{partition.number} at {offset}")
     # Versions before 4 have no last stable offset; the batches are always the last field.
     stable = rest[0] if response.API_VERSION >= 4 and rest[0] >= 0 else high_watermark
-    return _Fetched(rest[-1] or b"", min(stable, high_watermark))
+    # The list of aborted transactions is the only one among the fields between.
+    aborted = next((field for field in rest[:-1] if isinstance(field, list)), [])
+    return _Fetched(rest[-1] or b"", min(stable, high_watermark), aborted)

@@ -3,6 +3,10 @@
 A batch of 64 KiB can unpack to 2 GiB. aiokafka looks its decoders up by name, in the modules listed here, each time
 it reads a compressed batch: putting bounded ones there guards every consumer of this process. A contract test
 reads real batches through the replaced decoders and fails when an aiokafka release stops using these names.
+
+Headers are bounded as well: one of two bytes takes a hundred once aiokafka has taken it apart, so a record of 17 MB
+would take a gigabyte. Batches with such a record are refused before, here and in GuardedRecords, which stands in
+for aiokafka's own reader of batches; `record_batch` then reads them.
 """
 
 import importlib
@@ -10,10 +14,13 @@ import mmap
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import cramjam
 from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+from aiokafka.record.memory_records import MemoryRecords
+
+from worker.storage.record_headers import HeadersBroken, read_varint
 
 # Brokers take batches of about 1 MB; JSON events compress 5 to 30 times. Twice this is needed for a moment.
 BATCH_BYTES: Final = 64 * 1024 * 1024
@@ -22,6 +29,16 @@ _GZIP_MEMBERS = 100
 _GZIP_PIECE_BYTES = 1024 * 1024
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
+
+# Headers of one record that aiokafka may take apart: half a megabyte.
+MOST_HEADERS: Final = 5_000
+# So many headers take two bytes each at least; shorter records are not looked into.
+_SHORT_RECORD: Final = 2 * MOST_HEADERS
+# Looking at a batch must not hold up the loop: a tenth of a second.
+_MOST_RECORDS: Final = 500_000
+_BATCH_HEADER_BYTES: Final = 61
+_LENGTH = struct.Struct(">i")
+_LENGTH_AT, _MAGIC_AT, _CODEC_AT = 8, 16, 22
 
 _MODULES = (
     "aiokafka.record.default_records",
@@ -53,7 +70,88 @@ def install_bounded_decoders(limit_bytes: int = BATCH_BYTES) -> None:
             continue
         for name, decode in decoders.items():
             if hasattr(module, name):
-                setattr(module, name, _bounded(decode, limit_bytes))
+                setattr(module, name, _guarded(_bounded(decode, limit_bytes)))
+    fetcher = importlib.import_module("aiokafka.consumer.fetcher")
+    fetcher.MemoryRecords = GuardedRecords  # type: ignore[attr-defined]
+
+
+class GuardedRecords:
+    """aiokafka's MemoryRecords, which raises CodecError before a record with too many headers is taken apart."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._records = MemoryRecords(content)
+        self._at = 0
+
+    def size_in_bytes(self) -> int:
+        return int(self._records.size_in_bytes())
+
+    def has_next(self) -> bool:
+        return bool(self._records.has_next())
+
+    def next_batch(self) -> Any:
+        """The next batch; what is compressed is looked at when it is unpacked."""
+        batch, start = self._records.next_batch(), self._at
+        (length,) = _LENGTH.unpack_from(self._content, start + _LENGTH_AT)
+        self._at = start + 12 + length
+        plain = self._content[start + _MAGIC_AT] == 2 and self._content[start + _CODEC_AT] & 0x07 == 0
+        if plain and length > _SHORT_RECORD:
+            _require_few_headers(self._content, start + _BATCH_HEADER_BYTES, self._at)
+        return batch
+
+
+def _guarded(decode: Callable[[bytes | memoryview], bytes]) -> Callable[[bytes | memoryview], bytes]:
+    def guarded(payload: bytes | memoryview) -> bytes:
+        records = decode(payload)
+        _require_few_headers(records, 0, len(records))
+        return records
+
+    return guarded
+
+
+def _require_few_headers(records: bytes, at: int, end: int) -> None:
+    """Raise CodecError for a record with more than MOST_HEADERS; whatever else is wrong is aiokafka's to find."""
+    for _ in range(_MOST_RECORDS):
+        if end - at <= _SHORT_RECORD:
+            return
+        first, second = records[at], records[at + 1]
+        if first < 0x80:
+            length, at = first >> 1, at + 1
+        elif second < 0x80:  # as nearly all of them: a few times faster than the general way
+            length, at = (first & 0x7F | second << 7) >> 1, at + 2
+        else:
+            try:
+                length, at = read_varint(records, at)
+            except HeadersBroken:
+                return
+            if length > _SHORT_RECORD and _headers_in(records, at, end) > MOST_HEADERS:
+                raise CodecError(f"a record has more than {MOST_HEADERS:,} headers")
+        if length <= 0:
+            return
+        at += length
+    raise CodecError(f"a batch has more than {_MOST_RECORDS:,} records")
+
+
+def _headers_in(records: bytes, at: int, end: int) -> int:
+    """How many headers the record that begins at `at`, behind its length, says it has; 0 if that cannot be found."""
+    at += 1
+    try:
+        for sized in (False, False, True, True):  # time, offset, key, value
+            length, at = read_varint(records, at)
+            at += max(0, length) if sized else 0
+        return read_varint(records, at)[0] if at < end else 0
+    except (IndexError, HeadersBroken):
+        return 0
+
+
+def unpacked(codec: int, payload: bytes, limit_bytes: int = BATCH_BYTES) -> bytes:
+    """The records of a batch by its codec's number. Raises CodecError."""
+    if codec == 0:
+        return payload
+    decode = {1: _gunzip, 2: _unsnappy, 3: _unlz4, 4: _unzstd}.get(codec)
+    if decode is None:
+        raise CodecError(f"codec {codec} is unknown")
+    return _bounded(decode, limit_bytes)(payload)
 
 
 def _bounded(decode: Callable[[bytes, int], bytes], limit: int) -> Callable[[bytes | memoryview], bytes]:

@@ -2,88 +2,192 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
+from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError
 
 from worker import __version__
-from worker.errors import WorkerError
+from worker.errors import Refused, Retryable
 from worker.ingest.positions import Gap
 from worker.ingest.record import Letter, Record
 from worker.storage.database import Database, Document
+from worker.storage.encoding import encoded
 from worker.storage.errors import translated, write_failures
+from worker.storage.record_headers import encode_headers
+
+log = structlog.get_logger(__name__)
 
 STEP = "ingest"
 # A document holds at most 16 MB; one bulk message at most 48 MB. Longer values are kept in parts.
 PART_BYTES = 8_000_000
+# Keys and headers have no use but to be sent again: longer ones would only make lists of letters slow.
+KEY_BYTES = 64 * 1024
+HEADERS_BYTES = 64 * 1024
+_MOST_HEADERS = 1_000
 # Bytes per insert: a flood of large poison must not fill the memory twice.
 _INSERT_BYTES = 16_000_000
+# What the server takes, less what the command itself needs.
+_DOCUMENT_BYTES = 16 * 1024 * 1024 - 16 * 1024
 
 
 async def keep(database: Database, letters: Sequence[Letter], now: datetime) -> None:
     """Store dead letters. Keyed by position and payload hash, so that keeping them twice keeps them once.
 
-    Raises Retryable when MongoDB gives no answer: the offset then stays where it is.
+    A letter that the store refuses, for whatever reason, is kept without its bytes: position, hashes, sizes, reason.
+    Raises Retryable when MongoDB gives no answer, or refuses even that: the offset then stays where it is.
     """
-    documents = (document for letter in letters for document in letter_documents(letter, now))
-    for chunk in _chunks(documents):
-        await _insert(database, chunk)
+    for chunk in _chunks(letters, now):
+        refused = await _insert(database, chunk)
+        for letter, why in refused.items():
+            await _keep_minimal(database, letters[letter], now, why)
 
 
 async def keep_gaps(database: Database, gaps: Sequence[Gap], now: datetime) -> None:
     """Store gap records: offsets that were passed over unread. Keyed by their range."""
-    if gaps:
-        await _insert(database, [gap_document(gap, now) for gap in gaps])
+    for gap in gaps:
+        document = gap_document(gap, now)
+        refused = await _insert(database, [_Piece(0, encoded(document))])
+        if refused:
+            raise Retryable(f"the store refuses the record of a gap: {refused[0]}")
 
 
-async def _insert(database: Database, documents: Sequence[Document]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A document of the letter at this index; None where BSON or the server has no room for it."""
+
+    letter: int
+    document: RawBSONDocument | None
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.document.raw) if self.document is not None else 0
+
+
+async def _insert(database: Database, pieces: Sequence[_Piece]) -> dict[int, str]:
+    """Insert what can be inserted; says which letters have a document that cannot, and why."""
+    refused = {piece.letter: "no BSON document" for piece in pieces if piece.document is None}
+    sent = [piece for piece in pieces if piece.document is not None]
+    if not sent:
+        return refused
     try:
         with translated():
-            await database.dead_letters.insert_many(documents, ordered=False)
+            await database.dead_letters.insert_many([piece.document for piece in sent], ordered=False)  # type: ignore[misc]
     except BulkWriteError as error:
-        others = [failure for failure in write_failures(error) if not failure.duplicate]
-        if others:
-            raise WorkerError(f"dead letters were refused: {others[0].message}") from error
+        refused |= {
+            sent[failure.index].letter: f"code {failure.code}"
+            for failure in write_failures(error)
+            if not failure.duplicate
+        }
+    except Refused as error:
+        if len(sent) == 1:
+            return refused | {sent[0].letter: str(error)}
+        for piece in sent:  # which of them it was
+            refused |= await _insert(database, [piece])
+    return refused
 
 
-def _chunks(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    chunk: list[Document] = []
+async def _keep_minimal(database: Database, letter: Letter, now: datetime, why: str) -> None:
+    """Keep what an operator needs to find the record in Kafka. Keyed like the letter, in whose place it stands."""
+    document = minimal_letter(letter, now)
+    source = letter.record.source
+    log.error(
+        "dead_letter_without_bytes",
+        topic=source.topic,
+        partition=source.partition,
+        offset=source.offset,
+        reason=why,
+    )
+    try:
+        with translated():
+            await database.dead_letters.replace_one({"_id": document["_id"]}, document, upsert=True)
+    except Refused as error:
+        raise Retryable(f"the store refuses even a dead letter without bytes: {error}") from error
+
+
+def _chunks(letters: Sequence[Letter], now: datetime) -> Iterator[list[_Piece]]:
+    chunk: list[_Piece] = []
     size = 0
-    for document in documents:
-        length = len(document.get("value") or b"") + 1_000
-        if chunk and size + length > _INSERT_BYTES:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(document)
-        size += length
+    for index, letter in enumerate(letters):
+        for document in letter_documents(letter, now):
+            blob = encoded(document)
+            piece = _Piece(index, blob if blob is not None and len(blob.raw) <= _DOCUMENT_BYTES else None)
+            if chunk and size + piece.size_bytes > _INSERT_BYTES:
+                yield chunk
+                chunk, size = [], 0
+            chunk.append(piece)
+            size += piece.size_bytes
     if chunk:
         yield chunk
 
 
 def letter_documents(letter: Letter, now: datetime) -> Iterator[Document]:
-    """The dead letter of a record, and the parts of a value over PART_BYTES (then its own `value` is null)."""
-    record, rejected = letter.record, letter.rejected
+    """The dead letter of a record, and the parts of what is too long for it.
+
+    A value over PART_BYTES, a key over KEY_BYTES, headers over HEADERS_BYTES (or very many, or whose names are no
+    text) lie in parts; the letter has null, or no headers, in their place, and their sizes and hashes.
+    """
+    record = letter.record
+    document = _document(letter, now)
     value = record.value or b""
-    digest = hashlib.sha256(value).digest()
+    parts = {"value": _cut(value) if len(value) > PART_BYTES else []}
+    document |= {"value": None if parts["value"] else record.value, "parts": len(parts["value"])}
+    if record.key is not None and len(record.key) > KEY_BYTES:
+        parts["key"] = _cut(record.key)
+        document |= {"key": None, "key_parts": len(parts["key"]), **_measured("key", record.key)}
+    else:
+        document["key"] = record.key
+    headers = _long_headers(record)
+    if headers is not None:
+        parts["headers"] = _cut(headers)
+        document |= {"headers_parts": len(parts["headers"]), **_measured("headers", headers)}
+    elif isinstance(record.headers, tuple):
+        document["headers"] = [{"key": name, "value": content} for name, content in record.headers]
+    yield document
+    for of, cut in parts.items():
+        for number, part in enumerate(cut, start=1):
+            yield _part(document["_id"], of, number, part, now)
+
+
+def minimal_letter(letter: Letter, now: datetime) -> Document:
+    """The dead letter of a record without any of its bytes, which are told by their sizes and hashes alone."""
+    record = letter.record
+    document = _document(letter, now)
+    document["message"] = f"{document['message']} (the store refused the bytes: see the record in Kafka)"
+    if record.key is not None:
+        document |= _measured("key", record.key)
+    if record.headers:
+        encoded_headers = (
+            record.headers if isinstance(record.headers, bytes) else encode_headers(record.headers)
+        )
+        document |= _measured("headers", encoded_headers)
+    return {**document, "without_bytes": True}
+
+
+def _document(letter: Letter, now: datetime) -> Document:
+    """A letter as yet without key, headers and value."""
+    record, rejected = letter.record, letter.rejected
     source = record.source
-    key = f"{source.topic}:{source.partition}:{source.offset}:{digest.hex()[:16]}"
-    whole = len(value) <= PART_BYTES
-    parts = [] if whole else [value[at : at + PART_BYTES] for at in range(0, len(value), PART_BYTES)]
-    yield {
-        "_id": key,
+    digest = hashlib.sha256(record.value or b"").digest()
+    return {
+        "_id": f"{source.topic}:{source.partition}:{source.offset}:{digest.hex()[:16]}",
         "kind": "record",
         "step": STEP,
         "reason": rejected.reason.value,
         "error_class": rejected.reason.value,
         "field": rejected.field,
         "message": rejected.message,
-        **_position(record),
+        "topic": source.topic,
+        "partition": source.partition,
+        "offset": source.offset,
         "event_id": letter.event_id,
-        "key": record.key,
-        "headers": [{"key": name, "value": content} for name, content in record.headers],
-        "value": record.value if whole else None,
-        "parts": len(parts),
-        "size_bytes": len(value),
+        "key": None,
+        "headers": [],
+        "value": None,
+        "parts": 0,
+        "size_bytes": len(record.value or b""),
         "payload_sha256": digest,
         "fingerprint": failure_fingerprint(STEP, rejected.reason.value, rejected.field),
         "kafka_timestamp": record.timestamp,
@@ -93,15 +197,36 @@ def letter_documents(letter: Letter, now: datetime) -> Iterator[Document]:
         "created_at": now,
         "gap": None,
     }
-    for number, part in enumerate(parts, start=1):
-        yield {
-            "_id": f"{key}#{number}",
-            "kind": "part",
-            "part_of": key,
-            "part": number,
-            "value": part,
-            "created_at": now,
-        }
+
+
+def _long_headers(record: Record) -> bytes | None:
+    """The headers in their encoding where a document is no place for them."""
+    headers = record.headers
+    if isinstance(headers, bytes):
+        return headers
+    size = sum(len(name) + len(content or b"") for name, content in headers)
+    return encode_headers(headers) if len(headers) > _MOST_HEADERS or size > HEADERS_BYTES else None
+
+
+def _measured(of: str, content: bytes) -> Document:
+    return {f"{of}_size_bytes": len(content), f"{of}_sha256": hashlib.sha256(content).digest()}
+
+
+def _cut(content: bytes) -> list[bytes]:
+    return [content[at : at + PART_BYTES] for at in range(0, len(content), PART_BYTES)]
+
+
+def _part(letter: str, of: str, number: int, content: bytes, now: datetime) -> Document:
+    """A part of the value is `<letter>#<number>`, of the key `<letter>#key<number>`, and so on."""
+    document = {
+        "_id": f"{letter}#{'' if of == 'value' else of}{number}",
+        "kind": "part",
+        "part_of": letter,
+        "part": number,
+        "value": content,
+        "created_at": now,
+    }
+    return document if of == "value" else {**document, "of": of}
 
 
 def gap_document(gap: Gap, now: datetime) -> Document:
@@ -138,8 +263,3 @@ def gap_document(gap: Gap, now: datetime) -> Document:
 def failure_fingerprint(step: str, reason: str, field: str | None) -> str:
     """One value per kind of failure, so that a thousand letters of one bug are one line for an operator."""
     return hashlib.sha256(f"{step}|{reason}|{field or ''}".encode()).hexdigest()[:16]
-
-
-def _position(record: Record) -> Document:
-    source = record.source
-    return {"topic": source.topic, "partition": source.partition, "offset": source.offset}

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from worker.contract.codec import Limits
-from worker.contract.event import Rejected
+from worker.contract.event import Rejected, RejectReason
 from worker.ingest.record import Candidate, Letter, Record
 from worker.ingest.routes import Route
 
@@ -18,14 +19,23 @@ class Decoded:
     tombstones: list[Record] = field(default_factory=list)
 
 
-def decode_records(records: Iterable[Record], table: Mapping[str, Route], limits: Limits) -> Decoded:
-    """Sort records into valid events, dead letters and tombstones; one bad record never harms its neighbours."""
+def decode_records(
+    records: Iterable[Record], table: Mapping[str, Route], limits: Limits, read_at: datetime
+) -> Decoded:
+    """Sort records into valid events, dead letters and tombstones; one bad record never harms its neighbours.
+
+    A record without a time of its own is taken for as old as it was when it was read, `read_at`.
+    """
     decoded = Decoded()
     for record in records:
         if record.value is None:
             decoded.tombstones.append(record)
             continue
-        result = table[record.source.topic].decode(record.value, record.timestamp, limits)
+        if record.unreadable is not None:
+            decoded.letters.append(Letter(record, Rejected(RejectReason.UNDECODABLE, record.unreadable)))
+            continue
+        timestamp = record.timestamp or read_at
+        result = table[record.source.topic].decode(record.value, timestamp, limits)
         if isinstance(result, Rejected):
             decoded.letters.append(Letter(record, result))
         else:

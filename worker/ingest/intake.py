@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -23,17 +22,13 @@ from worker.errors import Misconfigured, Retryable, WorkerError
 from worker.ingest.batch_bounds import BatchBounds
 from worker.ingest.codecs import install_bounded_decoders
 from worker.ingest.positions import Gap, LogRange
-from worker.ingest.record import Batch, Partition, Record
+from worker.ingest.record import Batch, Partition
+from worker.ingest.record_batch import record_of
 from worker.ingest.undecodable import Reader, Unreadable
-from worker.storage.documents import Source
 from worker.timing import Clock, end
 
 log = structlog.get_logger(__name__)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Producers choose the timestamp, any 64-bit number; beyond these it means nothing and a datetime cannot hold it.
-_FIRST_MS = 0
-_LAST_MS = int((datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) / timedelta(milliseconds=1))
 # Partitions that were added, and a topic that was made again, are read this soon; aiokafka would take five minutes.
 _METADATA_AGE_MS = 30_000
 _SESSION_TIMEOUT_REFUSED = (
@@ -257,11 +252,11 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         if not polled and self._consumer._fetcher.error_future.done():  # noqa: SLF001  # nobody else looks at it
             raise ConsumerLostError("the consumer's fetching ended with an error")
         generation, polled_at = self.generation, self._clock.monotonic()
-        records = tuple(_record(message) for messages in polled.values() for message in messages)
+        records = tuple(record_of(message) for messages in polled.values() for message in messages)
         positions = {
             Partition(tp.topic, tp.partition): messages[-1].offset + 1 for tp, messages in polled.items()
         }
-        return Batch(records, positions, generation, polled_at) if records else None
+        return Batch(records, positions, generation, polled_at, self._clock.now()) if records else None
 
     async def keep_polling(self) -> None:
         """Tell the group that this member is alive while a batch takes long: poll with everything paused.
@@ -407,14 +402,3 @@ def _look_at(task: asyncio.Task[None]) -> None:
     """Take note of a late end, which nobody awaits any more."""
     if not task.cancelled() and (error := task.exception()):
         log.debug("consumer_closed_late", reason=type(error).__name__)
-
-
-def _record(message: Any) -> Record:
-    timestamp = max(_FIRST_MS, min(message.timestamp, _LAST_MS))
-    return Record(
-        Source(message.topic, message.partition, message.offset),
-        _EPOCH + timedelta(milliseconds=timestamp),
-        message.key,
-        message.value,
-        tuple(message.headers),
-    )

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
@@ -40,6 +41,8 @@ T = TypeVar("T")
 
 # While the last rows of a batch are written, the next one is read and stored.
 BATCHES_IN_HAND = 2
+# A sum that has taken in one absurd value says nothing any more; the last bucket is a week.
+_LONGEST_LATENESS_S = 366 * 86_400.0
 # Decoding is pure computation: give the loop its turn after this many records (about 20 ms).
 _DECODE_CHUNK = 200
 
@@ -137,11 +140,11 @@ class Pipeline:
         decoded, settled = Decoded(), Settled()
         size = self._options.part_records
         parts = [batch.records[start : start + size] for start in range(0, len(batch.records), size)]
-        decoding = asyncio.create_task(self._decode(parts[0], decoded))
+        decoding = asyncio.create_task(self._decode(parts[0], batch.read_at, decoded))
         try:
             for following in [*parts[1:], ()]:
                 candidates = await decoding
-                decoding = asyncio.create_task(self._decode(following, decoded))
+                decoding = asyncio.create_task(self._decode(following, batch.read_at, decoded))
                 part = await self._settle(candidates)
                 settled.add(part)
                 rows.add(part)
@@ -162,13 +165,16 @@ class Pipeline:
         self._count(became.decoded, became.settled, letters)
         feed.done(batch, Counter(letter.record.partition for letter in letters))
 
-    async def _decode(self, records: Sequence[Record], whole: Decoded) -> Sequence[Candidate]:
+    async def _decode(
+        self, records: Sequence[Record], read_at: datetime, whole: Decoded
+    ) -> Sequence[Candidate]:
         """Add what the records are to the `whole`; returns those that hold an event."""
         candidates: list[Candidate] = []
         took = 0.0
         for start in range(0, len(records), _DECODE_CHUNK):
             began = self._clock.monotonic()
-            part = decode_records(records[start : start + _DECODE_CHUNK], self._table, self._options.limits)
+            chunk = records[start : start + _DECODE_CHUNK]
+            part = decode_records(chunk, self._table, self._options.limits, read_at)
             took += self._clock.monotonic() - began
             candidates.extend(part.candidates)
             whole.letters.extend(part.letters)
@@ -306,9 +312,11 @@ class Pipeline:
                 self._metrics.events_processed_total.labels(topic, outcome.value).inc(count)
         for letter in letters:
             self._metrics.dead_lettered_events_total.labels(letter.rejected.reason.value).inc()
+        newest = self._clock.now() + self._options.limits.max_future
         for stored in settled.stored:
-            lateness = stored.record.timestamp - stored.document["occurred_at"]
-            self._metrics.event_lateness_seconds.observe(max(0.0, lateness.total_seconds()))
+            lateness_s = _lateness_s(stored, newest)
+            if lateness_s is not None:
+                self._metrics.event_lateness_seconds.observe(lateness_s)
 
     @contextmanager
     def _timed(self, stage: Stage) -> Iterator[None]:
@@ -317,3 +325,12 @@ class Pipeline:
         self._metrics.ingest_stage_duration_seconds.labels(stage.value).observe(
             self._clock.monotonic() - began
         )
+
+
+def _lateness_s(stored: Stored, newest: datetime) -> float | None:
+    """From what happened to its record in Kafka; None where the record's time is none, or lies ahead of `newest`."""
+    timestamp = stored.record.timestamp
+    if timestamp is None or timestamp > newest:
+        return None
+    lateness_s: float = (timestamp - stored.document["occurred_at"]).total_seconds()
+    return min(max(0.0, lateness_s), _LONGEST_LATENESS_S)

@@ -13,6 +13,7 @@ from uuid import UUID
 from worker.contract.event import Event, Rejected
 from worker.storage.database import Document
 from worker.storage.documents import Source
+from worker.storage.record_headers import Header
 
 
 class Partition(NamedTuple):
@@ -23,13 +24,19 @@ class Partition(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One Kafka record as it came: bytes, headers, position; `timestamp` is Kafka's, aware UTC."""
+    """One Kafka record as it came: bytes, headers, position.
+
+    `timestamp` is Kafka's, aware UTC, None where the record has none that means anything. `headers` are as their
+    batch encodes them (see `worker.storage.record_headers`) where a name is no text or they are very many. Of a
+    record that is `unreadable`, for that reason, `value` is all there is: the whole record as its batch holds it.
+    """
 
     source: Source
-    timestamp: datetime
+    timestamp: datetime | None
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
+    headers: tuple[Header, ...] | bytes = ()
+    unreadable: str | None = None
 
     @property
     def partition(self) -> Partition:
@@ -40,13 +47,15 @@ class Record(NamedTuple):
 class Batch:
     """What one poll returned. `positions` are the next offsets to read once the batch is durable.
 
-    `generation` counts assignments, `polled_at` is monotonic seconds.
+    `generation` counts assignments, `polled_at` is monotonic seconds, `read_at` the time of day: what counts as the
+    time of a record that has none.
     """
 
     records: tuple[Record, ...]
     positions: Mapping[Partition, int]
     generation: int
     polled_at: float
+    read_at: datetime
 
     @property
     def size_bytes(self) -> int:

@@ -1,9 +1,10 @@
-"""A record batch that cannot be decoded costs its own records and nothing else.
+"""What cannot be decoded costs itself and nothing else: one record, or its batch where records cannot be told apart.
 
 aiokafka decodes inside `getmany`. The exception names no partition, comes again at every fetch, and with it go the
-records of other partitions that the same call had already taken. Hence three steps: rewind; read the partitions one
-by one, one record a call (good records before the broken batch are delivered); where the first record fails again and
-again, prove it on the broker's bytes and ask the broker where that batch ends.
+records of other partitions that the same call had already taken. Hence four steps: rewind; read the partitions one
+by one, one record a call (good records before the broken one are delivered); where the first record fails again and
+again, prove it on the broker's bytes and take that batch apart ourselves. What cannot be found in it is a gap, and
+the broker is asked where that ends.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from worker.errors import Retryable
 from worker.ingest.batch_bounds import BatchBounds
 from worker.ingest.positions import Gap
 from worker.ingest.record import Partition
+from worker.ingest.record_batch import Salvaged
 from worker.telemetry.metrics import GapReason
 from worker.timing import Clock
 
@@ -48,6 +50,8 @@ _BETWEEN_TRIES_S: Final = 0.1
 _FIRST_RECORD_MS: Final = 1_000
 # Sizes are known after the records have been taken: a poll exceeds its bytes by fewer records than this.
 _SLICE: Final = 100
+# A header's tuple, its name and its value, empty ones.
+_HEADER_BYTES: Final = 150
 # Records taken in one go before other tasks have their turn.
 _TURN: Final = 500
 # The one plain KafkaError that is about a batch; it has no class of its own.
@@ -86,8 +90,11 @@ def about_a_batch(error: Exception) -> bool:
 def message_bytes(message: Any) -> int:
     """What a record of aiokafka holds in memory, about: headers have a few bytes, their objects more."""
     size = len(message.value or b"") + len(message.key or b"")
-    if message.headers:
-        size += sum(len(name) + len(content or b"") for name, content in message.headers)
+    headers = message.headers
+    if headers:
+        if isinstance(headers, bytes):
+            return size + len(headers)
+        size += sum(_HEADER_BYTES + len(name) + len(content or b"") for name, content in headers)
     return size
 
 
@@ -208,9 +215,12 @@ class Reader:
             if not about_a_batch(error):
                 raise error
         wanted = Partition(partition.topic, partition.partition)
-        broken = await self._bounds.broken_at(wanted, position)
+        broken = await self._bounds.broken_at(wanted, position, max_records, self._max_bytes)
         if broken is None:
             raise Retryable("a batch could not be decoded, but the broker's bytes can be")
+        if isinstance(broken, Salvaged):
+            self._consumer.seek(partition, broken.next_offset)
+            return list(broken.records)
         return Gap(wanted, broken.first, broken.last, GapReason.UNDECODABLE, broken.message)
 
     def _at_end(self, partition: TopicPartition, position: int) -> bool:

@@ -1,18 +1,32 @@
-"""Dead letters in an operator's hands: look, and put the bytes of one together again."""
+"""Dead letters in an operator's hands: look, and put the bytes of one together again.
+
+Letters are many, and each may be large: what is in memory at once is a page of letters without their bytes, or the
+bytes of one letter.
+"""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import cast
+from typing import Any, Literal
 
 from worker.contract.codec import record_key
 from worker.retry.selection import Entry, Selection
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
+from worker.storage.record_headers import HeadersBroken, decode_headers
 
-_WITHOUT_BYTES = {"value": 0}
+# What says where a letter is from and why: a few hundred bytes. Keys and headers are up to 64 KiB each.
+_SHORT = dict.fromkeys(
+    ("kind", "reason", "field", "message", "topic", "partition", "offset", "created_at", "fingerprint"), 1
+) | dict.fromkeys(("redrives", "size_bytes", "parts"), 1)
+_WITHOUT_VALUE = {"value": 0}
+# Letters read at once, a page; with their keys and headers some 25 MB at most.
+_PAGE = 200
 _AT_ONCE = 1_000
+# A larger value holds no event whose learner could be read.
+_LONGEST_EVENT = 4_000_000
+
+Header = tuple[str | bytes, bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +36,29 @@ class Damaged:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """All bytes of a letter's record; the name of a header is bytes where it is no text."""
+
+    key: bytes | None
+    headers: Sequence[Header]
+    value: bytes | None
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes in memory and on its way: each header has some bytes of its own."""
+        headers = sum(len(name) + len(value or b"") + 100 for name, value in self.headers)
+        return len(self.value or b"") + len(self.key or b"") + headers
+
+
 async def find_letters(database: Database, selection: Selection, *, redriven: bool = False) -> list[Entry]:
-    """The selected letters in the order of their log, without bytes.
+    """The selected letters in the order of their log, without bytes, key and headers."""
+    names = await find_names(database, selection, redriven=redriven)
+    return [entry async for page in pages(database, names) for entry in page]
+
+
+async def find_names(database: Database, selection: Selection, *, redriven: bool = False) -> list[str]:
+    """Ids of the selected letters in the order of their log.
 
     Those that were sent again already are left out unless `redriven`, or named by id. A stream is told by the
     record's key, or by what its value says of learner and course where that can be read.
@@ -40,70 +75,159 @@ async def find_letters(database: Database, selection: Selection, *, redriven: bo
     if selection.fingerprint:
         query["fingerprint"] = selection.fingerprint
     order = [("created_at", 1), ("topic", 1), ("partition", 1), ("offset", 1)]
-    found = database.dead_letters.find(query, _WITHOUT_BYTES).sort(order)
+    found = database.dead_letters.find(query, {"_id": 1}).sort(order)
     if selection.limit and not selection.stream:
         found = found.limit(selection.limit)
+    names: list[str] = []
     with translated():
-        rows = await found.to_list(None)
-    if selection.stream:
-        rows = [row for row in rows if await _is_of(database, row, selection.stream)]
-    return [_entry(row) for row in islice(rows, selection.limit)]
+        async for row in found:
+            if selection.stream and not await _is_of(database, row["_id"], selection.stream):
+                continue
+            names.append(row["_id"])
+            if len(names) == selection.limit:
+                break
+    return names
 
 
-async def show_letter(database: Database, name: str) -> tuple[Document, bytes | Damaged | None] | None:
-    """The letter without bytes, and its bytes; None if there is none of that id."""
+async def pages(
+    database: Database, names: Sequence[str], *, with_headers: bool = False
+) -> AsyncIterator[list[Entry]]:
+    """These letters page by page, in this order; `with_headers` also their keys and headers, never their values."""
+    for start in range(0, len(names), _PAGE):
+        page = list(names[start : start + _PAGE])
+        fields = _WITHOUT_VALUE if with_headers else _SHORT
+        with translated():
+            rows = await database.dead_letters.find({"_id": {"$in": page}}, fields).to_list(None)
+        by_name = {row["_id"]: row for row in rows}
+        yield [_entry(by_name[name]) for name in page if name in by_name]
+
+
+async def show_letter(
+    database: Database, name: str, first_bytes: int | None = None
+) -> tuple[Document, bytes | Damaged | None] | None:
+    """The letter without bytes, and its bytes, or no more than the first; None if there is none of that id."""
     with translated():
-        letter = await database.dead_letters.find_one({"_id": name, "kind": {"$ne": "part"}}, _WITHOUT_BYTES)
-    return None if letter is None else (letter, await read_value(database, letter))
+        letter = await database.dead_letters.find_one({"_id": name, "kind": {"$ne": "part"}}, _WITHOUT_VALUE)
+    return None if letter is None else (letter, await read_value(database, letter, first_bytes))
 
 
-async def read_value(database: Database, letter: Document) -> bytes | Damaged | None:
-    """A letter's exact bytes, put together from its parts if it has any; None for a record without value."""
+async def read_value(
+    database: Database, letter: Document, first_bytes: int | None = None
+) -> bytes | Damaged | None:
+    """A letter's exact bytes, put together from its parts if it has any; None for a record without value.
+
+    With `first_bytes` all are checked and no more than these are kept.
+    """
+    if letter["parts"]:
+        expected = letter["payload_sha256"] if letter["kind"] == "record" else None
+        return await _joined(database, letter["_id"], "value", letter["parts"], expected, first_bytes)
     with translated():
-        value = await (_joined if letter["parts"] else _whole)(database, letter)
-    if isinstance(value, Damaged) or letter["kind"] != "record":
-        return value
-    if hashlib.sha256(value or b"").digest() != letter["payload_sha256"]:
-        return Damaged("the bytes do not match their checksum")
-    return value
+        stored = await database.dead_letters.find_one(
+            {"_id": letter["_id"]}, {"value": 1, "without_bytes": 1}
+        )
+    return None if stored is None else _value_of({**letter, **stored}, first_bytes)
 
 
-async def discard_letters(database: Database, entries: Sequence[Entry]) -> int:
+async def read_kept(database: Database, name: str) -> tuple[Document, Kept | Damaged] | None:
+    """A letter, and all bytes of its record; None if there is none of that id (any more)."""
+    with translated():
+        letter = await database.dead_letters.find_one({"_id": name, "kind": {"$ne": "part"}})
+    if letter is None:
+        return None
+    key: Any = letter["key"]
+    headers: Any = [(header["key"], header["value"]) for header in letter["headers"]]
+    value = await read_value(database, letter) if letter["parts"] else _value_of(letter, None)
+    if "key_parts" in letter:
+        key = await _joined(database, name, "key", letter["key_parts"], letter["key_sha256"])
+    if "headers_parts" in letter:
+        encoded = await _joined(database, name, "headers", letter["headers_parts"], letter["headers_sha256"])
+        headers = _decoded(encoded) if isinstance(encoded, bytes) else encoded
+    short = {field: content for field, content in letter.items() if field not in ("key", "headers", "value")}
+    for each in (value, key, headers):
+        if isinstance(each, Damaged):
+            return short, each
+    return short, Kept(key, headers, value)  # type: ignore[arg-type]
+
+
+async def discard_letters(database: Database, names: Sequence[str]) -> int:
     """Delete letters with their bytes; returns how many. May run twice: the parts go first, then the letter."""
     deleted = 0
-    for chunk in _chunks(entries):
+    for chunk in _chunks(names):
         with translated():
-            for entry in chunk:
-                if entry.document["parts"]:
-                    await database.dead_letters.delete_many(_parts(entry.id))
-            result = await database.dead_letters.delete_many(
-                {"_id": {"$in": [entry.id for entry in chunk]}, "kind": {"$ne": "part"}}
-            )
+            found = await database.dead_letters.find({"_id": {"$in": chunk}}, _PARTS).to_list(None)
+            for letter in found:
+                if any(letter.get(count) for count in _PARTS):
+                    await database.dead_letters.delete_many(_parts(letter["_id"]))
+            result = await database.dead_letters.delete_many({"_id": {"$in": chunk}, "kind": {"$ne": "part"}})
         deleted += result.deleted_count
     return deleted
 
 
-async def _whole(database: Database, letter: Document) -> bytes | Damaged | None:
-    stored = await database.dead_letters.find_one({"_id": letter["_id"]}, {"value": 1})
-    return None if stored is None else cast(bytes | None, stored["value"])
+_PARTS = {"parts": 1, "key_parts": 1, "headers_parts": 1}
 
 
-async def _joined(database: Database, letter: Document) -> bytes | Damaged | None:
-    found = database.dead_letters.find(_parts(letter["_id"]), {"part": 1, "value": 1})
-    parts = sorted(await found.to_list(None), key=lambda part: int(part["part"]))
-    if [part["part"] for part in parts] != list(range(1, letter["parts"] + 1)):
-        return Damaged(f"{len(parts)} of {letter['parts']} parts are there")
-    return b"".join(part["value"] for part in parts)
+def _value_of(letter: Document, first_bytes: int | None) -> bytes | Damaged | None:
+    """The value of a letter that holds it itself."""
+    if letter.get("without_bytes"):
+        return Damaged("the store refused the bytes when the letter was made")
+    value: bytes | None = letter["value"]
+    if letter["kind"] == "record" and hashlib.sha256(value or b"").digest() != letter["payload_sha256"]:
+        return Damaged("the bytes do not match their checksum")
+    return value[:first_bytes] if value is not None else None
+
+
+async def _joined(
+    database: Database,
+    name: str,
+    of: Literal["value", "key", "headers"],
+    count: int,
+    expected: bytes | None,
+    first_bytes: int | None = None,
+) -> bytes | Damaged:
+    """The parts of one thing in their order, one at a time, against their checksum where there is one."""
+    digest, kept, size, numbers = hashlib.sha256(), [], 0, []
+    query = _parts(name) | {"of": None if of == "value" else of}
+    with translated():
+        # A part has up to 8 MB: more than one in an answer would be twice the memory.
+        async for part in database.dead_letters.find(query).sort("part", 1).batch_size(1):
+            numbers.append(part["part"])
+            digest.update(part["value"])
+            if first_bytes is None or size < first_bytes:
+                kept.append(part["value"])
+                size += len(part["value"])
+    if numbers != list(range(1, count + 1)):
+        return Damaged(f"{len(numbers)} of {count} parts are there")
+    if expected is not None and digest.digest() != expected:
+        return Damaged("the bytes do not match their checksum")
+    return b"".join(kept)[:first_bytes]
+
+
+def _decoded(encoded: bytes) -> list[Header] | Damaged:
+    try:
+        return [(_text(name), value) for name, value in decode_headers(encoded)]
+    except HeadersBroken as error:
+        return Damaged(str(error))
+
+
+def _text(name: bytes) -> str | bytes:
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return name
 
 
 def _parts(name: str) -> Document:
-    """The parts of a letter by the range of their ids: `<letter>#<number>`."""
+    """The parts of a letter by the range of their ids: `<letter>#<number>`, `<letter>#key<number>` ..."""
     return {"_id": {"$gte": f"{name}#", "$lt": f"{name}$"}, "kind": "part", "part_of": name}
 
 
-async def _is_of(database: Database, row: Document, stream: str) -> bool:
+async def _is_of(database: Database, name: str, stream: str) -> bool:
+    with translated():
+        row = await database.dead_letters.find_one({"_id": name}, _WITHOUT_VALUE)
+    if row is None:
+        return False
     key = row["key"]
-    if key is None or _stream(key) is None:
+    if (key is None or _stream(key) is None) and row["size_bytes"] <= _LONGEST_EVENT:
         value = await read_value(database, row)
         key = record_key(value) if isinstance(value, bytes) else None
     return key is not None and _stream(key) == stream
@@ -127,6 +251,6 @@ def _entry(row: Document) -> Entry:
     )
 
 
-def _chunks(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    for start in range(0, len(entries), _AT_ONCE):
-        yield entries[start : start + _AT_ONCE]
+def _chunks(names: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(names), _AT_ONCE):
+        yield list(names[start : start + _AT_ONCE])

@@ -6,7 +6,7 @@ gives one event. One that is refused again becomes a new letter, which carries h
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
@@ -14,11 +14,12 @@ from typing import Protocol
 
 from pymongo import UpdateOne
 
+from worker.contract.event import RejectReason
 from worker.errors import Refused
-from worker.retry.letters import Damaged, read_value
-from worker.retry.selection import Entry
+from worker.retry.letters import Damaged, Kept, read_kept
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
+from worker.storage.record_headers import Header
 
 HEADER = "sevenp-redrives"
 MAX_REDRIVES = 3
@@ -29,13 +30,13 @@ _BYTES_AT_ONCE = 4_000_000
 # A record of this size travels alone: should the broker refuse it, nothing else was sent with it.
 _LARGE_BYTES = 500_000
 
-Header = tuple[str, bytes | None]
-
 
 class Skipped(StrEnum):
     """Why a letter was not sent again."""
 
     NO_BYTES = "no_bytes"  # a gap: its offsets were never read
+    BROKEN = "broken"  # the record itself was broken: its bytes are no value that could be sent
+    HEADERS = "headers"  # a header's name is no text, which no client of ours can send
     REDRIVEN = "redriven"  # already sent again; what became of it is another letter, or an event
     LOOP = "loop"  # sent as often as is allowed: sending it again will not help either
     DAMAGED = "damaged"  # parts are missing, or bytes differ from their checksum
@@ -49,10 +50,6 @@ class Again:
     value: bytes | None
     key: bytes | None
     headers: tuple[Header, ...]
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self.value or b"")
 
 
 class Publish(Protocol):
@@ -74,76 +71,97 @@ class Redriven:
         return dict(Counter(reason.value for reason in self.skipped.values()))
 
 
-def lineage(letter: Document) -> int:
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A letter that may be sent, and what of it."""
+
+    letter: Document
+    record: Again
+    size_bytes: int
+
+
+def lineage(letter: Document, kept: Kept) -> int:
     """How often this record was sent again: before it died here, and from here."""
-    named = [header["value"] for header in letter["headers"] if header["key"] == HEADER]
+    named = [value for name, value in kept.headers if name == HEADER]
     before = [int(value) for value in named if value is not None and re.fullmatch(rb"[0-9]{1,4}", value)]
     return max(before, default=0) + int(letter["redrives"])
 
 
-def judge(letter: Document, max_redrives: int, *, again: bool) -> Skipped | None:
+def judge(letter: Document, kept: Kept | Damaged, max_redrives: int, *, again: bool) -> Skipped | None:
     """Why the letter must not be sent, None if it may be; `again`: although it was sent from here before."""
-    if letter["kind"] != "record":
+    if letter["kind"] != "record" or letter.get("without_bytes"):
         return Skipped.NO_BYTES
-    if lineage(letter) >= max_redrives:
+    if letter["reason"] == RejectReason.UNDECODABLE:
+        return Skipped.BROKEN
+    if isinstance(kept, Damaged):
+        return Skipped.DAMAGED
+    if lineage(letter, kept) >= max_redrives:
         return Skipped.LOOP
     if letter["redrives"] and not again:
         return Skipped.REDRIVEN
+    if any(isinstance(name, bytes) for name, _ in kept.headers):
+        return Skipped.HEADERS
     return None
 
 
-def record_of(letter: Document, value: bytes | None) -> Again:
+def record_of(letter: Document, kept: Kept) -> Again:
     """The record as it was, but for the one header that counts."""
-    others = [(header["key"], header["value"]) for header in letter["headers"] if header["key"] != HEADER]
-    return Again(value, letter["key"], (*others, (HEADER, str(lineage(letter) + 1).encode())))
+    others = [(name, value) for name, value in kept.headers if isinstance(name, str) and name != HEADER]
+    return Again(kept.value, kept.key, (*others, (HEADER, str(lineage(letter, kept) + 1).encode())))
 
 
 async def redrive(
     database: Database,
-    entries: Sequence[Entry],
+    names: Sequence[str],
     publish: Publish,
     *,
     max_redrives: int = MAX_REDRIVES,
     again: bool = False,
     dry_run: bool = False,
 ) -> Redriven:
-    """Send the letters again, in the order given, and mark them; letters made meanwhile are not looked at.
+    """Send the letters of these ids again, in the order given, and mark them.
 
-    1. judge  2. read the bytes  3. send  4. mark, after the broker's word: a crash before that sends some
+    1. read the bytes  2. judge  3. send  4. mark, after the broker's word: a crash before that sends some
     again, which is harmless. `dry_run` ends after 2.
     """
     result = Redriven()
-    for chunk in _chunks(entries):
-        ready: list[tuple[Entry, Again]] = []
-        for entry in chunk:
-            refusal = judge(entry.document, max_redrives, again=again)  # 1
-            value = None if refusal else await read_value(database, entry.document)  # 2
-            if isinstance(value, Damaged):
-                result.skipped[entry.id] = Skipped.DAMAGED
-            elif refusal:
-                result.skipped[entry.id] = refusal
-            else:
-                ready.append((entry, record_of(entry.document, value)))
+    async for chunk in _chunks(_ready(database, names, max_redrives, again, result)):  # 1, 2
         if dry_run:
-            result.sent += [entry.id for entry, _ in ready]
+            result.sent += [each.letter["_id"] for each in chunk]
             continue
-        sent = await _send(publish, ready, result)  # 3
+        sent = await _send(publish, chunk, result)  # 3
         await _mark(database, sent)  # 4
-        result.sent += [entry.id for entry in sent]
+        result.sent += [letter["_id"] for letter in sent]
     return result
 
 
-async def _send(publish: Publish, ready: Sequence[tuple[Entry, Again]], result: Redriven) -> list[Entry]:
-    """Send what is ready, topic by topic; returns what the broker took."""
-    sent: list[Entry] = []
-    for topic, group in groupby(ready, key=lambda each: str(each[0].document["topic"])):
+async def _ready(
+    database: Database, names: Sequence[str], max_redrives: int, again: bool, result: Redriven
+) -> AsyncIterator[_Ready]:
+    """What may be sent; why the rest may not is noted in the `result`."""
+    for name in names:
+        found = await read_kept(database, name)
+        if found is None:
+            continue  # discarded meanwhile
+        letter, kept = found
+        refusal = judge(letter, kept, max_redrives, again=again)
+        if refusal is None and isinstance(kept, Kept):
+            yield _Ready(letter, record_of(letter, kept), kept.size_bytes)
+        elif refusal is not None:
+            result.skipped[name] = refusal
+
+
+async def _send(publish: Publish, ready: Sequence[_Ready], result: Redriven) -> list[Document]:
+    """Send what is ready, topic by topic; returns the letters that the broker took."""
+    sent: list[Document] = []
+    for topic, group in groupby(ready, key=lambda each: str(each.letter["topic"])):
         some = list(group)
         try:
-            await publish(topic, [record for _, record in some])
-            sent += [entry for entry, _ in some]
+            await publish(topic, [each.record for each in some])
+            sent += [each.letter for each in some]
         except Refused:
             if len(some) == 1:
-                result.skipped[some[0][0].id] = Skipped.REFUSED
+                result.skipped[some[0].letter["_id"]] = Skipped.REFUSED
                 continue
             # One by one, so that it stops no other; what was taken already goes twice, which is harmless.
             for each in some:
@@ -151,34 +169,30 @@ async def _send(publish: Publish, ready: Sequence[tuple[Entry, Again]], result: 
     return sent
 
 
-async def _mark(database: Database, entries: Sequence[Entry]) -> None:
+async def _mark(database: Database, letters: Sequence[Document]) -> None:
     """Count the redrive in each letter, unless somebody else has counted one meanwhile."""
-    if not entries:
+    if not letters:
         return
     update = [{"$set": {"redrives": {"$add": ["$redrives", 1]}, "redriven_at": "$$NOW"}}]
     with translated():
         await database.dead_letters.bulk_write(
-            [
-                UpdateOne({"_id": entry.id, "redrives": entry.document["redrives"]}, update)
-                for entry in entries
-            ],
+            [UpdateOne({"_id": each["_id"], "redrives": each["redrives"]}, update) for each in letters],
             ordered=False,
         )
 
 
-def _chunks(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+async def _chunks(ready: AsyncIterator[_Ready]) -> AsyncIterator[list[_Ready]]:
     """Bounded in number and bytes; what is large stands alone."""
-    chunk: list[Entry] = []
+    chunk: list[_Ready] = []
     size = 0
-    for entry in entries:
-        length = int(entry.document["size_bytes"])
-        large = length > _LARGE_BYTES
-        full = len(chunk) == _LETTERS_AT_ONCE or size + length > _BYTES_AT_ONCE
+    async for each in ready:
+        large = each.size_bytes > _LARGE_BYTES
+        full = len(chunk) == _LETTERS_AT_ONCE or size + each.size_bytes > _BYTES_AT_ONCE
         if chunk and (large or full):
             yield chunk
             chunk, size = [], 0
-        chunk.append(entry)
-        size += length
+        chunk.append(each)
+        size += each.size_bytes
         if large:
             yield chunk
             chunk, size = [], 0

@@ -1,8 +1,8 @@
 """What an operator means: which items or letters, and which of them are one and the same failure."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -53,26 +53,39 @@ class Group:
     example: str
 
 
-def grouped(entries: Iterable[Entry]) -> list[Group]:
-    """Groups by fingerprint, the largest first."""
-    by_fingerprint: dict[str, list[Entry]] = {}
+def grouped(entries: Iterable[Entry], groups: Iterable[Group] = ()) -> list[Group]:
+    """Groups by fingerprint, the largest first; `groups` are those of entries before these."""
+    found = {group.fingerprint: group for group in groups}
     for entry in entries:
-        by_fingerprint.setdefault(entry.fingerprint, []).append(entry)
-    groups = [_group(some) for some in by_fingerprint.values()]
-    return sorted(groups, key=lambda group: (-group.count, group.oldest, group.fingerprint))
+        known = found.get(entry.fingerprint)
+        found[entry.fingerprint] = _group_of(entry) if known is None else _with(known, entry)
+    return sorted(found.values(), key=lambda group: (-group.count, group.oldest, group.fingerprint))
 
 
-def _group(entries: Sequence[Entry]) -> Group:
-    oldest = min(entries, key=lambda entry: entry.created_at)
+async def grouped_in_pages(pages: AsyncIterator[Sequence[Entry]]) -> list[Group]:
+    """`grouped`, of more entries than would fit into memory."""
+    groups: list[Group] = []
+    async for page in pages:
+        groups = grouped(page, groups)
+    return groups
+
+
+def _group_of(entry: Entry) -> Group:
     return Group(
-        fingerprint=oldest.fingerprint,
-        count=len(entries),
-        reason=oldest.reason,
-        message=oldest.message,
-        oldest=oldest.created_at,
-        newest=max(entry.created_at for entry in entries),
-        example=str(oldest.id),
+        fingerprint=entry.fingerprint,
+        count=1,
+        reason=entry.reason,
+        message=entry.message,
+        oldest=entry.created_at,
+        newest=entry.created_at,
+        example=str(entry.id),
     )
+
+
+def _with(group: Group, entry: Entry) -> Group:
+    """The group with one entry more; its words are those of the oldest."""
+    first = _group_of(entry) if entry.created_at < group.oldest else group
+    return replace(first, count=group.count + 1, newest=max(group.newest, entry.created_at))
 
 
 def identities(ids: Iterable[str]) -> list[str | ObjectId]:

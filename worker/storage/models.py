@@ -233,7 +233,10 @@ class OffsetGap(_Closed):
 
 
 class DeadLetter(_Closed):
-    """`dead_letters`: a record that cannot be stored, or a gap; `value` is null if its bytes lie in parts."""
+    """`dead_letters`: a record that cannot be stored, or a gap; `value` is null if its bytes lie in parts.
+
+    So are `key` and `headers`, if the fields named after them are there. `without_bytes`: the store refused them.
+    """
 
     id: Text = Field(alias="_id")
     kind: Literal["record", "gap"]
@@ -248,8 +251,15 @@ class DeadLetter(_Closed):
     event_id: UUID | None
     key: bytes | None
     headers: list[DeadLetterHeader]
+    key_parts: Positive = Field(default_factory=_absent)
+    key_size_bytes: Count = Field(default_factory=_absent)
+    key_sha256: bytes = Field(default_factory=_absent)
+    headers_parts: Positive = Field(default_factory=_absent)
+    headers_size_bytes: Count = Field(default_factory=_absent)
+    headers_sha256: bytes = Field(default_factory=_absent)
     value: bytes | None
     parts: Count
+    without_bytes: bool = Field(default_factory=_absent)
     size_bytes: Count
     payload_sha256: bytes | None
     fingerprint: str
@@ -263,12 +273,16 @@ class DeadLetter(_Closed):
 
 
 class DeadLetterPart(_Closed):
-    """`dead_letters`: a slice of a value too large for one document; parts count from 1."""
+    """`dead_letters`: a slice of a value, key or headers too large for one document; parts count from 1.
+
+    Headers are as a record batch encodes them (`worker.storage.record_headers`).
+    """
 
     id: Text = Field(alias="_id")
     kind: Literal["part"]
     part_of: Text
     part: Positive
+    of: Literal["key", "headers"] = Field(default_factory=_absent)
     value: bytes
     created_at: datetime
 

@@ -197,9 +197,15 @@ def records_cut(batch: bytes) -> bytes:
     return with_payload(batch, 0, batch[_RECORDS_AT:-5])
 
 
-def header_name_not_utf8(batch: bytes) -> bytes:
-    """A record's header named `trace`; the records before it stay readable."""
-    return with_payload(batch, 0, batch[_RECORDS_AT:].replace(b"trace", b"tr\xffce"))
+def header_name_not_utf8(batch: bytes, codec: int = 0) -> bytes:
+    """Headers named `trace`."""
+    payload = batch[_RECORDS_AT:].replace(b"trace", b"tr\xffce")
+    return with_payload(batch, codec, bytes(cramjam.zstd.compress(payload)) if codec == 4 else payload)
+
+
+def header_too_long(batch: bytes) -> bytes:
+    """The value of a header named `trace`, one byte, goes beyond its record."""
+    return with_payload(batch, 0, batch[_RECORDS_AT:].replace(b"trace\x02", b"trace\x7e"))
 
 
 def bomb(batch: bytes) -> bytes:

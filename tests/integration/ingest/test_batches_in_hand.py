@@ -44,7 +44,7 @@ def batch(number: int, published: Sequence[Mapping[str, Any]]) -> Batch:
         for place, each in enumerate(sent)
     ]
     positions = dict.fromkeys(PARTITIONS, (at + PER_BATCH) // 2)
-    return Batch(tuple(taken), positions, generation=1, polled_at=CLOCK.monotonic())
+    return Batch(tuple(taken), positions, generation=1, polled_at=CLOCK.monotonic(), read_at=CLOCK.now())
 
 
 class Log:

@@ -3,15 +3,21 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from tests.apache.kit import make_topic
 from tests.integration.ingest import damage
 from tests.integration.ingest.damage import Damage, FetchProxy, proxied, send_batches
-from tests.integration.ingest.kit import RunningIngest, event, options, records, running, send, until
+from tests.integration.ingest.kit import RunningIngest, Sent, event, options, records, running, send, until
+from worker.contract.codec import encode
 from worker.ingest.options import IngestOptions
+from worker.retry.letters import Kept, find_names, read_kept
+from worker.retry.redrive import Again, Skipped, redrive
+from worker.retry.selection import Selection
 from worker.storage.database import Database
 
 NOT_LEADER = 6
@@ -101,22 +107,92 @@ async def test_good_batches_between_broken_ones_and_in_other_partitions_are_all_
     assert await gap_ranges(database) == [(2, 0, 2), (2, 6, 8), (2, 12, 14), (2, 15, 17), (2, 24, 26)]
 
 
-@pytest.mark.parametrize(("broken", "readable"), [(damage.header_name_not_utf8, 3), (damage.records_cut, 5)])
 async def test_records_of_a_batch_before_the_broken_one_in_it_are_stored(
-    database: Database, kafka: str, topic: str, broken: Damage, readable: int
+    database: Database, kafka: str, topic: str
 ) -> None:
     published, next_one = events(6), events(1)
+    await send_batches(kafka, topic, 1, [records(published)])
+    async with proxied(kafka) as proxy:
+        proxy.break_batch(1, 0, damage.records_cut)
+        async with running(database, through(proxy, topic)) as ingest:
+            await until(lambda: gaps_counted(ingest) == 1, "a gap")
+            await send_batches(kafka, topic, 1, [records(next_one)])
+            await ingest.until_processed(6)
+    assert await stored_ids(database) == ids(published[:5], next_one)
+    assert await gap_ranges(database) == [(1, 5, 5)]
+
+
+@pytest.mark.parametrize("codec", [0, 4])
+async def test_headers_that_cannot_be_read_cost_neither_their_record_nor_its_neighbours(
+    database: Database, kafka: str, topic: str, codec: int
+) -> None:
+    """Nobody needs them: an event is stored, and a dead letter has them as bytes."""
+    published, next_one = events(6), events(1)
+    sent = [replace(each, headers=(("trace", b"x"),)) for each in records(published)]
+    await send_batches(
+        kafka, topic, 1, [[*sent[:3], Sent(b"no json", b"k", headers=sent[0].headers), *sent[3:]]]
+    )
+    async with proxied(kafka) as proxy:
+        proxy.break_batch(1, 0, partial(damage.header_name_not_utf8, codec=codec))
+        async with running(database, through(proxy, topic)) as ingest:
+            await ingest.until_processed(7)
+            await send_batches(kafka, topic, 1, [records(next_one)])
+            await ingest.until_processed(8)
+            assert (ingest.outcome("stored"), ingest.outcome("dead_lettered")) == (7, 1)
+            assert gaps_counted(ingest) == 0
+    assert await stored_ids(database) == ids(published, next_one)
+    assert await gap_ranges(database) == []
+    assert await committed(kafka, topic, 1) == 8
+    found = await read_kept(database, (await find_names(database, Selection()))[0])
+    assert found is not None
+    assert found[1] == Kept(b"k", [(b"tr\xffce", b"x")], b"no json")
+
+
+async def test_a_record_that_is_broken_in_itself_is_kept_as_its_bytes_and_its_neighbours_are_stored(
+    database: Database, kafka: str, topic: str
+) -> None:
+    published = events(6)
     sent = records(published)
     sent[3] = replace(sent[3], headers=(("trace", b"x"),))
     await send_batches(kafka, topic, 1, [sent])
     async with proxied(kafka) as proxy:
-        proxy.break_batch(1, 0, broken)
+        proxy.break_batch(1, 0, damage.header_too_long)
         async with running(database, through(proxy, topic)) as ingest:
-            await until(lambda: gaps_counted(ingest) == 1, "a gap")
-            await send_batches(kafka, topic, 1, [records(next_one)])
-            await ingest.until_processed(readable + 1)
-    assert await stored_ids(database) == ids(published[:readable], next_one)
-    assert await gap_ranges(database) == [(1, readable, 5)]
+            await ingest.until_processed(6)
+            assert (ingest.outcome("stored"), ingest.outcome("dead_lettered")) == (5, 1)
+            assert ingest.value("dead_lettered_events_total", error_class="undecodable") == 1
+            assert gaps_counted(ingest) == 0
+    assert await stored_ids(database) == ids(published[:3], published[4:])
+    [letter] = await database.dead_letters.find({}).to_list(None)
+    assert (letter["reason"], letter["offset"], letter["key"]) == ("undecodable", 3, None)
+    assert encode(published[3]) in letter["value"]
+    refused = await redrive(database, [letter["_id"]], _never)
+    assert refused.skipped == {letter["_id"]: Skipped.BROKEN}
+
+
+async def _never(topic: str, records: Sequence[Again]) -> None:
+    raise AssertionError(f"nothing is to be sent to {topic}: {len(records)}")
+
+
+async def test_more_headers_than_memory_would_hold_are_kept_as_bytes_and_go_as_they_came(
+    database: Database, kafka: str
+) -> None:
+    """600,000 of them, some kB on the wire: their event is stored, of a bad record they are part of the letter."""
+    topic = await make_topic(kafka, 1, max_message_bytes=6_000_000)
+    many = tuple((f"h{n}", b"") for n in range(600_000))
+    good = replace(records(events(1))[0], headers=many)
+    async with AIOKafkaProducer(
+        bootstrap_servers=kafka, compression_type="gzip", max_request_size=20_000_000
+    ) as producer:
+        for each in (good, Sent(b"no json", b"k", headers=many)):
+            await producer.send_and_wait(topic, each.value, key=each.key, headers=list(many))
+    async with running(database, options(kafka, topic)) as ingest:
+        await ingest.until_processed(2)
+        assert (ingest.outcome("stored"), ingest.outcome("dead_lettered")) == (1, 1)
+    [name] = await find_names(database, Selection())
+    found = await read_kept(database, name)
+    assert found is not None
+    assert found[1] == Kept(b"k", list(many), b"no json")
 
 
 async def test_a_broken_batch_at_the_end_of_the_log_is_passed_and_a_restart_does_not_meet_it_again(

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,13 @@ from worker.errors import Refused, Retryable
 from worker.ingest.dead_letters import PART_BYTES, keep, keep_gaps
 from worker.ingest.positions import Gap
 from worker.ingest.record import Letter, Partition, Record
-from worker.retry.letters import Damaged, discard_letters, find_letters, read_value
+from worker.retry.letters import (
+    Damaged,
+    discard_letters,
+    find_letters,
+    find_names,
+    read_value,
+)
 from worker.retry.redrive import HEADER, Again, Skipped, redrive
 from worker.retry.selection import Selection
 from worker.settings import load_settings
@@ -68,6 +75,12 @@ def letter(number: int, value: bytes | None = b"{}", key: bytes | None = b"k", t
         Source(topic, 0, number), datetime.now(UTC), key, value, (("trace", b"1"), ("none", None))
     )
     return Letter(record, Rejected(RejectReason.NOT_JSON, "no JSON", None))
+
+
+async def stored(database: Database, name: str) -> dict[str, Any]:
+    found = await database.dead_letters.find_one({"_id": name})
+    assert found is not None
+    return found
 
 
 async def open_letters(database: Database, **filters: object) -> list[str]:
@@ -134,7 +147,7 @@ async def test_letters_made_during_a_redrive_are_not_looked_at(database: Databas
             await super().__call__(topic, records)
             await keep(database, [letter(number) for number in range(10, 15)], datetime.now(UTC))
 
-    entries = await find_letters(database, Selection())
+    entries = await find_names(database, Selection())
     result = await redrive(database, entries, Making())
     assert len(result.sent) == 5
     assert len(await open_letters(database)) == 5
@@ -145,7 +158,7 @@ async def test_parts_are_put_together(database: Database) -> None:
     await keep(database, [letter(1, value), letter(2, b"small")], datetime.now(UTC))
     assert await database.dead_letters.count_documents({"kind": "part"}) == 3
     publishing = Publishing()
-    result = await redrive(database, await find_letters(database, Selection()), publishing)
+    result = await redrive(database, await find_names(database, Selection()), publishing)
     assert len(result.sent) == 2
     assert [record.value for record in publishing.records] == [value, b"small"]
 
@@ -159,7 +172,7 @@ async def test_a_large_letter_travels_through_a_real_broker(database: Database, 
     await keep(database, [letter(1, value, topic=topic)], datetime.now(UTC))
     settings = load_settings(kafka_bootstrap_servers=kafka)
     async with open_redriver(settings, idempotent=False) as publish:
-        result = await redrive(database, await find_letters(database, Selection()), publish)
+        result = await redrive(database, await find_names(database, Selection()), publish)
     assert len(result.sent) == 1
     [received] = await everything(kafka, topic, 1)
     assert received.value == value
@@ -174,22 +187,22 @@ async def test_a_damaged_letter_is_not_sent_and_stops_no_other(database: Databas
     else:
         await database.dead_letters.update_one({"part": 2}, {"$set": {"value": b"b"}})
     entries = await find_letters(database, Selection())
-    assert isinstance(await read_value(database, entries[0].document), Damaged)
-    result = await redrive(database, entries, Publishing())
+    assert isinstance(await read_value(database, await stored(database, entries[0].id)), Damaged)
+    result = await redrive(database, [entry.id for entry in entries], Publishing())
     assert result.skipped == {entries[0].id: Skipped.DAMAGED}
     assert result.sent == [entries[1].id]
 
 
 async def test_a_record_the_broker_does_not_take_stops_no_other(database: Database) -> None:
     await keep(database, [letter(number, b"%d" % number) for number in range(10)], datetime.now(UTC))
-    entries = await find_letters(database, Selection())
+    names = await find_names(database, Selection())
     publishing = Publishing(refuses=lambda record: record.value == b"4")
-    result = await redrive(database, entries, publishing)
-    assert result.skipped == {entries[4].id: Skipped.REFUSED}
+    result = await redrive(database, names, publishing)
+    assert result.skipped == {names[4]: Skipped.REFUSED}
     assert sorted(record.value or b"" for record in publishing.records) == [
         b"%d" % n for n in range(10) if n != 4
     ]
-    assert await open_letters(database) == [entries[4].id]
+    assert await open_letters(database) == [names[4]]
 
 
 async def test_what_was_sent_before_the_broker_went_away_is_marked_and_the_rest_is_not(
@@ -197,17 +210,17 @@ async def test_what_was_sent_before_the_broker_went_away_is_marked_and_the_rest_
 ) -> None:
     await keep(database, [letter(number) for number in range(450)], datetime.now(UTC))
     with pytest.raises(Retryable):
-        await redrive(database, await find_letters(database, Selection()), Publishing(fails_after=2))
+        await redrive(database, await find_names(database, Selection()), Publishing(fails_after=2))
     assert len(await open_letters(database)) == 50
     rest = Publishing()
-    await redrive(database, await find_letters(database, Selection()), rest)
+    await redrive(database, await find_names(database, Selection()), rest)
     assert len(rest.records) == 50
 
 
 async def test_gaps_are_listed_and_can_be_discarded_but_not_sent(database: Database) -> None:
     gap = Gap(Partition("t", 0), 10, 19, GapReason.RETENTION, "gone")
     await keep_gaps(database, [gap], datetime.now(UTC))
-    entries = await find_letters(database, Selection())
+    entries = await find_names(database, Selection())
     result = await redrive(database, entries, Publishing())
     assert list(result.skipped.values()) == [Skipped.NO_BYTES]
     assert await discard_letters(database, entries) == 1
@@ -231,7 +244,7 @@ async def test_a_stream_s_letters_are_found_by_key_or_by_what_the_value_says(dat
 
 async def test_discarding_takes_the_parts_along_and_nothing_else(database: Database) -> None:
     await keep(database, [letter(1, b"x" * (PART_BYTES + 1)), letter(11), letter(2)], datetime.now(UTC))
-    entries = await find_letters(database, Selection(limit=1))
+    entries = await find_names(database, Selection(limit=1))
     assert await discard_letters(database, entries) == 1
     left = await database.dead_letters.find({}).sort("offset", 1).to_list(None)
     assert [each["offset"] for each in left] == [2, 11]
@@ -260,7 +273,7 @@ async def test_depths_of_dead_letters_and_redrives_are_counted(database: Databas
     async with running(database, {EVENT_TYPE: Noting()}) as retry:
         await until(lambda: retry.value("dead_letter_events", step="ingest") == 4, "measured")
         assert retry.value("dead_letter_oldest_age_seconds", step="ingest") > 0
-        entries = await find_letters(database, Selection(limit=3))
+        entries = await find_names(database, Selection(limit=3))
         await redrive(database, entries, Publishing())
         await until(lambda: retry.value("dead_letter_events", step="ingest") == 1, "measured again")
         assert retry.value("dead_letter_redrives_total", error_class="not_json") == 3

@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from worker.app.exits import ExitCode
 from worker.cli.commands import app
-from worker.cli.listing import plain, with_bytes
+from worker.cli.listing import plain, with_bytes, with_everything
 from worker.cli.options import moment
-from worker.cli.tables import print_table, visible
+from worker.cli.tables import JsonList, print_json, print_table, visible
+from worker.retry.letters import Kept
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -81,10 +82,26 @@ def test_every_stored_value_can_be_json() -> None:
 
 def test_people_see_the_beginning_of_a_payload_and_scripts_all_of_it() -> None:
     value = b"\xff" + b"x" * 5_000
-    assert with_bytes({}, value, as_json=True) == {"value": value}
-    shown = with_bytes({}, value, as_json=False)["value"]
+    assert with_everything({}, Kept(b"k", [(b"\xff", None)], value)) == {
+        "key": b"k",
+        "headers": [{"key": b"\xff", "value": None}],
+        "value": value,
+    }
+    shown = with_bytes({"size_bytes": 5_001}, value[:2_000])["value"]
     assert shown.startswith("\\xffxxx")
     assert shown.endswith("... and 3,001 bytes more")
+
+
+@pytest.mark.parametrize("entries", [[], [{"a": "x\ny"}], [{"a": [1, {"b": "ü["}]}, 2, []]])
+def test_a_list_printed_entry_by_entry_is_the_list_printed_at_once(
+    capsys: pytest.CaptureFixture[str], entries: list[object]
+) -> None:
+    print_json(entries)
+    at_once = capsys.readouterr().out
+    with JsonList() as listed:
+        for entry in entries:
+            listed.add(entry)
+    assert capsys.readouterr().out == at_once
 
 
 @pytest.mark.parametrize("terminal", [False, True])

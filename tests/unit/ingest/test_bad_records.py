@@ -9,8 +9,8 @@ from worker.contract.codec import decode
 from worker.contract.event import Rejected, RejectReason
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
-# Given by ingest, not by the codec: another record came first, or the server objected.
-ELSEWHERE = {RejectReason.CONFLICT, RejectReason.REFUSED_BY_STORE}
+# Given by ingest, not by the codec: another record came first, the server objected, there is no value to decode.
+ELSEWHERE = {RejectReason.CONFLICT, RejectReason.REFUSED_BY_STORE, RejectReason.UNDECODABLE}
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,19 @@ from hypothesis import strategies as st
 
 from tests.unit.ingest.samples import NOON, TOPIC, event_id, record
 from worker.contract.event import Rejected, RejectReason
-from worker.ingest.dead_letters import PART_BYTES, gap_document, letter_documents
+from worker.ingest.dead_letters import (
+    HEADERS_BYTES,
+    KEY_BYTES,
+    PART_BYTES,
+    gap_document,
+    letter_documents,
+    minimal_letter,
+)
 from worker.ingest.positions import Gap
 from worker.ingest.record import Letter, Partition, Record
 from worker.storage.encoding import encoded
 from worker.storage.models import DeadLetter, DeadLetterPart
+from worker.storage.record_headers import encode_headers
 from worker.telemetry.metrics import GapReason
 
 NOT_JSON = Rejected(RejectReason.NOT_JSON, "is not JSON")
@@ -89,6 +97,65 @@ def test_every_letter_fits_the_stored_model_and_bson(
     [letter] = documents(record(3, value, key=key, headers=tuple(headers)), Rejected(reason, "why"))
     DeadLetter.model_validate(letter, strict=True)
     assert encoded(letter) is not None
+
+
+@pytest.mark.parametrize("size", [KEY_BYTES, KEY_BYTES + 1, PART_BYTES + 1, 17_000_000])
+def test_a_key_over_its_limit_is_kept_in_parts_exactly(size: int) -> None:
+    key = b"0123456789" * (size // 10) + b"x" * (size % 10)
+    letter, *parts = documents(record(0, b"v", key=key))
+    if size == KEY_BYTES:
+        assert (letter["key"], parts) == (key, [])
+        return
+    assert (letter["key"], letter["value"]) == (None, b"v")
+    assert (letter["key_size_bytes"], letter["key_sha256"]) == (size, hashlib.sha256(key).digest())
+    assert [part["_id"] for part in parts] == [
+        f"{letter['_id']}#key{number}" for number in range(1, letter["key_parts"] + 1)
+    ]
+    assert b"".join(part["value"] for part in parts) == key
+    assert_storable(letter, parts)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (("h", b"a" * 17_000_000),),
+        tuple((f"h{n}", None) for n in range(600_000)),
+        ((b"caf\xe9").decode("latin-1"), b"x" * HEADERS_BYTES),
+        b"\x02\x06\xff\xff\xff\x00",
+    ],
+    ids=["17 MB", "600,000", "just over", "as bytes"],
+)
+def test_headers_over_their_limit_or_without_text_are_kept_in_parts_exactly(headers: Any) -> None:
+    if isinstance(headers, tuple) and isinstance(headers[0], str):
+        headers = (headers,)
+    letter, *parts = documents(record(0, b"v", key=b"k", headers=headers))
+    assert (letter["headers"], letter["key"]) == ([], b"k")
+    encoded_headers = b"".join(part["value"] for part in parts)
+    assert encoded_headers == (headers if isinstance(headers, bytes) else encode_headers(headers))
+    assert letter["headers_size_bytes"] == len(encoded_headers)
+    assert letter["headers_sha256"] == hashlib.sha256(encoded_headers).digest()
+    assert_storable(letter, parts)
+
+
+def assert_storable(letter: dict[str, Any], parts: list[dict[str, Any]]) -> None:
+    DeadLetter.model_validate(letter, strict=True)
+    for part in parts:
+        DeadLetterPart.model_validate(part, strict=True)
+    for document in (letter, *parts):
+        blob = encoded(document)
+        assert blob is not None
+        assert len(blob.raw) < 2**24
+
+
+def test_without_its_bytes_a_letter_has_position_sizes_hashes_and_reason() -> None:
+    kept = record(41, b"v" * 20, partition=2, key=b"k", headers=(("h", b"x"),))
+    letter = minimal_letter(Letter(kept, INVALID, event_id(1)), NOON)
+    assert letter["_id"] == documents(kept, INVALID)[0]["_id"]
+    assert (letter["partition"], letter["offset"], letter["reason"]) == (2, 41, "invalid_field")
+    assert (letter["value"], letter["key"], letter["headers"], letter["parts"]) == (None, None, [], 0)
+    assert (letter["size_bytes"], letter["key_size_bytes"], letter["without_bytes"]) == (20, 1, True)
+    assert letter["payload_sha256"] == hashlib.sha256(b"v" * 20).digest()
+    assert_storable(letter, [])
 
 
 def test_a_part_fits_the_stored_model() -> None:

@@ -66,7 +66,7 @@ def test_a_row_that_bson_cannot_hold_is_refused() -> None:
 
 def test_a_batch_is_too_old_to_be_written_after_ten_minutes() -> None:
     clock = ManualClock()
-    batch = Batch((), {}, generation=1, polled_at=clock.monotonic())
+    batch = Batch((), {}, generation=1, polled_at=clock.monotonic(), read_at=clock.now())
     clock.advance(MAX_BATCH_AGE_S)
     assert_young(batch, clock)
     clock.advance(0.001)

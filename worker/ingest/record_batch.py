@@ -1,0 +1,196 @@
+"""A record batch taken apart by its length fields, where aiokafka gives up: what cannot be read costs only itself.
+
+Pure. Records are length-prefixed, so one whose headers or fields are broken is stepped over and kept as its exact
+bytes. Where a length itself is broken, nothing behind it can be found any more.
+"""
+
+import struct
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from worker.ingest.codecs import MOST_HEADERS, CodecError, unpacked
+from worker.ingest.record import Record
+from worker.storage.documents import Source
+from worker.storage.record_headers import Header, HeadersBroken, decode_headers, read_varint
+
+# Base offset, length, leader's epoch, magic, checksum, attributes, last offset's delta, first and last timestamp,
+# producer's id and epoch, base sequence, number of records.
+_HEADER: Final = struct.Struct(">qiibIhiqqqhii")
+_FORMAT: Final = 2
+_CODEC: Final = 0x07
+_LOG_APPEND_TIME: Final = 0x08
+_CONTROL: Final = 0x20
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# Timestamps outside these, the years of the contract, say nothing: microseconds instead of milliseconds, for example.
+_FIRST_MS: Final = 0
+_LAST_MS: Final = int((datetime(2100, 1, 1, tzinfo=UTC) - _EPOCH) / timedelta(milliseconds=1))
+
+
+class ParsedRecord(NamedTuple):
+    """What aiokafka would have made of a record. See `Record` for `headers` as bytes and `unreadable`."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...] | bytes
+    unreadable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """Records of a batch from an offset on, as many as were wanted; reading goes on at `next_offset`."""
+
+    records: tuple[ParsedRecord, ...]
+    next_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Offsets, both included, whose records cannot be found in their batch any more."""
+
+    first: int
+    last: int
+
+
+def record_of(message: Any) -> Record:
+    """The record of aiokafka, or a ParsedRecord, as ingest has it."""
+    # Producers choose the timestamp, any 64-bit number. -1 means none; so does what lies in no time of an event's.
+    known = message.timestamp is not None and _FIRST_MS <= message.timestamp <= _LAST_MS
+    return Record(
+        Source(message.topic, message.partition, message.offset),
+        _EPOCH + timedelta(milliseconds=message.timestamp) if known else None,
+        message.key,
+        message.value,
+        message.headers,
+        message.unreadable if type(message) is ParsedRecord else None,
+    )
+
+
+def salvage(
+    content: bytes, topic: str, partition: int, offset: int, max_records: int, max_bytes: int
+) -> Salvaged | Lost | None:
+    """The records from `offset` on of the first batch in `content`, whose checksum is right.
+
+    None for a batch that has to be taken as a whole: of an old format, of control records, or not to be unpacked.
+    """
+    if len(content) < _HEADER.size:
+        return None
+    header = _Header(*_HEADER.unpack_from(content))
+    if header.magic != _FORMAT or header.attributes & _CONTROL:
+        return None
+    try:
+        payload = unpacked(header.attributes & _CODEC, content[_HEADER.size : 12 + header.length])
+    except CodecError:
+        return None
+    records: list[ParsedRecord] = []
+    at, before, size_bytes = 0, header.base - 1, 0
+    for _ in range(header.records):
+        if len(records) >= max_records or size_bytes >= max_bytes:
+            return Salvaged(tuple(records), before + 1)
+        frame = _frame_at(payload, at)
+        head = _head_of(payload, frame, header) if frame is not None else None
+        if frame is None or head is None or not before < head.offset <= header.last:
+            break
+        before, at = head.offset, frame.end
+        if head.offset >= offset:
+            records.append(_parsed(payload, frame, head, topic, partition))
+            size_bytes += frame.end - frame.start
+    if records:
+        return Salvaged(tuple(records), before + 1)
+    first = max(offset, before + 1)
+    if at != len(payload) and first <= header.last:
+        return Lost(first, header.last)
+    return Salvaged((), header.last + 1)
+
+
+class _Header(NamedTuple):
+    base: int
+    length: int
+    epoch: int
+    magic: int
+    checksum: int
+    attributes: int
+    last_delta: int
+    first_timestamp: int
+    last_timestamp: int
+    producer: int
+    producer_epoch: int
+    sequence: int
+    records: int
+
+    @property
+    def last(self) -> int:
+        return self.base + self.last_delta
+
+
+class _Frame(NamedTuple):
+    """A record's bytes: with its length field from `start`, without from `body`."""
+
+    start: int
+    body: int
+    end: int
+
+
+class _Head(NamedTuple):
+    timestamp: int
+    offset: int
+    end: int
+
+
+def _frame_at(payload: bytes, at: int) -> _Frame | None:
+    """The record that begins here, as its length says; None for a length that cannot be."""
+    try:
+        length, body = read_varint(payload, at)
+    except (IndexError, HeadersBroken):
+        return None
+    return _Frame(at, body, body + length) if 0 < length <= len(payload) - body else None
+
+
+def _head_of(payload: bytes, frame: _Frame, header: _Header) -> _Head | None:
+    """Time and offset, which follow the attributes' byte; None where they cannot be read."""
+    try:
+        delta_ms, at = read_varint(payload, frame.body + 1)
+        delta, at = read_varint(payload, at)
+    except (IndexError, HeadersBroken):
+        return None
+    appended = header.attributes & _LOG_APPEND_TIME
+    timestamp = header.last_timestamp if appended else header.first_timestamp + delta_ms
+    return _Head(timestamp, header.base + delta, at) if at <= frame.end else None
+
+
+def _parsed(payload: bytes, frame: _Frame, head: _Head, topic: str, partition: int) -> ParsedRecord:
+    """The record; its exact bytes where its fields do not fill it exactly."""
+    try:
+        key, at = _bytes_at(payload, head.end, frame.end)
+        value, at = _bytes_at(payload, at, frame.end)
+        headers = _headers_of(payload[at : frame.end])
+    except (IndexError, HeadersBroken) as error:
+        why = f"the record's fields cannot be read ({error}); the bytes are the whole record as its batch holds it"
+        whole = payload[frame.start : frame.end]
+        return ParsedRecord(topic, partition, head.offset, head.timestamp, None, whole, (), why)
+    return ParsedRecord(topic, partition, head.offset, head.timestamp, key, value, headers)
+
+
+def _bytes_at(payload: bytes, at: int, end: int) -> tuple[bytes | None, int]:
+    length, at = read_varint(payload, at)
+    if length < 0:
+        return None, at
+    if at + length > end:
+        raise HeadersBroken("a field goes beyond the record")
+    return payload[at : at + length], at + length
+
+
+def _headers_of(encoded: bytes) -> tuple[Header, ...] | bytes:
+    """Taken apart; left as they are where they are very many, or where a name is no text."""
+    count, _ = read_varint(encoded, 0)
+    if count > MOST_HEADERS:
+        return encoded
+    try:
+        return tuple((name.decode(), value) for name, value in decode_headers(encoded))
+    except UnicodeDecodeError:
+        return encoded
