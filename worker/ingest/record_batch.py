@@ -23,8 +23,8 @@ _LOG_APPEND_TIME: Final = 0x08
 _CONTROL: Final = 0x20
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# Timestamps outside these, the years of the contract, say nothing: microseconds instead of milliseconds, for example.
-_FIRST_MS: Final = 0
+_NO_TIMESTAMP: Final = -1
+# The contract's last year: what lies behind it says nothing, microseconds instead of milliseconds for example.
 _LAST_MS: Final = int((datetime(2100, 1, 1, tzinfo=UTC) - _EPOCH) / timedelta(milliseconds=1))
 
 
@@ -59,16 +59,21 @@ class Lost:
 
 def record_of(message: Any) -> Record:
     """The record of aiokafka, or a ParsedRecord, as ingest has it."""
-    # Producers choose the timestamp, any 64-bit number. -1 means none; so does what lies in no time of an event's.
-    known = message.timestamp is not None and _FIRST_MS <= message.timestamp <= _LAST_MS
     return Record(
         Source(message.topic, message.partition, message.offset),
-        _EPOCH + timedelta(milliseconds=message.timestamp) if known else None,
+        _time_of(message.timestamp),
         message.key,
         message.value,
         message.headers,
         message.unreadable if type(message) is ParsedRecord else None,
     )
+
+
+def _time_of(timestamp: int | None) -> datetime | None:
+    """Producers choose it, any 64-bit number; old formats have none."""
+    if timestamp is None or timestamp == _NO_TIMESTAMP or timestamp > _LAST_MS:
+        return None
+    return _EPOCH + timedelta(milliseconds=max(0, timestamp))
 
 
 def salvage(

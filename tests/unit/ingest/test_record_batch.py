@@ -1,5 +1,6 @@
 """A batch that aiokafka gives up is taken apart: each record that can be found is delivered, others are bytes."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -135,10 +136,15 @@ def test_whole_batches_are_read_as_aiokafka_reads_them(records: list[Any], codec
     assert ours == theirs
 
 
-@pytest.mark.parametrize("timestamp", [-1, -(2**63), 1_700_000_000_000_000, 2**63 - 1, None])
+@pytest.mark.parametrize("timestamp", [-1, 1_700_000_000_000_000, 2**63 - 1, None])
 def test_a_timestamp_that_means_no_time_of_an_event_is_none(timestamp: Any) -> None:
     record = record_of(ParsedRecord("events", 0, 1, timestamp, None, b"v", ()))
     assert record.timestamp is None
+
+
+def test_a_timestamp_before_1970_is_the_first_there_is() -> None:
+    record = record_of(ParsedRecord("events", 0, 1, -(2**63), None, b"v", ()))
+    assert record.timestamp == datetime(1970, 1, 1, tzinfo=UTC)
 
 
 # ---- more headers than aiokafka may take apart ----
