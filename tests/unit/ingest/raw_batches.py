@@ -53,4 +53,5 @@ def raw_batch(
     payload = _PACKERS[codec](b"".join(records))
     fields = (codec | attributes, last, first_timestamp, first_timestamp + 5, producer, 0, 0, len(records))
     tail = struct.pack(">hiqqqhii", *fields) + payload
-    return struct.pack(">qiibI", base, len(tail) + 9, 0, 2, calc_crc32c(tail)) + tail  # type: ignore[no-untyped-call]
+    checksum = calc_crc32c(tail)  # type: ignore[no-untyped-call]
+    return struct.pack(">qiibI", base, len(tail) + 9, 0, 2, checksum) + tail
