@@ -50,8 +50,8 @@ def raw_batch(
 ) -> bytes:
     """A batch of format 2 with a right checksum."""
     last = len(records) - 1 if last_delta is None else last_delta
-    payload = _PACKERS[codec](b"".join(records))
+    payload = _PACKERS[codec](b"".join(records))  # type: ignore[no-untyped-call]
     fields = (codec | attributes, last, first_timestamp, first_timestamp + 5, producer, 0, 0, len(records))
     tail = struct.pack(">hiqqqhii", *fields) + payload
-    checksum = calc_crc32c(tail)  # type: ignore[no-untyped-call]
+    checksum = calc_crc32c(tail)
     return struct.pack(">qiibI", base, len(tail) + 9, 0, 2, checksum) + tail
