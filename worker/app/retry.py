@@ -14,6 +14,9 @@ from worker.storage.database import Database
 from worker.storage.leases import GroupLeases
 from worker.watch.again import FoldAgain
 from worker.watch.aside import EVENT_TYPE as PROGRESS_FOLD
+from worker.watch.counts import Counter
+from worker.watch.counts_quarantine import EVENT_TYPE as COUNTS_FOLD
+from worker.watch.counts_quarantine import target_of
 
 # The platform's own word for analytics work that is pending: bring the learner's documents up to date.
 PROGRESS_UPDATED = "progress_updated"
@@ -47,10 +50,31 @@ def retry_leases(database: Database, owner: str, lease_s: float) -> GroupLeases:
     return GroupLeases(database, owner, watcher=NAME, lease_s=lease_s, groups=1)
 
 
-def retry_handlers(fold_again: FoldAgain) -> Mapping[str, Handler]:
+def retry_handlers(fold_again: FoldAgain, counter: Counter) -> Mapping[str, Handler]:
     """Who does the work of each event type."""
     handler = FoldHandler(fold_again)
-    return {PROGRESS_FOLD: handler, PROGRESS_UPDATED: handler}
+    return {PROGRESS_FOLD: handler, PROGRESS_UPDATED: handler, COUNTS_FOLD: CountHandler(counter)}
+
+
+@dataclass(frozen=True, slots=True)
+class CountHandler:
+    """Counts what counting had set aside. Guarded by the revisions it reads, so that it may run twice."""
+
+    counter: Counter
+
+    async def __call__(self, items: Sequence[Item]) -> dict[ItemId, Verdict]:
+        """What still cannot be counted. Raises Retryable while MongoDB is away."""
+        targets = {item.id: target_of(item.id) for item in items}
+        refused = await self.counter.count_again(
+            {target for target in targets.values() if target is not None}
+        )
+        verdicts: dict[ItemId, Verdict] = {}
+        for identity, target in targets.items():
+            if target is None:
+                verdicts[identity] = Failed("ValueError", "the item names no document")
+            elif (reason := refused.get(target)) is not None:
+                verdicts[identity] = Failed(reason.error_class, reason.message)
+        return verdicts
 
 
 @dataclass(frozen=True, slots=True)

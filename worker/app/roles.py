@@ -22,10 +22,13 @@ from worker.notify.service import Notifier
 from worker.retry.processor import RetryProcessor
 from worker.settings import HEARTBEATS_PER_SESSION, RoleName, Settings
 from worker.storage.database import Database
+from worker.storage.transactions import Transactions
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
+from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock
 from worker.watch.again import FoldAgain
+from worker.watch.counts import Counter
 from worker.watch.counts_service import CountsOptions, CountsWatcher
 from worker.watch.service import ProgressWatcher, WatchOptions
 
@@ -100,6 +103,7 @@ def _progress(settings: Settings, given: Surroundings) -> Role:
 
 def _counts(settings: Settings, given: Surroundings) -> Role:
     options = CountsOptions(
+        code_version=code_version(settings),
         lease_s=settings.watch_lease_s,
         renew_every_s=settings.watch_lease_s / _RENEWALS_PER_LEASE,
         notify_within=timedelta(hours=settings.notify_within_hours),
@@ -137,7 +141,17 @@ def _retry(settings: Settings, given: Surroundings) -> Role:
         breathe=breathe,
         code_version=options.code_version,
     )
-    handlers = retry_handlers(fold_again)
+    counter = Counter(
+        given.database,
+        Transactions(given.database.client),
+        given.clock,
+        given.metrics,
+        breathe=breathe,
+        on_retry=retry_counter(given.metrics),
+        notify_within=timedelta(hours=settings.notify_within_hours),
+        code_version=options.code_version,
+    )
+    handlers = retry_handlers(fold_again, counter)
     return RetryProcessor(given.database, given.clock, component, given.metrics, options, handlers, leases)
 
 

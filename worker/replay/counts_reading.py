@@ -115,8 +115,8 @@ class Snapshot:
 
     async def refused(self, kind: str, identity: ObjectId) -> bool:
         """The server refuses this document's statistics, which is known and waits for people."""
-        marker = {"_id": f"counts:refused:{kind}:{identity}"}
-        return bool(await self._find(self.database.watch_positions, marker, {"_id": 1}))
+        item = {"_id": f"counts:{kind}:{identity}", "status": {"$in": ["pending", "processing", "failed"]}}
+        return bool(await self._find(self.database.analytics_queue, item, {"_id": 1}))
 
     async def _teaching(self, courses: Iterable[ObjectId]) -> dict[ObjectId, Counted | None]:
         """Sums by instructor; None for one of whose courses some are counted and show no statistics yet."""

@@ -1,5 +1,6 @@
 """Documents to BSON, one by one: what BSON cannot hold is found before anything is sent."""
 
+from typing import Any, cast
 from uuid import UUID
 
 import bson
@@ -8,7 +9,9 @@ from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
 from worker.storage.database import CODEC_OPTIONS, Document
+from worker.storage.elements import Element, elements, joined
 
+_ARRAY = 0x04
 _RAW_OPTIONS = CODEC_OPTIONS.with_options(document_class=RawBSONDocument)
 
 
@@ -25,3 +28,10 @@ def encoded(document: Document) -> RawBSONDocument | None:
         return RawBSONDocument(bson.encode(document, codec_options=CODEC_OPTIONS), _RAW_OPTIONS)
     except (BSONError, OverflowError, UnicodeEncodeError, RecursionError):
         return None
+
+
+def with_array(document: Document, name: str, array: bytes) -> Document:
+    """The document with an array of these bytes behind its own fields; for the driver it is a document."""
+    own = elements(bson.encode(document, codec_options=CODEC_OPTIONS))
+    whole: Any = RawBSONDocument(joined([*own, Element(_ARRAY, name.encode(), array)]), _RAW_OPTIONS)
+    return cast(Document, whole)

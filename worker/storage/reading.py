@@ -8,6 +8,7 @@ like its absence: what other people store must not end a role.
 
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection as Names
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -22,7 +23,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from worker.errors import Refused, Retryable
 from worker.storage import driver
 from worker.storage.database import CODEC_OPTIONS, Collection, Document
-from worker.storage.elements import elements
+from worker.storage.elements import Element, elements, joined
 from worker.storage.errors import translated
 from worker.storage.transactions import Session
 
@@ -36,6 +37,7 @@ _LENIENT: CodecOptions[Document] = CODEC_OPTIONS.with_options(
 )
 # What decoding raises; OverflowError and ValueError are those of values that Python's own types refuse.
 _UNDECODABLE = (BSONError, ValueError, OverflowError, RecursionError)
+_DOCUMENT, _ARRAY = 0x03, 0x04
 # Longer ids are named by a hash: they end up in ids of our own.
 _LONGEST_NAME = 200
 
@@ -52,6 +54,25 @@ class Unreadable:
     def name(self) -> str:
         """The `_id` as a short text, the same each time; two different ids have two names."""
         return name_of(self.id)
+
+
+class KeptArray(list[Any]):
+    """An array that others write to as well: what of it is written back goes back as the bytes it came as.
+
+    Its entries are as decoded where they are documents, and opaque where they are anything else: no two are the same
+    object, and `encoded` finds the bytes of each by that.
+    """
+
+    def __init__(self, array: bytes) -> None:
+        stored = [(_view(element), element) for element in elements(array)]
+        super().__init__(view for view, _ in stored)
+        self._stored = {id(view): element for view, element in stored}
+
+    def encoded(self, entries: Iterable[Any]) -> bytes:
+        """An array of these entries as bytes: those of this array, and new ones, in the order given."""
+        found = ((entry, self._stored.get(id(entry))) for entry in entries)
+        parts = [_encoded(entry) if element is None else element for entry, element in found]
+        return joined(part._replace(name=b"%d" % place) for place, part in enumerate(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +114,16 @@ async def find(
     *,
     session: Session | None = None,
     max_bytes: int | None = None,
+    kept: Names[str] = (),
     **options: Any,
 ) -> Reading:
     """The documents that match; `options` are those of the driver's `find` (`sort`, `limit`, `hint`, `batch_size`).
 
+    Arrays in the fields named by `kept` come as `KeptArray`: they can be written back without changing a byte.
     After `max_bytes` no further answer is asked for: memory holds that and one answer, 16 MB at most. Raises
     Retryable while the server is away or refuses to read.
     """
-    readings = batches(collection, query, paths, session=session, **options)
+    readings = batches(collection, query, paths, session=session, kept=kept, **options)
     return await _joined(collection.name, readings, max_bytes)
 
 
@@ -110,11 +133,12 @@ async def batches(
     paths: Mapping[str, Any] | None = None,
     *,
     session: Session | None = None,
+    kept: Names[str] = (),
     **options: Any,
 ) -> AsyncGenerator[Reading]:
     """As `find`, answer by answer, each of 16 MB at most: for what is larger than memory."""
     async for batch in _raw_batches(collection, query, paths, session=session, **options):
-        yield decoded(collection.name, batch)
+        yield decoded(collection.name, batch, kept)
 
 
 async def pages(
@@ -176,15 +200,17 @@ async def command(database: AsyncDatabase[Document], *arguments: Any, **options:
     return reply
 
 
-def decoded(collection: str, batch: bytes) -> Reading:
+def decoded(collection: str, batch: bytes, kept: Names[str] = ()) -> Reading:
     """The documents that stand one behind another in `batch`."""
+    if kept:
+        return decoded_each(collection, _apart(batch), kept)
     try:
         return Reading(collection, bson.decode_all(batch, CODEC_OPTIONS), [], len(batch))
     except _UNDECODABLE:
         return decoded_each(collection, _apart(batch))
 
 
-def decoded_each(collection: str, documents: Iterable[bytes]) -> Reading:
+def decoded_each(collection: str, documents: Iterable[bytes], kept: Names[str] = ()) -> Reading:
     """Each of the documents by itself."""
     good: list[Document] = []
     bad: list[Unreadable] = []
@@ -195,6 +221,7 @@ def decoded_each(collection: str, documents: Iterable[bytes]) -> Reading:
         if isinstance(one, Unreadable):
             bad.append(one)
         else:
+            _keep(one, raw, kept)
             good.append(one)
     return Reading(collection, good, bad, size_bytes)
 
@@ -287,6 +314,29 @@ async def _joined(collection: str, readings: AsyncGenerator[Reading], max_bytes:
     finally:
         await readings.aclose()
     return Reading(collection, documents, unreadable, size_bytes)
+
+
+def _keep(document: Document, raw: bytes, names: Names[str]) -> None:
+    """Put a `KeptArray` in place of each array of these names."""
+    if not any(isinstance(document.get(name), list) for name in names):
+        return
+    for element in elements(raw):
+        name = element.name.decode(errors="replace")
+        if name in names and element.kind == _ARRAY:
+            document[name] = KeptArray(element.value)
+
+
+def _view(element: Element) -> Any:
+    """A document as decoded; an object that equals nothing for any other value."""
+    if element.kind == _DOCUMENT:
+        view = bson.decode(element.document, CODEC_OPTIONS)[element.name.decode()]
+        if isinstance(view, dict):
+            return view
+    return object()
+
+
+def _encoded(entry: Any) -> Element:
+    return next(elements(bson.encode({"": entry}, codec_options=CODEC_OPTIONS)))
 
 
 def _apart(batch: bytes) -> Iterator[bytes]:

@@ -13,14 +13,16 @@ from bson import ObjectId
 from pymongo import InsertOne, ReplaceOne
 
 from projections.counts import Step, count_learner
-from worker.errors import Retryable
-from worker.storage.database import Collection, Database, Document
-from worker.storage.errors import translated
+from worker import __version__
+from worker.errors import Refused, Retryable
+from worker.storage import reading
+from worker.storage.database import Database, Document
+from worker.storage.reading import Reading
 from worker.storage.transactions import Session, Transactions
 from worker.telemetry.metrics import Applied, Metrics, Mode, NotificationOutcome
 from worker.timing import Clock
-from worker.watch.counts_markers import Markers
 from worker.watch.counts_plan import Kind, Target, moves_of
+from worker.watch.counts_quarantine import Quarantine, Reason, Refusals, unreadable
 from worker.watch.counts_rows import write_billing, write_notifications
 from worker.watch.counts_statistics import Statistics
 from worker.watch.counts_writing import Unwritable, Write, write_each
@@ -40,11 +42,12 @@ _HALVED_AFTER = 2
 _LONGEST_WAIT_S = 0.5
 # How long a document the server refused is left alone while its learners go on moving.
 _REST_S = 600.0
-# Such documents are tried again, some at a time: a validator that refuses all must not take all the time.
-_TRY_AGAIN_EVERY_S = 10.0
-_TRIED_AGAIN = 50
+# Said once each, until so many were.
+_MOST_TOLD = 10_000
+# Which learners are set aside is asked this often: the items of those that are counted meanwhile are closed.
+_LOOK_EVERY_S = 10.0
 
-_KINDS: tuple[Kind, ...] = ("learner", "course", "user")
+_KINDS: tuple[tuple[Kind, str], ...] = (("learner", "learners"), ("course", "courses"), ("user", "users"))
 
 # What `count_learner` reads, and the server's time of the reading. All of `state` but a number stays on the server.
 _RECORD_PATHS: Mapping[str, Any] = dict.fromkeys(
@@ -95,6 +98,11 @@ class Woken:
         for users in _chunks(self.users, _USERS_PER_TRANSACTION):
             yield Woken(users=users)
 
+    def targets(self) -> Iterator[Target]:
+        """Each document of it."""
+        for kind, ids in _KINDS:
+            yield from ((kind, each) for each in getattr(self, ids))
+
     def halves(self) -> tuple["Woken", "Woken"]:
         halves = [_halves(each) for each in (self.learners, self.courses, self.users)]
         return Woken(*(half[0] for half in halves)), Woken(*(half[1] for half in halves))
@@ -102,7 +110,7 @@ class Woken:
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """What one transaction found: steps taken, records counted before, records no fold wrote.
+    """What one transaction found: steps taken, records counted before, and documents it passed over.
 
     `read_at` is the server's time of the reading. `suppressed` are the kinds of the notifications it made that are
     not to be sent.
@@ -110,9 +118,14 @@ class Counting:
 
     steps: list[Step] = field(default_factory=list)
     stale: int = 0
-    failed: int = 0
+    refused: dict[Target, Reason] = field(default_factory=dict)
     read_at: datetime | None = None
     suppressed: Sequence[str] = ()
+
+    @property
+    def failed(self) -> int:
+        """Learners that were left out."""
+        return sum(kind == "learner" for kind, _ in self.refused)
 
 
 class Counter:
@@ -132,6 +145,7 @@ class Counter:
         breathe: Callable[[], Awaitable[None]],
         on_retry: Callable[[Retryable], None],
         notify_within: timedelta,
+        code_version: str = __version__,
         seed: int | None = None,
     ) -> None:
         self._database = database
@@ -142,39 +156,50 @@ class Counter:
         self._on_retry = on_retry
         self._notify_within = notify_within
         self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
-        self._statistics = Statistics(database)
-        self._markers = Markers(database.watch_positions)
-        self._resting: dict[Target, float] = {}
-        self._trying: frozenset[ObjectId] = frozenset()
-        self._tried: Target | None = None
-        self._try_again_at = clock.monotonic()
+        self._quarantine = Quarantine(database, code_version)
+        self._statistics = Statistics(database, self._quarantine)
+        self._resting: dict[Target, tuple[float, Reason]] = {}
+        self._trying: frozenset[Target] = frozenset()
+        self._refused: dict[Target, Reason] = {}
+        self._told: dict[Target, Reason] = {}
+        self._aside: frozenset[ObjectId] = frozenset()
+        self._look_at = clock.monotonic()
 
     async def count(self, woken: Woken, *, live: bool = True) -> None:
         """Return when every woken learner is counted and every woken course and user is summed anew.
 
         May run twice, at the same time, anywhere: a projection changes only from the revision that was read,
         together with everything that follows from it. `live`: the learners have just moved, so that their
-        freshness means something. What the server refused earlier is tried again from time to time, and nobody
-        waits for it.
+        freshness means something. What cannot be read or written is set aside, and nobody waits for it.
         """
+        if self._clock.monotonic() >= self._look_at:
+            await self._look()
         for piece in woken.pieces():
             await self._settle(piece, live=live)
-        if self._clock.monotonic() >= self._try_again_at:
-            await self._try_again()
 
-    async def _try_again(self) -> None:
-        """Count the next ones that were refused; where none was refused again, go on with the next call."""
-        some = await self._markers.refused_after(self._tried, _TRIED_AGAIN)
-        self._tried = some[-1] if len(some) == _TRIED_AGAIN else None
-        for target in some:
+    async def _look(self) -> None:
+        """Learn which learners are set aside; where that fails, the next call asks."""
+        try:
+            self._aside = await self._quarantine.open_learners()
+            self._look_at = self._clock.monotonic() + _LOOK_EVERY_S
+        except Retryable as error:
+            self._on_retry(error)
+
+    async def count_again(self, targets: Set[Target]) -> dict[Target, Reason]:
+        """Try what was set aside; returns what still cannot be read or written. May run twice, and beside others."""
+        self._trying = frozenset(targets)
+        self._refused = {}
+        for target in self._trying:
             self._resting.pop(target, None)
-        chosen = {kind: frozenset(each for one, each in some if one == kind) for kind in _KINDS}
-        self._trying = chosen["learner"]
-        for piece in Woken(chosen["learner"], chosen["course"], chosen["user"]).pieces():
-            await self._settle(piece, live=False)
-        self._trying = frozenset()
-        if not some or any(target in self._resting for target in some):
-            self._try_again_at = self._clock.monotonic() + _TRY_AGAIN_EVERY_S
+        some: dict[Kind, set[ObjectId]] = {"learner": set(), "course": set(), "user": set()}
+        for kind, identity in self._trying:
+            some[kind].add(identity)
+        try:
+            for piece in Woken(*map(frozenset, (some["learner"], some["course"], some["user"]))).pieces():
+                await self._settle(piece, live=False)
+        finally:
+            self._trying = frozenset()
+        return {target: reason for target, reason in self._refused.items() if target in targets}
 
     async def _settle(self, piece: Woken, *, live: bool) -> None:
         """Run one transaction until it commits. A piece that goes on conflicting, or being refused, is halved.
@@ -187,10 +212,10 @@ class Counter:
             try:
                 counting = await self._transactions.run(partial(self._transact, piece, held))
                 break
-            except Unwritable as refused:
-                self._rest(refused)
+            except (Unwritable, Refused) as error:
+                self._rest(error, piece)
                 refusals += 1
-                if refusals >= _HALVED_AFTER and len(piece) > 1:
+                if (refusals >= _HALVED_AFTER or isinstance(error, Refused)) and len(piece) > 1:
                     await self._settle_halves(piece, live=live)
                     return
             except Retryable as error:
@@ -219,23 +244,21 @@ class Counter:
 
         0. hold what others wrote to meanwhile  1. read records and projections  2. take each learner's step
         3. write projections, each in place of the revision that was read  4. settle the statistics  5. write
-        outbox and billing rows by their keys  6. remember whose writes were refused
+        outbox and billing rows by their keys  6. set aside the learners that were left out
         """
-        unwritable = self._unwritable()
-        await self._statistics.hold(held - unwritable, session)  # 0
-        records = await self._read(self._database.user_progress, piece.learners, _RECORD_PATHS, session)  # 1
-        known = await self._read(
-            self._database.user_progress_projections, piece.learners, _PROJECTION_PATHS, session
-        )
-        counting = _take_steps(records, known, unwritable)  # 2
+        refusals = self._refusals()
+        await self._statistics.hold(held - refusals.keys(), session)  # 0
+        records = await self._read("user_progress", piece.learners, _RECORD_PATHS, session)  # 1
+        known = await self._read("user_progress_projections", piece.learners, _PROJECTION_PATHS, session)
+        counting = _take_steps(records, known, refusals)  # 2
         await self._write_projections(counting.steps, session)  # 3
         anew: set[Target] = {("course", each) for each in piece.courses}
         anew |= {("user", each) for each in piece.users}
-        moves = moves_of(counting.steps).beside(held - unwritable)
-        await self._statistics.settle(moves, anew, unwritable, session)  # 4
+        moves = moves_of(counting.steps).beside(held - refusals.keys())
+        passed = await self._statistics.settle(moves, anew, refusals, session, trying=self._trying)  # 4
         suppressed = await self._write_rows(counting, session)  # 5
-        await self._remember_refused(piece.learners, records.keys(), unwritable, session)  # 6
-        return replace(counting, suppressed=suppressed)
+        await self._set_aside(piece.learners, counting.refused, session)  # 6
+        return replace(counting, refused={**counting.refused, **passed}, suppressed=suppressed)
 
     async def _write_projections(self, steps: Iterable[Step], session: Session) -> None:
         collection = self._database.user_progress_projections
@@ -263,34 +286,52 @@ class Counter:
         await write_billing(self._database, counting.steps, session)
         return suppressed
 
-    async def _remember_refused(
-        self, learners: Set[ObjectId], found: Set[ObjectId], unwritable: Set[Target], session: Session
-    ) -> None:
+    async def _set_aside(self, learners: Set[ObjectId], refused: Refusals, session: Session) -> None:
         """A learner left out is counted later, whether the record moves again or not."""
-        barred = {each for each in found if ("learner", each) in unwritable}
-        behind: list[Target] = [("learner", each) for each in barred - self._trying]
-        caught_up: list[Target] = [("learner", each) for each in (self._trying & learners) - barred]
-        await self._markers.mark_refused(behind, caught_up, session)
+        behind = {target: why for target, why in refused.items() if target not in self._trying}
+        await self._quarantine.put(behind, behind.keys(), session)
+        aside: set[Target] = {("learner", each) for each in self._aside & learners}
+        aside |= {("learner", each) for each in learners if ("learner", each) in self._trying}
+        await self._quarantine.release(aside - refused.keys(), session)
 
     async def _read(
-        self, collection: Collection, ids: frozenset[ObjectId], paths: Mapping[str, Any], session: Session
-    ) -> dict[ObjectId, Document]:
+        self, collection: str, ids: frozenset[ObjectId], paths: Mapping[str, Any], session: Session
+    ) -> Reading:
         if not ids:
-            return {}
-        with translated():
-            found = await collection.find({"_id": {"$in": list(ids)}}, paths, session=session).to_list(None)
-        return {document["_id"]: document for document in found}
+            return Reading(collection)
+        query = {"_id": {"$in": list(ids)}}
+        return await reading.find(self._database.collection(collection), query, paths, session=session)
 
-    def _rest(self, refused: Unwritable) -> None:
-        """Leave a document alone for a while; it is marked as behind, and caught up."""
-        kind, identity = refused.target
-        self._resting[refused.target] = self._clock.monotonic() + _REST_S
-        log.warning("counts_refused", kind=kind, id=str(identity), reason=str(refused))
+    def _rest(self, error: Unwritable | Refused, piece: Woken) -> None:
+        """Leave a document alone for a while. Where nobody says which it is, the last one of a piece is to blame."""
+        if isinstance(error, Refused):
+            if len(piece) > 1:
+                return
+            (target,), reason = piece.targets(), Reason("Refused", str(error))
+        else:
+            target, reason = error.target, error.reason
+        if target in self._resting:
+            raise Retryable(f"it stands in the way though it is passed over: {reason.message}") from error
+        self._resting[target] = (self._clock.monotonic() + _REST_S, reason)
 
-    def _unwritable(self) -> set[Target]:
+    def _refusals(self) -> dict[Target, Reason]:
         now = self._clock.monotonic()
-        self._resting = {target: until for target, until in self._resting.items() if until > now}
-        return set(self._resting)
+        self._resting = {target: rest for target, rest in self._resting.items() if rest[0] > now}
+        return {target: reason for target, (_, reason) in self._resting.items()}
+
+    def _tell(self, refused: Refusals) -> None:
+        """Remember what was passed over, and say it once each."""
+        self._refused.update(refused)
+        self._aside |= {identity for kind, identity in refused if kind == "learner"}
+        for (kind, identity), reason in refused.items() - self._told.items():
+            log.warning(
+                "counts_set_aside",
+                kind=kind,
+                id=str(identity),
+                error_class=reason.error_class,
+                reason=reason.message,
+            )
+        self._told = {**(self._told if len(self._told) < _MOST_TOLD else {}), **refused}
 
     def _count(self, counting: Counting, *, live: bool) -> None:
         applied = self._metrics.projection_events_applied_total
@@ -299,6 +340,7 @@ class Counter:
         applied.labels(NAME, Mode.LIVE, Applied.FAILED).inc(counting.failed)
         for kind in counting.suppressed:
             self._metrics.notifications_total.labels(kind, NotificationOutcome.SUPPRESSED).inc()
+        self._tell(counting.refused)
         if not live:
             return
         now, freshness = self._clock.now(), self._metrics.projection_freshness_seconds.labels(NAME)
@@ -306,27 +348,33 @@ class Counter:
             freshness.observe(max(0.0, (now - step.projection["last_updated"]).total_seconds()))
 
 
-def _take_steps(
-    records: Mapping[ObjectId, Document], known: Mapping[ObjectId, Document], unwritable: set[Target]
-) -> Counting:
-    """Each learner's step; a record no fold wrote concerns this learner only."""
-    steps, stale, failed = [], 0, 0
-    for identity, record in records.items():
-        if ("learner", identity) in unwritable:
-            failed += 1
-            continue
-        try:
-            step = count_learner(record, known.get(identity))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            failed += 1
-            log.warning("counts_unreadable_record", id=str(identity), error_class=type(error).__name__)
-            continue
-        if step is None:
-            stale += 1
-        else:
-            steps.append(step)
-    read_at = max((record["read_at"] for record in records.values()), default=None)
-    return Counting(steps, stale=stale, failed=failed, read_at=read_at)
+def _take_steps(records: Reading, known: Reading, refusals: Refusals) -> Counting:
+    """Each learner's step; one whose record or projection nobody can read, or no fold wrote, is left out alone."""
+    projections = {document["_id"]: document for document in known.documents}
+    left_out = refusals.keys() | unreadable("learner", known.unreadable).keys()
+    tried = replace(
+        records, documents=[each for each in records.documents if ("learner", each["_id"]) not in left_out]
+    )
+    taken = tried.through(lambda record: _step(record, projections.get(record["_id"])))
+    found = {("learner", each["_id"]) for each in records.documents}
+    refused = {target: reason for target, reason in refusals.items() if target in found}
+    refused |= unreadable("learner", [*taken.unreadable, *known.unreadable])
+    steps = [step for step in taken.values if step is not None]
+    read_at = max((record["read_at"] for record in records.documents), default=None)
+    return Counting(steps, stale=len(taken.values) - len(steps), refused=refused, read_at=read_at)
+
+
+def _step(record: Document, projection: Document | None) -> Step | None:
+    """`count_learner`, for documents that somebody else may have written to."""
+    step = count_learner(record, projection)
+    if step is None:
+        return None
+    new = step.projection
+    if not isinstance(new["user_id"], ObjectId) or not isinstance(new["course_id"], ObjectId):
+        raise TypeError("a record of nobody, or of no course")
+    if projection is not None and not isinstance(step.counted_rev, int):
+        raise TypeError("a projection without a revision")
+    return step
 
 
 def _chunks(ids: Iterable[ObjectId], size: int) -> Iterator[frozenset[ObjectId]]:

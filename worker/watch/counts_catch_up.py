@@ -5,8 +5,8 @@ from typing import Any
 
 from bson import ObjectId
 
+from worker.storage import reading
 from worker.storage.database import Collection, Database, Document
-from worker.storage.errors import translated
 from worker.watch.counts import Woken
 from worker.watch.counts_markers import Markers
 
@@ -37,23 +37,27 @@ async def missed(database: Database, counts_version: int) -> AsyncGenerator[Woke
 async def _counted(database: Database, learners: list[ObjectId], version: int) -> dict[ObjectId, Values]:
     query = {"_id": {"$in": learners}, "counts_version": {"$gte": version}}
     paths = {"source_rev": 1, "last_event_version": 1}
-    with translated():
-        rows = await database.user_progress_projections.find(query, paths).to_list(None)
-    return {row["_id"]: (row["source_rev"], row["last_event_version"]) for row in rows}
+    found = await reading.find(database.user_progress_projections, query, paths)
+    taken = found.through(lambda row: (row["_id"], (row["source_rev"], row["last_event_version"])))
+    return dict(taken.values)
 
 
 async def _pages(collection: Collection, *paths: str) -> AsyncGenerator[dict[ObjectId, Values]]:
-    """Every document's `_id` and some fields, in the order of `_id`."""
+    """Every document's `_id` and some fields, in the order of `_id`; of one that cannot be read the `_id` alone."""
     identity: Document = {"$type": "objectId"}
     while True:
-        with translated():
-            rows = (
-                await collection.find({"_id": identity}, dict.fromkeys(("_id", *paths), 1))
-                .sort("_id", 1)
-                .limit(_PER_PAGE)
-                .to_list(None)
-            )
+        found = await reading.find(
+            collection,
+            {"_id": identity},
+            dict.fromkeys(("_id", *paths), 1),
+            sort=[("_id", 1)],
+            limit=_PER_PAGE,
+        )
+        rows: dict[Any, Values] = {
+            row["_id"]: tuple(row.get(path) for path in paths) for row in found.documents
+        }
+        rows |= {one.id: () for one in found.unreadable}
         if not rows:
             return
-        yield {row["_id"]: tuple(row.get(path) for path in paths) for row in rows}
-        identity = {"$gt": rows[-1]["_id"]}
+        yield rows
+        identity = {"$gt": max(rows)}

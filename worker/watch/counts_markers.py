@@ -5,15 +5,13 @@ from typing import Any
 from uuid import UUID
 
 from bson import ObjectId
-from pymongo import DeleteOne, ReturnDocument, UpdateOne
+from pymongo import ReturnDocument, UpdateOne
 
 from worker.storage.database import Collection, Document
 from worker.storage.errors import translated
 from worker.storage.transactions import Session
-from worker.watch.counts_plan import Kind, Target
+from worker.watch.counts_plan import Kind
 
-_REFUSED = "counts:refused:"
-_KINDS: Mapping[str, Kind] = {"course": "course", "user": "user", "learner": "learner"}
 _SESSION = "counts:session"
 # The server ends a transaction after a minute; a marker older than this cannot meet one that still runs.
 _FORGET_MS = 3_600_000
@@ -65,37 +63,6 @@ class Markers:
         with translated():
             rows = await self._positions.find(query, session=session).to_list(None)
         return {_identity(row): row["token"]["instructor_id"] for row in rows}
-
-    async def refused(self, kind: Kind, identities: Iterable[ObjectId], session: Session) -> set[ObjectId]:
-        """Those of the documents whose statistics are behind because the server refused the update."""
-        names = [_refused_name((kind, identity)) for identity in identities]
-        with translated():
-            rows = await self._positions.find({"_id": {"$in": names}}, {"_id": 1}, session=session).to_list(
-                None
-            )
-        return {_identity(row) for row in rows}
-
-    async def refused_after(self, after: Target | None, limit: int) -> list[Target]:
-        """Up to `limit` documents that are behind, in an order of their own, from behind `after` on."""
-        beyond = _prefix(_REFUSED)
-        if after is not None:
-            beyond["_id"]["$gt"] = _refused_name(after)
-            del beyond["_id"]["$gte"]
-        with translated():
-            rows = await self._positions.find(beyond, {"_id": 1}).sort("_id", 1).limit(limit).to_list(None)
-        return [_target(row["_id"]) for row in rows]
-
-    async def mark_refused(
-        self, behind: Iterable[Target], caught_up: Iterable[Target], session: Session
-    ) -> None:
-        """Remember documents whose update was refused, and forget those whose update succeeded."""
-        writes: list[UpdateOne | DeleteOne] = [
-            UpdateOne({"_id": _refused_name(target)}, _touch(target[1], {}), upsert=True) for target in behind
-        ]
-        writes += [DeleteOne({"_id": _refused_name(target)}) for target in caught_up]
-        if writes:
-            with translated():
-                await self._positions.bulk_write(writes, session=session)
 
     async def credited_courses(self) -> list[ObjectId]:
         """Every course that is counted for an instructor, whether it still exists or not."""
@@ -153,13 +120,3 @@ def _identity(row: Mapping[str, Any]) -> ObjectId:
 def _instructor(row: Mapping[str, Any]) -> ObjectId | None:
     token = row["token"] or {}
     return token.get("instructor_id")
-
-
-def _refused_name(target: Target) -> str:
-    kind, identity = target
-    return f"{_REFUSED}{kind}:{identity}"
-
-
-def _target(name: str) -> Target:
-    kind, identity = name.removeprefix(_REFUSED).split(":")
-    return _KINDS[kind], ObjectId(identity)

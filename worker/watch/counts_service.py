@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 
 from projections.counts import COUNTS_VERSION
+from worker import __version__
 from worker.errors import Fatal, HistoryLost, Retryable, UnknownAnswer, WorkerError
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases, Position, Positions, group_name
@@ -27,6 +28,7 @@ from worker.watch.counts import NAME, Counter
 from worker.watch.counts_catch_up import missed
 from worker.watch.counts_cool_down import CoolDown, Rhythm
 from worker.watch.counts_markers import Markers
+from worker.watch.counts_quarantine import Quarantine
 from worker.watch.counts_stream import RecordStream
 from worker.watch.headroom import Headroom
 from worker.watch.patience import Patience
@@ -65,6 +67,7 @@ class CountsOptions:
     drain_deadline_s: float = 10.0
     # How often a document that somebody else goes on overwriting is summed.
     rhythm: Rhythm = field(default_factory=Rhythm)
+    code_version: str = __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,10 @@ class CountsWatcher:
             breathe=self._breathe,
             on_retry=self._count_retry,
             notify_within=options.notify_within,
+            code_version=options.code_version,
             seed=seed,
         )
+        self._quarantine = Quarantine(database, options.code_version)
         self._cool_down = CoolDown(options.rhythm)
         self._patience = Patience(clock, component.beat, seed)
         self._pace = Pace(clock, options.pace_s)
@@ -158,6 +163,7 @@ class CountsWatcher:
             await self._patience.pause(stop, self._options.renew_every_s)
             return
         own = await self._end_former()  # 2
+        await self._quarantine.adopt()
         position = await self._position(epoch)
         token = position.token
         self._cool_down.forget_waiting()

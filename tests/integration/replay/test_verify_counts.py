@@ -256,8 +256,8 @@ async def test_statistics_are_wrong_only_if_they_still_are_some_seconds_later(
 
 async def test_statistics_the_server_refuses_are_told_and_no_finding(store_of: Database) -> None:
     await store_of.courses.update_one({"_id": COURSE}, {"$set": {"stats.enrollments.total": 5}})
-    marker = {"_id": f"counts:refused:course:{COURSE}", "token": None, "epoch": 1, "saved_at": START}
-    await store_of.watch_positions.insert_one(marker)
+    item = {"_id": f"counts:course:{COURSE}", "event_type": "counts_fold", "status": "failed", "data": {}}
+    await store_of.analytics_queue.insert_one({**item, "retry_count": 3, "created_at": START})
 
     verification = await settled(store_of)
 

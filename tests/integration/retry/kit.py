@@ -21,10 +21,12 @@ from worker.retry.policy import Policy
 from worker.retry.processor import RetryOptions, RetryProcessor
 from worker.settings import variable
 from worker.storage.database import Database, Document
+from worker.storage.transactions import Transactions
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock, end
 from worker.watch.again import FoldAgain
+from worker.watch.counts import Counter
 from worker.watch.folding import Projection
 
 LIMIT_S = BUSY_LIMIT_S
@@ -179,7 +181,17 @@ def folding(
         projection=projection,
         code_version="test",
     )
-    return dict(retry_handlers(fold_again))
+    counter = Counter(
+        database,
+        Transactions(database.client),
+        SystemClock(),
+        metrics or Metrics(),
+        breathe=nothing,
+        on_retry=lambda _error: None,
+        notify_within=timedelta.max,
+        code_version="test",
+    )
+    return dict(retry_handlers(fold_again, counter))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ from worker.storage.driver import list_collections
 from worker.storage.transactions import Transactions
 from worker.telemetry.metrics import Metrics
 from worker.watch.counts import Counter, Woken
+from worker.watch.counts_plan import Target
+from worker.watch.counts_quarantine import EVENT_TYPE, target_of
 
 MANY = 120
 
@@ -36,7 +38,13 @@ async def exchange_rule(collection: Collection, rule: dict[str, Any] | None) -> 
 
 
 async def refusals(database: Database) -> int:
-    return await database.watch_positions.count_documents({"_id": {"$regex": "^counts:refused:"}})
+    return len(await refused(database))
+
+
+async def refused(database: Database) -> set[Target]:
+    """What is set aside, as the queue says."""
+    items = database.analytics_queue.find({"event_type": EVENT_TYPE, "status": {"$ne": "completed"}})
+    return {target for item in await items.to_list(None) if (target := target_of(item["_id"])) is not None}
 
 
 def woken(learners: Sequence[Learner]) -> Woken:
@@ -79,9 +87,7 @@ async def test_a_rule_that_refuses_every_user_stops_neither_courses_nor_rows_and
     assert await refusals(database) == MANY + 1  # their instructor, too
 
     await exchange_rule(database.users, rule)
-    for _ in range(4):
-        clock.advance(10)
-        await counting.count(Woken())  # nobody moves
+    await counter(database, clock).count_again(await refused(database))  # nobody moves
     await assert_counted(database)
     assert not await snapshot(database)
     assert await refusals(database) == 0
@@ -99,13 +105,12 @@ async def test_a_learner_whose_row_was_refused_is_counted_later_though_nothing_m
     await counting.count(woken(learners))
     assert (await only(database, "courses"))["stats"]["enrollments"]["total"] == 2
     assert await refusals(database) == 1
-    clock.advance(10)
-    await counting.count(Woken())  # refused again
+    again = await counter(database, clock).count_again(await refused(database))
+    assert again.keys() == await refused(database)
     assert await refusals(database) == 1
 
     await exchange_rule(database.collection(collection), rule)
-    clock.advance(10)
-    await counting.count(Woken())
+    assert not await counter(database, clock).count_again(await refused(database))
     await assert_counted(database)
     assert await database.billing_transactions.count_documents({}) == 3
     assert await refusals(database) == 0
@@ -122,6 +127,8 @@ async def test_statistics_that_were_refused_are_not_added_to_but_summed_anew(dat
     await exchange_rule(database.courses, rule)
     other = counter(database, clock)  # knows nothing of the refusal but what is stored
     await other.count(woken(learners[2:]))
+    assert await refusals(database) == 1
+    await other.count_again(await refused(database))
     await assert_counted(database)
     assert await refusals(database) == 0
 
@@ -134,6 +141,5 @@ async def test_a_refused_document_that_is_deleted_is_forgotten(database: Databas
     await counting.count(woken([await Learner(course(0), user(0)).enrol().store(database)]))
     assert await refusals(database) == 2
     await database.users.delete_many({})
-    clock.advance(10)
-    await counting.count(Woken())
+    await counting.count_again(await refused(database))
     assert await refusals(database) == 0

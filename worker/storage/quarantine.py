@@ -1,0 +1,69 @@
+"""Setting one thing aside: an item of `analytics_queue` under an id of its own says what, why and since when."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymongo import UpdateOne
+
+_OPEN = ["pending", "processing", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """What is set aside. `message` holds no values of it; `data` says what it is, for whoever tries again."""
+
+    item_id: str
+    event_type: str
+    error_class: str
+    message: str
+    stream_id: str | None = None
+    version: int | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def quarantine(what: Quarantined, code_version: str, *, changed: bool = False) -> UpdateOne:
+    """The upsert of its item. May run twice: `_id` decides.
+
+    Makes the item, or opens anew one that was completed, or that ended as failed under other code, or, `changed`,
+    under any; one that is open keeps its attempts and its due time. `occurrences` goes up each time: an attempt under
+    way that succeeds sees by it that the same has failed again meanwhile. Times are the server's.
+    """
+    return UpdateOne(
+        {"_id": what.item_id}, [{"$set": _noted(what, code_version, changed=changed)}], upsert=True
+    )
+
+
+def _noted(what: Quarantined, code_version: str, *, changed: bool) -> dict[str, Any]:
+    """The fields as expressions over the stored item, if there is one."""
+    literally = {
+        "event_type": what.event_type,
+        "stream_id": what.stream_id,
+        "version": what.version,
+        "error_class": what.error_class,
+        "last_error": what.message,
+        "code_version": code_version,
+    }
+    other_code = {"$ne": ["$code_version", {"$literal": code_version}]}
+    over = {"$and": [{"$eq": ["$status", "failed"]}, True if changed else other_code]}
+    # Whatever stands under our id and is no item of this kind is written over.
+    foreign = {"$ne": ["$event_type", what.event_type]}
+    counted = {"$cond": [{"$isNumber": "$occurrences"}, "$occurrences", 0]}
+    anew = {"$or": [foreign, {"$not": [{"$in": ["$status", _OPEN]}]}, over]}
+
+    def opened(name: str, value: Any) -> dict[str, Any]:
+        return {"$cond": [anew, value, f"${name}"]}
+
+    return {
+        **{name: {"$literal": value} for name, value in literally.items()},
+        "data": {"$literal": dict(what.data)},
+        "status": opened("status", "pending"),
+        "retry_count": opened("retry_count", 0),
+        "created_at": opened("created_at", "$$NOW"),
+        "due_at": opened("due_at", "$$NOW"),
+        "processed_at": opened("processed_at", None),
+        "last_retry": {"$cond": [foreign, None, {"$ifNull": ["$last_retry", None]}]},
+        "lease_owner": {"$cond": [foreign, None, {"$ifNull": ["$lease_owner", None]}]},
+        "lease_until": {"$cond": [foreign, None, {"$ifNull": ["$lease_until", None]}]},
+        "occurrences": {"$add": [counted, 1]},
+    }
