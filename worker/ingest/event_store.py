@@ -1,7 +1,6 @@
 """Step 4: insert new events under their versions, and fill at once what a failed insert left open."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,7 +14,7 @@ from worker.contract.event import Rejected, RejectReason
 from worker.contract.fingerprint import of_document
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
 from worker.ingest.plan import Known, assign_versions, holes
-from worker.ingest.record import Candidate, Letter, Stored
+from worker.ingest.record import Appended, Candidate, Letter, Stored
 from worker.ingest.versions import StreamVersions
 from worker.storage.database import Database, Document
 from worker.storage.documents import Source, event_document, source_of, void_document
@@ -28,17 +27,9 @@ _DOCUMENTS_PER_QUERY = 2_000
 
 _REFUSED = Rejected(RejectReason.REFUSED_BY_STORE, "the event store refused the document for its content")
 
+_OUR_KEYS = ({"_id"}, {"stream_id", "version"})
+
 Curricula = Mapping[ObjectId, Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """One round of inserting. `again` met an id or a version that was taken meanwhile: sort these anew."""
-
-    stored: list[Stored] = field(default_factory=list)
-    again: list[Candidate] = field(default_factory=list)
-    refused: list[Letter] = field(default_factory=list)
-    holes_filled: int = 0
 
 
 class EventStore:
@@ -103,7 +94,7 @@ class EventStore:
         ]
         # 3.
         failed = await self._insert([encoded(document) for document in documents])
-        taken = {index for index, failure in failed.items() if failure is not None and failure.duplicate}
+        taken = {index for index, failure in failed.items() if _met_another(failure)}
         stored = [index for index in range(len(candidates)) if index not in failed]
         # 4.
         free = failed.keys() - {index for index in taken if _met_version(failed[index])}
@@ -161,6 +152,13 @@ def _known_by_content(row: Document) -> Known:
     return known._replace(
         fingerprint=of_document(upcast_document(row) if is_old else row) or known.fingerprint
     )
+
+
+def _met_another(failure: WriteFailure | None) -> bool:
+    """True for a key of ours, id or version. Of a unique index that somebody else has made nothing would change."""
+    if failure is None or not failure.duplicate:
+        return False
+    return not failure.key_pattern or failure.key_pattern.keys() in _OUR_KEYS
 
 
 def _met_version(failure: WriteFailure | None) -> bool:

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import count
 from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
+import structlog
 from bson import ObjectId
 
 from worker.contract.codec import Limits
@@ -23,7 +25,7 @@ from worker.ingest.curriculum import courses_to_count, read_curricula
 from worker.ingest.dead_letters import keep
 from worker.ingest.decode import Decoded, decode_records
 from worker.ingest.event_store import EventStore
-from worker.ingest.plan import Known, sort_candidates, unlike
+from worker.ingest.plan import Known, sort_candidates, undecided, unlike, without_outcome
 from worker.ingest.record import Batch, Candidate, Letter, Partition, Record, Settled, Stored
 from worker.ingest.routes import Route
 from worker.ingest.rows_behind import RowsBehind
@@ -33,14 +35,21 @@ from worker.storage.documents import interaction_row
 from worker.storage.errors import translated
 from worker.storage.retrying import retrying
 from worker.telemetry.health import Component
-from worker.telemetry.metrics import Metrics, Outcome, Stage
+from worker.telemetry.metrics import DropReason, Metrics, Outcome, Stage
 from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock, end_undisturbed
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
 # While the last rows of a batch are written, the next one is read and stored.
 BATCHES_IN_HAND = 2
+# Between rounds of sorting and inserting the same events.
+_SHORTEST_REST_S = 0.025
+_LONGEST_REST_S = 2.0
+# Of records that were dropped, which is a defect: enough to find them in Kafka.
+_SHOWN_POSITIONS = 20
 # A sum that has taken in one absurd value says nothing any more; the last bucket is a week.
 _LONGEST_LATENESS_S = 366 * 86_400.0
 # Decoding is pure computation: give the loop its turn after this many records (about 20 ms).
@@ -162,7 +171,7 @@ class Pipeline:
             await end_undisturbed(*rows.tasks)
         with self._timed(Stage.COMMIT):
             await feed.commit(batch.positions)
-        self._count(became.decoded, became.settled, letters)
+        self._count(batch, became.decoded, became.settled, letters)
         feed.done(batch, Counter(letter.record.partition for letter in letters))
 
     async def _decode(
@@ -186,26 +195,36 @@ class Pipeline:
         return candidates
 
     async def _settle(self, candidates: Sequence[Candidate]) -> Settled:
-        """Sort and insert until nothing is left open: who loses a race on an id or a version is sorted anew."""
+        """Sort and insert until nothing is left open.
+
+        Sorted anew is who lost a race on an id or a version, whoever was sorted by a record that is not stored after
+        all, and an event that was erased between two reads.
+        """
         settled = Settled()
         pending = list(candidates)
-        erased = await self._patiently(lambda: self._erased_learners(candidates))
         courses = courses_to_count(candidates)
         curricula = await self._patiently(lambda: read_curricula(self._database, courses))
-        while pending:
+        for again in count():
+            if not pending:
+                break
+            await self._rest_between(again)
             with self._timed(Stage.PLAN):
+                erased = await self._patiently(partial(self._erased_learners, pending))
                 found = sort_candidates(pending, await self._known(pending), erased)
             with self._timed(Stage.EVENT_STORE):
                 append = partial(self._events.append, found.new, curricula, self._clock.now())
                 appended = await self._patiently(append)
             self._metrics.version_holes_filled_total.inc(appended.holes_filled)
-            settled.stored.extend(appended.stored)
-            settled.redelivered.extend(await self._stored_before(found.redelivered))
-            settled.duplicates.extend(found.duplicates)
-            settled.erased.extend(found.erased)
-            settled.letters.extend([*found.conflicts, *appended.refused])
-            pending = appended.again
+            redelivered = await self._stored_before(found.redelivered)
+            decided, pending = undecided(pending, found, appended, redelivered)
+            settled.add(decided)
         return settled
+
+    async def _rest_between(self, rounds: int) -> None:
+        """Who lost a race tries again at once; who loses again waits for a write that no majority has yet."""
+        if rounds > 1:
+            self._component.beat()
+            await self._clock.sleep(min(_LONGEST_REST_S, _SHORTEST_REST_S * 2.0 ** min(rounds, 10)))
 
     async def _known(self, candidates: Sequence[Candidate]) -> Mapping[UUID, Known]:
         """What is stored under the candidates' ids."""
@@ -226,9 +245,11 @@ class Pipeline:
         return {row["_id"] for row in found}
 
     async def _stored_before(self, candidates: Sequence[Candidate]) -> list[Stored]:
+        """Those that are still there, with their documents."""
         ids = [candidate.event.event_id for candidate in candidates]
         documents = await self._patiently(lambda: self._events.documents(ids))
-        return [Stored(c.record, documents[c.event.event_id]) for c in candidates]
+        found = ((c.record, documents.get(c.event.event_id)) for c in candidates)
+        return [Stored(record, document) for record, document in found if document is not None]
 
     async def _write_rows(
         self, batch: Batch, writers: Mapping[Partition, SeriesWriter], settled: Settled
@@ -295,8 +316,8 @@ class Pipeline:
         self._count_retry(error)
         self._component.beat()
 
-    def _count(self, decoded: Decoded, settled: Settled, letters: Sequence[Letter]) -> None:
-        """Every record of the batch under exactly one outcome."""
+    def _count(self, batch: Batch, decoded: Decoded, settled: Settled, letters: Sequence[Letter]) -> None:
+        """Every record of the batch under exactly one outcome; one that has none was dropped."""
         conflicts = [letter for letter in letters if letter.rejected.reason is RejectReason.CONFLICT]
         dead = [letter for letter in letters if letter.rejected.reason is not RejectReason.CONFLICT]
         by_outcome: list[tuple[Outcome, Sequence[Record]]] = [
@@ -308,8 +329,12 @@ class Pipeline:
             (Outcome.SKIPPED, [*decoded.tombstones, *(candidate.record for candidate in settled.erased)]),
         ]
         for outcome, records in by_outcome:
-            for topic, count in Counter(record.source.topic for record in records).items():
-                self._metrics.events_processed_total.labels(topic, outcome.value).inc(count)
+            for topic, number in Counter(record.source.topic for record in records).items():
+                self._metrics.events_processed_total.labels(topic, outcome.value).inc(number)
+        dropped = without_outcome(batch.records, [records for _, records in by_outcome])
+        if dropped:
+            self._metrics.events_dropped_total.labels(DropReason.UNEXPECTED.value).inc(len(dropped))
+            log.error("records_dropped", records=len(dropped), first=dropped[:_SHOWN_POSITIONS])
         for letter in letters:
             self._metrics.dead_lettered_events_total.labels(letter.rejected.reason.value).inc()
         newest = self._clock.now() + self._options.limits.max_future

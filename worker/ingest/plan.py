@@ -1,6 +1,6 @@
 """Steps 2 and 3 as pure decisions: which events are new, and which version each one takes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from uuid import UUID
 from bson import ObjectId
 
 from worker.contract.event import Rejected, RejectReason
-from worker.ingest.record import Candidate, Letter
+from worker.ingest.record import Appended, Candidate, Letter, Record, Settled, Stored
 from worker.storage.documents import Source
 
 _SAME_ID_OTHER_CONTENT = Rejected(
@@ -72,6 +72,48 @@ def sort_candidates(
         else:
             result.duplicates.append(candidate)
     return result
+
+
+def undecided(
+    pending: Sequence[Candidate], found: Sorted, appended: Appended, redelivered: Sequence[Stored]
+) -> tuple[Settled, list[Candidate]]:
+    """What became of `pending` in one round, and who has to be sorted anew, in the order of arrival.
+
+    A duplicate or a conflict was told by an event that was stored, or by one new in this round: where that one
+    was refused, or lost a race, nothing has been told. A redelivered event may have been erased meanwhile.
+    """
+    told_by = {candidate.event.event_id for candidate in appended.again}
+    told_by |= {letter.event_id for letter in appended.refused if letter.event_id is not None}
+    duplicates = [each for each in found.duplicates if each.event.event_id not in told_by]
+    conflicts = [each for each in found.conflicts if each.event_id not in told_by]
+    settled = Settled(
+        stored=appended.stored,
+        redelivered=list(redelivered),
+        duplicates=duplicates,
+        erased=found.erased,
+        letters=[*conflicts, *appended.refused],
+    )
+    if not told_by and len(redelivered) == len(found.redelivered):
+        return settled, []
+    decided = {record.source for record in _records_of(settled)}
+    return settled, [candidate for candidate in pending if candidate.record.source not in decided]
+
+
+def without_outcome(records: Sequence[Record], outcomes: Sequence[Sequence[Record]]) -> list[str]:
+    """Positions of the records that have no outcome: a defect has dropped them."""
+    if sum(map(len, outcomes)) == len(records):
+        return []
+    seen = {record.source for some in outcomes for record in some}
+    return [
+        f"{source.topic}:{source.partition}:{source.offset}"
+        for source in (record.source for record in records)
+        if source not in seen
+    ]
+
+
+def _records_of(settled: Settled) -> Iterator[Record]:
+    for some in (settled.stored, settled.redelivered, settled.duplicates, settled.erased, settled.letters):
+        yield from (each.record for each in some)
 
 
 def assign_versions(streams: Sequence[str], highest: Mapping[str, int]) -> list[int]:

@@ -87,6 +87,16 @@ class Stored(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Appended:
+    """One round of inserting. `again` met an id or a version that was taken meanwhile: sort these anew."""
+
+    stored: list[Stored] = field(default_factory=list)
+    again: list[Candidate] = field(default_factory=list)
+    refused: list[Letter] = field(default_factory=list)
+    holes_filled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """What became of candidates; `redelivered` carry the documents that were stored before."""
 

@@ -61,7 +61,7 @@ class Stage(StrEnum):
 
 
 class DropReason(StrEnum):
-    """Why an event was lost. Nothing in the code may ever count here: the metric proves it by staying 0."""
+    """Why a record has no outcome: consumed, and neither stored nor accounted for otherwise. Always a defect."""
 
     OVERFLOW = "overflow"
     UNEXPECTED = "unexpected"
@@ -242,7 +242,9 @@ class Metrics:
         self.events_processed_total = self._counter(
             "events_processed_total", "Records by outcome; sums up to those consumed.", "topic", "outcome"
         )
-        self.events_dropped_total = self._counter("events_dropped_total", "Events lost. Stays 0.", "reason")
+        self.events_dropped_total = self._counter(
+            "events_dropped_total", "Records consumed that have no outcome. Stays 0.", "reason"
+        )
         self.ingest_stage_duration_seconds = self._histogram(
             "ingest_stage_duration_seconds", "Time of one batch in one stage.", DURATION_BUCKETS_S, "stage"
         )
