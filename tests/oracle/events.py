@@ -1,9 +1,9 @@
 """Invariants 2 and 3: the event store is the ledger's ok set, word for word, in dense versions."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
-from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 from uuid import UUID
@@ -11,9 +11,11 @@ from uuid import UUID
 from bson import ObjectId
 
 from tests.oracle.case import Case
-from tests.oracle.said import sha1
+from tests.oracle.said import moment, sha1, spelling
 from tests.oracle.stored import Document
 from tests.oracle.violation import miscounted, shortened
+
+_WHOLE = {"course_enrolled": ("total_lessons",), "quiz_submitted": ("total_questions", "correct_answers")}
 
 
 def stored_once(case: Case) -> Iterator[str]:
@@ -34,6 +36,10 @@ def bodies(case: Case) -> Iterator[str]:
                 yield f"event {event['_id']} is in stream {event['stream_id']}, not {entry.stream_id}"
             if _said(json.loads(entry.value)) != _stored_body(event):
                 yield f"event {event['_id']} does not say what its producer said"
+            if event["metadata"].get("fingerprint_version") == 2 and _fingerprint(entry.value) != bytes(
+                event["metadata"]["fingerprint"]
+            ):
+                yield f"event {event['_id']} has not the fingerprint of what its producer said"
             if event["slot"] != sha1(event["stream_id"])[-1]:
                 yield f"event {event['_id']} is in slot {event['slot']}, where nobody looks for its stream"
 
@@ -64,11 +70,10 @@ def canonical(details: Mapping[str, Any]) -> str:
 
 def _said(fields: Mapping[str, Any]) -> Mapping[str, Hashable]:
     """A producer's JSON in the words of `_stored_body`."""
-    moment = datetime.fromisoformat(fields["occurred_at"].upper()).astimezone(UTC)
     return {
         "event_id": UUID(fields["event_id"]),
         "event_type": fields["event_type"],
-        "occurred_at": moment.replace(microsecond=moment.microsecond // 1000 * 1000),
+        "occurred_at": moment(fields["occurred_at"]),
         "user_id": ObjectId(fields["user_id"]),
         "course_id": ObjectId(fields["course_id"]),
         "lesson_id": ObjectId(fields["lesson_id"]) if "lesson_id" in fields else None,
@@ -77,8 +82,55 @@ def _said(fields: Mapping[str, Any]) -> Mapping[str, Hashable]:
         "ip_address": _address(fields.get("ip_address")),
         "schema_version": fields.get("schema_version", 1),
         "value": json.dumps(fields.get("value")),
-        "details": canonical(fields.get("details", {})),
+        "details": canonical(_details(fields)),
     }
+
+
+def _details(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The producer's details in their one spelling: a certificate's date, numbers that are whole."""
+    details = dict(fields.get("details", {}))
+    if fields["event_type"] == "certificate_issued" and (until := moment(details.get("valid_until"))):
+        details["valid_until"] = spelling(until)
+    for name in _WHOLE.get(fields["event_type"], ()):
+        details |= {name: int(details[name])} if name in details else {}
+    return details
+
+
+def _fingerprint(value: bytes) -> bytes:
+    """SHA-256 of a producer's event in its one spelling (docs/contract.md)."""
+    fields = json.loads(value)
+    occurred_at = moment(fields["occurred_at"])
+    assert occurred_at is not None
+    changes = {
+        **{
+            name: fields[name].lower()
+            for name in ("event_id", "user_id", "course_id", "lesson_id")
+            if name in fields
+        },
+        "occurred_at": spelling(occurred_at),
+        "schema_version": int(fields.get("schema_version", 1)),
+        "details": _details(fields),
+        **({"ip_address": _plain(fields["ip_address"])} if "ip_address" in fields else {}),
+    }
+    spelt = {name: said for name, said in {**fields, **changes}.items() if name != "details" or said}
+    return hashlib.sha256(_json(spelt).encode()).digest()
+
+
+def _json(value: Any) -> str:
+    """Compact JSON with sorted keys; an exponent has neither a plus nor zeros in front."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_json(name)}:{_json(value[name])}" for name in sorted(value)) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_json, value)) + "]"
+    if isinstance(value, float):
+        return repr(value).replace("e+", "e").replace("e-0", "e-")
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _plain(text: str) -> str:
+    """An address in its one spelling; one of IPv4 in the clothes of IPv6 is that of IPv4."""
+    address = ip_address(text)
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _stored_body(event: Document) -> Mapping[str, Hashable]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.oracle.decimals import milliseconds
@@ -93,8 +93,16 @@ def sha1(text: str) -> bytes:
 
 
 def moment(text: str | None) -> datetime | None:
-    """A time of the contract as it is stored: UTC, cut to milliseconds."""
+    """A time of the contract as it is stored: UTC, cut to milliseconds, a leap second as the next second."""
     if text is None:
         return None
-    parsed = datetime.fromisoformat(text.upper()).astimezone(UTC)
-    return parsed.replace(microsecond=parsed.microsecond // 1000 * 1000)
+    leap = 1 if text[17:19] == "60" else 0
+    parsed = datetime.fromisoformat(f"{text[:17]}59{text[19:]}".upper() if leap else text.upper()).astimezone(
+        UTC
+    )
+    return parsed.replace(microsecond=parsed.microsecond // 1000 * 1000) + timedelta(seconds=leap)
+
+
+def spelling(time: datetime) -> str:
+    """The one spelling of a time: UTC with milliseconds."""
+    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z"

@@ -24,6 +24,7 @@ from worker.contract.fingerprint import of_record
 from worker.contract.json_reader import read_object
 from worker.contract.models import MODELS, Envelope
 from worker.contract.personal import take_text
+from worker.contract.spelling import respelt
 from worker.contract.upcasters import UPCASTERS, Upcasters, newest_version, oldest_version, upcast
 
 # Longer names come from broken or hostile producers; a dead letter needs no more to recognise the field.
@@ -82,6 +83,9 @@ def decode(
     details = current.get("details") or {}
     if broken := _broken_limit(details, len(value), limits):
         return broken
+    spelt = respelt(model.event_type, details)
+    if spelt is not details:
+        current = {**current, "details": spelt}
     # 5 time
     if model.occurred_at - timestamp > limits.max_future:
         return Rejected(
@@ -89,7 +93,7 @@ def decode(
         )
     # 6 build
     canonical = written.canonical if current is written.fields else None
-    return _event(model, current.get("value"), details, of_record(current, model, canonical))
+    return _event(model, current.get("value"), spelt, of_record(current, model, canonical))
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
@@ -124,6 +128,9 @@ def _encode_object_id(value: Any) -> str:
 def _upcast(fields: dict[str, Any], upcasters: Upcasters) -> dict[str, Any] | Rejected:
     newest = newest_version(upcasters)
     version = fields.get("schema_version", 1)
+    if type(version) is float and version.is_integer():
+        version = int(version)
+        fields = {**fields, "schema_version": version}
     if type(version) is not int or version < 0:
         return Rejected(RejectReason.INVALID_FIELD, "must be a whole number", "schema_version")
     if version == newest:
@@ -191,9 +198,9 @@ def _has_bad_key(item: dict[str, Any]) -> bool:
     return any(key.startswith("$") or "." in key or "\0" in key for key in item)
 
 
-def _event(model: Envelope, value: int | float | None, details: dict[str, Any], digest: bytes) -> Event:
-    """`value` and `details` are taken as written: validation reads 1 as 1.0, the store keeps it 1."""
-    details, text = take_text(model.event_type, details)
+def _event(model: Envelope, value: int | float | None, given: Mapping[str, Any], digest: bytes) -> Event:
+    """`value` and details are taken as written: validation reads 1 as 1.0, the store keeps it 1."""
+    details, text = take_text(model.event_type, given)
     return Event(
         event_id=model.event_id,
         event_type=model.event_type,

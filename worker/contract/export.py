@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from pydantic_core import core_schema
 
 from worker.contract.codec import DEFAULT_LIMITS
+from worker.contract.fields import NOTE_BYTES
 from worker.contract.models import EVENT_TYPES, AnyEvent
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
 
@@ -72,12 +73,33 @@ _OWN_FIELDS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
                 "certificate_url": "https://certs.example.com/cert123.pdf",
                 "verification_code": "CERT-2024-ABC123",
                 "type": "completion",
-                "valid_until": "2034-01-15T00:00:00Z",
+                "valid_until": "2034-01-15T00:00:00.000Z",
             }
         },
         "lesson_note_saved": {**_LESSON, "details": {"text": "Great explanation of async/await."}},
     }
 )
+
+UNSAID: Final = (
+    f"a record of more than {DEFAULT_LIMITS.max_record_bytes} bytes",
+    f"`details` of more than {DEFAULT_LIMITS.max_details_bytes} bytes as compact JSON",
+    f"`details` of more than {DEFAULT_LIMITS.max_details_keys} keys in all",
+    f"`details` of more than {DEFAULT_LIMITS.max_details_depth} levels",
+    f"a note of more than {NOTE_BYTES} bytes",
+    "a whole number beyond 64 bits",
+    "the same key twice in an object, half of a surrogate pair, and what is no JSON",
+    f"`occurred_at` more than {DEFAULT_LIMITS.max_future.total_seconds() / 3600:g} hours after the record's own time",
+    "a payment that holds what looks like a card number",
+    "an `event_id` that was used for another event",
+)
+"""What a JSON Schema cannot say."""
+
+_ANYTHING: Final[Mapping[str, Any]] = {"$ref": "#/$defs/Anything"}
+# MongoDB and BSON: no NUL, no dot, no leading $, at any depth.
+_ANY_KEYS: Final[Mapping[str, Any]] = {
+    "additionalProperties": _ANYTHING,
+    "propertyNames": {"pattern": r"^([^$.\u0000][^.\u0000]*)?$"},
+}
 
 
 class _Generator(GenerateJsonSchema):
@@ -95,21 +117,20 @@ class _Generator(GenerateJsonSchema):
 
 
 def json_schema() -> dict[str, Any]:
-    """One document (draft 2020-12) that describes a record of every event type.
+    """One document (draft 2020-12) that accepts and refuses what the worker does, but for what `UNSAID` lists.
 
-    It cannot say everything: the limits of a whole record, the distance of `occurred_at` to the record's
-    time and the search for card numbers are the codec's alone, and stand in the description.
+    Patterns say what a `format` would: most validators do not check formats. Only an `ip_address` needs them checked.
     """
     schema: dict[str, Any] = TypeAdapter(AnyEvent).json_schema(schema_generator=_Generator)
     schema["title"] = "Learner event"
     schema["description"] = (
-        f"One JSON object per Kafka record, at most {DEFAULT_LIMITS.max_record_bytes} bytes of UTF-8, no "
-        "duplicate keys, lone surrogates, or integers beyond 64 bits. `occurred_at` lies in 1970-2100 and at "
-        f"most {DEFAULT_LIMITS.max_future.total_seconds() / 3600:g} hours after the record's timestamp. "
-        f"`details`: at most {DEFAULT_LIMITS.max_details_bytes} bytes, {DEFAULT_LIMITS.max_details_depth} "
-        f"levels and {DEFAULT_LIMITS.max_details_keys} keys, none with NUL, a dot or a leading $. A payment "
-        "holds nothing that looks like a card number."
+        "One JSON object per Kafka record, in UTF-8. The worker accepts and refuses what this schema does (formats "
+        f"checked), and refuses besides: {'; '.join(UNSAID)}."
     )
+    for definition in schema["$defs"].values():
+        if definition["additionalProperties"] is True:
+            definition |= _ANY_KEYS
+    schema["$defs"]["Anything"] = {"description": "Any JSON value.", "items": _ANYTHING, **_ANY_KEYS}
     return schema
 
 

@@ -8,21 +8,26 @@ their own exists, so the codec can hand them on.
 import ipaddress
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from bson import ObjectId
-from pydantic import Field, GetCoreSchemaHandler, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, PlainValidator, WithJsonSchema
+from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from worker.contract.event import RejectReason
+from worker.contract.times import (
+    EVENT_TIME_PATTERN,
+    NOT_A_TIME,
+    NOT_AN_EVENT_TIME,
+    TIME_PATTERN,
+    parse_event_time,
+    parse_time,
+)
 
 T = TypeVar("T")
-
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-END_OF_TIME = datetime(2101, 1, 1, tzinfo=UTC)  # first moment after the year 2100
 
 # One event cannot report more: 10^7 s are 115 days. The bound keeps sums of milliseconds far from 2^63.
 MAX_SECONDS = 10_000_000
@@ -34,11 +39,11 @@ MAX_LESSONS = 5_000
 _REMEMBERED = 16_384
 
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+# Space as Unicode has it, character by character: `\s` is another set in every language.
+_SPACE = r"\x09-\x0d\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# Where `$` also matches before a last line feed, as in Python, a pattern alone would let one pass.
+_ONE_LINE: JsonDict = {"not": {"pattern": r"\n"}}
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
-_RFC_3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,32})?"
-    r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-)
 
 
 class _NeverNull:
@@ -77,21 +82,6 @@ def _object_id(value: str) -> ObjectId | None:
     return ObjectId(value) if _OBJECT_ID.fullmatch(value) else None
 
 
-def _parse_time(value: Any) -> datetime:
-    if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
-        raise PydanticCustomError("rfc_3339", "must be an RFC 3339 time with an offset")
-    try:
-        moment = datetime.fromisoformat(value.upper())
-    except ValueError:
-        raise PydanticCustomError("rfc_3339", "must be a time that exists in the calendar") from None
-    if not EARLIEST <= moment < END_OF_TIME:
-        raise PydanticCustomError(RejectReason.TIME_OUT_OF_RANGE.value, "must lie in the years 1970 to 2100")
-    if moment.tzinfo is not UTC:
-        moment = moment.astimezone(UTC)
-    beyond = moment.microsecond % 1000
-    return moment - timedelta(microseconds=beyond) if beyond else moment
-
-
 def _parse_ip(value: Any) -> str:
     # 45 characters hold the longest IPv6 address; a zone ("%eth0") means nothing outside its own machine.
     if isinstance(value, str) and len(value) <= 45 and "%" not in value and (plain := _plain_ip(value)):
@@ -118,6 +108,11 @@ def _at_most_4_kib(value: Any) -> str:
     return value
 
 
+def whole(value: Any) -> Any:
+    """To JSON 65.0 is the integer 65; anything else stays as it is."""
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
 def _written(parse: Callable[[Any], Any], **schema: Any) -> tuple[PlainValidator, WithJsonSchema]:
     return PlainValidator(parse), WithJsonSchema({"type": "string", **schema})
 
@@ -125,10 +120,29 @@ def _written(parse: Callable[[Any], Any], **schema: Any) -> tuple[PlainValidator
 NOTE_BYTES = 4096
 
 EventId = Annotated[
-    UUID, _Uuid(), WithJsonSchema({"type": "string", "format": "uuid", "pattern": f"^{_UUID}$"})
+    UUID,
+    _Uuid(),
+    WithJsonSchema({"type": "string", "format": "uuid", "pattern": f"^{_UUID}$", "maxLength": 36}),
 ]
-Id = Annotated[ObjectId, *_written(_parse_object_id, pattern=f"^{_OBJECT_ID.pattern}$")]
-Time = Annotated[datetime, *_written(_parse_time, format="date-time", pattern=f"^{_RFC_3339.pattern}$")]
+Id = Annotated[ObjectId, *_written(_parse_object_id, pattern=f"^{_OBJECT_ID.pattern}$", maxLength=24)]
+EventTime = Annotated[
+    datetime,
+    *_written(
+        parse_event_time,
+        pattern=EVENT_TIME_PATTERN,
+        description="RFC 3339 with an offset, in the years 1970 to 2100.",
+        **{"not": {"pattern": NOT_AN_EVENT_TIME}},
+    ),
+]
+Time = Annotated[
+    datetime,
+    *_written(
+        parse_time,
+        pattern=TIME_PATTERN,
+        description="RFC 3339 with an offset.",
+        **{"not": {"pattern": NOT_A_TIME}},
+    ),
+]
 IpAddress = Annotated[str, *_written(_parse_ip, maxLength=45, anyOf=[{"format": "ipv4"}, {"format": "ipv6"}])]
 Note = Annotated[str, *_written(_at_most_4_kib, maxLength=NOTE_BYTES, description="At most 4 KiB of UTF-8.")]
 
@@ -137,14 +151,14 @@ Key = Annotated[
     str, Field(min_length=1, max_length=256)
 ]  # names one thing: an empty one would be everybody's
 UserAgent = Annotated[str, Field(max_length=1024)]
-Url = Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s]+$")]
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-DecimalText = Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,4})?$")]
+Url = Annotated[str, Field(max_length=2048, pattern=rf"^https?://[^{_SPACE}]+$", json_schema_extra=_ONE_LINE)]
+Currency = Annotated[str, Field(max_length=3, pattern=r"^[A-Z]{3}$")]
+DecimalText = Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,4})?$", json_schema_extra=_ONE_LINE)]
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Stars = Annotated[float, Field(ge=1, le=5, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
-LessonTotal = Annotated[int, Field(ge=1, le=MAX_LESSONS)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT), BeforeValidator(whole)]
+LessonTotal = Annotated[int, Field(ge=1, le=MAX_LESSONS), BeforeValidator(whole)]

@@ -1,20 +1,22 @@
 """The fingerprint of an event: equal for equal events, however they were written, and the same from the stored one.
 
 It is the SHA-256 of the event in its one spelling: compact JSON in UTF-8 with sorted keys, ids in small letters, the
-address as it is stored, `occurred_at` as `2024-01-15T09:30:00.123Z`, `schema_version` always there, `details` only
-where they hold something, and everything else as the producer wrote it. What is the same event in the store has the
+address as it is stored, times as `2024-01-15T09:30:00.123Z`, `schema_version` always there, `details` only where they
+hold something, and everything else as the producer wrote it. What is the same event in the store has the
 same spelling: `1` and `1.0` are two numbers there, so they are two here. A change of this form takes a new version.
 """
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any, Final
 
 import orjson
 
 from worker.contract.models import MODELS, Envelope
 from worker.contract.personal import put_text
+from worker.contract.spelling import with_times_respelt
+from worker.contract.times import spelt
 
 FINGERPRINT_VERSION: Final = 2
 """Stored beside the fingerprint. Version 1 has no number there: it was taken of the producer's own spelling."""
@@ -31,10 +33,10 @@ def of_record(fields: Mapping[str, Any], event: Envelope, canonical: bytes | Non
     """
     changes = _respelt(fields, event)
     if changes or canonical is None:
-        spelt = {**fields, **changes}
-        if spelt.get("details") == {}:
-            del spelt["details"]
-        canonical = orjson.dumps(spelt, option=orjson.OPT_SORT_KEYS)
+        respelt = {**fields, **changes}
+        if respelt.get("details") == {}:
+            del respelt["details"]
+        canonical = orjson.dumps(respelt, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(canonical).digest()
 
 
@@ -76,9 +78,9 @@ def _respelt(fields: Mapping[str, Any], event: Envelope) -> dict[str, Any]:
         if identity is not None and identity != (small := identity.lower()):
             changes[name] = small
     moment = fields["occurred_at"]
-    # Valid times of this length end with the Z of UTC, and then have milliseconds.
+    # A valid time whose 24th character is the Z of UTC has milliseconds. A leap second is the next second.
     if moment[23:] != "Z" or moment[10] != "T" or moment[17] == "6":
-        changes["occurred_at"] = _spelt(event.occurred_at)
+        changes["occurred_at"] = spelt(event.occurred_at)
     if event.ip_address is not None and event.ip_address != fields["ip_address"]:
         changes["ip_address"] = event.ip_address
     if "schema_version" not in fields:
@@ -92,10 +94,11 @@ def _fields(document: Mapping[str, Any]) -> dict[str, Any]:
     """A stored event as the fields of its record; those that are absent are None."""
     data, personal, metadata = document["event_data"], document["personal"], document["metadata"]
     event_type = document["event_type"]
+    details = with_times_respelt(event_type, data.get("details", {}))
     return {
         "event_id": str(document["_id"]),
         "event_type": event_type,
-        "occurred_at": _spelt(document["occurred_at"].astimezone(UTC)),
+        "occurred_at": spelt(document["occurred_at"].astimezone(UTC)),
         "user_id": str(data["user_id"]),
         "course_id": str(data["course_id"]),
         "lesson_id": str(data["lesson_id"]) if data.get("lesson_id") is not None else None,
@@ -106,14 +109,9 @@ def _fields(document: Mapping[str, Any]) -> dict[str, Any]:
         "user_agent": personal.get("user_agent"),
         "ip_address": personal.get("ip_address"),
         "value": data.get("value"),
-        "details": put_text(event_type, data.get("details", {}), personal.get("text")) or None,
+        "details": put_text(event_type, details, personal.get("text")) or None,
         "schema_version": document["schema_version"],
     }
-
-
-def _spelt(moment: datetime) -> str:
-    """A time in UTC with milliseconds, as JavaScript writes it."""
-    return moment.isoformat("T", "milliseconds")[:23] + "Z"
 
 
 def _is_json(value: Any) -> bool:

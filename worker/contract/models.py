@@ -1,6 +1,6 @@
 """The event types of the contract as pydantic models: the envelope all share, and what each type needs.
 
-Unknown envelope fields are refused. In `details` the keys named here are checked any other is allowed.
+Unknown envelope fields are refused. In `details` the keys named here are checked, any other is allowed.
 Limits of a whole record (size, depth, number of keys) are the codec's.
 """
 
@@ -18,6 +18,7 @@ from worker.contract.fields import (
     Currency,
     DecimalText,
     EventId,
+    EventTime,
     Id,
     IpAddress,
     Key,
@@ -50,7 +51,7 @@ class Envelope(BaseModel):
 
     event_id: EventId
     event_type: str
-    occurred_at: Time
+    occurred_at: EventTime
     user_id: Id
     course_id: Id
     lesson_id: Maybe[Id] = None

@@ -28,7 +28,7 @@ STRING_FIELDS = (
     "ip_address",
 )
 NOT_AN_OBJECT: tuple[Any, ...] = ("text", 1, True, None, [], [{}])
-NOT_A_VERSION: tuple[Any, ...] = ("1", 1.0, True, None, [], {}, -1)
+NOT_A_VERSION: tuple[Any, ...] = ("1", 1.5, True, None, [], {}, -1)
 WRONG_TYPES: tuple[tuple[str, Any], ...] = (
     *((name, wrong) for name in STRING_FIELDS for wrong in NOT_A_STRING),
     *(("value", wrong) for wrong in NOT_A_NUMBER),
@@ -62,6 +62,11 @@ def test_an_optional_field_may_be_left_out(name: str) -> None:
 
 def test_the_schema_version_is_1_when_left_out() -> None:
     assert accepted(without("view", "schema_version")).schema_version == 1
+
+
+def test_a_version_is_a_whole_number_however_it_is_written() -> None:
+    version = accepted(fields(schema_version=1.0)).schema_version
+    assert (version, type(version)) == (1, int)
 
 
 def test_a_newer_schema_version_is_unsupported_whatever_else_the_record_holds() -> None:
@@ -132,7 +137,10 @@ def test_ids_in_any_other_form_are_refused(name: str, text: str) -> None:
         ("2024-01-15T09:30:00.5+05:30", datetime(2024, 1, 15, 4, 0, 0, 500_000, tzinfo=UTC)),
         ("2024-01-15T09:30:00.123999999-00:00", datetime(2024, 1, 15, 9, 30, 0, 123_000, tzinfo=UTC)),
         ("1970-01-01T00:00:00Z", datetime(1970, 1, 1, tzinfo=UTC)),
-        ("1969-12-31T23:00:00-01:00", datetime(1970, 1, 1, tzinfo=UTC)),
+        ("1970-01-01T00:00:00-01:00", datetime(1970, 1, 1, 1, tzinfo=UTC)),
+        ("2023-12-31T23:59:60Z", datetime(2024, 1, 1, tzinfo=UTC)),
+        ("2023-12-31T15:59:60.25-08:00", datetime(2024, 1, 1, 0, 0, 0, 250_000, tzinfo=UTC)),
+        ("2024-01-01T05:29:60+05:30", datetime(2024, 1, 1, tzinfo=UTC)),
     ],
 )
 def test_a_time_becomes_utc_cut_to_milliseconds(text: str, moment: datetime) -> None:
@@ -171,13 +179,15 @@ def test_a_time_that_is_not_rfc_3339_with_offset_is_refused(text: str) -> None:
     "text",
     [
         "1969-12-31T23:59:59.999Z",
+        "1969-12-31T23:00:00-01:00",
+        "1970-01-01T23:00:00+01:00",
         "2101-01-01T00:00:00Z",
         "0001-01-01T00:00:00+23:59",
         "9999-12-31T23:59:59-23:59",
         "2024-01-16T12:00:00.001Z",
     ],
 )
-def test_a_time_outside_1970_to_2100_or_a_day_ahead_is_out_of_range(text: str) -> None:
+def test_a_time_outside_1970_to_2100_as_written_or_a_day_ahead_is_out_of_range(text: str) -> None:
     assert refused(fields(occurred_at=text)) == (RejectReason.TIME_OUT_OF_RANGE, "occurred_at")
 
 

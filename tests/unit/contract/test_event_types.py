@@ -23,7 +23,7 @@ VALUE_TYPES = ("view", "pause", "seek", "assignment_graded", "course_rated")
 NOT_A_STRING: tuple[Any, ...] = (7, 1.5, True, None, [], {})
 NOT_A_NUMBER: tuple[Any, ...] = ("1", True, False, None, [], {})
 DETAIL_TYPES: dict[tuple[str, str], tuple[Any, ...]] = {
-    ("course_enrolled", "total_lessons"): (*NOT_A_NUMBER, 65.0),
+    ("course_enrolled", "total_lessons"): (*NOT_A_NUMBER, 65.5),
     ("course_enrolled", "payment"): ("cash", 1, True, None, []),
     ("view", "time_spent"): NOT_A_NUMBER,
     ("view", "progress"): NOT_A_NUMBER,
@@ -35,8 +35,8 @@ DETAIL_TYPES: dict[tuple[str, str], tuple[Any, ...]] = {
     ("progress_updated", "old_progress"): NOT_A_NUMBER,
     ("progress_updated", "time_spent"): NOT_A_NUMBER,
     ("quiz_submitted", "score"): NOT_A_NUMBER,
-    ("quiz_submitted", "total_questions"): (*NOT_A_NUMBER, 5.0),
-    ("quiz_submitted", "correct_answers"): (*NOT_A_NUMBER, 4.0),
+    ("quiz_submitted", "total_questions"): (*NOT_A_NUMBER, 5.5),
+    ("quiz_submitted", "correct_answers"): (*NOT_A_NUMBER, 4.5),
     ("quiz_submitted", "time_taken"): NOT_A_NUMBER,
     ("certificate_issued", "certificate_url"): NOT_A_STRING,
     ("certificate_issued", "verification_code"): NOT_A_STRING,
