@@ -214,7 +214,7 @@ def test_every_reason_is_either_said_by_the_schema_or_named_as_unsaid() -> None:
         RejectReason.NOT_FINITE,
         RejectReason.DUPLICATE_KEY,
     }
-    of_ingest = {RejectReason.CONFLICT, RejectReason.REFUSED_BY_STORE}
+    of_ingest = {RejectReason.CONFLICT, RejectReason.REFUSED_BY_STORE, RejectReason.UNDECODABLE}
     for reason, record in said.items():
         found = decoded(json.dumps(record), timestamp=LATE, limits=Limits())
         assert not isinstance(found, Event)

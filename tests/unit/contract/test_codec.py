@@ -28,8 +28,8 @@ from worker.contract.event import Event, Rejected, RejectReason
 BSON_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     tz_aware=True, uuid_representation=UuidRepresentation.STANDARD
 )
-# Reasons that ingest gives after decoding, when it looks at the store.
-GIVEN_BY_INGEST = {RejectReason.CONFLICT, RejectReason.REFUSED_BY_STORE}
+# Reasons that ingest gives before and after decoding, when it reads the batch and looks at the store.
+GIVEN_BY_INGEST = {RejectReason.CONFLICT, RejectReason.REFUSED_BY_STORE, RejectReason.UNDECODABLE}
 
 NO_DEADLINE = settings(deadline=None)  # a busy machine is no defect of the codec
 
