@@ -102,7 +102,7 @@ def _reached(state: State) -> dict[str, Document | None]:
     return {
         "welcome": None
         if enrolled_at is None
-        else {"at": enrolled_at, "percentage": percentage_before(state, enrolled_at)},
+        else {"at": enrolled_at, "percentage": percentage_before(state, enrolled_at, finished_at)},
         "completed": None if finished_at is None else {"at": finished_at, "percentage": 100.0},
     }
 

@@ -43,6 +43,8 @@ class RankedTable:
 
     def get(self, table: bytes, rank: bytes) -> tuple[int, ...] | None:
         """The record under a rank."""
+        if not table:
+            return None
         at, known = self._place(table, rank)
         return self.record.unpack_from(table, at + _RANK_BYTES) if known else None
 
@@ -59,6 +61,10 @@ class RankedTable:
         """All records, without their ranks, in the order of the ranks."""
         for at in range(_RANK_BYTES, len(table), self._width):
             yield self.record.unpack_from(table, at)
+
+    def last_bytes(self, table: bytes) -> bytes:
+        """The last byte of every record: of flags that stand there, counted without a look at the rest."""
+        return table[self._width - 1 :: self._width]
 
     @property
     def _width(self) -> int:

@@ -46,16 +46,17 @@ def completed_at(state: State) -> datetime | None:
     return min(moments, default=None)
 
 
-def percentage_before(state: State, at: datetime) -> float:
-    """The share of the course's lessons that were at 100 % before a moment; 100 if the course was completed by then.
+def percentage_before(state: State, at: datetime, completed: datetime | None) -> float:
+    """The share of the course's lessons that were at 100 % before a moment; 100 if it was `completed` by then.
 
     Of parts of lessons, and of reports below 100, only the latest standing is known, not what it was at a time.
     """
-    completed = completed_at(state)
+    first, least = state["first_at"], state["least_total"]
+    if first is None or first >= at:
+        return 0.0
     if completed is not None and completed < at:
         return FULL / 100
-    least = state["least_total"]
-    if least is None or state["first_at"] is None or state["first_at"] >= at:
+    if least is None:
         return 0.0
     at_ms = milliseconds_of(at)
     done = sum(full_ms < at_ms for full_ms, _ in FULL_LESSONS.records(state["full"]))
@@ -66,7 +67,7 @@ def _progress(state: State) -> Document:
     total, current = state["total"], state["current_lesson"]
     return {
         "percentage": _percentage(state) / 100,
-        "completed_lessons": sum(said for _, said in FULL_LESSONS.records(state["full"])),
+        "completed_lessons": FULL_LESSONS.last_bytes(state["full"]).count(1),
         "total_lessons": None if total is None else total["v"],
         "current_lesson_id": None if current is None else current["v"],
         "basis": "observed" if total is None else "curriculum",
@@ -79,7 +80,8 @@ def _percentage(state: State) -> int:
     if total is not None and done >= total["v"]:
         return FULL
     parts = [lesson["hundredths"] for lesson in state["lessons"].values() if lesson["hundredths"] < FULL]
-    parts += [reached for (reached,) in MORE_LESSONS.records(state["more"]) if reached < FULL]
+    if state["more"]:
+        parts += [reached for (reached,) in MORE_LESSONS.records(state["more"]) if reached < FULL]
     of = done + len(parts) if total is None else total["v"]
     reached = (FULL * done + sum(parts)) // of if of else 0
     return max(state["reported"] or 0, min(FULL - 1, reached))
