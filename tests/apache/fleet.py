@@ -18,7 +18,7 @@ from worker.devstack.topics import create_topic
 from worker.replay.verification import Verification
 from worker.replay.verify import verify
 from worker.storage.database import Database
-from worker.storage.leases import GROUPS
+from worker.storage.shares import GROUPS
 from worker.telemetry.metrics import PREFIX
 
 # Divisible by two and by three; each has learners enough to be like the others.

@@ -9,7 +9,7 @@ from tests.apache.load import Load
 from tests.chaos.victim import until
 from tests.conftest import RunningMongo
 from worker.storage.database import Database
-from worker.storage.leases import GROUPS
+from worker.storage.shares import GROUPS
 from worker.timing import Deadline, SystemClock
 
 PER_S = 500

@@ -13,7 +13,7 @@ from tests.chaos.victim import until
 from tests.conftest import RunningMongo
 from tests.oracle import ALL
 from worker.storage.database import Collection, Database
-from worker.storage.leases import GROUPS
+from worker.storage.shares import GROUPS
 
 PER_S = 500
 AT_FULL_RATE = 20_000  # as many as this takes on a machine with nothing else to do

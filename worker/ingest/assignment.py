@@ -1,6 +1,6 @@
 """The partitions this worker owns: taken over in order, committed last, their positions held against the log."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from worker.ingest.record import Batch, Partition
 from worker.ingest.time_series import SeriesWriter
 from worker.ingest.undecodable import Unreadable
 from worker.storage.database import Database
-from worker.storage.partition_lease import take_partition
+from worker.storage.partition_lease import sessions_in_force, take_partition
 from worker.telemetry.metrics import GapReason, Metrics, RebalanceKind
 from worker.timing import Clock
 
@@ -74,8 +74,8 @@ class Assignment:
     async def take_over(self) -> None:
         """Get ready for a new assignment: nothing is read before this is done. May be repeated at any point.
 
-        1. positions by policy, gaps recorded  2. older owners burned, leases taken  3. partitions opened, and
-        what was passed over committed: a gap counts once
+        1. positions by policy, gaps recorded  2. older owners burned, leases taken, by whom the broker still
+        knows as the owner  3. partitions opened, and what was passed over committed: a gap counts once
         Returns without being ready when the assignment changes meanwhile. Raises Retryable without an answer.
         """
         generation = self._intake.generation
@@ -92,7 +92,7 @@ class Assignment:
         positions = await self._first_positions(ranges)
         starts = await self._starts(positions, ranges)
         # 2.
-        writers = {partition: await self._new_writer(partition) for partition in starts}
+        writers = await self._new_writers(list(starts), positions)
         if self._intake.generation != generation:
             return
         # 3.
@@ -200,7 +200,34 @@ class Assignment:
         self._report(gap)
         await self.commit({gap.partition: gap.last_offset + 1})
 
-    async def _new_writer(self, partition: Partition) -> SeriesWriter:
+    async def _new_writers(
+        self, partitions: Sequence[Partition], positions: Mapping[Partition, int]
+    ) -> dict[Partition, SeriesWriter]:
+        """Take the partitions' leases from their former owners, and from nobody who came after us.
+
+        A take-over may come late (a machine that slept, a frozen process), when the group has gone on without us. So
+        the broker is asked between reading a session and burning it: once for all, and again for any other one.
+        """
+        former = await sessions_in_force(self._database, [(p.topic, p.number) for p in partitions])
+        await self._prove_generation(positions)
+
+        async def may_burn(session: UUID) -> None:
+            if session not in former:
+                await self._prove_generation(positions)
+
+        return {partition: await self._new_writer(partition, may_burn) for partition in partitions}
+
+    async def _prove_generation(self, positions: Mapping[Partition, int]) -> None:
+        """Have the broker say that our generation is the group's: it takes the durable offsets from no other.
+
+        Raises Retryable where it is not; the next assignment is on its way.
+        """
+        if not await self._intake.commit(positions):
+            raise Retryable("the assignment is over: a newer generation has the partitions")
+
+    async def _new_writer(
+        self, partition: Partition, may_burn: Callable[[UUID], Awaitable[None]]
+    ) -> SeriesWriter:
         now = self._clock.monotonic()
         lease = await take_partition(
             self._database,
@@ -209,6 +236,7 @@ class Assignment:
             self._new_session(),
             clock=self._clock,
             deadline_s=self._options.pipeline.deadline_s,
+            may_burn=may_burn,
         )
         return SeriesWriter(lease, owner_at=now)
 

@@ -11,8 +11,9 @@ from worker.replay.shapes import misfits, told
 from worker.replay.verification import Finding, FindingKind, Tally
 from worker.storage import reading
 from worker.storage.database import Database
-from worker.storage.leases import GROUPS, group_name
+from worker.storage.leases import group_name
 from worker.storage.resume_tokens import token_time_s
+from worker.storage.shares import GROUPS
 
 Document = Mapping[str, Any]
 

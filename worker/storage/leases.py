@@ -4,12 +4,12 @@ Correctness rests on `rev` and `version`, so a late or lost lease only means tha
 Every comparison with time is made by the server (`$$NOW`): the clocks of the workers do not matter. Each claim
 raises the lease's epoch, and a position is saved only under the epoch that stands in it.
 
-While two versions of a projection run side by side, groups only move from older workers to newer ones: an older one
-cannot move a document that a newer one has written, which would then stand still until the group came back.
+Who should hold how many is decided in `shares`. Whether a member has proved itself is recorded in its document by the
+server's time: it held a group for the time of a lease and lives.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -19,14 +19,21 @@ from worker.contract.identity import SLOTS
 from worker.storage import driver
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
+from worker.storage.shares import GROUPS, GroupLease, Survey, decide
 
-GROUPS = 16
 _SLOTS_PER_GROUP = SLOTS // GROUPS
 
 # Three renewals of about 3 s fit in, so that one slow answer costs no lease.
 LEASE_S = 10.0
-# A member that was silent for this long is not slow: its document is litter.
+# A member that was silent for this long is not slow: its document is litter. Until then it tells how it ended.
 _FORGET_MEMBER_MS = 600_000
+# Times of a lease: for how long a member lives before it gets a group to prove itself with, twice as long for every
+# member that died unproved (32 times at most, five minutes); and for how long it then holds it.
+_WAITS_FOR_A_TRIAL = 1
+_LONGEST_DOUBLING = 5
+_PROVES_ITSELF_IN = 1
+# A free group that nobody claimed for this part of a lease is anybody's: everyone who should have it had a turn.
+_OVERDUE_AFTER = 0.6
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 Token = Mapping[str, Any]
@@ -44,69 +51,6 @@ def slot_group(slot: int) -> int:
 def group_name(watcher: str, group: int) -> str:
     """`_id` of a group's lease and of its position, and its label in the metrics."""
     return f"{watcher}:{group:02}"
-
-
-@dataclass(frozen=True, slots=True)
-class GroupLease:
-    """One group's lease as the server saw it; `live` by the server's time."""
-
-    group: int
-    owner: str | None
-    epoch: int
-    live: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """All leases of one watcher and its live members at one moment, with the versions they fold by."""
-
-    leases: Sequence[GroupLease]
-    members: frozenset[str]
-    versions: Mapping[str, int] = field(default_factory=dict)
-
-    def newest(self, owner: str) -> frozenset[str]:
-        """`owner` and those of its version, if no live member is of a newer one; else none."""
-        own = self.versions.get(owner, 0)
-        if any(self.versions.get(member, 0) > own for member in self.members):
-            return frozenset()
-        return frozenset(each for each in {*self.members, owner} if self.versions.get(each, 0) == own)
-
-    def held_by_others_than(self, owners: frozenset[str]) -> int:
-        """How many groups live members outside `owners` hold."""
-        others = self.members - owners
-        return sum(lease.live and lease.owner in others for lease in self.leases)
-
-    def held_by(self, owner: str) -> dict[int, int]:
-        """Group and epoch of every live lease of `owner`."""
-        return {lease.group: lease.epoch for lease in self.leases if lease.live and lease.owner == owner}
-
-    def free(self) -> list[int]:
-        return [lease.group for lease in self.leases if not lease.live]
-
-
-def fair_share(owner: str, members: Iterable[str], groups: int = GROUPS) -> int:
-    """How many groups `owner` should hold: shares differ by one at most and add up to `groups`."""
-    ranked = sorted({*members, owner})
-    share, remainder = divmod(groups, len(ranked))
-    return share + (1 if ranked.index(owner) < remainder else 0)
-
-
-def decide(survey: Survey, owner: str, groups: int = GROUPS) -> tuple[list[int], list[int]]:
-    """Groups to release and groups to claim now: at most one is released a round, so that none flaps.
-
-    Nobody gives up a last group: where there are more workers than groups, some hold one and some none. While
-    a newer version runs, an older one claims nothing and gives up what is above its share of the whole fleet;
-    the newest share among themselves whatever the older ones do not hold.
-    """
-    held = survey.held_by(owner)
-    newest = survey.newest(owner)
-    if newest:
-        share = max(1, fair_share(owner, newest, groups - survey.held_by_others_than(newest)))
-    else:
-        share = max(1, fair_share(owner, survey.members, groups))
-    if len(held) > share:
-        return [max(held)], []
-    return [], survey.free()[: share - len(held)] if newest else []
 
 
 class GroupLeases:
@@ -186,8 +130,21 @@ class GroupLeases:
 
     @property
     def _membership(self) -> Document:
-        owner = {"$literal": self.owner}
-        return {"kind": "member", "owner": owner, "version": self._version, "expires_at": self._later}
+        """As expressions over what this worker announced last; one that was silent for too long begins anew."""
+        lapsed = {"$lte": [{"$ifNull": ["$expires_at", _NEVER]}, "$$NOW"]}
+        began = {"$cond": [lapsed, "$$NOW", {"$ifNull": ["$since", "$$NOW"]}]}
+        holds = {"$cond": [lapsed, "$$NOW", {"$ifNull": ["$holds_since", "$$NOW"]}]} if self._held else None
+        held_ms = {"$subtract": ["$$NOW", {"$ifNull": ["$holds_since", "$$NOW"]}]}
+        proves = {"$gte": [held_ms, self._lease_ms * _PROVES_ITSELF_IN]}
+        return {
+            "kind": "member",
+            "owner": {"$literal": self.owner},
+            "version": self._version,
+            "since": began,
+            "holds_since": holds,
+            "proved": {"$and": [{"$not": lapsed}, {"$or": [{"$ifNull": ["$proved", False]}, proves]}]},
+            "expires_at": self._later,
+        }
 
     @property
     def _later(self) -> Document:
@@ -211,6 +168,7 @@ class GroupLeases:
             await self._leases.update_many(self._ours(self._held), [{"$set": {"expires_at": self._later}}])
 
     async def _survey(self) -> Survey:
+        overdue_ms = int(self._lease_ms * _OVERDUE_AFTER)
         rows = await driver.aggregate(
             self._leases,
             [
@@ -222,7 +180,11 @@ class GroupLeases:
                         "owner": 1,
                         "epoch": 1,
                         "version": 1,
+                        # An older release's worker says nothing of it: it counts as before.
+                        "proved": {"$ifNull": ["$proved", True]},
+                        "age_ms": {"$subtract": ["$$NOW", {"$ifNull": ["$since", "$$NOW"]}]},
                         "live": {"$gt": ["$expires_at", "$$NOW"]},
+                        "overdue": {"$lt": ["$expires_at", {"$subtract": ["$$NOW", overdue_ms]}]},
                         "litter": {"$lt": ["$expires_at", {"$subtract": ["$$NOW", _FORGET_MEMBER_MS]}]},
                     }
                 },
@@ -236,13 +198,27 @@ class GroupLeases:
             )
         return Survey(
             leases=[
-                GroupLease(int(row["_id"].rpartition(":")[2]), row["owner"], row["epoch"], row["live"])
+                GroupLease(
+                    int(row["_id"].rpartition(":")[2]),
+                    row["owner"],
+                    row["epoch"],
+                    row["live"],
+                    row["overdue"],
+                )
                 for row in rows
                 if row["kind"] == "group"
             ],
             members=frozenset(row["owner"] for row in members if row["live"]),
             versions={row["owner"]: row.get("version", 0) for row in members if row["live"]},
+            unproved=frozenset(row["owner"] for row in members if row["live"] and not row["proved"]),
+            ready=self._ready(members),
         )
+
+    def _ready(self, members: Sequence[Document]) -> frozenset[str]:
+        """Live members that have lived for long enough to be given a group, after what happened to others."""
+        died = sum(not row["live"] and not row["proved"] for row in members)
+        waits_ms = self._lease_ms * _WAITS_FOR_A_TRIAL * 2 ** min(died, _LONGEST_DOUBLING)
+        return frozenset(row["owner"] for row in members if row["live"] and row["age_ms"] >= waits_ms)
 
     async def _claim(self, group: int) -> int | None:
         """The new epoch, or None where another worker was faster."""

@@ -308,12 +308,18 @@ class GroupLease(_Closed):
 
 
 class MemberLease(_Closed):
-    """`leases`: one live watcher, so that the groups can be shared out evenly; `version` is its projection's."""
+    """`leases`: one live watcher, so that the groups can be shared out evenly; `version` is its projection's.
+
+    It lives `since`, holds a group since `holds_since`, and has `proved` itself when it survived that.
+    """
 
     id: Text = Field(alias="_id")
     kind: Literal["member"]
     owner: Text
     version: Count = Field(default_factory=_absent)
+    since: datetime = Field(default_factory=_absent)
+    holds_since: datetime | None = Field(default_factory=_absent)
+    proved: bool = Field(default_factory=_absent)
     expires_at: datetime
 
 

@@ -1,5 +1,6 @@
 """Who may write a partition's time-series rows: one lease per partition, taken by burning the session before it."""
 
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -26,27 +27,50 @@ def lease_id(topic: str, partition: int) -> str:
     return f"partition:{topic}:{partition}"
 
 
+async def sessions_in_force(database: Database, partitions: Iterable[tuple[str, int]]) -> set[UUID]:
+    """The sessions under which the partitions' rows may be written now."""
+    keys = [lease_id(topic, partition) for topic, partition in partitions]
+    with translated():
+        rows = await database.leases.find({"_id": {"$in": keys}}, {"session": 1}).to_list(None)
+    return {row["session"] for row in rows}
+
+
+async def _nobody_is_newer(_session: UUID) -> None:
+    """For who takes a partition that nobody else can own."""
+
+
 async def take_partition(
-    database: Database, topic: str, partition: int, session: UUID, *, clock: Clock, deadline_s: float
+    database: Database,
+    topic: str,
+    partition: int,
+    session: UUID,
+    *,
+    clock: Clock,
+    deadline_s: float,
+    may_burn: Callable[[UUID], Awaitable[None]] = _nobody_is_newer,
 ) -> PartitionLease:
     """Take the partition's lease for `session`, a fresh random id; returns when no older owner can write any more.
 
-    1. read the session in force  2. burn it  3. put ours in its place if it is still the one that was burned,
-    else start again. Safe to repeat: finding our own session in force means an earlier try succeeded.
-    Raises Retryable when MongoDB gives no answer.
+    1. read the session in force  2. ask `may_burn`, which raises where we own the partition no more, and burn it
+    3. put ours in its place if it is still the one that was burned, else start again. Safe to repeat: finding our
+    own session in force means an earlier try succeeded.
+
+    Whoever is late burns nobody newer: a session that was read before we were proved to be the owner is that of a
+    predecessor, however long the burn takes from there. Raises Retryable when MongoDB gives no answer.
     """
     key = lease_id(topic, partition)
     while True:
         with translated():
-            current = await database.leases.find_one({"_id": key})
+            current = await database.leases.find_one({"_id": key})  # 1
         if current is None:
             await _create(database, key, session, clock)
             continue
         if current["session"] == session:
             return PartitionLease(topic, partition, session)
+        await may_burn(current["session"])  # 2
         await burn_session(database.leases, database.client, key, current["session"], deadline_s=deadline_s)
         with translated():
-            await database.leases.update_one(
+            await database.leases.update_one(  # 3
                 {"_id": key, "session": current["session"]},
                 {"$set": {"session": session, "updated_at": clock.now()}},
             )

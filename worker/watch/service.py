@@ -15,8 +15,9 @@ from projections import progress
 from worker import __version__
 from worker.errors import HistoryLost, Retryable, WorkerError
 from worker.storage.database import Database
-from worker.storage.leases import GROUPS, GroupLeases, Position, Positions, Token, group_name, group_slots
+from worker.storage.leases import GroupLeases, Position, Positions, Token, group_name, group_slots
 from worker.storage.resume_tokens import token_time_s
+from worker.storage.shares import GROUPS
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, RestartReason
 from worker.telemetry.mongodb import retry_counter

@@ -325,3 +325,26 @@ async def test_taking_burns_the_owner_before(any_database: Database) -> None:
         await assert_in_force(any_database, first, NOON)
     await assert_in_force(any_database, second, NOON)
     assert await stored(any_database) == once(sent)
+
+
+async def test_a_taker_that_is_no_owner_any_more_burns_nobody(any_database: Database) -> None:
+    """It read the session of whoever came after it: asked between reading and burning, it is told to stop."""
+    rightful = await take(any_database, uuid.uuid4())
+    asked: list[uuid.UUID] = []
+
+    async def told_to_stop(session: uuid.UUID) -> None:
+        asked.append(session)
+        raise Retryable("a newer generation has the partition")
+
+    with pytest.raises(Retryable):
+        await take_partition(
+            any_database,
+            "events",
+            3,
+            uuid.uuid4(),
+            clock=ManualClock(),
+            deadline_s=DEADLINE_S,
+            may_burn=told_to_stop,
+        )
+    assert asked == [rightful.session]
+    await assert_in_force(any_database, rightful, ManualClock().now())

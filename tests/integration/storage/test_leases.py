@@ -5,7 +5,8 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from worker.storage.database import Database
-from worker.storage.leases import GROUPS, GroupLeases, Position, Positions
+from worker.storage.leases import GroupLeases, Position, Positions
+from worker.storage.shares import GROUPS
 
 TOKEN = {"_data": "826B03A34F000000032B0229296E04"}
 LATER = {"_data": "826B03A351000000012B0229296E04"}
@@ -57,12 +58,15 @@ async def test_workers_that_balance_at_once_never_hold_the_same_group(any_databa
     assert sorted(groups) == list(range(GROUPS))
 
 
-async def test_one_group_too_many_is_released_a_round(any_database: Database) -> None:
+async def test_one_group_too_many_is_released_a_round_once_the_one_before_was_taken(
+    any_database: Database,
+) -> None:
     first, second = GroupLeases(any_database, "a"), GroupLeases(any_database, "b")
     await first.balance()
     await second.balance()
 
-    assert [len(await first.balance()) for _ in range(3)] == [15, 14, 13]
+    assert [len(await first.balance()) for _ in range(3)] == [15, 15, 15]
+    assert [len(await second.balance()), len(await first.balance())] == [1, 14]
 
 
 async def test_the_groups_of_a_dead_worker_are_taken_when_they_expire(any_database: Database) -> None:

@@ -14,7 +14,8 @@ from projections.progress import FOLDED_PATHS
 from tests.clocks import BUSY_LIMIT_S
 from tests.integration.replay.history import stored_events
 from worker.storage.database import Database, Document
-from worker.storage.leases import GROUPS, group_name
+from worker.storage.leases import group_name
+from worker.storage.shares import GROUPS
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock, end

@@ -18,8 +18,9 @@ from tests.integration.watch.kit import (
 from tests.integration.watch.listeners import Stopper
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
-from worker.storage.leases import GROUPS, Token
+from worker.storage.leases import Token
 from worker.storage.schema import apply_schema
+from worker.storage.shares import GROUPS
 from worker.watch.stream import EventStream
 
 # Names a moment of the year 2039: valid in form, but of no history this server has.

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.contract.identity import SLOTS
-from worker.storage.leases import GROUPS, GroupLease, Survey, decide, fair_share, group_slots, slot_group
+from worker.storage.leases import group_slots, slot_group
+from worker.storage.shares import GROUPS, GroupLease, Survey, decide, fair_share
 
 MEMBERS = st.sets(st.text(min_size=1, max_size=4), min_size=1, max_size=GROUPS * 2)
 
@@ -115,3 +116,63 @@ def test_work_that_is_not_divided_stays_with_its_holder_whoever_joins() -> None:
     assert decide(held, "a", groups=1) == ([], [])
     free = Survey([GroupLease(0, None, 1, live=False)], frozenset({"a", "z"}))
     assert decide(free, "z", groups=1) == ([], [0])
+
+
+def test_a_member_that_has_proved_nothing_does_not_count() -> None:
+    """Neither alive nor dead does it take a share from the one that works."""
+    healthy = Survey(
+        [GroupLease(n, "me", 1, live=True) for n in range(GROUPS)],
+        frozenset({"me", "new", "dead"}),
+        unproved=frozenset({"new", "dead"}),
+    )
+    assert decide(healthy, "me") == ([], [])
+    assert decide(healthy, "new") == ([], [])
+
+
+def test_a_member_that_is_ready_gets_one_group_to_prove_itself_with() -> None:
+    held = [GroupLease(n, "me", 1, live=True) for n in range(GROUPS - 1)]
+    members = frozenset({"me", "new", "newer"})
+    young = {"unproved": frozenset({"new", "newer"}), "ready": frozenset({"new", "newer"})}
+    full = Survey([*held, GroupLease(GROUPS - 1, "me", 1, live=True)], members, {}, **young)
+    freed = Survey([*held, GroupLease(GROUPS - 1, None, 1, live=False)], members, {}, **young)
+    on_trial = Survey([*held, GroupLease(GROUPS - 1, "new", 1, live=True)], members, {}, **young)
+    assert decide(full, "me") == ([GROUPS - 1], [])
+    assert decide(freed, "me") == ([], [])
+    assert decide(freed, "new") == ([], [GROUPS - 1])
+    assert decide(on_trial, "new") == ([], [])
+    assert decide(on_trial, "me") == ([GROUPS - 2], [])  # for the other one
+
+
+def test_while_nobody_has_proved_itself_everybody_counts() -> None:
+    survey = Survey(
+        [GroupLease(n, None, 1, live=False) for n in range(GROUPS)],
+        frozenset({"a", "b"}),
+        unproved=frozenset({"a", "b"}),
+    )
+    assert len(decide(survey, "a")[1]) == len(decide(survey, "b")[1]) == GROUPS // 2
+
+
+def test_what_nobody_claims_is_anybodys() -> None:
+    leases = [GroupLease(n, "me", 1, live=True) for n in range(8)]
+    leases += [GroupLease(n, None, 1, live=False, overdue=n > 13) for n in range(8, GROUPS)]
+    beside_a_dead_one = Survey(leases, frozenset({"me", "dead"}))
+    assert decide(beside_a_dead_one, "me") == ([], [14])
+
+
+def test_nobody_gives_up_a_group_while_another_one_is_free() -> None:
+    leases = [GroupLease(n, "me", 1, live=n > 0) for n in range(GROUPS)]
+    assert decide(Survey(leases, frozenset({"me", "other"})), "me") == ([], [])
+
+
+def test_an_unproved_newer_version_takes_nothing_from_an_older_one_but_its_trial() -> None:
+    leases = [GroupLease(n, "old", 1, live=True) for n in range(GROUPS)]
+    survey = Survey(leases, frozenset({"old", "new"}), {"old": 1, "new": 2}, unproved=frozenset({"new"}))
+    assert decide(survey, "old") == ([], [])
+
+
+def test_an_unproved_older_version_is_given_no_trial() -> None:
+    leases = [GroupLease(n, "new", 1, live=True) for n in range(GROUPS)]
+    only = frozenset({"old"})
+    survey = Survey(leases, frozenset({"old", "new"}), {"old": 1, "new": 2}, unproved=only, ready=only)
+    assert decide(survey, "new") == ([], [])
+    assert decide(survey, "old") == ([], [])
