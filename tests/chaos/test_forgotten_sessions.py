@@ -15,7 +15,7 @@ from worker.storage.driver import close
 from worker.storage.schema import apply_schema
 
 # The server forgets after 30 minutes of silence by default: here after one, and looks every second.
-_PARAMETERS = (
+FORGETFUL = (
     "enableTestCommands=1",
     "localLogicalSessionTimeoutMinutes=1",
     "TransactionRecordMinimumLifetimeMinutes=1",
@@ -29,7 +29,7 @@ async def test_rows_whose_session_the_server_forgot_are_found_by_looking(
     tmp_path: Path, kafka: str, topic: str
 ) -> None:
     published = [event(number % 5) for number in range(100)]
-    mongod = await start_mongod(tmp_path, parameters=_PARAMETERS)
+    mongod = await start_mongod(tmp_path, parameters=FORGETFUL)
     client = make_client(mongod.uri)
     try:
         database = open_database(client, "forgotten")

@@ -152,6 +152,19 @@ class Ingest:
                 self._versions.trim()
             if self._assignment.check_is_due:
                 await self._assignment.check_positions()
+                await self._burn_again()
+
+    async def _burn_again(self) -> None:
+        """Remind the server of one partition's owners before: of 64 partitions, each within 11 minutes."""
+        due = next(
+            (each for each in self._assignment.writers.values() if each.must_burn_again(self._clock)), None
+        )
+        if due is None:
+            return
+        try:
+            await due.burn_again(self._database, self._clock, deadline_s=self._options.pipeline.deadline_s)
+        except Retryable as error:
+            log.warning("burn_not_repeated", reason=str(error))
 
     async def _take(self) -> Batch | Unreadable | None:
         due = None if self._intake.polling else self._breaker.due(self._clock.monotonic())

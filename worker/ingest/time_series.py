@@ -12,7 +12,7 @@ from worker.storage.database import Database, Document
 from worker.storage.encoding import encoded
 from worker.storage.errors import translated
 from worker.storage.fenced import insert_once
-from worker.storage.partition_lease import PartitionLease, assert_in_force
+from worker.storage.partition_lease import PartitionLease, assert_in_force, burn_again
 from worker.timing import Clock
 
 # Exact (learner, time) pairs per look-up: 0.3-0.5 ms an event; larger queries cost more per event.
@@ -23,6 +23,8 @@ MAX_BATCH_AGE_S = 600.0
 # For the same reason an owner that has not written for this long looks whether it is still the owner: its consumer
 # may have lost the group without noticing, and the burn may be forgotten.
 _MAX_IDLE_S = 600.0
+# Twice within the server's memory, so that one failure costs nothing.
+_BURN_AGAIN_EVERY_S = 600.0
 
 
 class BatchTooOld(Fenced):
@@ -38,6 +40,7 @@ class SeriesWriter:
 
     lease: PartitionLease
     owner_at: float
+    _burned_at: float | None = None
     _number: int = 0
     _pending: tuple[RawBSONDocument, ...] = ()
     _sent: bool = False
@@ -64,6 +67,15 @@ class SeriesWriter:
             await assert_in_force(database, self.lease, clock.now())
             await self._insert(database, deadline_s)
         self.owner_at = now
+
+    def must_burn_again(self, clock: Clock) -> bool:
+        """True at first, and then from time to time: the server is to be reminded of the owners before."""
+        return self._burned_at is None or clock.monotonic() - self._burned_at > _BURN_AGAIN_EVERY_S
+
+    async def burn_again(self, database: Database, clock: Clock, *, deadline_s: float) -> None:
+        """Keep the owners before out. Raises Retryable when MongoDB gives no answer."""
+        await burn_again(database, self.lease, deadline_s=deadline_s)
+        self._burned_at = clock.monotonic()
 
     async def _insert(self, database: Database, deadline_s: float) -> None:
         await insert_once(

@@ -294,6 +294,7 @@ class PartitionLease(_Closed):
     kind: Literal["partition"]
     session: UUID
     burns: Count
+    burned: list[UUID] = Field(default_factory=_absent)
     updated_at: datetime
 
 

@@ -13,14 +13,21 @@ from worker.storage.errors import translated
 from worker.storage.fenced import burn_session
 from worker.timing import Clock
 
+# Sessions that were burned and are burned again from time to time: of so many owners before, one may be frozen.
+_BURNED_KEPT = 20
+
 
 @dataclass(frozen=True, slots=True)
 class PartitionLease:
-    """The right to write rows of one partition under `session`, until somebody burns it."""
+    """The right to write rows of one partition under `session`, until somebody burns it.
+
+    `burned` are sessions of the owners before, newest last: the server forgets a burn after 30 minutes of silence.
+    """
 
     topic: str
     partition: int
     session: UUID
+    burned: tuple[UUID, ...] = ()
 
 
 def lease_id(topic: str, partition: int) -> str:
@@ -66,14 +73,28 @@ async def take_partition(
             await _create(database, key, session, clock)
             continue
         if current["session"] == session:
-            return PartitionLease(topic, partition, session)
+            return PartitionLease(topic, partition, session, tuple(current.get("burned", ())))
         await may_burn(current["session"])  # 2
         await burn_session(database.leases, database.client, key, current["session"], deadline_s=deadline_s)
         with translated():
             await database.leases.update_one(  # 3
                 {"_id": key, "session": current["session"]},
-                {"$set": {"session": session, "updated_at": clock.now()}},
+                {
+                    "$set": {"session": session, "updated_at": clock.now()},
+                    "$push": {"burned": {"$each": [current["session"]], "$slice": -_BURNED_KEPT}},
+                },
             )
+
+
+async def burn_again(database: Database, lease: PartitionLease, *, deadline_s: float) -> None:
+    """Remind the server that the owners before may not write; to be repeated well within 30 minutes.
+
+    A command that was frozen between its last check and the socket comes whenever its process goes on: hours later
+    the server would take it for a new one. Raises Retryable when MongoDB gives no answer.
+    """
+    key = lease_id(lease.topic, lease.partition)
+    for session in lease.burned:
+        await burn_session(database.leases, database.client, key, session, deadline_s=deadline_s)
 
 
 async def assert_in_force(database: Database, lease: PartitionLease, now: datetime) -> None:
