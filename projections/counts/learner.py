@@ -70,7 +70,7 @@ def count_learner(progress: Mapping[str, Any], projection: Mapping[str, Any] | N
         return None
     now = vector(progress)
     emitted: frozenset[str] = frozenset(known.get("emitted", ()))
-    milestones = _milestones(progress)
+    milestones = milestones_of(progress)
     enrolled_at = progress["enrollment_date"]
     return Step(
         projection=_projection(progress, now, milestones),
@@ -100,7 +100,8 @@ def _unpaid(progress: Mapping[str, Any], known: Mapping[str, Any]) -> Versions |
     return Versions(after, version) if named != (before or 0) and after < version else None
 
 
-def _milestones(progress: Mapping[str, Any]) -> list[Milestone]:
+def milestones_of(progress: Mapping[str, Any]) -> list[Milestone]:
+    """The milestones a record has reached, as they are announced."""
     reached = {kind: progress["milestones"][name] for kind, name in _KINDS.items()}
     return [
         Milestone(kind, one["at"], one["by"], one["percentage"])

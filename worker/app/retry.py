@@ -12,11 +12,13 @@ from worker.retry.processor import NAME, RetryOptions
 from worker.settings import Settings
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases
+from worker.storage.refused_rows import EVENT_TYPE as COUNTS_ROW
 from worker.watch.again import FoldAgain
 from worker.watch.aside import EVENT_TYPE as PROGRESS_FOLD
 from worker.watch.counts import Counter
 from worker.watch.counts_quarantine import EVENT_TYPE as COUNTS_FOLD
 from worker.watch.counts_quarantine import target_of
+from worker.watch.counts_rows_again import RowsAgain
 
 # The platform's own word for analytics work that is pending: bring the learner's documents up to date.
 PROGRESS_UPDATED = "progress_updated"
@@ -50,10 +52,31 @@ def retry_leases(database: Database, owner: str, lease_s: float) -> GroupLeases:
     return GroupLeases(database, owner, watcher=NAME, lease_s=lease_s, groups=1)
 
 
-def retry_handlers(fold_again: FoldAgain, counter: Counter) -> Mapping[str, Handler]:
+def retry_handlers(fold_again: FoldAgain, counter: Counter, rows_again: RowsAgain) -> Mapping[str, Handler]:
     """Who does the work of each event type."""
     handler = FoldHandler(fold_again)
-    return {PROGRESS_FOLD: handler, PROGRESS_UPDATED: handler, COUNTS_FOLD: CountHandler(counter)}
+    return {
+        PROGRESS_FOLD: handler,
+        PROGRESS_UPDATED: handler,
+        COUNTS_FOLD: CountHandler(counter),
+        COUNTS_ROW: RowHandler(rows_again),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class RowHandler:
+    """Puts out rows that the server had refused. They are upserts by their own keys, so that it may run twice."""
+
+    rows_again: RowsAgain
+
+    async def __call__(self, items: Sequence[Item]) -> dict[ItemId, Verdict]:
+        """What is still refused. Raises Retryable while MongoDB is away."""
+        reasons = {item.id: await self.rows_again(item.data) for item in items}
+        return {
+            identity: Failed(reason.error_class, reason.message)
+            for identity, reason in reasons.items()
+            if reason is not None
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock
 from worker.watch.again import FoldAgain
 from worker.watch.counts import Counter
+from worker.watch.counts_rows_again import RowsAgain
 from worker.watch.counts_service import CountsOptions, CountsWatcher
 from worker.watch.service import ProgressWatcher, WatchOptions
 
@@ -151,7 +152,8 @@ def _retry(settings: Settings, given: Surroundings) -> Role:
         notify_within=timedelta(hours=settings.notify_within_hours),
         code_version=options.code_version,
     )
-    handlers = retry_handlers(fold_again, counter)
+    rows_again = RowsAgain(given.database, given.metrics, timedelta(hours=settings.notify_within_hours))
+    handlers = retry_handlers(fold_again, counter, rows_again)
     return RetryProcessor(given.database, given.clock, component, given.metrics, options, handlers, leases)
 
 

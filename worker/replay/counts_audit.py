@@ -1,6 +1,6 @@
 """Holds what was counted against what it was counted from: values of one snapshot in, findings out, no I/O."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,7 @@ from projections.counts.activity import LOG_CAP
 from projections.event import StoredEvent
 from worker.replay.verification import Finding, FindingKind
 from worker.storage.outbox import LATE, notification_id
+from worker.storage.refused_rows import payment_target, row_item_id
 
 Document = Mapping[str, Any]
 
@@ -46,7 +47,7 @@ class Learner:
     """One learner in one course as one snapshot shows them: record and projection (not both absent).
 
     `payments` are those up to the counted version. `rows` are outbox rows by id, `billing` billing rows by
-    transaction, both of any learners.
+    transaction, both of any learners. `aside` are the open items of rows that the server refuses.
     """
 
     record: Document | None
@@ -54,6 +55,17 @@ class Learner:
     payments: Sequence[Payment] = ()
     rows: Mapping[str, Document] = field(default_factory=dict)
     billing: Mapping[str, Document] = field(default_factory=dict)
+    aside: Set[str] = frozenset()
+
+
+def milestone_item(kind: str, record: Document) -> str:
+    """The item of a milestone's row, where the server refuses it."""
+    return row_item_id(("welcome" if kind == "welcome" else "completion", record["_id"]))
+
+
+def payment_item(payment: Payment) -> str:
+    """The item of a payment's row, where the server refuses it."""
+    return row_item_id(payment_target(payment.event_id))
 
 
 def judge_learner(learner: Learner) -> Judged:
@@ -68,8 +80,8 @@ def judge_learner(learner: Learner) -> Judged:
     if projection["counts_version"] > COUNTS_VERSION:
         return Judged(other_version=True)
     revisions = f"counted at revision {projection['source_rev']} of {record['rev']}"
-    outbox = list(_outbox_faults(stream, record, projection, learner.rows))
-    outbox += _billing_faults(stream, learner.payments, learner.billing)
+    outbox = list(_outbox_faults(stream, record, projection, learner))
+    outbox += _billing_faults(stream, learner)
     if projection["source_rev"] > record["rev"]:
         return Judged([Finding(FindingKind.PROJECTION_AHEAD, stream, revisions), *outbox])
     if projection["source_rev"] < record["rev"] or projection["counts_version"] < COUNTS_VERSION:
@@ -90,15 +102,16 @@ def _projection_faults(stream: str, step: Step | None, projection: Document) -> 
 
 
 def _outbox_faults(
-    stream: str, record: Document, projection: Document, rows: Mapping[str, Document]
+    stream: str, record: Document, projection: Document, learner: Learner
 ) -> Iterator[Finding]:
-    """Rows are written with the projection that names them: one snapshot shows both or neither."""
+    """Rows, or items of rows refused, are written with the projection that names them: one snapshot shows all."""
     for kind, name in MILESTONES.items():
         if kind not in projection["emitted"]:
             continue
-        row = rows.get(notification_id(kind, stream))
+        row = learner.rows.get(notification_id(kind, stream))
         if row is None:
-            yield Finding(FindingKind.NOTIFICATION_MISSING, stream, f"no row for {kind}")
+            if milestone_item(kind, record) not in learner.aside:
+                yield Finding(FindingKind.NOTIFICATION_MISSING, stream, f"no row for {kind}")
             continue
         if any(row[path] != projection[path] for path in ("stream_id", "user_id", "course_id")):
             yield Finding(FindingKind.NOTIFICATION_DIFFERENT, stream, f"{kind} names another learner")
@@ -115,12 +128,12 @@ def _is_late(row: Document) -> bool:
     return row["last_error"] == LATE and isinstance(reached_at, datetime) and reached_at < row["created_at"]
 
 
-def _billing_faults(
-    stream: str, payments: Iterable[Payment], billing: Mapping[str, Document]
-) -> Iterator[Finding]:
+def _billing_faults(stream: str, learner: Learner) -> Iterator[Finding]:
     """Each payment has its row: of this naming of the transaction, of a later one, or the platform's own."""
-    for payment in payments:
-        row, named = billing.get(payment.transaction_id), (payment.paid_at, payment.event_id)
+    for payment in learner.payments:
+        row, named = learner.billing.get(payment.transaction_id), (payment.paid_at, payment.event_id)
+        if payment_item(payment) in learner.aside:
+            continue
         if row is None:
             yield Finding(FindingKind.BILLING_MISSING, stream, "a payment has no row")
         elif "event_id" in row and (row["created_at"], row["event_id"].bytes) < named:

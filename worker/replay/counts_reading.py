@@ -4,17 +4,26 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from bson import ObjectId
 
 from projections.counts import LEARNING, NAMES, ActivityEntry, Counted, Payment, payment_in
 from projections.event import StoredEvent
 from worker.contract.identity import stream_object_id
-from worker.replay.counts_audit import MILESTONES, Learner, Person, instructor_of
+from worker.replay.counts_audit import (
+    MILESTONES,
+    Learner,
+    Person,
+    instructor_of,
+    milestone_item,
+    payment_item,
+)
 from worker.storage.database import Collection, Database, Document
 from worker.storage.driver import aggregate
 from worker.storage.errors import translated
 from worker.storage.outbox import notification_id
+from worker.storage.refused_rows import EVENT_TYPE
 from worker.storage.transactions import Session
 
 # What counting reads of a record; the rest of `state` stays on the server.
@@ -40,6 +49,7 @@ _RECORD = dict.fromkeys(
     ),
     1,
 )
+_OPEN = {"$in": ["pending", "processing", "failed"]}
 # Ranges of versions in one query, as in counting.
 _RANGES_PER_QUERY = 100
 _COURSE = dict.fromkeys(("instructor_id", "instructor.user_id", "stats"), 1)
@@ -64,8 +74,17 @@ class Snapshot:
         rows = await self._outbox_rows(projections)
         payments = await self._payments(projections)
         billing = await self._billing_rows(each for own in payments.values() for each in own)
+        missing = [
+            milestone_item(kind, each)
+            for each in projections
+            for kind in MILESTONES
+            if not _has(rows, kind, each)
+        ]
+        named = (each for own in payments.values() for each in own)
+        missing += [payment_item(each) for each in named if not _bills(billing, each)]
+        aside = await self._rows_aside(missing)
         learners = [
-            Learner(each, known.pop(each["_id"], None), payments[each["stream_id"]], rows, billing)
+            Learner(each, known.pop(each["_id"], None), payments[each["stream_id"]], rows, billing, aside)
             for each in records
         ]
         return [*learners, *(Learner(None, each) for each in known.values())], last
@@ -115,8 +134,14 @@ class Snapshot:
 
     async def refused(self, kind: str, identity: ObjectId) -> bool:
         """The server refuses this document's statistics, which is known and waits for people."""
-        item = {"_id": f"counts:{kind}:{identity}", "status": {"$in": ["pending", "processing", "failed"]}}
+        item = {"_id": f"counts:{kind}:{identity}", "status": _OPEN}
         return bool(await self._find(self.database.analytics_queue, item, {"_id": 1}))
+
+    async def _rows_aside(self, items: Sequence[str]) -> frozenset[str]:
+        """Those of the items that are open: the server refuses their rows."""
+        wanted = {"_id": {"$in": list(items)}, "event_type": EVENT_TYPE, "status": _OPEN}
+        found = await self._find(self.database.analytics_queue, wanted, {"_id": 1}) if items else []
+        return frozenset(each["_id"] for each in found)
 
     async def _teaching(self, courses: Iterable[ObjectId]) -> dict[ObjectId, Counted | None]:
         """Sums by instructor; None for one of whose courses some are counted and show no statistics yet."""
@@ -184,6 +209,15 @@ class Snapshot:
     ) -> list[Document]:
         with translated():
             return await collection.find(query, paths, session=self.session).to_list(None)
+
+
+def _has(rows: Mapping[str, Document], kind: str, projection: Document) -> bool:
+    return kind not in projection["emitted"] or notification_id(kind, projection["stream_id"]) in rows
+
+
+def _bills(billing: Mapping[str, Document], payment: Payment) -> bool:
+    row = billing.get(payment.transaction_id)
+    return row is not None and row.get("event_id") == UUID(bytes=payment.event_id)
 
 
 def _counted(stored: Mapping[str, Any]) -> Counted:

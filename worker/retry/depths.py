@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from worker.storage import driver
 from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
-from worker.telemetry.metrics import DEAD_LETTER_STEPS, QUEUE_STATES, Metrics
+from worker.storage.refused_rows import EVENT_TYPE
+from worker.telemetry.metrics import DEAD_LETTER_STEPS, QUEUE_STATES, ROW_COLLECTIONS, Metrics
 
 _OPEN = ("pending", "processing", "failed")
 # Letters that nobody has sent again. Parts are bytes of a letter, not letters.
@@ -20,6 +21,7 @@ class Depths:
     items: Mapping[str, int]
     oldest_item_s: float
     blocked_streams: int
+    refused_rows: Mapping[str, int]
     letters: Mapping[str, int]
     oldest_letter_s: Mapping[str, float]
     redrives: Mapping[str, int]
@@ -39,6 +41,13 @@ async def measure(database: Database) -> Depths:
                 {"$count": "streams"},
             ],
         )
+        rows = await driver.aggregate(
+            queue,
+            [
+                {"$match": {"status": {"$in": list(_OPEN)}, "event_type": EVENT_TYPE}},
+                {"$group": {"_id": "$data.collection", "count": {"$sum": 1}}},
+            ],
+        )
         letter_counts = {
             step: await letters.count_documents({**_OPEN_LETTERS, "step": step}) for step in DEAD_LETTER_STEPS
         }
@@ -56,6 +65,7 @@ async def measure(database: Database) -> Depths:
         items=items,
         oldest_item_s=max(ages),
         blocked_streams=blocked[0]["streams"] if blocked else 0,
+        refused_rows={str(row["_id"]): row["count"] for row in rows},
         letters=letter_counts,
         oldest_letter_s=letter_ages,
         redrives={str(row["_id"]): row["count"] for row in redriven},
@@ -73,7 +83,7 @@ async def _age_s(collection: Collection, matching: Document) -> float:
     return max(0.0, (rows[0]["ms"] or 0) / 1000) if rows else 0.0
 
 
-_NOTHING = Depths({}, 0.0, 0, {}, {}, {})
+_NOTHING = Depths({}, 0.0, 0, {}, {}, {}, {})
 
 
 class DepthGauges:
@@ -106,6 +116,8 @@ class DepthGauges:
             metrics.retry_queue_events.labels(state).set(depths.items.get(state, 0))
         metrics.retry_oldest_age_seconds.set(depths.oldest_item_s)
         metrics.retry_blocked_streams.set(depths.blocked_streams)
+        for collection in ROW_COLLECTIONS:
+            metrics.refused_rows.labels(collection).set(depths.refused_rows.get(collection, 0))
         for step in DEAD_LETTER_STEPS:
             metrics.dead_letter_events.labels(step).set(depths.letters.get(step, 0))
             metrics.dead_letter_oldest_age_seconds.labels(step).set(depths.oldest_letter_s.get(step, 0.0))

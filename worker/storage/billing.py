@@ -27,7 +27,7 @@ def billing_upsert(user_id: ObjectId, course_id: ObjectId, payment: Payment) -> 
         "transaction_id": payment.transaction_id,
         "created_at": payment.paid_at,
     }
-    new = {"_id": _row_id(payment.transaction_id), "status": "completed", **row}
+    new = {"_id": billing_id(payment.transaction_id), "status": "completed", **row}
     later = {
         "$or": [
             {"$gt": [row["created_at"], "$created_at"]},
@@ -52,6 +52,6 @@ def billing_upsert(user_id: ObjectId, course_id: ObjectId, payment: Payment) -> 
     return UpdateOne({"transaction_id": payment.transaction_id}, [{"$replaceWith": decided}], upsert=True)
 
 
-def _row_id(transaction_id: str) -> ObjectId:
+def billing_id(transaction_id: str) -> ObjectId:
     """First 12 bytes of the SHA-1 of the transaction id: everyone who writes the row gives it the same `_id`."""
     return ObjectId(hashlib.sha1(transaction_id.encode(), usedforsecurity=False).digest()[:12])

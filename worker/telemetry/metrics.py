@@ -161,6 +161,7 @@ PROJECTIONS = ("progress", "counts")
 # Where events are set aside with their bytes, and the states of what is tried again.
 DEAD_LETTER_STEPS = ("ingest",)
 QUEUE_STATES = ("pending", "processing", "completed", "failed")
+ROW_COLLECTIONS = ("notifications", "billing_transactions")
 NOTIFICATION_KINDS = ("welcome", "completion")
 
 
@@ -334,6 +335,9 @@ class Metrics:
         self.retry_blocked_streams = self._gauge(
             "retry_blocked_streams", "Streams with an item that is not completed."
         )
+        self.refused_rows = self._gauge(
+            "refused_rows", "Rows of outbox and billing that the server refuses; they wait.", "collection"
+        )
         self.retry_attempts_total = self._counter(
             "retry_attempts_total", "Attempts by what they made of the item.", "outcome", "error_class"
         )
@@ -348,6 +352,7 @@ class Metrics:
         )
         failing = set(ErrorClass) - {ErrorClass.NONE, ErrorClass.UNAVAILABLE}
         _at_zero(self.retry_queue_events, QUEUE_STATES)
+        _at_zero(self.refused_rows, ROW_COLLECTIONS)
         _at_zero(self.retry_attempts_total, (RetryOutcome.COMPLETED,), (ErrorClass.NONE,))
         _at_zero(self.retry_attempts_total, (RetryOutcome.POSTPONED,), (ErrorClass.UNAVAILABLE,))
         _at_zero(self.retry_attempts_total, (RetryOutcome.FAILED, RetryOutcome.EXHAUSTED), failing)

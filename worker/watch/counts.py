@@ -1,7 +1,7 @@
 """Counting: woken learners, courses and users in; out come statistics that equal the sum over projections."""
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,12 +18,13 @@ from worker.errors import Refused, Retryable
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.reading import Reading
+from worker.storage.refused_rows import RowTarget
 from worker.storage.transactions import Session, Transactions
 from worker.telemetry.metrics import Applied, Metrics, Mode, NotificationOutcome
 from worker.timing import Clock
 from worker.watch.counts_plan import Kind, Target, moves_of
 from worker.watch.counts_quarantine import Quarantine, Reason, Refusals, unreadable
-from worker.watch.counts_rows import write_billing, write_notifications
+from worker.watch.counts_rows import PutOut, billing, notifications, put_out
 from worker.watch.counts_statistics import Statistics
 from worker.watch.counts_writing import Unwritable, Write, write_each
 
@@ -112,15 +113,14 @@ class Woken:
 class Counting:
     """What one transaction found: steps taken, records counted before, and documents it passed over.
 
-    `read_at` is the server's time of the reading. `suppressed` are the kinds of the notifications it made that are
-    not to be sent.
+    `read_at` is the server's time of the reading; `rows` is what became of outbox and billing rows.
     """
 
     steps: list[Step] = field(default_factory=list)
     stale: int = 0
     refused: dict[Target, Reason] = field(default_factory=dict)
     read_at: datetime | None = None
-    suppressed: Sequence[str] = ()
+    rows: PutOut = field(default_factory=PutOut)
 
     @property
     def failed(self) -> int:
@@ -155,13 +155,14 @@ class Counter:
         self._breathe = breathe
         self._on_retry = on_retry
         self._notify_within = notify_within
+        self._code_version = code_version
         self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
         self._quarantine = Quarantine(database, code_version)
         self._statistics = Statistics(database, self._quarantine)
-        self._resting: dict[Target, tuple[float, Reason]] = {}
+        self._resting: dict[Target | RowTarget, tuple[float, Reason]] = {}
         self._trying: frozenset[Target] = frozenset()
         self._refused: dict[Target, Reason] = {}
-        self._told: dict[Target, Reason] = {}
+        self._told: dict[Target | RowTarget, Reason] = {}
         self._aside: frozenset[ObjectId] = frozenset()
         self._look_at = clock.monotonic()
 
@@ -244,7 +245,7 @@ class Counter:
 
         0. hold what others wrote to meanwhile  1. read records and projections  2. take each learner's step
         3. write projections, each in place of the revision that was read  4. settle the statistics  5. write
-        outbox and billing rows by their keys  6. set aside the learners that were left out
+        outbox and billing rows by their keys, or set them aside  6. set aside the learners that were left out
         """
         refusals = self._refusals()
         await self._statistics.hold(held - refusals.keys(), session)  # 0
@@ -256,9 +257,9 @@ class Counter:
         anew |= {("user", each) for each in piece.users}
         moves = moves_of(counting.steps).beside(held - refusals.keys())
         passed = await self._statistics.settle(moves, anew, refusals, session, trying=self._trying)  # 4
-        suppressed = await self._write_rows(counting, session)  # 5
+        rows = await self._write_rows(counting, session)  # 5
         await self._set_aside(piece.learners, counting.refused, session)  # 6
-        return replace(counting, refused={**counting.refused, **passed}, suppressed=suppressed)
+        return replace(counting, refused={**counting.refused, **passed}, rows=rows)
 
     async def _write_projections(self, steps: Iterable[Step], session: Session) -> None:
         collection = self._database.user_progress_projections
@@ -276,15 +277,13 @@ class Counter:
         if replaced is not None and replaced.matched_count != len(replacements):
             raise Retryable("a projection changed between reading and writing")
 
-    async def _write_rows(self, counting: Counting, session: Session) -> Sequence[str]:
-        """The outbox and billing rows no earlier step has written; kinds of notifications not to be sent."""
+    async def _write_rows(self, counting: Counting, session: Session) -> PutOut:
+        """The outbox and billing rows no earlier step has written."""
         if counting.read_at is None:
-            return ()
-        suppressed = await write_notifications(
-            self._database, counting.steps, counting.read_at, self._notify_within, session
-        )
-        await write_billing(self._database, counting.steps, session)
-        return suppressed
+            return PutOut()
+        rows = notifications(counting.steps, counting.read_at, self._notify_within)
+        rows += await billing(self._database, counting.steps, session)
+        return await put_out(self._database, rows, self._refused_rows(), self._code_version, session)
 
     async def _set_aside(self, learners: Set[ObjectId], refused: Refusals, session: Session) -> None:
         """A learner left out is counted later, whether the record moves again or not."""
@@ -307,7 +306,8 @@ class Counter:
         if isinstance(error, Refused):
             if len(piece) > 1:
                 return
-            (target,), reason = piece.targets(), Reason("Refused", str(error))
+            target: Target | RowTarget = next(piece.targets())
+            reason = Reason("Refused", str(error))
         else:
             target, reason = error.target, error.reason
         if target in self._resting:
@@ -317,13 +317,25 @@ class Counter:
     def _refusals(self) -> dict[Target, Reason]:
         now = self._clock.monotonic()
         self._resting = {target: rest for target, rest in self._resting.items() if rest[0] > now}
-        return {target: reason for target, (_, reason) in self._resting.items()}
+        return {
+            (kind, identity): reason
+            for (kind, identity), (_, reason) in self._resting.items()
+            if kind == "learner" or kind == "course" or kind == "user"
+        }
 
-    def _tell(self, refused: Refusals) -> None:
+    def _refused_rows(self) -> dict[RowTarget, Reason]:
+        return {
+            (kind, identity): reason
+            for (kind, identity), (_, reason) in self._resting.items()
+            if kind == "welcome" or kind == "completion" or kind == "payment"
+        }
+
+    def _tell(self, refused: Refusals, rows: Mapping[RowTarget, Reason]) -> None:
         """Remember what was passed over, and say it once each."""
         self._refused.update(refused)
         self._aside |= {identity for kind, identity in refused if kind == "learner"}
-        for (kind, identity), reason in refused.items() - self._told.items():
+        passed: dict[Target | RowTarget, Reason] = dict([*refused.items(), *rows.items()])
+        for (kind, identity), reason in passed.items() - self._told.items():
             log.warning(
                 "counts_set_aside",
                 kind=kind,
@@ -331,16 +343,16 @@ class Counter:
                 error_class=reason.error_class,
                 reason=reason.message,
             )
-        self._told = {**(self._told if len(self._told) < _MOST_TOLD else {}), **refused}
+        self._told = {**(self._told if len(self._told) < _MOST_TOLD else {}), **passed}
 
     def _count(self, counting: Counting, *, live: bool) -> None:
         applied = self._metrics.projection_events_applied_total
         applied.labels(NAME, Mode.LIVE, Applied.APPLIED).inc(len(counting.steps))
         applied.labels(NAME, Mode.LIVE, Applied.STALE).inc(counting.stale)
         applied.labels(NAME, Mode.LIVE, Applied.FAILED).inc(counting.failed)
-        for kind in counting.suppressed:
+        for kind in counting.rows.suppressed:
             self._metrics.notifications_total.labels(kind, NotificationOutcome.SUPPRESSED).inc()
-        self._tell(counting.refused)
+        self._tell(counting.refused, counting.rows.aside)
         if not live:
             return
         now, freshness = self._clock.now(), self._metrics.projection_freshness_seconds.labels(NAME)

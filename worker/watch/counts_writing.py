@@ -11,6 +11,7 @@ from pymongo.results import BulkWriteResult
 from worker.errors import Refused, Retryable, WorkerError
 from worker.storage.database import CODEC_OPTIONS, Collection, Document
 from worker.storage.errors import translated, write_failures
+from worker.storage.refused_rows import RowTarget
 from worker.storage.transactions import Session
 from worker.watch.counts_plan import Target
 from worker.watch.counts_quarantine import Reason
@@ -24,7 +25,7 @@ _LARGEST_BYTES = 16 * 1024 * 1024
 class Unwritable(WorkerError):
     """One document stands in the way by its content; the transaction is over and may run without `target`."""
 
-    def __init__(self, target: Target, reason: Reason) -> None:
+    def __init__(self, target: Target | RowTarget, reason: Reason) -> None:
         super().__init__(reason.message)
         self.target = target
         self.reason = reason
@@ -43,7 +44,7 @@ def concerning(target: Target) -> Iterator[None]:
 
 
 async def write_each(
-    collection: Collection, writes: Sequence[tuple[Target, Write]], session: Session
+    collection: Collection, writes: Sequence[tuple[Target | RowTarget, Write]], session: Session
 ) -> BulkWriteResult | None:
     """Send all writes, each made for its target; returns what the server did, None where there was nothing to do.
 

@@ -27,6 +27,7 @@ from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock, end
 from worker.watch.again import FoldAgain
 from worker.watch.counts import Counter
+from worker.watch.counts_rows_again import RowsAgain
 from worker.watch.folding import Projection
 
 LIMIT_S = BUSY_LIMIT_S
@@ -191,7 +192,8 @@ def folding(
         notify_within=timedelta.max,
         code_version="test",
     )
-    return dict(retry_handlers(fold_again, counter))
+    rows_again = RowsAgain(database, metrics or Metrics(), timedelta.max)
+    return dict(retry_handlers(fold_again, counter, rows_again))
 
 
 @dataclass(frozen=True, slots=True)

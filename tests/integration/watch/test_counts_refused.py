@@ -3,8 +3,6 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import pytest
-
 from tests.clocks import ManualClock
 from tests.integration.watch.counts_kit import (
     EVER,
@@ -15,15 +13,23 @@ from tests.integration.watch.counts_kit import (
     nothing,
     only,
     snapshot,
+    store_all,
     user,
 )
+from tests.unit.projections.events import moment
+from worker.app.retry import RowHandler
+from worker.replay.verify import verify
+from worker.retry.depths import DepthGauges, measure
+from worker.retry.item import Failed, Item
 from worker.storage.database import Collection, Database
 from worker.storage.driver import list_collections
+from worker.storage.refused_rows import EVENT_TYPE as COUNTS_ROW
 from worker.storage.transactions import Transactions
 from worker.telemetry.metrics import Metrics
 from worker.watch.counts import Counter, Woken
 from worker.watch.counts_plan import Target
 from worker.watch.counts_quarantine import EVENT_TYPE, target_of
+from worker.watch.counts_rows_again import RowsAgain
 
 MANY = 120
 
@@ -93,12 +99,11 @@ async def test_a_rule_that_refuses_every_user_stops_neither_courses_nor_rows_and
     assert await refusals(database) == 0
 
 
-@pytest.mark.parametrize("collection", ["billing_transactions", "user_progress_projections", "notifications"])
-async def test_a_learner_whose_row_was_refused_is_counted_later_though_nothing_moves(
-    database: Database, collection: str
+async def test_a_learner_whose_projection_was_refused_is_counted_later_though_nothing_moves(
+    database: Database,
 ) -> None:
     await add_platform(database, 1, 3)
-    rule = await exchange_rule(database.collection(collection), {"user_id": {"$ne": user(1)}})
+    rule = await exchange_rule(database.user_progress_projections, {"user_id": {"$ne": user(1)}})
     learners = [await Learner(course(0), user(n)).enrol(pays=f"t.{n}").store(database) for n in range(3)]
     clock = ManualClock()
     counting = counter(database, clock)
@@ -109,11 +114,64 @@ async def test_a_learner_whose_row_was_refused_is_counted_later_though_nothing_m
     assert again.keys() == await refused(database)
     assert await refusals(database) == 1
 
-    await exchange_rule(database.collection(collection), rule)
+    await exchange_rule(database.user_progress_projections, rule)
     assert not await counter(database, clock).count_again(await refused(database))
     await assert_counted(database)
     assert await database.billing_transactions.count_documents({}) == 3
     assert await refusals(database) == 0
+
+
+async def test_a_refused_row_costs_only_itself_and_comes_when_the_rule_lets_it(database: Database) -> None:
+    """The learner, the statistics and the learner's other payments are as if nothing had happened."""
+    await add_platform(database, 1, 3)
+    rules: dict[str, dict[str, Any]] = {
+        "billing_transactions": {"transaction_id": {"$not": {"$regex": "^bad"}}},
+        "notifications": {"user_id": {"$ne": user(1)}},
+    }
+    before = {name: await exchange_rule(database.collection(name), rule) for name, rule in rules.items()}
+    learners = [Learner(course(0), user(n)).enrol(pays=f"t.{n}") for n in range(3)]
+    for number in range(3):
+        learners[1].enrol(at=number + 1, pays=f"bad {number}")
+        learners[2].enrol(at=number + 1, pays=f"good {number}")
+    await store_all(database, learners)
+    await counter(database, ManualClock()).count(woken(learners))
+
+    await assert_counted(database)
+    assert await database.billing_transactions.count_documents({}) == 6
+    assert await database.notifications.count_documents({}) == 2
+    assert await rows_aside(database) == {"notifications": 1, "billing_transactions": 3}
+    verification = await verify(database, settled=True)
+    assert not {"notification_missing", "billing_missing"} & verification.finding_counts.keys()
+    await database.analytics_queue.delete_one({"_id": {"$regex": "^counts:payment:"}})
+    assert (await verify(database, settled=True)).finding_counts["billing_missing"] == 1
+
+    items = await database.analytics_queue.find({"event_type": COUNTS_ROW}).to_list(None)
+    assert {bool(await again(database, each)) for each in items} == {True}
+    for name, rule in before.items():
+        await exchange_rule(database.collection(name), rule)
+    assert {await again(database, each) for each in items} == {None}
+    assert await database.billing_transactions.count_documents({}) == 8  # but for the item that was deleted
+    row = await database.notifications.find_one({"user_id": user(1)}) or {}
+    assert (row["status"], row["data"]) == ("pending", {"percentage": 0.0, "reached_at": moment(0)})
+
+
+async def again(database: Database, item: dict[str, Any]) -> str | None:
+    """What the retry role says of an item: why it still fails, None when it is done."""
+    handler = RowHandler(RowsAgain(database, Metrics(), EVER))
+    given = Item(item["_id"], item["event_type"], item["data"], None, 1, 1)
+    verdict = (await handler([given])).get(given.id)
+    return verdict.message if isinstance(verdict, Failed) else None
+
+
+async def rows_aside(database: Database) -> dict[str, int]:
+    """As the gauge shows it."""
+    metrics = Metrics()
+    DepthGauges(metrics).show(await measure(database))
+    shown = (
+        (name, metrics.registry.get_sample_value("sevenp_worker_refused_rows", {"collection": name}) or 0)
+        for name in ("notifications", "billing_transactions")
+    )
+    return {name: int(value) for name, value in shown}
 
 
 async def test_statistics_that_were_refused_are_not_added_to_but_summed_anew(database: Database) -> None:
