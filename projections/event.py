@@ -13,6 +13,41 @@ from worker.contract.upcasters import CURRENT_SCHEMA_VERSION, UPCASTERS, Upcaste
 
 VOID = "void"
 
+DETAILS_READ = (
+    "total_lessons",
+    "payment",
+    "time_spent",
+    "progress",
+    "new_progress",
+    "score",
+    "total_questions",
+    "correct_answers",
+    "time_taken",
+    "verification_code",
+    "certificate_url",
+    "type",
+    "valid_until",
+)
+"""What folds read of an event's details, which may have 64 KiB. An upcaster that reads others adds them."""
+
+READ_PATHS = (
+    "stream_id",
+    "version",
+    "event_type",
+    "event_data.user_id",
+    "event_data.course_id",
+    "event_data.lesson_id",
+    "event_data.session_id",
+    "event_data.value",
+    *(f"event_data.details.{name}" for name in DETAILS_READ),
+    "personal.text",
+    "curriculum",
+    "occurred_at",
+    "recorded_at",
+    "schema_version",
+)
+"""What `StoredEvent.from_document` reads, for a projection: the rest of an event stays on the server."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:

@@ -49,7 +49,18 @@ def refold(events: Sequence[StoredEvent], keep: Mapping[str, Any] | None, by: By
 
     Milestones that `keep` (the document so far, of any projection version) already has keep their `by`.
     """
-    return _fold(None, events, (keep or {}).get("milestones"), by)
+    return _fold(None, events, _kept(keep), by)
+
+
+def _kept(document: Mapping[str, Any] | None) -> Document:
+    """The milestones of a document that somebody else may have written to."""
+    milestones = (document or {}).get("milestones")
+    known = milestones if isinstance(milestones, Mapping) else {}
+    return {
+        kind: one
+        for kind, one in known.items()
+        if isinstance(one, Mapping) and one.get("by") in ("live", "replay", "retry")
+    }
 
 
 def _fold(

@@ -20,7 +20,7 @@ from worker.watch.counts_quarantine import EVENT_TYPE as COUNTS_FOLD
 from worker.watch.counts_quarantine import target_of
 from worker.watch.counts_rows_again import RowsAgain
 
-# The platform's own word for analytics work that is pending: bring the learner's documents up to date.
+# The platform's own word for analytics work that is pending: compare the learner's documents, and put them right.
 PROGRESS_UPDATED = "progress_updated"
 
 # Renewals within one lease: one slow answer costs no lease.
@@ -54,10 +54,9 @@ def retry_leases(database: Database, owner: str, lease_s: float) -> GroupLeases:
 
 def retry_handlers(fold_again: FoldAgain, counter: Counter, rows_again: RowsAgain) -> Mapping[str, Handler]:
     """Who does the work of each event type."""
-    handler = FoldHandler(fold_again)
     return {
-        PROGRESS_FOLD: handler,
-        PROGRESS_UPDATED: handler,
+        PROGRESS_FOLD: FoldHandler(fold_again),
+        PROGRESS_UPDATED: FoldHandler(fold_again, doubting=True),
         COUNTS_FOLD: CountHandler(counter),
         COUNTS_ROW: RowHandler(rows_again),
     }
@@ -102,14 +101,19 @@ class CountHandler:
 
 @dataclass(frozen=True, slots=True)
 class FoldHandler:
-    """Folds the streams that items name. Keyed by stream and guarded by `rev`, so that it may run twice."""
+    """Folds the streams that items name. Keyed by stream and guarded by `rev`, so that it may run twice.
+
+    `doubting`: the learner's document is compared with all of its events, and replaced where it differs.
+    """
 
     fold_again: FoldAgain
+    doubting: bool = False
 
     async def __call__(self, items: Sequence[Item]) -> dict[ItemId, Verdict]:
         """What could not be folded. Raises Retryable while MongoDB is away."""
         streams = {item.id: stream_of(item) for item in items}
-        result = await self.fold_again(sorted({stream for stream in streams.values() if stream is not None}))
+        named = sorted({stream for stream in streams.values() if stream is not None})
+        result = await (self.fold_again((), named) if self.doubting else self.fold_again(named))
         verdicts: dict[ItemId, Verdict] = {}
         for identity, stream in streams.items():
             if stream is None:

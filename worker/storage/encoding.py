@@ -1,9 +1,11 @@
 """Documents to BSON, one by one: what BSON cannot hold is found before anything is sent."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 from uuid import UUID
 
 import bson
+from bson import Int64
 from bson.binary import UUID_SUBTYPE, Binary
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
@@ -35,3 +37,24 @@ def with_array(document: Document, name: str, array: bytes) -> Document:
     own = elements(bson.encode(document, codec_options=CODEC_OPTIONS))
     whole: Any = RawBSONDocument(joined([*own, Element(_ARRAY, name.encode(), array)]), _RAW_OPTIONS)
     return cast(Document, whole)
+
+
+def same(stored: object, wanted: object) -> bool:
+    """Whether two values are equal as BSON: Python has 3.0 and true equal to 3 and 1. The order of fields is none."""
+    if isinstance(wanted, Mapping):
+        if not isinstance(stored, Mapping) or stored.keys() != wanted.keys():
+            return False
+        return all(same(stored[name], value) for name, value in wanted.items())
+    if isinstance(wanted, list | tuple):
+        return (
+            isinstance(stored, list | tuple) and len(stored) == len(wanted) and all(map(same, stored, wanted))
+        )
+    if isinstance(wanted, int):
+        return _integer(stored) == _integer(wanted) and stored == wanted
+    return isinstance(stored, type(wanted)) and stored == wanted
+
+
+def _integer(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return type(value).__name__
+    return "long" if isinstance(value, Int64) or not -(2**31) <= value < 2**31 else "int"

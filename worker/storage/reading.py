@@ -9,7 +9,7 @@ like its absence: what other people store must not end a role.
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Names
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -120,11 +120,17 @@ async def find(
     """The documents that match; `options` are those of the driver's `find` (`sort`, `limit`, `hint`, `batch_size`).
 
     Arrays in the fields named by `kept` come as `KeptArray`: they can be written back without changing a byte.
-    After `max_bytes` no further answer is asked for: memory holds that and one answer, 16 MB at most. Raises
-    Retryable while the server is away or refuses to read.
+    The document that reaches `max_bytes` is the last one; what is not decoded then are bytes of one answer, 16 MB at
+    most. Raises Retryable while the server is away or refuses to read.
     """
-    readings = batches(collection, query, paths, session=session, kept=kept, **options)
-    return await _joined(collection.name, readings, max_bytes)
+    found = Reading(collection.name)
+    async with aclosing(_raw_batches(collection, query, paths, session=session, **options)) as answers:
+        async for batch in answers:
+            some = _up_to(batch, max_bytes, found.size_bytes)
+            found = _joined(found, decoded(collection.name, some, kept), complete=some is batch)
+            if not found.complete:
+                break
+    return found
 
 
 async def batches(
@@ -137,8 +143,9 @@ async def batches(
     **options: Any,
 ) -> AsyncGenerator[Reading]:
     """As `find`, answer by answer, each of 16 MB at most: for what is larger than memory."""
-    async for batch in _raw_batches(collection, query, paths, session=session, **options):
-        yield decoded(collection.name, batch, kept)
+    async with aclosing(_raw_batches(collection, query, paths, session=session, **options)) as answers:
+        async for batch in answers:
+            yield decoded(collection.name, batch, kept)
 
 
 async def pages(
@@ -157,13 +164,14 @@ async def pages(
     """
     page: list[bytes] = []
     size_bytes = 0
-    async for batch in _raw_batches(collection, query, paths, session=session, **options):
-        for raw in _apart(batch):
-            if page and (len(page) >= most or size_bytes + len(raw) > max_bytes):
-                yield decoded(collection.name, b"".join(page))
-                page, size_bytes = [], 0
-            page.append(raw)
-            size_bytes += len(raw)
+    async with aclosing(_raw_batches(collection, query, paths, session=session, **options)) as answers:
+        async for batch in answers:
+            for raw in _apart(batch):
+                if page and (len(page) >= most or size_bytes + len(raw) > max_bytes):
+                    yield decoded(collection.name, b"".join(page))
+                    page, size_bytes = [], 0
+                page.append(raw)
+                size_bytes += len(raw)
     if page:
         yield decoded(collection.name, b"".join(page))
 
@@ -300,20 +308,23 @@ def _reading() -> Iterator[None]:
         raise Retryable(f"the server refuses to read: {error}") from error
 
 
-async def _joined(collection: str, readings: AsyncGenerator[Reading], max_bytes: int | None) -> Reading:
-    documents: list[Document] = []
-    unreadable: list[Unreadable] = []
-    size_bytes = 0
-    try:
-        async for reading in readings:
-            documents += reading.documents
-            unreadable += reading.unreadable
-            size_bytes += reading.size_bytes
-            if max_bytes is not None and size_bytes >= max_bytes:
-                return Reading(collection, documents, unreadable, size_bytes, complete=False)
-    finally:
-        await readings.aclose()
-    return Reading(collection, documents, unreadable, size_bytes)
+def _joined(one: Reading, other: Reading, *, complete: bool) -> Reading:
+    one.documents.extend(other.documents)
+    one.unreadable.extend(other.unreadable)
+    size_bytes = one.size_bytes + other.size_bytes
+    return Reading(one.collection, one.documents, one.unreadable, size_bytes, complete)
+
+
+def _up_to(batch: bytes, max_bytes: int | None, taken: int) -> bytes:
+    """The batch, or its first documents, the last of them the one with which `taken` bytes become `max_bytes`."""
+    if max_bytes is None or taken + len(batch) < max_bytes:
+        return batch
+    end = 0
+    for raw in _apart(batch):
+        end += len(raw)
+        if taken + end >= max_bytes:
+            break
+    return batch[:end]
 
 
 def _keep(document: Document, raw: bytes, names: Names[str]) -> None:

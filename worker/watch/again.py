@@ -1,6 +1,6 @@
 """Folding again what was set aside: the same fold, past what a live projector remembers of its failures."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from projections import progress
@@ -52,12 +52,25 @@ class FoldAgain:
         self._projection = projection
         self._code_version = code_version
 
-    async def __call__(self, streams: Sequence[str]) -> FoldedAgain:
+    async def __call__(self, streams: Sequence[str], doubted: Sequence[str] = ()) -> FoldedAgain:
         """Fold each stream as far as this code can. Raises Retryable while MongoDB is away.
 
-        1. ask how far each stream goes  2. fold with a projector that remembers nothing  3. see whose document
-        this code must not touch
+        `doubted` streams are folded from their first event, and what differs in their documents is replaced. So are
+        those whose fold fails: who wrote what it goes on from is not known.
+
+        1. ask how far each stream goes  2. fold with a projector that remembers nothing  3. fold anew  4. see whose
+        document this code must not touch
         """
+        heads = await highest_versions(self._database, [*streams, *doubted])  # 1
+        failed = await self._project(
+            {stream: head for stream, head in heads.items() if stream not in doubted}
+        )  # 2
+        anew = {stream: head for stream, head in heads.items() if stream in doubted or stream in failed}
+        failed = await self._project(anew, doubting=True)  # 3
+        return FoldedAgain(failed, await self._foreign(heads))  # 4
+
+    async def _project(self, heads: Mapping[str, int], *, doubting: bool = False) -> dict[str, Failure]:
+        """The streams that could not be folded as far as this."""
         failures: list[Failure] = []
 
         async def remember(some: Sequence[Failure]) -> None:
@@ -73,10 +86,10 @@ class FoldAgain:
             breathe=self._breathe,
             by="retry",
             aside=remember,
+            doubting=doubting,
         )
-        heads = await highest_versions(self._database, streams)  # 1
-        await projector.project(heads)  # 2
-        return FoldedAgain({failure.stream: failure for failure in failures}, await self._foreign(heads))  # 3
+        await projector.project(heads)
+        return {failure.stream: failure for failure in failures}
 
     async def _foreign(self, streams: Iterable[str]) -> frozenset[str]:
         by_id = {stream_object_id(stream): stream for stream in streams}

@@ -10,6 +10,7 @@ from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.storage.leases import group_slots
 from worker.watch.cursor import ServerCursor
+from worker.watch.plan import number_in
 
 # A page takes some 30 ms to compare, and its streams then fit into a few rounds of folding.
 STREAMS_PER_PAGE = 5_000
@@ -49,7 +50,7 @@ async def _older(database: Database, heads: Mapping[str, int], projection_versio
     current = {
         identities[document["_id"]]
         for document in documents
-        if document.get("version", 0) >= heads[identities[document["_id"]]]
-        and document.get("projection_version", 0) >= projection_version
+        if number_in(document, "version") >= heads[identities[document["_id"]]]
+        and number_in(document, "projection_version") >= projection_version
     }
     return {stream: version for stream, version in heads.items() if stream not in current}

@@ -13,6 +13,7 @@ from bson import ObjectId
 
 from projections.counts import LEARNING, TEACHING, ActivityEntry, Counted, Step, is_crowded, sums_in
 from worker.storage.database import Document
+from worker.storage.encoding import same
 
 Kind = Literal["course", "user", "learner"]
 Target = tuple[Kind, ObjectId]
@@ -150,17 +151,7 @@ def stats_update(document: Mapping[str, Any], wanted: Mapping[str, Any]) -> Docu
     if not isinstance(document.get("stats"), dict):
         return {"stats": dict(wanted)}
     stored = document["stats"]
-    return {f"stats.{name}": value for name, value in wanted.items() if not _same(stored.get(name), value)}
-
-
-def _same(stored: object, wanted: object) -> bool:
-    """Equal as BSON: 3.0 and true are no integers, though Python has them equal to 3 and 1."""
-    if isinstance(wanted, dict):
-        alike = isinstance(stored, dict) and stored.keys() == wanted.keys()
-        return alike and all(_same(stored[name], value) for name, value in wanted.items())  # type: ignore[index]
-    if isinstance(wanted, int):
-        return isinstance(stored, int) and not isinstance(stored, bool) and stored == wanted
-    return isinstance(stored, type(wanted)) and stored == wanted
+    return {f"stats.{name}": value for name, value in wanted.items() if not same(stored.get(name), value)}
 
 
 def _stats(document: Mapping[str, Any]) -> Mapping[str, Any]:

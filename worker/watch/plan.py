@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import eq
 from typing import Any
 
 from worker.storage.database import Document
+from worker.storage.encoding import same
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +14,8 @@ class Task:
     """Fold the events `after` < version <= `upto` of one stream into its document.
 
     `document` is the stored one, None if there is none. `refold`: start from nothing, because the document was
-    made by an older fold (or by nobody's).
+    made by an older fold (or by nobody's), or is not to be believed. `replaces`: the result stands even where the
+    stored document claims more events.
     """
 
     stream: str
@@ -20,6 +23,7 @@ class Task:
     after: int
     upto: int
     refold: bool = False
+    replaces: bool = False
 
     @property
     def events(self) -> int:
@@ -44,13 +48,14 @@ class Run:
     """The events a task can fold now, in version order without a hole, and what stopped them.
 
     `missing` are the versions of a hole below a stored event. `short`: the events end before the task does, and
-    nothing is stored behind.
+    nothing is stored behind. `cut`: more may be stored behind the end of the task, which is that of what was read.
     """
 
     task: Task
     events: Sequence[Document]
     missing: Sequence[int] = ()
     short: bool = False
+    cut: bool = False
 
 
 def plan_round(
@@ -59,20 +64,26 @@ def plan_round(
     blocked: Mapping[str, int],
     projection_version: int,
     limit: int,
+    *,
+    doubted: Mapping[str, bool] | None = None,
 ) -> Plan:
     """Which streams to fold in this round, about `limit` events in all, and how far.
 
     `heads` are the versions to reach, `blocked` the versions at which a fold of this very code raised. A stream
-    with more than `limit` events is folded page by page, one of them a round.
+    with more than `limit` events is folded page by page, one of them a round. `doubted` streams are folded anew
+    whatever their documents say; true for one whose events were sought behind a barrier: there are no more.
     """
     plan = Plan()
     stale, room = 0, limit
     for stream, head in heads.items():
         document = documents.get(stream)
-        if document is not None and document.get("projection_version", 0) > projection_version:
+        if document is not None and number_in(document, "projection_version") > projection_version:
             stale += 1
             continue
         task = needed(stream, head, document, projection_version)
+        if doubted is not None and document is not None:
+            upto = max(head, number_in(document, "version"))
+            task = Task(stream, document, 0, upto, refold=True, replaces=doubted.get(stream, False))
         if task is None:
             continue
         if _blocked(task, blocked.get(stream)):
@@ -98,7 +109,7 @@ def needed(stream: str, head: int, document: Document | None, projection_version
     """What brings a document, not made by a newer fold, up to `head`; None if it is there."""
     if document is None:
         return Task(stream, None, 0, head)
-    version = document.get("version", 0)
+    version = number_in(document, "version")
     if document.get("projection_version") != projection_version:
         return Task(stream, document, 0, max(head, version), refold=True)
     return Task(stream, document, version, head) if version < head else None
@@ -114,6 +125,17 @@ def run_of(task: Task, events: Iterable[Document]) -> Run:
     return Run(task, ordered, short=len(ordered) < task.events)
 
 
-def changed(document: Mapping[str, Any], fields: Mapping[str, Any]) -> Document:
-    """The owned paths that differ from the stored document."""
-    return {name: value for name, value in fields.items() if name not in document or document[name] != value}
+def changed(document: Mapping[str, Any], fields: Mapping[str, Any], *, exactly: bool = False) -> Document:
+    """The owned paths that differ from the stored document; `exactly`: in type, too."""
+    alike = same if exactly else eq
+    return {
+        name: value
+        for name, value in fields.items()
+        if name not in document or not alike(document[name], value)
+    }
+
+
+def number_in(document: Mapping[str, Any], name: str) -> int:
+    """An integer that only we write; 0 where somebody put something else there."""
+    value = document.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

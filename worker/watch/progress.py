@@ -1,23 +1,22 @@
 """The progress projection: woken streams in; out come documents that follow the event store."""
 
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
 import structlog
 from pymongo.errors import BulkWriteError
 
-from projections.progress import FOLDED_PATHS
-from worker.contract.identity import stream_object_id
-from worker.storage.database import Database, Document
+from worker.storage.database import Database
 from worker.storage.documents import void_document
 from worker.storage.errors import translated, write_failures
 from worker.telemetry.metrics import Applied, Metrics, Mode
 from worker.timing import Clock
 from worker.watch.aside import item_id, set_aside
 from worker.watch.folding import By, Failure, Folded, Projection, fold_run
-from worker.watch.plan import Plan, Run, Task, plan_round, run_of
+from worker.watch.plan import Plan, Run, Task, plan_round
+from worker.watch.progress_reading import Records, read_records, read_runs
 from worker.watch.writing import moves, write_all
 
 log = structlog.get_logger(__name__)
@@ -26,43 +25,27 @@ NAME = "progress"
 
 Aside = Callable[[Sequence[Failure]], Awaitable[None]]
 
-# Documents of learners with long courses have some 12 kB: with their events a round stays below about 50 MB.
+# What of them fits into a round is a matter of bytes: see `progress_reading`.
 _STREAMS_PER_ROUND = 500
 _EVENTS_PER_ROUND = 4_000
-# Of `$or` with one range per stream, chunks of 100 were the fastest (43 ms for 2,000 streams). Reading by event id
-# takes 28 ms, but would make a datum of the change event; one `$in` reads whole histories (1,200 ms).
-_STREAMS_PER_QUERY = 100
-# Without a hint the server plans every range by itself, which takes as long as reading them.
-_EVENT_INDEX = [("stream_id", 1), ("version", 1)]
+# A document that changes again and again between reading and writing is not just unlucky.
+_LOST_RACES = 20
 # Folding holds the event loop; others, such as Kafka's heartbeat, get their turn at least this often.
 _LONGEST_HOLD_S = 0.005
 # Remembered failures spare a read and two folds each; forgetting one is harmless.
 _REMEMBERED_FAILURES = 10_000
 
-_DOCUMENT_PATHS = dict.fromkeys((*FOLDED_PATHS, "rev"), 1)
-# What `StoredEvent.from_document` reads; the rest of an event stays on the server.
-_EVENT_PATHS = dict.fromkeys(
-    (
-        "stream_id",
-        "version",
-        "event_type",
-        "event_data",
-        "personal.text",
-        "curriculum",
-        "occurred_at",
-        "recorded_at",
-        "schema_version",
-    ),
-    1,
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """What a round leaves: streams to go round `again`, and streams whose events are not `visible` (yet)."""
+    """What a round leaves: streams to go round `again`, and streams whose events are not `visible` (yet).
+
+    `lost` are those of the former whose document changed between reading and writing.
+    """
 
     again: dict[str, int] = field(default_factory=dict)
     invisible: dict[str, int] = field(default_factory=dict)
+    lost: frozenset[str] = frozenset()
 
 
 class Projector:
@@ -71,6 +54,8 @@ class Projector:
     `barrier` returns once everything stored before it has a majority. `breathe` is awaited after every round, a
     second of work at most: to beat, to renew leases. `aside` gets the failures; without one, each makes a queue
     item. A projector remembers where it failed and does not try there again: to retry, make a new one.
+
+    `doubting`: whatever the documents say, they are folded anew and replaced where they differ.
     """
 
     def __init__(
@@ -86,6 +71,7 @@ class Projector:
         events_per_round: int = _EVENTS_PER_ROUND,
         by: By = "live",
         aside: Aside | None = None,
+        doubting: bool = False,
     ) -> None:
         self._database = database
         self._projection = projection
@@ -97,6 +83,8 @@ class Projector:
         self._events_per_round = events_per_round
         self._by = by
         self._aside = aside or self._make_items
+        self._doubting = doubting
+        self._width = _STREAMS_PER_ROUND
         self._blocked: OrderedDict[str, Failure] = OrderedDict()
 
     async def project(self, heads: Mapping[str, int]) -> None:
@@ -108,12 +96,14 @@ class Projector:
         """
         waiting = dict(heads)
         sought: set[str] = set()
+        lost: Counter[str] = Counter()
         while waiting:
-            some = dict(islice(waiting.items(), _STREAMS_PER_ROUND))
+            some = dict(islice(waiting.items(), self._width))
             for stream in some:
                 del waiting[stream]
-            remaining = await self._round(some)
-            waiting.update(remaining.again)
+            remaining = await self._round(some, sought)
+            lost.update(remaining.lost)
+            waiting.update(await self._without_losers(remaining.again, lost))
             if unsought := {s: v for s, v in remaining.invisible.items() if s not in sought}:
                 await self._barrier()
                 sought.update(unsought)
@@ -122,22 +112,20 @@ class Projector:
                 log.warning("progress_events_gone", streams=gone)
             await self._breathe()
 
-    async def _round(self, heads: Mapping[str, int]) -> Remaining:
+    async def _round(self, heads: Mapping[str, int], sought: Set[str]) -> Remaining:
         """Take each stream as far as one read of documents and events allows.
 
         1. load documents  2. plan  3. read events and fold them  4. write, guarded by `rev`  5. set failures
         aside, and note that more has come for earlier ones  6. fill holes. Streams that met a hole, lost a race or
         have more to read go round again.
         """
-        documents = await self._load(heads)  # 1
-        blocked = {stream: self._blocked[stream].version for stream in heads if stream in self._blocked}
-        plan = plan_round(
-            heads, documents, blocked, self._projection.PROJECTION_VERSION, self._events_per_round
-        )  # 2
-        results = await self._fold_all(plan)  # 3
+        records = await read_records(self._database, heads)  # 1
+        self._width = len(records.documents) if records.unread else min(2 * self._width, _STREAMS_PER_ROUND)
+        plan = self._plan({s: v for s, v in heads.items() if s not in records.unread}, records, sought)  # 2
+        results, unread = await self._fold_all(plan)  # 3
         written = await write_all(self._database.user_progress, [one for one in results if moves(one)])  # 4
         self._count(plan, written.done)
-        racing = {folded.task.stream for folded in written.unproven}
+        racing = frozenset(folded.task.stream for folded in written.unproven)
         failures = [one.failure for one in results if one.failure and one.task.stream not in racing]
         await self._set_aside([*failures, *written.refused])  # 5
         await self._remind(plan.blocked)
@@ -145,55 +133,58 @@ class Projector:
         invisible = {one.task.stream: heads[one.task.stream] for one in results if one.run.short}
         holes = {one.task.stream for one in results if one.run.missing and one.failure is None}
         refused = {failure.stream for failure in written.refused}
-        again = plan.later | {stream: heads[stream] for stream in racing | holes}
+        again = plan.later.keys() | racing | holes | unread | records.unread
         settled = invisible.keys() | refused
-        return Remaining({s: v for s, v in again.items() if s not in settled}, invisible)
+        return Remaining({s: heads[s] for s in again if s not in settled}, invisible, racing)
 
-    async def _load(self, streams: Iterable[str]) -> dict[str, Document]:
-        by_id = {stream_object_id(stream): stream for stream in streams}
-        with translated():
-            found = await self._database.user_progress.find(
-                {"_id": {"$in": list(by_id)}}, _DOCUMENT_PATHS
-            ).to_list(None)
-        return {by_id[document["_id"]]: document for document in found}
+    def _plan(self, heads: Mapping[str, int], records: Records, sought: Set[str]) -> Plan:
+        blocked = {stream: self._blocked[stream].version for stream in heads if stream in self._blocked}
+        return plan_round(
+            heads,
+            records.documents,
+            blocked,
+            self._projection.PROJECTION_VERSION,
+            self._events_per_round,
+            doubted={stream: stream in sought for stream in heads} if self._doubting else None,
+        )
 
-    async def _read(self, tasks: Sequence[Task]) -> list[Run]:
-        """The events each task needs, whatever else is stored by now."""
-        found: dict[str, list[Document]] = {task.stream: [] for task in tasks}
-        for start in range(0, len(tasks), _STREAMS_PER_QUERY):
-            ranges = [
-                {"stream_id": task.stream, "version": {"$gt": task.after, "$lte": task.upto}}
-                for task in tasks[start : start + _STREAMS_PER_QUERY]
-            ]
-            query = self._database.course_events.find({"$or": ranges}, _EVENT_PATHS, hint=_EVENT_INDEX)
-            with translated():
-                events = await query.to_list(None)
-            for event in events:
-                found[event["stream_id"]].append(event)
-        return [run_of(task, found[task.stream]) for task in tasks]
+    async def _without_losers(self, again: Mapping[str, int], lost: Mapping[str, int]) -> dict[str, int]:
+        """Those to go round again; a stream that loses every race is set aside."""
+        losers = [stream for stream in again if lost.get(stream, 0) >= _LOST_RACES]
+        message = "somebody else changes the document again and again"
+        if losers:
+            await self._set_aside([Failure(stream, again[stream], "Conflict", message) for stream in losers])
+        return {stream: head for stream, head in again.items() if stream not in losers}
 
-    async def _fold_all(self, plan: Plan) -> list[Folded]:
-        short = [task for task in plan.tasks if task.events <= self._events_per_round]
+    async def _fold_all(self, plan: Plan) -> tuple[list[Folded], set[str]]:
+        """What was folded, and the streams that have to be read on: not all events fit."""
+        long = [task for task in plan.tasks if task.events > self._events_per_round]
+        read = await read_runs(self._database, [task for task in plan.tasks if task not in long])
         results: list[Folded] = []
         since = self._clock.monotonic()
-        for run in await self._read(short):
+        for run in read.runs:
+            if run.cut and run.task.refold:
+                continue
             results.append(fold_run(self._projection, run, self._by))
             if self._clock.monotonic() - since > _LONGEST_HOLD_S:
                 await self._clock.sleep(0)
                 since = self._clock.monotonic()
-        results += [await self._refold(task) for task in plan.tasks if task.events > self._events_per_round]
-        return results
+        cut = {run.task.stream for run in read.runs if run.cut}
+        paged = [task for task in plan.tasks if task in long or (task.refold and task.stream in cut)]
+        results += [await self._refold(task) for task in paged]
+        unread = cut | {task.stream for task in read.unread}
+        return results, unread - {task.stream for task in paged}
 
     async def _refold(self, task: Task) -> Folded:
         """Re-fold a long stream page by page, in memory: a reader never sees less than before."""
         after, carry = task.after, None
         while True:
             page = replace(task, after=after, upto=min(task.upto, after + self._events_per_round))
-            [run] = await self._read([page])
+            [run] = (await read_runs(self._database, [page])).runs
             folded = fold_run(self._projection, run, self._by, carry)
-            after, carry = page.after + folded.count, folded.fields
-            if after < page.upto or after == task.upto:
-                return replace(folded, count=after)
+            after, carry = run.task.after + folded.count, folded.fields
+            if after < run.task.upto or after == task.upto:
+                return replace(folded, run=replace(run, task=task), count=after)
             await self._breathe()
 
     async def _set_aside(self, failures: Sequence[Failure]) -> None:

@@ -11,9 +11,12 @@ from worker.storage.database import Collection, Document
 from worker.storage.encoding import encoded
 from worker.storage.errors import WriteFailure, translated, write_failures
 from worker.watch.folding import Failure, Folded
-from worker.watch.plan import changed
+from worker.watch.plan import changed, number_in
 
 Write = InsertOne[Document] | UpdateMany
+
+# Of what somebody else wrote there the next one must fit into BSON.
+_REVISIONS = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,9 @@ def moves(folded: Folded) -> bool:
     if folded.fields is None or not folded.count:
         return False
     document = folded.task.document
-    return document is None or bool(folded.fields["version"] >= document.get("version", 0))
+    if document is None or folded.task.replaces:
+        return True
+    return bool(folded.fields["version"] >= number_in(document, "version"))
 
 
 async def write_all(collection: Collection, results: Sequence[Folded]) -> Written:
@@ -38,7 +43,9 @@ async def write_all(collection: Collection, results: Sequence[Folded]) -> Writte
     written = Written()
     writes: list[tuple[Folded, Write]] = []
     for folded in results:
-        if (write := write_of(folded)) is not None:
+        if is_current(folded):
+            written.done.append(folded)
+        elif (write := write_of(folded)) is not None:
             writes.append((folded, write))
         else:
             written.refused.append(_refusal(folded, "a value of the document cannot be stored as BSON"))
@@ -58,6 +65,18 @@ async def write_all(collection: Collection, results: Sequence[Folded]) -> Writte
     return written
 
 
+def is_current(folded: Folded) -> bool:
+    """True for a doubted document that is what it must be: it keeps its revision."""
+    document, fields = folded.task.document, folded.fields or {}
+    return document is not None and _doubted(folded) and not changed(document, fields, exactly=True)
+
+
+def _doubted(folded: Folded) -> bool:
+    """True where the same fold made the document once, so that anything that differs is somebody else's."""
+    document, fields = folded.task.document or {}, folded.fields or {}
+    return folded.task.refold and document.get("projection_version") == fields["projection_version"]
+
+
 def write_of(folded: Folded) -> Write | None:
     """The guarded write of a folded document, or None where BSON cannot hold it."""
     document, fields = folded.task.document, folded.fields or {}
@@ -66,10 +85,11 @@ def write_of(folded: Folded) -> Write | None:
         new = encoded({"_id": identity, "rev": 1, **fields})
         return None if new is None else InsertOne(new)  # type: ignore[arg-type]  # raw BSON is a document
     rev = document.get("rev")
-    update = encoded({**changed(document, fields), "rev": (rev or 0) + 1})
+    differing = changed(document, fields, exactly=_doubted(folded))
+    update = encoded({**differing, "rev": max(0, number_in(document, "rev")) % _REVISIONS + 1})
     # "Many" finds one here. An UpdateOne may be repeated by the driver, for which the server keeps a number of each:
     # a fifth of the cost. Whoever follows the stream repeats it as well, and the guard makes that harmless.
-    return None if update is None else UpdateMany({"_id": identity, "rev": rev}, {"$set": update})
+    return None if update is None else UpdateMany({"_id": identity, "rev": {"$eq": rev}}, {"$set": update})
 
 
 def _updates(write: Write) -> bool:

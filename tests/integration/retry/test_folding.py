@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from projections.progress import PROJECTION_VERSION
 from tests.integration.retry.kit import POLICY, folding, item, put, running, stored
 from tests.integration.watch.kit import (
     Variant,
@@ -157,7 +158,7 @@ async def test_the_platform_s_pending_work_brings_its_learner_up_to_date(databas
 async def test_a_document_of_a_newer_fold_is_left_to_newer_code(database: Database) -> None:
     [(stream, events)] = histories(learners=1, events=9).items()
     await store(database, events)
-    newer = Variant(2, fails_on=BAD_LESSON)
+    newer = Variant(PROJECTION_VERSION + 1, fails_on=BAD_LESSON)
     await projector(database, projection=newer).project({stream: 9})
     policy = Policy(max_attempts=1, rate_per_s=1_000, backoff_s=0.01, longest_backoff_s=0.01)
     async with running(database, folding(database), policy=policy) as old:
@@ -170,7 +171,7 @@ async def test_a_document_of_a_newer_fold_is_left_to_newer_code(database: Databa
     async with running(database, folding(database, newer), code_version="newer") as new:
         await new.until_status("completed", 1)
     [document] = await database.user_progress.find({}).to_list(None)
-    assert (document["projection_version"], document["version"]) == (2, 9)
+    assert (document["projection_version"], document["version"]) == (newer.PROJECTION_VERSION, 9)
 
 
 async def test_a_live_failure_under_other_code_opens_a_failed_item_anew(database: Database) -> None:

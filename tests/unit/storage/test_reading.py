@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.odd_bson import documents, raw_document, raw_text
 from worker.storage.elements import elements, joined
-from worker.storage.reading import Unreadable, decoded, decoded_one, name_of, shown
+from worker.storage.reading import Unreadable, _up_to, decoded, decoded_one, name_of, shown
 
 ID = ObjectId("a" * 24)
 GOOD = bson.encode({"_id": ID, "n": 1})
@@ -93,3 +93,13 @@ def test_every_legal_document_is_read_or_set_aside_and_its_bytes_come_back(raw: 
 def test_bytes_that_are_no_document_raise_one_error(raw: bytes) -> None:
     with suppress(InvalidBSON):
         assert joined(elements(raw)) == raw
+
+
+@pytest.mark.parametrize(
+    ("max_bytes", "kept"), [(1, 1), (len(GOOD), 1), (len(GOOD) + 1, 2), (10**6, 3), (None, 3)]
+)
+def test_the_document_that_reaches_the_bytes_allowed_is_the_last_one(
+    max_bytes: int | None, kept: int
+) -> None:
+    assert _up_to(GOOD * 3, max_bytes, 0) == GOOD * kept
+    assert _up_to(GOOD * 3, max_bytes, 10**6) == GOOD * (1 if max_bytes else 3)
