@@ -1,5 +1,6 @@
 """The documents say what the code does."""
 
+import importlib
 import re
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 VERIFY = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8")
 FAULTS = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
@@ -115,3 +117,30 @@ def test_every_fault_shows_in_metrics_that_exist() -> None:
         named = re.findall(r"`([^`]+)`", shown)
         assert named, fault
         assert set(named) <= known | {"/livez", "/readyz"}, fault
+
+
+_DOTTED = re.compile(r"`((?:projections|contract|ingest|watch|notify|retry|storage)(?:\.\w+)+)`")
+
+
+@pytest.mark.parametrize("name", sorted(set(_DOTTED.findall(ARCHITECTURE))))
+def test_the_map_names_what_there_is(name: str) -> None:
+    parts = name.split(".") if name.startswith("projections") else ["worker", *name.split(".")]
+    assert _exists(parts), name
+
+
+def test_the_map_has_a_line_for_every_folder() -> None:
+    packages = {path.parent.name for path in (ROOT / "worker").glob("*/__init__.py")}
+    assert packages <= set(re.findall(r"^\| `worker/(\w+)/` \|", ARCHITECTURE, flags=re.MULTILINE))
+
+
+def _exists(parts: list[str]) -> bool:
+    """Whether the longest prefix that is a module has the rest as attributes."""
+    for length in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        for attribute in parts[length:]:
+            found = getattr(found, attribute, None)
+        return found is not None
+    return False
