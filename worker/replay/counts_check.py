@@ -1,43 +1,44 @@
 """Checks that what was counted is what the records say; right while the worker counts.
 
-Each batch is read in one snapshot transaction, in which record, projection, outbox, billing and statistics are of
+Each page is read in one snapshot transaction, in which record, projection, outbox, billing and statistics are of
 one moment. Only a document the platform has just written may have to wait some seconds for its statistics.
 """
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from bson import ObjectId
 
 from worker.errors import Retryable
-from worker.replay.counts_audit import (
-    Judged,
-    instructor_of,
-    judge_billing,
-    judge_course,
-    judge_learner,
-    judge_notification,
-    judge_user,
-)
+from worker.replay import reading
+from worker.replay.announcements import was_true
+from worker.replay.billing_audit import judge_billing
 from worker.replay.counts_reading import Snapshot
-from worker.replay.verification import Tally
-from worker.storage.database import Database
+from worker.replay.learner_audit import Judged, Learner, judge_learner
+from worker.replay.outbox_audit import Announced, judge_notification
+from worker.replay.queue_check import LONGEST_WAIT
+from worker.replay.statistics_audit import instructor_of, judge_course, judge_user
+from worker.replay.verification import Finding, FindingKind, Tally
+from worker.storage.database import Collection, Database
 from worker.storage.errors import translated
+from worker.storage.reading import Unreadable, senseless
 from worker.storage.transactions import Session, Transactions
 from worker.timing import Clock
 
 T = TypeVar("T")
-Taught = Mapping[ObjectId, Sequence[ObjectId]]
-Suspect = tuple[Literal["course", "user"], ObjectId]
+Taught = Mapping[ObjectId, Sequence[Any]]
+Suspect = tuple[Literal["course", "user"], Any]
 
 PAGE = 1_000  # learners, rows or users: some tenths of a second in one transaction
 COURSES_AT_ONCE = 20  # each is summed over all its learners
 # A document the platform has just written has its statistics within 5 s; a busy machine may take longer.
 SECOND_LOOK_S = 10.0
 _ATTEMPTS = 5  # a snapshot can be lost to an election or to a new index
-_INSTRUCTOR = {"instructor_id": 1, "instructor.user_id": 1}
+# Learners that are looked at again, of those that wait for an old event; enough to tell whether anybody counts.
+_LATE_KEPT = 10_000
 
 
 async def was_counted(database: Database) -> bool:
@@ -46,18 +47,27 @@ async def was_counted(database: Database) -> bool:
         return await database.user_progress_projections.find_one({}, {"_id": 1}) is not None
 
 
-async def check_counts(database: Database, tally: Tally, clock: Clock, *, settled: bool) -> None:
-    """Put into `tally` what is wrong; with `settled` also what waits to be counted. Only reads.
+async def check_counts(
+    database: Database,
+    tally: Tally,
+    clock: Clock,
+    *,
+    settled: bool,
+    overdue_before: datetime,
+) -> None:
+    """Put into `tally` what is wrong. Only reads.
 
+    What waits to be counted is wrong with `settled`; else if it waits for an event from before `overdue_before`, and
+    nothing is counted meanwhile.
     1. learners, outbox and billing  2. courses and people  3. a second look at those that seem wrong
     """
     transactions = Transactions(database.client)
-    check = _Check(database, transactions, tally, settled)
+    check = _Check(database, transactions, tally, settled, overdue_before)
     try:
         await check.learners()  # 1
         await check.rows()
         suspects = await check.statistics()  # 2
-        if suspects and not settled:
+        if (suspects or check.late) and not settled:
             await clock.sleep(SECOND_LOOK_S)
         await check.second_look(suspects)  # 3
     finally:
@@ -70,35 +80,59 @@ class _Check:
     transactions: Transactions
     tally: Tally
     settled: bool
+    overdue_before: datetime
+    late: dict[Any, tuple[Any, Any]] = field(default_factory=dict)
+    """Learners that have waited for long, with the revisions of their record and projection."""
 
     async def learners(self) -> None:
         counts = self.tally.counts
-        async for page in self._pages(Snapshot.learners):
+        async for page in self._pages(self.database.user_progress, Snapshot.learners):
             counts["projections"] += sum(learner.projection is not None for learner in page)
-            for judged in map(judge_learner, page):
-                counts["uncounted"] += judged.late is not None
-                counts["other_counts_version"] += judged.other_version
-                self._report(judged)
+            for learner in page:
+                self._learner("user_progress", learner)
+        async for page in self._pages(self.database.user_progress_projections, Snapshot.uncovered):
+            counts["projections"] += len(page)
+            for learner in page:
+                self._learner("user_progress_projections", learner)
+
+    def _learner(self, collection: str, learner: Learner) -> None:
+        identity = (learner.record or learner.projection or {}).get("_id")
+        judged = self._guarded(collection, identity, judge_learner, learner) or Judged()
+        self.tally.counts["uncounted"] += judged.late is not None
+        self.tally.counts["other_counts_version"] += judged.other_version
+        self._report(judged)
+        if self._is_overdue(judged) and len(self.late) < _LATE_KEPT and isinstance(identity, ObjectId):
+            self.late[identity] = learner.revisions
 
     async def rows(self) -> None:
-        async for page in self._pages(Snapshot.notifications):
+        """The outbox, and billing."""
+        local, _ = await reading.server_times(self.database)
+        async for page in self._pages(self.database.notifications, Snapshot.notifications):
             self.tally.counts["notifications"] += len(page)
-            for row, projection in page:
-                self.tally.report(judge_notification(row, projection))
-        async for billed in self._pages(Snapshot.billing):
+            for each in page:
+                await self._row(each, local + LONGEST_WAIT)
+        async for billed in self._pages(self.database.billing_transactions, Snapshot.billing):
             self.tally.counts["billing_transactions"] += len(billed)
             for row, event in billed:
-                self.tally.report(judge_billing(row, event))
+                faults = self._guarded("billing_transactions", row["_id"], judge_billing, row, event)
+                self.tally.report(faults or ())
+
+    async def _row(self, each: Announced, horizon: datetime) -> None:
+        faults = self._guarded("notifications", each.row["_id"], judge_notification, each, horizon)
+        self.tally.report(faults or ())
+        if faults == [] and each.says_something_else and not await was_true(self.database, each):
+            detail = f"{each.row['kind']}: what it carries was never true of its milestone"
+            self.tally.report([Finding(FindingKind.NOTIFICATION_DIFFERENT, each.row["stream_id"], detail)])
 
     async def statistics(self) -> list[Suspect]:
         """Courses and people whose documents are not what is counted, or show nothing yet."""
         suspects: list[Suspect] = []
-        courses, taught = await self._courses_and_taught()
-        self.tally.counts["courses"] += len(courses)
-        for some in _chunks(courses, COURSES_AT_ONCE):
+        taught = await self._taught()
+        async for some in self._ids(self.database.courses, COURSES_AT_ONCE):
+            self.tally.counts["courses"] += len(some)
             for document, judged in await self._judged_courses(some):
                 suspects += [("course", document)] if judged.findings or judged.late else []
-        async for users in self._user_ids():
+        async for users in self._ids(self.database.users, PAGE):
             self.tally.counts["users"] += len(users)
             for document, judged in await self._judged_users(users, taught):
                 suspects += [("user", document)] if judged.findings or judged.late else []
@@ -106,88 +140,125 @@ class _Check:
 
     async def second_look(self, suspects: Sequence[Suspect]) -> None:
         """Report what is wrong now, unless the server is known to refuse the document's statistics."""
-        if not suspects:
-            return
-        _, taught = await self._courses_and_taught()
+        await self._late_again()
+        taught = await self._taught() if suspects else {}
         for kind, identity in suspects:
             judge = self._judged_courses([identity]) if kind == "course" else None
             for _, judged in await (judge or self._judged_users([identity], taught)):
                 await self._judge_again(kind, identity, judged)
 
-    async def _judge_again(self, kind: str, identity: ObjectId, judged: Judged) -> None:
+    async def _late_again(self) -> None:
+        """Learners that still wait are findings, unless one of them was counted meanwhile: then their turn comes."""
+        ids = list(self.late)
+        again: list[Judged] = []
+        for start in range(0, len(ids), PAGE):
+            for learner in await self._read(_learners(ids[start : start + PAGE])):
+                if learner.revisions != self.late[(learner.record or {}).get("_id")]:
+                    return
+                again += filter(None, [self._guarded("user_progress", None, judge_learner, learner)])
+        self.tally.report(judged.late for judged in again if judged.late is not None)
+
+    async def _judge_again(self, kind: str, identity: object, judged: Judged) -> None:
         if not judged.findings and not judged.late:
             return
-        if await self._read(lambda shown: shown.refused(kind, identity)):
+        if await self._refused(kind, identity):
             self.tally.counts["statistics_refused"] += 1
             return
         self.tally.counts["statistics_missing"] += judged.late is not None
         self._report(judged)
+        if self._is_overdue(judged) and judged.late is not None:
+            self.tally.report([judged.late])
 
-    async def _judged_courses(self, ids: Sequence[ObjectId]) -> list[tuple[ObjectId, Judged]]:
+    async def _refused(self, kind: str, identity: object) -> bool:
+        return await self._read(lambda shown: shown.refused(kind, identity))
+
+    async def _judged_courses(self, ids: Sequence[Any]) -> list[tuple[Any, Judged]]:
         read = await self._read(lambda shown: shown.courses(ids))
-        return [(document["_id"], judge_course(document, counted)) for document, counted in read]
+        judged = ((it["_id"], self._guarded("courses", it["_id"], judge_course, it, of)) for it, of in read)
+        return [(identity, each) for identity, each in judged if each is not None]
 
-    async def _judged_users(self, ids: Sequence[ObjectId], taught: Taught) -> list[tuple[ObjectId, Judged]]:
-        read = await self._read(lambda shown: shown.users(ids, taught))
-        return [(person.user["_id"], judge_user(person)) for person in read]
+    async def _judged_users(self, ids: Sequence[Any], taught: Taught) -> list[tuple[Any, Judged]]:
+        people = await self._read(lambda shown: shown.users(ids, taught))
+        judged = (
+            (each.user["_id"], self._guarded("users", each.user["_id"], judge_user, each)) for each in people
+        )
+        return [(identity, each) for identity, each in judged if each is not None]
 
-    async def _courses_and_taught(self) -> tuple[list[ObjectId], Taught]:
-        """All courses, and by instructor those that name them."""
-        courses: list[ObjectId] = []
-        taught: dict[ObjectId, list[ObjectId]] = defaultdict(list)
-        with translated():
-            async for document in self.database.courses.find({}, _INSTRUCTOR):
-                courses.append(document["_id"])
+    async def _taught(self) -> Taught:
+        """By instructor the courses that name them."""
+        taught: dict[ObjectId, list[Any]] = defaultdict(list)
+        async for page in reading.course_pages(self.database):
+            for document in page.documents:
                 instructor = instructor_of(document)
                 if instructor is not None:
                     taught[instructor].append(document["_id"])
-        return courses, taught
+        return taught
 
-    async def _user_ids(self) -> AsyncIterator[list[ObjectId]]:
-        after: dict[str, Any] = {}
-        while True:
-            cursor = self.database.users.find(after, {"_id": 1}).sort("_id", 1).limit(PAGE)
-            with translated():
-                page = [document["_id"] for document in await cursor.to_list(None)]
-            yield page
-            if len(page) < PAGE:
-                return
-            after = {"_id": {"$gt": page[-1]}}
+    async def _ids(self, collection: Collection, most: int) -> AsyncIterator[list[Any]]:
+        async for ids, unreadable in reading.id_pages(collection, most):
+            self.tally.unreadable(unreadable)
+            if ids:
+                yield ids
 
     def _report(self, judged: Judged) -> None:
         self.tally.report(judged.findings)
         if self.settled and judged.late is not None:
             self.tally.report([judged.late])
 
+    def _is_overdue(self, judged: Judged) -> bool:
+        """Waits for long, on a system that is not known to be at rest."""
+        since = judged.since if judged.late is not None and not self.settled else None
+        return isinstance(since, datetime) and since < self.overdue_before
+
+    def _guarded(
+        self, collection: str, identity: object, judge: Callable[..., T], *arguments: Any
+    ) -> T | None:
+        """What a judgement says; None, and a finding, where a document makes none possible."""
+        try:
+            judged = judge(*arguments)
+            return list(judged) if isinstance(judged, Iterator) else judged  # type: ignore[return-value]
+        except Exception as error:  # one document's content: the others are still checked
+            self.tally.unreadable([senseless(collection, identity, error)])
+            return None
+
     async def _pages(
-        self, read: Callable[[Snapshot, Any, int], Awaitable[tuple[list[T], Any]]]
+        self, collection: Collection, read: Callable[[Snapshot, Sequence[Any]], Awaitable[list[T]]]
     ) -> AsyncIterator[list[T]]:
         """Page after page, each of one moment."""
+        async for ids in self._ids(collection, PAGE):
 
-        async def behind(last: object) -> tuple[list[T], Any]:
-            return await self._read(lambda shown: read(shown, last, PAGE))
+            async def of_these(shown: Snapshot, ids: Sequence[Any] = ids) -> list[T]:
+                return await read(shown, ids)
 
-        last = None
-        while True:
-            page, last = await behind(last)
-            yield page
-            if last is None:
-                return
+            yield await self._read(of_these)
 
     async def _read(self, work: Callable[[Snapshot], Awaitable[T]]) -> T:
         """One transaction; repeated when the server could not keep its snapshot."""
 
-        async def within(session: Session) -> T:
-            return await work(Snapshot(self.database, session))
+        async def within(session: Session) -> tuple[T, Snapshot]:
+            shown = Snapshot(self.database, session)
+            return await work(shown), shown
 
         for _ in range(_ATTEMPTS - 1):
             try:
-                return await self.transactions.run(within)
+                result, shown = await self.transactions.run(within)
+                break
             except Retryable:
                 continue
-        return await self.transactions.run(within)
+        else:
+            result, shown = await self.transactions.run(within)
+        for each in shown.unreadable:
+            await self._unreadable(each)
+        return result
+
+    async def _unreadable(self, document: Unreadable) -> None:
+        """A finding, unless it is known that the document of others has no statistics, and waits for people."""
+        kind = {"courses": "course", "users": "user"}.get(document.collection)
+        if kind is not None and await self._refused(kind, document.name):
+            self.tally.counts["statistics_refused"] += 1
+        else:
+            self.tally.unreadable([document])
 
 
-def _chunks(ids: Sequence[ObjectId], size: int) -> Iterator[Sequence[ObjectId]]:
-    for start in range(0, len(ids), size):
-        yield ids[start : start + size]
+def _learners(ids: Sequence[Any]) -> Callable[[Snapshot], Awaitable[list[Learner]]]:
+    return lambda shown: shown.learners(ids)

@@ -1,8 +1,9 @@
 """What one snapshot shows of learners, courses and people: the reads of a check on what was counted."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,19 +12,17 @@ from bson import ObjectId
 from projections.counts import LEARNING, NAMES, ActivityEntry, Counted, Payment, payment_in
 from projections.event import StoredEvent
 from worker.contract.identity import stream_object_id
-from worker.replay.counts_audit import (
-    MILESTONES,
-    Learner,
-    Person,
-    instructor_of,
-    milestone_item,
-    payment_item,
-)
+from worker.replay.billing_audit import payment_item
+from worker.replay.learner_audit import MILESTONES, Learner, milestone_item
+from worker.replay.outbox_audit import Announced
+from worker.replay.queue_check import is_set_aside, open_rows
+from worker.replay.reading import PAGE_BYTES, PAGE_DOCUMENTS
+from worker.replay.shapes import misfits
+from worker.replay.statistics_audit import Person, instructor_of
+from worker.storage import reading
 from worker.storage.database import Collection, Database, Document
-from worker.storage.driver import aggregate
-from worker.storage.errors import translated
 from worker.storage.outbox import notification_id
-from worker.storage.refused_rows import EVENT_TYPE
+from worker.storage.reading import Unreadable
 from worker.storage.transactions import Session
 
 # What counting reads of a record; the rest of `state` stays on the server.
@@ -49,122 +48,124 @@ _RECORD = dict.fromkeys(
     ),
     1,
 )
-_OPEN = {"$in": ["pending", "processing", "failed"]}
 # Ranges of versions in one query, as in counting.
 _RANGES_PER_QUERY = 100
-_COURSE = dict.fromkeys(("instructor_id", "instructor.user_id", "stats"), 1)
-_USER = dict.fromkeys(("stats", "activity_log"), 1)
+_COURSE = dict.fromkeys(("instructor_id", "instructor.user_id", "stats", "created_at", "updated_at"), 1)
+_USER = dict.fromkeys(("stats", "activity_log", "created_at", "updated_at"), 1)
+_COUNTED_OF_USER = dict.fromkeys(("user_id", "course_id", "enrolled_at", "counted"), 1)
+# What a row of the outbox is held against.
+_COUNTED = dict.fromkeys(("stream_id", "user_id", "course_id", "emitted"), 1)
+_ANNOUNCED = dict.fromkeys(("milestones", "projection_version"), 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Reads of one transaction: all of them show the same moment. Use it within `Transactions.run`."""
+    """Reads of one transaction: all of them show the same moment. Use it within `Transactions.run`.
+
+    Ids may be of any type; of documents that whole pages name, each page is of bounded size (`reading.id_pages`).
+    What nobody can read is left out and stands in `unreadable`.
+    """
 
     database: Database
     session: Session
+    unreadable: list[Unreadable] = field(default_factory=list)
 
-    async def learners(self, after: ObjectId | None, limit: int) -> tuple[list[Learner], ObjectId | None]:
-        """The next learners by `_id`, and the last one's id; None behind the last."""
-        records = await self._page(self.database.user_progress, after, limit, _RECORD)
-        last = records[-1]["_id"] if len(records) == limit else None
-        bounds: Document = ({"$gt": after} if after else {}) | ({"$lte": last} if last else {})
-        query = {"_id": bounds} if bounds else {}
-        projections = await self._find(self.database.user_progress_projections, query)
-        known = {each["_id"]: each for each in projections}
-        rows = await self._outbox_rows(projections)
-        payments = await self._payments(projections)
+    async def learners(self, ids: Sequence[Any]) -> list[Learner]:
+        """The learners with these records."""
+        records = await self._by_id(self.database.user_progress, ids, _RECORD)
+        projections = await self._by_id(self.database.user_progress_projections, records, None)
+        counted = [each for each in projections.values() if not misfits("user_progress_projections", each)]
+        rows = await self._outbox_ids(counted)
+        payments = await self._payments(counted)
         billing = await self._billing_rows(each for own in payments.values() for each in own)
-        missing = [
-            milestone_item(kind, each)
-            for each in projections
-            for kind in MILESTONES
-            if not _has(rows, kind, each)
+        aside = await open_rows(self.database, list(_missing(counted, rows, payments, billing)), self.session)
+        return [
+            Learner(record, projections.get(identity), payments[_stream(record)], rows, billing, aside)
+            for identity, record in records.items()
         ]
-        named = (each for own in payments.values() for each in own)
-        missing += [payment_item(each) for each in named if not _bills(billing, each)]
-        aside = await self._rows_aside(missing)
-        learners = [
-            Learner(each, known.pop(each["_id"], None), payments[each["stream_id"]], rows, billing, aside)
-            for each in records
+
+    async def uncovered(self, ids: Sequence[Any]) -> list[Learner]:
+        """Those of the projections whose learners have no record."""
+        projections = await self._by_id(self.database.user_progress_projections, ids, None)
+        records = await self._by_id(self.database.user_progress, projections, {"_id": 1})
+        return [Learner(None, each) for identity, each in projections.items() if identity not in records]
+
+    async def notifications(self, ids: Sequence[Any]) -> list[Announced]:
+        """The outbox rows, each with its learner's projection and record."""
+        rows = list((await self._by_id(self.database.notifications, ids, None)).values())
+        learners = [stream_object_id(str(row.get("stream_id"))) for row in rows]
+        known = await self._by_id(self.database.user_progress_projections, set(learners), _COUNTED)
+        records = await self._by_id(self.database.user_progress, set(learners), _ANNOUNCED)
+        return [
+            Announced(row, known.get(learner), records.get(learner))
+            for row, learner in zip(rows, learners, strict=True)
         ]
-        return [*learners, *(Learner(None, each) for each in known.values())], last
 
-    async def notifications(
-        self, after: str | None, limit: int
-    ) -> tuple[list[tuple[Document, Document | None]], str | None]:
-        """The next outbox rows, each with its learner's projection, and the last one's id."""
-        rows = await self._page(self.database.notifications, after, limit, None)
-        ids = {row["_id"]: stream_object_id(row["stream_id"]) for row in rows}
-        known = await self._by_id(self.database.user_progress_projections, set(ids.values()), {"emitted": 1})
-        return [(row, known.get(ids[row["_id"]])) for row in rows], _last(rows, limit)
-
-    async def billing(
-        self, after: ObjectId | None, limit: int
-    ) -> tuple[list[tuple[Document, Document | None]], ObjectId | None]:
-        """The next billing rows, each with the event it names, and the last one's id."""
-        rows = await self._page(self.database.billing_transactions, after, limit, None)
-        named = [row["event_id"] for row in rows if "event_id" in row]
+    async def billing(self, ids: Sequence[Any]) -> list[tuple[Document, Document | None]]:
+        """The billing rows, each with the event it names."""
+        rows = list((await self._by_id(self.database.billing_transactions, ids, None)).values())
+        named = [row["event_id"] for row in rows if isinstance(row.get("event_id"), UUID)]
         events = await self._by_id(self.database.course_events, named, None)
-        return [(row, events.get(row.get("event_id"))) for row in rows], _last(rows, limit)
+        return [(row, _at(events, row.get("event_id"))) for row in rows]
 
-    async def courses(self, ids: Sequence[ObjectId]) -> list[tuple[Document, Counted]]:
+    async def courses(self, ids: Iterable[Any]) -> list[tuple[Document, Counted]]:
         """Those of the courses that have a document, each with the sum over its projections."""
         documents = await self._by_id(self.database.courses, ids, _COURSE)
         sums = await self._sums("course_id", documents)
         return [(document, sums[course]) for course, document in documents.items()]
 
-    async def users(
-        self, ids: Sequence[ObjectId], taught: Mapping[ObjectId, Iterable[ObjectId]]
-    ) -> list[Person]:
+    async def users(self, ids: Sequence[Any], taught: Mapping[ObjectId, Iterable[Any]]) -> list[Person]:
         """Those of the users that have a document; `taught` says which courses may name them as instructor."""
-        documents = await self._by_id(self.database.users, ids, _USER)
-        wanted = {"user_id": {"$in": list(documents)}}
-        paths = dict.fromkeys(("user_id", "course_id", "enrolled_at", "counted"), 1)
+        documents = await self._by_id(self.database.users, ids, _USER, kept=("activity_log",))
         learned: dict[ObjectId, Counted] = defaultdict(Counted)
         entries: dict[ObjectId, list[ActivityEntry]] = defaultdict(list)
-        for row in await self._find(self.database.user_progress_projections, wanted, paths):
-            learned[row["user_id"]] += _counted(row["counted"]).only(LEARNING)
-            if row["enrolled_at"] is not None:
-                entries[row["user_id"]].append(ActivityEntry(row["course_id"], row["enrolled_at"]))
+        wanted = {"user_id": {"$in": list(documents)}}
+        async for page in reading.pages(
+            self.database.user_progress_projections,
+            wanted,
+            _COUNTED_OF_USER,
+            most=PAGE_DOCUMENTS,
+            max_bytes=PAGE_BYTES,
+            session=self.session,
+        ):
+            for row in page.documents:
+                learned[row["user_id"]] += _counted(row.get("counted")).only(LEARNING)
+                if isinstance(row.get("enrolled_at"), datetime):
+                    entries[row["user_id"]].append(ActivityEntry(row["course_id"], row["enrolled_at"]))
         teaching = await self._teaching({course for user in documents for course in taught.get(user, ())})
         return [
             Person(document, learned[user], entries[user], teaching.get(user, Counted()))
             for user, document in documents.items()
         ]
 
-    async def refused(self, kind: str, identity: ObjectId) -> bool:
+    async def refused(self, kind: str, identity: object) -> bool:
         """The server refuses this document's statistics, which is known and waits for people."""
-        item = {"_id": f"counts:{kind}:{identity}", "status": _OPEN}
-        return bool(await self._find(self.database.analytics_queue, item, {"_id": 1}))
+        return await is_set_aside(self.database, kind, identity, self.session)
 
-    async def _rows_aside(self, items: Sequence[str]) -> frozenset[str]:
-        """Those of the items that are open: the server refuses their rows."""
-        wanted = {"_id": {"$in": list(items)}, "event_type": EVENT_TYPE, "status": _OPEN}
-        found = await self._find(self.database.analytics_queue, wanted, {"_id": 1}) if items else []
-        return frozenset(each["_id"] for each in found)
-
-    async def _teaching(self, courses: Iterable[ObjectId]) -> dict[ObjectId, Counted | None]:
+    async def _teaching(self, courses: Iterable[Any]) -> dict[ObjectId, Counted | None]:
         """Sums by instructor; None for one of whose courses some are counted and show no statistics yet."""
         sums: dict[ObjectId, Counted | None] = {}
-        for document, counted in await self.courses(list(courses)):
+        for document, counted in await self.courses(courses):
             instructor, stats = instructor_of(document), document.get("stats")
             if instructor is None:
                 continue
             so_far = sums.get(instructor, Counted())
-            unknown = so_far is None or (bool(counted) and "sums" not in (stats or {}))
+            shown = isinstance(stats, Mapping) and "sums" in stats
+            unknown = so_far is None or (bool(counted) and not shown)
             sums[instructor] = None if unknown or so_far is None else so_far + counted
         return sums
 
     async def _sums(self, path: str, keys: Iterable[ObjectId]) -> dict[ObjectId, Counted]:
         group: Document = {"_id": f"${path}", **{name: {"$sum": f"$counted.{name}"} for name in NAMES}}
         pipeline = [{"$match": {path: {"$in": list(keys)}}}, {"$group": group}]
-        with translated():
-            rows = await aggregate(self.database.user_progress_projections, pipeline, session=self.session)
-        return defaultdict(Counted, {row["_id"]: _counted(row) for row in rows})
+        rows = await reading.aggregate(
+            self.database.user_progress_projections, pipeline, session=self.session
+        )
+        return defaultdict(Counted, {row["_id"]: _counted(row) for row in rows.documents})
 
-    async def _outbox_rows(self, projections: Iterable[Document]) -> dict[str, Document]:
+    async def _outbox_ids(self, projections: Iterable[Document]) -> frozenset[str]:
         wanted = [notification_id(kind, each["stream_id"]) for each in projections for kind in MILESTONES]
-        return await self._by_id(self.database.notifications, wanted, None)
+        return frozenset(await self._by_id(self.database.notifications, wanted, {"_id": 1}))
 
     async def _payments(self, projections: Iterable[Document]) -> dict[str, list[Payment]]:
         """By stream, the payments its events name up to the version that was counted."""
@@ -179,50 +180,77 @@ class Snapshot:
                 }
                 for each in paying[start : start + _RANGES_PER_QUERY]
             ]
-            for event in await self._find(self.database.course_events, {"$or": ranges}):
-                payment = payment_in(StoredEvent.from_document(event))
-                if payment is not None:
-                    named[event["stream_id"]].append(payment)
+            async for page in reading.pages(
+                self.database.course_events,
+                {"$or": ranges},
+                most=PAGE_DOCUMENTS,
+                max_bytes=PAGE_BYTES,
+                session=self.session,
+            ):
+                # An event that makes no sense has a finding of its own.
+                for event, payment in page.through(_paid).values:
+                    named[event] += [payment] if payment else []
         return named
 
     async def _billing_rows(self, payments: Iterable[Payment]) -> dict[str, Document]:
         wanted = list({payment.transaction_id for payment in payments})
-        rows = await self._find(self.database.billing_transactions, {"transaction_id": {"$in": wanted}})
-        return {row["transaction_id"]: row for row in rows}
-
-    async def _page(
-        self, collection: Collection, after: object, limit: int, paths: Mapping[str, int] | None
-    ) -> list[Document]:
-        query = {} if after is None else {"_id": {"$gt": after}}
-        with translated():
-            cursor = collection.find(query, paths, session=self.session).sort("_id", 1).limit(limit)
-            return await cursor.to_list(None)
+        rows = await reading.find(
+            self.database.billing_transactions, {"transaction_id": {"$in": wanted}}, session=self.session
+        )
+        return {row["transaction_id"]: row for row in rows.documents}
 
     async def _by_id(
-        self, collection: Collection, ids: Iterable[Any], paths: Mapping[str, int] | None
+        self,
+        collection: Collection,
+        ids: Iterable[Any],
+        paths: Mapping[str, int] | None,
+        kept: Sequence[str] = (),
     ) -> dict[Any, Document]:
-        found = await self._find(collection, {"_id": {"$in": list(ids)}}, paths)
-        return {document["_id"]: document for document in found}
-
-    async def _find(
-        self, collection: Collection, query: Mapping[str, Any], paths: Mapping[str, int] | None = None
-    ) -> list[Document]:
-        with translated():
-            return await collection.find(query, paths, session=self.session).to_list(None)
-
-
-def _has(rows: Mapping[str, Document], kind: str, projection: Document) -> bool:
-    return kind not in projection["emitted"] or notification_id(kind, projection["stream_id"]) in rows
+        named = list(ids)
+        if not named:
+            return {}
+        found = await reading.find(
+            collection, {"_id": {"$in": named}}, paths, session=self.session, kept=kept
+        )
+        self.unreadable.extend(found.unreadable)
+        return {_hashable(document["_id"]): document for document in found.documents}
 
 
-def _bills(billing: Mapping[str, Document], payment: Payment) -> bool:
-    row = billing.get(payment.transaction_id)
-    return row is not None and row.get("event_id") == UUID(bytes=payment.event_id)
+def _missing(
+    projections: Iterable[Document],
+    rows: Set[str],
+    payments: Mapping[str, Iterable[Payment]],
+    billing: Mapping[str, Document],
+) -> Iterator[str]:
+    """Items that would excuse the rows that are not there, or are of another naming of their transaction."""
+    for each in projections:
+        for kind in MILESTONES:
+            if kind in each["emitted"] and notification_id(kind, each["stream_id"]) not in rows:
+                yield milestone_item(kind, each)
+    for payment in (each for own in payments.values() for each in own):
+        row = billing.get(payment.transaction_id)
+        if row is None or row.get("event_id") != UUID(bytes=payment.event_id):
+            yield payment_item(payment)
 
 
-def _counted(stored: Mapping[str, Any]) -> Counted:
-    return Counted(**{name: stored[name] for name in NAMES if name in stored})
+def _stream(record: Document) -> str:
+    return str(record.get("stream_id"))
 
 
-def _last(rows: Sequence[Document], limit: int) -> Any:
-    return rows[-1]["_id"] if len(rows) == limit else None
+def _paid(event: Document) -> tuple[str, Payment | None]:
+    return event["stream_id"], payment_in(StoredEvent.from_document(event))
+
+
+def _at(documents: Mapping[Any, Document], identity: object) -> Document | None:
+    return documents.get(identity) if isinstance(identity, UUID) else None
+
+
+def _hashable(identity: Any) -> Any:
+    """An id is a key here; one that is a document has no place among those that are looked up."""
+    return identity if isinstance(identity, Hashable) else repr(identity)
+
+
+def _counted(stored: object) -> Counted:
+    """A projection's vector as far as it is one; another has a finding of its own."""
+    known = stored if isinstance(stored, Mapping) else {}
+    return Counted(**{name: known[name] for name in NAMES if isinstance(known.get(name), int)})

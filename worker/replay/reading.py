@@ -103,6 +103,12 @@ async def id_pages(collection: Collection, most: int) -> AsyncIterator[tuple[lis
         yield ids, []
 
 
+def course_pages(database: Database) -> AsyncGenerator[Reading]:
+    """Who teaches each course."""
+    paths = {"instructor_id": 1, "instructor.user_id": 1}
+    return reading.pages(database.courses, {}, paths, most=PAGE_DOCUMENTS, max_bytes=PAGE_BYTES)
+
+
 def rows_of(database: Database, owners: Iterable[Owner]) -> AsyncGenerator[Reading]:
     """The rows of these learners in any of these courses, by the index on the learner."""
     wanted = set(owners)

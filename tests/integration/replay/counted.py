@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from bson import ObjectId
@@ -97,4 +98,13 @@ def _learners(steps: Sequence[Step]) -> list[Document]:
 
 def _rows(step: Step) -> list[Document]:
     who = (step.projection["stream_id"], step.projection["user_id"], step.projection["course_id"])
-    return [notification_row(each.kind, *who, by=each.by, data={}, now=START) for each in step.milestones]
+    return [
+        notification_row(
+            each.kind,
+            *who,
+            by=each.by,
+            data={"percentage": each.percentage, "reached_at": each.at},
+            now=START + timedelta(hours=1),
+        )
+        for each in step.milestones
+    ]

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -72,8 +73,8 @@ async def settled(database: Database) -> Verification:
 
 
 async def live(database: Database) -> Verification:
-    """With a clock that the second look does not have to wait for."""
-    return await verify(database, clock=ManualClock())
+    """Some minutes after the events were recorded, with a clock that the second look does not have to wait for."""
+    return await verify(database, clock=ManualClock(START + timedelta(minutes=10)))
 
 
 async def test_a_counted_history_is_ok_and_completely_counted(store_of: Database) -> None:
@@ -170,8 +171,10 @@ async def test_a_billing_row_of_no_stored_payment_is_found(store_of: Database) -
 
 
 async def test_billing_rows_of_the_platform_are_its_own(store_of: Database) -> None:
-    change = {"$unset": {"event_id": 1}, "$set": {"amount": Decimal128("1.00"), "status": "refunded"}}
-    await store_of.billing_transactions.update_one(BILLED, change)
+    row = await store_of.billing_transactions.find_one_and_delete(BILLED) or {}
+    del row["event_id"]
+    theirs = {**row, "_id": ObjectId(), "amount": Decimal128("1.00"), "status": "refunded"}
+    await store_of.billing_transactions.insert_one(theirs)
 
     assert (await settled(store_of)).ok
 
@@ -200,9 +203,35 @@ async def test_learners_counted_by_newer_code_are_told_and_not_compared(store_of
     newer = {"$set": {"counts_version": 99, "counted.something": 1, "source_rev": 77}}
     await store_of.user_progress_projections.update_one({"_id": PROJECTION}, newer)
 
-    verification = await settled(store_of)
+    verification = await live(store_of)
 
-    assert (verification.ok, verification.other_counts_version) == (True, 1)
+    assert kinds(verification) == {FindingKind.PROJECTION_NEWER: 1}
+    assert verification.other_counts_version == 1
+
+
+async def test_learners_that_wait_for_an_old_event_are_findings_while_nobody_is_counted(
+    store_of: Database, history: list[Learner]
+) -> None:
+    for each in history:
+        await store_of.user_progress.update_one({"_id": each.progress["_id"]}, {"$inc": {"rev": 1}})
+    projection = counted(history).projections[0]
+
+    async def count_one() -> None:
+        moved = {"$set": {"source_rev": projection["source_rev"] + 1}}
+        await store_of.user_progress_projections.update_one({"_id": projection["_id"]}, moved)
+
+    counting = await verify(store_of, clock=Repairing(count_one))
+    stuck = await verify(store_of, clock=ManualClock())
+
+    assert (counting.ok, counting.uncounted) == (True, 4)
+    assert kinds(stuck) == {FindingKind.PROJECTION_BEHIND: 3}
+
+
+async def test_documents_that_show_nothing_for_long_are_findings(store_of: Database) -> None:
+    await store_of.courses.replace_one({"_id": COURSE}, course_document())
+    await store_of.users.replace_one({"_id": VICTIM}, {**user_document(VICTIM), "created_at": START})
+
+    assert kinds(await verify(store_of, clock=ManualClock())) == {FindingKind.STATISTICS_MISSING: 2}
 
 
 async def test_absent_courses_and_users_are_no_finding(store_of: Database) -> None:
@@ -256,7 +285,8 @@ async def test_statistics_are_wrong_only_if_they_still_are_some_seconds_later(
 
 async def test_statistics_the_server_refuses_are_told_and_no_finding(store_of: Database) -> None:
     await store_of.courses.update_one({"_id": COURSE}, {"$set": {"stats.enrollments.total": 5}})
-    item = {"_id": f"counts:course:{COURSE}", "event_type": "counts_fold", "status": "failed", "data": {}}
+    about = {"collection": "courses", "id": COURSE}
+    item = {"_id": f"counts:course:{COURSE}", "event_type": "counts_fold", "status": "failed", "data": about}
     await store_of.analytics_queue.insert_one({**item, "retry_count": 3, "created_at": START})
 
     verification = await settled(store_of)
@@ -329,7 +359,7 @@ async def test_a_worker_that_counts_between_any_two_reads_is_never_wrong(
     database, worker = counting
     tally = Tally()
 
-    await check_counts(database, tally, ManualClock(), settled=True)
+    await check_counts(database, tally, ManualClock(), settled=True, overdue_before=START)
 
     assert tally.result().ok, tally.findings
     assert worker.moved > 10
@@ -340,6 +370,6 @@ async def test_a_change_outside_the_transaction_is_found(counting: tuple[Databas
     await database.courses.update_one({"_id": COURSE}, {"$inc": {"stats.sums.questions_asked": 1}})
     tally = Tally()
 
-    await check_counts(database, tally, ManualClock(), settled=True)
+    await check_counts(database, tally, ManualClock(), settled=True, overdue_before=START)
 
     assert tally.result().finding_counts == {FindingKind.STATISTICS_DIFFERENT: 1}

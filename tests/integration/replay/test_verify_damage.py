@@ -13,7 +13,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from tests.clocks import ManualClock
 from tests.integration.replay.history import START, learner, store
-from worker.contract.identity import failure_fingerprint
+from worker.contract.identity import failure_fingerprint, stream_object_id
 from worker.replay.verification import Verification
 from worker.replay.verify import verify
 from worker.storage.database import Database, Document
@@ -309,7 +309,16 @@ async def test_each_damage_to_a_queue_item_is_found(database: Database) -> None:
     await put(
         database.analytics_queue, item(learner("healthy").stream), {"_id": 1, "event_type": "platform's"}
     )
-    expected: Found = set()
+    user = ObjectId()
+    about = {"event_type": "counts_fold", "stream_id": None, "data": {"collection": "users", "id": user}}
+    await put(database.analytics_queue, item("", **about, _id=f"counts:user:{user}"))
+    stream = learner("healthy").stream
+    row = {"collection": "notifications", "id": f"welcome:{stream}", "stream_id": stream, "version": None}
+    refused = item("", event_type="counts_row", stream_id=None, data=row)
+    await put(database.analytics_queue, {**refused, "_id": f"counts:welcome:{stream_object_id(stream)}"})
+    stranger = item("", **about, _id=f"counts:user:{ObjectId()}")
+    await put(database.analytics_queue, stranger)
+    expected: Found = {("queue_item_different", f"analytics_queue {stranger['_id']}")}
     for name, (kind, damage) in ITEMS.items():
         damaged = damage(item(learner(name).stream))
         await put(database.analytics_queue, damaged)
