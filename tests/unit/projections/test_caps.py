@@ -3,15 +3,18 @@
 import hashlib
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from bson import encode
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from projections.event import StoredEvent
-from projections.progress import fold
+from projections.progress import apply, fold, render
 from projections.progress.state import CERTIFICATES_CAP, COUNTED_CAP, LESSONS_CAP, NOTES_CAP, SESSIONS_CAP
-from tests.unit.projections.events import arrive, content, event, lesson_id, moment, split
+from tests.unit.projections.events import arrive, content, event, event_sets, lesson_id, moment, split
 
 
 def sha1(text: str) -> str:
@@ -93,6 +96,25 @@ def test_more_lessons_than_count_keep_the_same_ones_in_any_order() -> None:
     events += [event("complete", 9_000 + n, lesson=n) for n in range(0, COUNTED_CAP + 30, 2)]
     document = same_in_three_orders(events)
     assert document["progress"]["completed_lessons"] == (COUNTED_CAP + 30) // 2
+
+
+@given(event_sets(), st.data())
+@settings(max_examples=200, deadline=None)
+def test_caps_that_are_met_all_the_time_keep_the_same_in_any_order(
+    events: list[StoredEvent], data: st.DataObject
+) -> None:
+    """Four lessons, of which two have an entry, three count and two may be at 100 %."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apply, "LESSONS_CAP", 2)
+        for name, cap in (("MORE_LESSONS", 1), ("FULL_LESSONS", 2)):
+            for module in (apply, render):
+                patch.setattr(module, name, replace(getattr(module, name), cap=cap))
+        at_once = fold(None, arrive(events), "live")
+        shuffled = data.draw(st.permutations(events))
+        document: dict[str, Any] | None = None
+        for batch in split(arrive(shuffled), data.draw(st.lists(st.integers(1, len(events)), max_size=6))):
+            document = fold(document, batch, "live")
+    assert content(document or {}) == content(at_once)
 
 
 def test_lessons_seen_later_do_not_take_a_completion_back() -> None:
