@@ -25,6 +25,8 @@ SEED ?=
 TRIES ?=
 # A worker that KEEP=1 left running; with SEVENP_MONGODB_URI and SEVENP_KAFKA_BOOTSTRAP_SERVERS as it printed them.
 WORKER_URL ?=
+# On named servers: 1 for the database prefix, topic, group and channels of your settings instead of the demo's own.
+AS_CONFIGURED ?=
 # The Kafka of the demo: embedded (the default), or apache, which needs Java 17 and Maven.
 STACK ?=
 # What `make test`, `make test-kafka` and `make test-containers` hand to pytest, for example TESTS="tests/unit -k fold".
@@ -57,7 +59,8 @@ demo: $(READY) ## all on real parts: EVENTS= SEED= | INPUT= FORMAT=; JSON= KEEP=
 	@$(BIN)/sevenp-worker demo \
 		$(if $(EVENTS),--events '$(EVENTS)') $(if $(INPUT),--input '$(INPUT)') $(if $(FORMAT),--format '$(FORMAT)') \
 		$(if $(JSON),--json '$(JSON)') $(if $(SEED),--seed '$(SEED)') $(if $(filter-out 0,$(KEEP)),--keep) \
-		$(if $(WORKER_URL),--worker-url '$(WORKER_URL)') $(if $(STACK),--stack '$(STACK)')
+		$(if $(WORKER_URL),--worker-url '$(WORKER_URL)') $(if $(STACK),--stack '$(STACK)') \
+		$(if $(filter-out 0,$(AS_CONFIGURED)),--as-configured)
 
 # One test at a time to whoever is free, in the order of the folders: the long ones come first.
 test: $(READY) ## all tests on the embedded stack, or some: TESTS="tests/unit -k fold"

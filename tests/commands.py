@@ -22,16 +22,17 @@ class Ended:
         return self.output.splitlines()[-1]
 
 
-async def sevenp_worker(environment: Mapping[str, str], *arguments: str) -> Ended:
+async def sevenp_worker(environment: Mapping[str, str], *arguments: str, stdin: bytes | None = None) -> Ended:
     """Run one command with `environment` on top of ours; killed where it does not end."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "worker", *arguments),
         env={**os.environ, **environment},
+        stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), LIMIT_S)
+        output, _ = await asyncio.wait_for(process.communicate(stdin), LIMIT_S)
     finally:
         if process.returncode is None:
             process.kill()

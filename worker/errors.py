@@ -35,3 +35,7 @@ class Misconfigured(Fatal):
 
 class SchemaMismatch(Fatal):
     """Collections or indexes differ from what this code needs: run `sevenp-worker schema apply`."""
+
+
+class TopicMissing(Fatal):
+    """A topic does not exist, and nobody else may create it: the message says how."""

@@ -1,7 +1,8 @@
 """What has to answer: probed at start, when silence ends the process, and all the time, for readiness."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,15 @@ from worker.app.exits import Unreachable
 from worker.app.kafka import why_silent
 from worker.app.mongodb import explained
 from worker.app.server_state import ServerState
-from worker.errors import Retryable, WorkerError
+from worker.errors import Retryable, TopicMissing, WorkerError
+from worker.kafka.metadata import require_topic
+from worker.settings import variable
 from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.storage.retrying import retrying
 from worker.telemetry.health import Health
-from worker.timing import Clock, Deadline, unless_stopped
+from worker.timing import Clock, Deadline, end, unless_stopped
+from worker.words import in_words
 
 log = structlog.get_logger(__name__)
 
@@ -53,34 +57,87 @@ def mongodb_probe(database: Database, state: ServerState | None = None) -> Probe
         if state is not None and (refusal := state.refusal):
             raise Retryable(refusal)
 
-    return Probe("mongodb", ask, "SEVENP_MONGODB_URI")
+    return Probe("mongodb", ask, variable("mongodb_uri"))
 
 
 def kafka_probe(bootstrap_servers: str, topic: str, options: Mapping[str, Any]) -> Probe:
     """Answers while a broker does and knows the topic. Each time over a new connection, so none can be stale.
 
-    A user or a certificate that is not accepted is `Misconfigured`.
+    A user or a certificate that is not accepted is `Misconfigured`, an absent topic `TopicMissing`.
     """
 
+    async def known(client: AIOKafkaClient) -> None:
+        try:
+            await require_topic(client, bootstrap_servers, topic)
+        except TopicMissing as error:
+            raise TopicMissing(f"{error}, or look at {variable('topic')}") from None
+
+    return _kafka_probe(bootstrap_servers, options, known)
+
+
+def brokers_probe(bootstrap_servers: str, options: Mapping[str, Any]) -> Probe:
+    """Like `kafka_probe`, whatever topics there are."""
+
+    async def anything(client: AIOKafkaClient) -> None:
+        await client.fetch_all_metadata()
+
+    return _kafka_probe(bootstrap_servers, options, anything)
+
+
+def _kafka_probe(
+    bootstrap_servers: str, options: Mapping[str, Any], look: Callable[[AIOKafkaClient], Awaitable[None]]
+) -> Probe:
     async def ask() -> None:
         client = AIOKafkaClient(bootstrap_servers=bootstrap_servers, **options)
         try:
             await client.bootstrap()
-            metadata = await client.fetch_all_metadata()
+            await look(client)
         except (KafkaError, OSError) as error:
-            silent = Retryable(f"no broker answers at {bootstrap_servers} ({type(error).__name__})")
+            silent = Retryable(f"no broker answers at {bootstrap_servers} ({in_words(error)})")
             raise await why_silent(bootstrap_servers, options) or silent from error
         finally:
             await client.close()
-        if topic not in metadata.topics():
-            raise Retryable(f"topic {topic} does not exist")
 
-    return Probe("kafka", ask, "SEVENP_KAFKA_BOOTSTRAP_SERVERS")
+    return Probe("kafka", ask, variable("kafka_bootstrap_servers"))
 
 
 async def await_all(probes: Sequence[Probe], *, limit_s: float, clock: Clock, health: Health) -> None:
-    """Wait until every dependency answers; raises `Unreachable` for one that does not within `limit_s`."""
-    await asyncio.gather(*(_await_one(probe, limit_s, clock, health) for probe in probes))
+    """Wait until every dependency answers; raises `Unreachable` for those that do not within `limit_s`.
+
+    What waiting cannot heal is raised at once, whatever the others do.
+    """
+    await _all([_await_one(probe, limit_s, clock, health) for probe in probes])
+
+
+async def require_answers(probes: Sequence[Probe]) -> None:
+    """Ask each dependency once, for a command that somebody waits for; raises as `await_all` does."""
+    await _all([_ask_once(probe) for probe in probes])
+
+
+async def _all(waits: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Everything that does not answer is named in one error: who has two things to mend wants to know it."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        for done in asyncio.as_completed(tasks):
+            with suppress(Unreachable):
+                await done
+    finally:
+        await end(*tasks)
+    silent = [str(error) for task in tasks if (error := task.exception()) is not None]
+    if silent:
+        raise Unreachable(" ".join(silent))
+
+
+async def _ask_once(probe: Probe) -> None:
+    try:
+        await _ask(probe)
+    except Retryable as error:
+        raise unreachable(probe.name, str(error), probe.setting) from error
+
+
+def unreachable(name: str, reason: str, setting: str, waited: str = "") -> Unreachable:
+    """The one sentence about a server that does not answer."""
+    return Unreachable(f"{name} did not answer{waited} ({reason}): is it running, and is {setting} right?")
 
 
 async def await_checks(
@@ -119,9 +176,8 @@ async def _await_one(probe: Probe, limit_s: float, clock: Clock, health: Health)
         async with asyncio.timeout(limit_s):
             await retrying(lambda: _ask(probe), clock=clock, on_retry=waits)
     except TimeoutError:
-        raise Unreachable(
-            f"{probe.name} did not answer within {limit_s:g} s ({dependency.state.reason}): "
-            f"is it running, and is {probe.setting} right?"
+        raise unreachable(
+            probe.name, str(dependency.state.reason), probe.setting, f" within {limit_s:g} s"
         ) from None
     dependency.up()
 

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from worker.errors import Fatal, Misconfigured, Refused, Retryable, SchemaMismatch, WorkerError
+from worker.errors import Fatal, Misconfigured, Refused, Retryable, SchemaMismatch, TopicMissing, WorkerError
 
 
 class ExitCode(IntEnum):
@@ -11,7 +11,7 @@ class ExitCode(IntEnum):
     OK = 0  # done; `run`: told to stop, and drained
     DIFFERENCE = 1  # `verify` or `demo` found something wrong, `schema check` a difference
     USAGE = 2  # a wrong argument, setting or input file: repeating it cannot help
-    SCHEMA = 3  # collections or indexes differ: `sevenp-worker schema apply`
+    SCHEMA = 3  # collections, indexes or the topic are missing or differ: the message says what creates them
     UNREACHABLE = 4  # MongoDB or Kafka did not answer: starting again may help
     ROLE_DIED = 5  # a role failed in a way that waiting cannot heal: the message says which and why
     DRAIN_OVERDUE = 6  # told to stop, but not drained in time: nothing is lost, some work is done again
@@ -37,6 +37,7 @@ _CODES: tuple[tuple[type[WorkerError], ExitCode], ...] = (
     (Misconfigured, ExitCode.USAGE),
     (Refused, ExitCode.USAGE),
     (SchemaMismatch, ExitCode.SCHEMA),
+    (TopicMissing, ExitCode.SCHEMA),
     (Unreachable, ExitCode.UNREACHABLE),
     (Retryable, ExitCode.UNREACHABLE),
     (RoleDied, ExitCode.ROLE_DIED),

@@ -15,6 +15,7 @@ from aiokafka.errors import (
 from worker.app.certificates import Certificates, context, not_accepted
 from worker.errors import Misconfigured, Retryable
 from worker.settings import Settings, variable
+from worker.words import in_words
 
 # One connection with its TLS handshake and login: below the limit of a probe.
 _CONNECT_LIMIT_MS = 5_000
@@ -66,7 +67,7 @@ def _meaning(error: Exception, broker: str, options: Mapping[str, Any]) -> Misco
             return not_accepted("kafka", broker, error.verify_message)
         case SaslAuthenticationFailed():
             return Misconfigured(
-                f"the Kafka broker at {broker} does not let {options['sasl_plain_username']!r} in by "
+                f"the Kafka broker at {broker} does not let '{options['sasl_plain_username']}' in by "
                 f"{options['sasl_mechanism']}: look at {variable('kafka_sasl_username')}, "
                 f"{variable('kafka_sasl_password')} and {variable('kafka_sasl_mechanism')}"
             )
@@ -81,9 +82,9 @@ def _meaning(error: Exception, broker: str, options: Mapping[str, Any]) -> Misco
                 f"look at {variable('kafka_security_protocol')} and {variable('kafka_bootstrap_servers')}"
             )
         case ConnectionRefusedError() | TimeoutError():
-            return Retryable(f"no broker answers at {broker} ({type(error).__name__})")
+            return Retryable(f"no broker answers at {broker} ({in_words(error)})")
     # A broker that is being stopped hangs up as well: only time can tell.
     return Retryable(
-        f"{broker} hangs up ({type(error).__name__}): does it speak {options['security_protocol']} there, and does "
+        f"{broker} hangs up ({in_words(error)}): does it speak {options['security_protocol']} there, and does "
         f"it accept this worker's certificate? {variable('kafka_security_protocol')}, {variable('kafka_cert_file')}"
     )

@@ -16,6 +16,16 @@ _NOT_ACCEPTED = re.compile(
     r"([^\s,]+): \[SSL: CERTIFICATE_VERIFY_FAILED\] certificate verify failed: (.*?) \(_ssl"
 )
 
+# Class names, error numbers and tuples are the driver's; what is left is for people.
+_DRIVERS_WORDS = (
+    (
+        re.compile(r"^(?:AutoReconnect|NetworkTimeout|NotPrimaryError|\w+TimeoutError|ConnectionFailure): "),
+        "",
+    ),
+    (re.compile(r"\[Errno -?\d+\] "), ""),
+    (re.compile(r"Connect call failed \([^)]*\)"), "nobody listens there"),
+)
+
 _LOGIN = (
     f"{variable('mongodb_username')} and {variable('mongodb_password')}, "
     f"or at the user in {variable('mongodb_uri')}"
@@ -43,13 +53,22 @@ def mongodb_options(settings: Settings) -> dict[str, Any]:
 def explained(error: WorkerError) -> WorkerError:
     """The error with the setting to look at, where MongoDB refused the user or we its certificate; else itself.
 
-    A certificate that is not accepted becomes `Misconfigured`: waiting does not heal it.
+    A certificate that is not accepted becomes `Misconfigured`: waiting does not heal it. A connection that fails is
+    told without the driver's class names.
     """
     if isinstance(error, Retryable) and (found := _NOT_ACCEPTED.search(str(error))):
         return not_accepted("mongodb", found[1], found[2])
+    if isinstance(error, Retryable) and (plain := _plain(str(error))) != str(error):
+        return Retryable(plain)
     if hint := _HINTS.get(_server_code(error)):
         return type(error)(f"{str(error).rstrip('.')}. {hint}")
     return error
+
+
+def _plain(said: str) -> str:
+    for pattern, words in _DRIVERS_WORDS:
+        said = pattern.sub(words, said)
+    return said
 
 
 def _server_code(error: BaseException | None) -> int | None:

@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from worker.app.dependencies import unreachable
 from worker.app.kafka import kafka_options, why_silent
-from worker.errors import Retryable
+from worker.errors import Misconfigured, Retryable, TopicMissing
 from worker.publish.publisher import MAX_REQUEST_BYTES, Publisher
-from worker.settings import Settings
+from worker.settings import Settings, variable
 from worker.timing import SystemClock
 
 
@@ -16,7 +17,8 @@ async def open_publisher(
 ) -> AsyncIterator[Publisher]:
     """A connected publisher on `topic`; flushed and closed at the end.
 
-    Raises `Misconfigured` for a user or a certificate that is not accepted, `Retryable` when no broker answers.
+    Raises `Misconfigured` for a user or a certificate that is not accepted, `Unreachable` when no broker answers, and
+    `TopicMissing`.
     """
     options = kafka_options(settings)
     publisher = Publisher(
@@ -30,6 +32,12 @@ async def open_publisher(
     async with AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(publisher)
+        except TopicMissing as error:
+            hint = f", or look at {variable('topic')}" if topic == settings.topic else ""
+            raise TopicMissing(f"{error}{hint}") from error
         except Retryable as error:
-            raise await why_silent(settings.kafka_bootstrap_servers, options) or error from error
+            reason = await why_silent(settings.kafka_bootstrap_servers, options) or error
+            if isinstance(reason, Misconfigured):
+                raise reason from error
+            raise unreachable("kafka", str(reason), variable("kafka_bootstrap_servers")) from error
         yield publisher

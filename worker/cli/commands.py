@@ -1,37 +1,29 @@
 """Every command: its arguments, its help, and the one call it makes."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from worker.app.collector import tune_collector
 from worker.app.exits import ExitCode
-from worker.app.publishing import open_publisher
-from worker.app.serving import opened, serve
+from worker.app.opening import opened_in_use, opened_to_change
+from worker.app.serving import serve
 from worker.app.signals import StopSignal
 from worker.cli import help as text
 from worker.cli.dead_letters import dead_letters_app
-from worker.cli.ending import end_with, say_error
-from worker.cli.options import JsonFlag
+from worker.cli.demo import demo, demo_epilog
+from worker.cli.ending import end_with
+from worker.cli.options import Format, JsonFlag, input_file
+from worker.cli.publishing import Publishing
 from worker.cli.queue import queue_app
 from worker.cli.tables import print_changes, print_differences, print_json, print_verification
 from worker.contract import export
-from worker.devstack.demo import DemoOptions, run_demo
-from worker.devstack.stack import KafkaKind
-from worker.publish.reader import UnreadableLine, read_records
 from worker.replay.verify import verify
 from worker.settings import load_settings
 from worker.storage.schema import apply_schema, check_schema
 from worker.telemetry.logs import configure_logging
-
-Format = Literal["native", "xapi"]
-
-_DEMO = DemoOptions()
-
-# Enough to see what is wrong with a file; the wrong file may have millions.
-_MOST_LINES_NAMED = 20
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,6 +49,7 @@ schema_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Collections, indexes, validators."
 )
 contract_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What producers publish.")
+app.command(epilog=demo_epilog())(demo)
 app.add_typer(schema_app, name="schema")
 app.add_typer(contract_app, name="contract")
 app.add_typer(queue_app, name="queue")
@@ -93,41 +86,50 @@ def run() -> None:
 
 
 @app.command(
-    epilog=text.examples(
-        "sevenp-worker publish events.jsonl",
-        "sevenp-worker publish statements.json.gz --format xapi",
+    epilog=text.page(
+        text.examples(
+            "sevenp-worker publish events.jsonl",
+            "sevenp-worker publish events.jsonl --check      refuse it if a line is no valid event",
+            "sevenp-worker publish statements.json.gz --format xapi",
+            "zstd -dc events.zst | sevenp-worker publish -",
+        ),
+        text.settings("topic", "max_future_hours", *text.KAFKA, "allow_plaintext"),
     )
 )
 def publish(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="One event a line; .gz is read.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            callback=input_file,
+            help="One event a line, plain or gzip; a pipe will do; - is standard input.",
+        ),
+    ],
     format: Annotated[  # noqa: A002 - the option's name
         Format, typer.Option(help="native: bytes unchanged, valid or not. xapi: video statements.")
     ] = "native",
+    check: Annotated[
+        bool, typer.Option("--check", help="Look at all lines first; send nothing if one is no valid event.")
+    ] = False,
     idempotent: Annotated[
         bool, typer.Option(help="Let the broker drop what is sent twice after a lost answer, if it can.")
     ] = True,
 ) -> None:
-    """Publish a file of events to the topic, each line one record, and wait until all are acknowledged."""
+    """Publish a file of events to the topic, each line one record, and wait until all are acknowledged.
 
-    async def work() -> int:
-        settings = load_settings()
-        unreadable: list[UnreadableLine] = []
-        records = read_records(file, format, on_unreadable=unreadable.append)
-        async with open_publisher(settings, settings.topic, idempotent=idempotent) as publisher:
-            report = await publisher.publish(records)
-        for line in unreadable[:_MOST_LINES_NAMED]:
-            say_error(str(line))
-        if (more := len(unreadable) - _MOST_LINES_NAMED) > 0:
-            say_error(f"... and {more:,} lines more")
-        Console().print(
-            f"{report.records:,} records published to {settings.topic} in {report.seconds:.1f} s."
-        )
-        return ExitCode.USAGE if unreadable else ExitCode.OK
-
-    end_with(work)
+    Lines that are no valid events are published too, counted, and become dead letters in the worker; see --check.
+    A topic that does not exist is not created.
+    """
+    publishing = Publishing(file, format, check=check, idempotent=idempotent)
+    end_with(publishing.run, interrupted=publishing.left)
 
 
-@app.command("verify", epilog=text.examples("sevenp-worker verify", "sevenp-worker verify --settled --json"))
+@app.command(
+    "verify",
+    epilog=text.page(
+        text.examples("sevenp-worker verify", "sevenp-worker verify --settled --json"),
+        text.settings(*text.MONGODB),
+    ),
+)
 def verify_command(
     settled: Annotated[
         bool, typer.Option(help="Nothing is being written: whatever is behind or missing is wrong.")
@@ -140,7 +142,7 @@ def verify_command(
     """
 
     async def work() -> int:
-        async with opened(load_settings()) as database:
+        async with opened_in_use(load_settings()) as database:
             verification = await verify(database, settled=settled)
         if as_json:
             print_json(verification.to_json())
@@ -151,26 +153,26 @@ def verify_command(
     end_with(work)
 
 
-@schema_app.command("apply")
+@schema_app.command("apply", epilog=text.settings(*text.MONGODB, "external_collections"))
 def schema_apply() -> None:
     """Create what is missing, replace validators that differ, drop nothing. May be repeated at any time."""
 
     async def work() -> int:
         settings = load_settings()
-        async with opened(settings) as database:
+        async with opened_to_change(settings) as database:
             print_changes(await apply_schema(database, external=settings.external_collections))
         return ExitCode.OK
 
-    end_with(work)
+    end_with(work, interrupted=lambda: "what is made stays; run it again, it makes what is missing")
 
 
-@schema_app.command("check")
+@schema_app.command("check", epilog=text.settings(*text.MONGODB, "external_collections"))
 def schema_check(as_json: JsonFlag = False) -> None:
     """Show what differs from what this version needs; ends with 1 when something does. Changes nothing."""
 
     async def work() -> int:
         settings = load_settings()
-        async with opened(settings) as database:
+        async with opened_to_change(settings) as database:
             found = await check_schema(database, external=settings.external_collections)
         if as_json:
             print_json(
@@ -186,7 +188,7 @@ def schema_check(as_json: JsonFlag = False) -> None:
     end_with(work)
 
 
-@contract_app.command("export")
+@contract_app.command("export", epilog=text.no_settings())
 def contract_export(
     folder: Annotated[Path, typer.Argument(file_okay=False, help="Where to write; made if absent.")],
 ) -> None:
@@ -197,56 +199,4 @@ def contract_export(
             Console(soft_wrap=True, highlight=False).print(str(path), markup=False)
         return ExitCode.OK
 
-    end_with(work)
-
-
-@app.command(
-    epilog=text.examples(
-        "sevenp-worker demo --events 20000",
-        "sevenp-worker demo --input statements.json.gz --format xapi --json result.json",
-    )
-)
-def demo(
-    events: Annotated[int, typer.Option(min=1, help="Simulated events to publish.")] = _DEMO.events,
-    seed: Annotated[int, typer.Option(help="The simulated learners' seed.")] = _DEMO.seed,
-    input: Annotated[  # noqa: A002 - the option's name
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Publish this file instead.")
-    ] = None,
-    format: Annotated[Format | None, typer.Option(help="The file's format; native if not said.")] = None,  # noqa: A002
-    json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the summary here.")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
-    worker_url: Annotated[str | None, typer.Option(help="A worker that already runs (see --keep).")] = None,
-    stack: Annotated[
-        KafkaKind, typer.Option(help="Kafka to start: embedded, or apache (needs Java 17 and Maven).")
-    ] = _DEMO.stack,
-) -> None:
-    """Start real servers and the worker, publish learner events, and prove that every document is right.
-
-    Servers come from wheels, unless SEVENP_MONGODB_URI or SEVENP_KAFKA_BOOTSTRAP_SERVERS name others.
-    """
-    if format is not None and input is None:
-        raise typer.BadParameter("is that of --input, which is missing", param_hint="--format")
-
-    async def work() -> int:
-        settings = load_settings()
-        given = settings.model_fields_set
-        options = DemoOptions(
-            events=events,
-            seed=seed,
-            input=input,
-            format=format or "native",
-            json=json,
-            keep=keep,
-            mongodb_uri=settings.mongodb_uri.get_secret_value() if "mongodb_uri" in given else None,
-            kafka_bootstrap_servers=(
-                settings.kafka_bootstrap_servers if "kafka_bootstrap_servers" in given else None
-            ),
-            worker_url=worker_url,
-            database_prefix=settings.database_prefix,
-            topic=settings.topic,
-            kafka_group_id=settings.kafka_group_id,
-            stack=stack,
-        )
-        return await run_demo(options)
-
-    end_with(work)
+    end_with(work, interrupted=lambda: "some files may be missing; run it again")

@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from worker.app.dependencies import brokers_probe
 from worker.app.exits import ExitCode
+from worker.app.kafka import kafka_options
+from worker.app.opening import opened_in_use
 from worker.app.redriving import open_redriver
-from worker.app.serving import opened
 from worker.cli import help as text
 from worker.cli.ending import end_with, say_error
 from worker.cli.listing import (
@@ -20,6 +22,7 @@ from worker.cli.listing import (
     with_bytes,
     with_everything,
 )
+from worker.cli.named import code_for_named
 from worker.cli.options import (
     All,
     DryRun,
@@ -38,6 +41,7 @@ from worker.retry.letters import discard_letters, find_names, pages, read_kept, 
 from worker.retry.redrive import MAX_REDRIVES, Redriven, redrive
 from worker.retry.selection import grouped_in_pages
 from worker.settings import load_settings
+from worker.words import counted
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids, as `dead-letters list` shows them.")]
 AlsoRedriven = Annotated[bool, typer.Option("--redriven", help="Also those that were sent again already.")]
@@ -56,7 +60,7 @@ dead_letters_app = typer.Typer(
 )
 
 
-@dead_letters_app.command("list")
+@dead_letters_app.command("list", epilog=text.settings(*text.MONGODB))
 def list_letters(
     reason: Reason = None,
     since: Since = None,
@@ -71,7 +75,7 @@ def list_letters(
     chosen = selection(reason=reason, since=since, stream=stream, fingerprint=fingerprint, limit=limit)
 
     async def work() -> int:
-        async with opened(load_settings()) as database:
+        async with opened_in_use(load_settings()) as database:
             names = await find_names(database, chosen, redriven=redriven)
             if group:
                 print_groups(await grouped_in_pages(pages(database, names)), as_json=as_json)
@@ -88,12 +92,12 @@ def list_letters(
     end_with(work)
 
 
-@dead_letters_app.command("show")
+@dead_letters_app.command("show", epilog=text.settings(*text.MONGODB))
 def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag = False) -> None:
     """Show one letter: why, from where, and its bytes (with --json all of them, as base64)."""
 
     async def work() -> int:
-        async with opened(load_settings()) as database:
+        async with opened_in_use(load_settings()) as database:
             if as_json:
                 whole = await read_kept(database, name)
                 shown = with_everything(*whole) if whole is not None else None
@@ -109,7 +113,7 @@ def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag =
     end_with(work)
 
 
-@dead_letters_app.command("redrive")
+@dead_letters_app.command("redrive", epilog=text.settings(*text.MONGODB, *text.KAFKA))
 def redrive_letters(
     ids: Ids = None,
     reason: Reason = None,
@@ -138,18 +142,22 @@ def redrive_letters(
 
     async def work() -> int:
         settings = load_settings()
-        async with opened(settings) as database, open_redriver(settings, idempotent=idempotent) as publish:
+        probes = [] if dry_run else [brokers_probe(settings.kafka_bootstrap_servers, kafka_options(settings))]
+        async with (
+            opened_in_use(settings, *probes) as database,
+            open_redriver(settings, idempotent=idempotent) as publish,
+        ):
             names = await find_names(database, chosen, redriven=again)
             result = await redrive(
                 database, names, publish, max_redrives=max_redrives, again=again, dry_run=dry_run
             )
         _say_redriven(result, dry_run=dry_run, as_json=as_json)
-        return ExitCode.OK
+        return code_for_named(ids, set(result.sent), "dead letter that could be sent")
 
-    end_with(work)
+    end_with(work, interrupted=lambda: "some letters may have been sent; they are marked, the others are not")
 
 
-@dead_letters_app.command("discard")
+@dead_letters_app.command("discard", epilog=text.settings(*text.MONGODB))
 def discard(
     ids: Ids = None,
     reason: Reason = None,
@@ -167,16 +175,19 @@ def discard(
     require_intent(chosen, everything=everything)
 
     async def work() -> int:
-        async with opened(load_settings()) as database:
+        async with opened_in_use(load_settings()) as database:
             names = await find_names(database, chosen, redriven=redriven)
             deleted = len(names) if dry_run else await discard_letters(database, names)
         if as_json:
             print_json({"discarded": deleted, "dry_run": dry_run})
         else:
-            Console().print(f"{deleted:,} letters {'would be ' if dry_run else ''}discarded.")
-        return ExitCode.OK
+            Console().print(f"{counted(deleted, 'letter')} {'would be ' if dry_run else ''}discarded.")
+        return code_for_named(ids, set(map(str, names)), "dead letter")
 
-    end_with(work)
+    end_with(
+        work,
+        interrupted=lambda: "some letters may be gone already; the same command again deletes the others",
+    )
 
 
 def _say_redriven(result: Redriven, *, dry_run: bool, as_json: bool) -> None:
@@ -184,7 +195,7 @@ def _say_redriven(result: Redriven, *, dry_run: bool, as_json: bool) -> None:
         print_json({"redriven": result.sent, "skipped": result.skipped, "dry_run": dry_run})
         return
     console = Console()
-    console.print(f"{len(result.sent):,} letters {'would be ' if dry_run else ''}redriven.")
+    console.print(f"{counted(len(result.sent), 'letter')} {'would be ' if dry_run else ''}redriven.")
     for reason, count in result.reasons.items():
         console.print(f"{count:,} skipped: {_WHY[reason]}", markup=False)
 

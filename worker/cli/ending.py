@@ -4,16 +4,18 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import structlog
 import typer
 from rich.console import Console
 
 from worker.app.exits import ExitCode, exit_code
+from worker.cli.output import visible
 from worker.errors import WorkerError
 from worker.telemetry.logs import describe
 from worker.timing import end_within
+from worker.words import in_words
 
 log = structlog.get_logger(__name__)
 
@@ -21,29 +23,65 @@ log = structlog.get_logger(__name__)
 _LEFT_OVER_S = 5.0
 
 
-def end_with(work: Callable[[], Awaitable[int]]) -> None:
-    """Run a command's work to its end and leave with its exit code; raises only `typer.Exit`."""
-    raise typer.Exit(int(_run(work)))
+# The root of everything that is wrong with arguments; where it lives depends on the version of typer.
+_WRONG_ARGUMENTS: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+# What validates arguments has phrases of its own.
+_PHRASES = (
+    ("Value error, ", ""),
+    ("Input should be a valid integer, unable to parse string as an integer", "is not a whole number"),
+    ("Input should be greater than or equal to", "must be at least"),
+    ("Input should be", "must be"),
+)
 
 
-def _run(work: Callable[[], Awaitable[int]]) -> int:
+def run_app(app: typer.Typer) -> NoReturn:
+    """Run the command that the arguments name; raises SystemExit with its exit code, and nothing else."""
+    try:
+        code = app(prog_name="sevenp-worker", standalone_mode=False)
+    except _WRONG_ARGUMENTS as error:
+        for phrase, words in _PHRASES:
+            error.message = error.message.replace(phrase, words)
+        error.show()
+        code = error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        code = ExitCode.INTERRUPTED
+    sys.exit(int(code or ExitCode.OK))
+
+
+def nothing_changed() -> str:
+    """What a command says that only reads."""
+    return "it only looked, nothing was changed"
+
+
+def end_with(work: Callable[[], Awaitable[int]], *, interrupted: Callable[[], str] = nothing_changed) -> None:
+    """Run a command's work to its end and leave with its exit code; raises only `typer.Exit`.
+
+    `interrupted` says what is left behind when Ctrl-C ends the work in its middle.
+    """
+    raise typer.Exit(int(_run(work, interrupted)))
+
+
+def _run(work: Callable[[], Awaitable[int]], interrupted: Callable[[], str]) -> int:
     with asyncio.Runner() as runner:
-        code = _code_of(runner, work)
+        code = _code_of(runner, work, interrupted)
         if stuck := runner.run(_end_what_is_left()):
             _leave(code, stuck)
     return code
 
 
-def _code_of(runner: asyncio.Runner, work: Callable[[], Awaitable[int]]) -> int:
+def _code_of(
+    runner: asyncio.Runner, work: Callable[[], Awaitable[int]], interrupted: Callable[[], str]
+) -> int:
     try:
         return runner.run(_awaited(work))
     except WorkerError as error:
         say_error(str(error))
         return exit_code(error)
     except OSError as error:  # a file of the command line; connections have errors of their own
-        say_error(str(error))
+        say_error(f"{error.filename}: {in_words(error)}" if error.filename else in_words(error))
         return ExitCode.USAGE
     except KeyboardInterrupt:
+        say(f"interrupted: {interrupted()}")
         return ExitCode.INTERRUPTED
     except Exception as error:  # the outermost frame of the process
         say_error(f"a defect in the worker, please report it:\n{describe(error)}")
@@ -69,6 +107,15 @@ async def _awaited(work: Callable[[], Awaitable[int]]) -> int:
     return await work()
 
 
+def say(message: str) -> None:
+    """One line on stderr, for people."""
+    _stderr().print(f"sevenp-worker: {visible(message)}", markup=False)
+
+
 def say_error(message: str) -> None:
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"sevenp-worker: error: {message}", style="bold red", markup=False)
+    """One line on stderr that says what is wrong."""
+    _stderr().print(f"sevenp-worker: error: {visible(message)}", style="bold red", markup=False)
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, soft_wrap=True, highlight=False)

@@ -5,7 +5,7 @@ import re
 import textwrap
 
 from worker.app.exits import ExitCode
-from worker.settings import setting_lines
+from worker.settings import setting_lines, variable
 
 # Click leaves a paragraph that begins with this character as it is.
 _VERBATIM = "\b"
@@ -24,12 +24,33 @@ def exit_codes() -> str:
     return _paragraph("Exit codes:", [line for some in lines for line in some])
 
 
-def settings() -> str:
-    """Every setting with its default and description."""
+MONGODB = ("mongodb_", "database_prefix", "allow_plaintext")
+"""Settings of every command that opens the database, by their names or how these begin."""
+KAFKA = (
+    "kafka_bootstrap_servers",
+    "kafka_security_",
+    "kafka_ca_",
+    "kafka_cert_",
+    "kafka_key_",
+    "kafka_sasl_",
+)
+"""Settings of every command that publishes."""
+
+
+def settings(*names: str) -> str:
+    """The settings whose names begin with one of `names`, with default and description; without any, all of them."""
+    wanted = tuple(map(variable, [*names, "secrets_dir"] if names else [""]))
     lines = []
     for line in setting_lines():
+        if not line.variable.startswith(wanted):
+            continue
         lines += [f"{line.variable}={line.default}", *_wrapped("    ", line.description)]
     return _paragraph("Settings (environment variables, or files in SEVENP_SECRETS_DIR):", lines)
+
+
+def no_settings() -> str:
+    """For a command that reads none."""
+    return "It reads no settings."
 
 
 def page(*paragraphs: str) -> str:

@@ -1,6 +1,7 @@
 """Queue items and dead letters as rows for people and as JSON for scripts."""
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,7 @@ from rich.console import Console
 from worker.cli.tables import print_json, print_table
 from worker.retry.letters import Damaged, Kept
 from worker.retry.selection import Entry, Group
+from worker.words import counted
 
 # What a person reads of a payload in a terminal; `--json` has all of it.
 SHOWN_BYTES = 2_000
@@ -89,7 +91,7 @@ def with_bytes(letter: Mapping[str, Any], value: bytes | Damaged | None) -> dict
         return {**letter, "value": None}
     text = value[:SHOWN_BYTES].decode("utf-8", "backslashreplace")
     cut = letter["size_bytes"] - SHOWN_BYTES
-    return {**letter, "value": f"{text} ... and {cut:,} bytes more" if cut > 0 else text}
+    return {**letter, "value": f"{text} ... and {counted(cut, 'byte')} more" if cut > 0 else text}
 
 
 def with_everything(letter: Mapping[str, Any], kept: Kept | Damaged) -> dict[str, Any]:
@@ -143,7 +145,9 @@ def _print_first(rows: Sequence[tuple[str, ...]], columns: tuple[str, ...], tota
 
 def _cell(value: Any) -> str:
     shown = plain(value)
-    return shown if isinstance(shown, str) else "" if shown is None else str(shown)
+    if shown is None:
+        return ""
+    return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
 
 
 def _due(item: Mapping[str, Any]) -> str:

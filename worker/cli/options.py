@@ -1,13 +1,17 @@
 """Options that several commands share, and what people write in them."""
 
+import os
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
+from worker.publish.source import STANDARD_INPUT
 from worker.retry.selection import Selection
 
+Format = Literal["native", "xapi"]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Reason = Annotated[str | None, typer.Option(help="Only this reason.")]
 Since = Annotated[
@@ -19,6 +23,27 @@ Limit = Annotated[int | None, typer.Option(min=1, help="At most so many, the old
 Grouped = Annotated[bool, typer.Option("--group", help="One line per kind of failure.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
 All = Annotated[bool, typer.Option("--all", help="Needed to act on everything, without any filter.")]
+
+
+def input_file(path: Path | None) -> Path | None:
+    """A file, a pipe, or `-` for standard input. Raises typer.BadParameter for anything else."""
+    if path is None or path == STANDARD_INPUT:
+        return path
+    if not path.exists():
+        raise typer.BadParameter(f"{path} does not exist")
+    if path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder")
+    return path
+
+
+def output_file(path: Path | None) -> Path | None:
+    """A file that can be written when there is something to write. Raises typer.BadParameter at once otherwise."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {path.parent}")
+    if path is not None and not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise typer.BadParameter(f"{path} cannot be written")
+    return path
+
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -32,7 +57,7 @@ def moment(text: str, now: datetime) -> datetime:
         read = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError):
         raise typer.BadParameter(
-            f"{text!r} is no moment: write 90m, 12h, 7d or 2026-03-01T12:00", param_hint="--since"
+            f"'{text}' is no moment: write 90m, 12h, 7d or 2026-03-01T12:00", param_hint="--since"
         ) from None
     return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 

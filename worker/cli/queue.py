@@ -6,10 +6,11 @@ import typer
 from rich.console import Console
 
 from worker.app.exits import ExitCode
-from worker.app.serving import opened
+from worker.app.opening import opened_in_use
 from worker.cli import help as text
 from worker.cli.ending import end_with, say_error
 from worker.cli.listing import print_document, print_groups, print_items
+from worker.cli.named import code_for_named
 from worker.cli.options import (
     All,
     DryRun,
@@ -37,6 +38,7 @@ from worker.retry.operate import (
 )
 from worker.retry.selection import grouped
 from worker.settings import load_settings
+from worker.words import counted
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids, as `queue list` shows them.")]
 Status = Annotated[State | None, typer.Option(help="Only this status.")]
@@ -55,7 +57,7 @@ queue_app = typer.Typer(
 )
 
 
-@queue_app.command("list")
+@queue_app.command("list", epilog=text.settings(*text.MONGODB))
 def list_items(
     status: Status = None,
     reason: Reason = None,
@@ -71,7 +73,7 @@ def list_items(
     states = [status] if status else [state for state in STATES if state != "completed"]
 
     async def work() -> int:
-        async with opened(load_settings()) as database:
+        async with opened_in_use(load_settings()) as database:
             entries = await find_items(database, chosen, states)
         if group:
             print_groups(grouped(entries), as_json=as_json)
@@ -82,12 +84,12 @@ def list_items(
     end_with(work)
 
 
-@queue_app.command("show")
+@queue_app.command("show", epilog=text.settings(*text.MONGODB))
 def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag = False) -> None:
     """Show every field of one item."""
 
     async def work() -> int:
-        async with opened(load_settings()) as database:
+        async with opened_in_use(load_settings()) as database:
             item = await show_item(database, name)
         if item is None:
             say_error(f"there is no queue item {name}")
@@ -98,7 +100,7 @@ def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag =
     end_with(work)
 
 
-@queue_app.command("retry")
+@queue_app.command("retry", epilog=text.settings(*text.MONGODB))
 def retry(
     ids: Ids = None,
     reason: Reason = None,
@@ -117,16 +119,16 @@ def retry(
     chosen = selection(ids, reason=reason, since=since, stream=stream, fingerprint=fingerprint, limit=limit)
 
     async def work() -> int:
-        async with opened(load_settings()) as database:
+        async with opened_in_use(load_settings()) as database:
             entries = await find_items(database, chosen, WAITING)
             changed = 0 if dry_run else await retry_items(database, entries)
         _say("retried", len(entries) if dry_run else changed, dry_run=dry_run, as_json=as_json)
-        return ExitCode.OK
+        return code_for_named(ids, {str(entry.id) for entry in entries}, "queue item that waits")
 
-    end_with(work)
+    end_with(work, interrupted=_partly)
 
 
-@queue_app.command("discard")
+@queue_app.command("discard", epilog=text.settings(*text.MONGODB))
 def discard(
     ids: Ids = None,
     status: Status = None,
@@ -144,17 +146,21 @@ def discard(
     require_intent(chosen, everything=everything or status is not None)
 
     async def work() -> int:
-        async with opened(load_settings()) as database:
+        async with opened_in_use(load_settings()) as database:
             entries = await find_items(database, chosen, [status] if status else DISCARDABLE)
             deleted = 0 if dry_run else await discard_items(database, entries)
         _say("discarded", len(entries) if dry_run else deleted, dry_run=dry_run, as_json=as_json)
-        return ExitCode.OK
+        return code_for_named(ids, {str(entry.id) for entry in entries}, "queue item that may be discarded")
 
-    end_with(work)
+    end_with(work, interrupted=_partly)
 
 
 def _say(what: str, count: int, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json({what: count, "dry_run": dry_run})
     else:
-        Console().print(f"{count:,} items {'would be ' if dry_run else ''}{what}.")
+        Console().print(f"{counted(count, 'item')} {'would be ' if dry_run else ''}{what}.")
+
+
+def _partly() -> str:
+    return "some items may be done already; the same command again does the others"

@@ -5,11 +5,16 @@ from collections.abc import Iterable, Sequence
 from textwrap import indent
 from typing import Any, Self
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from worker.cli.output import visible
 from worker.replay.verification import Verification
 from worker.storage.schema import Change, Difference
+from worker.words import counted
 
 
 def print_json(value: Any) -> None:
@@ -63,14 +68,15 @@ def print_verification(verification: Verification) -> None:
         ("dead letters by reason", "number"),
     )
     print_table([(str(each.kind), each.subject, each.detail) for each in verification.findings], _FINDING)
-    if not verification.events:
-        Console().print("No event is stored here: is SEVENP_DATABASE_PREFIX right?", style="yellow")
-    Console().print(
-        "Everything agrees."
-        if verification.ok
-        else f"{sum(verification.finding_counts.values()):,} findings.",
-        style="bold green" if verification.ok else "bold red",
-    )
+    if not verification.ok:
+        findings = sum(verification.finding_counts.values())
+        Console().print(f"{counted(findings, 'finding')}.", style="bold red")
+    elif verification.events:
+        Console().print("Everything agrees.", style="bold green")
+    else:
+        Console().print(
+            "Nothing to check: no event is stored here. Is SEVENP_DATABASE_PREFIX right?", style="yellow"
+        )
 
 
 _FINDING = ("finding", "subject", "detail")
@@ -78,25 +84,32 @@ _FINDING = ("finding", "subject", "detail")
 
 # Wider than any table: what is written to a file or a pipe has no width to keep to.
 _UNBOUNDED = 10_000
-# Short, and copied into filters.
-_IN_ONE_PIECE = frozenset({"fingerprint", "reason", "status", "age", "oldest"})
+# Sentences, which may be wrapped; everything else is there to be copied and stays in one piece.
+_SENTENCES = frozenset({"message", "detail", "expected", "found", "what", "value"})
+_SENTENCE_WIDTH = 24  # narrower columns of words are no pleasure to read
+_BORDER = 3  # around a cell
 
 
 def print_table(rows: Sequence[tuple[str, ...]], columns: tuple[str, ...], empty: str = "") -> None:
     """Rows under their columns; `empty` instead, if there are none.
 
-    Nothing is cut off, for ids are there to be copied: cells are folded in a terminal, and never elsewhere.
+    Nothing is cut off, for ids are there to be copied. Where a terminal is too narrow for the columns, each row
+    becomes a block of lines; files and pipes have no width.
     """
-    console = Console()
+    console = Console(highlight=False)
     if not rows:
         if empty:
-            console.print(empty)
+            console.print(empty, markup=False)
+        return
+    rows = [tuple(map(visible, row)) for row in rows]
+    if console.is_terminal and _narrowest(rows, columns) > console.width:
+        _print_blocks(console, rows, columns)
         return
     table = Table()
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in _IN_ONE_PIECE)
+        table.add_column(column, overflow="fold", no_wrap=column not in _SENTENCES)
     for row in rows:
-        table.add_row(*(_plain(cell) for cell in row))
+        table.add_row(*map(escape, row))
     if not console.is_terminal:
         console.width = max(
             console.width, console.measure(table, options=console.options.update(width=_UNBOUNDED)).maximum
@@ -104,14 +117,30 @@ def print_table(rows: Sequence[tuple[str, ...]], columns: tuple[str, ...], empty
     console.print(table)
 
 
-def _plain(cell: str) -> str:
-    """Square brackets are content here, never markup; what a terminal would obey is shown, not sent."""
-    return visible(cell).replace("[", r"\[")
+def _narrowest(rows: Sequence[tuple[str, ...]], columns: tuple[str, ...]) -> int:
+    """The width a table of these rows needs to be readable."""
+    widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
+    kept = [
+        min(width, _SENTENCE_WIDTH) if column in _SENTENCES else width
+        for column, width in zip(columns, widths, strict=True)
+    ]
+    return sum(width + _BORDER for width in kept) + 1
 
 
-def visible(text: str) -> str:
-    """The text with everything that cannot be printed escaped, line ends aside."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
+def _print_blocks(console: Console, rows: Sequence[tuple[str, ...]], columns: tuple[str, ...]) -> None:
+    """A line for each cell that holds something, its name before it; longer than that, the name stands above it."""
+    label = max(map(len, columns)) + 2
+    for number, row in enumerate(rows):
+        if number:
+            console.print()
+        for column, cell in zip(columns, row, strict=True):
+            if not cell:
+                continue
+            beside = column in _SENTENCES or label + cell_len(cell) <= console.width
+            indent = label if beside else 0
+            console.print(
+                f"{column:<{label}}" if beside else column, end="" if beside else "\n", markup=False
+            )
+            lines = Text(cell).wrap(console, console.width - indent, overflow="fold")
+            text = Text(f"\n{' ' * indent}").join(lines)
+            console.print(text, soft_wrap=True)

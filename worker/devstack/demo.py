@@ -7,8 +7,8 @@ a message for people when something does not start or stops moving. `DemoOptions
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.console import Console
 from worker.devstack.demo_input import DemoInput
 from worker.devstack.demo_kept import leave_worker_url, print_urls, read_worker_url, remove_worker_url
 from worker.devstack.demo_ledger import Difference, compare
+from worker.devstack.demo_names import settle_names, what_stays, worker_environment
 from worker.devstack.demo_platform import until_sent, until_statistics, write_platform
 from worker.devstack.demo_statistics import compare_statistics, read_shown
 from worker.devstack.demo_stored import (
@@ -39,17 +40,19 @@ from worker.devstack.worker_process import WorkerCounts, WorkerProbe, start_work
 from worker.errors import Fatal
 from worker.publish.publisher import Publisher
 from worker.replay.verify import verify
-from worker.settings import RoleName
+from worker.settings import Channel, NotificationKind, RoleName
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.schema import apply_schema
 from worker.telemetry.logs import configure_logging
 from worker.timing import SystemClock
+from worker.words import counted
 
 __all__ = ["DemoOptions", "run_demo"]
 
 CLOCK = SystemClock()
 NO_TERMINAL_WIDTH = 120
+LOOK_EVERY_S = 0.5  # at what is kept running
 # Simulated learners live in 2025, and what a file holds happened when it did: the demo announces it all the same.
 _LONG_AGO_HOURS = "800000"
 TERMINATED = 128 + signal.SIGTERM  # what a shell makes of a process that SIGTERM ended
@@ -65,12 +68,18 @@ class Before:
     known: int
 
 
-async def run_demo(options: DemoOptions, console: Console | None = None) -> int:
+async def run_demo(
+    options: DemoOptions,
+    console: Console | None = None,
+    *,
+    on_names: Callable[[DemoOptions], None] = lambda _options: None,
+) -> int:
     """Run the demo once; with `options.keep` leave everything running until Ctrl-C. Returns the exit code.
 
-    SIGTERM ends it as Ctrl-C does: everything that was started is stopped on the way out.
+    SIGTERM ends it as Ctrl-C does: everything that was started is stopped on the way out. `on_names` learns the
+    options with the names this run uses once it is about to write to servers that are not its own.
     """
-    run = asyncio.create_task(_run(options, console or _console()))
+    run = asyncio.create_task(_run(options, console or _console(), on_names))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, run.cancel)
     try:
         return await run
@@ -81,7 +90,7 @@ async def run_demo(options: DemoOptions, console: Console | None = None) -> int:
         return TERMINATED
 
 
-async def _run(options: DemoOptions, console: Console) -> int:
+async def _run(options: DemoOptions, console: Console, on_names: Callable[[DemoOptions], None]) -> int:
     """0 if everything agrees, else 1.
 
     1. servers and schema  2. worker  3. publish and watch until drained, let the platform's late documents follow
@@ -89,9 +98,14 @@ async def _run(options: DemoOptions, console: Console) -> int:
     """
     agreed = False
     # 1. servers and schema
-    async with _stack(options, console) as stack, _database(stack, options) as database:
+    async with _named_stack(options, console) as (stack, options), _database(stack, options) as database:
+        if not stack.is_ours:
+            on_names(options)
         changes = await apply_schema(database)
-        console.print(f"schema applied to {options.database_prefix}_*: {len(changes)} changes")
+        console.print(
+            f"schema applied to {options.names.database_prefix}_*: {counted(len(changes), 'change')}",
+            highlight=False,
+        )
         # 2. worker
         async with _worker(stack, database, options, console) as worker:
             # 3. publish and watch
@@ -110,10 +124,23 @@ async def _run(options: DemoOptions, console: Console) -> int:
             # 5. keep or stop
             if options.keep:
                 await _keep(stack, database, worker, options, console)
+        if not stack.is_ours:
+            console.print(
+                f"left on the servers you named: {what_stays(options)}", soft_wrap=True, highlight=False
+            )
     return 0 if agreed else 1
 
 
 # ---- what is started, and ended whatever happens ----
+
+
+@asynccontextmanager
+async def _named_stack(options: DemoOptions, console: Console) -> AsyncIterator[tuple[Stack, DemoOptions]]:
+    """The servers, and the options with the names that this run uses on them."""
+    async with _stack(options, console) as stack:
+        options = await settle_names(stack, options, console)
+        await stack.create_topic(options.names.topic, options.partitions, options.kafka)
+        yield stack, options
 
 
 @asynccontextmanager
@@ -129,7 +156,6 @@ async def _stack(options: DemoOptions, console: Console) -> AsyncIterator[Stack]
             configure_logging("info", log)
             console.print(f"MongoDB at {_without_credentials(stack.mongodb_uri)}", highlight=False)
             console.print(f"Kafka at {stack.kafka_bootstrap_servers}", highlight=False)
-            await stack.create_topic(options.topic, options.partitions)
             yield stack
         failed = False
     except asyncio.CancelledError:
@@ -143,9 +169,9 @@ async def _stack(options: DemoOptions, console: Console) -> AsyncIterator[Stack]
 
 @asynccontextmanager
 async def _database(stack: Stack, options: DemoOptions) -> AsyncIterator[Database]:
-    client = make_client(stack.mongodb_uri)
+    client = make_client(stack.mongodb_uri, security=options.mongodb)
     try:
-        yield open_database(client, options.database_prefix)
+        yield open_database(client, options.names.database_prefix)
     finally:
         await close(client)
 
@@ -174,21 +200,26 @@ async def _worker(
 
 async def _kept_worker(stack: Stack, database: Database, options: DemoOptions) -> str | None:
     url = await read_worker_url(database, stack.kafka_bootstrap_servers)
-    if url is None or await WorkerProbe(url, None).counts(options.topic) is None:
+    if url is None or await WorkerProbe(url, None).counts(options.names.topic) is None:
         return None
     return url
 
 
 def _settings(stack: Stack, options: DemoOptions) -> dict[str, str]:
+    own = {
+        "SEVENP_NOTIFY_ROUTES": ",".join(f"{kind}={Channel.LOG}" for kind in NotificationKind),
+        "SEVENP_NOTIFY_WITHIN_HOURS": _LONG_AGO_HOURS,
+    }
     return {
+        **worker_environment(stack, options),
+        **({} if options.as_configured else own),
         "SEVENP_MONGODB_URI": stack.mongodb_uri,
         "SEVENP_KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap_servers,
-        "SEVENP_KAFKA_GROUP_ID": options.kafka_group_id,
-        "SEVENP_DATABASE_PREFIX": options.database_prefix,
-        "SEVENP_TOPIC": options.topic,
+        "SEVENP_KAFKA_GROUP_ID": options.names.kafka_group_id,
+        "SEVENP_DATABASE_PREFIX": options.names.database_prefix,
+        "SEVENP_TOPIC": options.names.topic,
         "SEVENP_ROLES": ",".join(RoleName),
         "SEVENP_START_POLICY": "earliest",
-        "SEVENP_NOTIFY_WITHIN_HOURS": _LONG_AGO_HOURS,
     }
 
 
@@ -198,8 +229,8 @@ def _settings(stack: Stack, options: DemoOptions) -> dict[str, str]:
 async def _before(
     stack: Stack, database: Database, worker: WorkerProbe, options: DemoOptions, sent: DemoInput
 ) -> Before:
-    ends = await topic_ends(stack.kafka_bootstrap_servers, options.topic)
-    counts = await worker.wait_until_ready(options.topic, len(ends))
+    ends = await topic_ends(stack.kafka_bootstrap_servers, options.names.topic, options.kafka)
+    counts = await worker.wait_until_ready(options.names.topic, len(ends))
     known = await count_known(database, sent.event_ids())
     return Before(await count_totals(database), counts, ends, known)
 
@@ -228,9 +259,10 @@ async def _close_platform(
     await write_platform(database, late)
     if watch.counting and late:
         seconds = await until_statistics(database, late, CLOCK, require_alive)
-        console.print(f"{len(late)} course and user documents came late: statistics after {seconds:.1f} s")
+        came = counted(len(late), "course and user document")
+        console.print(f"{came} came late: statistics after {seconds:.1f} s", highlight=False)
     if watch.runs("notify") and (waiting := await until_sent(database, CLOCK, require_alive)):
-        console.print(f"{waiting:,} notifications still wait to be sent")
+        console.print(f"still to be sent: {counted(waiting, 'notification')}", highlight=False)
 
 
 async def _publish_and_watch(
@@ -251,7 +283,7 @@ async def _publish_and_watch(
             publishing.result()
 
     published = Published(sent.total)
-    watch = RunWatch(database, worker, options.topic, before.counts, published, CLOCK, require_alive)
+    watch = RunWatch(database, worker, options.names.topic, before.counts, published, CLOCK, require_alive)
     publishing = asyncio.create_task(_publish(stack, options, sent, published))
     try:
         with make_display(console, published) as display:
@@ -269,7 +301,11 @@ async def _publish(stack: Stack, options: DemoOptions, sent: DemoInput, publishe
     # The embedded broker cannot drop repeats; of others nothing is known, so they are asked.
     idempotent = stack.broker is None or stack.broker.knows_idempotence
     async with Publisher(
-        stack.kafka_bootstrap_servers, options.topic, clock=CLOCK, idempotent=idempotent
+        stack.kafka_bootstrap_servers,
+        options.names.topic,
+        clock=CLOCK,
+        idempotent=idempotent,
+        kafka=options.kafka,
     ) as publisher:
         published.started_at = CLOCK.monotonic()
         report = await publisher.publish(sent.records(), on_progress=progress)
@@ -293,7 +329,7 @@ async def _summarise(
         before=before.totals,
         after=await count_totals(database),
         counts=watch.counts,
-        dead_letter_reasons=await dead_letter_reasons(database, options.topic, before.ends),
+        dead_letter_reasons=await dead_letter_reasons(database, options.names.topic, before.ends),
         verification=await verify(database, settled=True),
         differences=compare(ledger, documents),
         counting=watch.counting,
@@ -327,17 +363,22 @@ async def _keep(
     if worker.process is not None:
         await leave_worker_url(database, stack.kafka_bootstrap_servers, worker.url)
     print_urls(console, stack, worker.url, options)
-    await _until_interrupted()
+    await _until_interrupted(stack, worker)
     if worker.process is not None:
         await remove_worker_url(database)
 
 
-async def _until_interrupted() -> None:
+async def _until_interrupted(stack: Stack, worker: WorkerProbe) -> None:
+    """Raises StartFailed when a server or the worker ends meanwhile: nobody else would notice."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+    while not stop.is_set():
+        worker.require_alive()
+        stack.require_alive()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
 
 
 def _console() -> Console:

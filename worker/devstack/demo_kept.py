@@ -39,8 +39,11 @@ def print_urls(console: Console, stack: Stack, worker_url: str, options: DemoOpt
     """Where everything is and how to look at it."""
     console.rule("still running: Ctrl-C ends it")
     uri, servers = stack.mongodb_uri, stack.kafka_bootstrap_servers
-    database = f"{options.database_prefix}_content"
-    servers_set = f"SEVENP_MONGODB_URI='{uri}' SEVENP_KAFKA_BOOTSTRAP_SERVERS={servers}"
+    database = f"{options.names.database_prefix}_content"
+    mongodb_set = f"SEVENP_MONGODB_URI='{uri}'"
+    servers_set = f"{mongodb_set} SEVENP_KAFKA_BOOTSTRAP_SERVERS={servers}"
+    if options.names.database_prefix != DemoOptions().names.database_prefix:
+        mongodb_set += f" SEVENP_DATABASE_PREFIX={options.names.database_prefix}"
     lines = {
         "MongoDB": uri,
         "Kafka": servers,
@@ -49,7 +52,7 @@ def print_urls(console: Console, stack: Stack, worker_url: str, options: DemoOpt
         "logs": str(stack.folder),
         "look": f"mongosh '{uri}' --eval 'db.getSiblingDB(\"{database}\").user_progress.findOne()'",
         "publish again": f"{servers_set} make demo {_same_input(options)}",
-        "verify": f"SEVENP_MONGODB_URI='{uri}' {_program()} verify",
+        "verify": f"{mongodb_set} {_program()} verify",
     }
     for name, value in lines.items():
         console.print(f"{name:<14} {value}", soft_wrap=True, highlight=False, markup=False)
@@ -62,6 +65,7 @@ def _program() -> str:
 
 def _same_input(options: DemoOptions) -> str:
     """What makes `make demo` publish the same again: then nothing but the duplicates grows."""
+    switch = " AS_CONFIGURED=1" if options.as_configured else ""
     if options.input is not None:
-        return f"INPUT='{options.input}' FORMAT={options.format}"
-    return f"EVENTS={options.events} SEED={options.seed}"
+        return f"INPUT='{options.input}' FORMAT={options.format}{switch}"
+    return f"EVENTS={options.events} SEED={options.seed}{switch}"

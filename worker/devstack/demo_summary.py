@@ -12,6 +12,7 @@ from worker.devstack.simulator import Simulation
 from worker.devstack.worker_process import WorkerCounts
 from worker.replay.verification import Verification
 from worker.telemetry.metrics import Outcome
+from worker.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ class Summary:
         return sum(self.dead_letter_reasons.values())
 
     @property
+    def refused_all(self) -> bool:
+        """Everything that was published is no event: whoever named the file meant another one."""
+        return self.published > 0 and self.dead_lettered == self.published
+
+    @property
     def events_per_second(self) -> float:
         return self.published / self.seconds if self.seconds else 0.0
 
@@ -68,7 +74,8 @@ class Summary:
     def checks(self) -> list[Check]:
         """Every statement that must hold."""
         common = [self._published(), self._accounted(), self._outcomes(), self._copied(), self._verify()]
-        return [*common, *self._against_simulation()]
+        nothing = [self._refused_all()] if self.refused_all else []
+        return [*nothing, *common, *self._against_simulation()]
 
     def to_json(self) -> dict[str, Any]:
         """The documented keys of the JSON file."""
@@ -93,7 +100,14 @@ class Summary:
         return Check(
             "every line was published",
             self.unreadable == 0,
-            f"{self.published:,} published, {self.unreadable:,} lines could not be translated",
+            f"{self.published:,} published, {self.unreadable:,} that could not be translated",
+        )
+
+    def _refused_all(self) -> Check:
+        return Check(
+            "the file holds events",
+            not self.refused_all,
+            f"{self.dead_lettered:,} of {counted(self.published, 'line')} refused",
         )
 
     def _accounted(self) -> Check:
@@ -103,7 +117,7 @@ class Summary:
         return Check(
             "the worker accounts for every record, and drops none",
             self.published <= seen <= self.published + again and self.counts.dropped == 0,
-            f"{seen:,} outcomes, {again:,} redelivered, {self.counts.dropped:,} dropped",
+            f"{counted(seen, 'outcome')}, {again:,} redelivered, {self.counts.dropped:,} dropped",
         )
 
     def _outcomes(self) -> Check:
@@ -112,15 +126,15 @@ class Summary:
         return Check(
             "every record is stored, a duplicate, skipped or a dead letter",
             kept + duplicates + skipped == self.published,
-            f"{self.stored_now:,} stored + {duplicates:,} duplicates + {skipped:,} skipped "
-            f"+ {self.dead_lettered:,} dead letters",
+            f"{self.stored_now:,} stored + {counted(duplicates, 'duplicate')} + {skipped:,} skipped "
+            f"+ {counted(self.dead_lettered, 'dead letter')}",
         )
 
     def _copied(self) -> Check:
         return Check(
             "the time series has every event once",
             self.after.time_series == self.after.stored,
-            f"{self.after.time_series:,} rows for {self.after.stored:,} events",
+            f"{counted(self.after.time_series, 'row')} for {counted(self.after.stored, 'event')}",
         )
 
     def _verify(self) -> Check:
@@ -132,7 +146,7 @@ class Summary:
         return Check(
             "`verify` folds and counts every stream again and finds the same documents",
             result.ok and not any(late),
-            f"{result.streams:,} streams, {kinds}{waiting if any(late) else ''}",
+            f"{counted(result.streams, 'stream')}, {kinds}{waiting if any(late) else ''}",
         )
 
     def _against_simulation(self) -> list[Check]:
@@ -145,23 +159,23 @@ class Summary:
             Check(
                 "new events, duplicates and conflicts are those the simulator made",
                 (self.stored_now, conflicts) == (new, self.simulation.conflicts),
-                f"{new:,} new and {self.simulation.conflicts:,} conflicts expected",
+                f"{new:,} new and {counted(self.simulation.conflicts, 'conflict')} expected",
             ),
             Check(
                 "every document says what the simulator's ledger says",
                 not self.differences,
-                f"{len(learners):,} of {len(self.simulation.ledger):,} learners in courses differ",
+                f"{len(learners):,} of {counted(len(self.simulation.ledger), 'learner')} in courses differ",
             ),
             *([self._statistics(self.simulation)] if self.counting else []),
         ]
 
     def _statistics(self, simulation: Simulation) -> Check:
         expected, subjects = simulation.totals, {difference.subject for difference in self.statistics}
-        people = len(expected.learners) + len(expected.instructors)
+        people = counted(len(expected.learners) + len(expected.instructors), "person", "people")
         return Check(
             "statistics, outbox and billing say what the ledger says",
             not self.statistics,
-            f"{len(expected.courses):,} courses, {people:,} people, {len(subjects):,} things differ",
+            f"{counted(len(expected.courses), 'course')}, {people}; {len(subjects):,} differ",
         )
 
 

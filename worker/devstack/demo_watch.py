@@ -14,7 +14,9 @@ from worker.errors import Fatal
 from worker.storage.database import Database
 from worker.timing import Clock
 
+SILENCE_LIMIT_S = 5.0  # of a worker somebody else runs; a busy one answers in time
 LIVE_WIDTH = 8  # columns stand still while numbers grow, and six of them fit into 80 characters
+NARROWEST_WIDTH = 80  # below it columns are as wide as their numbers
 POLL_S = 0.25  # seen as live, and costs the two cores next to nothing
 LINE_EVERY_S = 2.0  # without a terminal: a log somebody reads later
 COLUMN_WIDTH = 12  # tens of millions fit, and six columns fit into the 80 characters of a log
@@ -67,6 +69,7 @@ class RunWatch:
     clock: Clock
     require_alive: Callable[[], None]
     counts: WorkerCounts = field(init=False)
+    _heard_at: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.counts = self.baseline.since(self.baseline)
@@ -104,9 +107,12 @@ class RunWatch:
 
     async def _sample(self) -> Sample:
         counts = await self.worker.counts(self.topic)
+        at = self.clock.monotonic()
         if counts is not None:
             self.counts = counts.since(self.baseline)
-        at = self.clock.monotonic()
+            self._heard_at = at
+        elif self._heard_at is not None and at - self._heard_at > SILENCE_LIMIT_S:
+            raise Stuck(f"the worker at {self.worker.url} does not answer any more: has it ended?")
         sums = await poll_sums(self.database, exact=self.published.done)
         published, accounted = self.published.count, self.counts.accounted
         return Sample(at, published, accounted, sums.stored, sums.projected, sums.counted)
@@ -163,6 +169,7 @@ class LiveDisplay:
     """One table that changes in place, for a terminal. Use it as a context manager."""
 
     def __init__(self, console: Console, published: Published) -> None:
+        self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._published = published
         self._rates = Rates()
@@ -175,12 +182,13 @@ class LiveDisplay:
         self._live.stop()
 
     def show(self, sample: Sample) -> None:
-        table = Table(title="learner events on their way", min_width=70)
+        table = Table(title="learner events on their way", min_width=min(70, self._console.width))
         cells = _cells(sample, self._rates.add(sample))
-        if self._published.total:
+        wide = self._console.width >= NARROWEST_WIDTH
+        if self._published.total and wide:
             cells["published"] += f" of {self._published.total:,}"
         for name in cells:
-            table.add_column(name, justify="right", min_width=LIVE_WIDTH)
+            table.add_column(name, justify="right", min_width=LIVE_WIDTH if wide else None)
         table.add_row(*cells.values())
         self._live.update(table, refresh=True)
 

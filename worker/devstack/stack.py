@@ -3,14 +3,15 @@
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from worker.devstack.apache.cluster import start_apache
 from worker.devstack.broker import start_broker
 from worker.devstack.mongod import Mongod, start_mongod
-from worker.devstack.topics import create_topic
+from worker.devstack.topics import PLAINTEXT, create_topic
 
 # Which Kafka is started: the wheel's, in memory; or Apache's, with files, by Java and Maven.
 KafkaKind = Literal["embedded", "apache"]
@@ -105,6 +106,6 @@ class Stack:
             broker=broker,
         )
 
-    async def create_topic(self, topic: str, partitions: int) -> bool:
-        """Create the topic; False when it stood already."""
-        return await create_topic(self.kafka_bootstrap_servers, topic, partitions)
+    async def create_topic(self, topic: str, partitions: int, kafka: Mapping[str, Any] = PLAINTEXT) -> bool:
+        """Create the topic; False when it stood already. `kafka` are the clients' security arguments."""
+        return await create_topic(self.kafka_bootstrap_servers, topic, partitions, kafka=kafka)

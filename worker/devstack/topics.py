@@ -1,23 +1,38 @@
 """Creates topics and tells where they end, through the protocol a real cluster speaks."""
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from worker.errors import Fatal
+from worker.words import in_words
 
 _FETCH_WAIT_MS = 100  # an empty partition answers this late
 _FETCHES = 100  # for a broker that has other work, too
 
 
-async def create_topic(bootstrap_servers: str, topic: str, partitions: int, *, replicas: int = 1) -> bool:
+PLAINTEXT: Mapping[str, Any] = MappingProxyType({})
+"""Security arguments of clients of an open broker: none."""
+
+
+async def create_topic(
+    bootstrap_servers: str,
+    topic: str,
+    partitions: int,
+    *,
+    replicas: int = 1,
+    kafka: Mapping[str, Any] = PLAINTEXT,
+) -> bool:
     """Create `topic`; False when it stood already (its partitions are then left as they are).
 
     Raises Fatal with the broker's reason when it refuses.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **kafka)
     try:
         await admin.start()
         response = await admin.create_topics([NewTopic(topic, partitions, replicas)])
@@ -29,37 +44,39 @@ async def create_topic(bootstrap_servers: str, topic: str, partitions: int, *, r
     except TopicAlreadyExistsError:
         return False
     except KafkaError as error:
-        raise Fatal(f"cannot create topic {topic} on {bootstrap_servers}: {error}") from error
+        raise Fatal(f"cannot create topic {topic} on {bootstrap_servers}: {in_words(error)}") from error
     finally:
         await admin.close()
     return True
 
 
-async def topic_ends(bootstrap_servers: str, topic: str) -> dict[int, int]:
+async def topic_ends(
+    bootstrap_servers: str, topic: str, kafka: Mapping[str, Any] = PLAINTEXT
+) -> dict[int, int]:
     """Each partition's end offset: the one its next record will get.
 
     As fetches say it: asked for it, the embedded broker answers with the begin of the last batch.
     """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers, group_id=None, fetch_max_wait_ms=_FETCH_WAIT_MS
+        bootstrap_servers=bootstrap_servers, group_id=None, fetch_max_wait_ms=_FETCH_WAIT_MS, **kafka
     )
     try:
         await consumer.start()
-        partitions = await _partitions(bootstrap_servers, topic)
+        partitions = await _partitions(bootstrap_servers, topic, kafka)
         consumer.assign(partitions)
         for partition, offset in (await consumer.end_offsets(partitions)).items():
             consumer.seek(partition, offset)
         ends = {each: await _end(consumer, each) for each in partitions}
     except KafkaError as error:
-        raise Fatal(f"cannot read topic {topic} on {bootstrap_servers}: {error}") from error
+        raise Fatal(f"cannot read topic {topic} on {bootstrap_servers}: {in_words(error)}") from error
     finally:
         await consumer.stop()
     return {partition.partition: offset for partition, offset in ends.items()}
 
 
-async def _partitions(bootstrap_servers: str, topic: str) -> list[TopicPartition]:
+async def _partitions(bootstrap_servers: str, topic: str, kafka: Mapping[str, Any]) -> list[TopicPartition]:
     """All of the topic; a cluster needs a moment before everybody knows of a topic that was just created."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **kafka)
     try:
         await admin.start()
         for _ in range(_FETCHES):

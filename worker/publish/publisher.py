@@ -22,14 +22,17 @@ from aiokafka.errors import (
 )
 
 from worker.errors import Misconfigured, Refused, Retryable, WorkerError
+from worker.kafka.metadata import require_topic
 from worker.publish.reader import OutgoingRecord
+from worker.publish.source import MAX_LINE_BYTES
 from worker.timing import Clock
+from worker.words import counted, in_words
 
 log = structlog.get_logger(__name__)
 
 # The contract allows 256 KiB; larger lines are published too, so that the worker can show what it refuses.
 # Kafka's default limit is 1 MiB: beyond that the broker decides and its refusal is reported.
-MAX_REQUEST_BYTES = 4 * 1024 * 1024
+MAX_REQUEST_BYTES = MAX_LINE_BYTES
 BATCH_BYTES = 128 * 1024  # some 400 events a batch; memory stays below two batches a partition
 LINGER_MS = 20  # lets batches fill; far below what anybody who watches would notice
 MAX_IN_FLIGHT = 5_000  # records sent and not yet acknowledged: bounds what a crash may leave in doubt
@@ -92,14 +95,17 @@ class Publisher:
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> Self:
-        """Connect. Raises Retryable when no broker answers, Misconfigured when it refuses this producer."""
+        """Connect. Raises Retryable when no broker answers, Misconfigured when it refuses this producer.
+
+        Raises TopicMissing for a topic that does not exist: publishing does not create it.
+        """
         try:
             self._producer = await self._started(idempotent=self._idempotent)
         except Misconfigured as refused:
             if not self._idempotent:
                 raise
             self._producer = await self._started(idempotent=False)
-            log.warning("publishing_without_idempotence", reason=str(refused))
+            log.info("publishing_without_idempotence", reason=str(refused))
         return self
 
     async def _started(self, *, idempotent: bool) -> AIOKafkaProducer:
@@ -135,17 +141,24 @@ class Publisher:
 
         `on_progress` gets the number acknowledged so far. Raises RecordRefused for the first record the
         broker refuses, Retryable when it goes away; publishing all again is harmless, since event ids decide.
+        What `records` itself raises is raised once everything before it is acknowledged.
         """
         started = self._clock.monotonic()
         flight = _Flight(on_progress)
-        for record in records:
-            try:
-                sent = await self._send(record)
-            except KafkaError as error:
-                raise await flight.failure(record, error) from error
-            flight.add(record, sent)
-            if len(flight) >= MAX_IN_FLIGHT:
-                await flight.settle(keep=MAX_IN_FLIGHT // 2)
+        try:
+            for record in records:
+                try:
+                    sent = await self._send(record)
+                except KafkaError as error:
+                    raise await flight.failure(_Sent(record), error) from error
+                flight.add(_Sent(record), sent)
+                if len(flight) >= MAX_IN_FLIGHT:
+                    await flight.settle(keep=MAX_IN_FLIGHT // 2)
+        except RecordRefused:  # all that was in flight has come to rest
+            raise
+        except Refused:
+            await flight.settle(keep=0)
+            raise
         await flight.settle(keep=0)
         return Report(flight.acknowledged, flight.size_bytes, self._clock.monotonic() - started)
 
@@ -161,22 +174,36 @@ class Publisher:
         try:
             await producer.start()
         except KafkaConnectionError as error:
-            raise Retryable(f"no Kafka broker answers at {self._servers}: {error}") from error
+            raise Retryable(f"no Kafka broker answers at {self._servers}") from error
         except KafkaError as error:
-            raise Misconfigured(f"the broker at {self._servers} refuses this producer: {error!r}") from error
+            raise Misconfigured(
+                f"the broker at {self._servers} refuses this producer: {in_words(error)}"
+            ) from error
         try:
-            await asyncio.wait_for(producer.partitions_for(self._topic), METADATA_LIMIT_S)
+            async with asyncio.timeout(METADATA_LIMIT_S):
+                await require_topic(producer.client, self._servers, self._topic)
+                await producer.partitions_for(self._topic)
         except (KafkaError, TimeoutError) as error:
             raise Misconfigured(
-                f"topic {self._topic} cannot be used on {self._servers}: {error!r}"
+                f"topic {self._topic} cannot be used on {self._servers}: {in_words(error)}"
             ) from error
+
+
+class _Sent:
+    """What is remembered of a record on its way: not its bytes, thousands of which may be in flight."""
+
+    __slots__ = ("line", "size_bytes")
+
+    def __init__(self, record: OutgoingRecord) -> None:
+        self.line = record.line
+        self.size_bytes = record.size_bytes
 
 
 class _Flight:
     """Records handed to the producer and not yet acknowledged, oldest first."""
 
     def __init__(self, on_progress: OnProgress | None) -> None:
-        self._pending: deque[tuple[OutgoingRecord, asyncio.Future[object]]] = deque()
+        self._pending: deque[tuple[_Sent, asyncio.Future[object]]] = deque()
         self._on_progress = on_progress
         self.acknowledged = 0
         self.size_bytes = 0
@@ -184,7 +211,7 @@ class _Flight:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def add(self, record: OutgoingRecord, sent: "asyncio.Future[object]") -> None:
+    def add(self, record: _Sent, sent: "asyncio.Future[object]") -> None:
         self._pending.append((record, sent))
 
     async def settle(self, keep: int) -> None:
@@ -200,13 +227,12 @@ class _Flight:
         if self._on_progress is not None:
             self._on_progress(self.acknowledged)
 
-    async def failure(self, record: OutgoingRecord, error: KafkaError) -> WorkerError:
+    async def failure(self, record: _Sent, error: KafkaError) -> WorkerError:
         """What a failed record means to the caller, once all that is in flight has come to rest."""
         await asyncio.gather(*(future for _, future in self._pending), return_exceptions=True)
         where = f"line {record.line}" if record.line else f"record {self.acknowledged + 1}"
-        message = (
-            f"{where}, {record.size_bytes} bytes: {error!r}; {self.acknowledged} records before it are safe"
-        )
+        safe = f"{counted(self.acknowledged, 'record')} before it {'is' if self.acknowledged == 1 else 'are'} safe"
+        message = f"{where}, {record.size_bytes} bytes: {in_words(error)}; {safe}"
         if isinstance(error, _REFUSALS):
             return RecordRefused(message)
         if isinstance(error, _NOT_ALLOWED):

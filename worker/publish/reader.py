@@ -1,20 +1,28 @@
 """Reads a file of events, plain or gzip, one a line: every line is published or reported, none is lost."""
 
-import gzip
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import Literal
 
 from worker.contract.codec import encode, record_key
 from worker.contract.formats import xapi
 from worker.errors import Refused
+from worker.publish.source import MAX_LINE_BYTES, Damaged, NoLines, Source, TooLong, open_source
+
+__all__ = [
+    "CannotTranslate",
+    "Damaged",
+    "Format",
+    "NoLines",
+    "OutgoingRecord",
+    "UnreadableLine",
+    "read_records",
+    "records_of",
+]
 
 Format = Literal["native", "xapi"]
 Header = tuple[str, bytes | None]
-
-_GZIP_MAGIC = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,7 @@ class OutgoingRecord:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableLine:
-    """A line that is no event of its format, and why. It was not published."""
+    """A line that is no event of its format, or larger than any record, and why. It was not published."""
 
     line: int
     reason: str
@@ -42,54 +50,44 @@ class UnreadableLine:
         return f"line {self.line}: {self.reason}"
 
 
-class Damaged(Refused):
-    """A compressed file is cut short or broken; the message says how many lines were read before."""
-
-
 class CannotTranslate(Refused):
     """A line is no event of its format; the message names the line."""
+
+
+OnUnreadable = Callable[[UnreadableLine], None]
 
 
 def read_records(
     path: Path,
     format: Format,  # noqa: A002 - the word of the command line, too
     *,
-    on_unreadable: Callable[[UnreadableLine], None] | None = None,
+    on_unreadable: OnUnreadable | None = None,
 ) -> Iterator[OutgoingRecord]:
-    """Yield the file's records in its order, keyed `<course_id>:<user_id>` where that can be read.
+    """`records_of` the file at `path`, opened for as long as it is read; `-` is standard input."""
+    with open_source(path) as source:
+        yield from records_of(source, format, on_unreadable=on_unreadable)
+
+
+def records_of(
+    source: Source,
+    format: Format,  # noqa: A002
+    *,
+    on_unreadable: OnUnreadable | None = None,
+) -> Iterator[OutgoingRecord]:
+    """Yield the source's records in its order, keyed `<course_id>:<user_id>` where that can be read.
 
     native: each line's bytes unchanged, without the line feed, valid or not. xapi: each statement translated
-    to the contract and encoded; blank lines are passed over. A line that cannot be translated goes to
-    `on_unreadable`; without one it raises CannotTranslate. Raises Damaged where a compressed file breaks off.
+    to the contract and encoded; blank lines are passed over. A line that cannot be translated, or is larger than
+    any record, goes to `on_unreadable`; without one it raises CannotTranslate. Raises what `Source.lines` does.
     """
     convert = _translated if format == "xapi" else _unchanged
     report = on_unreadable or _refuse
-    with _opened(path) as file:
-        for number, line in enumerate(_lines(file, path), start=1):
-            converted = convert(line.removesuffix(b"\n"), number)
-            if isinstance(converted, UnreadableLine):
-                report(converted)
-            elif converted is not None:
-                yield converted
-
-
-def _opened(path: Path) -> BinaryIO:
-    """Compressed files are told by their first bytes, not by their name."""
-    with path.open("rb") as file:
-        compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-    return cast(BinaryIO, gzip.open(path, "rb")) if compressed else path.open("rb")
-
-
-def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    read = 0
-    try:
-        for line in file:
-            yield line
-            read += 1
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise Damaged(
-            f"{path} is cut short or broken: {read:,} whole lines could be read ({error})"
-        ) from error
+    for number, line in enumerate(source.lines(), start=1):
+        converted = _too_long(line, number) if isinstance(line, TooLong) else convert(line, number)
+        if isinstance(converted, UnreadableLine):
+            report(converted)
+        elif converted is not None:
+            yield converted
 
 
 def _unchanged(line: bytes, number: int) -> OutgoingRecord:
@@ -104,6 +102,12 @@ def _translated(line: bytes, number: int) -> OutgoingRecord | UnreadableLine | N
     except ValueError as error:
         return UnreadableLine(number, str(error))
     return OutgoingRecord(value, record_key(value), line=number)
+
+
+def _too_long(line: TooLong, number: int) -> UnreadableLine:
+    return UnreadableLine(
+        number, f"{line.size_bytes:,} bytes; no record may be larger than {MAX_LINE_BYTES:,} bytes"
+    )
 
 
 def _refuse(line: UnreadableLine) -> None:

@@ -29,11 +29,12 @@ _TALKATIVE_LIBRARIES = ("httpx", "httpcore")
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
-def configure_logging(level: str = "info", stream: TextIO | None = None) -> None:
+def configure_logging(level: str = "info", stream: TextIO | None = None, *, libraries: str = "info") -> None:
     """Send all logging of this process to `stream` (stderr) as JSON lines. May be called again.
 
-    Libraries stay at info or above, whatever the level: what they log below that are payloads.
+    Libraries stay at `libraries` or above, whatever the level: what they log below info are payloads.
     """
+    quiet = logging.getLevelNamesMapping()[libraries.upper()]
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -57,9 +58,9 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
     root.handlers[:] = [handler]
     root.setLevel(threshold)
     for library in _LIBRARIES:
-        logging.getLogger(library).setLevel(max(threshold, logging.INFO))
+        logging.getLogger(library).setLevel(max(threshold, quiet, logging.INFO))
     for library in _TALKATIVE_LIBRARIES:
-        logging.getLogger(library).setLevel(max(threshold, logging.WARNING))
+        logging.getLogger(library).setLevel(max(threshold, quiet, logging.WARNING))
     logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[

@@ -137,6 +137,6 @@ async def test_retry_by_id_touches_only_that_item(
     database: Database, queue: dict[str, Document], run: Run
 ) -> None:
     result = await run("retry", f"progress:{STREAM}")
-    assert "1 items retried" in result.stdout
+    assert "1 item retried" in result.stdout
     assert await with_status(database, "failed") == 1
     assert (await stored(database, f"progress:{STREAM}"))["retry_count"] == 0

@@ -106,7 +106,7 @@ async def test_a_letter_that_was_refused_for_the_time_is_stored_exactly_once(
         assert (done.exit_code, json.loads(done.stdout)["redriven"]) == (ExitCode.OK, [letter_before["_id"]])
         await ingest.until_processed(3)
         again = await run("redrive", letter_before["_id"], "--again", "--no-idempotent")
-        assert "1 letters redriven" in again.stdout
+        assert "1 letter redriven" in again.stdout
         await ingest.until_processed(4)
         assert (ingest.outcome("stored"), ingest.outcome("duplicate")) == (2, 1)
     assert await database.course_events.count_documents({"_id": uuid.UUID(early["event_id"])}) == 1

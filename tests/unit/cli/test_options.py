@@ -1,6 +1,7 @@
 """What people write in filters, and what they see of hostile content."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -13,7 +14,8 @@ from worker.app.exits import ExitCode
 from worker.cli.commands import app
 from worker.cli.listing import plain, with_bytes, with_everything
 from worker.cli.options import moment
-from worker.cli.tables import JsonList, print_json, print_table, visible
+from worker.cli.output import visible
+from worker.cli.tables import JsonList, print_json, print_table
 from worker.retry.letters import Kept
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -104,11 +106,11 @@ def test_a_list_printed_entry_by_entry_is_the_list_printed_at_once(
     assert capsys.readouterr().out == at_once
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_ids_and_fingerprints_are_shown_whole_however_narrow_the_window(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+@pytest.mark.parametrize(("terminal", "width"), [(False, 80), (False, 60), (True, 80), (True, 60)])
+def test_ids_and_fingerprints_are_shown_whole_and_lists_fit_the_window(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool, width: int
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("COLUMNS", str(width))
     if terminal:
         monkeypatch.setenv("FORCE_COLOR", "1")
     name = f"progress:course_{'c' * 24}_user_{'u' * 24}"
@@ -116,4 +118,19 @@ def test_ids_and_fingerprints_are_shown_whole_however_narrow_the_window(
     shown = capsys.readouterr().out
     assert "f" * 16 in shown
     assert "…" not in shown
-    assert (name in shown) is not terminal
+    assert (name in shown) is (not terminal or width == 80)
+    assert name in shown.replace("\n", "")
+    if terminal:
+        assert max(map(len, shown.splitlines())) <= width
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_a_table_that_fits_stays_a_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    print_table([("1", "a sentence " * 20)], ("number", "message"))
+    shown = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
+    assert "┃" in shown
+    assert max(map(len, shown.splitlines())) <= width

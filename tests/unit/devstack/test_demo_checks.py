@@ -165,7 +165,7 @@ def test_the_tables_name_what_is_wrong() -> None:
     print_totals(console, replace(GOOD, differences=(wrong,), statistics=(counted,)))
     print_learner(console, EXAMPLE)
     print_course(console, EXAMPLE)
-    for text in (str(wrong), str(counted), "NO", "66.67 %", "1 discussion posts", ENTRY.course_id):
+    for text in (str(wrong), str(counted), "NO", "66.67 %", "discussion posts 1", ENTRY.course_id):
         assert text in output.getvalue()
 
 

@@ -1,0 +1,125 @@
+"""`sevenp-worker publish` as a process: nothing of its input is lost, and what it says is true."""
+
+import asyncio
+import gzip
+import os
+import shlex
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaClient
+
+from tests.commands import sevenp_worker
+from tests.integration.publish.test_publisher import everything
+from worker.app.exits import ExitCode
+from worker.contract.codec import encode
+from worker.contract.export import examples
+from worker.devstack.topics import topic_ends
+
+# The handed case: no valid JSON, and every byte of it counts.
+NUMBERED = [b'{"n":%0200d}' % number for number in range(1, 101)]
+TEXT = b"\n".join(NUMBERED) + b"\n"
+
+
+def servers(kafka: str, topic: str) -> dict[str, str]:
+    return {"SEVENP_KAFKA_BOOTSTRAP_SERVERS": kafka, "SEVENP_TOPIC": topic}
+
+
+async def topics(kafka: str) -> set[str]:
+    client = AIOKafkaClient(bootstrap_servers=kafka)
+    await client.bootstrap()
+    try:
+        return set((await client.fetch_all_metadata()).topics())
+    finally:
+        await client.close()
+
+
+@pytest.mark.parametrize("argument", ["-", "/dev/stdin"])
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_pipe_arrives_whole(kafka: str, topic: str, argument: str, packed: bool) -> None:
+    ended = await sevenp_worker(
+        servers(kafka, topic), "publish", argument, stdin=gzip.compress(TEXT) if packed else TEXT
+    )
+    assert ended.code == ExitCode.OK, ended.output
+    received = await everything(kafka, topic, len(NUMBERED))
+    assert sorted(record.value for record in received) == NUMBERED
+
+
+async def test_a_process_substitution_arrives_whole_and_nothing_but_the_summary_is_printed(
+    kafka: str, topic: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "fifo.jsonl"
+    path.write_bytes(TEXT)
+    publish = shlex.join([sys.executable, "-m", "worker", "publish"])
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", f"{publish} <(cat {shlex.quote(str(path))})"),
+        env={**os.environ, **servers(kafka, topic)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert (process.returncode, errors) == (ExitCode.OK, b"")
+    assert f"100 records published to {topic}".encode() in output
+    assert b"None of them is a valid event (not_json 100)" in output
+    assert sorted(r.value for r in await everything(kafka, topic, 100)) == NUMBERED
+
+
+async def test_lines_that_are_no_valid_events_are_counted(kafka: str, topic: str, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    good = [encode(event) for event in examples().values()]
+    path.write_bytes(b"\n".join([*good, b"{}", b"["]))
+    ended = await sevenp_worker(servers(kafka, topic), "publish", str(path))
+    assert ended.code == ExitCode.OK
+    assert "2 of them are no valid events (missing_field 1, not_json 1)" in ended.output
+    assert f"The first is line {len(good) + 1}: missing_field" in ended.output
+
+
+@pytest.mark.parametrize("piped", [False, True])
+async def test_a_check_sends_nothing_unless_all_are_valid(
+    kafka: str, topic: str, tmp_path: Path, piped: bool
+) -> None:
+    async def publish(content: bytes) -> "tuple[int, str]":
+        path = tmp_path / "events.jsonl"
+        path.write_bytes(content)
+        where = ("-",) if piped else (str(path),)
+        ended = await sevenp_worker(
+            servers(kafka, topic), "publish", *where, "--check", stdin=content if piped else None
+        )
+        return ended.code, ended.output
+
+    good = b"\n".join(encode(event) for event in examples().values())
+    code, output = await publish(good + b"\n{}\n")
+    assert code == ExitCode.USAGE
+    assert f"line {len(examples()) + 1}: missing_field" in output
+    assert "nothing was sent" in output
+    code, output = await publish(good)
+    assert (code, f"{len(examples())} records published" in output) == (ExitCode.OK, True)
+    assert sum((await topic_ends(kafka, topic)).values()) == len(examples())
+
+
+async def test_a_topic_that_does_not_exist_is_named_and_not_created(kafka: str, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(TEXT)
+    absent = f"absent-{uuid.uuid4().hex[:8]}"
+    ended = await sevenp_worker(servers(kafka, absent), "publish", str(path))
+    assert ended.code == ExitCode.SCHEMA
+    assert f"topic {absent} does not exist on {kafka}: create it" in ended.last_line
+    assert "SEVENP_TOPIC" in ended.last_line
+    assert absent not in await topics(kafka)
+
+
+async def test_what_holds_no_lines_is_refused_and_a_line_too_long_costs_only_itself(
+    kafka: str, topic: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "events"
+    path.write_bytes(b"BZh91AY&SY")
+    refused = await sevenp_worker(servers(kafka, topic), "publish", str(path))
+    assert (refused.code, "bunzip2" in refused.last_line) == (ExitCode.USAGE, True)
+    path.write_bytes(b"{}\n" + b"x" * 5_000_000 + b"\n{}\n")
+    partly = await sevenp_worker(servers(kafka, topic), "publish", str(path))
+    assert partly.code == ExitCode.USAGE
+    assert "line 2: 5,000,000 bytes" in partly.output
+    assert "2 records published" in partly.output
+    assert sum((await topic_ends(kafka, topic)).values()) == 2

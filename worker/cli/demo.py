@@ -1,0 +1,137 @@
+"""`sevenp-worker demo`: its arguments, and which servers and names it may use."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import SecretStr
+
+from worker.app.dependencies import Probe, brokers_probe, require_answers
+from worker.app.kafka import kafka_options
+from worker.app.mongodb import mongodb_options
+from worker.app.opening import mongodb_probe_of
+from worker.cli import help as text
+from worker.cli.ending import end_with
+from worker.cli.options import Format, input_file, output_file
+from worker.devstack.demo import DemoOptions, run_demo
+from worker.devstack.demo_names import what_stays
+from worker.devstack.options import Names
+from worker.devstack.stack import KafkaKind
+from worker.settings import Settings, load_settings, variable
+
+_DEMO = DemoOptions()
+
+
+def demo_epilog() -> str:
+    return text.page(
+        text.examples(
+            "sevenp-worker demo --events 20000",
+            "sevenp-worker demo --input statements.json.gz --format xapi --json result.json",
+        ),
+        text.settings(*text.MONGODB, *text.KAFKA, "kafka_group_id", "topic", "notify_"),
+    )
+
+
+def demo(
+    events: Annotated[
+        int | None, typer.Option(min=1, help=f"Simulated events to publish; {_DEMO.events:,} if not said.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help=f"The simulated learners' seed; {_DEMO.seed} if not said.")
+    ] = None,
+    input: Annotated[  # noqa: A002 - the option's name
+        Path | None, typer.Option(callback=input_file, help="Publish this file instead.")
+    ] = None,
+    format: Annotated[Format | None, typer.Option(help="The file's format; native if not said.")] = None,  # noqa: A002
+    json: Annotated[
+        Path | None, typer.Option(dir_okay=False, callback=output_file, help="Write the summary here.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
+    worker_url: Annotated[str | None, typer.Option(help="A worker that already runs (see --keep).")] = None,
+    stack: Annotated[
+        KafkaKind, typer.Option(help="Kafka to start: embedded, or apache (needs Java 17 and Maven).")
+    ] = _DEMO.stack,
+    as_configured: Annotated[
+        bool,
+        typer.Option(
+            "--as-configured", help="On named servers: your database prefix, topic, group and channels."
+        ),
+    ] = False,
+) -> None:
+    """Start real servers and the worker, publish learner events, and prove that every document is right.
+
+    Servers come from wheels, unless SEVENP_MONGODB_URI or SEVENP_KAFKA_BOOTSTRAP_SERVERS name others. On those the
+    demo uses a database prefix, a topic and a consumer group of its own, and notifies nobody: see --as-configured.
+    """
+    if format is not None and input is None:
+        raise typer.BadParameter("is that of --input, which is missing", param_hint="--format")
+    if input is not None and (events is not None or seed is not None):
+        raise typer.BadParameter(
+            "publishes a file, --events and --seed simulate: leave one of them out", param_hint="--input"
+        )
+    used: list[DemoOptions] = []
+
+    async def work() -> int:
+        settings = load_settings()
+        options = DemoOptions(
+            events=events or _DEMO.events,
+            seed=_DEMO.seed if seed is None else seed,
+            input=input,
+            format=format or "native",
+            json=json,
+            keep=keep,
+            worker_url=worker_url,
+            names=Names(settings.database_prefix, settings.topic, settings.kafka_group_id),
+            stack=stack,
+            as_configured=as_configured,
+            **_named_servers(settings),
+        )
+        await require_answers(_probes(settings, options))
+        return await run_demo(options, on_names=used.append)
+
+    def interrupted() -> str:
+        left = f"; on the servers you named stay {what_stays(used[-1])}" if used else ""
+        return f"everything that was started here is stopped{left}"
+
+    end_with(work, interrupted=interrupted)
+
+
+def _named_servers(settings: Settings) -> dict[str, Any]:
+    """What the demo has to know of servers that the settings name."""
+    given = settings.model_fields_set
+    options: dict[str, Any] = {}
+    reaching = {"allow_plaintext", "allow_test_commands"}
+    if "mongodb_uri" in given:
+        options |= {
+            "mongodb_uri": settings.mongodb_uri.get_secret_value(),
+            "mongodb": mongodb_options(settings),
+        }
+        reaching |= {name for name in given if name.startswith("mongodb_")}
+    if "kafka_bootstrap_servers" in given:
+        options |= {
+            "kafka_bootstrap_servers": settings.kafka_bootstrap_servers,
+            "kafka": kafka_options(settings),
+        }
+        reaching |= {name for name in given if name.startswith("kafka_") and "_group_" not in name}
+    return {
+        **options,
+        "server_settings": {variable(name): _written(settings, name) for name in reaching & given},
+    }
+
+
+def _written(settings: Settings, name: str) -> str:
+    """A setting as its variable holds it."""
+    value = getattr(settings, name)
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _probes(settings: Settings, options: DemoOptions) -> list[Probe]:
+    """Named servers are asked before anything is started: all that are absent are told at once."""
+    probes = []
+    if options.mongodb_uri is not None:
+        probes.append(mongodb_probe_of(settings))
+    if options.kafka_bootstrap_servers is not None:
+        probes.append(brokers_probe(options.kafka_bootstrap_servers, options.kafka))
+    return probes

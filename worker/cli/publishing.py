@@ -1,0 +1,120 @@
+"""`sevenp-worker publish` from the open file to the summary: what was sent, and what of it is no valid event."""
+
+import signal
+import threading
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+
+from rich.console import Console
+
+from worker.app.exits import ExitCode
+from worker.app.publishing import open_publisher
+from worker.cli.ending import say_error
+from worker.cli.options import Format
+from worker.contract.codec import Limits
+from worker.publish.checking import Checked
+from worker.publish.publisher import Report
+from worker.publish.reader import OutgoingRecord, UnreadableLine, records_of
+from worker.publish.source import Source, open_source
+from worker.settings import Settings, load_settings
+from worker.timing import SystemClock
+from worker.words import counted
+
+# Enough to see what is wrong with a file; the wrong file may have millions.
+_MOST_LINES_NAMED = 20
+
+
+class Publishing:
+    """One run of the command; `left` may be asked at any moment."""
+
+    def __init__(self, file: Path, format: Format, *, check: bool, idempotent: bool) -> None:  # noqa: A002
+        self._file = file
+        self._format: Format = format
+        self._check = check
+        self._idempotent = idempotent
+        self._acknowledged = 0
+        self._unreadable: list[UnreadableLine] = []
+        self._checked = Checked()
+
+    async def run(self) -> int:
+        """Publish the file; the exit code says whether every line of it was sent."""
+        settings = load_settings()
+        # A pipe is waited for where the event loop cannot look after signals: Ctrl-C shall end the waiting itself.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        with open_source(self._file, twice=self._check) as source:
+            if self._check:
+                if not self._all_valid(settings, source):
+                    return ExitCode.USAGE
+                source.rewind()
+            report = await self._publish(settings, source)
+        self._summarise(settings.topic, report)
+        return ExitCode.USAGE if self._unreadable else ExitCode.OK
+
+    def left(self) -> str:
+        """What Ctrl-C leaves behind."""
+        return (
+            f"{counted(self._acknowledged, 'record')} or some more reached the topic; publish the same again when "
+            "you like, event ids decide what is a duplicate"
+        )
+
+    def _all_valid(self, settings: Settings, source: Source) -> bool:
+        """Read everything and send nothing; false, with the lines on stderr, if something is no valid event."""
+        for _ in self._checked.look(self._records(source), SystemClock().now(), _limits(settings)):
+            pass
+        refused = len(self._unreadable) + self._checked.invalid
+        if refused:
+            lines = sorted(
+                [*self._unreadable[:_MOST_LINES_NAMED], *self._checked.examples], key=lambda line: line.line
+            )
+            _name_lines(lines, refused)
+            total = self._checked.records + len(self._unreadable)
+            say_error(f"nothing was sent; lines that are no valid events: {refused:,} of {total:,}")
+        self._checked = Checked()
+        return not refused
+
+    async def _publish(self, settings: Settings, source: Source) -> Report:
+        records = self._checked.look(self._records(source), SystemClock().now(), _limits(settings))
+        async with open_publisher(settings, settings.topic, idempotent=self._idempotent) as publisher:
+            return await publisher.publish(records, on_progress=self._seen)
+
+    def _records(self, source: Source) -> Iterable[OutgoingRecord]:
+        return records_of(source, self._format, on_unreadable=self._unreadable.append)
+
+    def _seen(self, acknowledged: int) -> None:
+        self._acknowledged = acknowledged
+
+    def _summarise(self, topic: str, report: Report) -> None:
+        _name_lines(self._unreadable, len(self._unreadable))
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(
+            f"{counted(report.records, 'record')} published to {topic} in {report.seconds:.1f} s.",
+            markup=False,
+        )
+        if self._unreadable:
+            console.print(f"{counted(len(self._unreadable), 'line')} not published, see above.", markup=False)
+        invalid = self._checked.invalid
+        if not invalid:
+            return
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in self._checked.reasons.most_common())
+        who = (
+            "None of them is a valid event"
+            if invalid == report.records
+            else f"{invalid:,} of them are no valid events"
+        )
+        console.print(f"{who} ({reasons}): the worker will set them aside as dead letters.", markup=False)
+        console.print(f"The first is {self._checked.examples[0]}. --check refuses such a file.", markup=False)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(max_future=timedelta(hours=settings.max_future_hours))
+
+
+def _name_lines(lines: Iterable[UnreadableLine], total: int) -> None:
+    """The first of them, and how many more there are, on stderr."""
+    shown = list(lines)[:_MOST_LINES_NAMED]
+    for line in shown:
+        say_error(str(line))
+    if (more := total - len(shown)) > 0:
+        say_error(f"... and {counted(more, 'line')} more")

@@ -1,0 +1,1 @@
+"""What everybody who speaks to Kafka needs: whether a topic exists."""

@@ -1,0 +1,43 @@
+"""Says of records that are about to be published which are no valid events: the worker would set them aside."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from worker.contract.codec import Limits, decode
+from worker.contract.event import Rejected
+from worker.publish.reader import OutgoingRecord, UnreadableLine
+
+# Enough to see what is wrong with a file; the wrong file may have millions of lines.
+EXAMPLES_KEPT = 20
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was seen so far: records, those that are no valid events by reason, and the first of them."""
+
+    records: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: list[UnreadableLine] = field(default_factory=list)
+
+    @property
+    def invalid(self) -> int:
+        return self.reasons.total()
+
+    def look(
+        self, records: Iterable[OutgoingRecord], now: datetime, limits: Limits
+    ) -> Iterator[OutgoingRecord]:
+        """The same records, each looked at on its way: as the worker would that reads it `now`."""
+        for record in records:
+            self.records += 1
+            rejected = decode(record.value or b"", timestamp=now, limits=limits)
+            if isinstance(rejected, Rejected):
+                self._add(record.line, rejected)
+            yield record
+
+    def _add(self, line: int, rejected: Rejected) -> None:
+        self.reasons[rejected.reason.value] += 1
+        if len(self.examples) < EXAMPLES_KEPT:
+            what = f"{rejected.field} {rejected.message}" if rejected.field else rejected.message
+            self.examples.append(UnreadableLine(line, f"{rejected.reason.value}: {what}"))
