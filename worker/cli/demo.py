@@ -1,5 +1,6 @@
 """`sevenp-worker demo`: its arguments, and which servers and names it may use."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,31 +70,46 @@ def demo(
         raise typer.BadParameter(
             "publishes a file, --events and --seed simulate: leave one of them out", param_hint="--input"
         )
-    used: list[DemoOptions] = []
+    asked = DemoOptions(
+        events=events or _DEMO.events,
+        seed=_DEMO.seed if seed is None else seed,
+        input=input,
+        format=format or "native",
+        json=json,
+        keep=keep,
+        worker_url=worker_url,
+        stack=stack,
+        as_configured=as_configured,
+    )
+    run = _Run(asked)
+    end_with(run.work, interrupted=run.left)
 
-    async def work() -> int:
+
+class _Run:
+    """One run of the demo; `left` may be asked at any moment."""
+
+    def __init__(self, asked: DemoOptions) -> None:
+        self._asked = asked
+        self._on_named_servers: DemoOptions | None = None
+
+    async def work(self) -> int:
         settings = load_settings()
-        options = DemoOptions(
-            events=events or _DEMO.events,
-            seed=_DEMO.seed if seed is None else seed,
-            input=input,
-            format=format or "native",
-            json=json,
-            keep=keep,
-            worker_url=worker_url,
+        options = replace(
+            self._asked,
             names=Names(settings.database_prefix, settings.topic, settings.kafka_group_id),
-            stack=stack,
-            as_configured=as_configured,
             **_named_servers(settings),
         )
         await require_answers(_probes(settings, options))
-        return await run_demo(options, on_names=used.append)
+        return await run_demo(options, on_names=self._note)
 
-    def interrupted() -> str:
-        left = f"; on the servers you named stay {what_stays(used[-1])}" if used else ""
-        return f"everything that was started here is stopped{left}"
+    def left(self) -> str:
+        """What Ctrl-C leaves behind."""
+        used = self._on_named_servers
+        stays = f"; on the servers you named stay {what_stays(used)}" if used is not None else ""
+        return f"everything that was started here is stopped{stays}"
 
-    end_with(work, interrupted=interrupted)
+    def _note(self, options: DemoOptions) -> None:
+        self._on_named_servers = options
 
 
 def _named_servers(settings: Settings) -> dict[str, Any]:
