@@ -13,6 +13,7 @@ from worker.retry.policy import first_of_each, shared
 from worker.storage import driver
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
+from worker.storage.quarantine import tried_also_by, tried_by
 
 # Items read at once when looking for one of each stream; and how often a stream with more than that in a row is
 # stepped over in one claim, before the claim is content with what it has.
@@ -48,7 +49,8 @@ class Queue:
     """The items of some event types. `owner` names this run of the process.
 
     An item's `retry_count` is raised by its claim, so that work which kills the process is counted, too; under
-    another code version it starts again.
+    another code version it starts again, once: `tried_by` has the versions that had their attempts, so that two of
+    them side by side do not grant each other new ones for ever.
     """
 
     def __init__(
@@ -86,9 +88,9 @@ class Queue:
         return result.modified_count
 
     async def reopen(self) -> int:
-        """Open what ended as failed under other code: this code may be the fix. Returns how many."""
+        """Open what ended as failed and this code has not tried: it may be the fix. Returns how many."""
         update = {"status": "pending", "retry_count": 0, "due_at": "$$NOW", "code_version": self._version}
-        others = {**self._ours, "status": "failed", "code_version": {"$ne": self._code_version}}
+        others = {**self._ours, "status": "failed", "$expr": {"$not": [tried_by(self._code_version)]}}
         with translated():
             result = await self._items.update_many(others, [{"$set": update}])
         return result.modified_count
@@ -180,14 +182,15 @@ class Queue:
         return {"$literal": self._code_version}
 
     def _taken(self, token: str) -> Document:
-        known = {"$ifNull": ["$code_version", self._version]}
-        count = {"$cond": [{"$eq": [known, self._version]}, {"$ifNull": ["$retry_count", 0]}, 0]}
+        mine = {"$or": [{"$not": [{"$ifNull": ["$code_version", False]}]}, tried_by(self._code_version)]}
+        count = {"$cond": [mine, {"$ifNull": ["$retry_count", 0]}, 0]}
         spent = {"$gte": [count, self._max_attempts]}
         return {
             "status": {"$cond": [spent, "failed", "processing"]},
             "retry_count": {"$cond": [spent, count, {"$add": [count, 1]}]},
             "last_retry": {"$cond": [spent, "$last_retry", "$$NOW"]},
             "code_version": self._version,
+            "tried_by": tried_also_by(self._code_version),
             "lease_owner": {"$cond": [spent, None, {"$literal": token}]},
             "lease_until": {"$cond": [spent, None, {"$add": ["$$NOW", self._lease_ms]}]},
         }

@@ -61,6 +61,9 @@ _ERRORS: Mapping[CodeClass | None, type[WorkerError]] = {
 _FINAL = frozenset({CodeClass.CONTENT, CodeClass.DUPLICATE, CodeClass.COMMAND})
 
 
+# The resolver's word for a name that does not exist, or has no servers.
+_NO_SUCH_NAME = frozenset({"NXDOMAIN", "NoAnswer"})
+
 # What the driver adds to a time-out: its own settings and its view of all servers, longer than what it has to say.
 _DRIVERS_STATE = re.compile(r" \(configured timeouts: |, Timeout: [0-9.]+s, Topology Description: ")
 
@@ -133,10 +136,20 @@ def _translation(error: PyMongoError) -> WorkerError | None:
     if isinstance(error, ConnectionFailure):
         return Retryable(_sentence(error))
     if isinstance(error, ConfigurationError):
-        return Misconfigured(_sentence(error))
+        return (Retryable if _name_service_failed(error) else Misconfigured)(_sentence(error))
     if isinstance(error, BSONError):
         return Refused(f"a value cannot be stored as BSON ({type(error).__name__})")
     return Fatal(_sentence(error))
+
+
+def _name_service_failed(error: ConfigurationError) -> bool:
+    """True where `mongodb+srv` found no answer; False where the answer was that there is no such name.
+
+    The driver calls both a wrong configuration, and keeps the resolver's error as the cause.
+    """
+    cause = error.__cause__
+    resolver = type(cause).__module__.partition(".")[0] == "dns"
+    return (resolver and type(cause).__name__ not in _NO_SUCH_NAME) or isinstance(cause, OSError)
 
 
 def _bulk_translation(error: BulkWriteError) -> WorkerError | None:

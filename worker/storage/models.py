@@ -196,7 +196,8 @@ class QueueItem(_Open):
     """`analytics_queue`: the spec's item, which the platform may add, and the worker's own fields.
 
     `retry_count` counts attempts from their claim on, `last_retry` is the last claim, `code_version` the code
-    that failed or tried last. `occurrences` counts how often a live step met the failure.
+    that failed or tried last. `occurrences` counts how often a live step met the failure;
+    `tried_by` are the code versions that had attempts.
     """
 
     id: str | ObjectId = Field(alias="_id")
@@ -213,6 +214,7 @@ class QueueItem(_Open):
     error_class: str | None = None
     code_version: str | None = None
     occurrences: Count = Field(default_factory=_absent)
+    tried_by: list[str] = Field(default_factory=_absent)
     due_at: datetime | None = None
     lease_owner: str | None = None
     lease_until: datetime | None = None

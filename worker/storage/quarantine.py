@@ -7,6 +7,27 @@ from typing import Any
 from pymongo import UpdateOne
 
 _OPEN = ["pending", "processing", "failed"]
+# Of the code versions that tried an item so many are remembered.
+_MOST_VERSIONS = 20
+# Which these are; an item from before this was noted was tried by the code it names.
+_TRIED: dict[str, Any] = {
+    "$cond": [
+        {"$isArray": "$tried_by"},
+        "$tried_by",
+        {"$cond": [{"$ifNull": ["$code_version", False]}, ["$code_version"], []]},
+    ]
+}
+
+
+def tried_by(code_version: str) -> dict[str, Any]:
+    """Expression over an item: true if this code has had attempts at it."""
+    return {"$in": [{"$literal": code_version}, _TRIED]}
+
+
+def tried_also_by(code_version: str) -> dict[str, Any]:
+    """Expression over an item: who has had attempts at it, with this code."""
+    added = {"$concatArrays": [_TRIED, [{"$literal": code_version}]]}
+    return {"$slice": [{"$cond": [tried_by(code_version), _TRIED, added]}, -_MOST_VERSIONS]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +46,9 @@ class Quarantined:
 def quarantine(what: Quarantined, code_version: str, *, changed: bool = False) -> UpdateOne:
     """The upsert of its item. May run twice: `_id` decides.
 
-    Makes the item, or opens anew one that was completed, or that ended as failed under other code, or, `changed`,
-    under any; one that is open keeps its attempts and its due time. `occurrences` goes up each time: an attempt under
-    way that succeeds sees by it that the same has failed again meanwhile. Times are the server's.
+    Makes the item, or opens anew one that was completed, or that ended as failed without attempts by this code, or,
+    `changed`, under any; one that is open keeps its attempts and its due time. `occurrences` goes up each time: an
+    attempt under way that succeeds sees by it that the same has failed again meanwhile. Times are the server's.
     """
     return UpdateOne(
         {"_id": what.item_id}, [{"$set": _noted(what, code_version, changed=changed)}], upsert=True
@@ -44,12 +65,13 @@ def _noted(what: Quarantined, code_version: str, *, changed: bool) -> dict[str, 
         "last_error": what.message,
         "code_version": code_version,
     }
-    other_code = {"$ne": ["$code_version", {"$literal": code_version}]}
-    over = {"$and": [{"$eq": ["$status", "failed"]}, True if changed else other_code]}
+    untried = {"$not": [tried_by(code_version)]}
+    over = {"$and": [{"$eq": ["$status", "failed"]}, True if changed else untried]}
     # Whatever stands under our id and is no item of this kind is written over.
     foreign = {"$ne": ["$event_type", what.event_type]}
     counted = {"$cond": [{"$isNumber": "$occurrences"}, "$occurrences", 0]}
-    anew = {"$or": [foreign, {"$not": [{"$in": ["$status", _OPEN]}]}, over]}
+    begun = {"$or": [foreign, {"$not": [{"$in": ["$status", _OPEN]}]}]}
+    anew = {"$or": [begun, over]}
 
     def opened(name: str, value: Any) -> dict[str, Any]:
         return {"$cond": [anew, value, f"${name}"]}
@@ -66,4 +88,8 @@ def _noted(what: Quarantined, code_version: str, *, changed: bool) -> dict[str, 
         "lease_owner": {"$cond": [foreign, None, {"$ifNull": ["$lease_owner", None]}]},
         "lease_until": {"$cond": [foreign, None, {"$ifNull": ["$lease_until", None]}]},
         "occurrences": {"$add": [counted, 1]},
+        # Whoever sets aside has tried; what begins, or has changed, was tried by nobody else.
+        "tried_by": {
+            "$cond": [{"$or": [begun, changed]}, [{"$literal": code_version}], tried_also_by(code_version)]
+        },
     }

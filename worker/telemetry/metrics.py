@@ -305,6 +305,11 @@ class Metrics:
         self.projection_events_applied_total = self._counter(
             "projection_events_applied_total", "Events met by a fold.", "projection", "mode", "outcome"
         )
+        self.projection_frozen_streams = self._gauge(
+            "projection_frozen_streams",
+            "Streams met here whose document a newer release made: they stand still.",
+            "projection",
+        )
         self.projection_freshness_seconds = self._histogram(
             "projection_freshness_seconds", "From event stored to visible.", FRESHNESS_BUCKETS_S, "projection"
         )
@@ -312,6 +317,7 @@ class Metrics:
         _at_zero(self.change_stream_restarts_total, WATCHERS, RestartReason)
         _at_zero(self.projection_events_applied_total, PROJECTIONS, Mode, Applied)
         _at_zero(self.projection_freshness_seconds, PROJECTIONS)
+        _at_zero(self.projection_frozen_streams, PROJECTIONS)
 
     def _define_notify(self) -> None:
         self.notifications_total = self._counter(

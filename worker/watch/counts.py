@@ -2,8 +2,8 @@
 
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -12,21 +12,23 @@ import structlog
 from bson import ObjectId
 from pymongo import InsertOne, ReplaceOne
 
-from projections.counts import Step, count_learner
+from projections.counts import Step
 from worker import __version__
 from worker.errors import Refused, Retryable
 from worker.storage import reading
-from worker.storage.database import Database, Document
+from worker.storage.database import Database
 from worker.storage.reading import Reading
 from worker.storage.refused_rows import RowTarget
 from worker.storage.transactions import Session, Transactions
 from worker.telemetry.metrics import Applied, Metrics, Mode, NotificationOutcome
 from worker.timing import Clock
 from worker.watch.counts_plan import Kind, Target, moves_of
-from worker.watch.counts_quarantine import Quarantine, Reason, Refusals, unreadable
+from worker.watch.counts_quarantine import Quarantine, Reason, Refusals
 from worker.watch.counts_rows import PutOut, billing, notifications, put_out
 from worker.watch.counts_statistics import Statistics
+from worker.watch.counts_steps import Counting, take_steps
 from worker.watch.counts_writing import Unwritable, Write, write_each
+from worker.watch.lost_records import FoldLost, lost
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +78,7 @@ _RECORD_PATHS: Mapping[str, Any] = dict.fromkeys(
 ) | {"read_at": "$$NOW"}
 _PROJECTION_PATHS: Mapping[str, Any] = dict.fromkeys(
     ("source_rev", "last_event_version", "counts_version", "counted", "enrolled_at", "emitted", "payments"), 1
-)
+) | {"stream_id": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,30 +111,12 @@ class Woken:
         return Woken(*(half[0] for half in halves)), Woken(*(half[1] for half in halves))
 
 
-@dataclass(frozen=True, slots=True)
-class Counting:
-    """What one transaction found: steps taken, records counted before, and documents it passed over.
-
-    `read_at` is the server's time of the reading; `rows` is what became of outbox and billing rows.
-    """
-
-    steps: list[Step] = field(default_factory=list)
-    stale: int = 0
-    refused: dict[Target, Reason] = field(default_factory=dict)
-    read_at: datetime | None = None
-    rows: PutOut = field(default_factory=PutOut)
-
-    @property
-    def failed(self) -> int:
-        """Learners that were left out."""
-        return sum(kind == "learner" for kind, _ in self.refused)
-
-
 class Counter:
     """Counts learners and sums statistics; safe beside any number of others like it.
 
     `breathe` is awaited after every transaction, some tenths of a second: to beat, to renew leases. A milestone older
-    than `notify_within` when it is counted is not announced.
+    than `notify_within` when it is counted is not announced. `fold_lost` brings records back that went back behind
+    what was counted of them.
     """
 
     def __init__(
@@ -146,6 +130,7 @@ class Counter:
         on_retry: Callable[[Retryable], None],
         notify_within: timedelta,
         code_version: str = __version__,
+        fold_lost: FoldLost | None = None,
         seed: int | None = None,
     ) -> None:
         self._database = database
@@ -156,6 +141,8 @@ class Counter:
         self._on_retry = on_retry
         self._notify_within = notify_within
         self._code_version = code_version
+        self._fold_lost = fold_lost
+        self._as_they_are: frozenset[ObjectId] = frozenset()
         self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
         self._quarantine = Quarantine(database, code_version)
         self._statistics = Statistics(database, self._quarantine)
@@ -234,6 +221,18 @@ class Counter:
             await self._breathe()
         self._count(counting, live=live)
         await self._breathe()
+        if counting.lost:
+            await self._recover(counting.lost, live=live)
+
+    async def _recover(self, gone: Mapping[ObjectId, str], *, live: bool) -> None:
+        """Have lost records folded again; whatever comes of it is counted."""
+        if self._fold_lost is not None:
+            await self._fold_lost(gone.values())
+        self._as_they_are = frozenset(gone)
+        try:
+            await self._settle(Woken(learners=self._as_they_are), live=live)
+        finally:
+            self._as_they_are = frozenset()
 
     async def _settle_halves(self, piece: Woken, *, live: bool) -> None:
         await self._breathe()
@@ -251,7 +250,7 @@ class Counter:
         await self._statistics.hold(held - refusals.keys(), session)  # 0
         records = await self._read("user_progress", piece.learners, _RECORD_PATHS, session)  # 1
         known = await self._read("user_progress_projections", piece.learners, _PROJECTION_PATHS, session)
-        counting = _take_steps(records, known, refusals)  # 2
+        counting = take_steps(records, known, refusals, self._lost(records, known))  # 2
         await self._write_projections(counting.steps, session)  # 3
         anew: set[Target] = {("course", each) for each in piece.courses}
         anew |= {("user", each) for each in piece.users}
@@ -260,6 +259,10 @@ class Counter:
         rows = await self._write_rows(counting, session)  # 5
         await self._set_aside(piece.learners, counting.refused, session)  # 6
         return replace(counting, refused={**counting.refused, **passed}, rows=rows)
+
+    def _lost(self, records: Reading, known: Reading) -> dict[ObjectId, str]:
+        gone = lost(records, known) if self._fold_lost is not None else {}
+        return {identity: stream for identity, stream in gone.items() if identity not in self._as_they_are}
 
     async def _write_projections(self, steps: Iterable[Step], session: Session) -> None:
         collection = self._database.user_progress_projections
@@ -358,35 +361,6 @@ class Counter:
         now, freshness = self._clock.now(), self._metrics.projection_freshness_seconds.labels(NAME)
         for step in counting.steps:
             freshness.observe(max(0.0, (now - step.projection["last_updated"]).total_seconds()))
-
-
-def _take_steps(records: Reading, known: Reading, refusals: Refusals) -> Counting:
-    """Each learner's step; one whose record or projection nobody can read, or no fold wrote, is left out alone."""
-    projections = {document["_id"]: document for document in known.documents}
-    left_out = refusals.keys() | unreadable("learner", known.unreadable).keys()
-    tried = replace(
-        records, documents=[each for each in records.documents if ("learner", each["_id"]) not in left_out]
-    )
-    taken = tried.through(lambda record: _step(record, projections.get(record["_id"])))
-    found = {("learner", each["_id"]) for each in records.documents}
-    refused = {target: reason for target, reason in refusals.items() if target in found}
-    refused |= unreadable("learner", [*taken.unreadable, *known.unreadable])
-    steps = [step for step in taken.values if step is not None]
-    read_at = max((record["read_at"] for record in records.documents), default=None)
-    return Counting(steps, stale=len(taken.values) - len(steps), refused=refused, read_at=read_at)
-
-
-def _step(record: Document, projection: Document | None) -> Step | None:
-    """`count_learner`, for documents that somebody else may have written to."""
-    step = count_learner(record, projection)
-    if step is None:
-        return None
-    new = step.projection
-    if not isinstance(new["user_id"], ObjectId) or not isinstance(new["course_id"], ObjectId):
-        raise TypeError("a record of nobody, or of no course")
-    if projection is not None and not isinstance(step.counted_rev, int):
-        raise TypeError("a projection without a revision")
-    return step
 
 
 def _chunks(ids: Iterable[ObjectId], size: int) -> Iterator[frozenset[ObjectId]]:

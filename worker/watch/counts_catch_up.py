@@ -17,7 +17,7 @@ _PER_PAGE = 5_000
 
 
 async def missed(database: Database, counts_version: int) -> AsyncGenerator[Woken]:
-    """Pages of learners whose record is not counted as it stands, then of all courses and users.
+    """Pages of learners whose record is not counted as it stands, or is gone, then of all courses and users.
 
     Courses and users whose sums are right cost a read and no write. Only what had a majority when this was
     called is certain to be seen: put a barrier before it.
@@ -26,6 +26,8 @@ async def missed(database: Database, counts_version: int) -> AsyncGenerator[Woke
         counted = await _counted(database, list(learners), counts_version)
         behind = (identity for identity, state in learners.items() if counted.get(identity) != state)
         yield Woken(learners=frozenset(behind))
+    async for projections in _pages(database.user_progress_projections):
+        yield Woken(learners=frozenset(projections.keys() - await _recorded(database, list(projections))))
     # Courses that are gone, too: their instructors no longer have them.
     yield Woken(courses=frozenset(await Markers(database.watch_positions).credited_courses()))
     async for courses in _pages(database.courses):
@@ -40,6 +42,11 @@ async def _counted(database: Database, learners: list[ObjectId], version: int) -
     found = await reading.find(database.user_progress_projections, query, paths)
     taken = found.through(lambda row: (row["_id"], (row["source_rev"], row["last_event_version"])))
     return dict(taken.values)
+
+
+async def _recorded(database: Database, learners: list[ObjectId]) -> set[Any]:
+    found = await reading.find(database.user_progress, {"_id": {"$in": learners}}, {"_id": 1})
+    return {row["_id"] for row in found.documents} | {one.id for one in found.unreadable}
 
 
 async def _pages(collection: Collection, *paths: str) -> AsyncGenerator[dict[ObjectId, Values]]:

@@ -31,6 +31,7 @@ from worker.watch.counts_markers import Markers
 from worker.watch.counts_quarantine import Quarantine
 from worker.watch.counts_stream import RecordStream
 from worker.watch.headroom import Headroom
+from worker.watch.lost_records import LostRecords
 from worker.watch.patience import Patience
 from worker.watch.pulse import Pulse
 from worker.watch.saving import TokenSaver
@@ -121,6 +122,14 @@ class CountsWatcher:
             on_retry=self._count_retry,
             notify_within=options.notify_within,
             code_version=options.code_version,
+            fold_lost=LostRecords(
+                database,
+                clock,
+                metrics,
+                barrier=self._leases.announce,
+                breathe=self._breathe,
+                code_version=options.code_version,
+            ),
             seed=seed,
         )
         self._quarantine = Quarantine(database, options.code_version)
@@ -231,10 +240,8 @@ class CountsWatcher:
             return {ours}
         try:
             await self._transactions.end_elsewhere(former)
-        except (
-            Fatal,
-            UnknownAnswer,
-        ) as error:  # hosted servers may not allow it; then the server ends it by itself
+        except (Fatal, UnknownAnswer) as error:
+            # Hosted servers may not allow it; then the server ends it by itself.
             log.warning("counts_transaction_left_to_expire", reason=str(error))
         return {ours, former}
 

@@ -145,7 +145,7 @@ _OURS = {_COURSES: course_stats(Counted()), _USERS: user_stats(Counted(), Counte
 def _wanted(own: Iterable[UUID]) -> list[Document]:
     by_others = {"session": {"$nin": [Binary.from_uuid(each) for each in own]}}
     return [
-        {"collection": _RECORDS, "operationType": {"$in": ["insert", "update", "replace"]}},
+        {"collection": _RECORDS, "operationType": {"$in": ["insert", "update", "replace", "delete"]}},
         {"collection": {"$in": _SUMMED}, "operationType": {"$in": ["insert", "replace"]}},
         {"collection": _COURSES, "operationType": "delete"},
         _updated(_COURSES, r"instructor_id|instructor(\.user_id)?"),

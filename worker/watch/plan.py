@@ -32,8 +32,9 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`later` holds the versions to reach in a next round; `stale` counts documents of a newer fold.
+    """What a round folds. `later` holds the versions to reach in a next round.
 
+    `stale` counts documents of a newer fold; `frozen` are those of their streams that have moved on.
     `blocked` streams stand right before the event at which this code failed.
     """
 
@@ -41,6 +42,7 @@ class Plan:
     later: dict[str, int] = field(default_factory=dict)
     blocked: list[str] = field(default_factory=list)
     stale: int = 0
+    frozen: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ def plan_round(
         document = documents.get(stream)
         if document is not None and number_in(document, "projection_version") > projection_version:
             stale += 1
+            if number_in(document, "version") < head:
+                plan.frozen.append(stream)
             continue
         task = needed(stream, head, document, projection_version)
         if doubted is not None and document is not None:

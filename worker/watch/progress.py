@@ -15,6 +15,7 @@ from worker.telemetry.metrics import Applied, Metrics, Mode
 from worker.timing import Clock
 from worker.watch.aside import item_id, set_aside
 from worker.watch.folding import By, Failure, Folded, Projection, fold_run
+from worker.watch.frozen import Frozen
 from worker.watch.plan import Plan, Run, Task, plan_round
 from worker.watch.progress_reading import Records, read_records, read_runs
 from worker.watch.writing import moves, write_all
@@ -86,6 +87,7 @@ class Projector:
         self._doubting = doubting
         self._width = _STREAMS_PER_ROUND
         self._blocked: OrderedDict[str, Failure] = OrderedDict()
+        self.frozen = Frozen(NAME, projection.PROJECTION_VERSION, clock, metrics)
 
     async def project(self, heads: Mapping[str, int]) -> None:
         """Return when each stream's document has at least the version in `heads`, or the stream is set aside.
@@ -139,7 +141,7 @@ class Projector:
 
     def _plan(self, heads: Mapping[str, int], records: Records, sought: Set[str]) -> Plan:
         blocked = {stream: self._blocked[stream].version for stream in heads if stream in self._blocked}
-        return plan_round(
+        plan = plan_round(
             heads,
             records.documents,
             blocked,
@@ -147,6 +149,9 @@ class Projector:
             self._events_per_round,
             doubted={stream: stream in sought for stream in heads} if self._doubting else None,
         )
+        if self._by == "live":
+            self.frozen.met(plan.frozen, heads)
+        return plan
 
     async def _without_losers(self, again: Mapping[str, int], lost: Mapping[str, int]) -> dict[str, int]:
         """Those to go round again; a stream that loses every race is set aside."""

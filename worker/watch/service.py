@@ -13,16 +13,17 @@ import structlog
 
 from projections import progress
 from worker import __version__
+from worker.contract.identity import stream_slot
 from worker.errors import HistoryLost, Retryable, WorkerError
 from worker.storage.database import Database
-from worker.storage.leases import GroupLeases, Position, Positions, Token, group_name, group_slots
+from worker.storage.leases import GroupLeases, Position, Positions, Token, group_name, group_slots, slot_group
 from worker.storage.resume_tokens import token_time_s
 from worker.storage.shares import GROUPS
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, RestartReason
 from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock, Pace
-from worker.watch.catch_up import behind
+from worker.watch.catch_up import Interrupted, behind
 from worker.watch.folding import Projection
 from worker.watch.headroom import Headroom
 from worker.watch.patience import Patience
@@ -113,6 +114,7 @@ class ProgressWatcher:
         self._pace = Pace(clock, options.pace_s)
         self._renew_at = 0.0
         self._distrust = False
+        self._interrupted: Interrupted | None = None
         self._shown: Mapping[int, int] = {}
         metrics.prepare_leases(group_name(NAME, group) for group in range(GROUPS))
 
@@ -126,7 +128,7 @@ class ProgressWatcher:
                 invalidated = isinstance(lost, Invalidated)
                 self._restarted(RestartReason.INVALIDATED if invalidated else RestartReason.HISTORY_LOST)
                 log.warning("progress_history_lost", reason=str(lost))
-                self._distrust = True
+                self._distrust, self._interrupted = True, None
                 await self._patience.back_off(stop)
             except Retryable as error:
                 self._restarted(RestartReason.RESUMABLE)
@@ -148,11 +150,14 @@ class ProgressWatcher:
         positions = await self._positions.take(held)
         usable = {} if self._distrust else _usable(positions)
         slots = [slot for group in held for slot in group_slots(group)]
-        stream = await EventStream.open(self._database, slots, after=smallest(usable.values()))  # 2
+        resumed, tokens = self._resumed(held), [*usable.values()]
+        if resumed and self._interrupted is not None:
+            tokens.append(self._interrupted.token)
+        stream = await EventStream.open(self._database, slots, after=smallest(tokens))  # 2
         turn = self._turn(stream, held)
         try:
             unknown = self._unknown(positions, usable, turn)
-            if not await self._catch_up(turn, unknown, stop):  # 3
+            if not await self._catch_up(turn, unknown, resumed, stop):  # 3
                 return  # what was not compared is not folded: no token says otherwise
             while not stop.is_set() and not await self._share_changed(turn):  # 4
                 await self._pace.keep(stop)
@@ -172,31 +177,47 @@ class ProgressWatcher:
         await self._headroom.measure(turn.stream.token)
         self._patience.reset()
 
-    async def _catch_up(self, turn: _Turn, groups: Collection[int], stop: asyncio.Event) -> bool:
+    async def _catch_up(
+        self, turn: _Turn, groups: Collection[int], resumed: Mapping[int, str], stop: asyncio.Event
+    ) -> bool:
         """Compare and fold the groups whose past the change stream does not tell; False if it ends before that.
 
         The stream is open already. The barrier: what was stored before it was opened has a majority when the
         comparison reads. Live changes are folded every few hundred streams, so that freshness does not wait for a
-        long past; and when the share changes it begins again, so that a group taken meanwhile does not wait
-        either. The tokens are saved at the end only: what begins again finds most of it done.
+        long past; and when the share changes it ends, so that a group taken meanwhile does not wait either: the
+        next pass goes on where this one stood, for the groups that stayed. The tokens are saved at the end only.
         """
         if not groups:
             return True
-        log.info("progress_catching_up", groups=len(groups))
+        log.info("progress_catching_up", groups=len(groups), resumed=len(resumed))
         await self._leases.announce()
-        streams = 0
-        async with aclosing(behind(self._database, groups, self._projection.PROJECTION_VERSION)) as pages:
-            async for heads in pages:
-                for some in _pieces(heads):
+        streams, version = 0, self._projection.PROJECTION_VERSION
+        async with aclosing(behind(self._database, groups, version, resumed)) as pages:
+            async for page in pages:
+                for some in _pieces(page.heads):
                     if stop.is_set() or await self._share_changed(turn):
                         return False
                     await self._projector.project(some)
                     await self._batch(turn, await_ms=1)
-                streams += len(heads)
-        self._distrust = False
+                streams += len(page.heads)
+                self._came_to(turn, groups, resumed, page.below)
+        self._distrust, self._interrupted = False, None
         await self._save(turn, at_once=True)
         log.info("progress_caught_up", groups=len(groups), streams=streams)
         return True
+
+    def _came_to(
+        self, turn: _Turn, groups: Collection[int], resumed: Mapping[int, str], below: str | None
+    ) -> None:
+        """Note that a page is done: fleets whose shares change all the time would begin anew for ever."""
+        if below is None:
+            self._interrupted = None
+            return
+        came = {group: (turn.held[group], min(below, resumed.get(group, below))) for group in groups}
+        self._interrupted = Interrupted(came, turn.stream.token)
+
+    def _resumed(self, held: Mapping[int, int]) -> dict[int, str]:
+        return {} if self._interrupted is None else self._interrupted.resumed(held)
 
     def _unknown(
         self, positions: Mapping[int, Position], usable: Mapping[int, Token], turn: _Turn
@@ -273,6 +294,8 @@ class ProgressWatcher:
             self._metrics.lease_held.labels(name).set(group in held)
             if (group in held) != (group in self._shown):
                 self._metrics.lease_transitions_total.labels(name).inc()
+        if held.keys() != self._shown.keys():
+            self._projector.frozen.keep(lambda stream: slot_group(stream_slot(str(stream))) in held)
         self._shown = held
 
 

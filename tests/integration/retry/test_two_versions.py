@@ -1,0 +1,72 @@
+"""Two code versions side by side: neither grants the other's items new attempts for ever."""
+
+from datetime import timedelta
+
+from worker.retry.item import Failed
+from worker.retry.queue import Queue, Settlement
+from worker.storage.database import Database, Document
+from worker.watch.aside import EVENT_TYPE, item_id, set_aside
+from worker.watch.folding import Failure
+
+ATTEMPTS = 3
+FAILURE = Failure("course_a_user_b", 4, "ValueError", "cannot be folded")
+
+
+def queue(database: Database, version: str) -> Queue:
+    return Queue(
+        database, [EVENT_TYPE], owner=version, code_version=version, max_attempts=ATTEMPTS, lease_s=60.0
+    )
+
+
+async def attempt(items: Queue) -> int:
+    """One claim, and what it has in hand fails; how many attempts that were."""
+    claim = await items.claim(10)
+    failed = Failed("ValueError", "cannot be folded", 4)
+    await items.settle(
+        claim.token,
+        [Settlement(item, failed, timedelta(), last=item.attempt >= ATTEMPTS) for item in claim.items],
+    )
+    return len(claim.items)
+
+
+async def item(database: Database) -> Document:
+    found = await database.analytics_queue.find_one({"_id": item_id(FAILURE.stream)})
+    assert found is not None
+    return found
+
+
+async def test_two_processors_that_take_turns_end_after_the_attempts_of_each(database: Database) -> None:
+    older, newer = queue(database, "1.0"), queue(database, "2.0")
+    await set_aside(database, [FAILURE], code_version="1.0")
+    attempts = 0
+    for _ in range(10):
+        for turn in (older, newer):
+            await turn.reopen()  # each got the lease
+            attempts += await attempt(turn)
+    assert attempts <= 2 * ATTEMPTS
+    assert (await item(database))["status"] == "failed"
+
+
+async def test_a_live_step_of_the_other_version_grants_no_new_attempts(database: Database) -> None:
+    newer, attempts = queue(database, "2.0"), 0
+    for _ in range(20):
+        await set_aside(database, [FAILURE], code_version="1.0")  # its stream goes on moving
+        attempts += await attempt(newer)
+    assert attempts <= 2 * ATTEMPTS
+    assert (await item(database))["status"] == "failed"
+
+
+async def test_code_that_has_not_tried_opens_what_failed_and_code_that_has_does_not(
+    database: Database,
+) -> None:
+    older, newer = queue(database, "1.0"), queue(database, "2.0")
+    await set_aside(database, [FAILURE], code_version="1.0")
+    for _ in range(ATTEMPTS):
+        await attempt(older)
+    assert (await item(database))["status"] == "failed"
+    assert await older.reopen() == 0
+    assert await newer.reopen() == 1
+    for _ in range(ATTEMPTS):
+        assert await attempt(newer) == 1
+    assert await older.reopen() == await newer.reopen() == 0
+    assert await queue(database, "3.0").reopen() == 1

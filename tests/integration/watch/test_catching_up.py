@@ -1,0 +1,93 @@
+"""A pass over everything that is interrupted goes on where it stood."""
+
+import asyncio
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from tests.integration.watch.kit import (
+    OPTIONS,
+    documents,
+    expected,
+    histories,
+    interleaved,
+    store,
+    until,
+)
+from worker.storage.database import Database
+from worker.storage.shares import GROUPS
+from worker.telemetry.health import Health
+from worker.telemetry.metrics import Metrics
+from worker.timing import SystemClock, end
+from worker.watch import catch_up
+from worker.watch.catch_up import Interrupted, behind
+from worker.watch.service import ProgressWatcher
+
+
+class Restless(ProgressWatcher):
+    """In a fleet whose shares change with every page it compares."""
+
+    changes = 0
+    _calls = 0
+
+    async def _share_changed(self, turn: object) -> bool:
+        self._calls += 1
+        if self._calls % 2:
+            return await super()._share_changed(turn)  # type: ignore[arg-type]
+        self.changes += 1
+        return True
+
+
+async def test_a_pass_comes_to_its_end_though_the_share_changes_with_every_page(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catch_up, "STREAMS_PER_PAGE", 5)
+    await store(database, interleaved(histories(learners=60, events=2)))
+    clock, metrics, stop = SystemClock(), Metrics(), asyncio.Event()
+    role = Restless(
+        database,
+        clock,
+        Health(clock).component("progress"),
+        metrics,
+        replace(OPTIONS, renew_every_s=3.0),
+        owner=uuid.uuid4().hex,
+    )
+    task = asyncio.create_task(role.run(stop))
+
+    async def folded() -> bool:
+        return await documents(database) == await expected(database)
+
+    try:
+        await until(folded, "everything folded")
+        assert 10 <= role.changes <= 30
+    finally:
+        await end(task)
+
+
+async def test_of_resumed_groups_only_the_streams_below_are_compared(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catch_up, "STREAMS_PER_PAGE", 7)
+    await store(database, interleaved(histories(learners=40, events=1)))
+    everything = [page async for page in behind(database, range(GROUPS), 1)]
+    streams = [stream for page in everything for stream in page.heads]
+    assert streams == sorted(streams, reverse=True)
+    middle = everything[2].below
+    assert middle is not None
+
+    rest = [
+        s
+        async for page in behind(database, range(GROUPS), 1, dict.fromkeys(range(GROUPS), middle))
+        for s in page.heads
+    ]
+    assert rest == [stream for stream in streams if stream < middle]
+
+    half = dict.fromkeys(range(GROUPS // 2), middle)
+    mixed = {s async for page in behind(database, range(GROUPS), 1, half) for s in page.heads}
+    assert set(rest) < mixed < set(streams)
+
+
+def test_a_group_that_somebody_else_had_meanwhile_begins_anew() -> None:
+    came = Interrupted({1: (4, "m"), 2: (7, "k")}, {"_data": "82"})
+    assert came.resumed({1: 4, 2: 8, 3: 1}) == {1: "m"}
