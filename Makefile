@@ -39,6 +39,15 @@ MOST ?=
 # Tests mostly wait for servers of their own: more of them at a time than there are cores.
 JOBS ?= 4
 
+# pip's own words are two lines a package, and none at all when it is quiet: one line, which counts.
+SHOW_PROGRESS = total=$$(grep -c '^[a-z].*==' requirements.lock); n=0; if [ -t 1 ]; then end='\r'; else end='\n'; fi; \
+	while read -r verb name _; do case $$verb in \
+		Collecting) n=$$((n + 1)); if [ -t 1 ] || [ $$((n % 10)) = 0 ] || [ $$n = $$total ]; then \
+			printf "  %3d of %d  %-40.40s$$end" $$n $$total "$${name%%==*}"; fi ;; \
+		Installing) printf "  unpacking                                         $$end" ;; \
+		Successfully) printf "  installed                                         \n" ;; \
+	esac; done
+
 .PHONY: help env demo test test-kafka test-containers chaos chaos-full recovery bench bench-full check format lock bench-lock clean
 
 help: ## list the targets
@@ -48,14 +57,16 @@ env: $(READY) ## make the environment in .venv from requirements.lock
 
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: install it, or name it with PYTHON=..." >&2; exit 2; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@echo "Installing into .venv, once: about a minute, and $$(grep -c '^[a-z].*==' requirements.lock) packages."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes \
+		--requirement requirements.lock | $(SHOW_PROGRESS)
 	@# setuptools warns of every editable package that folders of its name would come first in an import; they are the package.
-	PYTHONWARNINGS='ignore:Editable installation' \
+	@PYTHONWARNINGS='ignore:Editable installation' \
 		$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY) ## all on real parts: EVENTS= SEED= | INPUT= FORMAT=; JSON= KEEP=1 STACK=apache
+demo: $(READY) ## all on real parts: EVENTS= SEED= | INPUT= FORMAT=; JSON= KEEP=1 STACK=apache AS_CONFIGURED=1
 	@$(BIN)/sevenp-worker demo \
 		$(if $(EVENTS),--events '$(EVENTS)') $(if $(INPUT),--input '$(INPUT)') $(if $(FORMAT),--format '$(FORMAT)') \
 		$(if $(JSON),--json '$(JSON)') $(if $(SEED),--seed '$(SEED)') $(if $(filter-out 0,$(KEEP)),--keep) \

@@ -4,6 +4,7 @@ import importlib
 import re
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ from typer.testing import CliRunner
 
 from worker.app.exits import ExitCode
 from worker.cli.commands import app
+from worker.contract import export
+from worker.contract.codec import decode, encode
+from worker.contract.event import Event
+from worker.publish.reader import read_records
 from worker.replay.verification import FindingKind, Verification
 from worker.settings import setting_lines
 from worker.telemetry.metrics import Metrics
@@ -46,6 +51,20 @@ def test_make_knows_the_targets_and_variables_of_the_readme(line: str) -> None:
     assert finished.returncode == 0, finished.stderr
     for assignment in re.findall(r"\w+=(\S+)", line):
         assert assignment in finished.stdout or assignment == "1"
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"INPUT=(\S+)", "\n".join(_snippets())))))
+def test_files_that_the_readme_reads_are_in_a_clone_and_hold_valid_events(name: str) -> None:
+    format_ = "xapi" if f"INPUT={name} FORMAT=xapi" in README else "native"
+    records = list(read_records(ROOT / name, format_))  # type: ignore[arg-type]
+    assert len(records) >= 10
+    for record in records:
+        assert isinstance(decode(record.value or b"", timestamp=datetime.now(UTC)), Event)
+
+
+def test_the_example_file_is_what_the_contract_exports() -> None:
+    lines = b"".join(encode(event) + b"\n" for event in export.examples().values())
+    assert (ROOT / "docs" / "examples" / "events.jsonl").read_bytes() == lines
 
 
 @pytest.mark.parametrize(

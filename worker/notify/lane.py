@@ -210,7 +210,7 @@ class Lane:
         if not written:
             self._metrics.fenced_writes_total.labels("notify").inc()
         if settled.status == "failed":
-            log.warning("notification_failed", key=row["_id"], channel=self.channel, reason=settled.error)
+            log.error("notification_failed", key=row["_id"], channel=self.channel, reason=settled.error)
 
     # ---- waiting ----
 

@@ -6,6 +6,7 @@ keeps the cap; that an item is tried by one worker at a time is decided by its o
 
 import asyncio
 import random
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -241,7 +242,13 @@ class RetryProcessor:
             case Failed(name, message, version):
                 outcome = RetryOutcome.EXHAUSTED if settlement.last else RetryOutcome.FAILED
                 count(outcome, _CLASSES.get(name, ErrorClass.OTHER)).inc()
-                log.warning(
+                # The last attempt needs somebody: an error, with the command to look with.
+                tell, extra = (
+                    (log.error, {"look": f"sevenp-worker queue show {shlex.quote(str(settlement.item.id))}"})
+                    if settlement.last
+                    else (log.warning, {})
+                )
+                tell(
                     f"retry_{outcome}",
                     item=str(settlement.item.id),
                     attempt=settlement.item.attempt,
@@ -249,6 +256,7 @@ class RetryProcessor:
                     error_class=name,
                     reason=message,
                     next_in_s=round(settlement.wait.total_seconds(), 1),
+                    **extra,
                 )
 
     def _show_lease(self, *, held: bool) -> None:

@@ -1,6 +1,7 @@
 """The retry role on a real server: attempts, waits, the cap, turns, and processors that die."""
 
 import asyncio
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from itertools import chain
 
 import pytest
 from bson import ObjectId
+from structlog.testing import capture_logs
 
 from tests.clocks import ManualClock
 from tests.integration.retry.kit import (
@@ -85,6 +87,19 @@ async def test_poison_ends_as_failed_after_three_attempts_and_stays(database: Da
         "no such thing",
         7,
     )
+
+
+async def test_the_last_attempt_is_an_error_with_the_command_to_look_with(database: Database) -> None:
+    handler = Noting(verdict=lambda each: Failed("KeyError", "no such thing", 7))
+    await put(database, [item("it's poison", "s")])
+    with capture_logs() as logs:
+        async with running(database, {EVENT_TYPE: handler}, policy=NO_WAIT) as retry:
+            await retry.until_status("failed", 1)
+            await until(lambda: attempts(retry, "exhausted", "KeyError") == 1, "the last attempt is counted")
+    levels = [(each["event"], each["log_level"]) for each in logs if "attempt" in each]
+    assert levels == [("retry_failed", "warning")] * 2 + [("retry_exhausted", "error")]
+    [look] = [each["look"] for each in logs if "look" in each]
+    assert shlex.split(look) == ["sevenp-worker", "queue", "show", "it's poison"]
 
 
 async def test_a_failed_attempt_waits_in_sight(database: Database) -> None:
