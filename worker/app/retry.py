@@ -12,16 +12,11 @@ from worker.retry.processor import NAME, RetryOptions
 from worker.settings import Settings
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases
-from worker.storage.refused_rows import EVENT_TYPE as COUNTS_ROW
+from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, PROGRESS_FOLD, PROGRESS_UPDATED
 from worker.watch.again import FoldAgain
-from worker.watch.aside import EVENT_TYPE as PROGRESS_FOLD
 from worker.watch.counts import Counter
-from worker.watch.counts_quarantine import EVENT_TYPE as COUNTS_FOLD
 from worker.watch.counts_quarantine import target_of
 from worker.watch.counts_rows_again import RowsAgain
-
-# The platform's own word for analytics work that is pending: compare the learner's documents, and put them right.
-PROGRESS_UPDATED = "progress_updated"
 
 # Renewals within one lease: one slow answer costs no lease.
 _RENEWALS_PER_LEASE = 3

@@ -11,15 +11,16 @@ from worker.contract.identity import stream_object_id
 from worker.replay.reading import PAGE_BYTES, PAGE_DOCUMENTS, owner_of, server_times
 from worker.replay.shapes import misfits, told
 from worker.replay.verification import Finding, FindingKind, Tally
-from worker.storage import reading, refused_rows
+from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.outbox import notification_id
 from worker.storage.transactions import Session
+from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, PROGRESS_FOLD
 
 Item = Mapping[str, Any]
 
 # The worker's own items: streams and documents that are set aside. Items of other types are the platform's.
-_FOLD, _COUNT, _ROW = "progress_fold", "counts_fold", refused_rows.EVENT_TYPE
+_FOLD, _COUNT, _ROW = PROGRESS_FOLD, COUNTS_FOLD, COUNTS_ROW
 _COUNTED: Mapping[str, str] = {"learner": "user_progress", "course": "courses", "user": "users"}
 _PAYMENT = re.compile("counts:payment:[0-9a-f]{24}")
 _OPEN = ["pending", "processing", "failed"]

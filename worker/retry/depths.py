@@ -1,12 +1,14 @@
 """How much waits, and for how long: the cluster's depths, exported by the one worker that holds the lease."""
 
+from collections.abc import Collection as Types
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from worker.storage import driver
+from worker.storage import reading
 from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
-from worker.storage.refused_rows import EVENT_TYPE
+from worker.storage.updating import millis
+from worker.storage.work_items import COUNTS_ROW
 from worker.telemetry.metrics import DEAD_LETTER_STEPS, QUEUE_STATES, ROW_COLLECTIONS, Metrics
 
 _OPEN = ("pending", "processing", "failed")
@@ -27,59 +29,64 @@ class Depths:
     redrives: Mapping[str, int]
 
 
-async def measure(database: Database) -> Depths:
-    """Count. Takes some 0.2 s with 100,000 items: for every few seconds, not for every turn."""
+async def measure(database: Database, event_types: Types[str]) -> Depths:
+    """Count, of the queue only items of these types: all others are somebody else's.
+
+    Takes some 0.2 s with 100,000 items: for every few seconds, not for every turn.
+    """
     queue, letters = database.analytics_queue, database.dead_letters
+    ours: Document = {"event_type": {"$in": sorted(event_types)}}
+    blocked = await reading.aggregate(
+        queue,
+        [
+            {"$match": {**ours, "status": {"$in": list(_OPEN)}, "stream_id": {"$gt": ""}}},
+            {"$group": {"_id": "$stream_id"}},
+            {"$count": "streams"},
+        ],
+    )
+    rows = await reading.aggregate(
+        queue,
+        [
+            {"$match": {"status": {"$in": list(_OPEN)}, "event_type": COUNTS_ROW}},
+            {"$group": {"_id": "$data.collection", "count": {"$sum": 1}}},
+        ],
+    )
     with translated():
-        items = {state: await queue.count_documents({"status": state}) for state in QUEUE_STATES}
-        ages = [await _age_s(queue, {"status": state}) for state in _OPEN]
-        blocked = await driver.aggregate(
-            queue,
-            [
-                {"$match": {"status": {"$in": list(_OPEN)}, "stream_id": {"$gt": ""}}},
-                {"$group": {"_id": "$stream_id"}},
-                {"$count": "streams"},
-            ],
-        )
-        rows = await driver.aggregate(
-            queue,
-            [
-                {"$match": {"status": {"$in": list(_OPEN)}, "event_type": EVENT_TYPE}},
-                {"$group": {"_id": "$data.collection", "count": {"$sum": 1}}},
-            ],
-        )
+        items = {state: await queue.count_documents({**ours, "status": state}) for state in QUEUE_STATES}
+        ages = [await _age_s(queue, {**ours, "status": state}) for state in _OPEN]
         letter_counts = {
             step: await letters.count_documents({**_OPEN_LETTERS, "step": step}) for step in DEAD_LETTER_STEPS
         }
         letter_ages = {
             step: await _age_s(letters, {**_OPEN_LETTERS, "step": step}) for step in DEAD_LETTER_STEPS
         }
-        redriven = await driver.aggregate(
-            letters,
-            [
-                {"$match": {"redrives": {"$gt": 0}}},
-                {"$group": {"_id": "$error_class", "count": {"$sum": "$redrives"}}},
-            ],
-        )
+    redriven = await reading.aggregate(
+        letters,
+        [
+            {"$match": {"redrives": {"$gt": 0}}},
+            {"$group": {"_id": "$error_class", "count": {"$sum": "$redrives"}}},
+        ],
+    )
     return Depths(
         items=items,
         oldest_item_s=max(ages),
-        blocked_streams=blocked[0]["streams"] if blocked else 0,
-        refused_rows={str(row["_id"]): row["count"] for row in rows},
+        blocked_streams=blocked.documents[0]["streams"] if blocked.documents else 0,
+        refused_rows={str(row["_id"]): row["count"] for row in rows.documents},
         letters=letter_counts,
         oldest_letter_s=letter_ages,
-        redrives={str(row["_id"]): row["count"] for row in redriven},
+        redrives={str(row["_id"]): row["count"] for row in redriven.documents},
     )
 
 
 async def _age_s(collection: Collection, matching: Document) -> float:
     oldest: list[Document] = [
-        {"$match": matching},
+        # Only what is a date: of anything else nobody knows how old it is.
+        {"$match": {**matching, "created_at": {"$gte": reading.FIRST_DATE, "$lte": reading.LAST_DATE}}},
         {"$sort": {"created_at": 1}},
         {"$limit": 1},
-        {"$project": {"ms": {"$subtract": ["$$NOW", "$created_at"]}}},
+        {"$project": {"_id": 0, "ms": millis("$$NOW", "$created_at")}},
     ]
-    rows = await driver.aggregate(collection, oldest)
+    rows = (await reading.aggregate(collection, oldest)).documents
     return max(0.0, (rows[0]["ms"] or 0) / 1000) if rows else 0.0
 
 

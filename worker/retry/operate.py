@@ -1,12 +1,17 @@
 """The queue in an operator's hands: look, try again, discard; what is being tried is never touched."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal, get_args
 
 from worker.retry.selection import Entry, Selection, failure_fingerprint, identities
+from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
+from worker.storage.reading import Unreadable
+from worker.storage.updating import update_each
+from worker.storage.work_items import COUNTS_FOLD, EVENT_TYPES
 
 State = Literal["pending", "processing", "completed", "failed"]
 STATES: tuple[State, ...] = get_args(State)
@@ -16,13 +21,16 @@ WAITING: tuple[State, ...] = ("pending", "failed")
 DISCARDABLE: tuple[State, ...] = ("pending", "failed", "completed")
 
 _AT_ONCE = 1_000
+_OURS: Document = {"event_type": {"$in": list(EVENT_TYPES)}}
+# When an item was made that does not say so.
+_UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def find_items(
     database: Database, selection: Selection, states: Sequence[State] = STATES
 ) -> list[Entry]:
-    """The selected items in one of `states`, oldest first."""
-    query: Document = {"status": {"$in": list(states)}}
+    """The selected items of ours in one of `states`, oldest first; one that cannot be read says so."""
+    query: Document = {"event_type": {"$in": list(EVENT_TYPES)}, "status": {"$in": list(states)}}
     if selection.ids:
         query["_id"] = {"$in": identities(selection.ids)}
     if selection.reason:
@@ -31,20 +39,25 @@ async def find_items(
         query["created_at"] = {"$gte": selection.since}
     if selection.stream:
         query["stream_id"] = selection.stream
-    found = database.analytics_queue.find(query).sort([("created_at", 1), ("_id", 1)])
-    if selection.limit and not selection.fingerprint:
-        found = found.limit(selection.limit)
-    with translated():
-        rows = await found.to_list(None)
-    entries = (_entry(row) for row in rows)
+    limit = selection.limit if selection.limit and not selection.fingerprint else 0
+    order = [("created_at", 1), ("_id", 1)]
+    found = (await reading.find(database.analytics_queue, query, sort=order, limit=limit)).through(_entry)
+    entries = [*found.values, *map(_unreadable, found.unreadable)]
     same = (entry for entry in entries if selection.fingerprint in (None, entry.fingerprint))
     return list(islice(same, selection.limit))
 
 
 async def show_item(database: Database, name: str) -> Document | None:
-    """The whole item, None if there is none of that id."""
+    """The whole item, whoever's it is; None if there is none of that id. One that cannot be read says why."""
+    found = await reading.find_one(database.analytics_queue, {"_id": {"$in": identities([name])}})
+    return _unreadable(found).document if isinstance(found, Unreadable) else found
+
+
+async def count_foreign(database: Database) -> int:
+    """Items of other types that are not completed: somebody else's, and left alone."""
+    others = {"event_type": {"$nin": list(EVENT_TYPES)}, "status": {"$ne": "completed"}}
     with translated():
-        return await database.analytics_queue.find_one({"_id": {"$in": identities([name])}})
+        return await database.analytics_queue.count_documents(others)
 
 
 async def retry_items(database: Database, entries: Sequence[Entry]) -> int:
@@ -58,18 +71,20 @@ async def retry_items(database: Database, entries: Sequence[Entry]) -> int:
     }
     changed = 0
     for ids in _chunks(entry.id for entry in entries):
-        waiting = {"_id": {"$in": ids}, "status": {"$in": list(WAITING)}}
-        with translated():
-            result = await database.analytics_queue.update_many(waiting, [{"$set": anew}])
-        changed += result.matched_count
+        waiting = {**_OURS, "_id": {"$in": ids}, "status": {"$in": list(WAITING)}}
+        changed += (await update_each(database.analytics_queue, waiting, [{"$set": anew}])).matched
     return changed
 
 
 async def discard_items(database: Database, entries: Sequence[Entry]) -> int:
-    """Delete the items, unless one is being tried; returns how many. What an item is about is not touched."""
+    """Delete the items, unless one is being tried; returns how many. What an item is about is not touched.
+
+    An open item of counting stays: it is what says that its document's sums are behind.
+    """
     deleted = 0
     for ids in _chunks(entry.id for entry in entries):
-        idle = {"_id": {"$in": ids}, "status": {"$in": list(DISCARDABLE)}}
+        kept = {"event_type": COUNTS_FOLD, "status": {"$ne": "completed"}}
+        idle = {**_OURS, "_id": {"$in": ids}, "status": {"$in": list(DISCARDABLE)}, "$nor": [kept]}
         with translated():
             result = await database.analytics_queue.delete_many(idle)
         deleted += result.deleted_count
@@ -78,18 +93,34 @@ async def discard_items(database: Database, entries: Sequence[Entry]) -> int:
 
 def item_fingerprint(row: Document) -> str:
     """Equal for items that failed in the same place of the code: messages hold no values of events."""
-    return failure_fingerprint(row.get("event_type"), row.get("error_class"), row.get("last_error"))
+    parts = (row.get(name) for name in ("event_type", "error_class", "last_error"))
+    return failure_fingerprint(*(part if isinstance(part, str) else "" for part in parts))
 
 
 def _entry(row: Document) -> Entry:
+    made = row["created_at"]
+    if not isinstance(made, datetime) or not isinstance(row.get("due_at"), datetime | None):
+        raise TypeError("a date that is none")
     return Entry(
         id=row["_id"],
         fingerprint=item_fingerprint(row),
-        reason=row.get("error_class") or "",
-        message=row.get("last_error") or "",
-        created_at=row["created_at"],
-        document=row,
+        reason=str(row.get("error_class") or ""),
+        message=str(row.get("last_error") or ""),
+        created_at=made,
+        document={**row, "status": str(row["status"]), "retry_count": row["retry_count"]},
     )
+
+
+def _unreadable(one: Unreadable) -> Entry:
+    row = {
+        "_id": one.name,
+        "status": "unreadable",
+        "retry_count": 0,
+        "error_class": "Unreadable",
+        "last_error": one.reason,
+        "created_at": _UNKNOWN,
+    }
+    return _entry(row)
 
 
 def _chunks(ids: Iterable[Any]) -> Iterator[list[Any]]:

@@ -173,7 +173,7 @@ class RetryProcessor:
                 log.warning("retry_abandoned", items=abandoned)
         if now >= self._measure_at:
             self._measure_at = now + self._options.measure_every_s
-            self._gauges.show(await measure(self._database))
+            self._gauges.show(await measure(self._database, self._handlers))
 
     async def _claim(self, room: int) -> Claim:
         self._cap.take(room)

@@ -6,14 +6,20 @@ from datetime import timedelta
 from itertools import takewhile
 from typing import Any
 
+import structlog
 from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
 
 from worker.retry.item import INTERRUPTED, Failed, Item, ItemId, Postponed
 from worker.retry.policy import first_of_each, shared
-from worker.storage import driver
+from worker.storage import reading
 from worker.storage.database import Database, Document
-from worker.storage.errors import translated
+from worker.storage.errors import translated, write_failures
 from worker.storage.quarantine import tried_also_by, tried_by
+from worker.storage.reading import TEXT_OR_OBJECT_ID, Reading, Unreadable
+from worker.storage.updating import millis, update_each
+
+log = structlog.get_logger(__name__)
 
 # Items read at once when looking for one of each stream; and how often a stream with more than that in a row is
 # stepped over in one claim, before the claim is content with what it has.
@@ -22,6 +28,9 @@ _STEPS = 8
 # What an operator reads in a table; an error message has no need for more.
 _LONGEST_MESSAGE = 1_000
 _ABANDONED = "the worker ended or stalled before the attempt was settled"
+
+# Items nobody can change are passed over by this process, up to so many: they must not take the place of others.
+_MOST_PASSED_OVER = 1_000
 
 _DUE: Document = {"$lte": ["$due_at", "$$NOW"]}  # true without a date, too: the platform's items have none
 _NOT_HELD: Document = {"lease_owner": None, "lease_until": None}
@@ -64,7 +73,8 @@ class Queue:
         lease_s: float,
     ) -> None:
         self._items = database.analytics_queue
-        self._ours: Document = {"event_type": {"$in": sorted(event_types)}}
+        self._ours: Document = {"event_type": {"$in": sorted(event_types)}, "_id": TEXT_OR_OBJECT_ID}
+        self._passed_over: set[ItemId] = set()
         self._owner = owner
         self._code_version = code_version
         self._max_attempts = max_attempts
@@ -83,29 +93,25 @@ class Queue:
             **_NOT_HELD,
         }
         overdue = {**self._ours, "status": "processing", "$expr": {"$lte": ["$lease_until", "$$NOW"]}}
-        with translated():
-            result = await self._items.update_many(overdue, [{"$set": update}])
-        return result.modified_count
+        return (await update_each(self._items, overdue, [{"$set": update}])).changed
 
     async def reopen(self) -> int:
         """Open what ended as failed and this code has not tried: it may be the fix. Returns how many."""
         update = {"status": "pending", "retry_count": 0, "due_at": "$$NOW", "code_version": self._version}
         others = {**self._ours, "status": "failed", "$expr": {"$not": [tried_by(self._code_version)]}}
-        with translated():
-            result = await self._items.update_many(others, [{"$set": update}])
-        return result.modified_count
+        self._passed_over.clear()
+        return (await update_each(self._items, others, [{"$set": update}])).changed
 
     async def due_in_s(self) -> float | None:
         """Seconds until the next pending item is due, 0 if one is; None without any."""
         soonest: list[Document] = [
-            {"$match": {**self._ours, "status": "pending"}},
+            {"$match": {**self._open(), "status": "pending"}},
             {"$sort": {"due_at": 1}},
             {"$limit": 1},
-            {"$project": {"ms": {"$subtract": [{"$ifNull": ["$due_at", "$$NOW"]}, "$$NOW"]}}},
+            {"$project": {"_id": 0, "ms": millis("$due_at", "$$NOW", 0)}},
         ]
-        with translated():
-            rows = await driver.aggregate(self._items, soonest)
-        return max(0.0, rows[0]["ms"] / 1000) if rows else None
+        found = await reading.aggregate(self._items, soonest)
+        return max(0.0, found.documents[0]["ms"] / 1000) if found.documents else None
 
     async def claim(self, limit: int) -> Claim:
         """Take up to `limit` due items in hand, in turns: of each stream the oldest, stream after stream.
@@ -126,14 +132,15 @@ class Queue:
         self._claims += 1
         token = f"{self._owner}/{self._claims}"
         ids = [row["_id"] for row in chosen]
-        with translated():
-            await self._items.update_many(
-                {"_id": {"$in": ids}, "status": "pending", "$expr": _DUE}, [{"$set": self._taken(token)}]
-            )
-            rows = await self._items.find({"_id": {"$in": ids}, "lease_owner": token}).to_list(None)
+        waiting = {"_id": {"$in": ids}, "status": "pending", "$expr": _DUE}
+        updated = await update_each(self._items, waiting, [{"$set": self._taken(token)}])
+        self._pass_over(updated.refused)
+        found = await reading.find(self._items, {"_id": {"$in": ids}, "lease_owner": token})
+        taken = found.through(_item)
+        await self._give_up(token, taken.unreadable)
         streams = [row["stream_id"] for row in chosen if row.get("stream_id")]
         self._after = streams[-1] if streams else self._after
-        return Claim(token, [_item(row) for row in rows])
+        return Claim(token, taken.values)
 
     async def settle(self, token: str, settlements: Sequence[Settlement]) -> None:
         """Write what became of claimed items. May run twice; refused for an item somebody else holds by now.
@@ -147,14 +154,41 @@ class Queue:
             UpdateOne({"_id": each.item.id, **in_hand}, [{"$set": self._settled(each)}])
             for each in settlements
         ]
-        with translated():
-            await self._items.bulk_write(updates, ordered=False)
+        try:
+            with translated():
+                await self._items.bulk_write(updates, ordered=False)
+        except (
+            BulkWriteError
+        ) as error:  # each final by its content: they are taken back when their lease ends
+            failures = write_failures(error)
+            self._pass_over({settlements[each.index].item.id: each.code for each in failures})
+
+    def _open(self) -> Document:
+        """Items of ours that can be worked on, as far as is known."""
+        if not self._passed_over:
+            return self._ours
+        return {**self._ours, "_id": {**TEXT_OR_OBJECT_ID, "$nin": list(self._passed_over)}}
+
+    def _pass_over(self, refused: Mapping[ItemId, int]) -> None:
+        """Leave items alone that the server does not let us change: nothing can be said in them."""
+        for identity, code in refused.items():
+            log.warning("retry_item_cannot_be_changed", item=str(identity), code=code)
+            if len(self._passed_over) < _MOST_PASSED_OVER:
+                self._passed_over.add(identity)
+
+    async def _give_up(self, token: str, unreadable: Sequence[Unreadable]) -> None:
+        """Say in claimed items why nobody can try them."""
+        for one in unreadable:
+            failed = {"status": "failed", "error_class": "Unreadable", "last_error": one.reason, **_NOT_HELD}
+            query = {"_id": one.id, "lease_owner": token}
+            updated = await update_each(self._items, query, [{"$set": _literal(failed)}])
+            log.warning("retry_item_unreadable", item=one.name, reason=one.reason)
+            self._pass_over(updated.refused)
 
     async def _streamless(self, limit: int) -> list[Document]:
-        due = {**self._ours, "status": "pending", "stream_id": None, "$expr": _DUE}
-        with translated():
-            found = self._items.find(due, {"error_class": 1}).sort("due_at", 1).limit(limit)
-            return await found.to_list(None)
+        due = {**self._open(), "status": "pending", "stream_id": None, "$expr": _DUE}
+        found = await reading.find(self._items, due, {"error_class": 1}, sort=[("due_at", 1)], limit=limit)
+        return _candidates(found)
 
     async def _turns(self, limit: int) -> list[Document]:
         """The oldest due item of the next streams, from where the last claim stopped round to there again."""
@@ -162,14 +196,15 @@ class Queue:
         start, after, wrapped = self._after, self._after, False
         for _ in range(_STEPS):
             span: Document = {"$gt": after, "$lte": start} if wrapped else {"$gt": after}
-            due = {**self._ours, "status": "pending", "stream_id": span, "$expr": _DUE}
-            with translated():
-                found = self._items.find(due, {"stream_id": 1, "error_class": 1})
-                page = await found.sort([("stream_id", 1), ("due_at", 1)]).limit(_PAGE).to_list(None)
+            due = {**self._open(), "status": "pending", "stream_id": span, "$expr": _DUE}
+            order = [("stream_id", 1), ("due_at", 1)]
+            paths = {"stream_id": 1, "error_class": 1}
+            found = await reading.find(self._items, due, paths, sort=order, limit=_PAGE)
+            page = _candidates(found, stream=True)
             chosen += first_of_each(page, [row["stream_id"] for row in page])
             if len(chosen) >= limit:
                 break
-            if len(page) == _PAGE:
+            if len(found.documents) + len(found.unreadable) == _PAGE and page:
                 after = page[-1]["stream_id"]
             elif wrapped or not start:
                 break
@@ -183,7 +218,8 @@ class Queue:
 
     def _taken(self, token: str) -> Document:
         mine = {"$or": [{"$not": [{"$ifNull": ["$code_version", False]}]}, tried_by(self._code_version)]}
-        count = {"$cond": [mine, {"$ifNull": ["$retry_count", 0]}, 0]}
+        counted = {"$cond": [{"$isNumber": "$retry_count"}, "$retry_count", 0]}
+        count = {"$cond": [mine, counted, 0]}
         spent = {"$gte": [count, self._max_attempts]}
         return {
             "status": {"$cond": [spent, "failed", "processing"]},
@@ -233,13 +269,21 @@ def _after(wait: timedelta) -> Document:
     return {"$add": ["$$NOW", int(wait.total_seconds() * 1000)]}
 
 
+def _literal(fields: Mapping[str, Any]) -> Document:
+    return {name: {"$literal": value} for name, value in fields.items()}
+
+
+def _candidates(found: Reading, *, stream: bool = False) -> list[Document]:
+    """What can be claimed. One that cannot be read by what is read here is claimed, too: then it is said in it."""
+    unread = [] if stream else [{"_id": one.id} for one in found.unreadable]
+    rows = [row for row in found.documents if not stream or isinstance(row["stream_id"], str)]
+    return [row for row in [*unread, *rows] if isinstance(row["_id"], reading.IDENTITIES)]
+
+
 def _item(row: Mapping[str, Any]) -> Item:
+    """TypeError or KeyError for an item that is none."""
     identity: ItemId = row["_id"]
-    return Item(
-        identity,
-        row["event_type"],
-        row.get("data") or {},
-        row.get("stream_id"),
-        row["retry_count"],
-        row.get("occurrences", 0),
-    )
+    data, stream, attempt = row.get("data"), row.get("stream_id"), row["retry_count"]
+    if not isinstance(data, Mapping | None) or not isinstance(stream, str | None):
+        raise TypeError("an item that is about nothing")
+    return Item(identity, row["event_type"], data or {}, stream, int(attempt), row.get("occurrences", 0))

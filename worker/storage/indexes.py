@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from worker.storage.work_items import EVENT_TYPES
+
 Options = Mapping[str, Any]
 
 
@@ -101,12 +103,15 @@ _OWN = (
     ),
     # Operators look at one status over time; the metrics ask for the oldest of each.
     Index("analytics_queue", "idx_analytics_queue_status_created", (("status", 1), ("created_at", 1))),
-    # What is settled is history after a week; what is not settled stays until it is.
+    # What is settled is history after a week; what is not settled stays until it is, and so does what is not ours.
     Index(
         "analytics_queue",
-        "idx_analytics_queue_completed_ttl",
+        "idx_analytics_queue_ours_completed_ttl",
         (("processed_at", 1),),
-        {"expireAfterSeconds": 7 * 24 * 3_600, "partialFilterExpression": {"status": "completed"}},
+        {
+            "expireAfterSeconds": 7 * 24 * 3_600,
+            "partialFilterExpression": {"status": "completed", "event_type": {"$in": list(EVENT_TYPES)}},
+        },
     ),
     # Operators look at what nobody has acted upon, at one reason over time, and at equal failures together.
     Index("dead_letters", "idx_dead_letters_open_created", (("redrives", 1), ("created_at", 1))),

@@ -11,7 +11,9 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mappin
 from collections.abc import Collection as Names
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 import bson
 from bson import ObjectId
@@ -35,6 +37,10 @@ RAW_OPTIONS: CodecOptions[RawBSONDocument] = CODEC_OPTIONS.with_options(document
 _LENIENT: CodecOptions[Document] = CODEC_OPTIONS.with_options(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="backslashreplace"
 )
+# The types of `_id` that our own documents have: others are not asked for, they may mean something in a query.
+IDENTITIES = (str, ObjectId, UUID)
+TEXT_OR_OBJECT_ID: Document = {"$type": ["string", "objectId"]}
+FIRST_DATE, LAST_DATE = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 # What decoding raises; OverflowError and ValueError are those of values that Python's own types refuse.
 _UNDECODABLE = (BSONError, ValueError, OverflowError, RecursionError)
 _DOCUMENT, _ARRAY = 0x03, 0x04

@@ -5,8 +5,6 @@ from typing import Literal
 
 from bson import ObjectId
 
-EVENT_TYPE = "counts_row"
-
 RowKind = Literal["welcome", "completion", "payment"]
 RowTarget = tuple[RowKind, ObjectId]
 """A milestone of a learner (`_id` of the record), or the payment that one event names (`payment_target`)."""

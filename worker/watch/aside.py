@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.storage.quarantine import Quarantined, quarantine
+from worker.storage.work_items import PROGRESS_FOLD
 from worker.watch.folding import Failure
-
-EVENT_TYPE = "progress_fold"
 
 
 def item_id(stream: str) -> str:
@@ -27,7 +26,7 @@ async def set_aside(database: Database, failures: Sequence[Failure], *, code_ver
 def _quarantined(failure: Failure) -> Quarantined:
     return Quarantined(
         item_id=item_id(failure.stream),
-        event_type=EVENT_TYPE,
+        event_type=PROGRESS_FOLD,
         error_class=failure.error_class,
         message=failure.message,
         stream_id=failure.stream,

@@ -16,9 +16,9 @@ from worker.storage.errors import translated
 from worker.storage.quarantine import Quarantined, quarantine
 from worker.storage.reading import Unreadable
 from worker.storage.transactions import Session
+from worker.storage.work_items import COUNTS_FOLD
 from worker.watch.counts_plan import Kind, Target
 
-EVENT_TYPE = "counts_fold"
 _OPEN: Document = {"$in": ["pending", "processing", "failed"]}
 _COLLECTIONS: Mapping[Kind, str] = {"learner": "user_progress", "course": "courses", "user": "users"}
 # Where the code before kept them.
@@ -56,7 +56,7 @@ class Quarantine:
 
     async def open_learners(self) -> frozenset[ObjectId]:
         """The learners that are set aside, up to some thousands of them."""
-        query = {"event_type": EVENT_TYPE, "status": _OPEN}
+        query = {"event_type": COUNTS_FOLD, "status": _OPEN}
         found = await reading.find(self._items, query, {"_id": 1}, limit=_MOST_REMEMBERED)
         targets = (target_of(row["_id"]) for row in found.documents)
         return frozenset(identity for kind, identity in filter(None, targets) if kind == "learner")
@@ -129,4 +129,4 @@ def unreadable(kind: Kind, found: Iterable[Unreadable]) -> dict[Target, Reason]:
 def _quarantined(target: Target, reason: Reason) -> Quarantined:
     kind, identity = target
     data: dict[str, Any] = {"collection": _COLLECTIONS[kind], "id": identity}
-    return Quarantined(item_id(target), EVENT_TYPE, reason.error_class, reason.message, data=data)
+    return Quarantined(item_id(target), COUNTS_FOLD, reason.error_class, reason.message, data=data)

@@ -17,8 +17,9 @@ from worker.storage.database import Database, Document
 from worker.storage.errors import translated
 from worker.storage.outbox import is_late, notification_row
 from worker.storage.quarantine import Quarantined, quarantine
-from worker.storage.refused_rows import EVENT_TYPE, RowTarget, payment_target, row_item_id
+from worker.storage.refused_rows import RowTarget, payment_target, row_item_id
 from worker.storage.transactions import Session
+from worker.storage.work_items import COUNTS_ROW
 from worker.watch.counts_quarantine import Reason
 from worker.watch.counts_writing import Unwritable, concerning, write_each
 
@@ -67,7 +68,7 @@ class Row:
             "version": self.version,
         }
         return Quarantined(
-            row_item_id(self.target), EVENT_TYPE, reason.error_class, reason.message, data=data
+            row_item_id(self.target), COUNTS_ROW, reason.error_class, reason.message, data=data
         )
 
 

@@ -22,6 +22,7 @@ from worker.retry.processor import RetryOptions, RetryProcessor
 from worker.settings import variable
 from worker.storage.database import Database, Document
 from worker.storage.transactions import Transactions
+from worker.storage.work_items import PROGRESS_FOLD
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock, end
@@ -41,7 +42,7 @@ OPTIONS = RetryOptions(
     measure_every_s=0.2,
     take_back_every_s=0.05,
 )
-EVENT_TYPE = "test_work"
+EVENT_TYPE = PROGRESS_FOLD
 
 
 @dataclass

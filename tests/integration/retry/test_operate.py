@@ -34,7 +34,13 @@ async def queue(database: Database) -> dict[str, Document]:
         item("done", "s4", status="completed", processed_at=now),
         item("old", "s5", status="failed", created_at=now - timedelta(days=3), error_class="ValueError"),
     ]
-    platform = {"event_type": "other", "data": {}, "status": "pending", "retry_count": 0, "created_at": now}
+    platform = {
+        "event_type": "progress_updated",
+        "data": {},
+        "status": "pending",
+        "retry_count": 0,
+        "created_at": now,
+    }
     items.append({"_id": ObjectId("5f1d7f3e9d1c4b0001a0c001"), **platform})
     await put(database, items)
     return {str(each["_id"]): each for each in await everything(database)}

@@ -5,7 +5,8 @@ from datetime import timedelta
 from worker.retry.item import Failed
 from worker.retry.queue import Queue, Settlement
 from worker.storage.database import Database, Document
-from worker.watch.aside import EVENT_TYPE, item_id, set_aside
+from worker.storage.work_items import PROGRESS_FOLD
+from worker.watch.aside import item_id, set_aside
 from worker.watch.folding import Failure
 
 ATTEMPTS = 3
@@ -14,7 +15,7 @@ FAILURE = Failure("course_a_user_b", 4, "ValueError", "cannot be folded")
 
 def queue(database: Database, version: str) -> Queue:
     return Queue(
-        database, [EVENT_TYPE], owner=version, code_version=version, max_attempts=ATTEMPTS, lease_s=60.0
+        database, [PROGRESS_FOLD], owner=version, code_version=version, max_attempts=ATTEMPTS, lease_s=60.0
     )
 
 

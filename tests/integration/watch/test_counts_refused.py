@@ -23,12 +23,12 @@ from worker.retry.depths import DepthGauges, measure
 from worker.retry.item import Failed, Item
 from worker.storage.database import Collection, Database
 from worker.storage.driver import list_collections
-from worker.storage.refused_rows import EVENT_TYPE as COUNTS_ROW
 from worker.storage.transactions import Transactions
+from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, EVENT_TYPES
 from worker.telemetry.metrics import Metrics
 from worker.watch.counts import Counter, Woken
 from worker.watch.counts_plan import Target
-from worker.watch.counts_quarantine import EVENT_TYPE, target_of
+from worker.watch.counts_quarantine import target_of
 from worker.watch.counts_rows_again import RowsAgain
 
 MANY = 120
@@ -49,7 +49,7 @@ async def refusals(database: Database) -> int:
 
 async def refused(database: Database) -> set[Target]:
     """What is set aside, as the queue says."""
-    items = database.analytics_queue.find({"event_type": EVENT_TYPE, "status": {"$ne": "completed"}})
+    items = database.analytics_queue.find({"event_type": COUNTS_FOLD, "status": {"$ne": "completed"}})
     return {target for item in await items.to_list(None) if (target := target_of(item["_id"])) is not None}
 
 
@@ -166,7 +166,7 @@ async def again(database: Database, item: dict[str, Any]) -> str | None:
 async def rows_aside(database: Database) -> dict[str, int]:
     """As the gauge shows it."""
     metrics = Metrics()
-    DepthGauges(metrics).show(await measure(database))
+    DepthGauges(metrics).show(await measure(database, EVENT_TYPES))
     shown = (
         (name, metrics.registry.get_sample_value("sevenp_worker_refused_rows", {"collection": name}) or 0)
         for name in ("notifications", "billing_transactions")
