@@ -93,7 +93,7 @@ def run() -> None:
             "sevenp-worker publish statements.json.gz --format xapi",
             "zstd -dc events.zst | sevenp-worker publish -",
         ),
-        text.settings("topic", "max_future_hours", *text.KAFKA, "allow_plaintext"),
+        text.settings("topic", "xapi_", "max_future_hours", *text.KAFKA, "allow_plaintext"),
     )
 )
 def publish(

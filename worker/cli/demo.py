@@ -29,7 +29,7 @@ def demo_epilog() -> str:
             "sevenp-worker demo --events 20000",
             "sevenp-worker demo --input statements.json.gz --format xapi --json result.json",
         ),
-        text.settings(*text.MONGODB, *text.KAFKA, "kafka_group_id", "topic", "notify_"),
+        text.settings(*text.MONGODB, *text.KAFKA, "kafka_group_id", "topic", "xapi_", "notify_"),
     )
 
 
@@ -96,6 +96,7 @@ class _Run:
         settings = load_settings()
         options = replace(
             self._asked,
+            xapi_home_page=settings.xapi_home_page,
             names=Names(settings.database_prefix, settings.topic, settings.kafka_group_id),
             **_named_servers(settings),
         )

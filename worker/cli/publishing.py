@@ -15,7 +15,7 @@ from worker.cli.options import Format
 from worker.contract.codec import Limits
 from worker.publish.checking import Checked
 from worker.publish.publisher import Report
-from worker.publish.reader import OutgoingRecord, UnreadableLine, records_of
+from worker.publish.reader import OutgoingRecord, Statements, UnreadableLine, records_of
 from worker.publish.source import Source, open_source
 from worker.settings import Settings, load_settings
 from worker.timing import SystemClock
@@ -36,10 +36,12 @@ class Publishing:
         self._acknowledged = 0
         self._unreadable: list[UnreadableLine] = []
         self._checked = Checked()
+        self._statements = Statements()
 
     async def run(self) -> int:
         """Publish the file; the exit code says whether every line of it was sent."""
         settings = load_settings()
+        self._statements.own_home_page = settings.xapi_home_page
         # A pipe is waited for where the event loop cannot look after signals: Ctrl-C shall end the waiting itself.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -72,6 +74,7 @@ class Publishing:
             total = self._checked.records + len(self._unreadable)
             say_error(f"nothing was sent; lines that are no valid events: {refused:,} of {total:,}")
         self._checked = Checked()
+        self._statements.left_out.clear()
         return not refused
 
     async def _publish(self, settings: Settings, source: Source) -> Report:
@@ -80,7 +83,9 @@ class Publishing:
             return await publisher.publish(records, on_progress=self._seen)
 
     def _records(self, source: Source) -> Iterable[OutgoingRecord]:
-        return records_of(source, self._format, on_unreadable=self._unreadable.append)
+        return records_of(
+            source, self._format, on_unreadable=self._unreadable.append, statements=self._statements
+        )
 
     def _seen(self, acknowledged: int) -> None:
         self._acknowledged = acknowledged
@@ -92,6 +97,8 @@ class Publishing:
             f"{counted(report.records, 'record')} published to {topic} in {report.seconds:.1f} s.",
             markup=False,
         )
+        if left_out := str(self._statements):
+            console.print(f"{left_out}.", markup=False)
         if self._unreadable:
             console.print(f"{counted(len(self._unreadable), 'line')} not published, see above.", markup=False)
         invalid = self._checked.invalid

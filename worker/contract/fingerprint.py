@@ -8,7 +8,7 @@ same spelling: `1` and `1.0` are two numbers there, so they are two here. A chan
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -21,6 +21,7 @@ from worker.contract.times import spelt
 FINGERPRINT_VERSION: Final = 2
 """Stored beside the fingerprint. Version 1 has no number there: it was taken of the producer's own spelling."""
 
+_UTC: Final = ("Z", "+00:00")
 _IDS: Final = ("event_id", "user_id", "course_id", "lesson_id")
 _SCALARS: Final = (str, int, float, type(None))  # what JSON has; a boolean is an int here
 
@@ -31,10 +32,10 @@ def of_record(fields: Mapping[str, Any], event: Envelope, canonical: bytes | Non
     `canonical` is the canonical JSON of exactly these fields, or None. Where a producer wrote the one spelling, it is
     hashed as it is.
     """
-    changes = _respelt(fields, event)
+    changes = _changes(fields, event)
     if changes or canonical is None:
         respelt = {**fields, **changes}
-        if respelt.get("details") == {}:
+        if not respelt.get("details", True):
             del respelt["details"]
         canonical = orjson.dumps(respelt, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(canonical).digest()
@@ -70,24 +71,30 @@ def agrees(document: Mapping[str, Any]) -> bool | None:
     return found is not None and found == metadata.get("fingerprint")
 
 
-def _respelt(fields: Mapping[str, Any], event: Envelope) -> dict[str, Any]:
-    """The fields that the producer wrote in another way than the one spelling has them."""
+def _changes(fields: Mapping[str, Any], event: Envelope) -> dict[str, Any]:
+    """What was written in another way than the one spelling. Asked of every event: cheap where it is nothing."""
     changes: dict[str, Any] = {}
-    for name in _IDS:
-        identity = fields.get(name)
-        if identity is not None and identity != (small := identity.lower()):
-            changes[name] = small
     moment = fields["occurred_at"]
     # A valid time whose 24th character is the Z of UTC has milliseconds. A leap second is the next second.
     if moment[23:] != "Z" or moment[10] != "T" or moment[17] == "6":
-        changes["occurred_at"] = spelt(event.occurred_at)
-    if event.ip_address is not None and event.ip_address != fields["ip_address"]:
+        changes["occurred_at"] = _moment(moment, event.occurred_at)
+    ids = fields["event_id"] + fields["user_id"] + fields["course_id"] + fields.get("lesson_id", "")
+    if ids != ids.lower():
+        changes |= {name: fields[name].lower() for name in _IDS if name in fields}
+    if fields.get("ip_address") != event.ip_address:
         changes["ip_address"] = event.ip_address
     if "schema_version" not in fields:
         changes["schema_version"] = event.schema_version
     if not fields.get("details", True):
         changes["details"] = {}  # left out where the whole is written
     return changes
+
+
+def _moment(written: str, moment: datetime) -> str:
+    """`spelt(moment)`; of a time that is written in UTC most is there already, at a third of the cost."""
+    if written.endswith(_UTC) and written[17] != "6" and written[10] == "T":
+        return f"{written[:19]}.{moment.microsecond // 1000:03d}Z"
+    return spelt(moment)
 
 
 def _fields(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,10 +15,13 @@ WHOLE_NUMBERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 TIMES: Mapping[str, tuple[str, ...]] = MappingProxyType({"certificate_issued": ("valid_until",)})
 """Event type to the keys of its `details` whose values have one spelling."""
+_HAVE_SPELLINGS = WHOLE_NUMBERS.keys() | TIMES.keys()
 
 
 def respelt(event_type: str, details: Mapping[str, Any]) -> Mapping[str, Any]:
     """Valid `details` in their one spelling; the very same object where they have it already."""
+    if event_type not in _HAVE_SPELLINGS:  # most
+        return details
     numbers = WHOLE_NUMBERS.get(event_type, ())
     changed = {name: whole(details[name]) for name in numbers if type(details.get(name)) is float}
     changed |= _respelt_times(event_type, details)

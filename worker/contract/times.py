@@ -83,11 +83,16 @@ def parse_event_time(value: object) -> datetime:
     """When an event occurred: in the years 1970 to 2100 as written, and not before 1970 in UTC."""
     moment = parse_time(value)
     text = str(value)
-    if not _FIRST_YEAR <= text[:4] <= _LAST_YEAR or (text.startswith(_FIRST_DAY) and _AHEAD.search(text)):
+    if not _FIRST_YEAR < text[:4] <= _LAST_YEAR and not _is_of_first_year(text):
         raise PydanticCustomError(RejectReason.TIME_OUT_OF_RANGE.value, "must lie in the years 1970 to 2100")
     return moment
 
 
+def _is_of_first_year(text: str) -> bool:
+    """Whether the time lies in 1970 both as written and in UTC."""
+    return text.startswith(_FIRST_YEAR) and not (text.startswith(_FIRST_DAY) and _AHEAD.search(text))
+
+
 def spelt(moment: datetime) -> str:
     """A time in UTC with milliseconds, as JavaScript writes it."""
-    return moment.isoformat("T", "milliseconds")[:23] + "Z"
+    return f"{moment.isoformat(timespec='seconds')[:19]}.{moment.microsecond // 1000:03d}Z"

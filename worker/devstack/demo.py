@@ -326,6 +326,7 @@ async def _summarise(
     return Summary(
         published=watch.published.count,
         unreadable=len(sent.unreadable),
+        left_out=sent.statements.left_out.total(),
         before=before.totals,
         after=await count_totals(database),
         counts=watch.counts,
@@ -349,6 +350,8 @@ async def _statistics(database: Database, sent: DemoInput, watch: RunWatch) -> l
 async def _show(console: Console, database: Database, sent: DemoInput, summary: Summary) -> None:
     for line in sent.unreadable[:10]:
         console.print(f"not published: {line}", markup=False)
+    if left_out := str(sent.statements):
+        console.print(left_out, markup=False)
     example = await example_of(database)
     if example is not None:
         print_learner(console, example)

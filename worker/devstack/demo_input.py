@@ -8,21 +8,26 @@ import orjson
 
 from worker.devstack.options import DemoOptions
 from worker.devstack.simulator import Simulation, simulate
-from worker.publish.reader import OutgoingRecord, UnreadableLine, read_records
+from worker.publish.reader import OutgoingRecord, Statements, UnreadableLine, read_records
 
 
 @dataclass(slots=True)
 class DemoInput:
-    """`unreadable` fills while `records` is read: lines that could not be translated and were not published."""
+    """`unreadable` fills while `records` is read: lines that could not be translated and were not published.
+
+    `statements` counts those that have no event, by verb.
+    """
 
     options: DemoOptions
     simulation: Simulation | None
     unreadable: list[UnreadableLine] = field(default_factory=list)
+    statements: Statements = field(default_factory=Statements)
 
     @classmethod
     def prepare(cls, options: DemoOptions) -> "DemoInput":
         """Simulate, unless a file is named; the file is read while it is published."""
-        return cls(options, None if options.input else simulate(options.seed, options.events))
+        simulation = None if options.input else simulate(options.seed, options.events)
+        return cls(options, simulation, statements=Statements(options.xapi_home_page))
 
     @property
     def total(self) -> int | None:
@@ -35,7 +40,10 @@ class DemoInput:
             yield from self.simulation.records
         elif self.options.input is not None:
             yield from read_records(
-                self.options.input, self.options.format, on_unreadable=self.unreadable.append
+                self.options.input,
+                self.options.format,
+                on_unreadable=self.unreadable.append,
+                statements=self.statements,
             )
 
     def event_ids(self) -> list[UUID]:

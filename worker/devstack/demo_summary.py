@@ -31,7 +31,8 @@ class Summary:
     Published, duplicates, conflicts and dead letters are this run's; conflicts are among the dead letters.
     Stored, time series, types, streams and lessons are what the collections hold afterwards. `seconds` runs
     from the first record handed to the broker to the moment the last document was seen current. `counting` says
-    that the worker counts learners, `statistics` how what follows from that differs from the ledger.
+    that the worker counts learners, `statistics` how what follows from that differs from the ledger. `left_out`
+    counts statements that have no event.
     """
 
     published: int
@@ -45,6 +46,7 @@ class Summary:
     simulation: Simulation | None
     known: int
     seconds: float
+    left_out: int = 0
     counting: bool = False
     statistics: Sequence[Difference] = ()
 
@@ -100,7 +102,8 @@ class Summary:
         return Check(
             "every line was published",
             self.unreadable == 0,
-            f"{self.published:,} published, {self.unreadable:,} that could not be translated",
+            f"{self.published:,} published, {self.unreadable:,} that could not be translated"
+            + (f", {self.left_out:,} left out" if self.left_out else ""),
         )
 
     def _refused_all(self) -> Check:

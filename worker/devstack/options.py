@@ -22,7 +22,8 @@ class Names:
 class DemoOptions:
     """One run of the demo.
 
-    Without `input`, `events` simulated records from `seed` are published; with it, the file's lines as `format`.
+    Without `input`, `events` simulated records from `seed` are published; with it, the file's lines as `format`
+    (`xapi_home_page` is that of the platform's own accounts).
     `mongodb_uri` and `kafka_bootstrap_servers` name servers to use; None starts our own. `worker_url` names a
     worker that already runs on them (what KEEP prints); None starts one. `json` is where the summary goes.
     `stack` is the kind of Kafka that is started where none is named. `names` are those of the settings; on named
@@ -34,6 +35,7 @@ class DemoOptions:
     seed: int = 7
     input: Path | None = None
     format: Format = "native"
+    xapi_home_page: str | None = None
     json: Path | None = None
     keep: bool = False
     mongodb_uri: str | None = None

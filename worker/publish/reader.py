@@ -1,7 +1,9 @@
 """Reads a file of events, plain or gzip, one a line: every line is published or reported, none is lost."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +11,7 @@ from worker.contract.codec import encode, record_key
 from worker.contract.formats import xapi
 from worker.errors import Refused
 from worker.publish.source import MAX_LINE_BYTES, Damaged, NoLines, Source, TooLong, open_source
+from worker.words import counted
 
 __all__ = [
     "CannotTranslate",
@@ -16,6 +19,7 @@ __all__ = [
     "Format",
     "NoLines",
     "OutgoingRecord",
+    "Statements",
     "UnreadableLine",
     "read_records",
     "records_of",
@@ -23,6 +27,11 @@ __all__ = [
 
 Format = Literal["native", "xapi"]
 Header = tuple[str, bytes | None]
+
+# Verbs are read by people; a hostile file may have millions.
+_MOST_VERBS = 50
+_LONGEST_VERB = 60
+_OTHER_VERBS = "others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +66,42 @@ class CannotTranslate(Refused):
 OnUnreadable = Callable[[UnreadableLine], None]
 
 
+@dataclass(slots=True)
+class Statements:
+    """How xAPI statements are read, and how many of them had no event, by verb.
+
+    `own_home_page` is that of the platform's own accounts.
+    """
+
+    own_home_page: str | None = None
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def leave_out(self, verb: str) -> None:
+        """Count a statement. A verb is whatever stood in the file: it is made fit to be shown."""
+        shown = "".join(mark if mark.isprintable() else "?" for mark in verb[:_LONGEST_VERB])
+        known = shown in self.left_out or len(self.left_out) < _MOST_VERBS
+        self.left_out[shown if known else _OTHER_VERBS] += 1
+
+    def __str__(self) -> str:
+        """In words for people; empty where nothing was left out."""
+        if not self.left_out:
+            return ""
+        verbs = ", ".join(f"{verb} {count:,}" for verb, count in self.left_out.most_common())
+        return (
+            f"{counted(self.left_out.total(), 'statement')} left out, not of a learner about a video: {verbs}"
+        )
+
+
 def read_records(
     path: Path,
     format: Format,  # noqa: A002 - the word of the command line, too
     *,
     on_unreadable: OnUnreadable | None = None,
+    statements: Statements | None = None,
 ) -> Iterator[OutgoingRecord]:
     """`records_of` the file at `path`, opened for as long as it is read; `-` is standard input."""
     with open_source(path) as source:
-        yield from records_of(source, format, on_unreadable=on_unreadable)
+        yield from records_of(source, format, on_unreadable=on_unreadable, statements=statements)
 
 
 def records_of(
@@ -73,14 +109,16 @@ def records_of(
     format: Format,  # noqa: A002
     *,
     on_unreadable: OnUnreadable | None = None,
+    statements: Statements | None = None,
 ) -> Iterator[OutgoingRecord]:
     """Yield the source's records in its order, keyed `<course_id>:<user_id>` where that can be read.
 
     native: each line's bytes unchanged, without the line feed, valid or not. xapi: each statement translated
-    to the contract and encoded; blank lines are passed over. A line that cannot be translated, or is larger than
-    any record, goes to `on_unreadable`; without one it raises CannotTranslate. Raises what `Source.lines` does.
+    to the contract and encoded; blank lines are passed over, and `statements` counts those without an event.
+    A line that cannot be translated, or is larger than any record, goes to `on_unreadable`; without one it raises
+    CannotTranslate. Raises what `Source.lines` does.
     """
-    convert = _translated if format == "xapi" else _unchanged
+    convert = partial(_translated, statements or Statements()) if format == "xapi" else _unchanged
     report = on_unreadable or _refuse
     for number, line in enumerate(source.lines(), start=1):
         converted = _too_long(line, number) if isinstance(line, TooLong) else convert(line, number)
@@ -94,13 +132,17 @@ def _unchanged(line: bytes, number: int) -> OutgoingRecord:
     return OutgoingRecord(line, record_key(line), line=number)
 
 
-def _translated(line: bytes, number: int) -> OutgoingRecord | UnreadableLine | None:
+def _translated(statements: Statements, line: bytes, number: int) -> OutgoingRecord | UnreadableLine | None:
     if not line.strip():
         return None
     try:
-        value = encode(xapi.translate(line))
+        fields = xapi.translate(line, statements.own_home_page)
     except ValueError as error:
         return UnreadableLine(number, str(error))
+    if isinstance(fields, xapi.LeftOut):
+        statements.leave_out(fields.verb)
+        return None
+    value = encode(fields)
     return OutgoingRecord(value, record_key(value), line=number)
 
 

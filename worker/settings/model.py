@@ -116,6 +116,10 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9._-]{1,249}$",
         description="Topic the learner events are read from.",
     )
+    xapi_home_page: Annotated[str, AfterValidator(http_url)] | None = Field(
+        None,
+        description="Home page of the platform's own xAPI accounts: names that are ObjectIds stay the learners' ids.",
+    )
     start_policy: StartPolicy = Field(
         StartPolicy.EARLIEST,
         description="Where a consumer group without a committed offset begins: earliest or latest.",

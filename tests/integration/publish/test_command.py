@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import os
 import shlex
 import sys
@@ -97,6 +98,41 @@ async def test_a_check_sends_nothing_unless_all_are_valid(
     code, output = await publish(good)
     assert (code, f"{len(examples())} records published" in output) == (ExitCode.OK, True)
     assert sum((await topic_ends(kafka, topic)).values()) == len(examples())
+
+
+async def test_statements_without_an_event_are_left_out_and_counted_by_verb(
+    kafka: str, topic: str, tmp_path: Path
+) -> None:
+    """A time without offset is UTC; one that is none is named with its line."""
+    statement = {
+        "id": str(uuid.uuid4()),
+        "timestamp": "2021-11-29T23:09:00+0000",
+        "actor": {"account": {"homePage": "https://learn.example.org", "name": "65a4f0c2e13b7a0001c0ffee"}},
+        "verb": {"id": "http://adlnet.gov/expapi/verbs/completed"},
+        "object": {"id": "x:1", "definition": {"type": "https://w3id.org/xapi/video/activity-type/video"}},
+        "context": {"contextActivities": {"parent": [{"id": "course-v1:one"}]}},
+    }
+    forum = {"id": "x:2", "definition": {"type": "http://id.tincanapi.com/activitytype/forum-reply"}}
+    lines = [
+        statement,
+        {**statement, "verb": {"id": "http://adlnet.gov/expapi/verbs/voided"}},
+        {**statement, "object": forum, "verb": {"id": "http://adlnet.gov/expapi/verbs/commented"}},
+        {**statement, "timestamp": "yesterday"},
+    ]
+    path = tmp_path / "statements.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    own = {**servers(kafka, topic), "SEVENP_XAPI_HOME_PAGE": "https://learn.example.org"}
+    ended = await sevenp_worker(own, "publish", str(path), "--format", "xapi")
+    assert ended.code == ExitCode.USAGE
+    assert "1 record published" in ended.output
+    assert "2 statements left out, not of a learner about a video: voided 1, commented 1." in ended.output
+    assert "line 4: timestamp is not an ISO 8601 time" in ended.output
+    (received,) = await everything(kafka, topic, 1)
+    fields = json.loads(received.value or b"")
+    assert (fields["user_id"], fields["occurred_at"]) == (
+        "65a4f0c2e13b7a0001c0ffee",
+        "2021-11-29T23:09:00+00:00",
+    )
 
 
 async def test_a_topic_that_does_not_exist_is_named_and_not_created(kafka: str, tmp_path: Path) -> None:

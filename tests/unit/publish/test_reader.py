@@ -1,19 +1,29 @@
 """Every line of a file is published as it stands, or reported by its number."""
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
 
-from worker.publish.reader import CannotTranslate, Damaged, OutgoingRecord, UnreadableLine, read_records
+from worker.publish.reader import (
+    CannotTranslate,
+    Damaged,
+    OutgoingRecord,
+    Statements,
+    UnreadableLine,
+    read_records,
+)
 
 USER, COURSE = "a" * 24, "B" * 24
 GOOD = f'{{"user_id": "{USER}", "course_id": "{COURSE}"}}'.encode()
 BAD_LINES = [b"", b"{", b"\xff\xfe", b'{"a": NaN}', b" \r", b"[]", b'"text"', b"x" * 300 * 1024]
 STATEMENT = (
     b'{"id": "9dc99b37-e920-4a68-a066-917faca28949", "timestamp": "2021-11-29T23:09:00.867219+00:00",'
-    b' "actor": {"account": {"name": "learner"}}, "verb": {"id": "https://example.org/verbs/completed"},'
-    b' "object": {"id": "uuid://video"}, "context": {"contextActivities": {"parent": [{"id": "course"}]}}}'
+    b' "actor": {"account": {"name": "learner", "homePage": "https://example.org"}},'
+    b' "verb": {"id": "http://adlnet.gov/expapi/verbs/completed"},'
+    b' "object": {"id": "uuid://video", "definition": {"type": "https://w3id.org/xapi/video/activity-type/video"}},'
+    b' "context": {"contextActivities": {"parent": [{"id": "course"}]}}}'
 )
 
 
@@ -66,6 +76,44 @@ def test_a_statement_that_cannot_be_translated_is_reported_with_its_line(tmp_pat
     assert [line.line for line in reported] == [2, 3]
     with pytest.raises(CannotTranslate, match="line 2: "):
         list(read_records(path, "xapi"))
+
+
+def _statement(**changes: object) -> bytes:
+    return json.dumps({**json.loads(STATEMENT), **changes}).encode()
+
+
+def test_statements_without_an_event_are_left_out_and_counted_by_verb(tmp_path: Path) -> None:
+    path = tmp_path / "statements"
+    voided = _statement(verb={"id": "http://adlnet.gov/expapi/verbs/voided"})
+    forum = _statement(
+        object={"id": "x:1", "definition": {"type": "http://id.tincanapi.com/activitytype/forum"}}
+    )
+    group = _statement(actor={"objectType": "Group", "mbox": "mailto:class@example.org"})
+    path.write_bytes(b"\n".join([voided, STATEMENT, forum, voided, group]))
+    statements = Statements()
+    assert len(list(read_records(path, "xapi", statements=statements))) == 1
+    verb = json.loads(STATEMENT)["verb"]["id"].rpartition("/")[2]
+    assert statements.left_out == {"voided": 2, verb: 2}
+    assert str(statements) == f"4 statements left out, not of a learner about a video: voided 2, {verb} 2"
+
+
+def test_verbs_of_a_file_neither_flood_nor_command_the_terminal() -> None:
+    statements = Statements()
+    for number in range(1_000):
+        statements.leave_out(f"\x1b[31m{number}" + "x" * 1_000)
+    assert statements.left_out.total() == 1_000
+    assert len(str(statements)) < 5_000
+    assert str(statements).isprintable()
+
+
+def test_names_of_the_platform_s_own_home_page_stay(tmp_path: Path) -> None:
+    path = tmp_path / "statements"
+    own = {"account": {"homePage": "https://learn.example.org", "name": USER}}
+    path.write_bytes(_statement(actor=own))
+    (ours,) = read_records(path, "xapi", statements=Statements("https://learn.example.org"))
+    (anybodys,) = read_records(path, "xapi")
+    assert USER.lower().encode() in (ours.key or b"")
+    assert USER.lower().encode() not in (anybodys.key or b"")
 
 
 @pytest.mark.parametrize("breakage", ["cut short", "wrong bytes"])
