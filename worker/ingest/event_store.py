@@ -16,6 +16,7 @@ from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
 from worker.ingest.plan import Known, assign_versions, holes
 from worker.ingest.record import Appended, Candidate, Letter, Stored
 from worker.ingest.versions import StreamVersions
+from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.documents import Source, event_document, source_of, void_document
 from worker.storage.encoding import encoded
@@ -53,14 +54,14 @@ class EventStore:
     async def known_by_content(self, ids: Sequence[UUID]) -> dict[UUID, Known]:
         """The same, the fingerprint being taken of each stored event as this version of the contract reads it.
 
-        For the few whose fingerprints differ: one may be of an older form, or of an older `schema_version`.
+        For the few whose fingerprints differ: one may be of an older form, or of an older `schema_version`. Without
+        those that nobody can read.
         """
         found: dict[UUID, Known] = {}
         for start in range(0, len(ids), _DOCUMENTS_PER_QUERY):
             query = {"_id": {"$in": list(ids[start : start + _DOCUMENTS_PER_QUERY])}}
-            with translated():
-                async for row in self._events.find(query):
-                    found[row["_id"]] = _known_by_content(row)
+            async for some in reading.batches(self._events, query):
+                found.update(some.through(_known_by_content).values)
         return found
 
     async def documents(self, ids: Sequence[UUID]) -> dict[UUID, Document]:
@@ -145,13 +146,12 @@ def _known(metadata: Mapping[str, Any]) -> Known:
     return Known(bytes(metadata["fingerprint"]), source_of(source) if source else Source("", -1, -1))
 
 
-def _known_by_content(row: Document) -> Known:
+def _known_by_content(row: Document) -> tuple[UUID, Known]:
     """What cannot be taken of the document (a sealed one, say) stays as it is stored."""
     known = _known(row["metadata"])
     is_old = row["schema_version"] < CURRENT_SCHEMA_VERSION
-    return known._replace(
-        fingerprint=of_document(upcast_document(row) if is_old else row) or known.fingerprint
-    )
+    fingerprint = of_document(upcast_document(row) if is_old else row)
+    return row["_id"], known._replace(fingerprint=fingerprint or known.fingerprint)
 
 
 def _met_another(failure: WriteFailure | None) -> bool:

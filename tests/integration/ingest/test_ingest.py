@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from bson import ObjectId
+from bson.datetime_ms import DatetimeMS
 
 from tests.integration.ingest.kit import (
     COURSE,
@@ -114,6 +115,21 @@ async def test_what_was_stored_under_an_old_fingerprint_is_known_again_after_the
         outcomes = {name: ingest.outcome(name) for name in names}
     assert outcomes == {"stored": 0, "redelivered": 4, "duplicate": 4, "conflict": 1}
     assert await database.user_interactions.count_documents({}) == 4
+
+
+async def test_a_stored_event_that_nobody_can_read_is_a_conflict_and_ends_no_role(
+    database: Database, kafka: str, topic: str
+) -> None:
+    fields = event(1)
+    (place,) = await send(kafka, topic, records([event(2)]))
+    stored = _stored_before_the_upgrade(encode({**fields, "value": 3}), Source(topic, *place))
+    stored["event_data"]["details"] = {"never": DatetimeMS(2**55)}
+    await database.course_events.insert_one(stored)
+    await send(kafka, topic, records([fields, event(3)]))
+    async with running(database, options(kafka, topic)) as ingest:
+        await ingest.until_processed(3)
+        outcomes = {name: ingest.outcome(name) for name in ("stored", "conflict")}
+    assert outcomes == {"stored": 2, "conflict": 1}
 
 
 def _stored_before_the_upgrade(value: bytes, source: Source) -> Document:

@@ -4,12 +4,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import bson
 import pytest
 
 from projections.event import StoredEvent
 from projections.progress import fold
 from tests.unit.projections.events import arrive, event, lesson_id, moment
 from worker.contract.identity import stream_slot
+from worker.contract.times import parse_time
+from worker.storage.database import CODEC_OPTIONS
 
 
 def record(*events: StoredEvent) -> dict[str, Any]:
@@ -332,3 +335,15 @@ def test_lessons_are_listed_by_their_start_then_by_their_id() -> None:
         lesson_id(3),
         lesson_id(1),
     ]
+
+
+@pytest.mark.parametrize(
+    "until", ["9999-12-31T23:59:59.999Z", "0001-01-01T00:00:00.000Z", "2034-01-15t01:00:00+01:00"]
+)
+def test_a_certificate_that_never_expires_is_shown_with_its_date(until: str) -> None:
+    """In the one spelling, and as an older release stored it; MongoDB holds the date and gives it back."""
+    details = {"certificate_url": "https://c.example/1", "verification_code": "C1", "valid_until": until}
+    document = record(event("certificate_issued", details=details))
+    stored = bson.decode(bson.encode(document, codec_options=CODEC_OPTIONS), CODEC_OPTIONS)
+    (certificate,) = stored["certificates"]
+    assert certificate["valid_until"] == parse_time(until)
