@@ -59,7 +59,8 @@ async def test_a_rolling_upgrade_raises_every_document_and_no_reader_sees_a_hole
         # Records and counts are the new release's, which the oracle does not know: `differing` judges them.
         assert await ours.wrong(first, second, invariants=ALL - {5, 6}) == []
         verified = await ours.verified()
-        assert verified.finding_counts == {}
+        # Nobody of the new release runs any more: here its documents stand still, which is said, and nothing else.
+        assert verified.finding_counts.keys() <= {"progress_newer", "projection_newer"}
         assert verified.other_projection_version == verified.documents > LEAST_DOCUMENTS
     assert (records.faults, counted.faults) == ([], [])
     assert min(records.mixed, counted.looks) > 0

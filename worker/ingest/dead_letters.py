@@ -10,6 +10,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError
 
 from worker import __version__
+from worker.contract.identity import failure_fingerprint
 from worker.errors import Refused, Retryable
 from worker.ingest.positions import Gap
 from worker.ingest.record import Letter, Record
@@ -258,8 +259,3 @@ def gap_document(gap: Gap, now: datetime) -> Document:
         "created_at": now,
         "gap": {"first_offset": gap.first_offset, "last_offset": gap.last_offset},
     }
-
-
-def failure_fingerprint(step: str, reason: str, field: str | None) -> str:
-    """One value per kind of failure, so that a thousand letters of one bug are one line for an operator."""
-    return hashlib.sha256(f"{step}|{reason}|{field or ''}".encode()).hexdigest()[:16]

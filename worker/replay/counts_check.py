@@ -18,6 +18,7 @@ from worker.replay.announcements import was_true
 from worker.replay.billing_audit import judge_billing
 from worker.replay.counts_reading import Snapshot
 from worker.replay.learner_audit import Judged, Learner, judge_learner
+from worker.replay.leases_check import live_version
 from worker.replay.outbox_audit import Announced, judge_notification
 from worker.replay.queue_check import LONGEST_WAIT
 from worker.replay.statistics_audit import instructor_of, judge_course, judge_user
@@ -86,18 +87,19 @@ class _Check:
 
     async def learners(self) -> None:
         counts = self.tally.counts
+        served = await live_version(self.database, "counts")
         async for page in self._pages(self.database.user_progress, Snapshot.learners):
             counts["projections"] += sum(learner.projection is not None for learner in page)
             for learner in page:
-                self._learner("user_progress", learner)
+                self._learner("user_progress", learner, served)
         async for page in self._pages(self.database.user_progress_projections, Snapshot.uncovered):
             counts["projections"] += len(page)
             for learner in page:
-                self._learner("user_progress_projections", learner)
+                self._learner("user_progress_projections", learner, served)
 
-    def _learner(self, collection: str, learner: Learner) -> None:
+    def _learner(self, collection: str, learner: Learner, served: int) -> None:
         identity = (learner.record or learner.projection or {}).get("_id")
-        judged = self._guarded(collection, identity, judge_learner, learner) or Judged()
+        judged = self._guarded(collection, identity, judge_learner, learner, served) or Judged()
         self.tally.counts["uncounted"] += judged.late is not None
         self.tally.counts["other_counts_version"] += judged.other_version
         self._report(judged)

@@ -54,8 +54,11 @@ class Learner:
         return (self.record or {}).get("rev"), (self.projection or {}).get("source_rev")
 
 
-def judge_learner(learner: Learner) -> Judged:
-    """Whether the projection is what its record says, and all it put out has its row."""
+def judge_learner(learner: Learner, served: int = 0) -> Judged:
+    """Whether the projection is what its record says, and all it put out has its row.
+
+    `served` is the newest version by which anybody counts now.
+    """
     record, projection = learner.record, learner.projection
     if projection is not None and (paths := misfits("user_progress_projections", projection)):
         subject = f"user_progress_projections {projection.get('_id')}"
@@ -68,7 +71,8 @@ def judge_learner(learner: Learner) -> Judged:
         return Judged(late=Finding(FindingKind.PROJECTION_MISSING, stream, "not counted yet"), since=since)
     if projection["counts_version"] > COUNTS_VERSION:
         detail = f"counted by version {projection['counts_version']}; this code is {COUNTS_VERSION}"
-        return Judged([Finding(FindingKind.PROJECTION_NEWER, stream, detail)], other_version=True)
+        newer = [Finding(FindingKind.PROJECTION_NEWER, stream, detail)]
+        return Judged(newer if projection["counts_version"] > served else (), other_version=True)
     rows = list(_row_faults(stream, learner, projection))
     revisions = f"counted at revision {projection['source_rev']} of {record['rev']}"
     if projection["source_rev"] > record["rev"]:

@@ -65,6 +65,18 @@ async def check_leases(database: Database, tally: Tally) -> None:
         tally.report(position_faults(position, now))
 
 
+async def live_version(database: Database, watcher: str) -> int:
+    """The newest version by which a live worker folds or counts, 0 without any: it looks after its documents."""
+    live: Document = {
+        "kind": "member",
+        "_id": {"$regex": f"^member:{watcher}:"},
+        "$expr": {"$gt": ["$expires_at", "$$NOW"]},
+    }
+    members = await reading.find(database.leases, live, {"version": 1})
+    versions = (member.get("version") for member in members.documents)
+    return max((version for version in versions if isinstance(version, int)), default=0)
+
+
 def _well_formed(name: str, page: reading.Reading, tally: Tally) -> Iterator[Document]:
     """Those of the documents that have the stored shape; the others are reported."""
     tally.unreadable(page.unreadable)

@@ -10,6 +10,7 @@ from projections.progress.document import ProgressDocument
 from worker.contract.identity import stream_id, stream_object_id, stream_slot
 from worker.replay import reading
 from worker.replay.audit import Fault, StreamAudit
+from worker.replay.leases_check import live_version
 from worker.replay.queue_check import excused_streams
 from worker.replay.shapes import misfits_of, told
 from worker.replay.sources import Sources
@@ -179,15 +180,16 @@ class StreamsCheck:
 
     async def documents(self) -> None:
         """Progress documents: whose they are, and which code made them."""
+        served = await live_version(self.database, "progress")
         async for page in reading.document_pages(self.database):
             self.tally.unreadable(page.unreadable)
             self.tally.counts["documents"] += len(page.documents) + len(page.unreadable)
             named = [d["stream_id"] for d in page.documents if isinstance(d.get("stream_id"), str)]
             known = await reading.streams_with_events(self.database, named)
             for document in page.documents:
-                self._document(document, known)
+                self._document(document, known, served)
 
-    def _document(self, document: Document, known: set[str]) -> None:
+    def _document(self, document: Document, known: set[str], served: int) -> None:
         if paths := misfits_of(ProgressDocument, document, only=reading.IDENTITY):
             subject = f"user_progress {document.get('_id')}"
             self.tally.report([Finding(FindingKind.DOCUMENT_MALFORMED, subject, told(paths))])
@@ -200,7 +202,7 @@ class StreamsCheck:
         elif version != PROJECTION_VERSION and (paths := _misplaced(document)):
             detail = f"differs from its stream in {', '.join(paths)}"
             self.tally.report([Finding(FindingKind.PROGRESS_DIFFERENT, stream, detail)])
-        if version > PROJECTION_VERSION:
+        if version > max(PROJECTION_VERSION, served):
             detail = (
                 f"made by projection version {version}; this code is {PROJECTION_VERSION} and leaves it alone"
             )

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal, get_args
 
-from worker.retry.selection import Entry, Selection, failure_fingerprint, identities
+from worker.contract.identity import failure_fingerprint
+from worker.retry.selection import Entry, Selection, identities
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated

@@ -1,6 +1,5 @@
 """What an operator means: which items or letters, and which of them are one and the same failure."""
 
-import hashlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -96,8 +95,3 @@ def identities(ids: Iterable[str]) -> list[str | ObjectId]:
         if ObjectId.is_valid(name):
             names.append(ObjectId(name))
     return names
-
-
-def failure_fingerprint(*parts: str | None) -> str:
-    """One value per kind of failure."""
-    return hashlib.sha256("|".join(part or "" for part in parts).encode()).hexdigest()[:16]

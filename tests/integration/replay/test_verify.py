@@ -1,6 +1,5 @@
 """Verify finds exactly what is wrong in a stored history, and nothing in a right one."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -20,8 +19,8 @@ from tests.integration.replay.history import (
     stored_events,
     without,
 )
+from tests.integration.replay.letters import gap, letter
 from worker.contract.identity import (
-    failure_fingerprint,
     foreign_object_id,
     stream_id,
     stream_slot,
@@ -29,7 +28,7 @@ from worker.contract.identity import (
 )
 from worker.replay import reading
 from worker.replay.verification import FindingKind, Verification
-from worker.replay.verify import OVERDUE, verify
+from worker.replay.verify import verify
 from worker.storage.database import Database, Document
 
 HEALTHY = ("ada", "ben", "cyd")
@@ -331,53 +330,6 @@ async def test_a_document_under_a_wrong_id_is_found(database: Database) -> None:
     ]
 
 
-async def test_a_document_of_a_newer_projection_version_is_frozen_and_said_so(database: Database) -> None:
-    victim = learner(VICTIM)
-    other = {**victim.progress, "projection_version": 99, "completion_notified": True}
-    await store_with(database, replace(victim, progress=other))
-
-    verification = await soon(database)
-
-    assert found(verification) == [(FindingKind.PROGRESS_NEWER, victim.stream)]
-    assert verification.other_projection_version == 1
-
-
-async def test_a_document_of_an_older_projection_version_waits_to_be_folded_anew(database: Database) -> None:
-    victim = learner(VICTIM)
-    older = {**victim.progress, "projection_version": 0, "completion_notified": True}
-    await store_with(database, replace(victim, progress=older))
-
-    live, settled = await verify(database), await verify(database, settled=True)
-
-    assert (live.ok, live.behind, live.other_projection_version) == (True, 1, 1)
-    assert found(settled) == [(FindingKind.PROGRESS_BEHIND, victim.stream)]
-
-
-async def test_other_code_moves_no_document_to_another_learner(database: Database) -> None:
-    victim = learner(VICTIM)
-    older = {**victim.progress, "projection_version": 0, "slot": (victim.progress["slot"] + 1) % 256}
-    await store_with(database, replace(victim, progress=older))
-
-    assert found(await soon(database)) == [(FindingKind.PROGRESS_DIFFERENT, victim.stream)]
-
-
-@pytest.mark.parametrize("folded", [9, 0])
-async def test_a_document_that_waits_for_an_old_event_is_a_finding_on_a_live_system_too(
-    database: Database, folded: int
-) -> None:
-    victim = learner(VICTIM)
-    await store_with(database, replace(victim, progress=progress_of(victim.events[: folded or 12])))
-    if not folded:
-        await database.user_progress.delete_one({"_id": victim.progress["_id"]})
-
-    at = START + OVERDUE
-    early = await verify(database, clock=ManualClock(at - timedelta(minutes=1)))
-    late = await verify(database, clock=ManualClock(at + timedelta(minutes=1)))
-
-    kind = FindingKind.PROGRESS_BEHIND if folded else FindingKind.PROGRESS_MISSING
-    assert (early.ok, early.behind, found(late)) == (True, 1, [(kind, victim.stream)])
-
-
 async def test_an_event_no_fold_accepts_is_a_finding_for_its_stream_only(database: Database) -> None:
     victim = learner(VICTIM, void_at=None)
     bad = as_sent({**victim.events[4], "event_type": "course_rated"})
@@ -394,18 +346,12 @@ async def test_an_event_no_fold_accepts_is_a_finding_for_its_stream_only(databas
 async def test_dead_letters_are_counted_by_reason_and_gaps_apart(database: Database) -> None:
     await database.dead_letters.insert_many(
         [
-            _dead_letter(1, "not_json"),
-            _dead_letter(2, "not_json"),
-            _dead_letter(3, "conflict"),
+            letter(1, reason="not_json"),
+            letter(2, reason="not_json"),
+            letter(3, reason="conflict"),
         ]
     )
-    gap = {
-        **_dead_letter(9, "retention"),
-        "_id": "t:0:9-12:retention",
-        "kind": "gap",
-        "gap": {"first_offset": 9, "last_offset": 12},
-    }
-    await database.dead_letters.insert_one(gap)
+    await database.dead_letters.insert_one(gap("retention"))
 
     verification = await verify(database)
 
@@ -459,36 +405,4 @@ def _queue_item(stream: str) -> Document:
         "due_at": START,
         "lease_owner": None,
         "lease_until": None,
-    }
-
-
-def _dead_letter(offset: int, reason: str) -> Document:
-    """As ingest writes it."""
-    value = b"{"
-    digest = hashlib.sha256(value).digest()
-    return {
-        "_id": f"t:0:{offset}:{digest.hex()[:16]}",
-        "kind": "record",
-        "step": "ingest",
-        "reason": reason,
-        "error_class": reason,
-        "field": None,
-        "message": "a sentence",
-        "topic": "t",
-        "partition": 0,
-        "offset": offset,
-        "event_id": None,
-        "key": None,
-        "headers": [],
-        "value": value,
-        "parts": 0,
-        "size_bytes": len(value),
-        "payload_sha256": digest,
-        "fingerprint": failure_fingerprint("ingest", reason, None),
-        "kafka_timestamp": START,
-        "attempts": 1,
-        "redrives": 0,
-        "code_version": "0.1.0",
-        "created_at": START,
-        "gap": None,
     }

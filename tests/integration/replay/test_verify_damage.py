@@ -1,6 +1,5 @@
 """One planted damage each, many in one store: verify finds every one of them, and nothing else."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +12,8 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from tests.clocks import ManualClock
 from tests.integration.replay.history import START, learner, store
-from worker.contract.identity import failure_fingerprint, stream_object_id
+from tests.integration.replay.letters import gap, headers_in_parts, in_parts, letter
+from worker.contract.identity import stream_object_id
 from worker.replay.verification import Verification
 from worker.replay.verify import verify
 from worker.storage.database import Database, Document
@@ -172,67 +172,6 @@ async def test_documents_nobody_can_read_are_findings(database: Database) -> Non
 # ---- dead letters ----
 
 
-def letter(offset: int, value: bytes = b"{") -> Document:
-    """As ingest writes it."""
-    digest = hashlib.sha256(value).digest()
-    return {
-        "_id": f"t:0:{offset}:{digest.hex()[:16]}",
-        "kind": "record",
-        "step": "ingest",
-        "reason": "not_json",
-        "error_class": "not_json",
-        "field": None,
-        "message": "a sentence",
-        "topic": "t",
-        "partition": 0,
-        "offset": offset,
-        "event_id": None,
-        "key": None,
-        "headers": [],
-        "value": value,
-        "parts": 0,
-        "size_bytes": len(value),
-        "payload_sha256": digest,
-        "fingerprint": failure_fingerprint("ingest", "not_json", None),
-        "kafka_timestamp": START,
-        "attempts": 1,
-        "redrives": 0,
-        "code_version": "0.1.0",
-        "created_at": START,
-        "gap": None,
-    }
-
-
-def gap(reason: str) -> Document:
-    return {
-        **letter(9, b""),
-        "_id": f"t:0:9-12:{reason}",
-        "kind": "gap",
-        "reason": reason,
-        "value": None,
-        "payload_sha256": b"",
-        "fingerprint": failure_fingerprint("ingest", reason, None),
-        "gap": {"first_offset": 9, "last_offset": 12},
-    }
-
-
-def in_parts(offset: int) -> list[Document]:
-    """A letter whose value lies in two parts."""
-    whole = {**letter(offset, b"one, two"), "value": None, "parts": 2}
-    parts = [
-        {
-            "_id": f"{whole['_id']}#{number}",
-            "kind": "part",
-            "part_of": whole["_id"],
-            "part": number,
-            "value": value,
-            "created_at": START,
-        }
-        for number, value in enumerate((b"one, ", b"two"), start=1)
-    ]
-    return [whole, *parts]
-
-
 LETTERS: Mapping[str, tuple[str, Callable[[Document], Document]]] = {
     "other bytes": ("dead_letter_damaged", at("value", b"}")),
     "bytes cut short": ("dead_letter_damaged", at("value", b"")),
@@ -250,7 +189,12 @@ LETTERS: Mapping[str, tuple[str, Callable[[Document], Document]]] = {
 
 async def test_each_damage_to_a_dead_letter_is_found(database: Database) -> None:
     expected: Found = set()
-    await put(database.dead_letters, letter(1), *in_parts(2), gap("retention"))
+    minimal = {**letter(3), "value": None, "size_bytes": 5, "without_bytes": True}
+    healthy = [letter(1), *in_parts(2), minimal, *headers_in_parts(4), gap("retention")]
+    await put(database.dead_letters, *healthy)
+    headers, part = headers_in_parts(5)
+    await put(database.dead_letters, headers, {**part, "value": b"others"})
+    expected.add(("dead_letter_damaged", f"dead_letters {headers['_id']}"))
     for offset, (kind, damage) in enumerate(LETTERS.values(), start=100):
         damaged = damage(letter(offset))
         await put(database.dead_letters, damaged)
