@@ -40,13 +40,13 @@ MOST ?=
 JOBS ?= 4
 
 # pip's own words are two lines a package, and none at all when it is quiet: one line, which counts.
-SHOW_PROGRESS = total=$$(grep -c '^[a-z].*==' requirements.lock); n=0; if [ -t 1 ]; then end='\r'; else end='\n'; fi; \
+SHOW_PROGRESS = { total=$$(grep -c '^[a-z].*==' requirements.lock); n=0; if [ -t 1 ]; then end='\r'; else end='\n'; fi; \
 	while read -r verb name _; do case $$verb in \
 		Collecting) n=$$((n + 1)); if [ -t 1 ] || [ $$((n % 10)) = 0 ] || [ $$n = $$total ]; then \
 			printf "  %3d of %d  %-40.40s$$end" $$n $$total "$${name%%==*}"; fi ;; \
 		Installing) printf "  unpacking                                         $$end" ;; \
 		Successfully) printf "  installed                                         \n" ;; \
-	esac; done
+	esac; done; }
 
 .PHONY: help env demo test test-kafka test-containers chaos chaos-full recovery bench bench-full check format lock bench-lock clean
 
