@@ -45,7 +45,7 @@ SHOW_PROGRESS = { total=$$(grep -c '^[a-z].*==' requirements.lock); n=0; if [ -t
 		Collecting) n=$$((n + 1)); if [ -t 1 ] || [ $$((n % 10)) = 0 ] || [ $$n = $$total ]; then \
 			printf "  %3d of %d  %-40.40s$$end" $$n $$total "$${name%%==*}"; fi ;; \
 		Installing) printf "  unpacking                                         $$end" ;; \
-		Successfully) printf "  installed                                         \n" ;; \
+		Successfully) if [ "$$name" = installed ]; then printf "  installed                                         \n"; fi ;; \
 	esac; done; }
 
 .PHONY: help env demo test test-kafka test-containers chaos chaos-full recovery bench bench-full check format lock bench-lock clean

@@ -14,7 +14,7 @@ from worker.app.exits import ExitCode, exit_code
 from worker.cli.output import visible
 from worker.errors import WorkerError
 from worker.telemetry.logs import describe
-from worker.timing import end_within
+from worker.timing import end, end_within
 from worker.words import in_words
 
 log = structlog.get_logger(__name__)
@@ -104,7 +104,13 @@ def _leave(code: int, stuck: list[str]) -> NoReturn:
 
 
 async def _awaited(work: Callable[[], Awaitable[int]]) -> int:
-    return await work()
+    """The work as a task of its own: a driver may lose the one cancellation that Ctrl-C is, so it is repeated."""
+    working = asyncio.ensure_future(work())
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await end(working)
+        raise
 
 
 def say(message: str) -> None:

@@ -82,12 +82,28 @@ async def run_demo(
     run = asyncio.create_task(_run(options, console or _console(), on_names))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, run.cancel)
     try:
-        return await run
+        return await asyncio.shield(run)
     except asyncio.CancelledError:
-        current = asyncio.current_task()
-        if current is not None and current.cancelling():  # Ctrl-C: asyncio.run makes it KeyboardInterrupt
-            raise
-        return TERMINATED
+        if run.cancelled():
+            return TERMINATED
+        # Ctrl-C: asyncio.run makes it KeyboardInterrupt.
+        run.cancel()
+        await _over(run)
+        raise
+
+
+async def _over(run: "asyncio.Task[int]") -> None:
+    """Wait until all is stopped, however often we are told to hurry: servers must not die before their worker."""
+    while not run.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({run})
+
+
+def _heed_cancellation() -> None:
+    """Between steps: a driver may lose a cancellation that meets an answer."""
+    current = asyncio.current_task()
+    if current is not None and current.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _run(options: DemoOptions, console: Console, on_names: Callable[[DemoOptions], None]) -> int:
@@ -106,15 +122,18 @@ async def _run(options: DemoOptions, console: Console, on_names: Callable[[DemoO
             f"schema applied to {options.names.database_prefix}_*: {counted(len(changes), 'change')}",
             highlight=False,
         )
+        _heed_cancellation()
         # 2. worker
         async with _worker(stack, database, options, console) as worker:
             # 3. publish and watch
             sent = DemoInput.prepare(options)
             if sent.simulation is not None:
                 await _open_platform(stack, database, sent.simulation)
+            _heed_cancellation()
             before = await _before(stack, database, worker, options, sent)
             watch, seconds = await _publish_and_watch(stack, database, worker, options, sent, before, console)
             await _close_platform(stack, database, worker, sent, watch, console)
+            _heed_cancellation()
             # 4. compare, verify, summarise
             summary = await _summarise(database, options, sent, before, watch, seconds)
             await _show(console, database, sent, summary)
@@ -252,6 +271,7 @@ async def _close_platform(
     """Write the documents that come after the events; wait for their statistics, and for the outbox."""
 
     def require_alive() -> None:
+        _heed_cancellation()
         worker.require_alive()
         stack.require_alive()
 
@@ -277,6 +297,7 @@ async def _publish_and_watch(
     """Publish while watching; the watch as it ended, and the seconds from first record to last document."""
 
     def require_alive() -> None:
+        _heed_cancellation()
         worker.require_alive()
         stack.require_alive()
         if publishing.done():
@@ -378,6 +399,7 @@ async def _until_interrupted(stack: Stack, worker: WorkerProbe) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     while not stop.is_set():
+        _heed_cancellation()
         worker.require_alive()
         stack.require_alive()
         with suppress(TimeoutError):

@@ -51,6 +51,21 @@ def print_totals(console: Console, summary: Summary) -> None:
     wrongs = (summary.differences, summary.statistics, summary.verification.findings)
     for wrong in (each for some in wrongs for each in some[:SHOWN]):
         console.print(f"  {wrong}", markup=False, highlight=False, soft_wrap=True)
+    _say_verdict(console, summary)
+
+
+def _say_verdict(console: Console, summary: Summary) -> None:
+    """The last word: what the exit code says."""
+    wrong = sum(not check.holds for check in summary.checks())
+    if wrong:
+        console.print(
+            f"Not everything agrees: {counted(wrong, 'check')} failed, see NO above.", style="bold red"
+        )
+    else:
+        console.print(
+            f"Everything agrees, {len(summary.checks())} checks of {len(summary.checks())}.",
+            style="bold green",
+        )
 
 
 def _say_refused(console: Console, summary: Summary) -> None:

@@ -1,5 +1,6 @@
 """The demo as a newcomer runs it: its own process, real servers, the worker as a child."""
 
+import asyncio
 import json
 import os
 import re
@@ -8,12 +9,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 
+from tests.conftest import RunningMongo
+from tests.integration.publish.test_command import topics
 from worker.contract.codec import encode
 from worker.devstack.process import StartFailed, tail
 from worker.devstack.simulator import simulate
@@ -161,6 +165,115 @@ def test_a_kept_stack_takes_the_same_events_again_as_duplicates_and_ends_with_it
         process.communicate(timeout=LIMIT_S)
         assert process.returncode == 0
         assert not any(map(accepts, ports))
+
+
+def test_on_named_servers_the_demo_touches_nothing_but_its_own_names(
+    tmp_path: Path, mongodb: RunningMongo, kafka: str
+) -> None:
+    """Also where the settings say which topic, database, group and channel are the real ones."""
+    real = {
+        "SEVENP_MONGODB_URI": mongodb.uri,
+        "SEVENP_KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "SEVENP_DATABASE_PREFIX": "real",
+        "SEVENP_TOPIC": "real-events",
+        "SEVENP_KAFKA_GROUP_ID": "real-group",
+        "SEVENP_NOTIFY_ROUTES": "welcome=kafka,completion=kafka",
+        "SEVENP_NOTIFY_KAFKA_TOPIC": "real-notifications",
+        "SEVENP_ALLOW_TEST_COMMANDS": "true",
+    }
+    with MongoClient[dict[str, Any]](mongodb.uri) as client:
+        before = set(client.list_database_names())
+        code, output, summary = demo(tmp_path, "--events", "500", **real)
+        after = set(client.list_database_names())
+        for name in after - before:
+            client.drop_database(name)
+    assert code == 0, output
+    assert summary["verified"] is True
+    own = {"sevenp_demo_content", "sevenp_demo_analytics", "sevenp_demo_config"}
+    assert after - before <= own
+    assert own <= after
+    assert "databases sevenp_demo_*, topic sevenp-demo-events, consumer group sevenp-demo" in output
+    assert "notifications to the worker's log" in output
+    assert not {"real-events", "real-notifications"} & asyncio.run(topics(kafka))
+
+
+def test_a_file_without_any_event_is_said_to_be_one(tmp_path: Path) -> None:
+    code, output, summary = demo(tmp_path, "--input", str(ROOT / "README.md"))
+    assert (code, summary["verified"], summary["stored"]) == (1, False, 0)
+    assert f"None of the {summary['published']} lines is an event (not_json" in output
+    assert "Is it the right file" in output
+
+
+@pytest.mark.parametrize("simulated", [["--events", "5"], ["--seed", "5"]])
+def test_a_file_and_a_simulation_at_once_are_refused(tmp_path: Path, simulated: list[str]) -> None:
+    code, output, _ = demo(tmp_path, "--input", str(ROOT / "README.md"), *simulated)
+    assert code == 2
+    assert "leave one of them out" in output
+
+
+def test_named_servers_that_do_not_answer_are_all_told_before_anything_starts(tmp_path: Path) -> None:
+    absent = {
+        "SEVENP_MONGODB_URI": "mongodb://127.0.0.1:1/?replicaSet=rs0",
+        "SEVENP_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+    }
+    code, output, _ = demo(tmp_path, **absent)
+    assert code == 4
+    assert "mongodb did not answer" in output
+    assert "kafka did not answer" in output
+    assert len(output.splitlines()) == 1
+
+
+def test_a_kept_worker_that_dies_ends_the_demo_at_once(tmp_path: Path) -> None:
+    with kept_demo(tmp_path, "--events", "100") as (process, printed):
+        port = re.findall(r":(\d+)/metrics", printed["metrics"])[0]
+        os.kill(listener(int(port)), signal.SIGKILL)
+        output, _ = process.communicate(timeout=30)
+        assert process.returncode == 7
+        assert "worker ended with exit code -9" in output
+
+
+def test_ctrl_c_in_the_middle_stops_everything_without_a_trace(tmp_path: Path) -> None:
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        command("--events", "2000"),
+        env=environment(TMPDIR=str(tmp_path), PYTHONUNBUFFERED="1", PYTHONIOENCODING="ascii"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("worker at"):
+            break
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 130
+    assert (
+        output.splitlines()[-1] == "sevenp-worker: interrupted: everything that was started here is stopped"
+    )
+    assert "Traceback" not in output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_letters_that_the_terminal_does_not_have_are_replaced(tmp_path: Path) -> None:
+    code, output, _ = demo(tmp_path, "--events", "200", PYTHONIOENCODING="ascii")
+    assert code == 0, output
+    assert output.isascii()
+    assert "####" in output
+    assert "\\u" not in output
+
+
+def listener(port: int) -> int:
+    """The process that listens on a port of this machine, by /proc."""
+    sockets = {
+        fields[9]
+        for fields in (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        if fields[3] == "0A" and int(fields[1].partition(":")[2], 16) == port
+    }
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if str(link.readlink()) in {f"socket:[{inode}]" for inode in sockets}:
+                return int(link.parts[2])
+    raise AssertionError(f"nobody listens on {port}")
 
 
 async def test_a_worker_that_ends_at_once_is_reported_with_its_log(tmp_path: Path) -> None:
