@@ -12,7 +12,7 @@ import structlog
 from bson import ObjectId
 from pymongo import InsertOne, ReplaceOne
 
-from projections.counts import Step
+from projections.counts import COUNTS_VERSION, Step
 from worker import __version__
 from worker.errors import Refused, Retryable
 from worker.storage import reading
@@ -28,6 +28,7 @@ from worker.watch.counts_rows import PutOut, billing, notifications, put_out
 from worker.watch.counts_statistics import Statistics
 from worker.watch.counts_steps import Counting, take_steps
 from worker.watch.counts_writing import Unwritable, Write, write_each
+from worker.watch.frozen import Frozen
 from worker.watch.lost_records import FoldLost, lost
 
 log = structlog.get_logger(__name__)
@@ -142,6 +143,7 @@ class Counter:
         self._notify_within = notify_within
         self._code_version = code_version
         self._fold_lost = fold_lost
+        self._frozen = Frozen(NAME, COUNTS_VERSION, clock, metrics)
         self._as_they_are: frozenset[ObjectId] = frozenset()
         self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
         self._quarantine = Quarantine(database, code_version)
@@ -220,6 +222,8 @@ class Counter:
                 )
             await self._breathe()
         self._count(counting, live=live)
+        if self._fold_lost is not None:  # the one that follows, not one that tries again
+            self._frozen.met(counting.frozen, piece.learners)
         await self._breathe()
         if counting.lost:
             await self._recover(counting.lost, live=live)

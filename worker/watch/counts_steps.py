@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from bson import ObjectId
 
-from projections.counts import Step, count_learner
+from projections.counts import COUNTS_VERSION, Step, count_learner
 from worker.storage.database import Document
 from worker.storage.reading import Reading
 from worker.watch.counts_plan import Target
@@ -28,6 +29,7 @@ class Counting:
     read_at: datetime | None = None
     rows: PutOut = field(default_factory=PutOut)
     lost: Mapping[ObjectId, str] = field(default_factory=dict)
+    frozen: frozenset[ObjectId] = frozenset()
 
     @property
     def failed(self) -> int:
@@ -52,7 +54,19 @@ def take_steps(
     steps = [step for step in taken.values if step is not None]
     read_at = max((record["read_at"] for record in records.documents), default=None)
     stale = len(taken.values) - len(steps)
-    return Counting(steps, stale=stale, refused=refused, read_at=read_at, lost=gone)
+    frozen = frozenset(
+        record["_id"]
+        for record in tried.documents
+        if _stands_still(record, projections.get(record["_id"], {}))
+    )
+    return Counting(steps, stale=stale, refused=refused, read_at=read_at, lost=gone, frozen=frozen)
+
+
+def _stands_still(record: Mapping[str, Any], projection: Mapping[str, Any]) -> bool:
+    """True where newer code counted it, and the record has moved on."""
+    version = projection.get("counts_version")
+    moved = projection.get("last_event_version") != record.get("version")
+    return isinstance(version, int) and version > COUNTS_VERSION and moved
 
 
 def _step(record: Document, projection: Document | None) -> Step | None:

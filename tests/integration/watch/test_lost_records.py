@@ -106,3 +106,16 @@ async def _counted(database: Database) -> bool:
     return {row["_id"]: row["version"] for row in records} == {
         row["_id"]: row["last_event_version"] for row in counted
     }
+
+
+async def test_learners_that_newer_code_counted_and_that_moved_on_are_told(database: Database) -> None:
+    streams = histories(learners=4, events=4)
+    await store(database, interleaved(streams, 1, 2))
+    async with running(database) as folding, counts_kit.running(database) as counts:
+        await counts.until_caught_up()
+        await counts.until(lambda: _counted(database), "all counted")
+        await database.user_progress_projections.update_many({}, {"$inc": {"counts_version": 1}})
+        await store(database, interleaved(streams, 3))
+        await folding.until_current()
+        frozen = "projection_frozen_streams"
+        await counts.until(lambda: counts.value(frozen, projection="counts") == 4, "four learners told")
