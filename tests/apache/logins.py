@@ -1,6 +1,7 @@
 """Passwords in a running Apache Kafka, changed by its own tool."""
 
 import asyncio
+import os
 import subprocess
 
 from worker.devstack.apache.artifacts import java_binary
@@ -27,5 +28,6 @@ async def change_password(node: Node, servers: str, user: str, password: str) ->
         check=False,
         capture_output=True,
         timeout=LIMIT_S,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},  # or Java takes other letters for question marks
     )
     assert done.returncode == 0, done.stderr.decode()

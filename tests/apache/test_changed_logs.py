@@ -130,6 +130,34 @@ async def test_partitions_added_while_consuming_are_read_from_their_begin_and_sh
     await assert_exactly_once(database, [*early, *late])
 
 
+async def test_partitions_added_under_load_with_two_workers_lose_and_double_nothing(
+    database: Database, kafka: str
+) -> None:
+    topic = await make_topic(kafka, 2)
+    published = events(900)
+    chosen = quick(options(kafka, topic))
+    async with running(database, chosen) as one, running(database, chosen) as two:
+        await until(
+            lambda: (
+                one.value("kafka_assigned_partitions", topic=topic) == 1
+                and two.value("kafka_assigned_partitions", topic=topic) == 1
+            ),
+            "both have a partition",
+        )
+        for turn, partitions in enumerate((2, 3, 5, 8, 8, 8)):
+            part = published[turn * 150 : (turn + 1) * 150]
+            await send(
+                kafka, topic, [r for n, f in enumerate(part) for r in records([f], partition=n % partitions)]
+            )
+            if turn < 3:
+                await add_partitions(kafka, topic, (3, 5, 8)[turn])
+        await until(lambda: one.outcome("stored") + two.outcome("stored") == 900, "all are stored")
+        await until(settled(kafka, topic, 8), "the end is durable")
+        assert one.value("gap_records_total", reason="retention") == 0
+    await assert_exactly_once(database, published)
+    assert await gaps(database) == []
+
+
 async def test_where_reading_began_at_the_end_nothing_is_skipped_at_the_next_start(
     database: Database, kafka: str
 ) -> None:

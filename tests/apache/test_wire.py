@@ -194,6 +194,21 @@ async def test_every_protocol_and_mechanism_is_spoken(
     await _publish(settings)
 
 
+@pytest.mark.parametrize("password", ["pässwört-Жé", "Ⅷ\u00a0ﬁ ª", "e\u0301 combined", "🔑 and a key"])
+async def test_a_scram_password_in_any_letters_is_sent_as_it_is_written(
+    secured: Secured, topic: str, password: str
+) -> None:
+    """Brokers take its UTF-8 without SASLprep: one that SASLprep would change must not be changed by us either."""
+    [node] = secured.kafka.nodes
+    await change_password(node, secured.inside, "worker", password)
+    try:
+        settings = _loaded(secured, {**LOGIN, "kafka_sasl_password": password}, topic)
+        await _probe(settings)
+        await _publish(settings)
+    finally:
+        await change_password(node, secured.inside, "worker", PASSWORD)
+
+
 @pytest.mark.parametrize("connect", [_probe, _publish])
 @pytest.mark.parametrize(
     ("case", "said"),

@@ -198,6 +198,24 @@ async def _probed(settings: Settings) -> None:
         await assert_schema(settings, database)
 
 
+@pytest.mark.parametrize("password", ["pässwört-Жé", "Ⅷ\u00a0ﬁ ª", "e\u0301/@:?#% combined"])
+async def test_a_password_in_any_letters_is_accepted_by_setting_and_in_the_uri(
+    secured: Secured, settings: dict[str, str], password: str
+) -> None:
+    """Server and driver both prepare it by SASLprep; in a URI it is percent-encoded UTF-8."""
+    given = {name.removeprefix("SEVENP_").lower(): value for name, value in settings.items()}
+    uri = secured.mongod.uri.replace("mongodb://", f"mongodb://worker:{quote(password, safe='')}@")
+    in_uri = {"mongodb_username": "", "secrets_dir": "absent", "mongodb_uri": f"{uri}&authSource=admin"}
+    await secured.set_password(password)
+    try:
+        for named in ({"mongodb_password": password}, in_uri):
+            async with opened(load_settings(**{**given, **named})) as database:
+                await mongodb_probe(database).ask()
+                assert await database.leases.find_one({}) is None
+    finally:
+        await secured.set_password(PASSWORD)
+
+
 async def _checked(settings: Settings) -> None:
     """As a command does."""
     async with opened(settings) as database:

@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
 from worker.ingest.batch_bounds import BatchBounds
-from worker.ingest.undecodable import Reader
+from worker.ingest.undecodable import Reader, message_bytes
 from worker.timing import SystemClock
 
 P0, P1 = TopicPartition("events", 0), TopicPartition("events", 1)
@@ -133,3 +133,28 @@ async def test_an_error_after_the_end_of_an_assignment_leaves_nothing_of_it() ->
     with pytest.raises(KafkaConnectionError):
         await reader.poll(5_000)
     assert consumer.sought == []
+
+
+async def test_what_is_far_too_large_is_given_back_and_the_next_slices_are_smaller() -> None:
+    large = [Message(offset, b"x" * 1_000_000) for offset in range(60)]
+    consumer = Consumer(ready={P0: large[:30], P1: large[30:]})
+    reader = _reader(consumer)
+    assert await _offsets(reader) == {P0: list(range(10))}
+    assert consumer.sought == [(P0, 10), (P1, 30)]
+    consumer.ready, consumer.sought = {P0: large[10:30], P1: large[30:]}, []
+    assert await _offsets(reader) == {P0: list(range(10, 20))}
+    assert consumer.sought == []
+    assert len(consumer.ready[P0]) == 10
+
+
+async def test_one_record_is_always_taken_however_large_it_is() -> None:
+    consumer = Consumer(ready={P0: [Message(0, b"x" * 20_000_000), Message(1)]})
+    assert await _offsets(_reader(consumer)) == {P0: [0]}
+    assert consumer.sought == [(P0, 1)]
+
+
+def test_a_record_weighs_what_it_becomes_in_memory() -> None:
+    assert message_bytes(Message(0, b"x" * 400, b"k" * 49)) == 449
+    assert message_bytes(Message(0, b"[" + b"[]," * 20_000 + b"[]]", b"")) > 1_200_000
+    usual = b'{"a":1,"b":[1,2,3],"text":"' + b"x" * 60_000 + b'"}'
+    assert message_bytes(Message(0, usual, b"")) == len(usual)
