@@ -1,6 +1,7 @@
 """The notify role from the settings: which kind goes where, and a sender for every channel in use."""
 
 from worker.app.kafka import kafka_options
+from worker.app.retry import code_version
 from worker.errors import Misconfigured
 from worker.notify.delivery import Sender
 from worker.notify.lane import LaneOptions
@@ -21,6 +22,7 @@ _TAKEOVER_GRACE_S = 15.0
 def notify_options(settings: Settings) -> NotifyOptions:
     """How the role works."""
     return NotifyOptions(
+        code_version=code_version(settings),
         routes={kind.value: channel.value for kind, channel in settings.notify_routes.items()},
         lane=LaneOptions(
             lease_s=settings.notify_lease_s, policy=Policy(max_refusals=settings.notify_max_refusals)

@@ -6,13 +6,22 @@ from dataclasses import dataclass
 from bson import ObjectId
 
 from worker import __version__
+from worker.notify.rows import SET_ASIDE, checked, key_of
 from worker.retry.item import Failed, Handler, Item, ItemId, Postponed, Verdict
 from worker.retry.policy import Policy
 from worker.retry.processor import NAME, RetryOptions
 from worker.settings import Settings
-from worker.storage.database import Database
+from worker.storage import reading
+from worker.storage.database import Database, Document
 from worker.storage.leases import GroupLeases
-from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, PROGRESS_FOLD, PROGRESS_UPDATED
+from worker.storage.reading import Unreadable
+from worker.storage.work_items import (
+    COUNTS_FOLD,
+    COUNTS_ROW,
+    NOTIFICATION_SEND,
+    PROGRESS_FOLD,
+    PROGRESS_UPDATED,
+)
 from worker.watch.again import FoldAgain
 from worker.watch.counts import Counter
 from worker.watch.counts_quarantine import target_of
@@ -47,13 +56,16 @@ def retry_leases(database: Database, owner: str, lease_s: float) -> GroupLeases:
     return GroupLeases(database, owner, watcher=NAME, lease_s=lease_s, groups=1)
 
 
-def retry_handlers(fold_again: FoldAgain, counter: Counter, rows_again: RowsAgain) -> Mapping[str, Handler]:
+def retry_handlers(
+    database: Database, fold_again: FoldAgain, counter: Counter, rows_again: RowsAgain
+) -> Mapping[str, Handler]:
     """Who does the work of each event type."""
     return {
         PROGRESS_FOLD: FoldHandler(fold_again),
         PROGRESS_UPDATED: FoldHandler(fold_again, doubting=True),
         COUNTS_FOLD: CountHandler(counter),
         COUNTS_ROW: RowHandler(rows_again),
+        NOTIFICATION_SEND: NotificationHandler(database),
     }
 
 
@@ -71,6 +83,33 @@ class RowHandler:
             for identity, reason in reasons.items()
             if reason is not None
         }
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationHandler:
+    """Looks whether a row of the outbox that was set aside waits for the same reason still. Only reads."""
+
+    database: Database
+
+    async def __call__(self, items: Sequence[Item]) -> dict[ItemId, Verdict]:
+        """Why rows still cannot be sent. Raises Retryable while MongoDB is away."""
+        verdicts: dict[ItemId, Verdict] = {}
+        for item in items:
+            row = await reading.find_one(self.database.notifications, {"_id": key_of(item.id)})
+            reason = row.reason if isinstance(row, Unreadable) else row and _why_it_waits(row)
+            if reason:
+                verdicts[item.id] = Failed("Unreadable", reason)
+        return verdicts
+
+
+def _why_it_waits(row: Document) -> str | None:
+    if row.get("status") not in ("pending", "taken"):
+        return None
+    try:
+        last_error = checked(row)["last_error"]
+    except (KeyError, TypeError) as error:
+        return f"its values make no sense here ({type(error).__name__})"
+    return last_error if isinstance(last_error, str) and last_error.startswith(SET_ASIDE) else None
 
 
 @dataclass(frozen=True, slots=True)

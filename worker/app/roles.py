@@ -153,7 +153,7 @@ def _retry(settings: Settings, given: Surroundings) -> Role:
         code_version=options.code_version,
     )
     rows_again = RowsAgain(given.database, given.metrics, timedelta(hours=settings.notify_within_hours))
-    handlers = retry_handlers(fold_again, counter, rows_again)
+    handlers = retry_handlers(given.database, fold_again, counter, rows_again)
     return RetryProcessor(given.database, given.clock, component, given.metrics, options, handlers, leases)
 
 

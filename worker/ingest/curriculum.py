@@ -6,8 +6,11 @@ from typing import Any
 from bson import ObjectId
 
 from worker.ingest.record import Candidate
+from worker.storage import reading
 from worker.storage.database import Database
-from worker.storage.errors import translated
+
+# It becomes part of the event: what somebody wrote there must not make the event too large to be stored.
+_LONGEST_VERSION = 200
 
 
 def courses_to_count(candidates: Iterable[Candidate]) -> set[ObjectId]:
@@ -22,15 +25,17 @@ def courses_to_count(candidates: Iterable[Candidate]) -> set[ObjectId]:
 async def read_curricula(
     database: Database, course_ids: Iterable[ObjectId]
 ) -> dict[ObjectId, dict[str, Any]]:
-    """Version and number of lessons of those courses whose document has a curriculum; the rest stays unknown."""
+    """Version and number of lessons of those courses whose document has a curriculum; the rest stays unknown.
+
+    So does what cannot be read: an enrolment never waits for the document of its course.
+    """
     wanted = list(course_ids)
     if not wanted:
         return {}
     fields = {"publication.version": 1, "curriculum.lessons._id": 1}
-    with translated():
-        courses = await database.courses.find({"_id": {"$in": wanted}}, fields).to_list(None)
-    counted = {course["_id"]: count_lessons(course) for course in courses}
-    return {course_id: curriculum for course_id, curriculum in counted.items() if curriculum}
+    found = await reading.find(database.courses, {"_id": {"$in": wanted}}, fields)
+    counted = found.through(lambda course: (course["_id"], count_lessons(course))).values
+    return {course_id: curriculum for course_id, curriculum in counted if curriculum}
 
 
 def count_lessons(course: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -43,4 +48,7 @@ def count_lessons(course: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     publication = course.get("publication")
     version = publication.get("version") if isinstance(publication, dict) else None
-    return {"version": version, "total_lessons": total}
+    usual = isinstance(version, int | float | ObjectId) or (
+        isinstance(version, str) and len(version) <= _LONGEST_VERSION
+    )
+    return {"version": version if usual else None, "total_lessons": total}

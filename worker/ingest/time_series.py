@@ -8,9 +8,9 @@ from bson.raw_bson import RawBSONDocument
 
 from worker.errors import Fenced, Refused
 from worker.ingest.record import Batch
+from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.encoding import encoded
-from worker.storage.errors import translated
 from worker.storage.fenced import insert_once
 from worker.storage.partition_lease import PartitionLease, assert_in_force, burn_again
 from worker.timing import Clock
@@ -125,7 +125,6 @@ async def rows_present(database: Database, rows: Sequence[Document]) -> set[UUID
             {"metadata.user_id": row["metadata"]["user_id"], "timestamp": row["timestamp"]}
             for row in rows[start : start + _PAIRS_PER_QUERY]
         ]
-        with translated():
-            found = await database.user_interactions.find({"$or": pairs}, {"_id": 1}).to_list(None)
-        present.update(row["_id"] for row in found)
+        found = await reading.find(database.user_interactions, {"$or": pairs}, {"_id": 1})
+        present.update(row["_id"] for row in found.documents if isinstance(row["_id"], UUID))
     return present & wanted

@@ -14,7 +14,8 @@ from worker.notify.delivery import Away, Delivery, Recipient, Refused, Sender
 from worker.notify.message import message_of
 from worker.notify.outbox import Outbox
 from worker.notify.people import People, Person
-from worker.notify.policy import Breaker, Policy, Settled, settle
+from worker.notify.policy import Breaker, Policy, Settled, backoff, settle
+from worker.notify.rows import SET_ASIDE
 from worker.storage.database import Document
 from worker.telemetry.metrics import Metrics, NotificationOutcome
 from worker.timing import Clock, end, unless_stopped
@@ -159,11 +160,15 @@ class Lane:
     async def _deliver(self, flight: _Flight) -> None:
         """One claimed row; its key makes a repeat after a crash harmless for a receiver that looks at it.
 
-        1. ask the learner's switches  2. send, unless the lease may be another's by now  3. decide  4. mark
+        1. ask the learner's switches, if they can be read  2. send, unless the lease may be another's by now
+        3. decide  4. mark
         What waits for a place when the role is told to stop, or the receiver is away, goes back.
         """
         row = flight.row
-        if not flight.person.wants:  # 1
+        if (reason := flight.person.unreadable) is not None:  # 1
+            await self._outbox.set_aside(row["_id"], "Unreadable", reason)
+            settled = self._waits(row, reason)
+        elif not flight.person.wants:
             settled = Settled("suppressed")
         else:
             async with self._places:
@@ -193,6 +198,13 @@ class Lane:
         ) as error:  # the sender's outermost frame: several rows that meet it pause the channel
             log.exception("notification_cannot_be_sent", key=message.key, channel=self.channel)
             return Away(f"a defect ({type(error).__name__})")
+
+    def _waits(self, row: Document, reason: str) -> Settled:
+        """Due again later, without an attempt that counts against it: nobody was asked to take it."""
+        policy = self._options.policy
+        dice = self._random.random()
+        wait_s = backoff(row["attempts"], policy.shortest_wait_s, policy.longest_wait_refused_s, dice)
+        return Settled("pending", f"{SET_ASIDE}{reason}", wait_s)
 
     def _decide(self, row: Document, delivery: Delivery) -> Settled:
         policy = self._options.policy

@@ -10,19 +10,31 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
 
+import structlog
 from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
 
 from worker.errors import Retryable
 from worker.notify.policy import Settled
-from worker.storage import driver
+from worker.notify.rows import checked, item_id
+from worker.storage import reading
 from worker.storage.database import Database, Document
-from worker.storage.errors import translated
+from worker.storage.errors import translated, write_failures
+from worker.storage.quarantine import Quarantined, quarantine
+from worker.storage.reading import Reading
 from worker.storage.retrying import retrying
+from worker.storage.updating import millis, update_each
+from worker.storage.work_items import NOTIFICATION_SEND
 from worker.timing import Clock
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
 _OPEN = ["pending", "taken"]
+# Rows that cannot be read or changed are passed over for so long, unless somebody writes to one.
+_PASSED_OVER_S = 60.0
+_MOST_PASSED_OVER = 1_000
 
 
 @dataclass(eq=False, slots=True)
@@ -60,8 +72,13 @@ class Outbox:
         takeover_grace_s: float,
         on_retry: Callable[[Retryable], None],
         stopping: Callable[[], bool],
+        code_version: str,
     ) -> None:
         self._rows = database.notifications
+        self._items = database.analytics_queue
+        self._code_version = code_version
+        self._passed_over: dict[str, float] = {}
+        self._aside: set[str] = set()
         self._clock = clock
         self._owner = owner
         self._lease_ms = int(lease_s * 1000)
@@ -78,7 +95,8 @@ class Outbox:
     async def claim(self, kinds: Collection[str], limit: int) -> list[Document]:
         """Take up to `limit` rows of these kinds: due ones, oldest first, then ones whose lease ran out.
 
-        Counts an attempt for each. Raises only what waiting cannot heal.
+        Counts an attempt for each. A row that nobody can read or change is set aside: it stays as it is, and the
+        queue says why. Raises only what waiting cannot heal.
         """
         ids = await self._waiting(lambda: self._candidates(kinds, limit))
         if not ids:
@@ -91,9 +109,44 @@ class Outbox:
             "lease_until": self._later,
         }
         free = {"_id": {"$in": ids}, "$or": [_due(), _expired()]}
-        await self._waiting(lambda: self._rows.update_many(free, [{"$set": taken}]))
+        updated = await self._waiting(lambda: update_each(self._rows, free, [{"$set": taken}]))
+        for key, code in updated.refused.items():
+            await self.set_aside(key, "Refused", f"the server does not let the row be changed (code {code})")
         ours = {"_id": {"$in": ids}, "lease_owner": token}
-        return await self._waiting(lambda: self._rows.find(ours).to_list(None))
+        rows = (await self._waiting(lambda: reading.find(self._rows, ours))).through(checked).values
+        await self._release([row["_id"] for row in rows])
+        return rows
+
+    async def set_aside(self, key: str, error_class: str, reason: str) -> None:
+        """Pass over a row for a while, and say so in the queue. May run twice."""
+        if len(self._passed_over) < _MOST_PASSED_OVER:
+            self._passed_over[key] = self._clock.monotonic() + _PASSED_OVER_S
+        item = Quarantined(
+            item_id(key),
+            NOTIFICATION_SEND,
+            error_class,
+            reason,
+            data={"collection": "notifications", "id": key},
+        )
+        upsert = quarantine(item, self._code_version)
+        await self._waiting(lambda: self._items.bulk_write([upsert]))
+        if key not in self._aside:
+            log.warning("notification_set_aside", key=key, error_class=error_class, reason=reason)
+        self._aside.add(key)
+
+    def look_again(self) -> None:
+        """Somebody wrote to a row: what was passed over may be another by now."""
+        self._passed_over.clear()
+
+    async def _release(self, keys: Sequence[str]) -> None:
+        """Close the items of rows that could be read after all."""
+        mended = [item_id(key) for key in keys if key in self._aside]
+        if not mended:
+            return
+        self._aside.difference_update(keys)
+        done = {"status": "completed", "processed_at": "$$NOW", "lease_owner": None, "lease_until": None}
+        query = {"_id": {"$in": mended}, "status": {"$ne": "completed"}}
+        await self._waiting(lambda: update_each(self._items, query, [{"$set": done}]))
 
     async def renew(self, rows: Sequence[Document]) -> None:
         """Extend the leases of claimed rows that are still ours."""
@@ -102,7 +155,8 @@ class Outbox:
             "status": "taken",
             "lease_owner": {"$in": sorted({row["lease_owner"] for row in rows})},
         }
-        await self._waiting(lambda: self._rows.update_many(ours, [{"$set": {"lease_until": self._later}}]))
+        later = [{"$set": {"lease_until": self._later}}]
+        await self._waiting(lambda: update_each(self._rows, ours, later))
 
     async def mark(self, row: Document, settled: Settled, channel: str) -> bool:
         """Write what became of a claimed row; False where another owner has it by now and nothing was written.
@@ -120,9 +174,17 @@ class Outbox:
     async def _write(self, marks: Sequence[_Mark]) -> None:
         """Write these marks in one command; they leave the list when that is done."""
         updates = [mark.update() for mark in marks]
-        result = await self._waiting(lambda: self._rows.bulk_write(updates, ordered=False), insist=True)
+        refused: set[str] = set()
+        try:
+            result = await self._waiting(lambda: self._rows.bulk_write(updates, ordered=False), insist=True)
+            matched = result.matched_count
+        except (
+            BulkWriteError
+        ) as error:  # each final by its content: somebody made the row one that cannot be changed
+            refused = {marks[each.index].row["_id"] for each in write_failures(error)}
+            matched = error.details["nMatched"]
         # A repeat after a lost answer matches nothing and has been written: only a foreign owner is a loss.
-        foreign = set() if result.matched_count == len(marks) else await self._foreign(marks)
+        foreign = refused if matched == len(marks) - len(refused) else refused | await self._foreign(marks)
         for mark in marks:
             mark.written = mark.row["_id"] not in foreign
             self._marks.remove(mark)
@@ -130,41 +192,58 @@ class Outbox:
     async def seconds_until_due(self, kinds: Collection[str]) -> float | None:
         """When the next pending row of these kinds is due by the server's time; None if none is pending."""
         pipeline: list[Document] = [
-            {"$match": {"status": "pending", "kind": {"$in": sorted(kinds)}}},
+            {"$match": {**self._chosen(kinds), "status": "pending", "due_at": _DATED}},
             {"$sort": {"due_at": 1}},
             {"$limit": 1},
-            {"$project": {"wait_ms": {"$subtract": ["$due_at", "$$NOW"]}}},
+            {"$project": {"_id": 0, "wait_ms": millis("$due_at", "$$NOW", 0)}},
         ]
-        rows = await self._waiting(lambda: driver.aggregate(self._rows, pipeline))
+        rows = (await self._waiting(lambda: reading.aggregate(self._rows, pipeline))).documents
         return max(0.0, rows[0]["wait_ms"] / 1000) if rows else None
 
     async def depth(self) -> tuple[int, float]:
         """How many rows still have to be sent, and the age of the oldest in seconds, 0 if there is none."""
         pipeline: list[Document] = [
-            {"$match": {"status": {"$in": _OPEN}}},
+            {"$match": {"status": {"$in": _OPEN}, "created_at": _DATED}},
             {"$sort": {"created_at": 1}},
             {"$limit": 1},
-            {"$project": {"age_ms": {"$subtract": ["$$NOW", "$created_at"]}}},
+            {"$project": {"_id": 0, "age_ms": millis("$$NOW", "$created_at", 0)}},
         ]
         pending = await self._waiting(lambda: self._rows.count_documents({"status": {"$in": _OPEN}}))
-        oldest = await self._waiting(lambda: driver.aggregate(self._rows, pipeline))
+        oldest = (await self._waiting(lambda: reading.aggregate(self._rows, pipeline))).documents
         return pending, max(0.0, oldest[0]["age_ms"] / 1000) if oldest else 0.0
 
     async def _candidates(self, kinds: Collection[str], limit: int) -> list[str]:
-        chosen = {"kind": {"$in": sorted(kinds)}}
-        due = self._rows.find({**chosen, **_due()}, {"_id": 1}).sort("due_at", 1).limit(limit)
-        ids = [row["_id"] for row in await due.to_list(None)]
+        chosen = self._chosen(kinds)
+        due = await reading.find(self._rows, {**chosen, **_due()}, sort=[("due_at", 1)], limit=limit)
+        ids = await self._readable(due)
         if len(ids) < limit and self._clock.monotonic() >= self._takeover_at:
-            expired = self._rows.find({**chosen, **_expired()}, {"_id": 1}).limit(limit - len(ids))
-            ids += [row["_id"] for row in await expired.to_list(None)]
+            expired = await reading.find(self._rows, {**chosen, **_expired()}, limit=limit - len(ids))
+            ids += await self._readable(expired)
         return ids
+
+    async def _readable(self, found: Reading) -> list[str]:
+        """The rows that can be sent; the others are set aside before anybody claims them."""
+        taken = found.through(checked)
+        for one in taken.unreadable:
+            if isinstance(one.id, str):
+                await self.set_aside(one.id, "Unreadable", one.reason)
+        return [row["_id"] for row in taken.values]
+
+    def _chosen(self, kinds: Collection[str]) -> Document:
+        """Rows of these kinds that are not passed over."""
+        now = self._clock.monotonic()
+        self._passed_over = {key: until for key, until in self._passed_over.items() if until > now}
+        ours: Document = {"$type": "string"}
+        if self._passed_over:
+            ours["$nin"] = list(self._passed_over)
+        return {"kind": {"$in": sorted(kinds)}, "_id": ours}
 
     async def _foreign(self, marks: Sequence[_Mark]) -> set[str]:
         """The rows that somebody else has claimed since."""
         attempts = {mark.row["_id"]: mark.row["attempts"] for mark in marks}
         mine = {"_id": {"$in": list(attempts)}}
-        rows = await self._waiting(lambda: self._rows.find(mine, {"attempts": 1}).to_list(None), insist=True)
-        return {row["_id"] for row in rows if row["attempts"] != attempts[row["_id"]]}
+        found = await self._waiting(lambda: reading.find(self._rows, mine, {"attempts": 1}), insist=True)
+        return {row["_id"] for row in found.documents if row.get("attempts") != attempts[row["_id"]]}
 
     async def _waiting(self, operation: Callable[[], Awaitable[T]], *, insist: bool = False) -> T:
         async def attempt() -> T:
@@ -182,6 +261,9 @@ class Outbox:
     @property
     def _later(self) -> Document:
         return {"$add": ["$$NOW", self._lease_ms]}
+
+
+_DATED: Document = {"$gte": reading.FIRST_DATE, "$lte": reading.LAST_DATE}
 
 
 def _due() -> Document:

@@ -7,8 +7,9 @@ from typing import Any
 from worker.errors import Retryable
 from worker.notify import switches
 from worker.notify.delivery import Recipient
+from worker.storage import reading
 from worker.storage.database import Collection, Database, Document
-from worker.storage.errors import translated
+from worker.storage.reading import Reading
 from worker.storage.retrying import retrying
 from worker.timing import Clock
 
@@ -17,10 +18,14 @@ ById = Mapping[Any, Document]
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whether the learner wants this channel, and where to reach them."""
+    """Whether the learner wants this channel, and where to reach them.
+
+    `unreadable` says why that is not known, where the learner's document cannot be read.
+    """
 
     wants: bool
     recipient: Recipient
+    unreadable: str | None = None
 
 
 class People:
@@ -43,11 +48,11 @@ class People:
         """The person of each row by the row's `_id`. Waits for MongoDB, but raises Retryable when stopping."""
         if not rows or channel not in switches.SWITCHES:
             return {row["_id"]: Person(True, Recipient()) for row in rows}
-        users = await self._found(self._database.users, rows, "user_id", switches.FIELDS)
-        erased = await self._found(self._database.tombstones, rows, "user_id", ("_id",))
+        users, unread = await self._found(self._database.users, rows, "user_id", switches.FIELDS)
+        erased, _ = await self._found(self._database.tombstones, rows, "user_id", ("_id",))
         courses: ById = {}
         if channel == "mail":
-            courses = await self._found(self._database.courses, rows, "course_id", ("title",))
+            courses, _ = await self._found(self._database.courses, rows, "course_id", ("title",))
         return {
             row["_id"]: Person(
                 wants=row["user_id"] not in erased and switches.allows(users.get(row["user_id"]), channel),
@@ -55,21 +60,23 @@ class People:
                     email=_text(users.get(row["user_id"]), "email"),
                     course_title=_text(courses.get(row["course_id"]), "title"),
                 ),
+                unreadable=unread.get(row["user_id"]),
             )
             for row in rows
         }
 
     async def _found(
         self, collection: Collection, rows: Sequence[Document], name: str, fields: Sequence[str]
-    ) -> ById:
+    ) -> tuple[ById, Mapping[Any, str]]:
+        """The documents that can be read, and why others cannot."""
         chosen = {"_id": {"$in": list({row[name] for row in rows})}}
 
-        async def attempt() -> list[Document]:
-            with translated():
-                return await collection.find(chosen, dict.fromkeys(fields, 1)).to_list(None)
+        async def attempt() -> Reading:
+            return await reading.find(collection, chosen, dict.fromkeys(fields, 1))
 
         found = await retrying(attempt, clock=self._clock, on_retry=self._away)
-        return {each["_id"]: each for each in found}
+        reasons = {one.id: f"a document in {one.collection}: {one.reason}" for one in found.unreadable}
+        return {each["_id"]: each for each in found.documents}, reasons
 
     def _away(self, error: Retryable) -> None:
         self._on_retry(error)

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from worker import __version__
 from worker.errors import Retryable, WorkerError
 from worker.notify.delivery import Sender
 from worker.notify.lane import Lane, LaneOptions
@@ -31,9 +32,19 @@ log = structlog.get_logger(__name__)
 NAME = "notify"
 # How often the role looks whether its lanes move.
 _TURN_S = 1.0
-_NEW_ROWS: list[Document] = [
-    {"$match": {"operationType": "insert", "fullDocument.status": "pending"}},
-    {"$project": {"_id": 1}},
+# What we write to a row has to do with its lease.
+_NOT_OURS: Document = {"$exists": False}
+_ROWS: list[Document] = [
+    {
+        "$match": {
+            "$or": [
+                {"operationType": "insert", "fullDocument.status": "pending"},
+                {"operationType": "replace"},
+                {"operationType": "update", "updateDescription.updatedFields.lease_until": _NOT_OURS},
+            ]
+        }
+    },
+    {"$project": {"_id": 1, "operationType": 1}},
 ]
 
 
@@ -50,6 +61,7 @@ class NotifyOptions:
     await_ms: int = 1_000
     reopen_after_s: float = 2.0
     look_every_s: float = 10.0
+    code_version: str = __version__
 
 
 class Notifier:
@@ -89,6 +101,7 @@ class Notifier:
             takeover_grace_s=options.takeover_grace_s,
             on_retry=self._mongodb_is_away,
             stopping=lambda: self._stopping,
+            code_version=options.code_version,
         )
         people = People(database, clock, on_retry=self._mongodb_is_away, stopping=lambda: self._stopping)
         self._lanes = [
@@ -143,7 +156,7 @@ class Notifier:
             try:
                 with translated():
                     stream = await driver.watch(
-                        self._database.notifications, _NEW_ROWS, max_await_time_ms=self._options.await_ms
+                        self._database.notifications, _ROWS, max_await_time_ms=self._options.await_ms
                     )
                     try:
                         await self._follow(stream)
@@ -159,8 +172,11 @@ class Notifier:
         """Until the server closes the stream (a drop or rename). What was written before it was open is due, too."""
         self._wake()
         while stream.alive:
-            if await stream.try_next() is not None:
-                self._wake()
+            if (change := await stream.try_next()) is None:
+                continue
+            if change["operationType"] != "insert":
+                self._outbox.look_again()
+            self._wake()
 
     async def _look(self) -> None:
         """The outbox's depth, for operators: every worker tells the same."""

@@ -47,6 +47,7 @@ def outbox(
         lease_s=lease_s,
         takeover_grace_s=0.0,
         on_retry=on_retry,
+        code_version="test",
         stopping=lambda: False,
     )
 

@@ -194,7 +194,7 @@ def folding(
         code_version="test",
     )
     rows_again = RowsAgain(database, metrics or Metrics(), timedelta.max)
-    return dict(retry_handlers(fold_again, counter, rows_again))
+    return dict(retry_handlers(database, fold_again, counter, rows_again))
 
 
 @dataclass(frozen=True, slots=True)

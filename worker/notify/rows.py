@@ -1,0 +1,53 @@
+"""A row of the outbox as it must be to be sent: what somebody made another thing of is found before the claim."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+
+from worker.storage.database import Document
+
+SET_ASIDE = "set aside: "
+"""How `last_error` begins in a row that waits because a document it needs cannot be read."""
+
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "_id": str,
+    "kind": str,
+    "stream_id": str,
+    "status": str,
+    "user_id": ObjectId,
+    "course_id": ObjectId,
+    "created_at": datetime,
+    "due_at": datetime,
+    "attempts": int,
+    "data": dict,
+}
+
+
+def checked(row: Document) -> Document:
+    """The row; TypeError or KeyError for one that no worker wrote like this."""
+    for name, kind in _TYPES.items():
+        if not isinstance(row[name], kind):
+            raise TypeError(f"{name} is of another type")
+    if not isinstance(row.get("refusals", 0), int) or not _is_text(row, "lease_owner", "last_error"):
+        raise TypeError("a field is of another type")
+    return row
+
+
+def item_id(key: str) -> str:
+    """`_id` of the queue's item about a row."""
+    return f"notification:{key}"
+
+
+def key_of(name: object) -> str | None:
+    """The row an item is about; None for an `_id` that is not one of notify's."""
+    return (
+        name.removeprefix("notification:")
+        if isinstance(name, str) and name.startswith("notification:")
+        else None
+    )
+
+
+def _is_text(row: Mapping[str, Any], *names: str) -> bool:
+    return all(isinstance(row.get(name), str | None) for name in names)
