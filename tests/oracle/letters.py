@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tests.oracle.case import Case
 from tests.oracle.stored import Document
@@ -88,13 +88,34 @@ def as_logged(case: Case) -> Iterator[str]:
     for letter in case.stored.records:
         record = records.get((letter["topic"], letter["partition"], letter["offset"]))
         if record is not None:
-            kept = (case.stored.bytes_of(letter), letter["key"], _headers(letter))
-            if kept != (record.value or b"", record.key, record.headers):
+            key = case.stored.joined(letter, "key") if "key_parts" in letter else letter["key"]
+            long = "headers_parts" in letter
+            headers = case.stored.joined(letter, "headers") if long else _headers(letter)
+            logged = _as_in_a_batch(record.headers) if long else record.headers
+            if (case.stored.bytes_of(letter), key, headers) != (record.value or b"", record.key, logged):
                 yield f"dead letter {shortened(letter['_id'])} is not what the log holds there"
 
 
 def _headers(letter: Document) -> tuple[tuple[str, bytes | None], ...]:
     return tuple((header["key"], header["value"]) for header in letter["headers"])
+
+
+def _as_in_a_batch(headers: Sequence[tuple[str, bytes | None]]) -> bytes:
+    """Number, then length and bytes of each name and value; lengths are zigzag varints."""
+    encoded = _number(len(headers))
+    for name, value in headers:
+        encoded += _number(len(name.encode())) + name.encode()
+        encoded += _number(-1) if value is None else _number(len(value)) + value
+    return encoded
+
+
+def _number(number: int) -> bytes:
+    left = 2 * number if number >= 0 else -2 * number - 1
+    digits = []
+    while left > 127:
+        digits.append(left % 128 + 128)
+        left //= 128
+    return bytes([*digits, left])
 
 
 def _healthy(case: Case) -> frozenset[bytes]:

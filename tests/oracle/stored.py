@@ -59,7 +59,11 @@ class Stored:
         """The value a dead letter keeps, put together from its parts."""
         if not letter["parts"]:
             return letter["value"] or b""
-        own = [part for part in self.letters if part.get("part_of") == letter["_id"]]
+        return self.joined(letter, None)
+
+    def joined(self, letter: Document, of: str | None) -> bytes:
+        """What lies in parts: the value, or its `key`, or its `headers`."""
+        own = [part for part in self.letters if part.get("part_of") == letter["_id"] and part.get("of") == of]
         return b"".join(part["value"] for part in sorted(own, key=lambda part: int(part["part"])))
 
     @property
