@@ -9,7 +9,7 @@ from projections.counts import Payment, payment_in
 from projections.event import StoredEvent
 from worker.replay.sameness import differing
 from worker.replay.shapes import misfits, told
-from worker.replay.verification import Finding, FindingKind
+from worker.replay.verification import Finding, FindingKind, subject_of
 from worker.storage.billing import billing_id
 from worker.storage.refused_rows import payment_target, row_item_id
 
@@ -52,7 +52,7 @@ def judge_billing(row: Document, event: Document | None) -> Iterator[Finding]:
     """A row the worker wrote must be what its event says; `status` is the platform's from then on."""
     if not is_ours(row):
         return
-    subject = f"billing_transactions {row.get('_id')}"
+    subject = subject_of("billing_transactions", row)
     if paths := misfits("billing_transactions", row):
         yield Finding(FindingKind.DOCUMENT_MALFORMED, subject, told(paths))
         return

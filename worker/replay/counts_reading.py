@@ -130,8 +130,9 @@ class Snapshot:
         ):
             for row in page.documents:
                 learned[row["user_id"]] += _counted(row.get("counted")).only(LEARNING)
-                if isinstance(row.get("enrolled_at"), datetime):
-                    entries[row["user_id"]].append(ActivityEntry(row["course_id"], row["enrolled_at"]))
+                course, enrolled_at = row.get("course_id"), row.get("enrolled_at")
+                if isinstance(course, ObjectId) and isinstance(enrolled_at, datetime):
+                    entries[row["user_id"]].append(ActivityEntry(course, enrolled_at))
         teaching = await self._teaching({course for user in documents for course in taught.get(user, ())})
         return [
             Person(document, learned[user], entries[user], teaching.get(user, Counted()))
@@ -161,7 +162,7 @@ class Snapshot:
         rows = await reading.aggregate(
             self.database.user_progress_projections, pipeline, session=self.session
         )
-        return defaultdict(Counted, {row["_id"]: _counted(row) for row in rows.documents})
+        return defaultdict(Counted, {_hashable(row["_id"]): _counted(row) for row in rows.documents})
 
     async def _outbox_ids(self, projections: Iterable[Document]) -> frozenset[str]:
         wanted = [notification_id(kind, each["stream_id"]) for each in projections for kind in MILESTONES]

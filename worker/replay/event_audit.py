@@ -13,6 +13,7 @@ from worker.replay.sameness import differing
 from worker.replay.shapes import misfits, told
 from worker.replay.verification import FindingKind
 from worker.storage.documents import void_document
+from worker.storage.reading import name_of
 
 Event = Mapping[str, Any]
 Fault = tuple[FindingKind, str]
@@ -25,7 +26,11 @@ _SCHEMA_VERSIONS = range(oldest_version(UPCASTERS), newest_version(UPCASTERS) + 
 def malformed(event: Event) -> Fault | None:
     """Why nothing further can be said of the event, if that is so."""
     paths = misfits("course_events", event)
-    return (FindingKind.DOCUMENT_MALFORMED, f"event {event.get('_id')}: {told(paths)}") if paths else None
+    return (
+        (FindingKind.DOCUMENT_MALFORMED, f"event {name_of(event.get('_id'))}: {told(paths)}")
+        if paths
+        else None
+    )
 
 
 def event_faults(event: Event, stream: str, latest: datetime) -> Iterator[Fault]:

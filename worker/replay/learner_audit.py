@@ -9,7 +9,7 @@ from projections.counts import COUNTS_VERSION, Payment, Step, count_learner
 from worker.replay.billing_audit import payment_faults
 from worker.replay.sameness import differing
 from worker.replay.shapes import misfits, told
-from worker.replay.verification import Finding, FindingKind
+from worker.replay.verification import Finding, FindingKind, subject_of
 from worker.storage.outbox import notification_id
 from worker.storage.refused_rows import row_item_id
 
@@ -61,7 +61,7 @@ def judge_learner(learner: Learner, served: int = 0) -> Judged:
     """
     record, projection = learner.record, learner.projection
     if projection is not None and (paths := misfits("user_progress_projections", projection)):
-        subject = f"user_progress_projections {projection.get('_id')}"
+        subject = subject_of("user_progress_projections", projection)
         return Judged([Finding(FindingKind.DOCUMENT_MALFORMED, subject, told(paths))])
     if record is None:
         subject = str(projection["stream_id"]) if projection else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.replay.reading import PAGE_BYTES, PAGE_DOCUMENTS, server_times
 from worker.replay.shapes import misfits, told
-from worker.replay.verification import Finding, FindingKind, Tally
+from worker.replay.verification import Finding, FindingKind, Tally, subject_of
 from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.leases import group_name
@@ -82,7 +82,7 @@ def _well_formed(name: str, page: reading.Reading, tally: Tally) -> Iterator[Doc
     tally.unreadable(page.unreadable)
     for document in page.documents:
         if paths := misfits(name, document):
-            subject = f"{name} {document.get('_id')}"
+            subject = subject_of(name, document)
             tally.report([Finding(FindingKind.DOCUMENT_MALFORMED, subject, told(paths))])
         else:
             yield document

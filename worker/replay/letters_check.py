@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from worker.contract.identity import failure_fingerprint
 from worker.replay.reading import PAGE_BYTES
 from worker.replay.shapes import misfits, told
-from worker.replay.verification import Finding, FindingKind, Tally
+from worker.replay.verification import Finding, FindingKind, Tally, subject_of
 from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.reading import Unreadable
@@ -58,20 +58,22 @@ class LettersCheck:
             self.tally.unreadable(page.unreadable)
             for letter in page.documents:
                 self._count(letter)
-                faults = list(letter_faults(letter))
-                self.tally.report(faults)
-                if not faults and await self._damage(letter):
-                    self._suspects.append(letter["_id"])
+                with self.tally.guard("dead_letters", letter):
+                    faults = list(letter_faults(letter))
+                    self.tally.report(faults)
+                    if not faults and await self._damage(letter):
+                        self._suspects.append(letter["_id"])
 
     async def _parts(self) -> None:
         async for page in self._pages({"kind": "part"}, _PART):
             self.tally.unreadable(page.unreadable)
             letters = await self._letters_of(page.documents)
-            self._suspects += [
-                str(part["_id"])
-                for part in page.documents
-                if not _has_place(part, letters.get(str(part.get("part_of"))))
-            ]
+            for part in page.documents:
+                if not isinstance(part["_id"], str):
+                    subject, detail = subject_of("dead_letters", part), "a part without a name"
+                    self.tally.report([Finding(FindingKind.DOCUMENT_MALFORMED, subject, detail)])
+                elif not _has_place(part, letters.get(str(part.get("part_of")))):
+                    self._suspects.append(part["_id"])
 
     async def _look_again(self, name: str) -> None:
         found = await reading.find_one(self.database.dead_letters, {"_id": name})
@@ -140,12 +142,17 @@ async def restarted_partitions(database: Database) -> frozenset[tuple[str, int]]
     gaps = await reading.find(
         database.dead_letters, {"kind": "gap", "reason": "log_restarted"}, {"topic": 1, "partition": 1}
     )
-    return frozenset((str(gap.get("topic")), int(gap.get("partition", -1))) for gap in gaps.documents)
+    named = ((gap.get("topic"), gap.get("partition")) for gap in gaps.documents)
+    return frozenset(
+        (topic, partition)
+        for topic, partition in named
+        if isinstance(topic, str) and isinstance(partition, int)
+    )
 
 
 def letter_faults(letter: Letter) -> Iterator[Finding]:
     """What is wrong with a letter by itself, its bytes aside."""
-    subject = f"dead_letters {letter.get('_id')}"
+    subject = subject_of("dead_letters", letter)
     if paths := misfits("dead_letters", letter):
         yield Finding(FindingKind.DOCUMENT_MALFORMED, subject, told(paths))
         return

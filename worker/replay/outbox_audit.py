@@ -8,7 +8,7 @@ from typing import Any
 from projections.progress import PROJECTION_VERSION
 from worker.replay.learner_audit import MILESTONES
 from worker.replay.shapes import misfits, told
-from worker.replay.verification import Finding, FindingKind
+from worker.replay.verification import Finding, FindingKind, subject_of
 from worker.storage.outbox import LATE, notification_id
 
 Document = Mapping[str, Any]
@@ -47,7 +47,7 @@ def judge_notification(announced: Announced, horizon: datetime) -> list[Finding]
     """What is wrong with a row, whatever it carries; no date lies behind `horizon`."""
     row = announced.row
     if paths := misfits("notifications", row):
-        return [Finding(FindingKind.DOCUMENT_MALFORMED, f"notifications {row.get('_id')}", told(paths))]
+        return [Finding(FindingKind.DOCUMENT_MALFORMED, subject_of("notifications", row), told(paths))]
     if (unknown := _unknown(announced)) is not None:
         return [unknown]
     wrong = [detail for detail, broken in _rules(announced, horizon) if broken]

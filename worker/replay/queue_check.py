@@ -10,7 +10,7 @@ from bson import ObjectId
 from worker.contract.identity import stream_object_id
 from worker.replay.reading import PAGE_BYTES, PAGE_DOCUMENTS, owner_of, server_times
 from worker.replay.shapes import misfits, told
-from worker.replay.verification import Finding, FindingKind, Tally
+from worker.replay.verification import Finding, FindingKind, Tally, subject_of
 from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.outbox import notification_id
@@ -37,7 +37,8 @@ async def check_queue(database: Database, tally: Tally) -> None:
     async for page in reading.pages(database.analytics_queue, own, most=PAGE_DOCUMENTS, max_bytes=PAGE_BYTES):
         tally.unreadable(page.unreadable)
         for item in page.documents:
-            tally.report(item_faults(item, horizon))
+            with tally.guard("analytics_queue", item):
+                tally.report(item_faults(item, horizon))
 
 
 async def excused_streams(database: Database, streams: Sequence[str]) -> set[str]:
@@ -78,7 +79,7 @@ def count_key(kind: object, identity: object) -> str:
 
 def item_faults(item: Item, horizon: datetime) -> Iterator[Finding]:
     """What is wrong with one item; no date lies behind `horizon`."""
-    subject = f"analytics_queue {item.get('_id')}"
+    subject = subject_of("analytics_queue", item)
     if paths := misfits("analytics_queue", item):
         yield Finding(FindingKind.DOCUMENT_MALFORMED, subject, told(paths))
         return

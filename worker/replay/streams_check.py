@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
+from uuid import UUID
 
 from projections.progress import PROJECTION_VERSION
 from projections.progress.document import ProgressDocument
@@ -14,8 +15,9 @@ from worker.replay.leases_check import live_version
 from worker.replay.queue_check import excused_streams
 from worker.replay.shapes import misfits_of, told
 from worker.replay.sources import Sources
-from worker.replay.verification import Finding, FindingKind, Tally
+from worker.replay.verification import Finding, FindingKind, Tally, subject_of
 from worker.storage.database import Database, Document
+from worker.storage.reading import name_of
 
 # Owners of rows that are looked up together.
 _OWNERS_AT_ONCE = 1_000
@@ -67,7 +69,7 @@ class StreamsCheck:
             if isinstance(event.get("stream_id"), str) and isinstance(version, int):
                 placed.append(event)
             else:
-                subject = f"course_events {event.get('_id')}"
+                subject = subject_of("course_events", event)
                 detail = "an event without stream or version"
                 self.tally.report([Finding(FindingKind.DOCUMENT_MALFORMED, subject, detail)])
         return placed
@@ -80,7 +82,8 @@ class StreamsCheck:
             for row in page.documents:
                 audit = by_owner.get(reading.row_owner(row))
                 if audit is not None:
-                    audit.meet(row)
+                    with self.tally.guard("user_interactions", row):
+                        audit.meet(row)
         self.tally.unreadable(
             audit.record.unreadable for audit in audits if audit.record and audit.record.unreadable
         )
@@ -107,7 +110,8 @@ class StreamsCheck:
             self.tally.unreadable(page.unreadable)
             for row in page.documents:
                 if reading.row_owner(row) == owner:
-                    audit.meet(row)
+                    with self.tally.guard("user_interactions", row):
+                        audit.meet(row)
         self._judge(audit.take_faults())
         self._judge(audit.missing_rows())
         await self._judge_extra(audit)
@@ -117,9 +121,9 @@ class StreamsCheck:
             return
         known = await reading.events_in_stream(self.database, audit.stream, audit.extra_rows)
         self.tally.report(
-            Finding(FindingKind.ROW_EXTRA, audit.stream, f"row {row_id} has no event in this stream")
+            Finding(FindingKind.ROW_EXTRA, audit.stream, f"row {name_of(row_id)} has no event in this stream")
             for row_id in audit.extra_rows
-            if row_id not in known
+            if not (isinstance(row_id, UUID) and row_id in known)
         )
 
     def _judge(self, faults: Iterable[Fault]) -> None:
@@ -168,7 +172,7 @@ class StreamsCheck:
             for row in page.documents:
                 owner = reading.row_owner(row)
                 if owner is None:
-                    detail = f"row {row.get('_id')} names no learner and course"
+                    detail = f"row {name_of(row.get('_id'))} names no learner and course"
                     self.tally.report([Finding(FindingKind.ROW_EXTRA, "user_interactions", detail)])
                 else:
                     chunk.add(owner)
@@ -187,11 +191,12 @@ class StreamsCheck:
             named = [d["stream_id"] for d in page.documents if isinstance(d.get("stream_id"), str)]
             known = await reading.streams_with_events(self.database, named)
             for document in page.documents:
-                self._document(document, known, served)
+                with self.tally.guard("user_progress", document):
+                    self._document(document, known, served)
 
     def _document(self, document: Document, known: set[str], served: int) -> None:
         if paths := misfits_of(ProgressDocument, document, only=reading.IDENTITY):
-            subject = f"user_progress {document.get('_id')}"
+            subject = subject_of("user_progress", document)
             self.tally.report([Finding(FindingKind.DOCUMENT_MALFORMED, subject, told(paths))])
             return
         stream, version = document["stream_id"], document["projection_version"]

@@ -1,12 +1,14 @@
 """What a check of the stored history says: counts, and findings without payloads."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-from worker.storage.reading import Unreadable
+from worker.errors import WorkerError
+from worker.storage.reading import Unreadable, name_of, senseless
 
 # Enough to see a pattern and to start looking; the totals by kind are always complete.
 FINDINGS_KEPT = 100
@@ -65,6 +67,11 @@ class Finding:
     kind: FindingKind
     subject: str
     detail: str
+
+
+def subject_of(collection: str, document: Mapping[str, Any]) -> str:
+    """A document as the subject of a finding, whatever its `_id` is."""
+    return f"{collection} {name_of(document.get('_id'))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +158,16 @@ class Tally:
             if subject not in self._unreadable:
                 self._unreadable.add(subject)
                 self.report([Finding(FindingKind.DOCUMENT_UNREADABLE, subject, each.reason)])
+
+    @contextmanager
+    def guard(self, collection: str, document: Mapping[str, Any]) -> Iterator[None]:
+        """Whatever is raised while one document is looked at is a finding about it: the others are still checked."""
+        try:
+            yield
+        except WorkerError:
+            raise
+        except Exception as error:
+            self.unreadable([senseless(collection, document.get("_id"), error)])
 
     def result(self) -> Verification:
         return Verification(
