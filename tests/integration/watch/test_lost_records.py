@@ -112,6 +112,7 @@ async def test_learners_that_newer_code_counted_and_that_moved_on_are_told(datab
     streams = histories(learners=4, events=4)
     await store(database, interleaved(streams, 1, 2))
     async with running(database) as folding, counts_kit.running(database) as counts:
+        await folding.until_current()
         await counts.until_caught_up()
         await counts.until(lambda: _counted(database), "all counted")
         await database.user_progress_projections.update_many({}, {"$inc": {"counts_version": 1}})
