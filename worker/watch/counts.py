@@ -15,7 +15,6 @@ from pymongo import InsertOne, ReplaceOne
 from projections.counts import COUNTS_VERSION, Step
 from worker import __version__
 from worker.errors import Refused, Retryable
-from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.reading import Reading
 from worker.storage.refused_rows import RowTarget
@@ -24,6 +23,7 @@ from worker.telemetry.metrics import Applied, Metrics, Mode, NotificationOutcome
 from worker.timing import Clock
 from worker.watch.counts_plan import Kind, Target, moves_of
 from worker.watch.counts_quarantine import Quarantine, Reason, Refusals
+from worker.watch.counts_reading import PROJECTION_PATHS, RECORD_PATHS, Allowance, TooLarge
 from worker.watch.counts_rows import PutOut, billing, notifications, put_out
 from worker.watch.counts_statistics import Statistics
 from worker.watch.counts_steps import Counting, take_steps
@@ -53,34 +53,6 @@ _LOOK_EVERY_S = 10.0
 
 _KINDS: tuple[tuple[Kind, str], ...] = (("learner", "learners"), ("course", "courses"), ("user", "users"))
 
-# What `count_learner` reads, and the server's time of the reading. All of `state` but a number stays on the server.
-_RECORD_PATHS: Mapping[str, Any] = dict.fromkeys(
-    (
-        "rev",
-        "stream_id",
-        "user_id",
-        "course_id",
-        "version",
-        "recorded_at",
-        "status",
-        "progress",
-        "time_tracking.total_seconds",
-        "time_tracking.last_activity",
-        "social",
-        "rating",
-        "certificates._id",
-        "milestones",
-        "enrollment_date",
-        "created_at",
-        "projection_version",
-        "state.payments_named",
-    ),
-    1,
-) | {"read_at": "$$NOW"}
-_PROJECTION_PATHS: Mapping[str, Any] = dict.fromkeys(
-    ("source_rev", "last_event_version", "counts_version", "counted", "enrolled_at", "emitted", "payments"), 1
-) | {"stream_id": 1}
-
 
 @dataclass(frozen=True, slots=True)
 class Woken:
@@ -94,7 +66,7 @@ class Woken:
         return len(self.learners) + len(self.courses) + len(self.users)
 
     def pieces(self) -> Iterator["Woken"]:
-        """Parts that fit into one transaction each."""
+        """Parts for one transaction each, by number; how large their documents are shows when they are read."""
         for learners in _chunks(self.learners, _LEARNERS_PER_TRANSACTION):
             yield Woken(learners=learners)
         for courses in _chunks(self.courses, _COURSES_PER_TRANSACTION):
@@ -154,6 +126,7 @@ class Counter:
         self._told: dict[Target | RowTarget, Reason] = {}
         self._aside: frozenset[ObjectId] = frozenset()
         self._look_at = clock.monotonic()
+        self._width = _LEARNERS_PER_TRANSACTION
 
     async def count(self, woken: Woken, *, live: bool = True) -> None:
         """Return when every woken learner is counted and every woken course and user is summed anew.
@@ -192,22 +165,40 @@ class Counter:
         return {target: reason for target, reason in self._refused.items() if target in targets}
 
     async def _settle(self, piece: Woken, *, live: bool) -> None:
-        """Run one transaction until it commits. A piece that goes on conflicting, or being refused, is halved.
+        """Count a piece; one that goes on conflicting, or being refused, or does not fit, is halved."""
+        counting = await self._committed(piece) if len(piece) <= self._width else None
+        if counting is None:
+            for half in piece.halves():
+                await self._settle(half, live=live)
+            return
+        if counting.roomy:
+            self._width = min(max(self._width, 2 * len(piece)), _LEARNERS_PER_TRANSACTION)
+        self._count(counting, live=live)
+        if self._fold_lost is not None:  # the one that follows, not one that tries again
+            self._frozen.met(counting.frozen, piece.learners)
+        if counting.lost:
+            await self._recover(counting.lost, live=live)
 
-        After a conflict the documents of courses and users are held from the first command on.
+    async def _committed(self, piece: Woken) -> Counting | None:
+        """Run one transaction until it commits; None where halves of it may do better.
+
+        After a conflict the documents of courses and users are held from the first command on. Nothing is awaited
+        while an error is handled: it would keep alive whatever its transaction had read.
         """
         conflicts = refusals = 0
         held: frozenset[Target] = frozenset()
         while True:
+            wait_s = 0.0
             try:
                 counting = await self._transactions.run(partial(self._transact, piece, held))
-                break
+            except TooLarge as error:
+                self._width = max(1, min(len(piece) // 2, int(len(piece) * error.fitting)))
+                return None
             except (Unwritable, Refused) as error:
                 self._rest(error, piece)
                 refusals += 1
                 if (refusals >= _HALVED_AFTER or isinstance(error, Refused)) and len(piece) > 1:
-                    await self._settle_halves(piece, live=live)
-                    return
+                    return None
             except Retryable as error:
                 conflicts += 1
                 held = frozenset(self._statistics.concerned)
@@ -215,18 +206,13 @@ class Counter:
                 if conflicts >= _ATTEMPTS:
                     raise
                 if conflicts >= _HALVED_AFTER and len(piece) > 1:
-                    await self._settle_halves(piece, live=live)
-                    return
-                await self._clock.sleep(
-                    self._random.uniform(0, _LONGEST_WAIT_S / 2 ** (_ATTEMPTS - conflicts))
-                )
+                    return None
+                wait_s = self._random.uniform(0, _LONGEST_WAIT_S / 2 ** (_ATTEMPTS - conflicts))
+            else:
+                await self._breathe()
+                return counting
+            await self._clock.sleep(wait_s)
             await self._breathe()
-        self._count(counting, live=live)
-        if self._fold_lost is not None:  # the one that follows, not one that tries again
-            self._frozen.met(counting.frozen, piece.learners)
-        await self._breathe()
-        if counting.lost:
-            await self._recover(counting.lost, live=live)
 
     async def _recover(self, gone: Mapping[ObjectId, str], *, live: bool) -> None:
         """Have lost records folded again; whatever comes of it is counted."""
@@ -238,11 +224,6 @@ class Counter:
         finally:
             self._as_they_are = frozenset()
 
-    async def _settle_halves(self, piece: Woken, *, live: bool) -> None:
-        await self._breathe()
-        for half in piece.halves():
-            await self._settle(half, live=live)
-
     async def _transact(self, piece: Woken, held: Set[Target], session: Session) -> Counting:
         """One transaction.
 
@@ -250,19 +231,23 @@ class Counter:
         3. write projections, each in place of the revision that was read  4. settle the statistics  5. write
         outbox and billing rows by their keys, or set them aside  6. set aside the learners that were left out
         """
-        refusals = self._refusals()
+        refusals, allowance = self._refusals(), Allowance(bounded=len(piece) > 1)
         await self._statistics.hold(held - refusals.keys(), session)  # 0
-        records = await self._read("user_progress", piece.learners, _RECORD_PATHS, session)  # 1
-        known = await self._read("user_progress_projections", piece.learners, _PROJECTION_PATHS, session)
+        records = await self._read("user_progress", piece.learners, RECORD_PATHS, allowance, session)  # 1
+        known = await self._read(
+            "user_progress_projections", piece.learners, PROJECTION_PATHS, allowance, session
+        )
         counting = take_steps(records, known, refusals, self._lost(records, known))  # 2
         await self._write_projections(counting.steps, session)  # 3
         anew: set[Target] = {("course", each) for each in piece.courses}
         anew |= {("user", each) for each in piece.users}
         moves = moves_of(counting.steps).beside(held - refusals.keys())
-        passed = await self._statistics.settle(moves, anew, refusals, session, trying=self._trying)  # 4
-        rows = await self._write_rows(counting, session)  # 5
+        passed = await self._statistics.settle(
+            moves, anew, refusals, allowance, session, trying=self._trying
+        )  # 4
+        rows = await self._write_rows(counting, allowance, session)  # 5
         await self._set_aside(piece.learners, counting.refused, session)  # 6
-        return replace(counting, refused={**counting.refused, **passed}, rows=rows)
+        return replace(counting, refused={**counting.refused, **passed}, rows=rows, roomy=allowance.roomy)
 
     def _lost(self, records: Reading, known: Reading) -> dict[ObjectId, str]:
         gone = lost(records, known) if self._fold_lost is not None else {}
@@ -284,12 +269,12 @@ class Counter:
         if replaced is not None and replaced.matched_count != len(replacements):
             raise Retryable("a projection changed between reading and writing")
 
-    async def _write_rows(self, counting: Counting, session: Session) -> PutOut:
+    async def _write_rows(self, counting: Counting, allowance: Allowance, session: Session) -> PutOut:
         """The outbox and billing rows no earlier step has written."""
         if counting.read_at is None:
             return PutOut()
         rows = notifications(counting.steps, counting.read_at, self._notify_within)
-        rows += await billing(self._database, counting.steps, session)
+        rows += await billing(self._database, counting.steps, allowance, session)
         return await put_out(self._database, rows, self._refused_rows(), self._code_version, session)
 
     async def _set_aside(self, learners: Set[ObjectId], refused: Refusals, session: Session) -> None:
@@ -301,12 +286,19 @@ class Counter:
         await self._quarantine.release(aside - refused.keys(), session)
 
     async def _read(
-        self, collection: str, ids: frozenset[ObjectId], paths: Mapping[str, Any], session: Session
+        self,
+        collection: str,
+        ids: frozenset[ObjectId],
+        paths: Mapping[str, Any],
+        allowance: Allowance,
+        session: Session,
     ) -> Reading:
         if not ids:
             return Reading(collection)
         query = {"_id": {"$in": list(ids)}}
-        return await reading.find(self._database.collection(collection), query, paths, session=session)
+        return await allowance.find(
+            self._database.collection(collection), query, paths, session, asked=len(ids)
+        )
 
     def _rest(self, error: Unwritable | Refused, piece: Woken) -> None:
         """Leave a document alone for a while. Where nobody says which it is, the last one of a piece is to blame."""

@@ -11,7 +11,6 @@ from pymongo import UpdateOne
 
 from projections.counts import Milestone, Step, payment_in
 from projections.event import StoredEvent
-from worker.storage import reading
 from worker.storage.billing import billing_id, billing_upsert
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
@@ -21,6 +20,7 @@ from worker.storage.refused_rows import RowTarget, payment_target, row_item_id
 from worker.storage.transactions import Session
 from worker.storage.work_items import COUNTS_ROW
 from worker.watch.counts_quarantine import Reason
+from worker.watch.counts_reading import Allowance
 from worker.watch.counts_writing import Unwritable, concerning, write_each
 
 _COLLECTIONS = ("notifications", "billing_transactions")
@@ -140,9 +140,11 @@ def notification(learner: Document, reached: Milestone, now: datetime, within: t
     return Row(target, "notifications", row["_id"], stream, None, write, suppressed=silent)
 
 
-async def billing(database: Database, steps: Iterable[Step], session: Session) -> list[Row]:
+async def billing(
+    database: Database, steps: Iterable[Step], allowance: Allowance, session: Session
+) -> list[Row]:
     """The billing rows of payments no earlier step has put out, read from the events that name them."""
-    return await _payments(database, [step for step in steps if step.unpaid], session)
+    return await _payments(database, [step for step in steps if step.unpaid], allowance, session)
 
 
 def billing_row(event: StoredEvent) -> Row | None:
@@ -160,7 +162,9 @@ def billing_row(event: StoredEvent) -> Row | None:
     )
 
 
-async def _payments(database: Database, steps: Sequence[Step], session: Session) -> list[Row]:
+async def _payments(
+    database: Database, steps: Sequence[Step], allowance: Allowance, session: Session
+) -> list[Row]:
     """The rows of these learners; the record counts its payments, so that nobody else's events are read.
 
     Raises `Unwritable` for a learner with an event that cannot be read.
@@ -169,8 +173,8 @@ async def _payments(database: Database, steps: Sequence[Step], session: Session)
     for start in range(0, len(steps), _RANGES_PER_QUERY):
         some = steps[start : start + _RANGES_PER_QUERY]
         query = {"$or": list(_ranges(some))}
-        read = await reading.find(
-            database.course_events, query, EVENT_PATHS, hint=EVENT_INDEX, session=session
+        read = await allowance.find(
+            database.course_events, query, EVENT_PATHS, session, asked=len(steps), hint=EVENT_INDEX
         )
         taken = read.through(lambda event: billing_row(StoredEvent.from_document(event)))
         if taken.unreadable and len(some) == 1:
@@ -178,7 +182,7 @@ async def _payments(database: Database, steps: Sequence[Step], session: Session)
             raise Unwritable(("learner", some[0].projection["_id"]), reason)
         if taken.unreadable:  # whose they are cannot be read from them
             for step in some:
-                await _payments(database, [step], session)
+                await _payments(database, [step], allowance, session)
         found += [row for row in taken.values if row is not None]
     return found
 

@@ -43,6 +43,7 @@ from worker.watch.counts_plan import (
     taught_before,
 )
 from worker.watch.counts_quarantine import Quarantine, Reason, Refusals, unreadable
+from worker.watch.counts_reading import Allowance
 from worker.watch.counts_writing import Unwritable, Write, concerning, write_each
 
 _COURSE_PATHS = dict.fromkeys(("instructor_id", "instructor.user_id", "stats"), 1)
@@ -97,6 +98,7 @@ class Statistics:
         moves: Moves,
         anew: Set[Target],
         refusals: Refusals,
+        allowance: Allowance,
         session: Session,
         *,
         trying: Set[Target] = frozenset(),
@@ -109,7 +111,7 @@ class Statistics:
         because their item is due: their item stays as it is. May run twice with the same `anew`; `moves` belong to
         the projections' step and are added once with it.
         """
-        passed = _Passed(refusals, trying)
+        passed = _Passed(refusals, trying, allowance)
         courses = await self._courses(moves, anew, passed, session)  # 1
         await self._users(moves, courses, anew, passed, session)  # 2
         return passed.over
@@ -123,7 +125,7 @@ class Statistics:
         if not ids:
             return CoursePlan()
         self.concerned |= {("course", each) for each in ids}
-        documents, unread = await self._read("course", ids, _COURSE_PATHS, session)  # 1
+        documents, unread = await self._read("course", ids, _COURSE_PATHS, passed.allowance, session)  # 1
         named = await self._named("course", named, ids, documents, unread, passed, session)
         credited = await self._markers.credited(ids, session)
         plan = plan_courses(moves.courses, named, documents, credited)  # 2
@@ -148,10 +150,13 @@ class Statistics:
         if not ids:
             return
         self.concerned |= {("user", each) for each in ids}
-        documents, unread = await self._read("user", ids, _USER_PATHS, session)  # 1
+        documents, unread = await self._read("user", ids, _USER_PATHS, passed.allowance, session)  # 1
         named = await self._named("user", named, ids, documents, unread, passed, session)
         plan = plan_users(moves, courses.teaching, named, documents)  # 2
-        entries = {**moves.enrolments, **await self._sum_users(plan, documents, session)}  # 3
+        entries = {
+            **moves.enrolments,
+            **await self._sum_users(plan, documents, passed.allowance, session),
+        }  # 3
         writes: list[tuple[Target, Write]] = []
         for user, (learning, teaching) in plan.sums.items():
             with concerning(("user", user)):
@@ -194,13 +199,13 @@ class Statistics:
         return {each for _, each in (wanted | aside) - barred}
 
     async def _sum_users(
-        self, plan: UserPlan, documents: Mapping[ObjectId, Document], session: Session
+        self, plan: UserPlan, documents: Mapping[ObjectId, Document], allowance: Allowance, session: Session
     ) -> dict[ObjectId, list[ActivityEntry]]:
         """Put the sums of the users to be summed anew into the plan; returns their enrolments."""
         if not plan.anew:
             return {}
-        learning, entries = await self._learning_sums(plan.anew, session)
-        teaching = await self._teaching_sums(plan.anew, session)
+        learning, entries = await self._learning_sums(plan.anew, allowance, session)
+        teaching = await self._teaching_sums(plan.anew, allowance, session)
         for user in plan.anew:
             nobody = Counted() if taught_before(documents[user]) else None
             plan.sums[user] = (learning.get(user, Counted()), teaching.get(user, nobody))
@@ -220,17 +225,19 @@ class Statistics:
         return {course: sums.get(course, Counted()) for course in courses}
 
     async def _learning_sums(
-        self, users: Set[ObjectId], session: Session
+        self, users: Set[ObjectId], allowance: Allowance, session: Session
     ) -> tuple[Sums, dict[ObjectId, list[ActivityEntry]]]:
         paths = dict.fromkeys(("user_id", "course_id", "enrolled_at", "counted"), 1)
         projections = self._database.user_progress_projections
-        found = await reading.find(projections, {"user_id": {"$in": list(users)}}, paths, session=session)
+        found = await allowance.find(
+            projections, {"user_id": {"$in": list(users)}}, paths, session, asked=len(users)
+        )
         taken = found.through(_learned)
         if taken.unreadable and len(users) == 1:
             raise Unwritable(("user", next(iter(users))), Reason("Unreadable", _NO_SUM))
         if taken.unreadable:  # whose they are cannot be read from them
             for user in users:
-                await self._learning_sums({user}, session)
+                await self._learning_sums({user}, allowance, session)
         sums: Sums = defaultdict(Counted)
         entries: dict[ObjectId, list[ActivityEntry]] = defaultdict(list)
         for user, counted, entry in taken.values:
@@ -239,10 +246,10 @@ class Statistics:
                 entries[user].append(entry)
         return sums, entries
 
-    async def _teaching_sums(self, users: Set[ObjectId], session: Session) -> Sums:
+    async def _teaching_sums(self, users: Set[ObjectId], allowance: Allowance, session: Session) -> Sums:
         """Over the courses counted for these users, as the documents of the courses have them now."""
         taught = await self._markers.taught(users, session)
-        documents, _ = await self._read("course", taught, {"stats.sums": 1}, session)
+        documents, _ = await self._read("course", taught, {"stats.sums": 1}, allowance, session)
         sums: Sums = defaultdict(Counted)
         for course, instructor in taught.items():
             stored = documents.get(course, {}).get("stats")
@@ -251,21 +258,29 @@ class Statistics:
         return sums
 
     async def _read(
-        self, kind: Kind, ids: Iterable[ObjectId], paths: Mapping[str, Any], session: Session
+        self,
+        kind: Kind,
+        ids: Iterable[ObjectId],
+        paths: Mapping[str, Any],
+        allowance: Allowance,
+        session: Session,
     ) -> tuple[dict[ObjectId, Document], dict[Target, Reason]]:
         """The documents that can be read, and why the others cannot."""
         collection = self._database.courses if kind == "course" else self._database.users
         query = {"_id": {"$in": list(ids)}}
-        found = await reading.find(collection, query, paths, session=session, kept=("activity_log",))
+        found = await allowance.find(
+            collection, query, paths, session, asked=len(query["_id"]["$in"]), kept=("activity_log",)
+        )
         return {document["_id"]: document for document in found.documents}, unreadable(kind, found.unreadable)
 
 
 @dataclass(frozen=True, slots=True)
 class _Passed:
-    """What one transaction passes over: known before, and found on its way."""
+    """What one transaction passes over: known before, and found on its way; and what it may read."""
 
     refusals: Refusals
     trying: Set[Target]
+    allowance: Allowance
     over: dict[Target, Reason] = field(default_factory=dict)
 
 

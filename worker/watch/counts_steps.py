@@ -20,7 +20,7 @@ class Counting:
     """What one transaction found: steps taken, records counted before, and documents it passed over.
 
     `read_at` is the server's time of the reading; `rows` is what became of outbox and billing rows; `lost` are
-    records that went back behind what was counted of them.
+    records that went back behind what was counted of them. `roomy`: twice as much could have been read.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -28,6 +28,7 @@ class Counting:
     refused: dict[Target, Reason] = field(default_factory=dict)
     read_at: datetime | None = None
     rows: PutOut = field(default_factory=PutOut)
+    roomy: bool = True
     lost: Mapping[ObjectId, str] = field(default_factory=dict)
     frozen: frozenset[ObjectId] = frozenset()
 

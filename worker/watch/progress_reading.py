@@ -10,8 +10,8 @@ from worker.storage.database import Database, Document
 from worker.storage.reading import Reading, Unreadable, find, find_one
 from worker.watch.plan import Run, Task, run_of
 
-# Decoded, folded and encoded they take some twenty times as much; a record of 1,000 lessons has about 0.5 MB.
-_RECORD_BYTES = 3_000_000
+# Decoded, folded and encoded they take some ten times as much; a record of 1,000 lessons has about 0.4 MB.
+_RECORD_BYTES = 2_000_000
 _EVENT_BYTES = 4_000_000
 # Of `$or` with one range per stream, chunks of 100 were the fastest (43 ms for 2,000 streams). Reading by event id
 # takes 28 ms, but would make a datum of the change event; one `$in` reads whole histories (1,200 ms).

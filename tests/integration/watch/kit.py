@@ -226,7 +226,11 @@ async def running(
 
 
 def projector(
-    database: Database, *, projection: Projection = progress, events_per_round: int = 4_000
+    database: Database,
+    *,
+    projection: Projection = progress,
+    events_per_round: int = 4_000,
+    doubting: bool = False,
 ) -> Projector:
     """A projector alone, without leases and change stream."""
 
@@ -242,6 +246,7 @@ def projector(
         barrier=nothing,
         breathe=nothing,
         events_per_round=events_per_round,
+        doubting=doubting,
     )
 
 
