@@ -55,7 +55,7 @@ _USER = dict.fromkeys(("stats", "activity_log", "created_at", "updated_at"), 1)
 _COUNTED_OF_USER = dict.fromkeys(("user_id", "course_id", "enrolled_at", "counted"), 1)
 # What a row of the outbox is held against.
 _COUNTED = dict.fromkeys(("stream_id", "user_id", "course_id", "emitted"), 1)
-_ANNOUNCED = dict.fromkeys(("milestones", "projection_version"), 1)
+_ANNOUNCED = dict.fromkeys(("milestones", "projection_version", "version"), 1)
 
 
 @dataclass(frozen=True, slots=True)

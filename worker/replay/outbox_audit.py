@@ -13,6 +13,8 @@ from worker.storage.outbox import LATE, notification_id
 
 Document = Mapping[str, Any]
 
+# Events of a stream that is folded one by one for the sake of one row: a second or so.
+LONGEST_FOLDED = 2_000
 _OWNER = ("stream_id", "user_id", "course_id")
 _DATES = ("created_at", "due_at", "lease_until", "sent_at")
 
@@ -38,6 +40,8 @@ class Announced:
         """What the row carries is not what the record says now of its milestone: it may have been true before."""
         reached, record = self.milestone, self.record or {}
         if reached is None or record.get("projection_version") != PROJECTION_VERSION:
+            return False
+        if record.get("version", 0) > LONGEST_FOLDED:
             return False
         data = self.row["data"]
         return (data["reached_at"], data["percentage"]) != (reached.get("at"), reached.get("percentage"))
