@@ -25,6 +25,7 @@ from worker.replay.statistics_audit import instructor_of, judge_course, judge_us
 from worker.replay.verification import Finding, FindingKind, Tally
 from worker.storage.database import Collection, Database
 from worker.storage.errors import translated
+from worker.storage.leases import group_name
 from worker.storage.reading import Unreadable, senseless
 from worker.storage.transactions import Session, Transactions
 from worker.timing import Clock
@@ -46,9 +47,16 @@ _MOST_ASKED = 2_000
 
 
 async def was_counted(database: Database) -> bool:
-    """Anybody was ever counted: without, there is nothing to hold against the records."""
+    """Anybody was ever counted, or was to be: without, there is nothing to hold against the records."""
     with translated():
-        return await database.user_progress_projections.find_one({}, {"_id": 1}) is not None
+        for collection, query in (
+            (database.user_progress_projections, {}),
+            (database.notifications, {}),
+            (database.leases, {"_id": group_name("counts", 0)}),
+        ):
+            if await collection.find_one(query, {"_id": 1}) is not None:
+                return True
+    return False
 
 
 async def check_counts(

@@ -199,6 +199,14 @@ async def test_learners_not_counted_yet_are_told_and_are_findings_only_once_sett
     assert kinds(await settled(store_of)) == {FindingKind.PROJECTION_BEHIND: 1}
 
 
+async def test_that_all_projections_are_gone_is_found(store_of: Database) -> None:
+    await store_of.user_progress_projections.delete_many({})
+
+    verification = await settled(store_of)
+
+    assert kinds(verification)["projection_missing"] == 4
+
+
 async def test_learners_counted_by_newer_code_are_told_and_not_compared(store_of: Database) -> None:
     newer = {"$set": {"counts_version": 99, "counted.something": 1, "source_rev": 77}}
     await store_of.user_progress_projections.update_one({"_id": PROJECTION}, newer)
