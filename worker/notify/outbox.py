@@ -11,19 +11,17 @@ from itertools import count
 from typing import Any, TypeVar
 
 import structlog
-from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError
 
 from worker.errors import Retryable
 from worker.notify.policy import Settled
 from worker.notify.rows import checked, item_id
 from worker.storage import reading
 from worker.storage.database import Database, Document
-from worker.storage.errors import translated, write_failures
+from worker.storage.errors import translated
 from worker.storage.quarantine import Quarantined, quarantine
 from worker.storage.reading import Reading
 from worker.storage.retrying import retrying
-from worker.storage.updating import millis, update_each
+from worker.storage.updating import millis, send_each, update_each
 from worker.storage.work_items import NOTIFICATION_SEND
 from worker.timing import Clock
 
@@ -46,13 +44,13 @@ class _Mark:
     channel: str
     written: bool | None = None
 
-    def update(self) -> UpdateOne:
+    def update(self) -> tuple[str, Document, list[Document]]:
         """Guarded by the claim, but for what is true whoever owns the row."""
         if self.settled.status == "sent":
             ours: Document = {"_id": self.row["_id"], "status": {"$ne": "sent"}}
         else:
             ours = {"_id": self.row["_id"], "status": "taken", "lease_owner": self.row["lease_owner"]}
-        return UpdateOne(ours, [{"$set": _marked(self.settled, self.channel)}])
+        return self.row["_id"], ours, [{"$set": _marked(self.settled, self.channel)}]
 
 
 class Outbox:
@@ -174,15 +172,8 @@ class Outbox:
     async def _write(self, marks: Sequence[_Mark]) -> None:
         """Write these marks in one command; they leave the list when that is done."""
         updates = [mark.update() for mark in marks]
-        refused: set[str] = set()
-        try:
-            result = await self._waiting(lambda: self._rows.bulk_write(updates, ordered=False), insist=True)
-            matched = result.matched_count
-        except (
-            BulkWriteError
-        ) as error:  # each final by its content: somebody made the row one that cannot be changed
-            refused = {marks[each.index].row["_id"] for each in write_failures(error)}
-            matched = error.details["nMatched"]
+        written = await self._waiting(lambda: send_each(self._rows, updates), insist=True)
+        refused, matched = written.refused.keys(), written.matched
         # A repeat after a lost answer matches nothing and has been written: only a foreign owner is a loss.
         foreign = refused if matched == len(marks) - len(refused) else refused | await self._foreign(marks)
         for mark in marks:

@@ -7,17 +7,14 @@ from itertools import takewhile
 from typing import Any
 
 import structlog
-from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError
 
 from worker.retry.item import INTERRUPTED, Failed, Item, ItemId, Postponed
 from worker.retry.policy import first_of_each, shared
 from worker.storage import reading
 from worker.storage.database import Database, Document
-from worker.storage.errors import translated, write_failures
 from worker.storage.quarantine import tried_also_by, tried_by
 from worker.storage.reading import TEXT_OR_OBJECT_ID, Reading, Unreadable
-from worker.storage.updating import millis, update_each
+from worker.storage.updating import millis, send_each, update_each
 
 log = structlog.get_logger(__name__)
 
@@ -151,17 +148,11 @@ class Queue:
             return
         in_hand = {"status": "processing", "lease_owner": token}
         updates = [
-            UpdateOne({"_id": each.item.id, **in_hand}, [{"$set": self._settled(each)}])
+            (each.item.id, {"_id": each.item.id, **in_hand}, [{"$set": self._settled(each)}])
             for each in settlements
         ]
-        try:
-            with translated():
-                await self._items.bulk_write(updates, ordered=False)
-        except (
-            BulkWriteError
-        ) as error:  # each final by its content: they are taken back when their lease ends
-            failures = write_failures(error)
-            self._pass_over({settlements[each.index].item.id: each.code for each in failures})
+        # What somebody has made odd meanwhile is taken back when its lease ends, and passed over.
+        self._pass_over((await send_each(self._items, updates)).refused)
 
     def _open(self) -> Document:
         """Items of ours that can be worked on, as far as is known."""

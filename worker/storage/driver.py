@@ -61,6 +61,14 @@ async def aggregate(
     return cast(list[Document], await cursor.to_list(None))
 
 
+async def aggregate_raw(
+    collection: Collection, pipeline: Sequence[Mapping[str, Any]], **options: Any
+) -> list[bytes]:
+    """All documents the pipeline gives as bytes, answer by answer."""
+    cursor = await _awaited(collection.aggregate_raw_batches(pipeline, **options))
+    return [batch async for batch in cursor]
+
+
 async def watch(
     collection: Collection, pipeline: Sequence[Mapping[str, Any]], **options: Any
 ) -> ChangeStream:

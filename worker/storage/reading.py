@@ -17,9 +17,9 @@ from uuid import UUID
 
 import bson
 from bson import ObjectId
+from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError, InvalidBSON
-from bson.raw_bson import RawBSONDocument
 from pymongo.asynchronous.database import AsyncDatabase
 
 from worker.errors import Refused, Retryable
@@ -31,11 +31,12 @@ from worker.storage.transactions import Session
 
 T = TypeVar("T")
 
-RAW_OPTIONS: CodecOptions[RawBSONDocument] = CODEC_OPTIONS.with_options(document_class=RawBSONDocument)
 # For what is looked at and never written back: dates that Python cannot hold come as `DatetimeMS`, broken text is
-# shown with its bytes.
+# shown with its bytes, and a UUID is the binary it is stored as.
 _LENIENT: CodecOptions[Document] = CODEC_OPTIONS.with_options(
-    datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="backslashreplace"
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    unicode_decode_error_handler="backslashreplace",
+    uuid_representation=UuidRepresentation.UNSPECIFIED,
 )
 # The types of `_id` that our own documents have: others are not asked for, they may mean something in a query.
 IDENTITIES = (str, ObjectId, UUID)
@@ -199,18 +200,17 @@ async def aggregate(
 ) -> Reading:
     """What the pipeline gives, each document by itself."""
     with _reading():
-        rows = await driver.aggregate(
-            collection.with_options(codec_options=RAW_OPTIONS),  # type: ignore[arg-type]  # raw BSON is a document
-            pipeline,
-            session=session,
-        )
-    return decoded_each(collection.name, (row.raw for row in rows))  # type: ignore[attr-defined]
+        rows = await driver.aggregate_raw(collection, pipeline, session=session)
+    return decoded(collection.name, b"".join(rows))
 
 
-async def command(database: AsyncDatabase[Document], *arguments: Any, **options: Any) -> Mapping[str, Any]:
-    """The answer to a command, whose documents stay bytes until somebody decodes them. Translates no errors."""
+async def command(database: AsyncDatabase[Document], *arguments: Any, **options: Any) -> Document:
+    """The answer to a command as far as it can be shown: it may quote what others store. Translates no errors.
+
+    Not as raw BSON: the driver itself reads answers, and takes no notice of a failure it is told in bytes.
+    """
     send: Any = database.command
-    reply: Mapping[str, Any] = await send(*arguments, codec_options=RAW_OPTIONS, **options)
+    reply: Document = await send(*arguments, codec_options=_LENIENT, **options)
     return reply
 
 
@@ -254,17 +254,6 @@ def shown(raw: bytes) -> Document | None:
         return bson.decode(raw, _LENIENT)
     except _UNDECODABLE:
         return None
-
-
-def shown_each(documents: Iterable[RawBSONDocument]) -> list[Document]:
-    """The documents of an answer as far as they can be shown; those of which nothing can be are left out."""
-    each = (shown(bytes(document.raw)) for document in documents)
-    return [document for document in each if document is not None]
-
-
-def plain(document: RawBSONDocument | None) -> Document | None:
-    """A document of the server's own, such as a resume token."""
-    return None if document is None else bson.decode(document.raw, CODEC_OPTIONS)
 
 
 def senseless(collection: str, identity: object, error: Exception) -> Unreadable:

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pymongo import UpdateMany
-from pymongo.errors import BulkWriteError, WriteError
+from pymongo.errors import WriteError
 
-from worker.errors import Refused
+from worker.errors import Refused, Retryable
 from worker.storage import reading
-from worker.storage.database import Collection, Document
-from worker.storage.errors import translated, write_failures
+from worker.storage.database import WRITE_CONCERN, Collection, Document
+from worker.storage.errors import failed_statements, translated
 
 # Looked at one by one, where all together were refused.
 _AT_ONCE = 1_000
@@ -45,16 +44,30 @@ async def _one_by_one(
 ) -> Updated:
     found = await reading.find(collection, query, {"_id": 1}, limit=_AT_ONCE)
     ids = [row["_id"] for row in found.documents if isinstance(row["_id"], reading.IDENTITIES)]
-    if not ids:
+    return await send_each(collection, [(each, {"$and": [{"_id": each}, query]}, update) for each in ids])
+
+
+async def send_each(
+    collection: Collection, updates: Sequence[tuple[Any, Mapping[str, Any], Sequence[Mapping[str, Any]]]]
+) -> Updated:
+    """One command of updates: for whom each is, its query, what to do. May run twice where the updates may.
+
+    Refusals are told by whom the update is for. The driver cannot be asked: the server quotes what it refuses, and
+    where the driver cannot decode that it knows nothing of the others either.
+    """
+    if not updates:
         return Updated()
-    writes = [UpdateMany({"$and": [{"_id": identity}, query]}, update) for identity in ids]
-    try:
-        with translated():
-            result = await collection.bulk_write(writes, ordered=False)
-        return Updated(result.matched_count, result.modified_count)
-    except BulkWriteError as error:
-        refused = {ids[failure.index]: failure.code for failure in write_failures(error)}
-        return Updated(int(error.details["nMatched"]), int(error.details["nModified"]), refused)
+    statements = [{"q": query, "u": list(update)} for _, query, update in updates]
+    wanted = {"update": collection.name, "updates": statements, "ordered": False}
+    with translated():
+        reply = await reading.command(collection.database, {**wanted, "writeConcern": WRITE_CONCERN.document})
+    if "writeConcernError" in reply:
+        raise Retryable("written, but not acknowledged by a majority")
+    errors = [(each["index"], each["code"]) for each in reply.get("writeErrors", ())]
+    if (error := failed_statements([(code, "") for _, code in errors])) is not None:
+        raise error
+    refused = {updates[index][0]: code for index, code in errors}
+    return Updated(reply["n"], reply["nModified"], refused)
 
 
 def millis(end: str | Document, start: str | Document, otherwise: Any = None) -> Document:

@@ -7,7 +7,7 @@ not, so batches adapt by themselves, and the token after the batch comes with it
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
@@ -15,7 +15,7 @@ from worker.errors import HistoryLost, Refused, WorkerError
 from worker.storage import driver
 from worker.storage.database import READ_CONCERN, Collection, Document
 from worker.storage.errors import translated
-from worker.storage.reading import command, plain, shown_each
+from worker.storage.reading import command
 
 
 class ServerCursor:
@@ -28,7 +28,7 @@ class ServerCursor:
         self._session = session
         self._id = reply["cursor"]["id"]
         self.opened_at_s: int = reply["operationTime"].time
-        self.token: Mapping[str, Any] | None = plain(reply["cursor"].get("postBatchResumeToken"))
+        self.token: Mapping[str, Any] | None = reply["cursor"].get("postBatchResumeToken")
         self.invalidated = False
 
     @classmethod
@@ -64,8 +64,8 @@ class ServerCursor:
     async def next_batch(self, size: int, *, await_ms: int | None = None) -> list[Document]:
         """What is there, at most `size` documents; of a change stream, empty after `await_ms` without any.
 
-        Documents come as far as they can be shown: a change may name any `_id`. One of which nothing can be shown is
-        left out; nobody here has an `_id` like that. Raises HistoryLost where the server cannot hand out a change.
+        Documents come as far as they can be shown: a change may name any `_id`. Raises HistoryLost where the server
+        cannot hand out a change, or nobody can read it.
         """
         wanted: Document = {"getMore": self._id, "collection": self._name, "batchSize": size}
         if await_ms is not None:
@@ -78,9 +78,9 @@ class ServerCursor:
             raise HistoryLost(f"the server cannot hand out what comes next: {error}") from error
         cursor = reply["cursor"]
         self._id = cursor["id"]
-        self.token = plain(cursor.get("postBatchResumeToken")) or self.token
+        self.token = cursor.get("postBatchResumeToken") or self.token
         self.invalidated = bool(cursor.get("invalidated"))
-        return shown_each(cursor["nextBatch"])
+        return cast(list[Document], cursor["nextBatch"])
 
     async def close(self) -> None:
         """End it on the server, which otherwise ends it by itself. May be called twice; never raises."""

@@ -1,5 +1,6 @@
 """Reading from a real server, by both drivers: odd documents cost only themselves, whatever they are read by."""
 
+import pytest
 from bson import DatetimeMS, ObjectId
 from bson.raw_bson import RawBSONDocument
 
@@ -7,6 +8,9 @@ from tests.odd_bson import raw_document, raw_text
 from worker.storage import driver
 from worker.storage.database import Database
 from worker.storage.reading import Unreadable, aggregate, batches, find, find_one
+from worker.storage.retrying import retrying
+from worker.storage.updating import send_each
+from worker.timing import SystemClock
 
 FAR = DatetimeMS(253_402_300_800_000)
 GOOD = [ObjectId(f"{n:024x}") for n in range(300)]
@@ -68,3 +72,25 @@ async def test_a_transaction_reads_the_same_way(any_database: Database) -> None:
     await session.end_session()
     assert len(inside.documents) == len(rows.documents) == 1
     assert outside.documents == []
+
+
+@pytest.mark.parametrize("named", ["find", "aggregate", "update"])
+async def test_the_driver_hears_of_a_failure_that_passes(any_database: Database, named: str) -> None:
+    """It would take the server for gone, for seconds, if it could not read which answer says so."""
+    await add_users(any_database)
+    users, clock = any_database.users, SystemClock()
+    home = users.database.name
+    away = {"failCommands": [named], "errorCode": 10107, "namespace": f"{home}.users"}
+    admin = any_database.client.admin
+    await admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=away)
+    began = clock.monotonic()
+
+    async def ask() -> object:
+        if named == "find":
+            return await find(users, {"_id": GOOD[0]})
+        if named == "aggregate":
+            return await aggregate(users, [{"$match": {"_id": GOOD[0]}}])
+        return await send_each(users, [(0, {"_id": GOOD[0]}, [{"$set": {"email": "new"}}])])
+
+    assert await retrying(ask, clock=clock, on_retry=lambda _error: None)
+    assert clock.monotonic() - began < 4
