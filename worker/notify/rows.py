@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from bson import ObjectId
+from bson import Code, ObjectId
 
 from worker.storage.database import Document
 
@@ -28,7 +28,8 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 def checked(row: Document) -> Document:
     """The row; TypeError or KeyError for one that no worker wrote like this."""
     for name, kind in _TYPES.items():
-        if not isinstance(row[name], kind):
+        # BSON's code is a text for Python, too, that no set takes.
+        if not isinstance(row[name], kind) or isinstance(row[name], Code):
             raise TypeError(f"{name} is of another type")
     if not isinstance(row.get("refusals", 0), int) or not _is_text(row, "lease_owner", "last_error"):
         raise TypeError("a field is of another type")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import takewhile
+from types import NoneType
 from typing import Any
 
 import structlog
@@ -267,7 +268,7 @@ def _literal(fields: Mapping[str, Any]) -> Document:
 def _candidates(found: Reading, *, stream: bool = False) -> list[Document]:
     """What can be claimed. One that cannot be read by what is read here is claimed, too: then it is said in it."""
     unread = [] if stream else [{"_id": one.id} for one in found.unreadable]
-    rows = [row for row in found.documents if not stream or isinstance(row["stream_id"], str)]
+    rows = [row for row in found.documents if not stream or type(row["stream_id"]) is str]
     return [row for row in [*unread, *rows] if isinstance(row["_id"], reading.IDENTITIES)]
 
 
@@ -275,6 +276,7 @@ def _item(row: Mapping[str, Any]) -> Item:
     """TypeError or KeyError for an item that is none."""
     identity: ItemId = row["_id"]
     data, stream, attempt = row.get("data"), row.get("stream_id"), row["retry_count"]
-    if not isinstance(data, Mapping | None) or not isinstance(stream, str | None):
+    # Exactly: BSON's code is a text for Python, too, that no set takes.
+    if not isinstance(data, Mapping | None) or type(stream) not in (str, NoneType):
         raise TypeError("an item that is about nothing")
     return Item(identity, row["event_type"], data or {}, stream, int(attempt), row.get("occurrences", 0))
