@@ -134,6 +134,12 @@ async def replace(database: Database, collection: str, identity: Any, raw: bytes
     await _send(database, collection, command)
 
 
+async def grow(database: Database, collection: str, identity: Any, size_bytes: int) -> None:
+    """Give a document a field that leaves hardly any room for others."""
+    update = {"q": {"_id": identity}, "u": {"$set": {"bio": "x" * size_bytes}}}
+    await _send(database, collection, {"update": collection, "updates": [update]})
+
+
 async def _send(database: Database, collection: str, command: dict[str, Any]) -> RawBSONDocument:
     """The server quotes what it refuses: its answer stays bytes."""
     past: dict[str, Any] = {**command, "bypassDocumentValidation": True}

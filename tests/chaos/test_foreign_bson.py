@@ -12,7 +12,18 @@ from bson.raw_bson import RawBSONDocument
 
 from projections.event import StoredEvent
 from projections.progress import FOLDED_PATHS, fold
-from tests.chaos.foreign_bson import RAW, SHARED, drawn, foreign, insert, large, replace, spoilt
+from tests.chaos.foreign_bson import (
+    LARGE_BYTES,
+    RAW,
+    SHARED,
+    drawn,
+    foreign,
+    grow,
+    insert,
+    large,
+    replace,
+    spoilt,
+)
 from tests.chaos.victim import until
 from tests.chaos.whole import Whole, settings, working
 from tests.conftest import RunningMongo
@@ -23,6 +34,8 @@ from worker.contract.identity import stream_id, stream_object_id
 from worker.replay.verify import verify
 from worker.storage.database import Database, Document
 from worker.storage.elements import elements
+from worker.storage.leases import group_name
+from worker.storage.shares import GROUPS
 
 ROLES = ("ingest", "progress", "counts", "notify", "retry")
 GOOD_COURSES = [ObjectId(f"c{number:023x}") for number in range(2)]
@@ -32,6 +45,7 @@ ODD = [ObjectId(learner(number)) for number in range(100, 130)]
 TEACHER = {course: ObjectId(f"e{number:023x}") for number, course in enumerate([*GOOD_COURSES, *ODD_COURSES])}
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
 PER_LEARNER = 4
+_PROGRESS = [group_name("progress", group) for group in range(GROUPS)]
 LONG = 150
 SPOILT = (
     "users",
@@ -111,6 +125,17 @@ async def test_random_bson_in_every_shared_collection_costs_nobody_else_anything
             found = await verify(database, settled=settled)
             assert not found.ok
         await _assert_alive(worker)
+    # Nothing is known of what happened: everything is compared, whatever stands there.
+    await database.watch_positions.delete_many({"_id": {"$in": ["counts:00", *_PROGRESS]}})
+    async with working(environment, tmp_path / "again.log") as worker:
+        await until(lambda: _compared(database), "everything is compared")
+        assert await _counted(database, 2)
+        await _assert_alive(worker)
+
+
+async def _compared(database: Database) -> bool:
+    saved = {"_id": {"$in": ["counts:00", *_PROGRESS]}, "version": {"$exists": True}}
+    return await database.watch_positions.count_documents(saved) == 1 + len(_PROGRESS)
 
 
 def _streams() -> int:
@@ -144,7 +169,7 @@ async def _enlarge(database: Database) -> None:
     for collection, field in (("users", "bio"), ("courses", "description"), ("users", "activity_log")):
         await insert(database, collection, [large(ObjectId(), field)])
     for user in ODD[:2]:
-        await database.users.update_one({"_id": user}, {"$set": {"bio": "x" * (16 * 1024 * 1024 - 60_000)}})
+        await grow(database, "users", user, LARGE_BYTES - 60_000)
 
 
 async def _counted(database: Database, notifications: int) -> bool:

@@ -30,6 +30,7 @@ from worker.retry.operate import (
     STATES,
     WAITING,
     State,
+    count_foreign,
     discard_items,
     find_items,
     item_fingerprint,
@@ -75,10 +76,13 @@ def list_items(
     async def work() -> int:
         async with opened_in_use(load_settings()) as database:
             entries = await find_items(database, chosen, states)
+            foreign = 0 if as_json else await count_foreign(database)
         if group:
             print_groups(grouped(entries), as_json=as_json)
         else:
             print_items(entries, as_json=as_json)
+        if foreign:
+            Console().print(f"{counted(foreign, 'item')} of other types: not ours, left alone.")
         return ExitCode.OK
 
     end_with(work)

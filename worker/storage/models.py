@@ -331,7 +331,7 @@ class WatchPosition(_Closed):
 
     `version` is that of the projection whose worker saved the token: absent before the first one is saved.
     Under `counts:course:<id>` and `counts:user:<id>` transactions on statistics meet; a course's `token` holds the
-    instructor it is counted for. Under `counts:refused:...` stand documents whose statistics the server refused.
+    instructor it is counted for.
     """
 
     id: Text = Field(alias="_id")

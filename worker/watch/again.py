@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from projections import progress
 from worker import __version__
 from worker.contract.identity import stream_object_id
-from worker.storage import driver
+from worker.storage import reading
 from worker.storage.database import Database
-from worker.storage.errors import translated
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
 from worker.watch.folding import Failure, Projection
@@ -97,20 +96,18 @@ class FoldAgain:
             "_id": {"$in": list(by_id)},
             "projection_version": {"$gt": self._projection.PROJECTION_VERSION},
         }
-        with translated():
-            found = await self._database.user_progress.find(newer, {"_id": 1}).to_list(None)
-        return frozenset(by_id[document["_id"]] for document in found)
+        found = await reading.find(self._database.user_progress, newer, {"_id": 1})
+        return frozenset(by_id[document["_id"]] for document in found.documents)
 
 
 async def highest_versions(database: Database, streams: Sequence[str]) -> dict[str, int]:
     """The highest stored version of each stream that has events."""
-    with translated():
-        rows = await driver.aggregate(
-            database.course_events,
-            [
-                {"$match": {"stream_id": {"$in": list(streams)}}},
-                {"$sort": {"stream_id": -1, "version": -1}},
-                {"$group": {"_id": "$stream_id", "version": {"$first": "$version"}}},
-            ],
-        )
-    return {row["_id"]: row["version"] for row in rows}
+    found = await reading.aggregate(
+        database.course_events,
+        [
+            {"$match": {"stream_id": {"$in": list(streams)}}},
+            {"$sort": {"stream_id": -1, "version": -1}},
+            {"$group": {"_id": "$stream_id", "version": {"$first": "$version"}}},
+        ],
+    )
+    return {row["_id"]: row["version"] for row in found.documents}

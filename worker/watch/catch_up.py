@@ -9,8 +9,8 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from worker.contract.identity import stream_object_id, stream_slot
+from worker.storage import reading
 from worker.storage.database import Database, Document
-from worker.storage.errors import translated
 from worker.storage.leases import Token, group_slots
 from worker.watch.cursor import ServerCursor
 from worker.watch.plan import number_in
@@ -98,13 +98,12 @@ def _descending(last: str | None, streams: Sequence[str]) -> bool:
 
 async def _older(database: Database, heads: Mapping[str, int], projection_version: int) -> dict[str, int]:
     identities = {stream_object_id(stream): stream for stream in heads}
-    with translated():
-        documents = await database.user_progress.find(
-            {"_id": {"$in": list(identities)}}, {"version": 1, "projection_version": 1}
-        ).to_list(None)
+    query = {"_id": {"$in": list(identities)}}
+    # One that cannot be read is behind, whatever it says: folding makes it anew.
+    found = await reading.find(database.user_progress, query, {"version": 1, "projection_version": 1})
     current = {
         identities[document["_id"]]
-        for document in documents
+        for document in found.documents
         if number_in(document, "version") >= heads[identities[document["_id"]]]
         and number_in(document, "projection_version") >= projection_version
     }
