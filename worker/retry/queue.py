@@ -34,6 +34,19 @@ _DUE: Document = {"$lte": ["$due_at", "$$NOW"]}  # true without a date, too: the
 _NOT_HELD: Document = {"lease_owner": None, "lease_until": None}
 
 
+# What handlers read of an item, whose `data` is somebody else's and may have 16 MB.
+_READ = dict.fromkeys(
+    (
+        "event_type",
+        "stream_id",
+        "retry_count",
+        "occurrences",
+        *(f"data.{name}" for name in ("user_id", "course_id", "collection", "id", "stream_id", "version")),
+    ),
+    1,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Items in hand. `token` stands in them while they are: whoever settles must find it there."""
@@ -133,7 +146,7 @@ class Queue:
         waiting = {"_id": {"$in": ids}, "status": "pending", "$expr": _DUE}
         updated = await update_each(self._items, waiting, [{"$set": self._taken(token)}])
         self._pass_over(updated.refused)
-        found = await reading.find(self._items, {"_id": {"$in": ids}, "lease_owner": token})
+        found = await reading.find(self._items, {"_id": {"$in": ids}, "lease_owner": token}, _READ)
         taken = found.through(_item)
         await self._give_up(token, taken.unreadable)
         streams = [row["stream_id"] for row in chosen if row.get("stream_id")]

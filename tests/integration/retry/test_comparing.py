@@ -1,6 +1,7 @@
 """`progress_updated`: the learner's record is compared with all of its events, and what differs is replaced."""
 
 import asyncio
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -125,4 +126,22 @@ async def test_a_damaged_record_whose_fold_failed_is_made_anew_by_its_retry(data
     assert await database.analytics_queue.count_documents({"status": "pending"}) == 1
     async with running(database, folding(database)) as retry:
         await retry.until_status("completed", 1)
+    assert await documents(database) == await expected(database)
+
+
+async def test_items_with_much_data_of_others_cost_what_is_read_of_them(database: Database) -> None:
+    streams = histories(learners=4, events=12)
+    await store(database, interleaved(streams))
+    for number, events in enumerate(streams.values()):
+        data = {name: events[0]["event_data"][name] for name in ("user_id", "course_id")}
+        more = {**data, "snapshot": "x" * 12_000_000, "until": FAR}
+        await put(database, [item(f"asked {number}", event_type="progress_updated", data=more)])
+    tracemalloc.start()
+    try:
+        async with running(database, folding(database)) as retry:
+            await retry.until_status("completed", len(streams))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000_000
     assert await documents(database) == await expected(database)
