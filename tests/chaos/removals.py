@@ -18,7 +18,7 @@ from worker.ingest.record import Batch
 from worker.storage import database, outbox, partition_lease
 from worker.storage.database import Document
 from worker.storage.transactions import Session, Transactions
-from worker.watch import counts, cursor, progress, writing
+from worker.watch import counts_rows, cursor, progress, writing
 
 
 def offset_last() -> None:
@@ -108,7 +108,7 @@ def outbox_key() -> None:
         made = row(*arguments, **options)
         return {**made, "_id": f"{made['_id']}:{uuid4()}"}
 
-    _put(counts, "notification_row", unkeyed)
+    _put(counts_rows, "notification_row", unkeyed)
 
 
 def majority_reads() -> None:
