@@ -51,6 +51,9 @@ def refusal(**changes: object) -> str:
         ("mongodb://admin:S3cret@localhost:port/", "a port is a number from 1 to 65535"),
         ("mongodb://admin:S3cret@[::1:27017/", r"stands in \[ and \]|no host"),
         ("mongodb://", "no host"),
+        ("mongodb://data base/?tls=true", "no host"),
+        ("mongodb://good.example,-bad-.example/?tls=true", "no host"),
+        ("mongodb://localhost/?datetime_conversion=Pass", "the option datetime_conversion cannot be used"),
         ("mongodb://localhost/a$b", "database"),
         ("mongodb://localhost/?maxPoolSiz=50", "the option maxPoolSiz cannot be used"),
         (
@@ -217,3 +220,26 @@ def test_a_secrets_folder_that_is_a_file_is_refused(monkeypatch: pytest.MonkeyPa
     (tmp_path / "file").touch()
     monkeypatch.setenv("SEVENP_SECRETS_DIR", str(tmp_path / "file"))
     assert "SEVENP_SECRETS_DIR: " in refusal()
+
+
+@pytest.mark.parametrize(
+    "name", ["kafka_bootstrap_servers", "notify_smtp_host", "http_host", "notify_mail_from"]
+)
+@pytest.mark.parametrize("value", ["smtp://user:S3cret@a", "user:S3cret@a:9092", "S3cret:Pass@" + "a" * 100])
+def test_a_url_with_a_password_where_none_belongs_is_refused_without_it(name: str, value: str) -> None:
+    assert f"SEVENP_{name.upper()}" in refusal(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["topic", "notify_kafka_topic"])
+@pytest.mark.parametrize("value", [".", ".."])
+def test_a_name_that_kafka_refuses_is_no_topic(name: str, value: str) -> None:
+    assert "a topic cannot have this name" in refusal(**{name: value})
+
+
+def test_the_zone_of_an_address_is_a_name() -> None:
+    assert load_settings(http_host="fe80::1%eth0").http_host == "fe80::1%eth0"
+    assert "not the name or address of a host" in refusal(http_host="fe80::1%eth0 x")
+
+
+def test_a_large_limit_is_told_in_digits() -> None:
+    assert "must be 3600000 or less" in refusal(session_timeout_ms=10**9)

@@ -60,7 +60,7 @@ def explained(error: WorkerError) -> WorkerError:
         return not_accepted("mongodb", found[1], found[2])
     if isinstance(error, Retryable) and (plain := _plain(str(error))) != str(error):
         return Retryable(plain)
-    if hint := _HINTS.get(_server_code(error)):
+    if (hint := _HINTS.get(_server_code(error))) and hint not in str(error):  # not explained before
         return type(error)(f"{str(error).rstrip('.')}. {hint}")
     return error
 

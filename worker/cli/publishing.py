@@ -108,7 +108,7 @@ class Publishing:
         who = (
             "None of them is a valid event"
             if invalid == report.records
-            else f"{invalid:,} of them are no valid events"
+            else f"{invalid:,} of them {'is no valid event' if invalid == 1 else 'are no valid events'}"
         )
         console.print(f"{who} ({reasons}): the worker will set them aside as dead letters.", markup=False)
         console.print(f"The first is {self._checked.examples[0]}. --check refuses such a file.", markup=False)

@@ -26,6 +26,7 @@ from worker.contract.models import MODELS, Envelope
 from worker.contract.personal import take_text
 from worker.contract.spelling import respelt
 from worker.contract.upcasters import UPCASTERS, Upcasters, newest_version, oldest_version, upcast
+from worker.mistakes import words_for
 
 # Longer names come from broken or hostile producers; a dead letter needs no more to recognise the field.
 _MAX_FIELD_NAME: Final = 100
@@ -147,20 +148,20 @@ def _validate(fields: dict[str, Any]) -> Envelope | Rejected:
     if not isinstance(event_type, str):
         if "event_type" in fields:
             return Rejected(RejectReason.INVALID_FIELD, "must be a string", "event_type")
-        return Rejected(RejectReason.MISSING_FIELD, "Field required", "event_type")
+        return Rejected(RejectReason.MISSING_FIELD, "is missing", "event_type")
     model = MODELS.get(event_type)
     if model is None:
         return Rejected(RejectReason.UNKNOWN_EVENT_TYPE, "is not an event type of the contract", "event_type")
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        return _rejected(error.errors(include_url=False, include_context=False, include_input=False)[0])
+        return _rejected(error.errors(include_url=False, include_input=False)[0])
 
 
 def _rejected(error: ErrorDetails) -> Rejected:
     reason = _REASONS.get(error["type"], RejectReason.INVALID_FIELD)
     field = ".".join(str(part) for part in error["loc"])[:_MAX_FIELD_NAME]
-    return Rejected(reason, error["msg"], field)
+    return Rejected(reason, words_for(error, otherwise=error["msg"]), field)
 
 
 def _broken_limit(details: dict[str, Any], record_bytes: int, limits: Limits) -> Rejected | None:

@@ -6,6 +6,7 @@ published as garbage.
 
 import gzip
 import io
+import re
 import shutil
 import sys
 import tempfile
@@ -35,6 +36,14 @@ _PACKED = {
     b"\x04\x22\x4d\x18": ("packed by lz4", "lz4 -dc"),
     b"\x1f\x9d": ("packed by compress", "uncompress -c"),
 }
+# Files of other programs that may have no character of control in their first line.
+_OTHER = {
+    b"\x89PNG": "a picture",
+    b"%PDF-": "a PDF document",
+    b"<": "HTML or XML; was a page stored instead of the file?",
+}
+# JSON text has none of these; binary files have them at once. Line ends and tabs are blank space.
+_CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 # Enough to see what a file is; a shorter first line is not waited beyond.
 _HEAD_BYTES = 4_096
@@ -83,9 +92,12 @@ class Source:
                 yield _whole(line, text)
                 read += 1
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            why = "something else follows" if isinstance(error, gzip.BadGzipFile) else str(error)
             raise Damaged(
-                f"{self._name} is cut short or broken: {read:,} whole lines could be read ({error})"
+                f"{self._name} is cut short or broken: {read:,} whole lines could be read ({why})"
             ) from error
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._name) from error
 
 
 @contextmanager
@@ -96,6 +108,8 @@ def open_source(path: Path, *, twice: bool = False) -> Iterator[Source]:
     """
     with ExitStack() as stack:
         if path == STANDARD_INPUT:
+            if sys.stdin is None:  # closed by whoever started us
+                raise NoLines("standard input is closed")
             raw, name = cast(BinaryIO, sys.stdin.buffer), "standard input"
         else:
             raw, name = cast(BinaryIO, stack.enter_context(path.open("rb"))), str(path)
@@ -133,6 +147,11 @@ def why_no_lines(head: bytes) -> str | None:
             return f"is {what}: unpack it, `{unpack} FILE | sevenp-worker publish -`"
     if head.startswith(_WIDE_MARKS) or b"\0" in head:
         return "is no UTF-8 text; if it is UTF-16: `iconv -f UTF-16 -t UTF-8 FILE | sevenp-worker publish -`"
+    for magic, what in _OTHER.items():
+        if head.lstrip().startswith(magic):
+            return f"is {what}"
+    if _CONTROL.search(head):
+        return "is no text: it has characters of control, which no event has"
     first = head.removeprefix(_UTF8_MARK).strip()
     if first.startswith(b"["):
         return "is one JSON array, not one event a line: `jq -c '.[]' FILE | sevenp-worker publish -`"

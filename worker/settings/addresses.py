@@ -5,7 +5,7 @@ hold passwords and tokens: of those nothing is repeated but the names of options
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -19,15 +19,18 @@ from pymongo.errors import PyMongoError
 _PLAIN: Final = "mongodb://"
 _SCHEMES: Final = (_PLAIN, "mongodb+srv://")
 # All that the driver raises for a URI; a file that an option names may be missing.
-_UNUSABLE: Final = (PyMongoError, ValueError, TypeError, OSError)
+_UNUSABLE: Final = (PyMongoError, ValueError, TypeError, LookupError, OSError)
 _LARGEST_PORT: Final = 65_535
+_MOST_QUOTED: Final = 80
 # Each role holds a connection for its change stream while others write: with fewer, all would wait for each other.
 _SMALLEST_POOL: Final = 10
 # A name as DNS and container networks have it; underscores are not DNS, but Compose makes them.
 _HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.(?!-)[A-Za-z0-9_-]{1,63})*\.?")
+_ZONE: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _ESCAPE: Final = (
     "a character of user or password that means something in a URI (: / ? # [ ] @ %) must be percent-encoded"
 )
+_NO_HOST: Final = "it names no host that can be used"
 _HTTP: Final[TypeAdapter[AnyHttpUrl]] = TypeAdapter(AnyHttpUrl)
 
 
@@ -56,9 +59,10 @@ def parsed_mongodb_uri(text: str) -> Mapping[str, Any]:
     if "@" in path + query:
         raise ValueError(_ESCAPE)
     try:
-        uri_parser.parse_uri(f"{_PLAIN}{hosts}/")
+        named = uri_parser.parse_uri(f"{_PLAIN}{hosts}/")
     except _UNUSABLE as error:
         raise ValueError(_about_hosts(str(error))) from None
+    _assert_hosts(name for name, _ in named["nodelist"])
     if scheme != _PLAIN and any(mark in hosts.rpartition("@")[2] for mark in ":,"):
         raise ValueError("mongodb+srv:// names one host, without a port")
     pairs = [pair for pair in re.split("[&;]", query) if pair]
@@ -69,6 +73,15 @@ def parsed_mongodb_uri(text: str) -> Mapping[str, Any]:
         return uri_parser.parse_uri(f"{_PLAIN}{hosts}/{path}?{'&'.join(kept)}")
     except _UNUSABLE:
         raise ValueError("its options contradict each other, or its database's name cannot be one") from None
+
+
+def _assert_hosts(names: Iterable[str]) -> None:
+    for name in names:
+        try:
+            if not name.startswith("/"):  # a socket in the file system
+                host(name)
+        except ValueError:
+            raise ValueError(_NO_HOST) from None
 
 
 def _assert_option(pair: str) -> None:
@@ -86,12 +99,12 @@ def _about_hosts(sentence: str) -> str:
         return f"a port is a number from 1 to {_LARGEST_PORT}, and {_ESCAPE}"
     if "IPv6" in sentence:
         return "an IPv6 address stands in [ and ]"
-    return "it names no host that can be used"
+    return _NO_HOST
 
 
 def _known(name: str) -> str:
     """The option's name where it can be nothing but that."""
-    return name if re.fullmatch("[A-Za-z]{1,40}", name) else "behind the ?"
+    return name if re.fullmatch("[A-Za-z_]{1,40}", name) else "behind the ?"
 
 
 def brokers(text: str) -> str:
@@ -102,27 +115,43 @@ def brokers(text: str) -> str:
     for address in addresses:
         name, separator, digits = address.rpartition(":")
         if not separator:
-            raise ValueError(f"{address[:80]} has no port: write host:port, separated by commas")
+            raise ValueError(f"{_quoted(address)} has no port: write host:port, separated by commas")
         _port(digits, address)
         host(name[1:-1] if name.startswith("[") and name.endswith("]") else name)
     return ",".join(addresses)
 
 
+def _quoted(text: str) -> str:
+    """A mistyped value as a message may show it: where a URL was meant, a password may stand before its @."""
+    _, at, rest = text.rpartition("@")
+    return _visible(f"...{at}{rest}" if at else text)
+
+
+def _visible(text: str) -> str:
+    return ascii(text[:_MOST_QUOTED])[1:-1]
+
+
 def _port(digits: str, address: str) -> None:
     if not (digits.isascii() and digits.isdecimal() and 1 <= int(digits) <= _LARGEST_PORT):
-        raise ValueError(f"the port of {address[:80]} is not a number from 1 to {_LARGEST_PORT}")
+        raise ValueError(f"the port of {_quoted(address)} is not a number from 1 to {_LARGEST_PORT}")
 
 
 def host(text: str) -> str:
     """A host's name or IP address, without scheme and port."""
-    try:
-        ip_address(text.partition("%")[0])
-    except ValueError:
-        if not _HOST_NAME.fullmatch(text) or len(text) > 253:
-            raise ValueError(
-                f"{text[:80]!a} is not the name or address of a host (without scheme, port and spaces)"
-            ) from None
+    if not _is_address(text) and (not _HOST_NAME.fullmatch(text) or len(text) > 253):
+        raise ValueError(
+            f"'{_quoted(text)}' is not the name or address of a host (without scheme, port and spaces)"
+        )
     return text
+
+
+def _is_address(text: str) -> bool:
+    address, percent, zone = text.partition("%")
+    try:
+        ip_address(address)
+    except ValueError:
+        return False
+    return bool(_ZONE.fullmatch(zone)) if percent else True
 
 
 def http_url(text: str) -> str:
@@ -143,7 +172,15 @@ def mail_address(text: str) -> str:
     try:
         validate_email(text, check_deliverability=False, globally_deliverable=False, strict=True)
     except EmailNotValidError:
-        raise ValueError(f"{text[:80]!a} is not one plain mail address") from None
+        shown = _quoted(text) if ":" in text else _visible(text)
+        raise ValueError(f"'{shown}' is not one plain mail address") from None
+    return text
+
+
+def topic(text: str) -> str:
+    """A topic's name, its characters aside; Kafka knows no `.` and `..`."""
+    if text in {".", ".."}:
+        raise ValueError("a topic cannot have this name")
     return text
 
 

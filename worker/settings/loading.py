@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from worker.errors import Misconfigured
+from worker.mistakes import words_for
 from worker.settings.model import Settings
 from worker.settings.names import PREFIX, secrets_dir, variable
 from worker.settings.secret_files import files_in
-from worker.settings.words import words_for
 
 # Kubernetes puts these into every pod for a service that happens to be called sevenp-something.
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")

@@ -15,7 +15,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from worker.settings.addresses import brokers, file, host, http_url, mail_address, mongodb_uri
+from worker.settings.addresses import brokers, file, host, http_url, mail_address, mongodb_uri, topic
 from worker.settings.consistency import assert_channels_are_usable, assert_times_fit
 from worker.settings.names import (
     PREFIX,
@@ -33,6 +33,7 @@ Milliseconds = Annotated[int, Field(gt=0, le=3_600_000)]
 Names = Annotated[frozenset[str], NoDecode]
 File = Annotated[Path, AfterValidator(file)]
 Host = Annotated[str, AfterValidator(host)]
+Topic = Annotated[str, AfterValidator(topic)]
 
 
 class Settings(BaseSettings):
@@ -111,7 +112,7 @@ class Settings(BaseSettings):
         default=False,
         description="Let events and passwords leave this machine unencrypted, to Kafka and to MongoDB.",
     )
-    topic: str = Field(
+    topic: Topic = Field(
         "interaction-events",
         pattern=r"^[A-Za-z0-9._-]{1,249}$",
         description="Topic the learner events are read from.",
@@ -170,7 +171,7 @@ class Settings(BaseSettings):
     notify_max_refusals: int = Field(
         12, ge=1, le=1_000, description="Refusals of one notification's content before it counts as failed."
     )
-    notify_kafka_topic: str = Field(
+    notify_kafka_topic: Topic = Field(
         "notifications", pattern=r"^[A-Za-z0-9._-]{1,249}$", description="Topic for the channel kafka."
     )
     notify_kafka_idempotent: bool = Field(

@@ -19,6 +19,7 @@ from waitress.server import create_server
 
 from worker.errors import Misconfigured
 from worker.telemetry.health import Health
+from worker.telemetry.http_connections import MOST, Connection
 from worker.telemetry.stacks import describe_tasks
 
 log = structlog.get_logger(__name__)
@@ -27,7 +28,6 @@ log = structlog.get_logger(__name__)
 _THREADS: Final = 4
 # A client that sends nothing gives its place back after this many seconds, or strangers took those of the probes.
 _SILENT_S: Final = 10
-_CONNECTIONS: Final = 500
 # How long closing waits for the server's thread to notice.
 _TURN_S: Final = 0.2
 # A probe sends a few hundred bytes. What is larger is refused before it is kept anywhere.
@@ -150,7 +150,7 @@ class HttpServer:
             map=self._sockets,
             sockets=[listening],
             threads=_THREADS,
-            connection_limit=_CONNECTIONS,
+            connection_limit=2 * MOST,  # never reached: there it would stop listening
             channel_timeout=silent_s,
             cleanup_interval=1,
             max_request_header_size=_LARGEST_REQUEST,
@@ -158,6 +158,7 @@ class HttpServer:
             log_socket_errors=False,
             ident=None,
         )
+        self._server.channel_class = Connection
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
         self._thread.start()

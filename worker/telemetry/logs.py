@@ -23,8 +23,10 @@ _OPEN_MESSAGES = (WorkerError, OSError, KafkaError, ConnectionFailure)
 
 # At debug level these write commands, documents and records into their logs.
 _LIBRARIES = ("pymongo", "motor", "aiokafka", "asyncio")
-# Already at info these write addresses, which may hold a token.
-_TALKATIVE_LIBRARIES = ("httpx", "httpcore")
+# Already at info these write addresses, which may hold a token, or of every client that leaves.
+_TALKATIVE_LIBRARIES = ("httpx", "httpcore", "waitress")
+# Says of every request that it waits for a moment: whoever asks often enough fills the log.
+_QUEUES = "waitress.queue"
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -61,7 +63,9 @@ def configure_logging(level: str = "info", stream: TextIO | None = None, *, libr
         logging.getLogger(library).setLevel(max(threshold, quiet, logging.INFO))
     for library in _TALKATIVE_LIBRARIES:
         logging.getLogger(library).setLevel(max(threshold, quiet, logging.WARNING))
+    logging.getLogger(_QUEUES).setLevel(max(quiet, logging.ERROR))
     logging.captureWarnings(capture=True)
+    logging.getLogger("py.warnings").setLevel(max(threshold, quiet))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

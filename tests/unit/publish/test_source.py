@@ -4,13 +4,14 @@ import gzip
 import io
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from worker.publish.reader import CannotTranslate, NoLines, UnreadableLine, read_records, records_of
+from worker.publish.reader import CannotTranslate, Damaged, NoLines, UnreadableLine, read_records, records_of
 from worker.publish.source import MAX_LINE_BYTES, Source, TooLong, open_source, why_no_lines
 
 LINES = [b'{"n": %d}' % number for number in range(2_000)]
@@ -80,6 +81,11 @@ def test_a_pipe_can_be_read_twice_where_that_was_asked_for(tmp_path: Path, conte
         (b'\n \n  [\n{"n": 1}]\n', r"jq -c '\.\[\]'"),
         (b'\xef\xbb\xbf[{"n": 1}]\n', r"jq -c '\.\[\]'"),
         (json.dumps({"n": 1}, indent=2).encode(), "jq -c"),
+        (b"\x89PNG\r\n\x1a\n", "a picture"),
+        (b"%PDF-1.7\n%\xe2\xe3\n", "a PDF"),
+        (b"\n<!DOCTYPE html>\n", "HTML"),
+        (b"Obj\x01\x04schema\n", "no text"),
+        (b'\x1e{"n": 1}\n', "no text"),
     ],
 )
 def test_what_holds_no_lines_is_refused_with_what_to_do(
@@ -146,3 +152,21 @@ def test_statements_are_read_from_a_pipe_too() -> None:
     reported: list[UnreadableLine] = []
     assert list(records_of(source, "xapi", on_unreadable=reported.append)) == []
     assert [line.line for line in reported] == [1]
+
+
+def test_what_follows_a_gzip_is_told_without_quoting_it(tmp_path: Path) -> None:
+    path = tmp_path / "events.gz"
+    path.write_bytes(gzip.compress(b"{}\n") + b"SECRET")
+    with pytest.raises(Damaged, match=r"1 whole lines? could be read \(something else follows\)"):
+        list(read_records(path, "native"))
+
+
+def test_a_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(NoLines, match="standard input is closed"):
+        list(read_records(Path("-"), "native"))
+
+
+def test_a_file_that_cannot_be_read_to_its_end_is_named() -> None:
+    with pytest.raises(OSError, match="/proc/self/mem"):
+        list(read_records(Path("/proc/self/mem"), "native"))

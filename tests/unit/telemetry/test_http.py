@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 
 from tests.clocks import ManualClock
 from worker.errors import Misconfigured
+from worker.telemetry import http_connections
 from worker.telemetry.health import Health
 from worker.telemetry.http import HttpServer, Probes
 from worker.telemetry.metrics import Metrics
@@ -198,6 +199,7 @@ def test_metrics_come_in_one_of_two_formats_whatever_is_asked_for(
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300),  # a TLS client hello
         b"GET\r\n\r\n",
+        b"GET http://[/livez HTTP/1.1\r\nConnection: close\r\n\r\n",
         b"GET /livez HTTP/9.9\r\n\r\n",
         b"GET /%ff%00%0a HTTP/1.1\r\nConnection: close\r\n\r\n",
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
@@ -208,12 +210,55 @@ def test_metrics_come_in_one_of_two_formats_whatever_is_asked_for(
     ],
 )
 def test_what_a_stranger_sends_is_answered_and_nothing_reaches_stderr(
-    site: Site, request_bytes: bytes, capfd: pytest.CaptureFixture[str]
+    site: Site,
+    request_bytes: bytes,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with suppress(ConnectionResetError):  # refused in the middle of what it sent
         conversation(site, request_bytes)
     assert site.get("/livez")[0] == 200
     assert capfd.readouterr().err == ""
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_a_url_that_cannot_be_taken_apart_is_a_bad_request(site: Site) -> None:
+    assert conversation(site, b"GET http://[/livez HTTP/1.1\r\nConnection: close\r\n\r\n").startswith(
+        b"HTTP/1.1 400"
+    )
+
+
+def test_however_many_hold_a_connection_a_probe_is_answered(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_connections, "MOST", 20)
+    holding = [socket.create_connection(("127.0.0.1", site.server.port), 60) for _ in range(60)]
+    try:
+        for _ in range(3):
+            for client in holding:
+                with suppress(OSError):  # the oldest made room for the others
+                    client.sendall(b"X")
+            assert site.get("/livez")[0] == 200
+        holding[0].settimeout(60)
+        with suppress(ConnectionResetError):
+            assert holding[0].recv(1) == b""
+    finally:
+        for client in holding:
+            client.close()
+
+
+def test_whoever_sends_a_byte_at_a_time_is_hung_up_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_connections, "LONGEST_S", 1.0)
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", site.server.port), 60) as client:
+        client.settimeout(0.05)
+        with suppress(OSError):
+            while time.monotonic() - began < 60:
+                client.sendall(b"X")
+                with suppress(TimeoutError):
+                    if client.recv(1) == b"":
+                        break
+    assert time.monotonic() - began < 60
 
 
 def test_a_reset_connection_is_no_news(
