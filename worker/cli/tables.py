@@ -64,7 +64,7 @@ def print_verification(verification: Verification) -> None:
     ]
     print_table(counts, ("checked", "number"))
     print_table(
-        [(reason, f"{count:,}") for reason, count in verification.dead_letter_reasons.items()],
+        [(reason or "(none)", f"{count:,}") for reason, count in verification.dead_letter_reasons.items()],
         ("dead letters by reason", "number"),
     )
     print_table([(str(each.kind), each.subject, each.detail) for each in verification.findings], _FINDING)

@@ -1,6 +1,9 @@
 """The mail itself, and what a server's codes mean."""
 
 from datetime import UTC, datetime
+from email import message_from_bytes
+from email.header import decode_header, make_header
+from unicodedata import category
 
 import aiosmtplib
 import pytest
@@ -51,6 +54,28 @@ def test_no_title_breaks_out_of_its_place(title: str) -> None:
         "Content-Type", "Content-Transfer-Encoding", "MIME-Version",
     }  # fmt: skip
     assert len(mail["Subject"]) < 200
+
+
+ZOE = Mailbox("zoë@example.org", needs_utf8=True)
+ENCODED = st.text("AB =?_:.@", max_size=20).map(lambda text: f"=?utf-8?q?A=0D=0ABcc=3A_{text}?=")
+
+
+@given(
+    title=st.one_of(ENCODED, st.text(st.characters(exclude_categories=["Cs"]))),
+    learner=st.sampled_from([ADA, ZOE]),
+)
+def test_no_title_is_taken_for_an_encoded_header(title: str, learner: Mailbox) -> None:
+    sent = compose(MESSAGE, learner, title, FROM).as_bytes()
+    head = sent.partition(b"\r\n\r\n")[0]
+    names = [line.partition(b":")[0] for line in head.split(b"\r\n") if line[:1] not in b" \t"]
+    assert names == [
+        b"From", b"To", b"Subject", b"Date", b"Message-ID", b"Auto-Submitted",
+        b"Content-Type", b"Content-Transfer-Encoding", b"MIME-Version",
+    ]  # fmt: skip
+    assert not any(byte < 32 for byte in head.replace(b"\r\n", b""))
+    read = make_header(decode_header(message_from_bytes(sent)["Subject"]))
+    shown = " ".join("".join(" " if category(mark) == "Cc" else mark for mark in title).split())[:150]
+    assert str(read) == "Welcome to " + (f"“{shown}”" if shown else "your course")
 
 
 def test_a_message_id_tells_keys_apart_and_does_not_show_them() -> None:

@@ -16,12 +16,14 @@ from email.policy import SMTPUTF8 as SMTPUTF8_POLICY
 from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Literal
+from unicodedata import category
 
 import aiosmtplib
 from aiosmtplib import SMTP
 
 from worker.notify.delivery import Accepted, Away, Delivery, Message, Recipient, Refused
 from worker.notify.senders.mailbox import AddressHeader, Mailbox, mailbox
+from worker.notify.senders.subject import SubjectHeader
 
 _NO_ADDRESS = "the learner's user document has no usable address"
 # A title longer than this would only be cut by whoever shows it.
@@ -122,15 +124,16 @@ async def _leave(client: SMTP) -> None:
 def compose(message: Message, learner: Mailbox, title: str | None, sender: Mailbox) -> EmailMessage:
     """The mail: the same bytes for the same message, address and course title."""
     subject, text = _TEXTS.get(message.kind, _OTHER_TEXT)
-    # A title is the course author's: line breaks in it would be headers of their making.
-    title = " ".join((title or "").split())[:_LONGEST_TITLE]
+    # A title is the course author's: line breaks in it would be headers of their making, NUL ends some readers.
+    visible = "".join(" " if category(letter) == "Cc" else letter for letter in title or "")
+    title = " ".join(visible.split())[:_LONGEST_TITLE]
     course = f"\u201c{title}\u201d" if title else "your course"
     utf8 = learner.needs_utf8 or sender.needs_utf8
     # In seven bits any server takes it; a header in UTF-8 needs one that has said that it can.
     mail = EmailMessage(policy=(SMTPUTF8_POLICY if utf8 else SMTP_POLICY).clone(cte_type="7bit"))
     mail["From"] = AddressHeader("From", sender)
     mail["To"] = AddressHeader("To", learner)
-    mail["Subject"] = subject.format(course=course)
+    mail["Subject"] = SubjectHeader(subject.format(course=course))
     mail["Date"] = message.created_at
     mail["Message-ID"] = message_id(message.key, sender)
     mail["Auto-Submitted"] = "auto-generated"
