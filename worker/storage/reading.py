@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Names
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -133,6 +133,8 @@ async def find(
     found = Reading(collection.name)
     async with aclosing(_raw_batches(collection, query, paths, session=session, **options)) as answers:
         async for batch in answers:
+            if max_bytes is not None and found.size_bytes >= max_bytes:
+                return replace(found, complete=False)  # reached with the last document of the answer before
             some = _up_to(batch, max_bytes, found.size_bytes)
             found = _joined(found, decoded(collection.name, some, kept), complete=some is batch)
             if not found.complete:
@@ -335,7 +337,8 @@ def _keep(document: Document, raw: bytes, names: Names[str]) -> None:
 def _view(element: Element) -> Any:
     """A document as decoded; an object that equals nothing for any other value."""
     if element.kind == _DOCUMENT:
-        view = bson.decode(element.document, CODEC_OPTIONS)[element.name.decode()]
+        # Of an array the decoder skips the names, which may be anything; of a document it reads them.
+        view = bson.decode(element._replace(name=b"0").document, CODEC_OPTIONS)["0"]
         if isinstance(view, dict):
             return view
     return object()

@@ -1,6 +1,7 @@
 """What becomes of documents that Python cannot hold, and of those that a pure step cannot make sense of."""
 
 import struct
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.odd_bson import documents, raw_document, raw_text
 from worker.storage.elements import elements, joined
-from worker.storage.reading import Unreadable, _up_to, decoded, decoded_one, name_of, shown
+from worker.storage.reading import KeptArray, Unreadable, _up_to, decoded, decoded_one, find, name_of, shown
 
 ID = ObjectId("a" * 24)
 GOOD = bson.encode({"_id": ID, "n": 1})
@@ -103,3 +104,51 @@ def test_the_document_that_reaches_the_bytes_allowed_is_the_last_one(
 ) -> None:
     assert _up_to(GOOD * 3, max_bytes, 0) == GOOD * kept
     assert _up_to(GOOD * 3, max_bytes, 10**6) == GOOD * (1 if max_bytes else 3)
+
+
+class Answers:
+    """A collection whose server answers with these batches, as one does that has large documents."""
+
+    name = "users"
+
+    def __init__(self, *batches: bytes) -> None:
+        self._batches = batches
+
+    def find_raw_batches(self, *_query: Any, **_options: Any) -> "Answers":
+        return self
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._batches:
+            raise StopAsyncIteration
+        first, *rest = self._batches
+        self._batches = tuple(rest)
+        return first
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("batches", "read", "complete"),
+    [([GOOD] * 5, 2, False), ([GOOD] * 2, 2, True), ([GOOD * 2, GOOD], 2, False), ([GOOD * 3], 2, False)],
+)
+async def test_reading_ends_though_each_answer_has_but_one_large_document(
+    batches: Sequence[bytes], read: int, complete: bool
+) -> None:
+    collection: Any = Answers(*batches)
+    found = await find(collection, {}, max_bytes=len(GOOD) + 1)
+    assert (len(found.documents), found.complete) == (read, complete)
+
+
+def test_an_array_keeps_entries_whose_places_have_other_names() -> None:
+    entry = bson.encode({"action": "x"})
+    array = raw_document((0x03, b"\xff", entry), (0x03, b"", entry), (0x0A, b"\xfe", b""))
+    raw = raw_document((0x07, b"_id", ID.binary), (0x04, b"activity_log", array))
+    [user] = decoded("users", raw, ("activity_log",)).documents
+    log = user["activity_log"]
+    assert isinstance(log, KeptArray)
+    assert log[:2] == [{"action": "x"}] * 2
+    assert log.encoded(log) == raw_document((0x03, b"0", entry), (0x03, b"1", entry), (0x0A, b"2", b""))
