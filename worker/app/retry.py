@@ -161,7 +161,7 @@ class FoldHandler:
 
 def stream_of(item: Item) -> str | None:
     """The stream an item is about: its own, or that of the learner and course in the platform's data."""
-    if item.stream_id is not None:
+    if item.stream_id:
         return item.stream_id
     user, course = (_object_id(item.data.get(name)) for name in ("user_id", "course_id"))
     return None if user is None or course is None else f"course_{course}_user_{user}"

@@ -191,7 +191,8 @@ class Queue:
             self._pass_over(updated.refused)
 
     async def _streamless(self, limit: int) -> list[Document]:
-        due = {**self._open(), "status": "pending", "stream_id": None, "$expr": _DUE}
+        none: Document = {"$in": [None, ""]}
+        due = {**self._open(), "status": "pending", "stream_id": none, "$expr": _DUE}
         found = await reading.find(self._items, due, {"error_class": 1}, sort=[("due_at", 1)], limit=limit)
         return _candidates(found)
 
