@@ -33,6 +33,8 @@ _OPEN = ["pending", "taken"]
 # Rows that cannot be read or changed are passed over for so long, unless somebody writes to one.
 _PASSED_OVER_S = 60.0
 _MOST_PASSED_OVER = 1_000
+# A row has some hundred bytes, unless somebody else wrote to it.
+_MOST_BYTES = 4_000_000
 
 
 @dataclass(eq=False, slots=True)
@@ -205,10 +207,14 @@ class Outbox:
 
     async def _candidates(self, kinds: Collection[str], limit: int) -> list[str]:
         chosen = self._chosen(kinds)
-        due = await reading.find(self._rows, {**chosen, **_due()}, sort=[("due_at", 1)], limit=limit)
+        due = await reading.find(
+            self._rows, {**chosen, **_due()}, sort=[("due_at", 1)], limit=limit, max_bytes=_MOST_BYTES
+        )
         ids = await self._readable(due)
         if len(ids) < limit and self._clock.monotonic() >= self._takeover_at:
-            expired = await reading.find(self._rows, {**chosen, **_expired()}, limit=limit - len(ids))
+            expired = await reading.find(
+                self._rows, {**chosen, **_expired()}, limit=limit - len(ids), max_bytes=_MOST_BYTES
+            )
             ids += await self._readable(expired)
         return ids
 

@@ -162,7 +162,7 @@ class Counter:
                 await self._settle(piece, live=False)
         finally:
             self._trying = frozenset()
-        return {target: reason for target, reason in self._refused.items() if target in targets}
+        return dict(self._refused)
 
     async def _settle(self, piece: Woken, *, live: bool) -> None:
         """Count a piece; one that goes on conflicting, or being refused, or does not fit, is halved."""
@@ -331,7 +331,7 @@ class Counter:
 
     def _tell(self, refused: Refusals, rows: Mapping[RowTarget, Reason]) -> None:
         """Remember what was passed over, and say it once each."""
-        self._refused.update(refused)
+        self._refused.update((target, why) for target, why in refused.items() if target in self._trying)
         self._aside |= {identity for kind, identity in refused if kind == "learner"}
         passed: dict[Target | RowTarget, Reason] = dict([*refused.items(), *rows.items()])
         for (kind, identity), reason in passed.items() - self._told.items():
