@@ -32,9 +32,9 @@ _XERIAL_HEADER_BYTES = 16
 
 # Headers of one record that aiokafka may take apart: half a megabyte.
 MOST_HEADERS: Final = 5_000
-# So many headers take two bytes each at least; shorter records are not looked into.
+# So many headers take two bytes each at least: what is left of a batch is not looked into when it is shorter.
 _SHORT_RECORD: Final = 2 * MOST_HEADERS
-# Looking at a batch must not hold up the loop: a tenth of a second.
+# Looking at a batch must not hold up the loop: it takes 1.5 µs a record.
 _MOST_RECORDS: Final = 500_000
 _BATCH_HEADER_BYTES: Final = 61
 _LENGTH = struct.Struct(">i")
@@ -114,18 +114,13 @@ def _require_few_headers(records: bytes, at: int, end: int) -> None:
     for _ in range(_MOST_RECORDS):
         if end - at <= _SHORT_RECORD:
             return
-        first, second = records[at], records[at + 1]
-        if first < 0x80:
-            length, at = first >> 1, at + 1
-        elif second < 0x80:  # as nearly all of them: a few times faster than the general way
-            length, at = (first & 0x7F | second << 7) >> 1, at + 2
-        else:
-            try:
-                length, at = read_varint(records, at)
-            except HeadersBroken:
-                return
-            if length > _SHORT_RECORD and _headers_in(records, at, end) > MOST_HEADERS:
+        try:
+            length, at = read_varint(records, at)
+            # Whatever the length says: aiokafka looks at it only when it has taken the headers apart.
+            if _headers_in(records, at, end) > MOST_HEADERS:
                 raise CodecError(f"a record has more than {MOST_HEADERS:,} headers")
+        except (IndexError, HeadersBroken):
+            return
         if length <= 0:
             return
         at += length
@@ -133,15 +128,17 @@ def _require_few_headers(records: bytes, at: int, end: int) -> None:
 
 
 def _headers_in(records: bytes, at: int, end: int) -> int:
-    """How many headers the record that begins at `at`, behind its length, says it has; 0 if that cannot be found."""
-    at += 1
-    try:
-        for sized in (False, False, True, True):  # time, offset, key, value
-            length, at = read_varint(records, at)
-            at += max(0, length) if sized else 0
-        return read_varint(records, at)[0] if at < end else 0
-    except (IndexError, HeadersBroken):
-        return 0
+    """How many headers the record that begins at `at`, behind its length, says it has.
+
+    Raises what `read_varint` does where that cannot be found.
+    """
+    at = at + 2 if records[at + 1] < 0x80 else read_varint(records, at + 1)[1]  # attributes, time
+    at = at + 1 if records[at] < 0x80 else read_varint(records, at)[1]  # offset
+    length, at = read_varint(records, at)  # key
+    at += max(length, 0)
+    length, at = read_varint(records, at)  # value
+    at += max(length, 0)
+    return read_varint(records, at)[0] if at < end else 0
 
 
 def unpacked(codec: int, payload: bytes, limit_bytes: int = BATCH_BYTES) -> bytes:

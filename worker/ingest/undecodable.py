@@ -29,7 +29,7 @@ from worker.errors import Retryable
 from worker.ingest.batch_bounds import BatchBounds
 from worker.ingest.positions import Gap
 from worker.ingest.record import Partition
-from worker.ingest.record_batch import Salvaged
+from worker.ingest.record_batch import Salvaged, message_bytes
 from worker.telemetry.metrics import GapReason
 from worker.timing import Clock
 
@@ -53,13 +53,6 @@ _SLICE: Final = 100
 # A poll that exceeds its bytes by more than this share gives the rest back: it is fetched anew, which costs more
 # than a few bytes too many.
 _EXCESS: Final = 0.25
-# An empty list and its place in another one. Events have fewer than so many values, and of small ones not even
-# 5,000 can hold what would matter.
-_VALUE_BYTES: Final = 64
-_USUAL_VALUES: Final = 50
-_SMALL_BYTES: Final = 500
-# A header's tuple, its name and its value, empty ones.
-_HEADER_BYTES: Final = 150
 # Records taken in one go before other tasks have their turn.
 _TURN: Final = 500
 # The one plain KafkaError that is about a batch; it has no class of its own.
@@ -93,24 +86,6 @@ def about_a_batch(error: Exception) -> bool:
     if isinstance(error, KafkaError):
         return isinstance(error, _BATCH_ERRORS) or _EMPTY_CONTROL_BATCH in str(error)
     return isinstance(error, _DECODING_ERRORS) or type(error) is RuntimeError
-
-
-def message_bytes(message: Any) -> int:
-    """What a record of aiokafka takes in memory, about, until it is durable.
-
-    Of JSON every value becomes an object: 20,000 empty lists in 60 kB take more than a megabyte.
-    """
-    value: bytes = message.value or b""
-    size = len(value) + len(message.key or b"")
-    if len(value) > _SMALL_BYTES:
-        values = value.count(b",") + value.count(b"[") + value.count(b"{")
-        size += max(0, values - _USUAL_VALUES) * _VALUE_BYTES
-    headers = message.headers
-    if headers:
-        if isinstance(headers, bytes):
-            return size + len(headers)
-        size += sum(_HEADER_BYTES + len(name) + len(content or b"") for name, content in headers)
-    return size
 
 
 class Reader:

@@ -12,6 +12,7 @@ RawHeader = tuple[bytes, bytes | None]
 
 # Seven bits a byte: a 64-bit number has at most ten.
 _LONGEST_VARINT: Final = 10
+_64_BITS: Final = 2**64 - 1
 
 
 class HeadersBroken(ValueError):
@@ -19,12 +20,23 @@ class HeadersBroken(ValueError):
 
 
 def read_varint(content: bytes | memoryview, at: int) -> tuple[int, int]:
-    """The zigzag number at `at`, and where it ends. Raises IndexError behind the end, HeadersBroken for no number."""
+    """The zigzag number at `at`, and where it ends. Raises IndexError behind the end, HeadersBroken for no number.
+
+    Of a number of ten bytes what goes beyond 64 bits is dropped, as clients of Kafka do.
+    """
+    first = content[at]
+    if first < 0x80:  # as nearly all of them, one byte or two: several times faster
+        return (first >> 1) ^ -(first & 1), at + 1
+    second = content[at + 1]
+    if second < 0x80:
+        value = first & 0x7F | second << 7
+        return (value >> 1) ^ -(value & 1), at + 2
     value = shift = 0
     for place in range(at, at + _LONGEST_VARINT):
         byte = content[place]
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
+            value &= _64_BITS
             return (value >> 1) ^ -(value & 1), place + 1
         shift += 7
     raise HeadersBroken("a number has more than ten bytes")

@@ -9,7 +9,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
 from worker.ingest.batch_bounds import BatchBounds
-from worker.ingest.undecodable import Reader, message_bytes
+from worker.ingest.record_batch import message_bytes
+from worker.ingest.undecodable import Reader
 from worker.timing import SystemClock
 
 P0, P1 = TopicPartition("events", 0), TopicPartition("events", 1)

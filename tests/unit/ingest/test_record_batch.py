@@ -182,6 +182,25 @@ def test_a_record_with_very_many_headers_is_refused_before_aiokafka_takes_it_apa
 
 
 @pytest.mark.usefixtures("_bounded")
+@pytest.mark.parametrize(
+    "length", [varint(20), varint(-1), varint(9_000), varint(2**40), b"\xa8" + b"\x80" * 8 + b"\x02"]
+)
+@pytest.mark.parametrize("codec", [0, 4])
+def test_headers_are_counted_whatever_length_their_record_claims(length: bytes, codec: int) -> None:
+    """Aiokafka compares the length when it has taken the headers apart."""
+    body = b"\0" + varint(0) + varint(1) + sized(None) + sized(b"v") + _many(100_000)
+    content = raw_batch([raw_record(0), length + body], codec=codec)
+    with pytest.raises(CodecError, match="headers"):
+        list(GuardedRecords(content).next_batch())
+
+
+def test_what_is_read_of_a_batch_is_bounded_by_what_it_takes_in_memory() -> None:
+    """Five thousand headers in ten kilobytes become half a megabyte of objects."""
+    content = raw_batch([raw_record(place, headers=_many(MOST_HEADERS)) for place in range(9)])
+    assert len(salvaged(content, max_bytes=1_000_000).records) == 2
+
+
+@pytest.mark.usefixtures("_bounded")
 @pytest.mark.parametrize("codec", [0, 4])
 def test_large_records_with_few_headers_are_aiokafka_s(codec: int) -> None:
     records = [
