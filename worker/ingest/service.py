@@ -17,7 +17,7 @@ from worker.ingest.options import IngestOptions
 from worker.ingest.pipeline import BATCHES_IN_HAND, Pipeline
 from worker.ingest.record import Batch, Partition
 from worker.ingest.routes import routes
-from worker.ingest.time_series import BatchTooOld
+from worker.ingest.time_series import BatchTooOld, due_to_burn
 from worker.ingest.undecodable import Unreadable
 from worker.ingest.versions import StreamVersions
 from worker.storage.database import Database
@@ -156,9 +156,7 @@ class Ingest:
 
     async def _burn_again(self) -> None:
         """Remind the server of one partition's owners before: of 64 partitions, each within 11 minutes."""
-        due = next(
-            (each for each in self._assignment.writers.values() if each.must_burn_again(self._clock)), None
-        )
+        due = due_to_burn(self._assignment.writers.values(), self._clock)
         if due is None:
             return
         try:

@@ -1,5 +1,6 @@
 """Step 5: the rows of a batch, exactly once, into a collection that has no unique index."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -35,11 +36,13 @@ class BatchTooOld(Fenced):
 class SeriesWriter:
     """The owner's side of one partition's rows: numbers its commands 1, 2, 3 ..., one at a time.
 
-    `owner_at` is when the lease was last known to be in force, in monotonic seconds.
+    `owner_at` is when the lease was last known to be in force, `burn_tried_at` when the owners before were last to be
+    burned again, in monotonic seconds.
     """
 
     lease: PartitionLease
     owner_at: float
+    burn_tried_at: float = -math.inf
     _burned_at: float | None = None
     _number: int = 0
     _pending: tuple[RawBSONDocument, ...] = ()
@@ -74,6 +77,7 @@ class SeriesWriter:
 
     async def burn_again(self, database: Database, clock: Clock, *, deadline_s: float) -> None:
         """Keep the owners before out. Raises Retryable when MongoDB gives no answer."""
+        self.burn_tried_at = clock.monotonic()
         await burn_again(database, self.lease, deadline_s=deadline_s)
         self._burned_at = clock.monotonic()
 
@@ -86,6 +90,12 @@ class SeriesWriter:
             self._pending,
             deadline_s=deadline_s,
         )
+
+
+def due_to_burn(writers: Iterable[SeriesWriter], clock: Clock) -> SeriesWriter | None:
+    """Who is to burn again next: where one fails every time, all others have their turn before it."""
+    waiting = (writer for writer in writers if writer.must_burn_again(clock))
+    return min(waiting, key=lambda writer: writer.burn_tried_at, default=None)
 
 
 def assert_young(batch: Batch, clock: Clock) -> None:

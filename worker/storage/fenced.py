@@ -14,6 +14,7 @@ from uuid import UUID
 
 from bson import Binary, Int64
 from bson.raw_bson import RawBSONDocument
+from pymongo.errors import OperationFailure
 
 from worker.errors import Refused, Retryable
 from worker.storage import driver
@@ -22,6 +23,7 @@ from worker.storage.errors import failed_statements, translated
 
 # Higher than any number an owner reaches by counting batches: after it every number of the owner is "older".
 BURN_NUMBER = 2**62
+_INCOMPLETE_HISTORY = 217
 
 
 class _OwnServerSession:
@@ -85,17 +87,22 @@ async def burn_session(
     changes nothing twice. Raises Retryable when there is no answer or no such lease, Refused when the server rejects
     the update.
     """
-    reply = await run_on_session(
-        client,
-        leases,
-        session,
-        BURN_NUMBER,
-        {"update": leases.name, "updates": [{"q": {"_id": lease_id}, "u": {"$inc": {"burns": 1}}}]},
-        deadline_s=deadline_s,
-    )
+    update = {"update": leases.name, "updates": [{"q": {"_id": lease_id}, "u": {"$inc": {"burns": 1}}}]}
+    try:
+        reply = await run_on_session(client, leases, session, BURN_NUMBER, update, deadline_s=deadline_s)
+    except Retryable as error:
+        if _remembers_the_number_only(error):
+            return
+        raise
     _raise_on_write_errors(reply, leases.name, 1)
     if reply["n"] != 1:
         raise Retryable(f"there is no lease {lease_id} any more: its session is not burned")
+
+
+def _remembers_the_number_only(error: Retryable) -> bool:
+    """True where the oplog holds the answer to this very number no more: it was burned, and still is."""
+    cause = error.__cause__
+    return isinstance(cause, OperationFailure) and cause.code == _INCOMPLETE_HISTORY
 
 
 async def insert_once(

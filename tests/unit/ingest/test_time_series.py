@@ -1,6 +1,7 @@
 """Rows are cut into commands the server takes, in order, each row once."""
 
 from typing import Any
+from uuid import uuid4
 
 import bson
 import pytest
@@ -11,9 +12,13 @@ from tests.clocks import ManualClock
 from tests.unit.ingest.samples import event_id
 from worker.errors import Fenced, Refused
 from worker.ingest.record import Batch
-from worker.ingest.time_series import MAX_BATCH_AGE_S, assert_young, commands
+from worker.ingest.time_series import MAX_BATCH_AGE_S, SeriesWriter, assert_young, commands, due_to_burn
+from worker.storage.partition_lease import PartitionLease
 
 SERVER_LIMIT_BYTES = 16 * 1024 * 1024
+
+
+NO_DATABASE: Any = None
 
 
 def row(number: int, size: int = 0) -> dict[str, Any]:
@@ -72,3 +77,13 @@ def test_a_batch_is_too_old_to_be_written_after_ten_minutes() -> None:
     clock.advance(0.001)
     with pytest.raises(Fenced):
         assert_young(batch, clock)
+
+
+async def test_a_writer_that_could_not_burn_again_is_behind_those_that_were_not_tried() -> None:
+    clock = ManualClock()
+    lease = PartitionLease("t", 0, uuid4(), (uuid4(),))
+    failed, untried = SeriesWriter(lease, clock.monotonic()), SeriesWriter(lease, clock.monotonic())
+    assert due_to_burn([failed, untried], clock) is failed
+    with pytest.raises(AttributeError):
+        await failed.burn_again(NO_DATABASE, clock, deadline_s=1.0)
+    assert due_to_burn([failed, untried], clock) is untried
