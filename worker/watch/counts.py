@@ -115,7 +115,7 @@ class Counter:
         self._notify_within = notify_within
         self._code_version = code_version
         self._fold_lost = fold_lost
-        self._frozen = Frozen(NAME, COUNTS_VERSION, clock, metrics)
+        self.frozen = Frozen(NAME, COUNTS_VERSION, clock, metrics)
         self._as_they_are: frozenset[ObjectId] = frozenset()
         self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
         self._quarantine = Quarantine(database, code_version)
@@ -139,6 +139,10 @@ class Counter:
             await self._look()
         for piece in woken.pieces():
             await self._settle(piece, live=live)
+
+    def stand_by(self) -> None:
+        """Say that somebody else counts: what stands still is theirs to tell."""
+        self.frozen.keep(lambda _: False)
 
     async def _look(self) -> None:
         """Learn which learners are set aside; where that fails, the next call asks."""
@@ -175,7 +179,7 @@ class Counter:
             self._width = min(max(self._width, 2 * len(piece)), _LEARNERS_PER_TRANSACTION)
         self._count(counting, live=live)
         if self._fold_lost is not None:  # the one that follows, not one that tries again
-            self._frozen.met(counting.frozen, piece.learners)
+            self.frozen.met(counting.frozen, piece.learners)
         if counting.lost:
             await self._recover(counting.lost, live=live)
 

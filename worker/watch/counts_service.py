@@ -307,6 +307,8 @@ class CountsWatcher:
     def _show_lease(self, held: Mapping[int, int]) -> None:
         lease, holds = group_name(NAME, _GROUP), _GROUP in held
         self._metrics.lease_held.labels(lease).set(holds)
+        if not holds:
+            self._counter.stand_by()
         if holds != self._shown:
             self._metrics.lease_transitions_total.labels(lease).inc()
         self._shown = holds
