@@ -101,12 +101,13 @@ class Reader:
         self._clock = clock
         self._max_bytes = max_bytes
         self._next: dict[TopicPartition, int] = {}
-        self._suspects: list[TopicPartition] = []
+        # Whose next records may be broken, and the end of its log at that time; None where it is not known.
+        self._suspects: dict[TopicPartition, int | None] = {}
         self._record_bytes = 0.0  # of the latest slice, on average
 
     def forget(self) -> None:
         """The assignment is over."""
-        self._next, self._suspects = {}, []
+        self._next, self._suspects = {}, {}
 
     def moved(self, partition: TopicPartition, offset: int) -> None:
         """Reading goes on at `offset`, which the consumer has already been told or found out by itself."""
@@ -118,14 +119,15 @@ class Reader:
         `only` asks one partition, unless a broken batch is being looked for.
         """
         if self._suspects:
-            return await self._poll_suspect(self._suspects[0], max_records)
+            return await self._poll_suspect(next(iter(self._suspects)), max_records)
         polled: dict[TopicPartition, list[Any]] = {}
         try:
             await self._take(polled, max_records, [only] if only else [])
         except Exception as error:
             self.rewind()
             if about_a_batch(error):
-                self._suspects = sorted(self._next)
+                suspects = sorted(self._next.keys() & self._consumer.assignment())
+                self._suspects = {partition: self._consumer.highwater(partition) for partition in suspects}
                 log.warning("batch_not_decoded", error=type(error).__name__)
             elif not polled:
                 raise
@@ -201,7 +203,11 @@ class Reader:
             self._consumer.seek(partition, self._next[partition])
 
     async def _poll_suspect(self, partition: TopicPartition, max_records: int) -> Polled | Gap:
-        """One partition alone: what comes before a broken batch, or the gap; no suspect any more if neither."""
+        """One partition alone: what comes before a broken batch, or the gap; no suspect any more if neither.
+
+        Nor once it is past all there was to be fetched when it became one: a busy partition has never been read to
+        its end. Until then the suspects take turns.
+        """
         assigned = self._next
         try:
             found = await self._read_alone(partition, max_records)
@@ -212,11 +218,13 @@ class Reader:
             return {}  # read under an assignment that is over
         if isinstance(found, Gap):
             return found
+        end = self._suspects.pop(partition)
         if not found:
-            self._suspects.remove(partition)
             self._next[partition] = position  # nothing but markers and aborted records was passed
             return {}
         self._returned({partition: found})
+        if end is None or self._next[partition] < end:
+            self._suspects[partition] = end
         return {partition: found}
 
     async def _read_alone(self, partition: TopicPartition, max_records: int) -> list[Any] | Gap:

@@ -159,3 +159,54 @@ def test_a_record_weighs_what_it_becomes_in_memory() -> None:
     assert message_bytes(Message(0, b"[" + b"[]," * 20_000 + b"[]]", b"")) > 1_200_000
     usual = b'{"a":1,"b":[1,2,3],"text":"' + b"x" * 60_000 + b'"}'
     assert message_bytes(Message(0, usual, b"")) == len(usual)
+
+
+@dataclass
+class BusyConsumer:
+    """Somebody writes to P0 whenever it is waited for; the first poll of all partitions meets a broken batch."""
+
+    ends: dict[TopicPartition, int] = field(default_factory=lambda: {P0: 10, P1: 3})
+    positions: dict[TopicPartition, int] = field(default_factory=lambda: {P0: 0, P1: 0})
+    broken: bool = True
+
+    async def getmany(
+        self, *only: TopicPartition, timeout_ms: int, max_records: int
+    ) -> dict[TopicPartition, list[Message]]:
+        if not only and self.broken:
+            self.broken = False
+            raise ValueError("a batch that does not unpack")
+        self.ends[P0] += 5 if timeout_ms else 0
+        taken = {}
+        for partition in only or (P0, P1):
+            first = self.positions[partition]
+            offsets = range(first, min(self.ends[partition], first + max_records))
+            if offsets:
+                taken[partition] = _messages(*offsets)
+                self.positions[partition] = offsets[-1] + 1
+        return taken
+
+    def assignment(self) -> set[TopicPartition]:
+        return {P0, P1}
+
+    def highwater(self, partition: TopicPartition) -> int:
+        return self.ends[partition]
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.positions[partition] = offset
+
+    async def position(self, partition: TopicPartition) -> int:
+        return self.positions[partition]
+
+
+async def test_a_busy_suspect_does_not_keep_all_others_waiting() -> None:
+    consumer: Any = BusyConsumer()
+    reader = _reader(consumer)
+    reader.moved(P0, 0)
+    reader.moved(P1, 0)
+    polls = [await _offsets(reader, 9) for _ in range(5)]
+    assert polls[0] == {}
+    assert [list(poll) for poll in polls[1:4]] == [[P0], [P1], [P0]]
+    assert list(range(9)) == polls[1][P0]
+    assert polls[2] == {P1: [0, 1, 2]}
+    consumer.ends[P1] = 4
+    assert (await _offsets(reader, 100))[P1] == [3]  # nobody is a suspect any more
