@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,30 @@ def _left_out(statement: Any) -> str:
     found = translate(json.dumps(statement).encode())
     assert isinstance(found, LeftOut), found
     return found.verb
+
+
+def _with_each_part_replaced(whole: Any, other: Any) -> Iterator[Any]:
+    """The value with one part at a time, at any depth, being something else."""
+    yield other
+    items = whole.items() if isinstance(whole, dict) else enumerate(whole) if isinstance(whole, list) else ()
+    for place, part in items:
+        for replaced in _with_each_part_replaced(part, other):
+            changed = whole.copy()
+            changed[place] = replaced
+            yield changed
+
+
+@pytest.mark.parametrize(
+    "other", [None, True, 7, 1e300, "", "x y", [], ["x"], [[]], {}, {"id": {}}], ids=repr
+)
+def test_a_part_of_another_kind_costs_its_line_only(other: Any) -> None:
+    about = {"id": "uuid://video-1", "objectType": "Activity", "definition": {"type": f"{VIDEO}x"}}
+    for statement in _with_each_part_replaced(_statement(object=about), other):
+        try:
+            found = translate(json.dumps(statement).encode(), "https://learn.example.org")
+        except TranslationError:
+            continue
+        assert isinstance(found, LeftOut) or encode(found)
 
 
 def test_a_statement_becomes_exactly_these_fields() -> None:

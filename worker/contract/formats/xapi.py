@@ -138,7 +138,7 @@ def _is_about_a_video(statement: dict[str, Any], verb_id: str) -> bool:
     definition = about.get("definition")
     kind = definition.get("type") if isinstance(definition, dict) else None
     if kind is not None:
-        return kind in _VIDEO_TYPES
+        return isinstance(kind, str) and kind in _VIDEO_TYPES
     return verb_id.startswith(_VIDEO_VERBS) or _PROFILE in _activities(statement, "category")
 
 
