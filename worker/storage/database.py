@@ -19,7 +19,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from worker.errors import Misconfigured, UnknownAnswer
+from worker.errors import Misconfigured, Retryable, UnknownAnswer
 from worker.storage.driver import Client, Collection, Document
 from worker.storage.errors import translated
 
@@ -71,7 +71,8 @@ _SOCKET_MS = 30_000
 _WAIT_FOR_POOL_MS = 10_000
 # MongoDB 6.0: the first server on which time series and change streams behave as measured.
 _OLDEST_WIRE_VERSION = 17
-_UNAUTHORIZED = 13
+# Unauthorized, and Atlas's one code for all it does not allow: small clusters have no `getParameter`.
+_NOT_ALLOWED = frozenset({13, 8000})
 _FROM_URI: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -215,9 +216,9 @@ async def _test_commands_enabled(database: Database) -> bool:
             reply = await database.client.admin.command("getParameter", enableTestCommands=1)
     except UnknownAnswer:
         return False  # a hosted server's own word for the same
-    except Misconfigured as error:
+    except (Misconfigured, Retryable) as error:
         cause = error.__cause__
-        if isinstance(cause, OperationFailure) and cause.code == _UNAUTHORIZED:
+        if isinstance(cause, OperationFailure) and cause.code in _NOT_ALLOWED:
             return False  # a user that may not read parameters is no sign of a test server
         raise
     return bool(reply["enableTestCommands"])
