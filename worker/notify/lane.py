@@ -22,7 +22,8 @@ from worker.timing import Clock, end, unless_stopped
 
 log = structlog.get_logger(__name__)
 
-# After a new row was announced, for others to come: a few claims a second, not one for each row.
+# Between claims that found nothing; after a new row was announced, for others to come: a few claims a second, not one
+# for each row.
 _GATHER_S = 0.1
 # Renewals within one lease: one slow answer costs no lease.
 _RENEWALS_PER_LEASE = 3
@@ -251,7 +252,8 @@ class Lane:
             seconds = min(seconds, closed_s)
         elif self._room():
             due_s = await self._outbox.seconds_until_due(self._kinds)
-            seconds = seconds if due_s is None else min(seconds, due_s)
+            # Something is due and was not claimed: another one was faster, or nobody can read it.
+            seconds = seconds if due_s is None else min(seconds, max(due_s, _GATHER_S))
             wakers.append(self.wake.wait)
         waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(waker()) for waker in wakers}
         waits.add(asyncio.ensure_future(self._clock.sleep(seconds)))

@@ -32,7 +32,7 @@ T = TypeVar("T")
 _OPEN = ["pending", "taken"]
 # Rows that cannot be read or changed are passed over for so long, unless somebody writes to one.
 _PASSED_OVER_S = 60.0
-_MOST_PASSED_OVER = 1_000
+_MOST_PASSED_OVER = 10_000
 # A row has some hundred bytes, unless somebody else wrote to it.
 _MOST_BYTES = 4_000_000
 

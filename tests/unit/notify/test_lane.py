@@ -1,0 +1,44 @@
+"""How a lane waits where the outbox has nothing for it."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from tests.clocks import ManualClock
+from worker.notify.lane import Lane, LaneOptions
+from worker.storage.database import Document
+from worker.telemetry.metrics import Metrics
+
+
+class Unclaimable:
+    """An outbox, people and a sender: something is always due, and can never be claimed."""
+
+    def __init__(self, claims: int) -> None:
+        self.left = claims
+        self.stop = asyncio.Event()
+
+    async def claim(self, *_: Any) -> list[Document]:
+        self.left -= 1
+        if not self.left:
+            self.stop.set()
+        return []
+
+    async def seconds_until_due(self, *_: Any) -> float:
+        return 0.0
+
+    async def of(self, rows: Sequence[Document], _channel: str) -> dict[str, Any]:
+        assert not rows
+        return {}
+
+    async def close(self) -> None: ...
+
+
+async def test_what_is_due_and_cannot_be_claimed_is_not_asked_for_without_a_pause() -> None:
+    clock, others = ManualClock(), Unclaimable(claims=20)
+    parts: Any = others
+    lane = Lane(
+        "log", ["welcome"], parts, parts, parts, LaneOptions(), clock, Metrics(), beat=lambda: None, seed=1
+    )
+    async with asyncio.timeout(10):
+        await lane.run(others.stop)
+    assert clock.monotonic() >= 1.9
