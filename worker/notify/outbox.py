@@ -18,7 +18,7 @@ from worker.notify.rows import checked, item_id
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
-from worker.storage.quarantine import Quarantined, quarantine
+from worker.storage.quarantine import Quarantined, put_items, quarantine
 from worker.storage.reading import Reading
 from worker.storage.retrying import retrying
 from worker.storage.updating import millis, send_each, update_each
@@ -129,7 +129,7 @@ class Outbox:
             data={"collection": "notifications", "id": key},
         )
         upsert = quarantine(item, self._code_version)
-        await self._waiting(lambda: self._items.bulk_write([upsert]))
+        await self._waiting(lambda: put_items(self._items, [upsert]))
         if key not in self._aside:
             log.warning("notification_set_aside", key=key, error_class=error_class, reason=reason)
         self._aside.add(key)

@@ -1,10 +1,17 @@
 """Setting one thing aside: an item of `analytics_queue` under an id of its own says what, why and since when."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
+
+from worker.storage.driver import Collection
+from worker.storage.errors import WriteFailure, translated, write_failures
+
+log = structlog.get_logger(__name__)
 
 _OPEN = ["pending", "processing", "failed"]
 # Of the code versions that tried an item so many are remembered.
@@ -53,6 +60,19 @@ def quarantine(what: Quarantined, code_version: str, *, changed: bool = False) -
     return UpdateOne(
         {"_id": what.item_id}, [{"$set": _noted(what, code_version, changed=changed)}], upsert=True
     )
+
+
+async def put_items(queue: Collection, updates: Sequence[UpdateOne]) -> None:
+    """Write items outside of a transaction; one that somebody made so odd that the server refuses it costs itself."""
+    failures: list[WriteFailure] = []
+    try:
+        with translated():
+            await queue.bulk_write(updates, ordered=False)
+    except BulkWriteError as error:
+        failures = write_failures(error)
+    if failures:  # not with the error itself, which quotes the item
+        codes = sorted({failure.code for failure in failures})
+        log.error("queue_items_cannot_be_written", items=len(failures), codes=codes)
 
 
 def _noted(what: Quarantined, code_version: str, *, changed: bool) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from worker.storage.database import Database
-from worker.storage.errors import translated
-from worker.storage.quarantine import Quarantined, quarantine
+from worker.storage.quarantine import Quarantined, put_items, quarantine
 from worker.storage.work_items import PROGRESS_FOLD
 from worker.watch.folding import Failure
 
@@ -19,8 +18,7 @@ async def set_aside(database: Database, failures: Sequence[Failure], *, code_ver
     if not failures:
         return
     updates = [quarantine(_quarantined(failure), code_version) for failure in failures]
-    with translated():
-        await database.analytics_queue.bulk_write(updates, ordered=False)
+    await put_items(database.analytics_queue, updates)
 
 
 def _quarantined(failure: Failure) -> Quarantined:
