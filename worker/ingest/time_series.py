@@ -78,7 +78,7 @@ class SeriesWriter:
     async def burn_again(self, database: Database, clock: Clock, *, deadline_s: float) -> None:
         """Keep the owners before out. Raises Retryable when MongoDB gives no answer."""
         self.burn_tried_at = clock.monotonic()
-        await burn_again(database, self.lease, deadline_s=deadline_s)
+        await burn_again(database, self.lease, clock, deadline_s=deadline_s)
         self._burned_at = clock.monotonic()
 
     async def _insert(self, database: Database, deadline_s: float) -> None:

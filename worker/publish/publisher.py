@@ -156,7 +156,7 @@ class Publisher:
                     await flight.settle(keep=MAX_IN_FLIGHT // 2)
         except RecordRefused:  # all that was in flight has come to rest
             raise
-        except Refused:
+        except (Refused, OSError):  # of the records' own source: what was read before it is on its way
             await flight.settle(keep=0)
             raise
         await flight.settle(keep=0)

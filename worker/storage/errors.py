@@ -38,6 +38,10 @@ DUPLICATE_KEY = 11000
 DOCUMENT_VALIDATION_FAILURE = 121
 TRANSACTION_TOO_OLD = 225
 AUTHENTICATION_FAILED = 18
+# A hosted cluster answers with one code of its own for whatever its proxy says: a quota that is used up is waited
+# for, a login that is refused is not.
+ATLAS_ERROR = 8000
+ATLAS_BAD_LOGIN = "bad auth"
 
 _TRANSIENT_LABELS = (
     "TransientTransactionError",
@@ -179,6 +183,8 @@ def failed_statements(failures: Sequence[tuple[int, str]]) -> WorkerError | None
 
 def _by_code(code: int | None, sentence: str, non_resumable: bool) -> WorkerError:
     kind = code_class(code)
+    if code == ATLAS_ERROR and ATLAS_BAD_LOGIN in sentence:
+        return Misconfigured(sentence)
     if non_resumable and kind is not CodeClass.PASSING:
         return HistoryLost(sentence)
     return _ERRORS[kind](sentence)

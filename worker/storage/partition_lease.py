@@ -7,11 +7,11 @@ from uuid import UUID
 
 from pymongo.errors import DuplicateKeyError
 
-from worker.errors import Fenced
+from worker.errors import Fenced, Retryable
 from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.storage.fenced import burn_session
-from worker.timing import Clock
+from worker.timing import Clock, Deadline
 
 # Sessions that were burned and are burned again from time to time: of so many owners before, one may be frozen.
 _BURNED_KEPT = 20
@@ -86,14 +86,20 @@ async def take_partition(
             )
 
 
-async def burn_again(database: Database, lease: PartitionLease, *, deadline_s: float) -> None:
+async def burn_again(database: Database, lease: PartitionLease, clock: Clock, *, deadline_s: float) -> None:
     """Remind the server that the owners before may not write; to be repeated well within 30 minutes.
 
     A command that was frozen between its last check and the socket comes whenever its process goes on: hours later
-    the server would take it for a new one. Raises Retryable when MongoDB gives no answer.
+    the server would take it for a new one. Raises Retryable when MongoDB gives no answer, or answers so slowly that
+    the owners would take longer than `deadline_s` together: the caller has other things to do, and comes again.
     """
     key = lease_id(lease.topic, lease.partition)
-    for session in lease.burned:
+    deadline = Deadline.after(clock, deadline_s)
+    for done, session in enumerate(reversed(lease.burned)):
+        if deadline.passed:
+            raise Retryable(
+                f"{done} of {len(lease.burned)} owners before were burned again in {deadline_s:g} s"
+            )
         await burn_session(database.leases, database.client, key, session, deadline_s=deadline_s)
 
 

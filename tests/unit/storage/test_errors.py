@@ -201,3 +201,12 @@ def test_a_time_out_for_want_of_a_server_that_lets_us_in_is_a_misconfiguration()
     told = _translation(ServerSelectionTimeoutError(said))
     assert type(told) is Misconfigured
     assert str(told).startswith("AuthenticationFailed (18)")
+
+
+def test_a_hosted_cluster_that_refuses_the_login_is_not_waited_for_but_its_quota_is() -> None:
+    for message, kind in (
+        ("bad auth : authentication failed", Misconfigured),
+        ("you are over your quota", Retryable),
+    ):
+        with pytest.raises(kind), translated():
+            raise OperationFailure(message, 8000, {"code": 8000, "codeName": "AtlasError", "errmsg": message})
