@@ -20,9 +20,17 @@ _MOST_VERSIONS = 20
 _TRIED: dict[str, Any] = {
     "$cond": [
         {"$isArray": "$tried_by"},
-        "$tried_by",
+        {"$filter": {"input": "$tried_by", "cond": {"$eq": [{"$type": "$$this"}, "string"]}}},
         {"$cond": [{"$ifNull": ["$code_version", False]}, ["$code_version"], []]},
     ]
+}
+
+# What of an open item is kept, with the types it has: where somebody gave one another, none is worth keeping.
+_KEPT: dict[str, list[str]] = {
+    "retry_count": ["int", "long"],
+    "created_at": ["date"],
+    **{name: ["date", "null", "missing"] for name in ("due_at", "processed_at", "last_retry", "lease_until")},
+    "lease_owner": ["string", "null", "missing"],
 }
 
 
@@ -88,7 +96,9 @@ def _noted(what: Quarantined, code_version: str, *, changed: bool) -> dict[str, 
     untried = {"$not": [tried_by(code_version)]}
     over = {"$and": [{"$eq": ["$status", "failed"]}, True if changed else untried]}
     # Whatever stands under our id and is no item of this kind is written over.
-    foreign = {"$ne": ["$event_type", what.event_type]}
+    kinds = [{"$in": [{"$type": f"${name}"}, types]} for name, types in _KEPT.items()]
+    ours = [{"$eq": ["$event_type", what.event_type]}, {"$gte": ["$retry_count", 0]}, *kinds]
+    foreign = {"$not": [{"$and": ours}]}
     counted = {"$cond": [{"$isNumber": "$occurrences"}, "$occurrences", 0]}
     begun = {"$or": [foreign, {"$not": [{"$in": ["$status", _OPEN]}]}]}
     anew = {"$or": [begun, over]}
