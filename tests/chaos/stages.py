@@ -18,7 +18,7 @@ class Known(Protocol):
 # By stage, the commands and the shape (see `shape`) of its write.
 STAGES: Mapping[str, tuple[str, str]] = {
     "assignment: burn": ("update", r"leases/partition/inc\.burns"),
-    "assignment: lease": ("update", r"leases/partition/set\.session.*"),
+    "assignment: lease": ("update", r"leases/partition/(push\.burned\+)?set\.session.*"),
     "ingest: events": ("insert", r"course_events/event"),
     "ingest: void": ("insert", r"course_events/void"),
     "ingest: rows": ("insert", r"user_interactions"),
