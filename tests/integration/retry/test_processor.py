@@ -54,11 +54,12 @@ async def test_what_is_due_is_done_once_and_says_when(database: Database) -> Non
 
 async def test_the_platform_s_own_items_are_taken_as_the_specification_makes_them(database: Database) -> None:
     handler = Noting()
-    bare = {"event_type": EVENT_TYPE, "data": {"x": 1}, "status": "pending", "retry_count": 0}
+    data = {"course_id": "c", "whatever": "nobody reads this"}
+    bare = {"event_type": EVENT_TYPE, "data": data, "status": "pending", "retry_count": 0}
     await put(database, [{**bare, "_id": ObjectId(), "created_at": datetime.now(UTC)} for _ in range(30)])
     async with running(database, {EVENT_TYPE: handler}) as retry:
         await retry.until_status("completed", 30)
-    assert handler.items[0].data == {"x": 1}
+    assert handler.items[0].data == {"course_id": "c"}
 
 
 async def test_items_of_types_nobody_handles_are_left_alone(database: Database) -> None:
