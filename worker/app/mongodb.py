@@ -9,7 +9,7 @@ from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 from worker.app.certificates import Certificates, context, not_accepted
 from worker.errors import Retryable, WorkerError
 from worker.settings import Settings, variable
-from worker.storage.errors import AUTHENTICATION_FAILED, NOT_LET_IN
+from worker.storage.errors import AUTHENTICATION_FAILED, NOT_LET_IN, UNAUTHORIZED
 
 # The asynchronous driver keeps OpenSSL's sentence and drops the error it came with.
 _NOT_ACCEPTED = re.compile(
@@ -31,7 +31,7 @@ _LOGIN = (
     f"or at the user in {variable('mongodb_uri')}"
 )
 _HINTS: Mapping[int | None, str] = {
-    13: f"Does this user have the roles it needs? Was one given at all? Look at {_LOGIN}",
+    UNAUTHORIZED: f"Does this user have the roles it needs? Was one given at all? Look at {_LOGIN}",
     AUTHENTICATION_FAILED: f"Look at {_LOGIN}, and at {variable('mongodb_auth_source')}",
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 from pydantic import AnyHttpUrl, TypeAdapter
 from pymongo import uri_parser
 from pymongo.errors import PyMongoError
@@ -169,12 +169,18 @@ def http_url(text: str) -> str:
 
 def mail_address(text: str) -> str:
     """One plain address."""
-    try:
-        validate_email(text, check_deliverability=False, globally_deliverable=False, strict=True)
-    except EmailNotValidError:
+    if plain_address(text) is None:
         shown = _quoted(text) if ":" in text else _visible(text)
-        raise ValueError(f"'{shown}' is not one plain mail address") from None
+        raise ValueError(f"'{shown}' is not one plain mail address")
     return text
+
+
+def plain_address(text: str) -> ValidatedEmail | None:
+    """The parts of a text that is one mail address and nothing else, or None; no name server is asked."""
+    try:
+        return validate_email(text, check_deliverability=False, globally_deliverable=False, strict=True)
+    except EmailNotValidError:
+        return None
 
 
 def topic(text: str) -> str:

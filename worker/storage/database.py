@@ -21,7 +21,7 @@ from pymongo.write_concern import WriteConcern
 
 from worker.errors import Misconfigured, Retryable, UnknownAnswer
 from worker.storage.driver import Client, Collection, Document
-from worker.storage.errors import translated
+from worker.storage.errors import ATLAS_ERROR, UNAUTHORIZED, translated
 
 __all__ = [
     "Client",
@@ -72,7 +72,7 @@ _WAIT_FOR_POOL_MS = 10_000
 # MongoDB 6.0: the first server on which time series and change streams behave as measured.
 _OLDEST_WIRE_VERSION = 17
 # Unauthorized, and Atlas's one code for all it does not allow: small clusters have no `getParameter`.
-_NOT_ALLOWED = frozenset({13, 8000})
+_NOT_ALLOWED = frozenset({UNAUTHORIZED, ATLAS_ERROR})
 _FROM_URI: Mapping[str, Any] = MappingProxyType({})
 
 

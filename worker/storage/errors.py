@@ -37,6 +37,7 @@ from worker.storage.server_codes import CodeClass, code_class, code_name
 DUPLICATE_KEY = 11000
 DOCUMENT_VALIDATION_FAILURE = 121
 TRANSACTION_TOO_OLD = 225
+UNAUTHORIZED = 13
 AUTHENTICATION_FAILED = 18
 # A hosted cluster answers with one code of its own for whatever its proxy says: a quota that is used up is waited
 # for, a login that is refused is not.

@@ -7,7 +7,7 @@ Python's would decode an encoded word (`=?utf-8?q?...?=`) in it, and with it lin
 from dataclasses import dataclass
 from email.policy import Policy
 
-from email_validator import EmailNotValidError, validate_email
+from worker.settings.addresses import plain_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,8 @@ def mailbox(text: str | None) -> Mailbox | None:
     The domain is in ASCII (punycode, RFC 5891), so that SMTPUTF8 (RFC 6531) is only needed for a name before the @
     that is not.
     """
-    if text is None:
-        return None
-    try:
-        valid = validate_email(text, check_deliverability=False, globally_deliverable=False, strict=True)
-    except EmailNotValidError:
+    valid = plain_address(text) if text is not None else None
+    if valid is None:
         return None
     return Mailbox(f"{valid.local_part}@{valid.ascii_domain}", needs_utf8=valid.ascii_email is None)
 
