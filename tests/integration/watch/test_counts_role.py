@@ -191,6 +191,10 @@ async def test_a_server_that_is_away_is_waited_for(
         failing(watched, command, code=262, times=3) as entered,
         running(watched, checked_by=database, owner="first") as second,
     ):
+        await store_all(database, learners[:6])
+        await second.until_counted()
+        # What was stored before the stream was open needs no further answer of it; what comes now does.
+        await second.until_following()
         await store_all(database, learners)
         await second.until_counted()
         assert await entered() >= least
