@@ -8,7 +8,7 @@ from pathlib import Path
 from worker.contract.codec import decode
 from worker.contract.event import Rejected
 from worker.errors import Fatal
-from worker.publish.reader import OutgoingRecord
+from worker.kafka.files import OutgoingRecord
 from worker.storage.documents import Source, event_document, interaction_row
 from worker.storage.encoding import encoded
 

@@ -15,8 +15,8 @@ from worker.devstack.apache.artifacts import java_binary
 from worker.devstack.mongod import Mongod
 from worker.devstack.stack import KafkaKind, KafkaServer, Stack
 from worker.errors import Fatal, Misconfigured
-from worker.publish.publisher import Publisher
-from worker.publish.reader import OutgoingRecord
+from worker.kafka.files import OutgoingRecord
+from worker.kafka.producer import Publisher
 from worker.storage.database import Client, Database, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.schema import apply_schema

@@ -17,7 +17,7 @@ from bench.records import Workload
 from worker.contract.identity import stream_object_id
 from worker.devstack.worker_process import WorkerProbe, start_worker
 from worker.errors import Fatal
-from worker.publish.reader import OutgoingRecord
+from worker.kafka.files import OutgoingRecord
 from worker.storage import driver
 from worker.storage.database import Database
 from worker.timing import end

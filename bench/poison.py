@@ -18,7 +18,7 @@ from bench.contestants.field import INGEST
 from bench.fixture import Fixture, fixture, kafka_here, publish_workload
 from bench.race import Run, run_once
 from bench.records import Workload
-from worker.publish.reader import OutgoingRecord
+from worker.kafka.files import OutgoingRecord
 
 GOAL_LOST = 0.10
 _EVERY = 100

@@ -10,7 +10,7 @@ from worker.devstack.ledger import Course
 from worker.devstack.planner import make_courses, make_plan, object_id, seeded
 from worker.devstack.platform_documents import course_document, learner_document
 from worker.devstack.script import Draft, draft_events
-from worker.publish.reader import OutgoingRecord
+from worker.kafka.files import OutgoingRecord
 from worker.storage.database import Document
 
 LEARNERS = 2_000

@@ -16,7 +16,7 @@ STAGES: Sequence[tuple[str, str]] = (
     ("worker/ingest/pipeline.py:Pipeline._count", "metrics of a batch"),
     ("worker/ingest/pipeline.py:", "rest of the pipeline"),
     ("aiokafka/", "Kafka client"),
-    ("worker/ingest/intake.py:", "Kafka client"),
+    ("worker/kafka/consumer.py:", "Kafka client"),
     ("worker/ingest/", "rest of ingest"),
     ("worker/watch/progress.py:", "progress: read, fold, write"),
     ("worker/watch/counts", "counts"),

@@ -7,8 +7,8 @@ from typing import Self
 
 from tests.chaos.traffic import traffic
 from tests.oracle import Entry
-from worker.publish.publisher import Publisher
-from worker.publish.reader import OutgoingRecord
+from worker.kafka.files import OutgoingRecord
+from worker.kafka.producer import Publisher
 from worker.timing import Clock, SystemClock, end
 
 # Made at once, in half a second: some hundred learners, each chunk others.

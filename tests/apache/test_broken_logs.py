@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.apache.kit import durable, events, gaps, ids, in_time_s, make_topic, settled, stored_ids
-from tests.integration.ingest import damage
 from tests.integration.ingest.kit import options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.integration.kafka import damage
 from worker.devstack.apache.cluster import ApacheKafka
 from worker.devstack.apache.node import Node
 from worker.storage.database import Database

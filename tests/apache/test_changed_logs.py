@@ -16,9 +16,9 @@ from tests.apache.kit import (
     settled,
     stored_ids,
 )
-from tests.integration.ingest.damage import send_batches
 from tests.integration.ingest.kit import options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.integration.kafka.damage import send_batches
 from tests.integration.storage.fences import failpoint
 from worker.ingest.options import IngestOptions
 from worker.storage.database import Database

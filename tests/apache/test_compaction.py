@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from tests.apache.kit import gaps, make_topic, producing, send_as_is, settled
 from tests.integration.ingest.kit import Sent, event, options, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
-from tests.unit.ingest.raw_batches import raw_batch, raw_record
+from tests.unit.kafka.raw_batches import raw_batch, raw_record
 from worker.contract.codec import encode
 from worker.storage.database import Database
 

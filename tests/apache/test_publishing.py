@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import sevenp_worker
-from tests.integration.publish.test_command import TEXT, servers, topics
+from tests.integration.cli.test_publish import TEXT, servers, topics
 from worker.app.exits import ExitCode
 from worker.devstack.apache.cluster import start_apache
 

@@ -19,17 +19,17 @@ from tests.conftest import RunningMongo
 from tests.integration.app.conftest import StartWorker, fetch, start_worker, until
 from tests.integration.ingest.kit import event, records, send
 from tests.integration.ingest.kit import until as until_async
+from tests.integration.kafka.test_producer import everything
 from tests.integration.notify.kit import row, write
-from tests.integration.publish.test_publisher import everything
 from worker.app.dependencies import kafka_probe
 from worker.app.exits import ExitCode
-from worker.app.kafka import kafka_options
-from worker.app.publishing import open_publisher
+from worker.app.producing import open_publisher
 from worker.contract.codec import encode
 from worker.devstack.apache.cluster import ApacheKafka, start_apache
 from worker.devstack.process import free_port
 from worker.devstack.topics import create_topic
 from worker.errors import Misconfigured, Retryable
+from worker.kafka.security import kafka_options
 from worker.settings import Settings, load_settings, variable
 from worker.storage.database import Database
 from worker.telemetry.logs import describe

@@ -14,7 +14,7 @@ from pymongo.read_concern import ReadConcern
 
 from worker.ingest import pipeline
 from worker.ingest.event_store import EventStore
-from worker.ingest.record import Batch
+from worker.kafka.record import Batch
 from worker.storage import database, outbox, partition_lease
 from worker.storage.database import Document
 from worker.storage.transactions import Session, Transactions

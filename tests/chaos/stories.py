@@ -16,7 +16,7 @@ from tests.oracle import Entry
 from worker.contract.codec import encode, record_key
 from worker.contract.identity import foreign_object_id
 from worker.devstack.ledger import Course
-from worker.publish.reader import OutgoingRecord
+from worker.kafka.files import OutgoingRecord
 
 # What the stories' own validator refuses, and what their own fold fails on.
 REFUSED_DEVICE = "refused-device"

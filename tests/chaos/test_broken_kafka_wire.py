@@ -10,8 +10,8 @@ from tests.chaos.breaks import Break, half_open, lag, lived_through, refuse, res
 from tests.chaos.proxy import Proxy, proxied
 from tests.chaos.whole import settings, working
 from tests.conftest import RunningMongo
-from tests.integration.ingest import damage
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.integration.kafka import damage
 from worker.replay.verify import verify
 from worker.storage.database import Database
 

@@ -11,7 +11,7 @@ from tests.chaos.victim import Victim, committed, projected, uncounted, until
 from tests.conftest import RunningMongo
 from tests.oracle import check, read_ledger, write_ledger
 from worker.devstack.process import free_port
-from worker.publish.publisher import Publisher
+from worker.kafka.producer import Publisher
 from worker.replay.verify import verify
 from worker.storage.database import Database
 from worker.timing import SystemClock

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from tests.oracle import Entry
 from worker.devstack.simulator import simulate
-from worker.publish.reader import OutgoingRecord
+from worker.kafka.files import OutgoingRecord
 
 # About one record in a thousand, each with bytes of its own.
 _POISON_EVERY = 1_000

@@ -16,7 +16,7 @@ from worker.cli.commands import app
 from worker.contract import export
 from worker.contract.codec import decode, encode
 from worker.contract.event import Event
-from worker.publish.reader import read_records
+from worker.kafka.files import read_records
 from worker.replay.verification import FindingKind, Verification
 from worker.settings import setting_lines
 from worker.telemetry.metrics import Metrics

@@ -11,11 +11,11 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from worker.app.exits import Unreachable
-from worker.app.kafka import why_silent
 from worker.app.mongodb import explained
 from worker.app.server_state import ServerState
 from worker.errors import Retryable, TopicMissing, WorkerError
 from worker.kafka.metadata import require_topic
+from worker.kafka.security import why_silent
 from worker.settings import variable
 from worker.storage.database import Database
 from worker.storage.errors import translated

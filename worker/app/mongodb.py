@@ -6,9 +6,9 @@ from typing import Any
 
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
-from worker.app.certificates import Certificates, context, not_accepted
 from worker.errors import Retryable, WorkerError
 from worker.settings import Settings, variable
+from worker.settings.certificates import Certificates, context, not_accepted
 from worker.storage.errors import AUTHENTICATION_FAILED, NOT_LET_IN, UNAUTHORIZED
 
 # The asynchronous driver keeps OpenSSL's sentence and drops the error it came with.

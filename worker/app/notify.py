@@ -1,8 +1,8 @@
 """The notify role from the settings: which kind goes where, and a sender for every channel in use."""
 
-from worker.app.kafka import kafka_options
 from worker.app.retry import code_version
 from worker.errors import Misconfigured
+from worker.kafka.security import kafka_options
 from worker.notify.delivery import Sender
 from worker.notify.lane import LaneOptions
 from worker.notify.policy import Policy

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from worker.app.publishing import open_publisher
-from worker.publish.publisher import Publisher
-from worker.publish.reader import OutgoingRecord
+from worker.app.producing import open_publisher
+from worker.kafka.files import OutgoingRecord
+from worker.kafka.producer import Publisher
 from worker.retry.redrive import Again, Publish
 from worker.settings import Settings
 

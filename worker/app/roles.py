@@ -9,15 +9,15 @@ from math import ceil
 from uuid import uuid4
 
 from worker.app.dependencies import Probe, Readiness
-from worker.app.kafka import kafka_options
 from worker.app.notify import notify_options, notify_senders
 from worker.app.retry import code_version, retry_handlers, retry_leases, retry_options
 from worker.app.supervision import Role
 from worker.contract.codec import Limits
-from worker.ingest.intake import IntakeOptions
 from worker.ingest.options import IngestOptions
 from worker.ingest.pipeline import BATCHES_IN_HAND, PipelineOptions
 from worker.ingest.service import Ingest
+from worker.kafka.consumer import IntakeOptions
+from worker.kafka.security import kafka_options
 from worker.notify.service import Notifier
 from worker.retry.processor import RetryProcessor
 from worker.settings import HEARTBEATS_PER_SESSION, RoleName, Settings

@@ -8,12 +8,12 @@ import structlog
 
 from worker.app.collector import search_now_and_then
 from worker.app.dependencies import Probe, await_all, await_checks, kafka_probe, mongodb_probe
-from worker.app.kafka import kafka_options, why_silent
 from worker.app.mongodb import explained, mongodb_options
 from worker.app.roles import Surroundings, build_roles
 from worker.app.server_state import ServerState
 from worker.app.supervision import supervise
 from worker.errors import Misconfigured, SchemaMismatch, WorkerError
+from worker.kafka.security import kafka_options, why_silent
 from worker.settings import Channel, RoleName, Settings
 from worker.storage.database import Database, assert_safe_server, make_client, open_database
 from worker.storage.driver import close

@@ -7,7 +7,6 @@ from rich.console import Console
 
 from worker.app.dependencies import brokers_probe
 from worker.app.exits import ExitCode
-from worker.app.kafka import kafka_options
 from worker.app.opening import opened_in_use
 from worker.app.redriving import open_redriver
 from worker.cli import help as text
@@ -37,6 +36,7 @@ from worker.cli.options import (
     selection,
 )
 from worker.cli.tables import JsonList, print_json
+from worker.kafka.security import kafka_options
 from worker.retry.letters import discard_letters, find_names, pages, read_kept, show_letter
 from worker.retry.redrive import MAX_REDRIVES, Redriven, redrive
 from worker.retry.selection import grouped_in_pages

@@ -8,7 +8,6 @@ import typer
 from pydantic import SecretStr
 
 from worker.app.dependencies import Probe, brokers_probe, require_answers
-from worker.app.kafka import kafka_options
 from worker.app.mongodb import mongodb_options
 from worker.app.opening import mongodb_probe_of
 from worker.cli import help as text
@@ -18,6 +17,7 @@ from worker.devstack.demo import DemoOptions, run_demo
 from worker.devstack.demo_names import what_stays
 from worker.devstack.options import Names
 from worker.devstack.stack import KafkaKind
+from worker.kafka.security import kafka_options
 from worker.settings import Settings, load_settings, variable
 
 _DEMO = DemoOptions()

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from worker.publish.source import STANDARD_INPUT
+from worker.kafka.lines import STANDARD_INPUT
 from worker.retry.selection import Selection
 
 Format = Literal["native", "xapi"]

@@ -9,14 +9,14 @@ from pathlib import Path
 from rich.console import Console
 
 from worker.app.exits import ExitCode
-from worker.app.publishing import open_publisher
+from worker.app.producing import open_publisher
 from worker.cli.ending import say_error
 from worker.cli.options import Format
 from worker.contract.codec import Limits
-from worker.publish.checking import Checked
-from worker.publish.publisher import Report
-from worker.publish.reader import OutgoingRecord, Statements, UnreadableLine, records_of
-from worker.publish.source import Source, open_source
+from worker.kafka.checking import Checked
+from worker.kafka.files import OutgoingRecord, Statements, UnreadableLine, records_of
+from worker.kafka.lines import Source, open_source
+from worker.kafka.producer import Report
 from worker.settings import Settings, load_settings
 from worker.timing import SystemClock
 from worker.words import counted

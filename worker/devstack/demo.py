@@ -38,7 +38,7 @@ from worker.devstack.topics import topic_ends
 from worker.devstack.totals import write_ledger
 from worker.devstack.worker_process import WorkerCounts, WorkerProbe, start_worker
 from worker.errors import Fatal
-from worker.publish.publisher import Publisher
+from worker.kafka.producer import Publisher
 from worker.replay.verify import verify
 from worker.settings import Channel, NotificationKind, RoleName
 from worker.storage.database import Database, make_client, open_database

@@ -8,7 +8,7 @@ import orjson
 
 from worker.devstack.options import DemoOptions
 from worker.devstack.simulator import Simulation, simulate
-from worker.publish.reader import OutgoingRecord, Statements, UnreadableLine, read_records
+from worker.kafka.files import OutgoingRecord, Statements, UnreadableLine, read_records
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.devstack.stack import KafkaKind
-from worker.publish.reader import Format
+from worker.kafka.files import Format
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from worker.devstack.planner import make_plans, seeded
 from worker.devstack.platform_documents import Moment, PlatformDocument, courses_shown, platform_documents
 from worker.devstack.script import Draft, draft_events
 from worker.devstack.totals import Totals, totals
-from worker.publish.reader import OutgoingRecord
+from worker.kafka.files import OutgoingRecord
 
 TERM_START = datetime(2025, 9, 1, 8, tzinfo=UTC)  # fixed: the same seed gives the same bytes on any day
 TERM_DAYS = 7  # learners enrol within this time; a shorter one interleaves them more

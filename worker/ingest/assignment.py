@@ -8,12 +8,12 @@ import structlog
 
 from worker.errors import Retryable
 from worker.ingest.dead_letters import keep_gaps
-from worker.ingest.intake import Intake
 from worker.ingest.options import IngestOptions
-from worker.ingest.positions import Gap, LogRange, first_of, start_of
-from worker.ingest.record import Batch, Partition
 from worker.ingest.time_series import SeriesWriter
-from worker.ingest.undecodable import Unreadable
+from worker.kafka.consumer import Intake
+from worker.kafka.poller import Unreadable
+from worker.kafka.positions import Gap, LogRange, first_of, start_of
+from worker.kafka.record import Batch, Partition
 from worker.storage.database import Database
 from worker.storage.partition_lease import sessions_in_force, take_partition
 from worker.telemetry.metrics import GapReason, Metrics, RebalanceKind

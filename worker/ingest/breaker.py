@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from worker.ingest.record import Partition
+from worker.kafka.record import Partition
 
 
 @dataclass(frozen=True, slots=True)

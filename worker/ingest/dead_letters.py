@@ -12,8 +12,9 @@ from pymongo.errors import BulkWriteError
 from worker import __version__
 from worker.contract.identity import failure_fingerprint
 from worker.errors import Refused, Retryable
-from worker.ingest.positions import Gap
-from worker.ingest.record import Letter, Record
+from worker.ingest.record import Letter
+from worker.kafka.positions import Gap
+from worker.kafka.record import Record
 from worker.storage.database import Database, Document
 from worker.storage.encoding import encoded
 from worker.storage.errors import translated, write_failures

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from worker.contract.codec import Limits
 from worker.contract.event import Rejected, RejectReason
-from worker.ingest.record import Candidate, Letter, Record
+from worker.ingest.record import Candidate, Letter
 from worker.ingest.routes import Route
+from worker.kafka.record import Record
 
 
 @dataclass(frozen=True, slots=True)

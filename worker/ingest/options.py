@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from worker.ingest.breaker import BreakerOptions
-from worker.ingest.intake import IntakeOptions
 from worker.ingest.pipeline import PipelineOptions
-from worker.ingest.positions import StartPolicy
+from worker.kafka.consumer import IntakeOptions
+from worker.kafka.positions import StartPolicy
 
 
 @dataclass(frozen=True, slots=True)

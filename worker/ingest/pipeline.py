@@ -26,10 +26,11 @@ from worker.ingest.dead_letters import keep
 from worker.ingest.decode import Decoded, decode_records
 from worker.ingest.event_store import EventStore
 from worker.ingest.plan import Known, sort_candidates, undecided, unlike, without_outcome
-from worker.ingest.record import Batch, Candidate, Letter, Partition, Record, Settled, Stored
+from worker.ingest.record import Candidate, Letter, Settled, Stored
 from worker.ingest.routes import Route
 from worker.ingest.rows_behind import RowsBehind
 from worker.ingest.time_series import SeriesWriter, assert_young, commands, rows_present
+from worker.kafka.record import Batch, Partition, Record
 from worker.storage.database import Database, Document
 from worker.storage.documents import interaction_row
 from worker.storage.errors import translated

@@ -9,7 +9,8 @@ from uuid import UUID
 from bson import ObjectId
 
 from worker.contract.event import Rejected, RejectReason
-from worker.ingest.record import Appended, Candidate, Letter, Record, Settled, Stored
+from worker.ingest.record import Appended, Candidate, Letter, Settled, Stored
+from worker.kafka.record import Record
 from worker.storage.documents import Source
 
 _SAME_ID_OTHER_CONTENT = Rejected(

@@ -12,14 +12,14 @@ from worker.errors import Fenced, Retryable
 from worker.ingest.assignment import Assignment
 from worker.ingest.breaker import Breaker
 from worker.ingest.event_store import EventStore
-from worker.ingest.intake import ConsumerLostError, Intake
 from worker.ingest.options import IngestOptions
 from worker.ingest.pipeline import BATCHES_IN_HAND, Pipeline
-from worker.ingest.record import Batch, Partition
 from worker.ingest.routes import routes
 from worker.ingest.time_series import BatchTooOld, due_to_burn
-from worker.ingest.undecodable import Unreadable
 from worker.ingest.versions import StreamVersions
+from worker.kafka.consumer import ConsumerLostError, Intake
+from worker.kafka.poller import Unreadable
+from worker.kafka.record import Batch, Partition
 from worker.storage.database import Database
 from worker.storage.retrying import retrying
 from worker.telemetry.health import Component

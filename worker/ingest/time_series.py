@@ -8,7 +8,7 @@ from uuid import UUID
 from bson.raw_bson import RawBSONDocument
 
 from worker.errors import Fenced, Refused
-from worker.ingest.record import Batch
+from worker.kafka.record import Batch
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.encoding import encoded

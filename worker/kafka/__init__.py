@@ -1,1 +1,1 @@
-"""What everybody who speaks to Kafka needs: whether a topic exists."""
+"""Everything that speaks to Kafka: a consumer that loses no readable record, a producer, files, metadata, security."""

@@ -19,8 +19,8 @@ from worker.app.supervision import Role, run_role
 from worker.contract.codec import decode, encode
 from worker.contract.event import Event
 from worker.contract.export import examples
-from worker.publish.publisher import Publisher
-from worker.publish.reader import OutgoingRecord
+from worker.kafka.files import OutgoingRecord
+from worker.kafka.producer import Publisher
 from worker.settings import RoleName, load_settings
 from worker.storage.database import COLLECTIONS, Database, make_client, open_database
 from worker.storage.documents import Source, event_document

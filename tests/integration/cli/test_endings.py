@@ -13,7 +13,8 @@ from tests.conftest import RunningMongo
 from worker.app.exits import ExitCode
 from worker.contract.event import Rejected, RejectReason
 from worker.ingest.dead_letters import keep
-from worker.ingest.record import Letter, Record
+from worker.ingest.record import Letter
+from worker.kafka.record import Record
 from worker.retry.letters import find_letters
 from worker.retry.selection import Selection
 from worker.storage.database import Database

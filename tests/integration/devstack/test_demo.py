@@ -17,7 +17,7 @@ import pytest
 from pymongo import MongoClient
 
 from tests.conftest import RunningMongo
-from tests.integration.publish.test_command import topics
+from tests.integration.cli.test_publish import topics
 from worker.contract.codec import encode
 from worker.devstack.process import StartFailed, tail
 from worker.devstack.simulator import simulate

@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry
 
 from tests.clocks import BUSY_LIMIT_S
 from worker.contract.codec import encode
-from worker.ingest.intake import IntakeOptions
 from worker.ingest.options import IngestOptions
 from worker.ingest.service import Ingest
+from worker.kafka.consumer import IntakeOptions
 from worker.storage.database import Database
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics

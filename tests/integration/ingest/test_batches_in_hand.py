@@ -15,10 +15,10 @@ from tests.integration.ingest.ledger import assert_exactly_once
 from worker.errors import Fenced
 from worker.ingest.event_store import EventStore
 from worker.ingest.pipeline import BATCHES_IN_HAND, Feed, Pipeline, PipelineOptions
-from worker.ingest.record import Batch, Partition, Record
 from worker.ingest.routes import routes
 from worker.ingest.time_series import SeriesWriter
 from worker.ingest.versions import StreamVersions
+from worker.kafka.record import Batch, Partition, Record
 from worker.storage.database import Database
 from worker.storage.documents import Source
 from worker.storage.partition_lease import take_partition

@@ -8,8 +8,8 @@ from tests.integration.ingest.kit import event, options, records, running, send,
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.errors import Retryable
 from worker.ingest.assignment import Assignment
-from worker.ingest.intake import Intake
 from worker.ingest.options import IngestOptions
+from worker.kafka.consumer import Intake
 from worker.storage.database import Database
 from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock, end

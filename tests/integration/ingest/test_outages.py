@@ -18,9 +18,9 @@ from tests.integration.ingest.ledger import assert_exactly_once, committed
 from worker.devstack.broker import start_broker
 from worker.devstack.mongod import start_mongod
 from worker.devstack.topics import create_topic
-from worker.ingest.intake import Intake
-from worker.ingest.positions import LogRange
-from worker.ingest.record import Partition
+from worker.kafka.consumer import Intake
+from worker.kafka.positions import LogRange
+from worker.kafka.record import Partition
 from worker.storage import driver
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.schema import apply_schema

@@ -19,10 +19,11 @@ from worker.ingest import pipeline as pipeline_module
 from worker.ingest.event_store import Curricula, EventStore
 from worker.ingest.pipeline import Pipeline, PipelineOptions
 from worker.ingest.plan import Known, Sorted, sort_candidates
-from worker.ingest.record import Appended, Batch, Candidate, Partition, Record
+from worker.ingest.record import Appended, Candidate
 from worker.ingest.routes import routes
 from worker.ingest.time_series import SeriesWriter
 from worker.ingest.versions import StreamVersions
+from worker.kafka.record import Batch, Partition, Record
 from worker.storage.database import Database, Document
 from worker.storage.documents import Source, event_document
 from worker.storage.partition_lease import take_partition

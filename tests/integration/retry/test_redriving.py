@@ -13,7 +13,7 @@ from tests.apache.kit import make_topic
 from tests.conftest import RunningMongo
 from tests.integration.ingest.kit import COURSE, Sent, event, learner, options, records, send, until
 from tests.integration.ingest.kit import running as ingesting
-from tests.integration.publish.test_publisher import everything
+from tests.integration.kafka.test_producer import everything
 from tests.integration.retry.kit import EVENT_TYPE, Noting, Run, command_line, running
 from worker.app.exits import ExitCode
 from worker.app.redriving import open_redriver
@@ -21,8 +21,9 @@ from worker.contract.codec import encode
 from worker.contract.event import Rejected, RejectReason
 from worker.errors import Refused, Retryable
 from worker.ingest.dead_letters import PART_BYTES, keep, keep_gaps
-from worker.ingest.positions import Gap
-from worker.ingest.record import Letter, Partition, Record
+from worker.ingest.record import Letter
+from worker.kafka.positions import Gap
+from worker.kafka.record import Partition, Record
 from worker.retry.letters import (
     Damaged,
     discard_letters,

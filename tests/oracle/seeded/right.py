@@ -37,7 +37,8 @@ from worker.contract.identity import stream_object_id, stream_slot
 from worker.devstack.platform_documents import Moment
 from worker.devstack.simulator import Simulation, simulate
 from worker.ingest.dead_letters import letter_documents
-from worker.ingest.record import Letter, Record
+from worker.ingest.record import Letter
+from worker.kafka.record import Record
 from worker.notify.message import message_of
 from worker.storage.billing import billing_upsert
 from worker.storage.database import Document

@@ -7,7 +7,8 @@ from uuid import UUID, uuid5
 from bson import ObjectId
 
 from worker.contract.event import Event
-from worker.ingest.record import Candidate, Record
+from worker.ingest.record import Candidate
+from worker.kafka.record import Record
 from worker.storage.documents import Source
 
 TOPIC = "interaction-events"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.ingest.breaker import Breaker, BreakerOptions
-from worker.ingest.record import Partition
+from worker.kafka.record import Partition
 
 ONE, OTHER = Partition("events", 0), Partition("events", 1)
 OPTIONS = BreakerOptions()

@@ -17,8 +17,9 @@ from worker.ingest.dead_letters import (
     letter_documents,
     minimal_letter,
 )
-from worker.ingest.positions import Gap
-from worker.ingest.record import Letter, Partition, Record
+from worker.ingest.record import Letter
+from worker.kafka.positions import Gap
+from worker.kafka.record import Partition, Record
 from worker.storage.encoding import encoded
 from worker.storage.models import DeadLetter, DeadLetterPart
 from worker.storage.record_headers import encode_headers

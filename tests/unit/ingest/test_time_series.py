@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.clocks import ManualClock
 from tests.unit.ingest.samples import event_id
 from worker.errors import Fenced, Refused
-from worker.ingest.record import Batch
 from worker.ingest.time_series import MAX_BATCH_AGE_S, SeriesWriter, assert_young, commands, due_to_burn
+from worker.kafka.record import Batch
 from worker.storage.partition_lease import PartitionLease
 
 SERVER_LIMIT_BYTES = 16 * 1024 * 1024

@@ -14,9 +14,9 @@ from aiokafka.record.control_record import ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
 
 from worker.errors import Retryable
-from worker.ingest.codecs import GuardedRecords
-from worker.ingest.record import Partition
-from worker.ingest.record_batch import Lost, Salvaged, salvage
+from worker.kafka.codecs import GuardedRecords
+from worker.kafka.record import Partition
+from worker.kafka.record_batch import Lost, Salvaged, salvage
 
 _READ_COMMITTED: Final = 1
 # A broker answers a fetch with one whole batch at least, however little is asked for: this gets exactly one.

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from worker.app.dependencies import unreachable
-from worker.app.kafka import kafka_options, why_silent
 from worker.errors import Misconfigured, Retryable, TopicMissing
-from worker.publish.publisher import MAX_REQUEST_BYTES, Publisher
+from worker.kafka.producer import MAX_REQUEST_BYTES, Publisher
+from worker.kafka.security import kafka_options, why_silent
 from worker.settings import Settings, variable
 from worker.timing import SystemClock
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from worker.contract.codec import Limits, decode
 from worker.contract.event import Rejected
-from worker.publish.reader import OutgoingRecord, UnreadableLine
+from worker.kafka.files import OutgoingRecord, UnreadableLine
 
 # Enough to see what is wrong with a file; the wrong file may have millions of lines.
 EXAMPLES_KEPT = 20

@@ -19,12 +19,12 @@ from aiokafka.errors import (
 )
 
 from worker.errors import Misconfigured, Retryable, WorkerError
-from worker.ingest.batch_bounds import BatchBounds
-from worker.ingest.codecs import install_bounded_decoders
-from worker.ingest.positions import Gap, LogRange
-from worker.ingest.record import Batch, Partition
-from worker.ingest.record_batch import record_of
-from worker.ingest.undecodable import Reader, Unreadable
+from worker.kafka.batch_bounds import BatchBounds
+from worker.kafka.codecs import install_bounded_decoders
+from worker.kafka.poller import Reader, Unreadable
+from worker.kafka.positions import Gap, LogRange
+from worker.kafka.record import Batch, Partition
+from worker.kafka.record_batch import record_of
 from worker.timing import Clock, end
 
 log = structlog.get_logger(__name__)

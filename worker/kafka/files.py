@@ -10,7 +10,7 @@ from typing import Literal
 from worker.contract.codec import encode, record_key
 from worker.contract.formats import xapi
 from worker.errors import Refused
-from worker.publish.source import MAX_LINE_BYTES, Damaged, NoLines, Source, TooLong, open_source
+from worker.kafka.lines import MAX_LINE_BYTES, Damaged, NoLines, Source, TooLong, open_source
 from worker.words import counted
 
 __all__ = [

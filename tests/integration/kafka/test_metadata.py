@@ -15,8 +15,9 @@ from tests.integration.ingest.ledger import assert_exactly_once
 from worker.contract.event import Rejected, RejectReason
 from worker.errors import Retryable
 from worker.ingest.dead_letters import PART_BYTES, keep, keep_gaps
-from worker.ingest.positions import Gap
-from worker.ingest.record import Letter, Partition, Record
+from worker.ingest.record import Letter
+from worker.kafka.positions import Gap
+from worker.kafka.record import Partition, Record
 from worker.retry.letters import Damaged, Kept, find_names, read_kept
 from worker.retry.redrive import Again, Skipped, redrive
 from worker.retry.selection import Selection

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from worker.ingest.record import Partition
+from worker.kafka.record import Partition
 from worker.telemetry.metrics import GapReason
 
 StartPolicy = Literal["earliest", "latest"]

@@ -12,9 +12,9 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from worker.app.certificates import Certificates, context, not_accepted
 from worker.errors import Misconfigured, Retryable
 from worker.settings import Settings, variable
+from worker.settings.certificates import Certificates, context, not_accepted
 from worker.words import in_words
 
 # One connection with its TLS handshake and login: below the limit of a probe.

@@ -22,9 +22,9 @@ from aiokafka.errors import (
 )
 
 from worker.errors import Misconfigured, Refused, Retryable, WorkerError
+from worker.kafka.files import OutgoingRecord
+from worker.kafka.lines import MAX_LINE_BYTES
 from worker.kafka.metadata import require_topic
-from worker.publish.reader import OutgoingRecord
-from worker.publish.source import MAX_LINE_BYTES
 from worker.timing import Clock
 from worker.words import counted, in_words
 

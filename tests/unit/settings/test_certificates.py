@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import Authority
-from worker.app.certificates import Certificates, context, not_accepted
 from worker.errors import Misconfigured
+from worker.settings.certificates import Certificates, context, not_accepted
 
 
 def test_a_key_with_a_password_is_opened(tmp_path: Path) -> None:

@@ -26,10 +26,10 @@ from aiokafka.errors import (
 )
 
 from worker.errors import Retryable
-from worker.ingest.batch_bounds import BatchBounds
-from worker.ingest.positions import Gap
-from worker.ingest.record import Partition
-from worker.ingest.record_batch import Salvaged, message_bytes
+from worker.kafka.batch_bounds import BatchBounds
+from worker.kafka.positions import Gap
+from worker.kafka.record import Partition
+from worker.kafka.record_batch import Salvaged, message_bytes
 from worker.telemetry.metrics import GapReason
 from worker.timing import Clock
 
@@ -59,7 +59,7 @@ _TURN: Final = 500
 _EMPTY_CONTROL_BATCH: Final = "Control batch did not contain any records"
 # RecordTooLarge: brokers always send the first batch whole, so its length field is broken.
 _BATCH_ERRORS = (CorruptRecordException, UnsupportedCodecError, RecordTooLargeError)
-# What else decoding can raise: decompression (worker.ingest.codecs), cut or inconsistent fields, header names.
+# What else decoding can raise: decompression (worker.kafka.codecs), cut or inconsistent fields, header names.
 _DECODING_ERRORS = (
     ValueError,
     LookupError,

@@ -8,9 +8,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
-from worker.ingest.batch_bounds import BatchBounds
-from worker.ingest.record_batch import message_bytes
-from worker.ingest.undecodable import Reader
+from worker.kafka.batch_bounds import BatchBounds
+from worker.kafka.poller import Reader
+from worker.kafka.record_batch import message_bytes
 from worker.timing import SystemClock
 
 P0, P1 = TopicPartition("events", 0), TopicPartition("events", 1)

@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from worker.devstack.process import free_port
 from worker.devstack.simulator import simulate
 from worker.errors import Retryable
-from worker.publish.publisher import MAX_REQUEST_BYTES, Publisher, RecordRefused
-from worker.publish.reader import OutgoingRecord
+from worker.kafka.files import OutgoingRecord
+from worker.kafka.producer import MAX_REQUEST_BYTES, Publisher, RecordRefused
 from worker.timing import SystemClock
 
 

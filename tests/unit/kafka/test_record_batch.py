@@ -8,10 +8,10 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.ingest.raw_batches import headers_of, raw_batch, raw_record, sized
-from worker.ingest.batch_bounds import decoding_failure
-from worker.ingest.codecs import MOST_HEADERS, CodecError, GuardedRecords, install_bounded_decoders
-from worker.ingest.record_batch import Lost, ParsedRecord, Salvaged, record_of, salvage
+from tests.unit.kafka.raw_batches import headers_of, raw_batch, raw_record, sized
+from worker.kafka.batch_bounds import decoding_failure
+from worker.kafka.codecs import MOST_HEADERS, CodecError, GuardedRecords, install_bounded_decoders
+from worker.kafka.record_batch import Lost, ParsedRecord, Salvaged, record_of, salvage
 from worker.storage.record_headers import (
     HeadersBroken,
     decode_headers,

@@ -10,9 +10,9 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.ingest.batch_bounds import Found, batch_range, decoding_failure
-from worker.ingest.codecs import CodecError
-from worker.ingest.undecodable import about_a_batch
+from worker.kafka.batch_bounds import Found, batch_range, decoding_failure
+from worker.kafka.codecs import CodecError
+from worker.kafka.poller import about_a_batch
 
 
 @pytest.mark.parametrize(

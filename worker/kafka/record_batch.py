@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from worker.ingest.codecs import MOST_HEADERS, CodecError, unpacked
-from worker.ingest.record import Record
+from worker.kafka.codecs import MOST_HEADERS, CodecError, unpacked
+from worker.kafka.record import Record
 from worker.storage.documents import Source
 from worker.storage.record_headers import Header, HeadersBroken, decode_headers, read_varint
 

@@ -14,7 +14,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.ingest.codecs import BATCH_BYTES, CodecError, install_bounded_decoders
+from worker.kafka.codecs import BATCH_BYTES, CodecError, install_bounded_decoders
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 CODECS = pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
@@ -110,7 +110,7 @@ def _zeros(name: str) -> Callable[[], bytes]:
 READ_BOMB = """
 import resource, sys
 from aiokafka.record.memory_records import MemoryRecords
-from worker.ingest.codecs import CodecError, install_bounded_decoders
+from worker.kafka.codecs import CodecError, install_bounded_decoders
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.publish.reader import (
+from worker.kafka.files import (
     CannotTranslate,
     Damaged,
     OutgoingRecord,

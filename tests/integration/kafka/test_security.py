@@ -12,7 +12,7 @@ import pytest
 
 from worker.app.exits import ExitCode
 from worker.errors import Retryable
-from worker.publish.publisher import Publisher
+from worker.kafka.producer import Publisher
 from worker.timing import SystemClock
 
 TLS_HANDSHAKE = b"\x16\x03"  # RFC 8446: record type 22, legacy version 3.x

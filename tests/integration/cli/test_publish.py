@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaClient
 
 from tests.commands import sevenp_worker
-from tests.integration.publish.test_publisher import everything
+from tests.integration.kafka.test_producer import everything
 from worker.app.exits import ExitCode
 from worker.contract.codec import encode
 from worker.contract.export import examples

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from tests.integration.ingest.kit import LIMIT_S, Sent, event, options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.errors import Retryable
-from worker.ingest.intake import ConsumerLostError, Intake
-from worker.ingest.record import Batch, Partition
+from worker.kafka.consumer import ConsumerLostError, Intake
+from worker.kafka.record import Batch, Partition
 from worker.storage.database import Database
 from worker.timing import SystemClock, end
 
