@@ -18,7 +18,7 @@ STAGES: Sequence[tuple[str, str]] = (
     ("aiokafka/", "Kafka client"),
     ("worker/kafka/consumer.py:", "Kafka client"),
     ("worker/ingest/", "rest of ingest"),
-    ("worker/watch/progress.py:", "progress: read, fold, write"),
+    ("worker/watch/folds/projector.py:", "progress: read, fold, write"),
     ("worker/watch/counts", "counts"),
     ("worker/watch/", "change streams and leases"),
     ("worker/notify/", "notifications"),

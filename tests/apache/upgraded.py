@@ -61,7 +61,7 @@ def upgrade() -> None:
 
 
 if __name__ == "__main__":
-    if "worker.watch.counts_service" in sys.modules:
+    if "worker.watch.sums.service" in sys.modules:
         raise RuntimeError("the worker has read the versions already")
     upgrade()
     sys.argv[0] = "sevenp-worker"

@@ -18,7 +18,9 @@ from worker.kafka.record import Batch
 from worker.storage import database, outbox, partition_lease
 from worker.storage.database import Document
 from worker.storage.transactions import Session, Transactions
-from worker.watch import counts, counts_rows, cursor, progress, writing
+from worker.watch.folds import projector, writing
+from worker.watch.stream import cursor
+from worker.watch.sums import counting, rows
 
 
 def offset_last() -> None:
@@ -82,7 +84,7 @@ def rev_guard() -> None:
         return UpdateMany({"_id": write._filter["_id"]}, write._doc)  # noqa: SLF001 - there is no public way
 
     _put(writing, "write_of", unguarded)
-    _put(counts, "lost", lambda _records, _known: {})
+    _put(counting, "lost", lambda _records, _known: {})
 
 
 def hole_filling() -> None:
@@ -92,7 +94,7 @@ def hole_filling() -> None:
         return 0
 
     _put(EventStore, "_fill", none_filled)
-    _put(progress.Projector, "_fill", none_filled)
+    _put(projector.Projector, "_fill", none_filled)
 
 
 def one_transaction() -> None:
@@ -112,7 +114,7 @@ def outbox_key() -> None:
         made = row(*arguments, **options)
         return {**made, "_id": f"{made['_id']}:{uuid4()}"}
 
-    _put(counts_rows, "notification_row", unkeyed)
+    _put(rows, "notification_row", unkeyed)
 
 
 def majority_reads() -> None:

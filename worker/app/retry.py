@@ -22,10 +22,10 @@ from worker.storage.work_items import (
     PROGRESS_FOLD,
     PROGRESS_UPDATED,
 )
-from worker.watch.again import FoldAgain
-from worker.watch.counts import Counter
-from worker.watch.counts_quarantine import target_of
-from worker.watch.counts_rows_again import RowsAgain
+from worker.watch.folds.refold import FoldAgain
+from worker.watch.sums.counting import Counter
+from worker.watch.sums.quarantine import target_of
+from worker.watch.sums.rejected_rows import RowsAgain
 
 # Renewals within one lease: one slow answer costs no lease.
 _RENEWALS_PER_LEASE = 3

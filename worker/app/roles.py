@@ -27,11 +27,11 @@ from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock
-from worker.watch.again import FoldAgain
-from worker.watch.counts import Counter
-from worker.watch.counts_rows_again import RowsAgain
-from worker.watch.counts_service import CountsOptions, CountsWatcher
-from worker.watch.service import ProgressWatcher, WatchOptions
+from worker.watch.folds.refold import FoldAgain
+from worker.watch.folds.service import ProgressWatcher, WatchOptions
+from worker.watch.sums.counting import Counter
+from worker.watch.sums.rejected_rows import RowsAgain
+from worker.watch.sums.service import CountsOptions, CountsWatcher
 
 # Renewals within one lease: one slow answer costs no lease.
 _RENEWALS_PER_LEASE = 3

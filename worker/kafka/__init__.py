@@ -1,1 +1,1 @@
-"""Everything that speaks to Kafka: a consumer that loses no readable record, a producer, files, metadata, security."""
+"""Everything that speaks to Kafka: consumer, corrupt batches, producer, files, security."""

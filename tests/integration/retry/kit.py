@@ -26,10 +26,10 @@ from worker.storage.work_items import PROGRESS_FOLD
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock, end
-from worker.watch.again import FoldAgain
-from worker.watch.counts import Counter
-from worker.watch.counts_rows_again import RowsAgain
-from worker.watch.folding import Projection
+from worker.watch.folds.fold import Projection
+from worker.watch.folds.refold import FoldAgain
+from worker.watch.sums.counting import Counter
+from worker.watch.sums.rejected_rows import RowsAgain
 
 LIMIT_S = BUSY_LIMIT_S
 POLICY = Policy(rate_per_s=1_000, backoff_s=0.05, longest_backoff_s=0.1, lease_s=5.0)

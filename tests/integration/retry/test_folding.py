@@ -23,7 +23,7 @@ from worker.retry.policy import Policy
 from worker.retry.selection import Selection
 from worker.storage.database import Database
 from worker.telemetry.metrics import Metrics
-from worker.watch import again
+from worker.watch.folds import refold
 
 BAD_LESSON = foreign_object_id("lesson-1")
 LONG_WAIT = Policy(rate_per_s=1_000, backoff_s=600.0, longest_backoff_s=600.0)
@@ -194,7 +194,7 @@ async def test_an_event_that_comes_while_a_retry_folds_its_stream_is_folded_too(
     live = projector(database, projection=Variant(fails_on=BAD_LESSON))
     await store(database, events[:11])
     await live.project({bad: 11})
-    asked = again.highest_versions
+    asked = refold.highest_versions
 
     async def overtaken(database: Database, streams: Sequence[str]) -> dict[str, int]:
         """Right after the attempt has asked how far to go one more event is stored, and its watcher woken."""
@@ -204,7 +204,7 @@ async def test_an_event_that_comes_while_a_retry_folds_its_stream_is_folded_too(
             await live.project({bad: 12})
         return heads
 
-    monkeypatch.setattr(again, "highest_versions", overtaken)
+    monkeypatch.setattr(refold, "highest_versions", overtaken)
     async with running(database, folding(database)) as retry:
         await retry.until_status("completed", 1)
     assert await documents(database) == await expected(database)

@@ -6,8 +6,8 @@ from worker.retry.item import Failed
 from worker.retry.queue import Queue, Settlement
 from worker.storage.database import Database, Document
 from worker.storage.work_items import PROGRESS_FOLD
-from worker.watch.aside import item_id, set_aside
-from worker.watch.folding import Failure
+from worker.watch.folds.failed_streams import item_id, set_aside
+from worker.watch.folds.fold import Failure
 
 ATTEMPTS = 3
 FAILURE = Failure("course_a_user_b", 4, "ValueError", "cannot be folded")

@@ -24,8 +24,8 @@ from worker.storage.transactions import Transactions
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics, RestartReason
 from worker.timing import SystemClock, end
-from worker.watch.counts import Counter, Woken
-from worker.watch.counts_service import CountsOptions, CountsWatcher
+from worker.watch.sums.counting import Counter, Woken
+from worker.watch.sums.service import CountsOptions, CountsWatcher
 
 LIMIT_S = BUSY_LIMIT_S
 

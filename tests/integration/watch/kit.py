@@ -19,9 +19,9 @@ from worker.storage.shares import GROUPS
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock, end
-from worker.watch.folding import By, Projection
-from worker.watch.progress import Projector
-from worker.watch.service import ProgressWatcher, WatchOptions
+from worker.watch.folds.fold import By, Projection
+from worker.watch.folds.projector import Projector
+from worker.watch.folds.service import ProgressWatcher, WatchOptions
 
 LIMIT_S = BUSY_LIMIT_S
 

@@ -20,9 +20,9 @@ from worker.storage.shares import GROUPS
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock, end
-from worker.watch import catch_up
-from worker.watch.catch_up import Interrupted, behind
-from worker.watch.service import ProgressWatcher
+from worker.watch.folds import catch_up
+from worker.watch.folds.catch_up import Interrupted, behind
+from worker.watch.folds.service import ProgressWatcher
 
 
 class Restless(ProgressWatcher):

@@ -36,7 +36,7 @@ from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.retrying import retrying
 from worker.timing import SystemClock
-from worker.watch.counts import Woken
+from worker.watch.sums.counting import Woken
 
 # Of being cut off everywhere, until every kind of command was met.
 _ROUNDS = 5

@@ -29,7 +29,7 @@ from worker.storage.database import CODEC_OPTIONS, Database, Document
 from worker.storage.elements import elements
 from worker.storage.transactions import Transactions
 from worker.telemetry.metrics import Metrics
-from worker.watch.counts import Counter, Woken
+from worker.watch.sums.counting import Counter, Woken
 
 FAR = DatetimeMS(253_402_300_800_000)
 BROKEN = raw_document((0x02, b"t", raw_text(b"\xff")))

@@ -24,7 +24,7 @@ from tests.integration.watch.counts_kit import (
 )
 from worker.storage.database import Collection, Database, Document
 from worker.storage.driver import aggregate
-from worker.watch.counts_cool_down import Rhythm
+from worker.watch.sums.cool_down import Rhythm
 
 # Every write is answered at once: how long one waits that is not the first is a matter of `CoolDown`.
 AT_ONCE = Rhythm(at_most_every_s=0.0, turns=1_000)

@@ -26,10 +26,10 @@ from worker.storage.driver import list_collections
 from worker.storage.transactions import Transactions
 from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, EVENT_TYPES
 from worker.telemetry.metrics import Metrics
-from worker.watch.counts import Counter, Woken
-from worker.watch.counts_plan import Target
-from worker.watch.counts_quarantine import target_of
-from worker.watch.counts_rows_again import RowsAgain
+from worker.watch.sums.counting import Counter, Woken
+from worker.watch.sums.plan import Target
+from worker.watch.sums.quarantine import target_of
+from worker.watch.sums.rejected_rows import RowsAgain
 
 MANY = 120
 

@@ -22,8 +22,8 @@ from tests.unit.projections.events import moment
 from worker.storage.database import Database, Document
 from worker.storage.outbox import LATE
 from worker.telemetry.metrics import Metrics
-from worker.watch.counts import Woken
-from worker.watch.counts_catch_up import missed
+from worker.watch.sums.catch_up import missed
+from worker.watch.sums.counting import Woken
 
 
 async def test_milestones_that_a_replay_met_first_are_suppressed(database: Database) -> None:

@@ -19,9 +19,9 @@ from tests.integration.watch.kit import (
 )
 from worker.contract.identity import foreign_object_id, stream_object_id, void_event_id
 from worker.storage.database import Database, Document
-from worker.watch.folding import fold_run
-from worker.watch.plan import Run, Task
-from worker.watch.writing import write_all
+from worker.watch.folds.fold import fold_run
+from worker.watch.folds.plan import Run, Task
+from worker.watch.folds.writing import write_all
 
 BAD_LESSON = foreign_object_id("lesson-1")
 NEXT = progress.PROJECTION_VERSION + 1

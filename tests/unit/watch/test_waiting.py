@@ -10,8 +10,8 @@ from worker.errors import Retryable
 from worker.storage.leases import Token
 from worker.telemetry.metrics import Metrics
 from worker.watch.patience import Patience
-from worker.watch.pulse import Pulse
-from worker.watch.saving import TokenSaver
+from worker.watch.stream.checkpoint import TokenSaver
+from worker.watch.stream.liveness import Pulse
 
 
 def token(at_s: int) -> Token:

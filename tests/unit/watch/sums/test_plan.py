@@ -1,0 +1,155 @@
+"""Which sums are added to, which are taken anew, and what of a document is written."""
+
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from projections.counts import LEARNING, TEACHING, ActivityEntry, Counted, course_stats, user_stats
+from tests.unit.projections.events import moment
+from worker.watch.sums.changes import woken
+from worker.watch.sums.counting import Woken
+from worker.watch.sums.plan import (
+    Moves,
+    instructor_of,
+    plan_courses,
+    plan_users,
+    stats_update,
+    taught_before,
+)
+
+COURSE, LEARNER, TEACHER, OTHER = (ObjectId(number.to_bytes(12, "big")) for number in range(1, 5))
+ONE = Counted(enrolled=1, active=1, rated=1, rating=400, stars_4=1)
+TEN = Counted(enrolled=10, active=8, completed=2)
+
+
+def course(sums: Counted | None = TEN, instructor: ObjectId = TEACHER) -> dict[str, Any]:
+    stats = {} if sums is None else {"stats": course_stats(sums)}
+    return {"_id": COURSE, "instructor_id": instructor, **stats}
+
+
+def user(learning: Counted | None, teaching: Counted | None = None) -> dict[str, Any]:
+    return {} if learning is None else {"stats": user_stats(learning, teaching)}
+
+
+def test_a_counted_course_is_added_to_and_so_is_its_instructor() -> None:
+    plan = plan_courses({COURSE: ONE}, set(), {COURSE: course()}, {COURSE: TEACHER})
+    assert plan.sums == {COURSE: TEN + ONE}
+    assert plan.teaching == {TEACHER: ONE.only(TEACHING)}
+    assert not plan.anew | plan.absent | plan.recredited
+
+
+def test_progress_alone_does_not_touch_the_instructor() -> None:
+    plan = plan_courses({COURSE: Counted(progress=50)}, set(), {COURSE: course()}, {COURSE: TEACHER})
+    assert plan.teaching == {}
+
+
+@pytest.mark.parametrize(
+    ("document", "credited"),
+    [
+        pytest.param(course(None), {}, id="never counted"),
+        pytest.param({**course(), "stats": {"sums": {"enrolled": 3}}}, {COURSE: TEACHER}, id="not our sums"),
+        pytest.param({**course(), "stats": "none"}, {COURSE: TEACHER}, id="no stats at all"),
+        pytest.param(course(), {COURSE: OTHER}, id="counted for somebody else"),
+        pytest.param(course(), {}, id="counted for nobody"),
+    ],
+)
+def test_a_course_whose_sums_cannot_be_added_to_is_summed_anew(
+    document: dict[str, Any], credited: dict[ObjectId, ObjectId | None]
+) -> None:
+    plan = plan_courses({COURSE: ONE}, set(), {COURSE: document}, credited)
+    assert (plan.anew, plan.sums, plan.teaching) == ({COURSE}, {}, {})
+    assert plan.credits == {COURSE: TEACHER}
+    assert plan.recredited == {TEACHER, *credited.values()}
+
+
+def test_an_absent_course_is_left_to_its_marker_and_its_credit_waits_for_the_deletion_to_be_told() -> None:
+    plan = plan_courses({COURSE: ONE}, set(), {}, {COURSE: TEACHER})
+    assert (plan.absent, plan.credits, plan.recredited) == ({COURSE}, {}, set())
+
+
+def test_a_course_told_to_be_deleted_is_taken_from_its_instructor() -> None:
+    plan = plan_courses({}, {COURSE}, {}, {COURSE: TEACHER})
+    assert (plan.absent, plan.credits, plan.recredited) == ({COURSE}, {COURSE: None}, {TEACHER})
+
+
+@pytest.mark.parametrize(
+    ("document", "instructor"),
+    [
+        ({"instructor_id": TEACHER, "instructor": {"user_id": OTHER}}, TEACHER),
+        ({"instructor": {"user_id": OTHER}}, OTHER),
+        ({"instructor_id": "text", "instructor": {"user_id": OTHER}}, OTHER),
+        ({"instructor": "text"}, None),
+        ({}, None),
+    ],
+)
+def test_the_instructor_stands_in_one_of_two_places(
+    document: dict[str, Any], instructor: ObjectId | None
+) -> None:
+    assert instructor_of(document) == instructor
+
+
+def test_a_counted_user_is_added_to_in_both_parts() -> None:
+    moves = Moves(users={LEARNER: Counted(enrolled=1)})
+    documents = {LEARNER: user(Counted(enrolled=2), Counted(rated=3))}
+    plan = plan_users(moves, {LEARNER: Counted(rated=1)}, set(), documents)
+    assert plan.sums == {LEARNER: (Counted(enrolled=3), Counted(rated=4))}
+
+
+@pytest.mark.parametrize(
+    ("document", "teaching", "anew"),
+    [
+        pytest.param({}, {}, set(), id="never counted"),
+        pytest.param({"stats": {"sums": 3}}, {}, set(), id="not our sums"),
+        pytest.param(user(Counted()), {LEARNER: Counted(rated=1)}, set(), id="first course taught"),
+        pytest.param(user(Counted()), {}, {LEARNER}, id="named"),
+    ],
+)
+def test_a_user_whose_sums_cannot_be_added_to_is_summed_anew(
+    document: dict[str, Any], teaching: dict[ObjectId, Counted], anew: set[ObjectId]
+) -> None:
+    moves = Moves(users={LEARNER: Counted(enrolled=1)})
+    assert plan_users(moves, teaching, anew, {LEARNER: document}).anew == {LEARNER}
+
+
+def test_an_absent_user_and_a_log_entry_alone_are_thought_of() -> None:
+    moves = Moves(enrolments={LEARNER: [ActivityEntry(COURSE, moment(1))]})
+    assert plan_users(moves, {}, set(), {}).absent == {LEARNER}
+    assert plan_users(moves, {}, set(), {LEARNER: user(Counted())}).sums == {LEARNER: (Counted(), None)}
+
+
+def test_only_fields_that_differ_are_written() -> None:
+    wanted = course_stats(TEN)
+    assert stats_update({"stats": {**wanted, "views": 3}}, wanted) == {}
+    assert stats_update({"stats": {**wanted, "sums": {}}}, wanted) == {"stats.sums": wanted["sums"]}
+    assert stats_update({"stats": None}, wanted) == {"stats": wanted}
+    assert stats_update({}, wanted) == {"stats": wanted}
+
+
+def test_an_instructor_without_courses_keeps_the_fields_once_shown() -> None:
+    assert taught_before(user(Counted(), Counted()))
+    assert not taught_before(user(Counted()))
+    assert set(user(Counted())["stats"]["sums"]["learning"]) == set(LEARNING)
+
+
+def test_changes_wake_each_document_once_and_foreign_ids_nobody() -> None:
+    changes: list[dict[str, Any]] = [
+        {"collection": "user_progress", "identity": LEARNER},
+        {"collection": "user_progress", "identity": LEARNER},
+        {"collection": "courses", "identity": COURSE},
+        {"collection": "users", "identity": "text"},
+    ]
+    assert woken(changes) == Woken(frozenset({LEARNER}), frozenset({COURSE}))
+
+
+def test_a_large_batch_is_cut_into_transactions_and_a_conflicting_one_into_halves() -> None:
+    ids = [ObjectId(number.to_bytes(12, "big")) for number in range(4_000)]
+    batch = Woken(frozenset(ids), frozenset(ids[:50]), frozenset(ids[:1_200]))
+    pieces = list(batch.pieces())
+    assert max(len(piece) for piece in pieces) <= 1_500
+    assert frozenset().union(*(piece.learners for piece in pieces)) == batch.learners
+    assert sum(len(piece) for piece in pieces) == len(batch)
+    first, second = pieces[0].halves()
+    assert first.learners | second.learners == pieces[0].learners
+    assert abs(len(first) - len(second)) <= 1
+    assert len(first.learners & second.learners) == 0

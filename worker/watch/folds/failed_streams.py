@@ -1,0 +1,32 @@
+"""Streams whose fold failed: one queue item each says why, and the others go on."""
+
+from collections.abc import Sequence
+
+from worker.storage.database import Database
+from worker.storage.quarantine import Quarantined, put_items, quarantine
+from worker.storage.work_items import PROGRESS_FOLD
+from worker.watch.folds.fold import Failure
+
+
+def item_id(stream: str) -> str:
+    """`_id` of the stream's item in `analytics_queue`: there is never a second one."""
+    return f"progress:{stream}"
+
+
+async def set_aside(database: Database, failures: Sequence[Failure], *, code_version: str) -> None:
+    """Note each failure in its stream's item (see `quarantine`). May run twice: `_id` decides."""
+    if not failures:
+        return
+    updates = [quarantine(_quarantined(failure), code_version) for failure in failures]
+    await put_items(database.analytics_queue, updates)
+
+
+def _quarantined(failure: Failure) -> Quarantined:
+    return Quarantined(
+        item_id=item_id(failure.stream),
+        event_type=PROGRESS_FOLD,
+        error_class=failure.error_class,
+        message=failure.message,
+        stream_id=failure.stream,
+        version=failure.version,
+    )

@@ -1,0 +1,99 @@
+"""One stream's fold with its failure as a value: the prefix before the failing event is kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from traceback import extract_tb
+from typing import Any, Literal, Protocol
+
+from projections.event import StoredEvent
+from worker.errors import WorkerError
+from worker.storage.database import Document
+from worker.watch.folds.plan import Run, Task
+
+By = Literal["live", "replay", "retry"]
+
+
+class Projection(Protocol):
+    """A fold and its version; the module `projections.progress` is one."""
+
+    @property
+    def PROJECTION_VERSION(self) -> int:  # noqa: N802  # a module's constant
+        """Goes up with every change of the fold."""
+
+    def fold(
+        self, current: Mapping[str, Any] | None, events: Sequence[StoredEvent], by: By
+    ) -> dict[str, Any]:
+        """All owned fields after the next events of the stream."""
+
+    def refold(self, events: Sequence[StoredEvent], keep: Mapping[str, Any] | None, by: By) -> dict[str, Any]:
+        """All owned fields after a stream's first events; milestones of `keep` stay as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A stream that cannot go on at `version` with this code; `message` holds no values of the event."""
+
+    stream: str
+    version: int
+    error_class: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """`fields` after the first `count` events of the run (None if there are none), and what stopped the fold."""
+
+    run: Run
+    fields: Document | None
+    count: int
+    failure: Failure | None = None
+
+    @property
+    def task(self) -> Task:
+        return self.run.task
+
+
+def fold_run(projection: Projection, run: Run, by: By, carry: Document | None = None) -> Folded:
+    """Fold the run, or as many of its events as the fold takes.
+
+    `carry` is what earlier pages of the same task gave. The failing event is found by folding prefixes of
+    growing length, so that one at the front, the usual case, costs two folds.
+    """
+    if not run.events:
+        return Folded(run, carry, 0)
+    fields, error = _attempt(projection, run, len(run.events), by, carry)
+    if error is None:
+        return Folded(run, fields, len(run.events))
+    good, bad, fields, step = 0, len(run.events), carry, 1
+    while good + 1 < bad:
+        middle = min(good + step, bad - 1)
+        prefix, raised = _attempt(projection, run, middle, by, carry)
+        if raised is None:
+            good, fields, step = middle, prefix, step * 2
+        else:
+            bad, error, step = middle, raised, max(1, (middle - good) // 2)
+    failure = Failure(run.task.stream, run.events[good]["version"], type(error).__name__, _safe(error))
+    return Folded(run, fields, good, failure)
+
+
+def _attempt(
+    projection: Projection, run: Run, count: int, by: By, carry: Document | None
+) -> tuple[Document | None, Exception | None]:
+    task = run.task
+    try:
+        events = [StoredEvent.from_document(event) for event in run.events[:count]]
+        if task.refold and carry is None:
+            return projection.refold(events, task.document, by), None
+        return projection.fold(task.document if carry is None else carry, events, by), None
+    except Exception as error:  # whatever a fold raises concerns this stream only
+        return None, error
+
+
+def _safe(error: Exception) -> str:
+    """Where it happened. Only our own errors' sentences are known to hold no values of the event."""
+    if isinstance(error, WorkerError):
+        return str(error)
+    frames = extract_tb(error.__traceback__)
+    last = frames[-1]
+    return f"{type(error).__name__} in {last.name} ({'/'.join(PurePath(last.filename).parts[-3:])}:{last.lineno})"

@@ -1,0 +1,254 @@
+"""The progress projection: woken streams in; out come documents that follow the event store."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+
+import structlog
+from pymongo.errors import BulkWriteError
+
+from worker.storage.database import Database
+from worker.storage.documents import void_document
+from worker.storage.errors import translated, write_failures
+from worker.telemetry.metrics import Applied, Metrics, Mode
+from worker.timing import Clock
+from worker.watch.folds.failed_streams import item_id, set_aside
+from worker.watch.folds.fold import By, Failure, Folded, Projection, fold_run
+from worker.watch.folds.plan import Plan, Run, Task, plan_round
+from worker.watch.folds.reading import Records, read_records, read_runs
+from worker.watch.folds.writing import moves, write_all
+from worker.watch.frozen import Frozen
+
+log = structlog.get_logger(__name__)
+
+NAME = "progress"
+
+Aside = Callable[[Sequence[Failure]], Awaitable[None]]
+
+# What of them fits into a round is a matter of bytes: see `progress_reading`.
+_STREAMS_PER_ROUND = 500
+_EVENTS_PER_ROUND = 4_000
+# A document that changes again and again between reading and writing is not just unlucky.
+_LOST_RACES = 20
+# Folding holds the event loop; others, such as Kafka's heartbeat, get their turn at least this often.
+_LONGEST_HOLD_S = 0.005
+# Remembered failures spare a read and two folds each; forgetting one is harmless.
+_REMEMBERED_FAILURES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """What a round leaves: streams to go round `again`, and streams whose events are not `visible` (yet).
+
+    `lost` are those of the former whose document changed between reading and writing.
+    """
+
+    again: dict[str, int] = field(default_factory=dict)
+    invisible: dict[str, int] = field(default_factory=dict)
+    lost: frozenset[str] = frozenset()
+
+
+class Projector:
+    """Folds streams into `user_progress`; safe beside any number of others like it, of any version.
+
+    `barrier` returns once everything stored before it has a majority. `breathe` is awaited after every round, a
+    second of work at most: to beat, to renew leases. `aside` gets the failures; without one, each makes a queue
+    item. A projector remembers where it failed and does not try there again: to retry, make a new one.
+
+    `doubting`: whatever the documents say, they are folded anew and replaced where they differ.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        projection: Projection,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        code_version: str,
+        barrier: Callable[[], Awaitable[None]],
+        breathe: Callable[[], Awaitable[None]],
+        events_per_round: int = _EVENTS_PER_ROUND,
+        by: By = "live",
+        aside: Aside | None = None,
+        doubting: bool = False,
+    ) -> None:
+        self._database = database
+        self._projection = projection
+        self._clock = clock
+        self._metrics = metrics
+        self._code_version = code_version
+        self._barrier = barrier
+        self._breathe = breathe
+        self._events_per_round = events_per_round
+        self._by = by
+        self._aside = aside or self._make_items
+        self._doubting = doubting
+        self._width = _STREAMS_PER_ROUND
+        self._blocked: OrderedDict[str, Failure] = OrderedDict()
+        self.frozen = Frozen(NAME, projection.PROJECTION_VERSION, clock, metrics)
+
+    async def project(self, heads: Mapping[str, int]) -> None:
+        """Return when each stream's document has at least the version in `heads`, or the stream is set aside.
+
+        May run twice, at the same time, anywhere: a document changes only from the `rev` that was read, and
+        only forward. A version that was seen but cannot be read is looked for once more behind a barrier (a new
+        primary may lag for a moment); if it stays away the event was erased, and the stream is left alone.
+        """
+        waiting = dict(heads)
+        sought: set[str] = set()
+        lost: Counter[str] = Counter()
+        while waiting:
+            some = dict(islice(waiting.items(), self._width))
+            for stream in some:
+                del waiting[stream]
+            remaining = await self._round(some, sought)
+            lost.update(remaining.lost)
+            waiting.update(await self._without_losers(remaining.again, lost))
+            if unsought := {s: v for s, v in remaining.invisible.items() if s not in sought}:
+                await self._barrier()
+                sought.update(unsought)
+                waiting.update(unsought)
+            if gone := len(remaining.invisible) - len(unsought):
+                log.warning("progress_events_gone", streams=gone)
+            await self._breathe()
+
+    async def _round(self, heads: Mapping[str, int], sought: Set[str]) -> Remaining:
+        """Take each stream as far as one read of documents and events allows.
+
+        1. load documents  2. plan  3. read events and fold them  4. write, guarded by `rev`  5. set failures
+        aside, and note that more has come for earlier ones  6. fill holes. Streams that met a hole, lost a race or
+        have more to read go round again.
+        """
+        records = await read_records(self._database, heads)  # 1
+        self._width = len(records.documents) if records.unread else min(2 * self._width, _STREAMS_PER_ROUND)
+        plan = self._plan({s: v for s, v in heads.items() if s not in records.unread}, records, sought)  # 2
+        results, unread = await self._fold_all(plan)  # 3
+        written = await write_all(self._database.user_progress, [one for one in results if moves(one)])  # 4
+        self._count(plan, written.done)
+        racing = frozenset(folded.task.stream for folded in written.unproven)
+        failures = [one.failure for one in results if one.failure and one.task.stream not in racing]
+        await self._set_aside([*failures, *written.refused])  # 5
+        await self._remind(plan.blocked)
+        await self._fill([one.run for one in results])  # 6
+        invisible = {one.task.stream: heads[one.task.stream] for one in results if one.run.short}
+        holes = {one.task.stream for one in results if one.run.missing and one.failure is None}
+        refused = {failure.stream for failure in written.refused}
+        again = plan.later.keys() | racing | holes | unread | records.unread
+        settled = invisible.keys() | refused
+        return Remaining({s: heads[s] for s in again if s not in settled}, invisible, racing)
+
+    def _plan(self, heads: Mapping[str, int], records: Records, sought: Set[str]) -> Plan:
+        blocked = {stream: self._blocked[stream].version for stream in heads if stream in self._blocked}
+        plan = plan_round(
+            heads,
+            records.documents,
+            blocked,
+            self._projection.PROJECTION_VERSION,
+            self._events_per_round,
+            doubted={stream: stream in sought for stream in heads} if self._doubting else None,
+        )
+        if self._by == "live":
+            self.frozen.met(plan.frozen, heads)
+        return plan
+
+    async def _without_losers(self, again: Mapping[str, int], lost: Mapping[str, int]) -> dict[str, int]:
+        """Those to go round again; a stream that loses every race is set aside."""
+        losers = [stream for stream in again if lost.get(stream, 0) >= _LOST_RACES]
+        message = "somebody else changes the document again and again"
+        if losers:
+            await self._set_aside([Failure(stream, again[stream], "Conflict", message) for stream in losers])
+        return {stream: head for stream, head in again.items() if stream not in losers}
+
+    async def _fold_all(self, plan: Plan) -> tuple[list[Folded], set[str]]:
+        """What was folded, and the streams that have to be read on: not all events fit."""
+        long = [task for task in plan.tasks if task.events > self._events_per_round]
+        read = await read_runs(self._database, [task for task in plan.tasks if task not in long])
+        results: list[Folded] = []
+        since = self._clock.monotonic()
+        for run in read.runs:
+            if run.cut and run.task.refold:
+                continue
+            results.append(fold_run(self._projection, run, self._by))
+            if self._clock.monotonic() - since > _LONGEST_HOLD_S:
+                await self._clock.sleep(0)
+                since = self._clock.monotonic()
+        cut = {run.task.stream for run in read.runs if run.cut}
+        paged = [task for task in plan.tasks if task in long or (task.refold and task.stream in cut)]
+        results += [await self._refold(task) for task in paged]
+        unread = cut | {task.stream for task in read.unread}
+        return results, unread - {task.stream for task in paged}
+
+    async def _refold(self, task: Task) -> Folded:
+        """Re-fold a long stream page by page, in memory: a reader never sees less than before."""
+        after, carry = task.after, None
+        while True:
+            page = replace(task, after=after, upto=min(task.upto, after + self._events_per_round))
+            [run] = (await read_runs(self._database, [page])).runs
+            folded = fold_run(self._projection, run, self._by, carry)
+            after, carry = run.task.after + folded.count, folded.fields
+            if after < run.task.upto or after == task.upto:
+                return replace(folded, run=replace(run, task=task), count=after)
+            await self._breathe()
+
+    async def _set_aside(self, failures: Sequence[Failure]) -> None:
+        """One queue item a stream; its later events wait in the event store."""
+        await self._aside(failures)
+        for failure in failures:
+            self._blocked[failure.stream] = failure
+        while len(self._blocked) > _REMEMBERED_FAILURES:
+            self._blocked.popitem(last=False)
+        self._applied(Applied.FAILED, len(failures))
+
+    async def _remind(self, streams: Sequence[str]) -> None:
+        """Say in their items that streams set aside have more events.
+
+        An attempt that has read less of a stream, and succeeds, sees by it that it is not done: nobody else will
+        wake the stream for these events.
+        """
+        if self._by == "live":
+            failures = [self._blocked[stream] for stream in streams]
+            await set_aside(self._database, failures, code_version=self._code_version)
+
+    async def _make_items(self, failures: Sequence[Failure]) -> None:
+        await set_aside(self._database, failures, code_version=self._code_version)
+        for failure in failures:
+            log.warning(
+                "progress_set_aside",
+                item=item_id(failure.stream),
+                version=failure.version,
+                error_class=failure.error_class,
+                reason=failure.message,
+            )
+
+    async def _fill(self, runs: Sequence[Run]) -> None:
+        """Put a void into each hole; the unique index decides between it and an insert in flight."""
+        now = self._clock.now()
+        voids = [void_document(run.task.stream, version, now) for run in runs for version in run.missing]
+        if not voids:
+            return
+        filled = len(voids)
+        try:
+            with translated():
+                await self._database.course_events.insert_many(voids, ordered=False)
+        except BulkWriteError as error:
+            if not all(failure.duplicate for failure in write_failures(error)):
+                raise
+            filled -= len(error.details["writeErrors"])
+        self._metrics.version_holes_filled_total.inc(filled)
+        log.info("progress_holes_filled", holes=len(voids), by_us=filled)
+
+    def _count(self, plan: Plan, done: Sequence[Folded]) -> None:
+        self._applied(Applied.STALE, plan.stale)
+        self._applied(Applied.APPLIED, sum(folded.count for folded in done))
+        if self._by != "live":
+            return  # a retried event is late by the failure, not by the fold
+        now = self._clock.now()
+        freshness = self._metrics.projection_freshness_seconds.labels(NAME)
+        news = (folded.run.events[: folded.count] for folded in done if not folded.task.refold)
+        for event in chain.from_iterable(news):
+            freshness.observe(max(0.0, (now - event["recorded_at"]).total_seconds()))
+
+    def _applied(self, outcome: Applied, count: int) -> None:
+        self._metrics.projection_events_applied_total.labels(NAME, Mode(self._by), outcome).inc(count)

@@ -1,0 +1,113 @@
+"""Folding again what was set aside: the same fold, past what a live projector remembers of its failures."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from projections import progress
+from worker import __version__
+from worker.contract.identity import stream_object_id
+from worker.storage import reading
+from worker.storage.database import Database
+from worker.telemetry.metrics import Metrics
+from worker.timing import Clock
+from worker.watch.folds.fold import Failure, Projection
+from worker.watch.folds.projector import Projector
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedAgain:
+    """`failed` streams stand where this code cannot go on; `foreign` documents were made by a newer fold.
+
+    Every other stream's document has all events that were stored when the attempt began.
+    """
+
+    failed: dict[str, Failure] = field(default_factory=dict)
+    foreign: frozenset[str] = frozenset()
+
+
+class FoldAgain:
+    """Brings the documents of streams up to the event store, in version order, however they failed before.
+
+    May run twice, and beside live projectors: a document changes only from the `rev` that was read. `barrier`
+    and `breathe` are those of `Projector`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        barrier: Callable[[], Awaitable[None]],
+        breathe: Callable[[], Awaitable[None]],
+        projection: Projection = progress,
+        code_version: str = __version__,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._metrics = metrics
+        self._barrier = barrier
+        self._breathe = breathe
+        self._projection = projection
+        self._code_version = code_version
+
+    async def __call__(self, streams: Sequence[str], doubted: Sequence[str] = ()) -> FoldedAgain:
+        """Fold each stream as far as this code can. Raises Retryable while MongoDB is away.
+
+        `doubted` streams are folded from their first event, and what differs in their documents is replaced. So are
+        those whose fold fails: who wrote what it goes on from is not known.
+
+        1. ask how far each stream goes  2. fold with a projector that remembers nothing  3. fold anew  4. see whose
+        document this code must not touch
+        """
+        heads = await highest_versions(self._database, [*streams, *doubted])  # 1
+        failed = await self._project(
+            {stream: head for stream, head in heads.items() if stream not in doubted}
+        )  # 2
+        anew = {stream: head for stream, head in heads.items() if stream in doubted or stream in failed}
+        failed = await self._project(anew, doubting=True)  # 3
+        return FoldedAgain(failed, await self._foreign(heads))  # 4
+
+    async def _project(self, heads: Mapping[str, int], *, doubting: bool = False) -> dict[str, Failure]:
+        """The streams that could not be folded as far as this."""
+        failures: list[Failure] = []
+
+        async def remember(some: Sequence[Failure]) -> None:
+            failures.extend(some)
+
+        projector = Projector(
+            self._database,
+            self._projection,
+            self._clock,
+            self._metrics,
+            code_version=self._code_version,
+            barrier=self._barrier,
+            breathe=self._breathe,
+            by="retry",
+            aside=remember,
+            doubting=doubting,
+        )
+        await projector.project(heads)
+        return {failure.stream: failure for failure in failures}
+
+    async def _foreign(self, streams: Iterable[str]) -> frozenset[str]:
+        by_id = {stream_object_id(stream): stream for stream in streams}
+        newer = {
+            "_id": {"$in": list(by_id)},
+            "projection_version": {"$gt": self._projection.PROJECTION_VERSION},
+        }
+        found = await reading.find(self._database.user_progress, newer, {"_id": 1})
+        return frozenset(by_id[document["_id"]] for document in found.documents)
+
+
+async def highest_versions(database: Database, streams: Sequence[str]) -> dict[str, int]:
+    """The highest stored version of each stream that has events."""
+    found = await reading.aggregate(
+        database.course_events,
+        [
+            {"$match": {"stream_id": {"$in": list(streams)}}},
+            {"$sort": {"stream_id": -1, "version": -1}},
+            {"$group": {"_id": "$stream_id", "version": {"$first": "$version"}}},
+        ],
+    )
+    return {row["_id"]: row["version"] for row in found.documents}

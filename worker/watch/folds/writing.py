@@ -1,0 +1,112 @@
+"""Guarded writes of folded documents: a document changes only from the revision that was read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pymongo import InsertOne, UpdateMany
+from pymongo.errors import BulkWriteError
+
+from worker.contract.identity import stream_object_id
+from worker.storage.database import Collection, Document
+from worker.storage.encoding import encoded
+from worker.storage.errors import WriteFailure, translated, write_failures
+from worker.watch.folds.fold import Failure, Folded
+from worker.watch.folds.plan import changed, number_in
+
+Write = InsertOne[Document] | UpdateMany
+
+# Of what somebody else wrote there the next one must fit into BSON.
+_REVISIONS = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """`done` are certainly written by us; `unproven` must be looked at again; `refused` cannot be stored."""
+
+    done: list[Folded] = field(default_factory=list)
+    unproven: list[Folded] = field(default_factory=list)
+    refused: list[Failure] = field(default_factory=list)
+
+
+def moves(folded: Folded) -> bool:
+    """False where there is nothing to write: no event folded, or a re-fold that ended before the old document."""
+    if folded.fields is None or not folded.count:
+        return False
+    document = folded.task.document
+    if document is None or folded.task.replaces:
+        return True
+    return bool(folded.fields["version"] >= number_in(document, "version"))
+
+
+async def write_all(collection: Collection, results: Sequence[Folded]) -> Written:
+    """Write what was folded in one unordered bulk. May run twice: `_id` and `rev` decide, and `rev` only grows."""
+    written = Written()
+    writes: list[tuple[Folded, Write]] = []
+    for folded in results:
+        if is_current(folded):
+            written.done.append(folded)
+        elif (write := write_of(folded)) is not None:
+            writes.append((folded, write))
+        else:
+            written.refused.append(_refusal(folded, "a value of the document cannot be stored as BSON"))
+    if not writes:
+        return written
+    failures: dict[int, WriteFailure] = {}
+    try:
+        with translated():
+            result = await collection.bulk_write([write for _, write in writes], ordered=False)
+        matched = result.matched_count
+    except BulkWriteError as error:
+        failures = {failure.index: failure for failure in write_failures(error)}
+        matched = error.details["nMatched"]
+    updates = sum(1 for index, (_, write) in enumerate(writes) if _updates(write) and index not in failures)
+    for index, (folded, write) in enumerate(writes):
+        _sort_in(written, folded, failures.get(index), proven=not _updates(write) or matched == updates)
+    return written
+
+
+def is_current(folded: Folded) -> bool:
+    """True for a doubted document that is what it must be: it keeps its revision."""
+    document, fields = folded.task.document, folded.fields or {}
+    return document is not None and _doubted(folded) and not changed(document, fields, exactly=True)
+
+
+def _doubted(folded: Folded) -> bool:
+    """True where the same fold made the document once, so that anything that differs is somebody else's."""
+    document, fields = folded.task.document or {}, folded.fields or {}
+    return folded.task.refold and document.get("projection_version") == fields["projection_version"]
+
+
+def write_of(folded: Folded) -> Write | None:
+    """The guarded write of a folded document, or None where BSON cannot hold it."""
+    document, fields = folded.task.document, folded.fields or {}
+    identity = stream_object_id(folded.task.stream)
+    if document is None:
+        new = encoded({"_id": identity, "rev": 1, **fields})
+        return None if new is None else InsertOne(new)  # type: ignore[arg-type]  # raw BSON is a document
+    rev = document.get("rev")
+    differing = changed(document, fields, exactly=_doubted(folded))
+    update = encoded({**differing, "rev": max(0, number_in(document, "rev")) % _REVISIONS + 1})
+    # "Many" finds one here. An UpdateOne may be repeated by the driver, for which the server keeps a number of each:
+    # a fifth of the cost. Whoever follows the stream repeats it as well, and the guard makes that harmless.
+    return None if update is None else UpdateMany({"_id": identity, "rev": {"$eq": rev}}, {"$set": update})
+
+
+def _updates(write: Write) -> bool:
+    return isinstance(write, UpdateMany)
+
+
+def _sort_in(written: Written, folded: Folded, failure: WriteFailure | None, *, proven: bool) -> None:
+    if failure is None:
+        (written.done if proven else written.unproven).append(folded)
+    elif failure.duplicate and "_id" in failure.key_pattern:
+        written.unproven.append(folded)
+    elif failure.duplicate:
+        written.refused.append(_refusal(folded, "another document stands for this learner and course"))
+    else:
+        written.refused.append(_refusal(folded, f"the server refused the document (code {failure.code})"))
+
+
+def _refusal(folded: Folded, message: str) -> Failure:
+    """Which event of the run is to blame is not known: the run as a whole waits at its first one."""
+    return Failure(folded.task.stream, folded.task.after + 1, "Refused", message)

@@ -1,0 +1,1 @@
+"""A change stream as every follower needs it: cursor, resume token, checkpoint, liveness, oplog window."""
