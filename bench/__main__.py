@@ -19,7 +19,7 @@ from bench.goals import judge
 from bench.parts import Found
 from bench.records import Workload
 from bench.report import Result, contestants_json, contestants_section, print_result, write_result
-from worker.devstack.stack import KafkaKind
+from worker.devstack.servers.stack import KafkaKind
 
 FOLDER = ROOT / "docs" / "benchmarks"
 

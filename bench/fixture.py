@@ -11,9 +11,9 @@ from pathlib import Path
 
 from bench.contestants.task import Task
 from bench.records import Workload
-from worker.devstack.apache.artifacts import java_binary
-from worker.devstack.mongod import Mongod
-from worker.devstack.stack import KafkaKind, KafkaServer, Stack
+from worker.devstack.servers.apache.artifacts import java_binary
+from worker.devstack.servers.mongod import Mongod
+from worker.devstack.servers.stack import KafkaKind, KafkaServer, Stack
 from worker.errors import Fatal, Misconfigured
 from worker.kafka.files import OutgoingRecord
 from worker.kafka.producer import Publisher

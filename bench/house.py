@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker.devstack.apache.cluster import ApacheKafka, start_apache
-from worker.devstack.mongod import Mongod, start_mongod
-from worker.devstack.topics import create_topic
-from worker.devstack.worker_process import WorkerProbe, start_worker
+from worker.devstack.servers.apache.cluster import ApacheKafka, start_apache
+from worker.devstack.servers.mongod import Mongod, start_mongod
+from worker.devstack.servers.topics import create_topic
+from worker.devstack.servers.worker_process import WorkerProbe, start_worker
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.schema import apply_schema

@@ -15,7 +15,7 @@ from bench.fixture import CLOCK, Fixture
 from bench.processes import usage
 from bench.records import Workload
 from worker.contract.identity import stream_object_id
-from worker.devstack.worker_process import WorkerProbe, start_worker
+from worker.devstack.servers.worker_process import WorkerProbe, start_worker
 from worker.errors import Fatal
 from worker.kafka.files import OutgoingRecord
 from worker.storage import driver

@@ -9,7 +9,7 @@ from bench.contestants.task import FETCHING, Task
 from bench.fixture import CLOCK, Fixture
 from bench.processes import Usage, usage
 from bench.records import Workload
-from worker.devstack.process import ServerProcess, spawn
+from worker.devstack.servers.process import ServerProcess, spawn
 from worker.errors import Fatal
 from worker.storage import driver
 from worker.storage.database import Collection, Database

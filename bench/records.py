@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from worker.contract.codec import encode, record_key
-from worker.devstack.ledger import Course
-from worker.devstack.planner import make_courses, make_plan, object_id, seeded
-from worker.devstack.platform_documents import course_document, learner_document
-from worker.devstack.script import Draft, draft_events
+from worker.devstack.simulator.ledger import Course
+from worker.devstack.simulator.planner import make_courses, make_plan, object_id, seeded
+from worker.devstack.simulator.platform_documents import course_document, learner_document
+from worker.devstack.simulator.script import Draft, draft_events
 from worker.kafka.files import OutgoingRecord
 from worker.storage.database import Document
 

@@ -12,7 +12,7 @@ from bench.contestants.task import Task
 from bench.fixture import CLOCK, Fixture
 from bench.processes import usage
 from projections.progress import PROJECTION_VERSION
-from worker.devstack.process import ServerProcess, spawn
+from worker.devstack.servers.process import ServerProcess, spawn
 from worker.errors import Fatal
 from worker.storage import driver
 from worker.storage.database import Database

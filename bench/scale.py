@@ -8,7 +8,7 @@ from bench.contestants.field import INGEST
 from bench.fixture import CLOCK, Fixture, publish_workload
 from bench.race import GRACE_S, POLL_S, RUN_LIMIT_S, progress
 from bench.records import Workload
-from worker.devstack.worker_process import WorkerProbe, start_worker
+from worker.devstack.servers.worker_process import WorkerProbe, start_worker
 from worker.errors import Fatal, WorkerError
 from worker.storage.database import Database
 

@@ -21,9 +21,9 @@ from hypothesis import HealthCheck, settings
 
 from tests import containers
 from tests.containers import MongoContainer
-from worker.devstack.mongod import Mongod, start_mongod
-from worker.devstack.stack import KafkaKind, KafkaServer, start_kafka
-from worker.devstack.topics import create_topic
+from worker.devstack.servers.mongod import Mongod, start_mongod
+from worker.devstack.servers.stack import KafkaKind, KafkaServer, start_kafka
+from worker.devstack.servers.topics import create_topic
 from worker.errors import Misconfigured
 from worker.storage import schema
 from worker.storage.database import Database, make_client, open_database

@@ -16,10 +16,10 @@ from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
 
-from worker.devstack.apache.node import PROPERTIES
-from worker.devstack.broker import answers_metadata
-from worker.devstack.mongod import CACHE_GB, REPLICA_SET, become_primary
-from worker.devstack.process import LOG_TAIL_BYTES, StartFailed, free_port
+from worker.devstack.servers.apache.node import PROPERTIES
+from worker.devstack.servers.broker import answers_metadata
+from worker.devstack.servers.mongod import CACHE_GB, REPLICA_SET, become_primary
+from worker.devstack.servers.process import LOG_TAIL_BYTES, StartFailed, free_port
 from worker.errors import Misconfigured
 
 # Both default to what docker-compose.yml runs.

@@ -8,7 +8,7 @@ from typing import Literal
 
 from bench.contestants.connect import ASSIGNED, connect_command
 from bench.contestants.task import FETCHING, Task
-from worker.devstack.process import free_port
+from worker.devstack.servers.process import free_port
 
 ROOT = Path(__file__).parents[2]
 PEERS = ROOT / "bench" / ".venv" / "bin" / "python"

@@ -17,8 +17,8 @@ cp "$here"/*.Dockerfile "$here/kafka-run" "$work/context"
 "$here/../../.venv/bin/python" - "$work/context" <<'PYTHON'
 import asyncio, shutil, sys
 from pathlib import Path
-from worker.devstack.apache.artifacts import fetch_jars
-from worker.devstack.mongod import mongod_binary
+from worker.devstack.servers.apache.artifacts import fetch_jars
+from worker.devstack.servers.mongod import mongod_binary
 
 context = Path(sys.argv[1])
 shutil.copy(mongod_binary(), context / "mongod")

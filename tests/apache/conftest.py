@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.devstack.apache.cluster import ApacheKafka, start_apache
+from worker.devstack.servers.apache.cluster import ApacheKafka, start_apache
 
 # Leaders go back to the first node of a partition's copies soon after it has returned; 5 minutes by default.
 QUICK_LEADERS = {

@@ -13,13 +13,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.apache.load import Load
 from tests.chaos.victim import committed, projected, uncounted, until
 from tests.oracle import ALL, Violation, check
-from worker.devstack.process import ServerProcess, free_port, spawn
-from worker.devstack.topics import create_topic
-from worker.replay.verification import Verification
-from worker.replay.verify import verify
+from worker.devstack.servers.process import ServerProcess, free_port, spawn
+from worker.devstack.servers.topics import create_topic
 from worker.storage.database import Database
 from worker.storage.shares import GROUPS
 from worker.telemetry.metrics import PREFIX
+from worker.verify.verification import Verification
+from worker.verify.verify import verify
 
 # Divisible by two and by three; each has learners enough to be like the others.
 PARTITIONS = 12

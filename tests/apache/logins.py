@@ -4,8 +4,8 @@ import asyncio
 import os
 import subprocess
 
-from worker.devstack.apache.artifacts import java_binary
-from worker.devstack.apache.node import JVM_OPTIONS, LOG_OPTIONS, Node
+from worker.devstack.servers.apache.artifacts import java_binary
+from worker.devstack.servers.apache.node import JVM_OPTIONS, LOG_OPTIONS, Node
 
 LIMIT_S = 120.0
 

@@ -8,8 +8,8 @@ from tests.apache.kit import durable, events, gaps, ids, in_time_s, make_topic, 
 from tests.integration.ingest.kit import options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.integration.kafka import damage
-from worker.devstack.apache.cluster import ApacheKafka
-from worker.devstack.apache.node import Node
+from worker.devstack.servers.apache.cluster import ApacheKafka
+from worker.devstack.servers.apache.node import Node
 from worker.storage.database import Database
 
 # Each leaves the batch as long as it was.

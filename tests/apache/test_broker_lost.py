@@ -11,8 +11,8 @@ from tests.apache.kit import administering, make_topic, settled
 from tests.apache.traffic import flowing
 from tests.integration.ingest.kit import RunningIngest, options, running, until
 from tests.integration.ingest.ledger import assert_exactly_once
-from worker.devstack.apache.cluster import ApacheKafka
-from worker.devstack.apache.node import Node
+from worker.devstack.servers.apache.cluster import ApacheKafka
+from worker.devstack.servers.apache.node import Node
 from worker.storage.database import Database
 
 LIMIT_S = 120.0

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from worker.devstack.apache.cluster import ApacheKafka, start_apache
-from worker.devstack.process import StartFailed
-from worker.devstack.topics import create_topic
+from worker.devstack.servers.apache.cluster import ApacheKafka, start_apache
+from worker.devstack.servers.process import StartFailed
+from worker.devstack.servers.topics import create_topic
 
 
 async def publish(servers: str, values: Sequence[bytes]) -> None:

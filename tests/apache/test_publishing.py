@@ -7,7 +7,7 @@ import pytest
 from tests.commands import sevenp_worker
 from tests.integration.cli.test_publish import TEXT, servers, topics
 from worker.app.exits import ExitCode
-from worker.devstack.apache.cluster import start_apache
+from worker.devstack.servers.apache.cluster import start_apache
 
 ABSENT = "nobody-made-it"
 

@@ -11,7 +11,7 @@ from tests.apache.fleet import GROUP, LIMIT_S, Fleet, Worker, fleet
 from tests.apache.load import Load
 from tests.chaos.victim import until
 from tests.conftest import RunningMongo
-from worker.devstack.apache.cluster import ApacheKafka, start_apache
+from worker.devstack.servers.apache.cluster import ApacheKafka, start_apache
 from worker.storage.database import Database
 from worker.timing import SystemClock
 

@@ -25,9 +25,9 @@ from worker.app.dependencies import kafka_probe
 from worker.app.exits import ExitCode
 from worker.app.producing import open_publisher
 from worker.contract.codec import encode
-from worker.devstack.apache.cluster import ApacheKafka, start_apache
-from worker.devstack.process import free_port
-from worker.devstack.topics import create_topic
+from worker.devstack.servers.apache.cluster import ApacheKafka, start_apache
+from worker.devstack.servers.process import free_port
+from worker.devstack.servers.topics import create_topic
 from worker.errors import Misconfigured, Retryable
 from worker.kafka.security import kafka_options
 from worker.settings import Settings, load_settings, variable

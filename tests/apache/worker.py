@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.conftest import RunningMongo
 from tests.integration.app.conftest import fetch
 from tests.integration.ingest.kit import until
-from worker.devstack.process import ServerProcess
-from worker.devstack.worker_process import WorkerProbe, start_worker
+from worker.devstack.servers.process import ServerProcess
+from worker.devstack.servers.worker_process import WorkerProbe, start_worker
 from worker.settings import variable
 from worker.storage.database import Database
 from worker.telemetry.metrics import PREFIX

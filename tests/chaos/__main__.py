@@ -23,8 +23,8 @@ from rich.console import Console
 from tests.chaos.report import Report
 from tests.chaos.runs import Run
 from tests.chaos.storm import Storm
-from worker.devstack.apache.artifacts import fetch_jars, java_binary
-from worker.devstack.stack import KafkaKind
+from worker.devstack.servers.apache.artifacts import fetch_jars, java_binary
+from worker.devstack.servers.stack import KafkaKind
 from worker.errors import Misconfigured
 
 HOLDS, BROKEN = 0, 1

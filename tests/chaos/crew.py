@@ -12,9 +12,9 @@ from tests.chaos.feed import PARTITIONS
 from tests.chaos.history import Fault, History, NotProven
 from tests.chaos.victim import until
 from tests.chaos.world import TOPIC
-from worker.devstack.apache.cluster import ApacheKafka
-from worker.devstack.process import ServerProcess, free_port
-from worker.devstack.worker_process import WorkerProbe
+from worker.devstack.servers.apache.cluster import ApacheKafka
+from worker.devstack.servers.process import ServerProcess, free_port
+from worker.devstack.servers.worker_process import WorkerProbe
 
 REGULARS = ("a", "b")
 _GUEST = "c"

@@ -10,7 +10,7 @@ from tests.chaos.history import Fault, History, NotProven
 from tests.chaos.plan import Appointment
 from tests.chaos.rest import open_at
 from tests.chaos.victim import until
-from worker.devstack.process import ServerProcess
+from worker.devstack.servers.process import ServerProcess
 
 # A death that hit nothing does not count; it is tried again.
 _TRIES = 3

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from tests.chaos.history import History, NotProven, last_words
-from worker.devstack.process import ServerProcess
-from worker.devstack.worker_process import WorkerProbe
+from worker.devstack.servers.process import ServerProcess
+from worker.devstack.servers.worker_process import WorkerProbe
 
 # Above the worker's own deadline for draining.
 _DRAIN_S = 40.0

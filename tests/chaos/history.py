@@ -17,10 +17,10 @@ from tests.oracle.case import Case
 from tests.oracle.kafka import read_log
 from tests.oracle.rest import metrics_at_rest
 from tests.oracle.stored import Stored
-from worker.devstack.process import ServerProcess
-from worker.devstack.stack import KafkaKind
-from worker.devstack.worker_process import WorkerProbe
-from worker.replay.verify import verify
+from worker.devstack.servers.process import ServerProcess
+from worker.devstack.servers.stack import KafkaKind
+from worker.devstack.servers.worker_process import WorkerProbe
+from worker.verify.verify import verify
 
 # Lag is measured every few seconds.
 _METRICS_LIMIT_S = 30.0

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from tests.chaos import launcher
 from worker import cli  # noqa: F401 - imported before the fork, that is the point
-from worker.devstack.process import DieWithParent, ServerProcess
+from worker.devstack.servers.process import DieWithParent, ServerProcess
 
 # Between two looks for the end of a process that is not our child: nothing tells us of it.
 _POLL_S = 0.01

@@ -19,10 +19,10 @@ from pymongo.errors import PyMongoError
 
 from tests.chaos.victim import committed, until
 from tests.integration.ingest.kit import event, learner, records, send
-from worker.devstack.broker import start_broker
-from worker.devstack.mongod import REPLICA_SET, spawn_mongod
-from worker.devstack.process import ServerProcess, free_port, spawn
-from worker.devstack.topics import create_topic
+from worker.devstack.servers.broker import start_broker
+from worker.devstack.servers.mongod import REPLICA_SET, spawn_mongod
+from worker.devstack.servers.process import ServerProcess, free_port, spawn
+from worker.devstack.servers.topics import create_topic
 from worker.storage.database import Database, Document, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.schema import apply_schema

@@ -20,7 +20,7 @@ from tests.chaos.strikes import kill_mongod_everywhere, losable, lose_replies_ev
 from tests.chaos.tracing import traced
 from tests.chaos.world import World
 from tests.chaos.zombies import SLEEPS, sleep_at
-from worker.devstack.stack import KafkaKind
+from worker.devstack.servers.stack import KafkaKind
 
 # Long enough for the server to have done what it was asked; the worker waits longer than this for an answer.
 LOST_FOR_S = 0.5

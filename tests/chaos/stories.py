@@ -15,7 +15,7 @@ from typing import Any
 from tests.oracle import Entry
 from worker.contract.codec import encode, record_key
 from worker.contract.identity import foreign_object_id
-from worker.devstack.ledger import Course
+from worker.devstack.simulator.ledger import Course
 from worker.kafka.files import OutgoingRecord
 
 # What the stories' own validator refuses, and what their own fold fails on.

@@ -9,7 +9,7 @@ from tests.chaos.launcher import ACT_VARIABLE
 from tests.chaos.plan import Appointment
 from tests.chaos.proxy import Loss
 from tests.chaos.victim import until
-from worker.devstack.process import ServerProcess
+from worker.devstack.servers.process import ServerProcess
 
 
 async def kill_mongod_everywhere(history: History, chosen: Sequence[Appointment], say: Say) -> None:

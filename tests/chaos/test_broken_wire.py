@@ -17,8 +17,8 @@ from tests.conftest import RunningMongo
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.app.exits import ExitCode
 from worker.app.supervision import CLOSING_S
-from worker.replay.verify import verify
 from worker.storage.database import Database
+from worker.verify.verify import verify
 
 DRAIN_S = 4.0
 # For what a busy machine takes on top.

@@ -12,11 +12,11 @@ import pytest
 from tests.chaos.whole import flowing, settings, working
 from tests.integration.ingest.kit import event
 from tests.integration.ingest.ledger import assert_exactly_once
-from worker.devstack.mongod import start_mongod
-from worker.replay.verify import verify
+from worker.devstack.servers.mongod import start_mongod
 from worker.storage.database import make_client, open_database
 from worker.storage.driver import close
 from worker.storage.schema import apply_schema
+from worker.verify.verify import verify
 
 # mongod's own files take 300 MB of an empty database.
 _DISK_MB = 500

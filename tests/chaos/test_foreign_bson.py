@@ -31,11 +31,11 @@ from tests.integration.ingest.kit import event, learner, records, send
 from tests.integration.watch.counts_kit import expected_course, expected_user, visible
 from tests.odd_bson import raw_document, values
 from worker.contract.identity import stream_id, stream_object_id
-from worker.replay.verify import verify
 from worker.storage.database import Database, Document
 from worker.storage.elements import elements
 from worker.storage.leases import group_name
 from worker.storage.shares import GROUPS
+from worker.verify.verify import verify
 
 ROLES = ("ingest", "progress", "counts", "notify", "retry")
 GOOD_COURSES = [ObjectId(f"c{number:023x}") for number in range(2)]

@@ -9,7 +9,7 @@ from bson import Binary
 from tests.chaos.victim import until
 from tests.integration.ingest.kit import event, options, records, running, send
 from tests.integration.ingest.ledger import assert_exactly_once
-from worker.devstack.mongod import start_mongod
+from worker.devstack.servers.mongod import start_mongod
 from worker.storage.database import Client, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.schema import apply_schema

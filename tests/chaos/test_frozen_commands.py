@@ -9,7 +9,7 @@ from bson import Binary
 from tests.chaos.test_forgotten_sessions import FORGETFUL, forgotten, remembered
 from tests.chaos.victim import until
 from tests.integration.storage.fences import DEADLINE_S, once, rows, stored
-from worker.devstack.mongod import start_mongod
+from worker.devstack.servers.mongod import start_mongod
 from worker.errors import Fenced
 from worker.ingest.time_series import SeriesWriter
 from worker.storage.database import Database, make_client, open_database

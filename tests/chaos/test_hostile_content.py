@@ -10,8 +10,8 @@ from tests.chaos.whole import settings, working
 from tests.conftest import RunningMongo
 from tests.integration.ingest.kit import Sent, event, records, send
 from tests.integration.ingest.ledger import assert_exactly_once
-from worker.replay.verify import verify
 from worker.storage.database import Database
+from worker.verify.verify import verify
 
 CANARY = "c4n4ry"
 MOST_SERIES = 500

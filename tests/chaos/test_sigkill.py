@@ -10,11 +10,11 @@ from tests.chaos.traffic import Traffic, traffic
 from tests.chaos.victim import Victim, committed, projected, uncounted, until
 from tests.conftest import RunningMongo
 from tests.oracle import check, read_ledger, write_ledger
-from worker.devstack.process import free_port
+from worker.devstack.servers.process import free_port
 from worker.kafka.producer import Publisher
-from worker.replay.verify import verify
 from worker.storage.database import Database
 from worker.timing import SystemClock
+from worker.verify.verify import verify
 
 SEED = 20_240_301
 RECORDS = 40_000

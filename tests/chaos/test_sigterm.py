@@ -16,9 +16,9 @@ from tests.chaos.whole import PARTITIONS, settings
 from tests.conftest import RunningMongo
 from tests.integration.ingest.kit import event, records, send
 from tests.integration.ingest.ledger import assert_exactly_once
-from worker.devstack.process import ServerProcess
-from worker.replay.verify import verify
+from worker.devstack.servers.process import ServerProcess
 from worker.storage.database import Database
+from worker.verify.verify import verify
 
 SEED = 20_261_125
 # Lives that are told to stop; one more reads the rest. 200 take some ten minutes.

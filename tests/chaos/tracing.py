@@ -11,7 +11,7 @@ from tests.chaos.launcher import TRACE_VARIABLE
 from tests.chaos.stages import missing, stage_of
 from tests.chaos.trace import Write, read_trace
 from tests.chaos.victim import until
-from worker.devstack.process import ServerProcess
+from worker.devstack.servers.process import ServerProcess
 
 # Renewals, tokens and measurements come every few seconds: a life of so many batches has seen all of them.
 _LEAST_BATCHES = 10

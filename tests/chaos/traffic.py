@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from tests.oracle import Entry
-from worker.devstack.simulator import simulate
+from worker.devstack.simulator.simulation import simulate
 from worker.kafka.files import OutgoingRecord
 
 # About one record in a thousand, each with bytes of its own.

@@ -14,7 +14,7 @@ from tests.chaos.executioner import Death
 from tests.chaos.launcher import DEATHS_VARIABLE, POINT_VARIABLE
 from tests.chaos.nursery import Nursery
 from tests.clocks import BUSY_LIMIT_S
-from worker.devstack.process import ServerProcess, spawn
+from worker.devstack.servers.process import ServerProcess, spawn
 from worker.storage.database import Database
 from worker.storage.driver import aggregate
 from worker.timing import Clock, SystemClock

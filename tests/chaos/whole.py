@@ -15,7 +15,7 @@ from typing import Any
 from tests.chaos.victim import committed, projected, uncounted, until
 from tests.integration.app.conftest import fetch
 from tests.integration.ingest.kit import records, send
-from worker.devstack.process import ServerProcess, free_port, spawn
+from worker.devstack.servers.process import ServerProcess, free_port, spawn
 from worker.storage.database import Database
 
 PARTITIONS = 4

@@ -12,13 +12,17 @@ from tests.chaos.feed import PARTITIONS
 from tests.chaos.launcher import BROKEN_VARIABLE
 from tests.chaos.stories import BROKEN_LESSON, REFUSED_DEVICE, courses, learner_id
 from tests.integration.notify.http_receiver import HttpReceiver
-from worker.devstack.apache.cluster import ApacheKafka, start_apache
-from worker.devstack.broker import start_broker
-from worker.devstack.mongod import Mongod, start_mongod
-from worker.devstack.platform_documents import course_document, instructor_document, learner_document
-from worker.devstack.process import free_port
-from worker.devstack.stack import KafkaKind, KafkaServer
-from worker.devstack.topics import create_topic
+from worker.devstack.servers.apache.cluster import ApacheKafka, start_apache
+from worker.devstack.servers.broker import start_broker
+from worker.devstack.servers.mongod import Mongod, start_mongod
+from worker.devstack.servers.process import free_port
+from worker.devstack.servers.stack import KafkaKind, KafkaServer
+from worker.devstack.servers.topics import create_topic
+from worker.devstack.simulator.platform_documents import (
+    course_document,
+    instructor_document,
+    learner_document,
+)
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.schema import apply_schema

@@ -16,7 +16,7 @@ from tests.oracle.progress import document_differences
 from worker.contract.codec import decode, encode
 from worker.contract.event import Event
 from worker.contract.identity import stream_object_id
-from worker.devstack.simulator import simulate
+from worker.devstack.simulator.simulation import simulate
 from worker.storage.database import Document
 from worker.storage.documents import Source, event_document, void_document
 

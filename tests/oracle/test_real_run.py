@@ -13,7 +13,7 @@ from tests.oracle.check import judge, not_judged
 from tests.oracle.kafka import read_log
 from tests.oracle.rest import metrics_at_rest
 from tests.oracle.stored import Stored, read_stored
-from worker.devstack.simulator import simulate
+from worker.devstack.simulator.simulation import simulate
 
 SEED, RECORDS = 11, 1_500
 GROUP, TOPIC, PREFIX = "sevenp-worker", "interaction-events", "education_platform"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.containers import IMAGES, image_of
-from worker.devstack.process import free_port
+from worker.devstack.servers.process import free_port
 
 ROOT = Path(__file__).parents[2]
 

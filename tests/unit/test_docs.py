@@ -17,9 +17,9 @@ from worker.contract import export
 from worker.contract.codec import decode, encode
 from worker.contract.event import Event
 from worker.kafka.files import read_records
-from worker.replay.verification import FindingKind, Verification
 from worker.settings import setting_lines
 from worker.telemetry.metrics import Metrics
+from worker.verify.verification import FindingKind, Verification
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -20,10 +20,10 @@ from worker.cli.publishing import Publishing
 from worker.cli.queue import queue_app
 from worker.cli.tables import print_changes, print_differences, print_json, print_verification
 from worker.contract import export
-from worker.replay.verify import verify
 from worker.settings import load_settings
 from worker.storage.schema import apply_schema, check_schema
 from worker.telemetry.logs import configure_logging
+from worker.verify.verify import verify
 
 app = typer.Typer(
     no_args_is_help=True,

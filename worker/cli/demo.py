@@ -13,10 +13,10 @@ from worker.app.opening import mongodb_probe_of
 from worker.cli import help as text
 from worker.cli.ending import end_with
 from worker.cli.options import Format, input_file, output_file
-from worker.devstack.demo import DemoOptions, run_demo
-from worker.devstack.demo_names import what_stays
-from worker.devstack.options import Names
-from worker.devstack.stack import KafkaKind
+from worker.devstack.demo.names import what_stays
+from worker.devstack.demo.options import Names
+from worker.devstack.demo.run import DemoOptions, run_demo
+from worker.devstack.servers.stack import KafkaKind
 from worker.kafka.security import kafka_options
 from worker.settings import Settings, load_settings, variable
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli.output import visible
-from worker.replay.verification import Verification
 from worker.storage.schema import Change, Difference
+from worker.verify.verification import Verification
 from worker.words import counted
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.contestants.task import Task
-from worker.devstack.apache.artifacts import fetch_jars, java_binary
-from worker.devstack.process import free_port
+from worker.devstack.servers.apache.artifacts import fetch_jars, java_binary
+from worker.devstack.servers.process import free_port
 
 POM = Path(__file__).with_name("pom.xml")
 TASKS = "2"

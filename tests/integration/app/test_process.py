@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.integration.app.conftest import StartWorker, fetch, until
 from worker.app.exits import ExitCode
-from worker.devstack.broker import start_broker
-from worker.devstack.topics import create_topic
+from worker.devstack.servers.broker import start_broker
+from worker.devstack.servers.topics import create_topic
 
 
 def test_a_started_worker_is_ready_alive_and_exports_its_roles(start_worker: StartWorker) -> None:

@@ -17,7 +17,7 @@ from tests.integration.kafka.test_producer import everything
 from worker.app.exits import ExitCode
 from worker.contract.codec import encode
 from worker.contract.export import examples
-from worker.devstack.topics import topic_ends
+from worker.devstack.servers.topics import topic_ends
 
 # The handed case: no valid JSON, and every byte of it counts.
 NUMBERED = [b'{"n":%0200d}' % number for number in range(1, 101)]

@@ -19,9 +19,9 @@ from pymongo import MongoClient
 from tests.conftest import RunningMongo
 from tests.integration.cli.test_publish import topics
 from worker.contract.codec import encode
-from worker.devstack.process import StartFailed, tail
-from worker.devstack.simulator import simulate
-from worker.devstack.worker_process import start_worker
+from worker.devstack.servers.process import StartFailed, tail
+from worker.devstack.servers.worker_process import start_worker
+from worker.devstack.simulator.simulation import simulate
 from worker.settings import RoleName
 
 ROOT = Path(__file__).parents[3]

@@ -13,10 +13,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from pymongo import AsyncMongoClient
 
-from worker.devstack.broker import start_broker
-from worker.devstack.mongod import start_mongod
-from worker.devstack.process import StartFailed, spawn, wait_for_port
-from worker.devstack.topics import create_topic, topic_ends
+from worker.devstack.servers.broker import start_broker
+from worker.devstack.servers.mongod import start_mongod
+from worker.devstack.servers.process import StartFailed, spawn, wait_for_port
+from worker.devstack.servers.topics import create_topic, topic_ends
 
 
 def is_running(pid: int) -> bool:
@@ -69,7 +69,7 @@ async def test_a_server_that_never_listens_is_reported_with_its_log(tmp_path: Pa
 def test_servers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     program = (
         "import asyncio, pathlib, signal, sys\n"
-        "from worker.devstack.broker import start_broker\n"
+        "from worker.devstack.servers.broker import start_broker\n"
         "broker = asyncio.run(start_broker(pathlib.Path(sys.argv[1])))\n"
         "print(broker.process.pid, flush=True)\n"
         "signal.pause()\n"

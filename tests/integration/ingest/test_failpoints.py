@@ -18,7 +18,7 @@ from tests.integration.ingest.kit import RunningIngest, Sent, event, options, re
 from tests.integration.ingest.ledger import assert_exactly_once, stored_before
 from tests.integration.storage.fences import Failpoint, failpoint, operations
 from worker.contract.codec import encode
-from worker.devstack.mongod import Mongod, start_mongod
+from worker.devstack.servers.mongod import Mongod, start_mongod
 from worker.errors import Refused
 from worker.storage import driver
 from worker.storage.database import Database, make_client, open_database

@@ -15,9 +15,9 @@ from structlog.testing import capture_logs
 from tests.conftest import RunningMongo
 from tests.integration.ingest.kit import RunningIngest, event, options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once, committed
-from worker.devstack.broker import start_broker
-from worker.devstack.mongod import start_mongod
-from worker.devstack.topics import create_topic
+from worker.devstack.servers.broker import start_broker
+from worker.devstack.servers.mongod import start_mongod
+from worker.devstack.servers.topics import create_topic
 from worker.kafka.consumer import Intake
 from worker.kafka.positions import LogRange
 from worker.kafka.record import Partition

@@ -5,8 +5,8 @@ import time
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from worker.devstack.process import free_port
-from worker.devstack.simulator import simulate
+from worker.devstack.servers.process import free_port
+from worker.devstack.simulator.simulation import simulate
 from worker.errors import Retryable
 from worker.kafka.files import OutgoingRecord
 from worker.kafka.producer import MAX_REQUEST_BYTES, Publisher, RecordRefused

@@ -16,7 +16,7 @@ from typing import Any, Self
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from worker.devstack.process import free_port
+from worker.devstack.servers.process import free_port
 
 STALL = "stall"
 HANG_UP = "hang up"

@@ -10,7 +10,7 @@ from tests.chaos.victim import Victim, until
 from tests.conftest import RunningMongo
 from tests.integration.notify.http_receiver import HttpReceiver
 from tests.integration.notify.kit import row, write
-from worker.devstack.process import free_port
+from worker.devstack.servers.process import free_port
 from worker.storage.database import Database
 
 ROWS = 40

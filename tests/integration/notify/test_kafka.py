@@ -10,9 +10,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from tests.integration.notify.kit import LIMIT_S, notifying, row, until, write
 from tests.integration.notify.wire import Wire
-from worker.devstack.broker import broker_binary
-from worker.devstack.process import ServerProcess, free_port, spawn, wait_for_port
-from worker.devstack.topics import create_topic
+from worker.devstack.servers.broker import broker_binary
+from worker.devstack.servers.process import ServerProcess, free_port, spawn, wait_for_port
+from worker.devstack.servers.topics import create_topic
 from worker.notify.delivery import Sender
 from worker.notify.message import message_of
 from worker.notify.senders.kafka import KafkaOptions, KafkaSender

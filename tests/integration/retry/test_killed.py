@@ -11,7 +11,7 @@ from tests.conftest import RunningMongo
 from tests.integration.retry.kit import item, put, with_status
 from tests.integration.watch.kit import documents, expected, histories, interleaved, store
 from worker import __version__
-from worker.devstack.process import free_port
+from worker.devstack.servers.process import free_port
 from worker.storage.database import Database
 
 STREAMS = 12

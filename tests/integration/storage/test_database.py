@@ -11,8 +11,8 @@ from pymongo.read_preferences import ReadPreference
 
 from tests.conftest import RunningMongo
 from tests.integration.storage.conftest import new_client
-from worker.devstack.mongod import mongod_binary
-from worker.devstack.process import free_port, spawn, wait_for_port
+from worker.devstack.servers.mongod import mongod_binary
+from worker.devstack.servers.process import free_port, spawn, wait_for_port
 from worker.errors import Misconfigured, Retryable
 from worker.storage.database import (
     COLLECTIONS,

@@ -25,7 +25,7 @@ from tests.integration.storage.fences import (
     stored,
     watched_client,
 )
-from worker.devstack.mongod import start_mongod
+from worker.devstack.servers.mongod import start_mongod
 from worker.errors import Fenced, Refused, Retryable
 from worker.storage import driver
 from worker.storage.database import Client, Database, make_client, open_database

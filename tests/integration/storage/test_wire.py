@@ -25,8 +25,8 @@ from tests.integration.ingest.kit import until as until_async
 from worker.app.dependencies import mongodb_probe
 from worker.app.exits import ExitCode
 from worker.app.serving import assert_schema, opened
-from worker.devstack.mongod import Mongod, start_mongod
-from worker.devstack.process import StartFailed
+from worker.devstack.servers.mongod import Mongod, start_mongod
+from worker.devstack.servers.process import StartFailed
 from worker.errors import Misconfigured
 from worker.settings import Settings, load_settings, variable
 from worker.storage.schema import check_schema

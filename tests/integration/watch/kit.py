@@ -12,7 +12,7 @@ from projections import progress
 from projections.event import StoredEvent
 from projections.progress import FOLDED_PATHS
 from tests.clocks import BUSY_LIMIT_S
-from tests.integration.replay.history import stored_events
+from tests.integration.verify.history import stored_events
 from worker.storage.database import Database, Document
 from worker.storage.leases import group_name
 from worker.storage.shares import GROUPS

@@ -34,8 +34,8 @@ from tests.oracle.seeded.run import CANARY, PARTITIONS, TOPIC, Run
 from worker.contract.codec import decode, encode, record_key
 from worker.contract.event import Event, Rejected, RejectReason
 from worker.contract.identity import stream_object_id, stream_slot
-from worker.devstack.platform_documents import Moment
-from worker.devstack.simulator import Simulation, simulate
+from worker.devstack.simulator.platform_documents import Moment
+from worker.devstack.simulator.simulation import Simulation, simulate
 from worker.ingest.dead_letters import letter_documents
 from worker.ingest.record import Letter
 from worker.kafka.record import Record

@@ -9,15 +9,15 @@ import pytest
 from rich.console import Console
 
 from projections.counts import Counted, course_stats, user_stats
-from worker.devstack.demo_ledger import Difference, compare
-from worker.devstack.demo_stored import Example, Totals
-from worker.devstack.demo_summary import Summary
-from worker.devstack.demo_tables import print_course, print_learner, print_totals
-from worker.devstack.demo_watch import Published, Rates, Sample, make_display
-from worker.devstack.ledger import LedgerEntry
-from worker.devstack.simulator import simulate
-from worker.devstack.worker_process import WorkerCounts
-from worker.replay.verification import Verification
+from worker.devstack.demo.arrival import Published, Rates, Sample, make_display
+from worker.devstack.demo.progress_check import Difference, compare
+from worker.devstack.demo.stored import Example, Totals
+from worker.devstack.demo.summary import Summary
+from worker.devstack.demo.tables import print_course, print_learner, print_totals
+from worker.devstack.servers.worker_process import WorkerCounts
+from worker.devstack.simulator.ledger import LedgerEntry
+from worker.devstack.simulator.simulation import simulate
+from worker.verify.verification import Verification
 
 ENTRY = LedgerEntry("a" * 24, "b" * 24, 6_667, 2, 61_500, 8_050, dropped=False)
 STREAM = (ENTRY.user_id, ENTRY.course_id)

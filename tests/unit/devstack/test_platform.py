@@ -7,11 +7,11 @@ import pytest
 from bson import ObjectId
 
 from projections.counts import Counted, course_stats, user_stats
-from worker.devstack.demo_statistics import Shown, compare_statistics
-from worker.devstack.ledger import Course, LedgerEntry
-from worker.devstack.platform_documents import Moment, learner_document
-from worker.devstack.simulator import Simulation, simulate
-from worker.devstack.totals import totals
+from worker.devstack.demo.statistics_check import Shown, compare_statistics
+from worker.devstack.simulator.ledger import Course, LedgerEntry
+from worker.devstack.simulator.platform_documents import Moment, learner_document
+from worker.devstack.simulator.simulation import Simulation, simulate
+from worker.devstack.simulator.totals import totals
 from worker.storage.database import Document
 from worker.storage.outbox import notification_row
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from worker.contract.codec import decode, record_key
 from worker.contract.event import Event
 from worker.contract.models import EVENT_TYPES
-from worker.devstack.ledger import LedgerEntry
-from worker.devstack.simulator import TERM_START, Simulation, simulate
+from worker.devstack.simulator.ledger import LedgerEntry
+from worker.devstack.simulator.simulation import TERM_START, Simulation, simulate
 
 LATE = timedelta(hours=1)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from projections.event import StoredEvent
 from projections.progress.document import By
-from tests.integration.replay.history import stored_events
+from tests.integration.verify.history import stored_events
 from worker.errors import Refused
 from worker.watch.folds.fold import fold_run
 from worker.watch.folds.plan import Run, Task

@@ -1,0 +1,71 @@
+"""Verify tells what merely waits from what stands still: other releases' documents, and old events."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.clocks import ManualClock
+from tests.integration.verify.history import START, learner, progress_of
+from tests.integration.verify.test_verify import VICTIM, found, soon, store_with
+from worker.storage.database import Database
+from worker.storage.leases import GroupLeases
+from worker.verify.verification import FindingKind
+from worker.verify.verify import OVERDUE, verify
+
+
+async def test_a_document_of_a_newer_projection_version_is_frozen_and_said_so(database: Database) -> None:
+    victim = learner(VICTIM)
+    other = {**victim.progress, "projection_version": 99, "completion_notified": True}
+    await store_with(database, replace(victim, progress=other))
+
+    verification = await soon(database)
+
+    assert found(verification) == [(FindingKind.PROGRESS_NEWER, victim.stream)]
+    assert verification.other_projection_version == 1
+
+
+async def test_documents_of_a_newer_release_that_runs_are_its_own(database: Database) -> None:
+    victim = learner(VICTIM)
+    await store_with(database, replace(victim, progress={**victim.progress, "projection_version": 99}))
+    await GroupLeases(database, "newer", version=99).announce()
+
+    verification = await soon(database)
+
+    assert (verification.ok, verification.other_projection_version) == (True, 1)
+
+
+async def test_a_document_of_an_older_projection_version_waits_to_be_folded_anew(database: Database) -> None:
+    victim = learner(VICTIM)
+    older = {**victim.progress, "projection_version": 0, "completion_notified": True}
+    await store_with(database, replace(victim, progress=older))
+
+    live, settled = await verify(database), await verify(database, settled=True)
+
+    assert (live.ok, live.behind, live.other_projection_version) == (True, 1, 1)
+    assert found(settled) == [(FindingKind.PROGRESS_BEHIND, victim.stream)]
+
+
+async def test_other_code_moves_no_document_to_another_learner(database: Database) -> None:
+    victim = learner(VICTIM)
+    older = {**victim.progress, "projection_version": 0, "slot": (victim.progress["slot"] + 1) % 256}
+    await store_with(database, replace(victim, progress=older))
+
+    assert found(await soon(database)) == [(FindingKind.PROGRESS_DIFFERENT, victim.stream)]
+
+
+@pytest.mark.parametrize("folded", [9, 0])
+async def test_a_document_that_waits_for_an_old_event_is_a_finding_on_a_live_system_too(
+    database: Database, folded: int
+) -> None:
+    victim = learner(VICTIM)
+    await store_with(database, replace(victim, progress=progress_of(victim.events[: folded or 12])))
+    if not folded:
+        await database.user_progress.delete_one({"_id": victim.progress["_id"]})
+
+    at = START + OVERDUE
+    early = await verify(database, clock=ManualClock(at - timedelta(minutes=1)))
+    late = await verify(database, clock=ManualClock(at + timedelta(minutes=1)))
+
+    kind = FindingKind.PROGRESS_BEHIND if folded else FindingKind.PROGRESS_MISSING
+    assert (early.ok, early.behind, found(late)) == (True, 1, [(kind, victim.stream)])

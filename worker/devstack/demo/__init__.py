@@ -1,0 +1,1 @@
+"""The demo: servers, learners and a worker, watched until everything is proven."""

@@ -1,0 +1,50 @@
+"""What `make demo` may be told; the command line makes one of these."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from worker.devstack.servers.stack import KafkaKind
+from worker.kafka.files import Format
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a run is called on its servers."""
+
+    database_prefix: str = "education_platform"
+    topic: str = "interaction-events"
+    kafka_group_id: str = "sevenp-worker"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """One run of the demo.
+
+    Without `input`, `events` simulated records from `seed` are published; with it, the file's lines as `format`
+    (`xapi_home_page` is that of the platform's own accounts).
+    `mongodb_uri` and `kafka_bootstrap_servers` name servers to use; None starts our own. `worker_url` names a
+    worker that already runs on them (what KEEP prints); None starts one. `json` is where the summary goes.
+    `stack` is the kind of Kafka that is started where none is named. `names` are those of the settings; on named
+    servers the demo uses its own instead, unless `as_configured`. `server_settings` are the variables by which a
+    worker gets at the named servers, `mongodb` and `kafka` the same as arguments of the clients.
+    """
+
+    events: int = 20_000
+    seed: int = 7
+    input: Path | None = None
+    format: Format = "native"
+    xapi_home_page: str | None = None
+    json: Path | None = None
+    keep: bool = False
+    mongodb_uri: str | None = None
+    kafka_bootstrap_servers: str | None = None
+    worker_url: str | None = None
+    names: Names = field(default_factory=Names)
+    as_configured: bool = False
+    server_settings: Mapping[str, str] = field(default_factory=dict)
+    mongodb: Mapping[str, Any] = field(default_factory=dict)
+    kafka: Mapping[str, Any] = field(default_factory=dict)
+    partitions: int = 4
+    stack: KafkaKind = "embedded"

@@ -1,0 +1,1 @@
+"""Simulated learners: what they will have done, and the events that must lead to it."""

@@ -1,0 +1,135 @@
+"""Course and user documents as the platform's own services would write them: some late, some never.
+
+What the worker adds to them later (statistics, activity log) is not in here. Fixed turns decide when a document
+is written, so that small runs have every case.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Literal
+
+from bson import ObjectId
+
+from worker.devstack.simulator.ledger import Course
+from worker.storage.database import Document
+
+LAUNCH = datetime(2025, 8, 1, 9, tzinfo=UTC)  # a month before the simulated term
+REVENUE = 1_250.75  # a figure of the platform's that nobody else may touch
+TITLES = (
+    "Full Stack Web Development",
+    "Data Analysis with Python",
+    "Introduction to Statistics",
+    "Technical Writing",
+    "Databases in Practice",
+    "Interface Design",
+    "Project Management",
+    "Secure Programming",
+)
+GIVEN_NAMES = ("Ada", "Ben", "Chiara", "Deniz", "Ewa", "Farid", "Greta", "Hugo", "Ines", "Jonas")
+FAMILY_NAMES = ("Abel", "Brandt", "Costa", "Dietrich", "Evans", "Fischer", "Gallo", "Haas", "Ito")
+
+
+class Moment(StrEnum):
+    """When the platform writes a document, seen from the events."""
+
+    BEFORE = "before"
+    AFTER = "after"
+    NEVER = "never"
+
+
+_COURSES = (*3 * (Moment.BEFORE,), Moment.AFTER, *3 * (Moment.BEFORE,), Moment.NEVER)
+_INSTRUCTORS = (Moment.BEFORE, Moment.AFTER, Moment.BEFORE, Moment.NEVER)
+_LEARNERS = (Moment.BEFORE, Moment.AFTER, Moment.BEFORE, Moment.NEVER, Moment.BEFORE)
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformDocument:
+    """One document and when it is written."""
+
+    collection: Literal["courses", "users"]
+    moment: Moment
+    document: Document
+
+
+def courses_shown(courses: Iterable[Course]) -> list[Course]:
+    """Those that have a document, sooner or later."""
+    return [course for course in courses if _of_course(course) is not Moment.NEVER]
+
+
+def platform_documents(courses: Sequence[Course], learner_ids: Iterable[str]) -> Iterator[PlatformDocument]:
+    """The documents of these courses, their instructors and these learners (named once or more often)."""
+    for course in courses:
+        yield PlatformDocument("courses", _of_course(course), course_document(course))
+    instructors = {course.instructor_id: course.number for course in courses}
+    for user_id, number in instructors.items():
+        moment = _INSTRUCTORS[number % len(_INSTRUCTORS)]
+        yield PlatformDocument("users", moment, instructor_document(user_id, number))
+    for number, user_id in enumerate(dict.fromkeys(learner_ids)):
+        yield PlatformDocument("users", _LEARNERS[number % len(_LEARNERS)], learner_document(user_id, number))
+
+
+def course_document(course: Course) -> Document:
+    """A published course in one module; every second one is created with statistics that stand at zero."""
+    title = TITLES[course.number % len(TITLES)]
+    instructor_id = ObjectId(course.instructor_id)
+    document: Document = {
+        "_id": ObjectId(course.course_id),
+        "title": title,
+        "slug": f"{title.lower().replace(' ', '-')}-{course.course_id[:8]}",
+        "instructor_id": instructor_id,
+        "instructor": {"user_id": instructor_id, "credentials": []},
+        "status": "published",
+        "metadata": {"category": "Skills", "tags": title.lower().split(), "language": "en"},
+        "pricing": {"type": "paid", "price": {"amount": 199.0, "currency": "EUR"}},
+        "curriculum": [_module(course)],
+        "publication": {"status": "published", "version": "1.0", "published_at": LAUNCH},
+        "created_at": LAUNCH - timedelta(days=14),
+        "updated_at": LAUNCH,
+    }
+    if course.number % 2:
+        document["stats"] = {"enrollments": {"total": 0, "active": 0, "completed": 0}}
+    return document
+
+
+def learner_document(user_id: str, number: int) -> Document:
+    """A learner; every seventh wants no messages."""
+    wanted = number % 7 != 6
+    document = _user(user_id, number, ["student"])
+    document["preferences"] = {
+        "language": "en",
+        "notifications": {"email_course_updates": wanted, "push_notifications": wanted},
+    }
+    return document
+
+
+def instructor_document(user_id: str, number: int) -> Document:
+    """An instructor, with figures of the platform's own."""
+    document = _user(user_id, number, ["instructor"])
+    document["stats"] = {"courses_created": 2, "total_revenue": REVENUE}
+    return document
+
+
+def _of_course(course: Course) -> Moment:
+    return _COURSES[course.number % len(_COURSES)]
+
+
+def _module(course: Course) -> Document:
+    lessons = [
+        {"_id": ObjectId(lesson_id), "title": f"Lesson {number}", "type": "video", "order": number}
+        for number, lesson_id in enumerate(course.lessons, start=1)
+    ]
+    return {"title": "The whole course", "type": "module", "order": 1, "lessons": lessons}
+
+
+def _user(user_id: str, number: int, roles: list[str]) -> Document:
+    given, family = GIVEN_NAMES[number % len(GIVEN_NAMES)], FAMILY_NAMES[number % len(FAMILY_NAMES)]
+    return {
+        "_id": ObjectId(user_id),
+        "email": f"{user_id}@example.org",
+        "username": f"{given.lower()}-{user_id[:8]}",
+        "profile": {"firstName": given, "lastName": family, "displayName": f"{given} {family}"},
+        "account": {"status": "active", "roles": roles},
+        "metadata": {"created_at": LAUNCH, "updated_at": LAUNCH},
+    }

@@ -1,0 +1,130 @@
+"""What follows from the ledger for whole courses and people: integers, and each formula a second time.
+
+Averages are in hundredths, progress sums in hundredths of a percent. Nothing is imported from what they check.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worker.devstack.simulator.ledger import Course, LedgerEntry, mean_half_up
+
+STARS = (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class CourseTotal:
+    """What one course must show; `distribution` counts ratings of one to five stars."""
+
+    course_id: str
+    total: int
+    active: int
+    completed: int
+    progress: int
+    reviews: int
+    rating_average: int
+    distribution: tuple[int, ...]
+    discussion_posts: int
+    questions_asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerTotal:
+    """What one learner's user document must show; `course_ids` are the enrolments in the activity log."""
+
+    user_id: str
+    courses_enrolled: int
+    courses_completed: int
+    certificates_earned: int
+    course_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InstructorTotal:
+    """What an instructor's user document must show, over the courses that have a document."""
+
+    user_id: str
+    total_students: int
+    rating_average: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """All that follows from a ledger: one total per course and person in it."""
+
+    courses: tuple[CourseTotal, ...]
+    learners: tuple[LearnerTotal, ...]
+    instructors: tuple[InstructorTotal, ...]
+
+
+def totals(ledger: Iterable[LedgerEntry], taught: Iterable[Course]) -> Totals:
+    """`taught` are the courses that have a document: only there does the platform say who teaches."""
+    by_course: dict[str, list[LedgerEntry]] = defaultdict(list)
+    by_learner: dict[str, list[LedgerEntry]] = defaultdict(list)
+    for entry in ledger:
+        by_course[entry.course_id].append(entry)
+        by_learner[entry.user_id].append(entry)
+    by_instructor: dict[str, list[LedgerEntry]] = defaultdict(list)
+    for course in taught:
+        by_instructor[course.instructor_id] += by_course[course.course_id]
+    return Totals(
+        tuple(_course(course_id, entries) for course_id, entries in by_course.items() if entries),
+        tuple(_learner(user_id, entries) for user_id, entries in by_learner.items()),
+        tuple(_instructor(user_id, entries) for user_id, entries in by_instructor.items()),
+    )
+
+
+def write_ledger(path: Path, ledger: Iterable[LedgerEntry], expected: Totals) -> None:
+    """One JSON object a line, in the units of the entries; `kind` says of what."""
+    kinds: dict[str, Iterable[Any]] = {
+        "learner in course": ledger,
+        "course": expected.courses,
+        "learner": expected.learners,
+        "instructor": expected.instructors,
+    }
+    with path.open("w", encoding="utf-8") as file:
+        for kind, entries in kinds.items():
+            for entry in entries:
+                fields = {name: getattr(entry, name) for name in entry.__slots__}
+                file.write(json.dumps({"kind": kind, **fields}) + "\n")
+
+
+def _course(course_id: str, entries: Sequence[LedgerEntry]) -> CourseTotal:
+    stars = _stars(entries)
+    return CourseTotal(
+        course_id=course_id,
+        total=len(entries),
+        active=sum(not entry.dropped and not entry.finished for entry in entries),
+        completed=sum(entry.finished for entry in entries),
+        progress=sum(entry.percentage for entry in entries),
+        reviews=len(stars),
+        rating_average=_average(stars),
+        distribution=tuple(stars.count(star) for star in STARS),
+        discussion_posts=sum(entry.discussion_posts for entry in entries),
+        questions_asked=sum(entry.questions_asked for entry in entries),
+    )
+
+
+def _learner(user_id: str, entries: Sequence[LedgerEntry]) -> LearnerTotal:
+    return LearnerTotal(
+        user_id=user_id,
+        courses_enrolled=len(entries),
+        courses_completed=sum(entry.finished for entry in entries),
+        certificates_earned=sum(entry.certificates for entry in entries),
+        course_ids=tuple(sorted(entry.course_id for entry in entries)),
+    )
+
+
+def _instructor(user_id: str, entries: Sequence[LedgerEntry]) -> InstructorTotal:
+    return InstructorTotal(user_id, len(entries), _average(_stars(entries)))
+
+
+def _stars(entries: Iterable[LedgerEntry]) -> list[int]:
+    return [entry.stars for entry in entries if entry.stars is not None]
+
+
+def _average(stars: Sequence[int]) -> int:
+    return mean_half_up([star * 100 for star in stars]) if stars else 0

@@ -1,1 +1,0 @@
-"""Jobs over the stored history: verify it now; rebuild and re-ingest it later."""

@@ -1,0 +1,257 @@
+"""What one snapshot shows of learners, courses and people: the reads of a check on what was counted."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from bson import ObjectId
+
+from projections.counts import LEARNING, NAMES, ActivityEntry, Counted, Payment, payment_in
+from projections.event import StoredEvent
+from worker.contract.identity import stream_object_id
+from worker.storage import reading
+from worker.storage.database import Collection, Database, Document
+from worker.storage.outbox import notification_id
+from worker.storage.reading import Unreadable
+from worker.storage.transactions import Session
+from worker.verify.billing_audit import payment_item
+from worker.verify.learner_audit import MILESTONES, Learner, milestone_item
+from worker.verify.outbox_audit import Announced
+from worker.verify.queue_check import is_set_aside, open_rows
+from worker.verify.reading import PAGE_BYTES, PAGE_DOCUMENTS
+from worker.verify.shapes import misfits
+from worker.verify.statistics_audit import Person, instructor_of
+
+# What counting reads of a record; the rest of `state` stays on the server.
+_RECORD = dict.fromkeys(
+    (
+        "rev",
+        "stream_id",
+        "user_id",
+        "course_id",
+        "version",
+        "recorded_at",
+        "status",
+        "progress",
+        "time_tracking",
+        "social",
+        "rating",
+        "certificates",
+        "milestones",
+        "enrollment_date",
+        "created_at",
+        "projection_version",
+        "state.payments_named",
+    ),
+    1,
+)
+# Ranges of versions in one query, as in counting.
+_RANGES_PER_QUERY = 100
+_COURSE = dict.fromkeys(("instructor_id", "instructor.user_id", "stats", "created_at", "updated_at"), 1)
+_USER = dict.fromkeys(("stats", "activity_log", "created_at", "updated_at"), 1)
+_COUNTED_OF_USER = dict.fromkeys(("user_id", "course_id", "enrolled_at", "counted"), 1)
+# What a row of the outbox is held against.
+_COUNTED = dict.fromkeys(("stream_id", "user_id", "course_id", "emitted"), 1)
+_ANNOUNCED = dict.fromkeys(("milestones", "projection_version", "version"), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Reads of one transaction: all of them show the same moment. Use it within `Transactions.run`.
+
+    Ids may be of any type; of documents that whole pages name, each page is of bounded size (`reading.id_pages`).
+    What nobody can read is left out and stands in `unreadable`.
+    """
+
+    database: Database
+    session: Session
+    unreadable: list[Unreadable] = field(default_factory=list)
+
+    async def learners(self, ids: Sequence[Any]) -> list[Learner]:
+        """The learners with these records."""
+        records = await self._by_id(self.database.user_progress, ids, _RECORD)
+        projections = await self._by_id(self.database.user_progress_projections, records, None)
+        counted = [each for each in projections.values() if not misfits("user_progress_projections", each)]
+        rows = await self._outbox_ids(counted)
+        payments = await self._payments(counted)
+        billing = await self._billing_rows(each for own in payments.values() for each in own)
+        aside = await open_rows(self.database, list(_missing(counted, rows, payments, billing)), self.session)
+        return [
+            Learner(record, projections.get(identity), payments[_stream(record)], rows, billing, aside)
+            for identity, record in records.items()
+        ]
+
+    async def uncovered(self, ids: Sequence[Any]) -> list[Learner]:
+        """Those of the projections whose learners have no record."""
+        projections = await self._by_id(self.database.user_progress_projections, ids, None)
+        records = await self._by_id(self.database.user_progress, projections, {"_id": 1})
+        return [Learner(None, each) for identity, each in projections.items() if identity not in records]
+
+    async def notifications(self, ids: Sequence[Any]) -> list[Announced]:
+        """The outbox rows, each with its learner's projection and record."""
+        rows = list((await self._by_id(self.database.notifications, ids, None)).values())
+        learners = [stream_object_id(str(row.get("stream_id"))) for row in rows]
+        known = await self._by_id(self.database.user_progress_projections, set(learners), _COUNTED)
+        records = await self._by_id(self.database.user_progress, set(learners), _ANNOUNCED)
+        return [
+            Announced(row, known.get(learner), records.get(learner))
+            for row, learner in zip(rows, learners, strict=True)
+        ]
+
+    async def billing(self, ids: Sequence[Any]) -> list[tuple[Document, Document | None]]:
+        """The billing rows, each with the event it names."""
+        rows = list((await self._by_id(self.database.billing_transactions, ids, None)).values())
+        named = [row["event_id"] for row in rows if isinstance(row.get("event_id"), UUID)]
+        events = await self._by_id(self.database.course_events, named, None)
+        return [(row, _at(events, row.get("event_id"))) for row in rows]
+
+    async def courses(self, ids: Iterable[Any]) -> list[tuple[Document, Counted]]:
+        """Those of the courses that have a document, each with the sum over its projections."""
+        documents = await self._by_id(self.database.courses, ids, _COURSE)
+        sums = await self._sums("course_id", documents)
+        return [(document, sums[course]) for course, document in documents.items()]
+
+    async def users(self, ids: Sequence[Any], taught: Mapping[ObjectId, Iterable[Any]]) -> list[Person]:
+        """Those of the users that have a document; `taught` says which courses may name them as instructor."""
+        documents = await self._by_id(self.database.users, ids, _USER, kept=("activity_log",))
+        learned: dict[ObjectId, Counted] = defaultdict(Counted)
+        entries: dict[ObjectId, list[ActivityEntry]] = defaultdict(list)
+        wanted = {"user_id": {"$in": list(documents)}}
+        async for page in reading.pages(
+            self.database.user_progress_projections,
+            wanted,
+            _COUNTED_OF_USER,
+            most=PAGE_DOCUMENTS,
+            max_bytes=PAGE_BYTES,
+            session=self.session,
+        ):
+            for row in page.documents:
+                learned[row["user_id"]] += _counted(row.get("counted")).only(LEARNING)
+                course, enrolled_at = row.get("course_id"), row.get("enrolled_at")
+                if isinstance(course, ObjectId) and isinstance(enrolled_at, datetime):
+                    entries[row["user_id"]].append(ActivityEntry(course, enrolled_at))
+        teaching = await self._teaching({course for user in documents for course in taught.get(user, ())})
+        return [
+            Person(document, learned[user], entries[user], teaching.get(user, Counted()))
+            for user, document in documents.items()
+        ]
+
+    async def refused(self, kind: str, identity: object) -> bool:
+        """The server refuses this document's statistics, which is known and waits for people."""
+        return await is_set_aside(self.database, kind, identity, self.session)
+
+    async def _teaching(self, courses: Iterable[Any]) -> dict[ObjectId, Counted | None]:
+        """Sums by instructor; None for one of whose courses some are counted and show no statistics yet."""
+        sums: dict[ObjectId, Counted | None] = {}
+        for document, counted in await self.courses(courses):
+            instructor, stats = instructor_of(document), document.get("stats")
+            if instructor is None:
+                continue
+            so_far = sums.get(instructor, Counted())
+            shown = isinstance(stats, Mapping) and "sums" in stats
+            unknown = so_far is None or (bool(counted) and not shown)
+            sums[instructor] = None if unknown or so_far is None else so_far + counted
+        return sums
+
+    async def _sums(self, path: str, keys: Iterable[ObjectId]) -> dict[ObjectId, Counted]:
+        group: Document = {"_id": f"${path}", **{name: {"$sum": f"$counted.{name}"} for name in NAMES}}
+        pipeline = [{"$match": {path: {"$in": list(keys)}}}, {"$group": group}]
+        rows = await reading.aggregate(
+            self.database.user_progress_projections, pipeline, session=self.session
+        )
+        return defaultdict(Counted, {_hashable(row["_id"]): _counted(row) for row in rows.documents})
+
+    async def _outbox_ids(self, projections: Iterable[Document]) -> frozenset[str]:
+        wanted = [notification_id(kind, each["stream_id"]) for each in projections for kind in MILESTONES]
+        return frozenset(await self._by_id(self.database.notifications, wanted, {"_id": 1}))
+
+    async def _payments(self, projections: Iterable[Document]) -> dict[str, list[Payment]]:
+        """By stream, the payments its events name up to the version that was counted."""
+        named: dict[str, list[Payment]] = defaultdict(list)
+        paying = [each for each in projections if each.get("payments")]
+        for start in range(0, len(paying), _RANGES_PER_QUERY):
+            ranges = [
+                {
+                    "stream_id": each["stream_id"],
+                    "version": {"$lte": each["last_event_version"]},
+                    "event_type": "course_enrolled",
+                }
+                for each in paying[start : start + _RANGES_PER_QUERY]
+            ]
+            async for page in reading.pages(
+                self.database.course_events,
+                {"$or": ranges},
+                most=PAGE_DOCUMENTS,
+                max_bytes=PAGE_BYTES,
+                session=self.session,
+            ):
+                # An event that makes no sense has a finding of its own.
+                for event, payment in page.through(_paid).values:
+                    named[event] += [payment] if payment else []
+        return named
+
+    async def _billing_rows(self, payments: Iterable[Payment]) -> dict[str, Document]:
+        wanted = list({payment.transaction_id for payment in payments})
+        rows = await reading.find(
+            self.database.billing_transactions, {"transaction_id": {"$in": wanted}}, session=self.session
+        )
+        return {row["transaction_id"]: row for row in rows.documents}
+
+    async def _by_id(
+        self,
+        collection: Collection,
+        ids: Iterable[Any],
+        paths: Mapping[str, int] | None,
+        kept: Sequence[str] = (),
+    ) -> dict[Any, Document]:
+        named = list(ids)
+        if not named:
+            return {}
+        found = await reading.find(
+            collection, {"_id": {"$in": named}}, paths, session=self.session, kept=kept
+        )
+        self.unreadable.extend(found.unreadable)
+        return {_hashable(document["_id"]): document for document in found.documents}
+
+
+def _missing(
+    projections: Iterable[Document],
+    rows: Set[str],
+    payments: Mapping[str, Iterable[Payment]],
+    billing: Mapping[str, Document],
+) -> Iterator[str]:
+    """Items that would excuse the rows that are not there, or are of another naming of their transaction."""
+    for each in projections:
+        for kind in MILESTONES:
+            if kind in each["emitted"] and notification_id(kind, each["stream_id"]) not in rows:
+                yield milestone_item(kind, each)
+    for payment in (each for own in payments.values() for each in own):
+        row = billing.get(payment.transaction_id)
+        if row is None or row.get("event_id") != UUID(bytes=payment.event_id):
+            yield payment_item(payment)
+
+
+def _stream(record: Document) -> str:
+    return str(record.get("stream_id"))
+
+
+def _paid(event: Document) -> tuple[str, Payment | None]:
+    return event["stream_id"], payment_in(StoredEvent.from_document(event))
+
+
+def _at(documents: Mapping[Any, Document], identity: object) -> Document | None:
+    return documents.get(identity) if isinstance(identity, UUID) else None
+
+
+def _hashable(identity: Any) -> Any:
+    """An id is a key here; one that is a document has no place among those that are looked up."""
+    return identity if isinstance(identity, Hashable) else repr(identity)
+
+
+def _counted(stored: object) -> Counted:
+    """A projection's vector as far as it is one; another has a finding of its own."""
+    known = stored if isinstance(stored, Mapping) else {}
+    return Counted(**{name: known[name] for name in NAMES if isinstance(known.get(name), int)})

@@ -1,0 +1,137 @@
+"""Checks leases and positions: each is of a kind, a group and a moment that the worker knows."""
+
+import re
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from worker.storage import reading
+from worker.storage.database import Database
+from worker.storage.leases import group_name
+from worker.storage.resume_tokens import token_time_s
+from worker.storage.shares import GROUPS
+from worker.verify.reading import PAGE_BYTES, PAGE_DOCUMENTS, server_times
+from worker.verify.shapes import misfits, told
+from worker.verify.verification import Finding, FindingKind, Tally, subject_of
+
+Document = Mapping[str, Any]
+
+# Leases are of seconds, some by the clock of a worker; beyond a day nobody would take them over in time.
+_LONGEST_LEASE = timedelta(days=1)
+# A new primary may know less of the cluster's time than the old one told, for a moment.
+_SLACK_S = 60
+# The groups of each watcher.
+_GROUPS: Mapping[str, int] = {"progress": GROUPS, "counts": 1, "retry": 1}
+_GROUP_NAMES = frozenset(
+    group_name(watcher, group) for watcher, groups in _GROUPS.items() for group in range(groups)
+)
+_PARTITION = re.compile(r"partition:.+:[0-9]+")
+# Documents by which transactions on statistics meet: docs/operations.md.
+_MARKER = re.compile(r"counts:(refused:)?(course|user|learner):[0-9a-f]{24}")
+_SESSION = "counts:session"
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """What a lease or a position may not lie beyond: a date, the cluster's time, and the epochs of the leases."""
+
+    horizon: datetime
+    cluster_time_s: int
+    epochs: Mapping[str, int] = field(default_factory=dict)
+
+
+async def check_leases(database: Database, tally: Tally) -> None:
+    """Put into `tally` what is wrong with positions and leases.
+
+    Positions are read before leases and time: each has the epoch of a lease that was there before it.
+    """
+    groups: list[Document] = []
+    async for page in _pages(database, "watch_positions"):
+        now = await _now(database, {})
+        for position in _well_formed("watch_positions", page, tally):
+            if position["_id"] in _GROUP_NAMES:
+                groups.append(position)
+            else:
+                tally.report(position_faults(position, now))
+    epochs: dict[str, int] = {}
+    async for page in _pages(database, "leases"):
+        now = await _now(database, {})
+        for lease in _well_formed("leases", page, tally):
+            epochs |= {lease["_id"]: lease["epoch"]} if lease["kind"] == "group" else {}
+            tally.report(lease_faults(lease, now))
+    now = await _now(database, epochs)
+    for position in groups:
+        tally.report(position_faults(position, now))
+
+
+async def live_version(database: Database, watcher: str) -> int:
+    """The newest version by which a live worker folds or counts, 0 without any: it looks after its documents."""
+    live: Document = {
+        "kind": "member",
+        "_id": {"$regex": f"^member:{watcher}:"},
+        "$expr": {"$gt": ["$expires_at", "$$NOW"]},
+    }
+    members = await reading.find(database.leases, live, {"version": 1})
+    versions = (member.get("version") for member in members.documents)
+    return max((version for version in versions if isinstance(version, int)), default=0)
+
+
+def _well_formed(name: str, page: reading.Reading, tally: Tally) -> Iterator[Document]:
+    """Those of the documents that have the stored shape; the others are reported."""
+    tally.unreadable(page.unreadable)
+    for document in page.documents:
+        if paths := misfits(name, document):
+            subject = subject_of(name, document)
+            tally.report([Finding(FindingKind.DOCUMENT_MALFORMED, subject, told(paths))])
+        else:
+            yield document
+
+
+def _pages(database: Database, name: str) -> AsyncGenerator[reading.Reading]:
+    return reading.pages(database.collection(name), {}, most=PAGE_DOCUMENTS, max_bytes=PAGE_BYTES)
+
+
+async def _now(database: Database, epochs: Mapping[str, int]) -> Now:
+    local, cluster_time_s = await server_times(database)
+    return Now(local + _LONGEST_LEASE, cluster_time_s + _SLACK_S, epochs)
+
+
+def lease_faults(lease: Document, now: Now) -> Iterator[Finding]:
+    """What is wrong with one well-formed lease."""
+    name, kind = lease["_id"], lease["kind"]
+    known = {
+        "partition": bool(_PARTITION.fullmatch(name)),
+        "group": name in _GROUP_NAMES,
+        "member": any(name == f"member:{watcher}:{lease.get('owner')}" for watcher in _GROUPS),
+    }[kind]
+    until = lease["updated_at"] if kind == "partition" else lease["expires_at"]
+    wrong = [] if known else [f"no {kind} of this name is known"]
+    wrong += ["a date in the future"] if until > now.horizon else []
+    if wrong:
+        yield Finding(FindingKind.LEASE_DIFFERENT, f"leases {name}", "; ".join(wrong))
+
+
+def position_faults(position: Document, now: Now) -> Iterator[Finding]:
+    """What is wrong with one well-formed position."""
+    name = position["_id"]
+    if name in _GROUP_NAMES:
+        wrong = _token_faults(position["token"], now)
+        if position["epoch"] > now.epochs.get(name, position["epoch"]):
+            wrong.append("its epoch is ahead of its lease, so that nobody can save it")
+    else:
+        known = name == _SESSION or bool(_MARKER.fullmatch(name))
+        wrong = [] if known else ["no group of this name is known"]
+    if position["saved_at"] > now.horizon:
+        wrong.append("a date in the future")
+    if wrong:
+        yield Finding(FindingKind.POSITION_DIFFERENT, f"watch_positions {name}", "; ".join(wrong))
+
+
+def _token_faults(token: object, now: Now) -> list[str]:
+    if token is None:
+        return []  # a group that was taken and has saved nothing yet
+    time_s = token_time_s(token)
+    if time_s is None:
+        return ["its token is none"]
+    return ["its token lies in the future"] if time_s > now.cluster_time_s else []

@@ -1,0 +1,125 @@
+"""Holds rows of the outbox against the milestones they announce: values in, findings out, no I/O."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from projections.progress import PROJECTION_VERSION
+from worker.storage.outbox import LATE, notification_id
+from worker.verify.learner_audit import MILESTONES
+from worker.verify.shapes import misfits, told
+from worker.verify.verification import Finding, FindingKind, subject_of
+
+Document = Mapping[str, Any]
+
+# Events of a stream that is folded one by one for the sake of one row: a second or so.
+LONGEST_FOLDED = 2_000
+_OWNER = ("stream_id", "user_id", "course_id")
+_DATES = ("created_at", "due_at", "lease_until", "sent_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """One row, and what one snapshot shows of its learner."""
+
+    row: Document
+    projection: Document | None
+    record: Document | None
+
+    @property
+    def milestone(self) -> Mapping[str, Any] | None:
+        """The record's milestone that the row is about, as far as that is known."""
+        milestones = (self.record or {}).get("milestones")
+        name = MILESTONES.get(str(self.row.get("kind")))
+        reached = milestones.get(name) if isinstance(milestones, Mapping) else None
+        return reached if isinstance(reached, Mapping) else None
+
+    @property
+    def says_something_else(self) -> bool:
+        """What the row carries is not what the record says now of its milestone: it may have been true before."""
+        reached, record = self.milestone, self.record or {}
+        if reached is None or record.get("projection_version") != PROJECTION_VERSION:
+            return False
+        if record.get("version", 0) > LONGEST_FOLDED:
+            return False
+        data = self.row["data"]
+        return (data["reached_at"], data["percentage"]) != (reached.get("at"), reached.get("percentage"))
+
+
+def judge_notification(announced: Announced, horizon: datetime) -> list[Finding]:
+    """What is wrong with a row, whatever it carries; no date lies behind `horizon`."""
+    row = announced.row
+    if paths := misfits("notifications", row):
+        return [Finding(FindingKind.DOCUMENT_MALFORMED, subject_of("notifications", row), told(paths))]
+    if (unknown := _unknown(announced)) is not None:
+        return [unknown]
+    wrong = [detail for detail, broken in _rules(announced, horizon) if broken]
+    wrong += [detail for detail, broken in state_rules(row) if broken]
+    detail = f"{row['kind']}: {'; '.join(wrong)}"
+    return [Finding(FindingKind.NOTIFICATION_DIFFERENT, row["stream_id"], detail)] if wrong else []
+
+
+def _unknown(announced: Announced) -> Finding | None:
+    """Why the row should not be there, if so."""
+    row, projection = announced.row, announced.projection
+    kind, stream = row["kind"], row["stream_id"]
+    if kind not in MILESTONES:
+        return Finding(FindingKind.NOTIFICATION_UNKNOWN, stream, "a row of no known kind")
+    if projection is None or kind not in projection.get("emitted", ()):
+        return Finding(FindingKind.NOTIFICATION_UNKNOWN, stream, f"{kind} without milestone")
+    if row["_id"] != notification_id(kind, stream):
+        return Finding(FindingKind.NOTIFICATION_REPEATED, stream, f"a second row for {kind}")
+    return None
+
+
+def _rules(announced: Announced, horizon: datetime) -> Iterator[tuple[str, bool]]:
+    row, projection, reached = announced.row, announced.projection or {}, announced.milestone
+    yield "it names another learner", any(row[path] != projection.get(path) for path in _OWNER)
+    if reached is not None:
+        silent = row["status"] == "suppressed" and row["channel"] is None
+        expected = reached.get("by") == "replay" or _is_late(row)
+        yield f"it is {row['status']}, the milestone was met by {reached.get('by')}", silent != expected
+    yield "it carries something else than a milestone", not _is_milestone(row["data"])
+    yield "a date in the future", any(row[name] is not None and row[name] > horizon for name in _DATES)
+
+
+def state_rules(row: Document) -> Iterator[tuple[str, bool]]:
+    """What each state of a well-formed row says of its other fields."""
+    status, channel = row["status"], row["channel"]
+    held = row["lease_owner"] is not None and row["lease_until"] is not None
+    free = row["lease_owner"] is None and row["lease_until"] is None
+    yield (
+        "sent without a date, or dated without being sent",
+        (status == "sent") != (row["sent_at"] is not None),
+    )
+    yield "its lease is not that of its state", not (held if status == "taken" else free)
+    yield f"{status} without an attempt", _was_tried(row) and not row["attempts"]
+    yield f"{status} by no channel", status in ("sent", "failed") and channel is None
+    yield (
+        "suppressed before anything, but tried",
+        status == "suppressed" and not channel and bool(row["attempts"]),
+    )
+    unrefused = not row.get("refusals") or row["last_error"] is None
+    yield "failed without a refusal", status == "failed" and unrefused
+
+
+def _was_tried(row: Document) -> bool:
+    by_switches = row["status"] == "suppressed" and row["channel"] is not None
+    return by_switches or row["status"] in ("taken", "sent", "failed")
+
+
+def _is_late(row: Document) -> bool:
+    """The row says that its milestone was too old when it was counted, under whatever setting that was."""
+    reached_at = row["data"].get("reached_at")
+    return row["last_error"] == LATE and isinstance(reached_at, datetime) and reached_at < row["created_at"]
+
+
+def _is_milestone(data: Document) -> bool:
+    percentage = data.get("percentage")
+    return (
+        data.keys() == {"percentage", "reached_at"}
+        and isinstance(percentage, float)
+        and 0 <= percentage <= 100
+        and isinstance(data["reached_at"], datetime)
+    )

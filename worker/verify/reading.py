@@ -1,0 +1,185 @@
+"""The reads of a check: of bounded size, by an index where there is one, none of which decides anything."""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from bson import ObjectId
+
+from projections.progress import FOLDED_PATHS
+from worker.contract.identity import stream_object_id
+from worker.storage import reading
+from worker.storage.database import Collection, Database, Document
+from worker.storage.errors import translated
+from worker.storage.reading import Reading, Unreadable
+from worker.verify.stream_audit import Recorded
+
+Owner = tuple[ObjectId, ObjectId]
+"""A learner and a course: what a row says of its stream."""
+
+# About 1 MB of usual events, a few dozen streams whose documents and rows are then read together.
+PAGE_EVENTS = 1_000
+PAGE_DOCUMENTS = 1_000
+# Decoded, documents of many small values take some ten times as much memory.
+PAGE_BYTES = 4_000_000
+# What one command may name: about 1 MB of ids.
+_IDS_AT_ONCE = 10_000
+_STREAM_INDEX = [("stream_id", 1), ("version", 1)]
+_STREAM = re.compile(r"course_([0-9a-f]{24})_user_([0-9a-f]{24})")
+_FOLDED = dict.fromkeys(FOLDED_PATHS, 1)
+# What a document says of itself, whoever wrote it last.
+IDENTITY = ("_id", "rev", "stream_id", "user_id", "course_id", "slot", "version", "projection_version")
+_ID_AND_SIZE: Mapping[str, Any] = {"_id": 1, "size": {"$bsonSize": "$$ROOT"}}
+
+
+def event_pages(database: Database) -> AsyncGenerator[Reading]:
+    """All events by stream and version."""
+    return reading.pages(
+        database.course_events,
+        {},
+        most=PAGE_EVENTS,
+        max_bytes=PAGE_BYTES,
+        sort=_STREAM_INDEX,
+        hint=_STREAM_INDEX,
+    )
+
+
+def stream_pages(database: Database, stream: str) -> AsyncGenerator[Reading]:
+    """The events of one stream by version."""
+    wanted = {"stream_id": stream}
+    return reading.pages(
+        database.course_events, wanted, most=PAGE_EVENTS, max_bytes=PAGE_BYTES, sort=[("version", 1)]
+    )
+
+
+async def records_of(database: Database, streams: Iterable[str]) -> dict[str, Recorded]:
+    """What the progress documents of the streams say, by stream id; absent ones are left out.
+
+    One document is in memory at a time, of which the platform's own fields stay on the server.
+    """
+    by_id = {stream_object_id(stream): stream for stream in streams}
+    wanted = {"_id": {"$in": list(by_id)}}
+    found: dict[str, Recorded] = {}
+    async for page in reading.pages(
+        database.user_progress, wanted, _FOLDED, most=1, max_bytes=PAGE_BYTES, batch_size=PAGE_DOCUMENTS
+    ):
+        for document in page.documents:
+            found[by_id[document["_id"]]] = Recorded.of(document)
+        for each in page.unreadable:
+            if isinstance(each.id, ObjectId):
+                found[by_id[each.id]] = Recorded(None, None, {}, each)
+    return found
+
+
+def document_pages(database: Database) -> AsyncGenerator[Reading]:
+    """What all progress documents say of themselves (`IDENTITY`)."""
+    paths = dict.fromkeys(IDENTITY, 1)
+    return reading.pages(
+        database.user_progress, {}, paths, most=PAGE_DOCUMENTS, max_bytes=PAGE_BYTES, sort=[("_id", 1)]
+    )
+
+
+async def id_pages(collection: Collection, most: int) -> AsyncIterator[tuple[list[Any], list[Unreadable]]]:
+    """All `_id`s in order, in pages whose whole documents stay within `PAGE_BYTES`; and ids nobody can read.
+
+    Of any type: a query for what comes behind an id sees only ids of its type.
+    """
+    ids: list[Any] = []
+    size_bytes = 0
+    async for page in reading.pages(
+        collection, {}, _ID_AND_SIZE, most=most, max_bytes=PAGE_BYTES, sort=[("_id", 1)]
+    ):
+        if page.unreadable:
+            yield [], page.unreadable
+        for document in page.documents:
+            if ids and (len(ids) >= most or size_bytes + document["size"] > PAGE_BYTES):
+                yield ids, []
+                ids, size_bytes = [], 0
+            ids.append(document["_id"])
+            size_bytes += document["size"]
+    if ids:
+        yield ids, []
+
+
+def course_pages(database: Database) -> AsyncGenerator[Reading]:
+    """Who teaches each course."""
+    paths = {"instructor_id": 1, "instructor.user_id": 1}
+    return reading.pages(database.courses, {}, paths, most=PAGE_DOCUMENTS, max_bytes=PAGE_BYTES)
+
+
+def rows_of(database: Database, owners: Iterable[Owner]) -> AsyncGenerator[Reading]:
+    """The rows of these learners in any of these courses, by the index on the learner."""
+    wanted = set(owners)
+    learners, courses = ({owner[part] for owner in wanted} for part in (0, 1))
+    query = {"metadata.user_id": {"$in": list(learners)}, "metadata.course_id": {"$in": list(courses)}}
+    return reading.pages(database.user_interactions, query, most=PAGE_EVENTS, max_bytes=PAGE_BYTES)
+
+
+def row_pages(database: Database) -> AsyncGenerator[Reading]:
+    """Id, learner and course of every row of the time series, in no order."""
+    fields = {"_id": 1, "metadata.user_id": 1, "metadata.course_id": 1}
+    return reading.pages(database.user_interactions, {}, fields, most=PAGE_DOCUMENTS, max_bytes=PAGE_BYTES)
+
+
+async def streams_with_events(database: Database, streams: Sequence[str]) -> set[str]:
+    """Those of the streams that have an event."""
+    events = database.course_events
+    # Exactly texts: BSON's code is one for Python, too, that no set takes.
+    asked = {stream for stream in streams if type(stream) is str}
+    with translated():
+        # Nearly every stream starts at version 1: one covered read. One with a hole there is asked alone.
+        first = await events.find(
+            {"stream_id": {"$in": list(asked)}, "version": 1}, {"_id": 0, "stream_id": 1}
+        ).to_list(None)
+        found = {event["stream_id"] for event in first}
+        for stream in asked - found:
+            if await events.find_one({"stream_id": stream}, {"_id": 0, "stream_id": 1}) is not None:
+                found.add(stream)
+    return found
+
+
+async def events_in_stream(database: Database, stream: str, ids: Sequence[object]) -> set[UUID]:
+    """Those of the ids that are events of this stream and should have a row."""
+    named = [each for each in ids if isinstance(each, UUID)]
+    found: set[UUID] = set()
+    for start in range(0, len(named), _IDS_AT_ONCE):
+        some = named[start : start + _IDS_AT_ONCE]
+        wanted = {"_id": {"$in": some}, "stream_id": stream, "event_type": {"$ne": "void"}}
+        with translated():
+            rows = await database.course_events.find(wanted, {"_id": 1}).to_list(None)
+        found |= {row["_id"] for row in rows}
+    return found
+
+
+async def letter_counts(database: Database) -> list[Document]:
+    """Number of dead letters as `{kind, reason, count}`; parts of large ones are not counted."""
+    group = {"_id": {"kind": "$kind", "reason": "$reason"}, "count": {"$sum": 1}}
+    groups = await reading.aggregate(
+        database.dead_letters, [{"$match": {"kind": {"$ne": "part"}}}, {"$group": group}]
+    )
+    return [{**found["_id"], "count": found["count"]} for found in groups.documents]
+
+
+async def server_times(database: Database) -> tuple[datetime, int]:
+    """The server's clock, by which queues and leases are dated, and the cluster's time in seconds."""
+    with translated():
+        reply = await database.client.admin.command("hello")
+    moment = reply["localTime"].replace(tzinfo=UTC)  # always UTC, however the client decodes dates
+    cluster_time = reply.get("operationTime")
+    return moment, int(moment.timestamp()) if cluster_time is None else int(cluster_time.time)
+
+
+def row_owner(row: Mapping[str, Any]) -> Owner | None:
+    """What the row says; None where it names no learner and course."""
+    metadata = row.get("metadata")
+    named = (metadata.get("user_id"), metadata.get("course_id")) if isinstance(metadata, Mapping) else ()
+    user, course = named or (None, None)
+    return (user, course) if isinstance(user, ObjectId) and isinstance(course, ObjectId) else None
+
+
+def owner_of(stream: str) -> Owner | None:
+    """The learner and course of a stream; None for a name that is no stream's."""
+    named = _STREAM.fullmatch(stream)
+    return (ObjectId(named[2]), ObjectId(named[1])) if named else None

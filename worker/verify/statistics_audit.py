@@ -1,0 +1,114 @@
+"""Holds statistics and activity logs against the sum over projections: values in, findings out, no I/O."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+
+from projections.counts import (
+    LEARNING,
+    TEACHING,
+    ActivityEntry,
+    Counted,
+    course_stats,
+    last_enrolments,
+    user_stats,
+)
+from projections.counts.activity import ENROLMENT, LOG_CAP
+from worker.verify.learner_audit import Judged
+from worker.verify.sameness import differing
+from worker.verify.verification import Finding, FindingKind
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One user document and what one snapshot shows of them as a learner and as an instructor.
+
+    `taught` is None where a course of theirs shows no statistics yet, so that nothing can be said.
+    """
+
+    user: Document
+    learned: Counted
+    entries: Sequence[ActivityEntry]
+    taught: Counted | None
+
+
+def judge_course(course: Document, counted: Counted) -> Judged:
+    """Whether the statistics are those of the sum over the course's projections."""
+    subject, stats = f"course {course['_id']}", course.get("stats")
+    if not isinstance(stats, Mapping) or "sums" not in stats:
+        missing = Finding(FindingKind.STATISTICS_MISSING, subject, "learners are counted, none shown")
+        return Judged(late=missing, since=_written_at(course)) if counted else Judged()
+    return _statistics(subject, course_stats(counted), stats)
+
+
+def judge_user(person: Person) -> Judged:
+    """Whether the statistics are those of the sum over projections, and each enrolment is in the log once."""
+    user = person.user
+    subject, stats = f"user {user['_id']}", user.get("stats")
+    sums = stats.get("sums") if isinstance(stats, Mapping) else None
+    if not isinstance(stats, Mapping) or not isinstance(sums, Mapping):
+        counted = bool(person.learned) or bool(person.taught)
+        missing = Finding(FindingKind.STATISTICS_MISSING, subject, "counted, but nothing shown")
+        return Judged(late=missing, since=_written_at(user)) if counted else Judged()
+    taught = person.taught
+    if taught is not None:
+        taught = taught.only(TEACHING) if taught or "teaching" in sums else None
+    expected = user_stats(person.learned.only(LEARNING), taught)
+    if taught is None:
+        stats = {**stats, "sums": {"learning": sums.get("learning")}}
+    judged = _statistics(subject, expected, stats)
+    return Judged([*judged.findings, *_log_faults(subject, user.get("activity_log"), person.entries)])
+
+
+def _statistics(subject: str, expected: Document, stats: Document) -> Judged:
+    different = differing(expected, stats)
+    if not different:
+        return Judged()
+    detail = f"stats differ from the sum over projections in {', '.join(different)}"
+    return Judged([Finding(FindingKind.STATISTICS_DIFFERENT, subject, detail)])
+
+
+def _log_faults(subject: str, stored: object, entries: Sequence[ActivityEntry]) -> Iterator[Finding]:
+    """The last enrolments once each, as dated in their records, in their order; and none that never was."""
+    ours = {entry.course_id: entry.timestamp for entry in entries}
+    expected = sorted((at, course) for course, at in ours.items())[-LOG_CAP:]
+    shown = last_enrolments(stored, ours.keys())
+    if shown != expected:
+        detail = f"activity_log shows {len(shown)} enrolments of {len(expected)}, or other dates"
+        yield Finding(FindingKind.ACTIVITY_LOG_DIFFERENT, subject, detail)
+    log = stored if isinstance(stored, list) else []
+    if strange := sum(_is_phantom(entry, ours) for entry in log):
+        detail = f"activity_log shows {strange} enrolments in courses where the learner never was"
+        yield Finding(FindingKind.ACTIVITY_LOG_DIFFERENT, subject, detail)
+
+
+def _is_phantom(entry: object, ours: Mapping[ObjectId, datetime]) -> bool:
+    """Exactly as the worker writes it, and not the worker's: an entry with more or less to it is the platform's."""
+    return (
+        isinstance(entry, Mapping)
+        and entry.keys() == {"action", "course_id", "timestamp"}
+        and entry["action"] == ENROLMENT
+        and isinstance(entry["course_id"], ObjectId)
+        and entry["course_id"] not in ours
+    )
+
+
+def _written_at(document: Document) -> datetime | None:
+    """When the platform says it wrote the document last."""
+    dates = [document.get(name) for name in ("created_at", "updated_at")]
+    return max((each for each in dates if isinstance(each, datetime)), default=None)
+
+
+def instructor_of(course: Document) -> ObjectId | None:
+    """`instructor_id`, else `instructor.user_id`: the specification has both."""
+    nested = course.get("instructor")
+    named: Iterable[Any] = (
+        course.get("instructor_id"),
+        nested.get("user_id") if isinstance(nested, Mapping) else None,
+    )
+    return next((each for each in named if isinstance(each, ObjectId)), None)

@@ -1,0 +1,72 @@
+"""Checks that all stored documents agree, each kind of document by a check of its own; right while the worker writes.
+
+Every document is held against what it follows from, up to its own version. Whatever looks wrong is looked at a second
+time, read anew in an order in which work in progress cannot look wrong, before it is reported.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from worker.storage.database import Database
+from worker.timing import Clock, SystemClock
+from worker.verify.counts_check import check_counts, was_counted
+from worker.verify.dead_letters_check import LettersCheck, restarted_partitions
+from worker.verify.leases_check import check_leases
+from worker.verify.queue_check import check_queue
+from worker.verify.sources import Sources
+from worker.verify.streams_check import StreamsCheck
+from worker.verify.verification import Tally, Verification
+
+# An event is stored seconds before its row and, when another writer was faster, after a later version. A
+# worker that died in between is back and has redelivered within a minute.
+YOUNG = timedelta(seconds=60)
+# What waits longer is not about to be done: somebody has to look, whether the system is at rest or not.
+OVERDUE = timedelta(hours=1)
+# Workers stamp events by their own clocks.
+_CLOCKS_DIFFER = timedelta(days=1)
+_SYSTEM_CLOCK = SystemClock()
+
+
+async def verify(
+    database: Database,
+    *,
+    settled: bool = False,
+    clock: Clock = _SYSTEM_CLOCK,
+    on_progress: Callable[[int], None] | None = None,
+) -> Verification:
+    """Check everything stored under the database's prefix; only reads.
+
+    `settled` says that nothing is being written and everything was drained: then a document that is missing
+    or behind, a missing row, a hole and what is not counted are findings however young they are; else those that have
+    waited for `OVERDUE`. A stream set aside is never one for being behind. Statistics that seem wrong are looked at
+    again after some seconds. `on_progress` gets the number of events checked so far.
+
+    Memory holds one page of events or of other documents (some MB, or one large document) and, of the longest stream,
+    about 300 bytes an event. A document that cannot be read is a finding. Raises `Retryable` while MongoDB is away.
+    """
+    now, tally = clock.now(), Tally()
+    streams = StreamsCheck(
+        database,
+        settled,
+        young_since=now - YOUNG,
+        overdue_before=now - OVERDUE,
+        latest=now + _CLOCKS_DIFFER,
+        sources=Sources(await restarted_partitions(database)),
+        on_progress=on_progress or (lambda _: None),
+        tally=tally,
+    )
+    # 1. each stream's events against its rows and its document
+    await streams.streams()
+    # 2. rows of learners and courses that have no events
+    await streams.rows_without_stream()
+    # 3. documents that have no events
+    await streams.documents()
+    # 4. what could not be stored, and what waits for another attempt
+    await LettersCheck(database, tally, clock, settled, now - YOUNG).run()
+    await check_queue(database, tally)
+    # 5. leases and positions
+    await check_leases(database, tally)
+    # 6. what was counted: projections, statistics, outbox and billing
+    if await was_counted(database):
+        await check_counts(database, tally, clock, settled=settled, overdue_before=now - OVERDUE)
+    return tally.result()
