@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from bson import ObjectId
 
 from worker import __version__
-from worker.notify.rows import SET_ASIDE, checked, key_of
-from worker.retry.item import Failed, Handler, Item, ItemId, Postponed, Verdict
+from worker.contract.identity import stream_id
+from worker.notify.rows import SET_ASIDE, checked
 from worker.retry.policy import Policy
 from worker.retry.processor import NAME, RetryOptions
 from worker.settings import Settings
@@ -21,6 +21,13 @@ from worker.storage.work_items import (
     NOTIFICATION_SEND,
     PROGRESS_FOLD,
     PROGRESS_UPDATED,
+    Failed,
+    Handler,
+    Item,
+    ItemId,
+    Postponed,
+    Verdict,
+    notification_of,
 )
 from worker.watch.folds.refold import FoldAgain
 from worker.watch.sums.counting import Counter
@@ -95,7 +102,7 @@ class NotificationHandler:
         """Why rows still cannot be sent. Raises Retryable while MongoDB is away."""
         verdicts: dict[ItemId, Verdict] = {}
         for item in items:
-            row = await reading.find_one(self.database.notifications, {"_id": key_of(item.id)})
+            row = await reading.find_one(self.database.notifications, {"_id": notification_of(item.id)})
             reason = row.reason if isinstance(row, Unreadable) else row and _why_it_waits(row)
             if reason:
                 verdicts[item.id] = Failed("Unreadable", reason)
@@ -164,7 +171,7 @@ def stream_of(item: Item) -> str | None:
     if item.stream_id:
         return item.stream_id
     user, course = (_object_id(item.data.get(name)) for name in ("user_id", "course_id"))
-    return None if user is None or course is None else f"course_{course}_user_{user}"
+    return None if user is None or course is None else stream_id(course, user)
 
 
 def _object_id(value: object) -> ObjectId | None:

@@ -14,7 +14,7 @@ import structlog
 
 from worker.errors import Retryable
 from worker.notify.policy import Settled
-from worker.notify.rows import checked, item_id
+from worker.notify.rows import checked
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
@@ -22,7 +22,7 @@ from worker.storage.quarantine import Quarantined, put_items, quarantine
 from worker.storage.reading import Reading
 from worker.storage.retrying import retrying
 from worker.storage.updating import millis, send_each, update_each
-from worker.storage.work_items import NOTIFICATION_SEND
+from worker.storage.work_items import NOTIFICATION_SEND, notification_item_id
 from worker.timing import Clock
 
 log = structlog.get_logger(__name__)
@@ -122,7 +122,7 @@ class Outbox:
         if len(self._passed_over) < _MOST_PASSED_OVER:
             self._passed_over[key] = self._clock.monotonic() + _PASSED_OVER_S
         item = Quarantined(
-            item_id(key),
+            notification_item_id(key),
             NOTIFICATION_SEND,
             error_class,
             reason,
@@ -140,7 +140,7 @@ class Outbox:
 
     async def _release(self, keys: Sequence[str]) -> None:
         """Close the items of rows that could be read after all."""
-        mended = [item_id(key) for key in keys if key in self._aside]
+        mended = [notification_item_id(key) for key in keys if key in self._aside]
         if not mended:
             return
         self._aside.difference_update(keys)

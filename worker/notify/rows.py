@@ -36,19 +36,5 @@ def checked(row: Document) -> Document:
     return row
 
 
-def item_id(key: str) -> str:
-    """`_id` of the queue's item about a row."""
-    return f"notification:{key}"
-
-
-def key_of(name: object) -> str | None:
-    """The row an item is about; None for an `_id` that is not one of notify's."""
-    return (
-        name.removeprefix("notification:")
-        if isinstance(name, str) and name.startswith("notification:")
-        else None
-    )
-
-
 def _is_text(row: Mapping[str, Any], *names: str) -> bool:
     return all(isinstance(row.get(name), str | None) for name in names)

@@ -8,10 +8,9 @@ from worker.storage import reading
 from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
 from worker.storage.updating import millis
-from worker.storage.work_items import COUNTS_ROW
+from worker.storage.work_items import COUNTS_ROW, OPEN
 from worker.telemetry.metrics import DEAD_LETTER_STEPS, QUEUE_STATES, ROW_COLLECTIONS, Metrics
 
-_OPEN = ("pending", "processing", "failed")
 # Letters that nobody has sent again. Parts are bytes of a letter, not letters.
 _OPEN_LETTERS: Document = {"redrives": 0}
 
@@ -39,7 +38,7 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
     blocked = await reading.aggregate(
         queue,
         [
-            {"$match": {**ours, "status": {"$in": list(_OPEN)}, "stream_id": {"$gt": ""}}},
+            {"$match": {**ours, "status": {"$in": list(OPEN)}, "stream_id": {"$gt": ""}}},
             {"$group": {"_id": "$stream_id"}},
             {"$count": "streams"},
         ],
@@ -47,13 +46,13 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
     rows = await reading.aggregate(
         queue,
         [
-            {"$match": {"status": {"$in": list(_OPEN)}, "event_type": COUNTS_ROW}},
+            {"$match": {"status": {"$in": list(OPEN)}, "event_type": COUNTS_ROW}},
             {"$group": {"_id": "$data.collection", "count": {"$sum": 1}}},
         ],
     )
     with translated():
         items = {state: await queue.count_documents({**ours, "status": state}) for state in QUEUE_STATES}
-        ages = [await _age_s(queue, {**ours, "status": state}) for state in _OPEN]
+        ages = [await _age_s(queue, {**ours, "status": state}) for state in OPEN]
         letter_counts = {
             step: await letters.count_documents({**_OPEN_LETTERS, "step": step}) for step in DEAD_LETTER_STEPS
         }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from worker.contract.codec import record_key
+from worker.contract.identity import stream_id
 from worker.retry.selection import Entry, Selection
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
@@ -237,7 +238,7 @@ def _stream(key: bytes) -> str | None:
     """The stream a recommended key `<course>:<user>` names; None for any other key."""
     course, separator, user = key.decode("ascii", "replace").partition(":")
     named = bool(separator) and len(course) == len(user) == 24
-    return f"course_{course.lower()}_user_{user.lower()}" if named else None
+    return stream_id(course.lower(), user.lower()) if named else None
 
 
 def _entry(row: Document) -> Entry:

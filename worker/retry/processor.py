@@ -17,12 +17,12 @@ import structlog
 from worker import __version__
 from worker.errors import Fatal, Retryable, WorkerError
 from worker.retry.depths import DepthGauges, measure
-from worker.retry.item import INTERRUPTED, Failed, Handler, Item, ItemId, Postponed, Verdict
 from worker.retry.policy import TURNS_PER_SECOND, Policy, RateCap, turn_size
 from worker.retry.queue import Claim, Queue, Settlement
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases, group_name
 from worker.storage.retrying import retrying
+from worker.storage.work_items import INTERRUPTED, Failed, Handler, Item, ItemId, Postponed, Verdict
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import ErrorClass, Metrics, RetryOutcome
 from worker.telemetry.mongodb import retry_counter

@@ -9,13 +9,13 @@ from typing import Any
 
 import structlog
 
-from worker.retry.item import INTERRUPTED, Failed, Item, ItemId, Postponed
 from worker.retry.policy import first_of_each, shared
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.quarantine import tried_also_by, tried_by
 from worker.storage.reading import TEXT_OR_OBJECT_ID, Reading, Unreadable
 from worker.storage.updating import millis, send_each, update_each
+from worker.storage.work_items import INTERRUPTED, Failed, Item, ItemId, Postponed
 
 log = structlog.get_logger(__name__)
 

@@ -10,10 +10,10 @@ from pymongo.errors import BulkWriteError
 
 from worker.storage.driver import Collection
 from worker.storage.errors import WriteFailure, translated, write_failures
+from worker.storage.work_items import OPEN
 
 log = structlog.get_logger(__name__)
 
-_OPEN = ["pending", "processing", "failed"]
 # Of the code versions that tried an item so many are remembered.
 _MOST_VERSIONS = 20
 # Which these are; an item from before this was noted was tried by the code it names.
@@ -100,7 +100,7 @@ def _noted(what: Quarantined, code_version: str, *, changed: bool) -> dict[str, 
     ours = [{"$eq": ["$event_type", what.event_type]}, {"$gte": ["$retry_count", 0]}, *kinds]
     foreign = {"$not": [{"$and": ours}]}
     counted = {"$cond": [{"$isNumber": "$occurrences"}, "$occurrences", 0]}
-    begun = {"$or": [foreign, {"$not": [{"$in": ["$status", _OPEN]}]}]}
+    begun = {"$or": [foreign, {"$not": [{"$in": ["$status", list(OPEN)]}]}]}
     anew = {"$or": [begun, over]}
 
     def opened(name: str, value: Any) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from typing import Literal
 
 from bson import ObjectId
 
+from worker.storage.work_items import counts_item_id
+
 RowKind = Literal["welcome", "completion", "payment"]
 RowTarget = tuple[RowKind, ObjectId]
 """A milestone of a learner (`_id` of the record), or the payment that one event names (`payment_target`)."""
@@ -17,5 +19,4 @@ def payment_target(event_id: bytes) -> RowTarget:
 
 def row_item_id(target: RowTarget) -> str:
     """`_id` of the row's item: there is never a second one."""
-    kind, identity = target
-    return f"counts:{kind}:{identity}"
+    return counts_item_id(*target)

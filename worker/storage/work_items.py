@@ -1,4 +1,10 @@
-"""The event types of `analytics_queue` that are the worker's: items of all others belong to somebody else."""
+"""The items of `analytics_queue` that are the worker's: types and keys, one in hand, what an attempt made of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bson import ObjectId
 
 PROGRESS_FOLD = "progress_fold"
 """A stream whose fold failed."""
@@ -12,3 +18,80 @@ NOTIFICATION_SEND = "notification_send"
 """A row of the outbox that cannot be read or changed."""
 
 EVENT_TYPES = (PROGRESS_FOLD, PROGRESS_UPDATED, COUNTS_FOLD, COUNTS_ROW, NOTIFICATION_SEND)
+"""Items of all other types belong to somebody else."""
+
+OPEN = ("pending", "processing", "failed")
+"""The states of an item that is not done."""
+
+_NOTIFICATION = "notification:"
+
+
+def fold_item_id(stream: object) -> str:
+    """`_id` of the item of a stream whose fold failed: there is never a second one."""
+    return f"progress:{stream}"
+
+
+def counts_item_id(kind: object, identity: object) -> str:
+    """`_id` of the item about a document that counting passes over, or about a row that the server refuses."""
+    return f"counts:{kind}:{identity}"
+
+
+def notification_item_id(key: str) -> str:
+    """`_id` of the item about a row of the outbox that cannot be read or changed."""
+    return f"{_NOTIFICATION}{key}"
+
+
+def notification_of(item_id: object) -> str | None:
+    """The row an item is about; None for an `_id` that is not one of notify's."""
+    named = isinstance(item_id, str) and item_id.startswith(_NOTIFICATION)
+    return str(item_id).removeprefix(_NOTIFICATION) if named else None
+
+
+ItemId = str | ObjectId
+
+INTERRUPTED = "Interrupted"
+"""`error_class` of an item whose processor ended before it could write the outcome; such items are tried alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One claimed item. It says that something is to be done for a key, never what: handlers read the truth.
+
+    `attempt` counts this one, from 1. `occurrences` is how often a live step had met the failure at the claim.
+    """
+
+    id: ItemId
+    event_type: str
+    data: Mapping[str, Any]
+    stream_id: str | None
+    attempt: int
+    occurrences: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed for the item's own content; `message` holds no values of it."""
+
+    error_class: str
+    message: str
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """The attempt could not be made, for a reason that is not the item's: it does not count."""
+
+    reason: str
+
+
+Verdict = Failed | Postponed
+
+
+class Handler(Protocol):
+    """Does the work of one event type."""
+
+    async def __call__(self, items: Sequence[Item]) -> Mapping[ItemId, Verdict]:
+        """Verdicts of the items that are not done. Must be harmless to repeat, at any time, beside itself.
+
+        Raises Retryable when a dependency is away: no attempt counts then.
+        """

@@ -12,7 +12,14 @@ from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.outbox import notification_id
 from worker.storage.transactions import Session
-from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, PROGRESS_FOLD
+from worker.storage.work_items import (
+    COUNTS_FOLD,
+    COUNTS_ROW,
+    OPEN,
+    PROGRESS_FOLD,
+    counts_item_id,
+    fold_item_id,
+)
 from worker.verify.reading import PAGE_BYTES, PAGE_DOCUMENTS, owner_of, server_times
 from worker.verify.shapes import misfits, told
 from worker.verify.verification import Finding, FindingKind, Tally, subject_of
@@ -23,7 +30,6 @@ Item = Mapping[str, Any]
 _FOLD, _COUNT, _ROW = PROGRESS_FOLD, COUNTS_FOLD, COUNTS_ROW
 _COUNTED: Mapping[str, str] = {"learner": "user_progress", "course": "courses", "user": "users"}
 _PAYMENT = re.compile("counts:payment:[0-9a-f]{24}")
-_OPEN = ["pending", "processing", "failed"]
 # Waits and leases are of minutes; a date beyond a day was not set by the worker.
 LONGEST_WAIT = timedelta(days=1)
 _DATES = ("created_at", "due_at", "lease_until", "last_retry", "processed_at")
@@ -43,17 +49,17 @@ async def check_queue(database: Database, tally: Tally) -> None:
 
 async def excused_streams(database: Database, streams: Sequence[str]) -> set[str]:
     """Those of the streams whose fold failed, and waits in the queue: an item excuses the stream it is about."""
-    keys = {fold_key(stream): stream for stream in streams}
+    keys = {fold_item_id(stream): stream for stream in streams}
     if not keys:
         return set()
-    wanted = {"_id": {"$in": list(keys)}, "event_type": _FOLD, "status": {"$in": _OPEN}}
+    wanted = {"_id": {"$in": list(keys)}, "event_type": _FOLD, "status": {"$in": list(OPEN)}}
     items = await reading.find(database.analytics_queue, wanted, {"stream_id": 1})
     return {keys[item["_id"]] for item in items.documents if item.get("stream_id") == keys[item["_id"]]}
 
 
 async def is_set_aside(database: Database, kind: str, identity: object, session: Session) -> bool:
     """Counting passes this learner, course or user over, which is known and waits for another attempt."""
-    wanted = {"_id": count_key(kind, identity), "event_type": _COUNT, "status": {"$in": _OPEN}}
+    wanted = {"_id": counts_item_id(kind, identity), "event_type": _COUNT, "status": {"$in": list(OPEN)}}
     items = await reading.find(database.analytics_queue, wanted, {"_id": 1}, session=session)
     return bool(items.documents)
 
@@ -62,19 +68,9 @@ async def open_rows(database: Database, items: Sequence[str], session: Session) 
     """Those of the items that are open: the server refuses their rows of outbox or billing."""
     if not items:
         return frozenset()
-    wanted = {"_id": {"$in": list(items)}, "event_type": _ROW, "status": {"$in": _OPEN}}
+    wanted = {"_id": {"$in": list(items)}, "event_type": _ROW, "status": {"$in": list(OPEN)}}
     found = await reading.find(database.analytics_queue, wanted, {"_id": 1}, session=session)
     return frozenset(each["_id"] for each in found.documents)
-
-
-def fold_key(stream: object) -> str:
-    """`_id` of the item of a stream whose fold failed."""
-    return f"progress:{stream}"
-
-
-def count_key(kind: object, identity: object) -> str:
-    """`_id` of the item of a document that counting passes over."""
-    return f"counts:{kind}:{identity}"
 
 
 def item_faults(item: Item, horizon: datetime) -> Iterator[Finding]:
@@ -102,18 +98,18 @@ def _key(item: Item) -> str | None:
     """The key that goes with what the item says it is about; None for what no item can be about."""
     if item["event_type"] == _FOLD:
         stream = item.get("stream_id")
-        return fold_key(stream) if owner_of(str(stream)) else None
+        return fold_item_id(stream) if owner_of(str(stream)) else None
     named, identity = item["data"].get("collection"), item["data"].get("id")
     if item["event_type"] == _COUNT:
         kind = next((kind for kind, collection in _COUNTED.items() if collection == named), None)
-        return count_key(kind, identity) if kind and isinstance(identity, ObjectId) else None
+        return counts_item_id(kind, identity) if kind and isinstance(identity, ObjectId) else None
     stream = item["data"].get("stream_id")
     if not owner_of(str(stream)):
         return None
     if named == "notifications":
         kind = str(identity).partition(":")[0]
         return (
-            count_key(kind, stream_object_id(str(stream)))
+            counts_item_id(kind, stream_object_id(str(stream)))
             if identity == notification_id(kind, stream)
             else None
         )

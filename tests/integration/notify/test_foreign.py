@@ -11,9 +11,9 @@ from tests.integration.notify.kit import RunningNotifier, notifying, row, write
 from tests.integration.notify.test_role import Collector, learner
 from tests.odd_bson import raw_document, raw_text
 from worker.app.retry import NotificationHandler
-from worker.retry.item import Failed, Item
 from worker.storage.database import CODEC_OPTIONS, Database, Document
 from worker.storage.elements import elements
+from worker.storage.work_items import Failed, Item
 
 FAR = DatetimeMS(253_402_300_800_000)
 

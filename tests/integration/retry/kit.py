@@ -16,13 +16,12 @@ from tests.clocks import BUSY_LIMIT_S
 from tests.integration.watch.kit import until
 from worker.app.retry import retry_handlers, retry_leases
 from worker.cli.commands import app
-from worker.retry.item import Handler, Item, ItemId, Verdict
 from worker.retry.policy import Policy
 from worker.retry.processor import RetryOptions, RetryProcessor
 from worker.settings import variable
 from worker.storage.database import Database, Document
 from worker.storage.transactions import Transactions
-from worker.storage.work_items import PROGRESS_FOLD
+from worker.storage.work_items import PROGRESS_FOLD, Handler, Item, ItemId, Verdict
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock, end

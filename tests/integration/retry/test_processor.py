@@ -27,9 +27,9 @@ from tests.integration.retry.kit import (
 )
 from tests.integration.watch.kit import failing, until
 from worker.errors import Retryable
-from worker.retry.item import Failed, Item, ItemId, Postponed, Verdict
 from worker.retry.policy import Policy
 from worker.storage.database import Database
+from worker.storage.work_items import Failed, Item, ItemId, Postponed, Verdict
 
 NO_WAIT = Policy(rate_per_s=1_000, backoff_s=0.01, longest_backoff_s=0.01, lease_s=5.0)
 

@@ -2,11 +2,10 @@
 
 from datetime import timedelta
 
-from worker.retry.item import Failed
 from worker.retry.queue import Queue, Settlement
 from worker.storage.database import Database, Document
-from worker.storage.work_items import PROGRESS_FOLD
-from worker.watch.folds.failed_streams import item_id, set_aside
+from worker.storage.work_items import PROGRESS_FOLD, Failed, fold_item_id
+from worker.watch.folds.failed_streams import set_aside
 from worker.watch.folds.fold import Failure
 
 ATTEMPTS = 3
@@ -31,7 +30,7 @@ async def attempt(items: Queue) -> int:
 
 
 async def item(database: Database) -> Document:
-    found = await database.analytics_queue.find_one({"_id": item_id(FAILURE.stream)})
+    found = await database.analytics_queue.find_one({"_id": fold_item_id(FAILURE.stream)})
     assert found is not None
     return found
 

@@ -19,11 +19,10 @@ from tests.integration.watch.counts_kit import (
 from tests.unit.projections.events import moment
 from worker.app.retry import RowHandler
 from worker.retry.depths import DepthGauges, measure
-from worker.retry.item import Failed, Item
 from worker.storage.database import Collection, Database
 from worker.storage.driver import list_collections
 from worker.storage.transactions import Transactions
-from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, EVENT_TYPES
+from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, EVENT_TYPES, Failed, Item
 from worker.telemetry.metrics import Metrics
 from worker.verify.verify import verify
 from worker.watch.sums.counting import Counter, Woken

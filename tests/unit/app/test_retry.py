@@ -4,7 +4,7 @@ import pytest
 from bson import ObjectId
 
 from worker.app.retry import stream_of
-from worker.retry.item import Item
+from worker.storage.work_items import Item
 
 COURSE, USER = ObjectId("a" * 24), ObjectId("b" * 24)
 

@@ -4,13 +4,8 @@ from collections.abc import Sequence
 
 from worker.storage.database import Database
 from worker.storage.quarantine import Quarantined, put_items, quarantine
-from worker.storage.work_items import PROGRESS_FOLD
+from worker.storage.work_items import PROGRESS_FOLD, fold_item_id
 from worker.watch.folds.fold import Failure
-
-
-def item_id(stream: str) -> str:
-    """`_id` of the stream's item in `analytics_queue`: there is never a second one."""
-    return f"progress:{stream}"
 
 
 async def set_aside(database: Database, failures: Sequence[Failure], *, code_version: str) -> None:
@@ -23,7 +18,7 @@ async def set_aside(database: Database, failures: Sequence[Failure], *, code_ver
 
 def _quarantined(failure: Failure) -> Quarantined:
     return Quarantined(
-        item_id=item_id(failure.stream),
+        item_id=fold_item_id(failure.stream),
         event_type=PROGRESS_FOLD,
         error_class=failure.error_class,
         message=failure.message,

@@ -11,9 +11,10 @@ from pymongo.errors import BulkWriteError
 from worker.storage.database import Database
 from worker.storage.documents import void_document
 from worker.storage.errors import translated, write_failures
+from worker.storage.work_items import fold_item_id
 from worker.telemetry.metrics import Applied, Metrics, Mode
 from worker.timing import Clock
-from worker.watch.folds.failed_streams import item_id, set_aside
+from worker.watch.folds.failed_streams import set_aside
 from worker.watch.folds.fold import By, Failure, Folded, Projection, fold_run
 from worker.watch.folds.plan import Plan, Run, Task, plan_round
 from worker.watch.folds.reading import Records, read_records, read_runs
@@ -216,7 +217,7 @@ class Projector:
         for failure in failures:
             log.warning(
                 "progress_set_aside",
-                item=item_id(failure.stream),
+                item=fold_item_id(failure.stream),
                 version=failure.version,
                 error_class=failure.error_class,
                 reason=failure.message,

@@ -16,10 +16,10 @@ from worker.storage.errors import translated
 from worker.storage.quarantine import Quarantined, quarantine
 from worker.storage.reading import Unreadable
 from worker.storage.transactions import Session
-from worker.storage.work_items import COUNTS_FOLD
+from worker.storage.work_items import COUNTS_FOLD, OPEN, counts_item_id
 from worker.watch.sums.plan import Kind, Target
 
-_OPEN: Document = {"$in": ["pending", "processing", "failed"]}
+_OPEN: Document = {"$in": list(OPEN)}
 _COLLECTIONS: Mapping[Kind, str] = {"learner": "user_progress", "course": "courses", "user": "users"}
 # Where the code before kept them.
 _FORMER = "counts:refused:"
@@ -48,7 +48,7 @@ class Quarantine:
 
     async def open_among(self, targets: Iterable[Target], session: Session) -> set[Target]:
         """Those of the documents that are set aside."""
-        names = {item_id(target): target for target in targets}
+        names = {counts_item_id(*target): target for target in targets}
         found = await reading.find(
             self._items, {"_id": {"$in": list(names)}, "status": _OPEN}, {"_id": 1}, session=session
         )
@@ -73,7 +73,7 @@ class Quarantine:
 
     async def release(self, targets: Iterable[Target], session: Session) -> None:
         """Close the items of documents that are as they should be now, or gone."""
-        names = [item_id(target) for target in targets]
+        names = [counts_item_id(*target) for target in targets]
         if not names:
             return
         done = {"status": "completed", "processed_at": "$$NOW", "lease_owner": None, "lease_until": None}
@@ -103,12 +103,6 @@ class Quarantine:
         return len(names)
 
 
-def item_id(target: Target) -> str:
-    """`_id` of the document's item: there is never a second one."""
-    kind, identity = target
-    return f"counts:{kind}:{identity}"
-
-
 def target_of(name: object) -> Target | None:
     """What an item is about; None for an `_id` that is not one of counting's."""
     parts = name.split(":") if isinstance(name, str) else []
@@ -129,4 +123,4 @@ def unreadable(kind: Kind, found: Iterable[Unreadable]) -> dict[Target, Reason]:
 def _quarantined(target: Target, reason: Reason) -> Quarantined:
     kind, identity = target
     data: dict[str, Any] = {"collection": _COLLECTIONS[kind], "id": identity}
-    return Quarantined(item_id(target), COUNTS_FOLD, reason.error_class, reason.message, data=data)
+    return Quarantined(counts_item_id(*target), COUNTS_FOLD, reason.error_class, reason.message, data=data)
