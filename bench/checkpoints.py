@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bench.fixture import CLOCK
 from worker.storage.database import Client
-from worker.timing import unless_stopped
+from worker.timing import run_until_stopped
 
 _LOOK_EVERY_S = 0.1
 # What waited for a checkpoint is caught up with by then.
@@ -53,7 +53,7 @@ async def _look(client: Client, seen: Checkpoints, stop: asyncio.Event) -> None:
         elif running:
             seen.spans.append((last, CLOCK.monotonic()))
         last, within = asked, running
-        await unless_stopped(CLOCK.sleep(_LOOK_EVERY_S), stop)
+        await run_until_stopped(CLOCK.sleep(_LOOK_EVERY_S), stop)
 
 
 async def _is_running(client: Client) -> bool:

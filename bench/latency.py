@@ -20,7 +20,7 @@ from worker.errors import Fatal
 from worker.kafka.files import OutgoingRecord
 from worker.storage import driver
 from worker.storage.database import Database
-from worker.timing import end
+from worker.timing import cancel_and_wait
 
 PARTITIONS = 4
 LINGER_MS = 5
@@ -143,7 +143,7 @@ async def measure_latency(given: Fixture, rate_per_s: float, seconds: float) -> 
                 await _all_visible(watched, watching)
             peak = usage(worker.process.pid).peak_bytes if worker.process else 0
         finally:
-            await end(watching)
+            await cancel_and_wait(watching)
             await producer.stop()
             if worker.process is not None:
                 await asyncio.to_thread(worker.process.stop, 40.0)

@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 
 from bench.house import PARTITIONS, TOPIC, House
 from worker.contract.codec import encode
-from worker.timing import SystemClock, end
+from worker.timing import SystemClock, cancel_and_wait
 
 CLOCK = SystemClock()
 RATE_PER_S = 100
@@ -84,7 +84,7 @@ async def beating(house: House, rate_per_s: int = RATE_PER_S) -> AsyncIterator[P
     try:
         yield pulse
     finally:
-        await end(*tasks)
+        await cancel_and_wait(*tasks)
         await producer.stop()
 
 

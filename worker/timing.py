@@ -73,7 +73,7 @@ class Deadline:
 _CANCEL_AGAIN_S = 2.0
 
 
-async def end(*tasks: asyncio.Task[Any]) -> None:
+async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks and return when all are over; what they returned or raised is left in them.
 
     Errors count as seen: asyncio does not report the ones that nobody asks for, behind the one that ended it all.
@@ -88,19 +88,19 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
             task.exception()
 
 
-async def end_within(limit_s: float, *tasks: asyncio.Task[Any]) -> None:
-    """`end`, but a task that ignores its cancellation for so long is left behind."""
+async def cancel_within(limit_s: float, *tasks: asyncio.Task[Any]) -> None:
+    """`cancel_and_wait`, but a task that ignores its cancellation for so long is left behind."""
     with suppress(TimeoutError):
         async with asyncio.timeout(limit_s):
-            await end(*tasks)
+            await cancel_and_wait(*tasks)
 
 
-async def end_undisturbed(*tasks: asyncio.Task[Any]) -> None:
-    """Like `end`, where nothing may be left running by whoever is cancelled again meanwhile.
+async def cancel_and_wait_shielded(*tasks: asyncio.Task[Any]) -> None:
+    """Like `cancel_and_wait`, where nothing may be left running by whoever is cancelled again meanwhile.
 
     That cancellation is raised when all are over.
     """
-    ending = asyncio.create_task(end(*tasks))
+    ending = asyncio.create_task(cancel_and_wait(*tasks))
     cancelled: asyncio.CancelledError | None = None
     while not ending.done():
         try:
@@ -111,7 +111,7 @@ async def end_undisturbed(*tasks: asyncio.Task[Any]) -> None:
         raise cancelled
 
 
-async def unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+async def run_until_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
     """Await work that may take for ever; False, with the work cancelled, when `stop` is set first.
 
     Raises what `work` raises.
@@ -124,7 +124,7 @@ async def unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -
         working.result()
         return True
     finally:
-        await end(working, stopping)
+        await cancel_and_wait(working, stopping)
 
 
 class Pace:
@@ -142,5 +142,5 @@ class Pace:
         """Wait for the next turn, or until `stop`."""
         rest_s = self._next_at - self._clock.monotonic()
         if rest_s > 0:
-            await unless_stopped(self._clock.sleep(rest_s), stop)
+            await run_until_stopped(self._clock.sleep(rest_s), stop)
         self._next_at = self._clock.monotonic() + self._shortest_s

@@ -9,7 +9,7 @@ from tests.chaos.traffic import traffic
 from tests.oracle import Entry
 from worker.kafka.files import OutgoingRecord
 from worker.kafka.producer import Publisher
-from worker.timing import Clock, SystemClock, end
+from worker.timing import Clock, SystemClock, cancel_and_wait
 
 # Made at once, in half a second: some hundred learners, each chunk others.
 _CHUNK = 10_000
@@ -57,7 +57,7 @@ class Load:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._task is not None:
-            await end(self._task)
+            await cancel_and_wait(self._task)
 
     async def stop(self) -> None:
         """Return when the last record is acknowledged."""

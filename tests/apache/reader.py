@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from worker.storage.database import Collection
-from worker.timing import Clock, SystemClock, end
+from worker.timing import Clock, SystemClock, cancel_and_wait
 
 _EVERY_S = 0.1
 
@@ -39,7 +39,7 @@ class Reader:
     ) -> None:
         """Look once more; raises what ended the reading before."""
         if self._task is not None:
-            await end(self._task)
+            await cancel_and_wait(self._task)
             if not self._task.cancelled():
                 self._task.result()
         await self.look()

@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 from tests.chaos.stories import Told, stories
 from tests.oracle import acknowledge, write_ledger
 from worker.storage.database import Database
-from worker.timing import SystemClock, end
+from worker.timing import SystemClock, cancel_and_wait
 
 RATE_PER_S = 50
 # Published together: a batch of the worker's, so that there is work in hand after each of them.
@@ -178,5 +178,5 @@ async def feeding(
         yield feed
         feed.require_alive()
     finally:
-        await end(*feed.tasks)
+        await cancel_and_wait(*feed.tasks)
         await producer.stop()

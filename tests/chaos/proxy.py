@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from worker.timing import end
+from worker.timing import cancel_and_wait
 
 _CHUNK = 65_536
 # How many times as long a loss may last on a machine that is too busy to answer.
@@ -100,7 +100,7 @@ class Proxy:
             with contextlib.suppress(OSError):
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await end(*pumps)
+            await cancel_and_wait(*pumps)
             self._writers -= {writer, upstream}
             writer.close()
             upstream.close()

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from tests.clocks import ManualClock
-from worker.timing import Pace, end_undisturbed
+from worker.timing import Pace, cancel_and_wait_shielded
 
 
 async def test_turns_begin_a_shortest_time_apart_and_the_first_after_a_pause_at_once() -> None:
@@ -47,7 +47,7 @@ async def test_whoever_is_cancelled_while_ending_tasks_ends_them_all_the_same() 
 
     task = asyncio.create_task(slow_to_end())
     await asyncio.sleep(0)
-    ending = asyncio.create_task(end_undisturbed(task))
+    ending = asyncio.create_task(cancel_and_wait_shielded(task))
     for _ in range(3):
         await asyncio.sleep(0)
         ending.cancel()

@@ -21,7 +21,7 @@ from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.storage.retrying import retrying
 from worker.telemetry.health import Health
-from worker.timing import Clock, Deadline, end, unless_stopped
+from worker.timing import Clock, Deadline, cancel_and_wait, run_until_stopped
 from worker.words import in_words
 
 log = structlog.get_logger(__name__)
@@ -122,7 +122,7 @@ async def _all(waits: Sequence[Coroutine[Any, Any, None]]) -> None:
             with suppress(Unreachable):
                 await done
     finally:
-        await end(*tasks)
+        await cancel_and_wait(*tasks)
     silent = [str(error) for task in tasks if (error := task.exception()) is not None]
     if silent:
         raise Unreachable(" ".join(silent))
@@ -195,7 +195,7 @@ class Readiness:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Probe every few seconds until `stop`, which also ends a wait or a probe under way."""
-        while not stop.is_set() and await unless_stopped(self._round(), stop):
+        while not stop.is_set() and await run_until_stopped(self._round(), stop):
             self._component.beat()
 
     async def _round(self) -> None:

@@ -22,7 +22,7 @@ from worker.telemetry.health import Health
 from worker.telemetry.http import HttpServer, Probes
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import CommandTimer
-from worker.timing import Clock, SystemClock, end, unless_stopped
+from worker.timing import Clock, SystemClock, cancel_and_wait, run_until_stopped
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ async def serve(
             await _run(settings, stop, database, servers, clock, metrics, health)
     finally:
         server.close()
-        await end(searching)
+        await cancel_and_wait(searching)
     log.info("stopped")
 
 
@@ -80,7 +80,7 @@ async def _run(
     health: Health,
 ) -> None:
     # 2.
-    started_up = await unless_stopped(_start(settings, database, probes, clock, health), stop)
+    started_up = await run_until_stopped(_start(settings, database, probes, clock, health), stop)
     if not started_up or stop.is_set():
         return
     # 3.

@@ -10,7 +10,7 @@ from worker.app.exits import DrainOverdue, RoleDied
 from worker.errors import WorkerError
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import DrainCause, Metrics
-from worker.timing import Clock, end_within
+from worker.timing import Clock, cancel_within
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ async def supervise(
         if died is not None:
             raise died
     finally:
-        await end_within(_CANCEL_S, stopping, *tasks)
+        await cancel_within(_CANCEL_S, stopping, *tasks)
 
 
 async def _drain(tasks: Iterable[asyncio.Task[None]], limit_s: float, clock: Clock, metrics: Metrics) -> None:

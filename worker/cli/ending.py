@@ -14,7 +14,7 @@ from worker.app.exits import ExitCode, exit_code
 from worker.cli.output import visible
 from worker.errors import WorkerError
 from worker.telemetry.logs import describe
-from worker.timing import end, end_within
+from worker.timing import cancel_and_wait, cancel_within
 from worker.words import in_words
 
 log = structlog.get_logger(__name__)
@@ -91,7 +91,7 @@ def _code_of(
 async def _end_what_is_left() -> list[str]:
     """Names of the tasks that did not end although they were told to."""
     left = asyncio.all_tasks() - {asyncio.current_task()}
-    await end_within(_LEFT_OVER_S, *left)
+    await cancel_within(_LEFT_OVER_S, *left)
     return [task.get_name() for task in left if not task.done()]
 
 
@@ -109,7 +109,7 @@ async def _awaited(work: Callable[[], Awaitable[int]]) -> int:
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:
-        await end(working)
+        await cancel_and_wait(working)
         raise
 
 

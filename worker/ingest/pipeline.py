@@ -38,7 +38,7 @@ from worker.storage.retrying import retrying
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import DropReason, Metrics, Outcome, Stage
 from worker.telemetry.mongodb import retry_counter
-from worker.timing import Clock, end_undisturbed
+from worker.timing import Clock, cancel_and_wait_shielded
 
 log = structlog.get_logger(__name__)
 
@@ -143,7 +143,7 @@ class Pipeline:
                 else:
                     rows = RowsBehind(partial(self._write_rows, current, writers), before)
         finally:
-            await end_undisturbed(*rows.tasks, *([before] if before is not None else []))
+            await cancel_and_wait_shielded(*rows.tasks, *([before] if before is not None else []))
 
     async def _store(self, batch: Batch, rows: RowsBehind) -> Became:
         """Steps 1. to 4. of all parts; what has settled is handed to the `rows`."""
@@ -159,17 +159,17 @@ class Pipeline:
                 settled.add(part)
                 rows.add(part)
         finally:
-            await end_undisturbed(decoding)
+            await cancel_and_wait_shielded(decoding)
         return Became(decoded, settled)
 
     async def _finish(self, batch: Batch, became: Became, rows: RowsBehind, feed: Feed) -> None:
         """The rest of steps 5. and 6."""
         letters = became.letters
         try:
-            await self._patiently(lambda: keep(self._database, letters, self._clock.now()))
+            await self._with_retry(lambda: keep(self._database, letters, self._clock.now()))
             await rows.finish()
         finally:
-            await end_undisturbed(*rows.tasks)
+            await cancel_and_wait_shielded(*rows.tasks)
         with self._timed(Stage.COMMIT):
             await feed.commit(batch.positions)
         self._count(batch, became.decoded, became.settled, letters)
@@ -204,17 +204,17 @@ class Pipeline:
         settled = Settled()
         pending = list(candidates)
         courses = courses_to_count(candidates)
-        curricula = await self._patiently(lambda: read_curricula(self._database, courses))
+        curricula = await self._with_retry(lambda: read_curricula(self._database, courses))
         for again in count():
             if not pending:
                 break
             await self._rest_between(again)
             with self._timed(Stage.PLAN):
-                erased = await self._patiently(partial(self._erased_learners, pending))
+                erased = await self._with_retry(partial(self._erased_learners, pending))
                 found = sort_candidates(pending, await self._known(pending), erased)
             with self._timed(Stage.EVENT_STORE):
                 append = partial(self._events.append, found.new, curricula, self._clock.now())
-                appended = await self._patiently(append)
+                appended = await self._with_retry(append)
             self._metrics.version_holes_filled_total.inc(appended.holes_filled)
             redelivered = await self._stored_before(found.redelivered)
             decided, pending = undecided(pending, found, appended, redelivered)
@@ -230,9 +230,9 @@ class Pipeline:
     async def _known(self, candidates: Sequence[Candidate]) -> Mapping[UUID, Known]:
         """What is stored under the candidates' ids."""
         ids = [candidate.event.event_id for candidate in candidates]
-        known = await self._patiently(partial(self._events.known, ids))
+        known = await self._with_retry(partial(self._events.known, ids))
         if others := unlike(candidates, known):
-            known |= await self._patiently(partial(self._events.known_by_content, others))
+            known |= await self._with_retry(partial(self._events.known_by_content, others))
         return known
 
     async def _erased_learners(self, candidates: Sequence[Candidate]) -> set[ObjectId]:
@@ -248,7 +248,7 @@ class Pipeline:
     async def _stored_before(self, candidates: Sequence[Candidate]) -> list[Stored]:
         """Those that are still there, with their documents."""
         ids = [candidate.event.event_id for candidate in candidates]
-        documents = await self._patiently(lambda: self._events.documents(ids))
+        documents = await self._with_retry(lambda: self._events.documents(ids))
         found = ((c.record, documents.get(c.event.event_id)) for c in candidates)
         return [Stored(record, document) for record, document in found if document is not None]
 
@@ -266,7 +266,7 @@ class Pipeline:
         again = [
             (stored.record.partition, interaction_row(stored.document)) for stored in settled.redelivered
         ]
-        present = await self._patiently(lambda: rows_present(self._database, [row for _, row in again]))
+        present = await self._with_retry(lambda: rows_present(self._database, [row for _, row in again]))
         for partition, row in again:
             if row["_id"] not in present:
                 rows.setdefault(partition, []).append(row)
@@ -288,7 +288,7 @@ class Pipeline:
             if writing:
                 await asyncio.wait(writing, return_when=asyncio.FIRST_EXCEPTION)
         finally:
-            await end_undisturbed(*writing)
+            await cancel_and_wait_shielded(*writing)
         errors = [error for task in writing if not task.cancelled() and (error := task.exception())]
         if errors:
             # Several may fail at once: that a newer owner exists matters more than how else it went.
@@ -305,9 +305,9 @@ class Pipeline:
 
         for command in commands(rows, self._options.max_rows, self._options.max_bytes):
             writer.begin(command)
-            await self._patiently(send)
+            await self._with_retry(send)
 
-    async def _patiently(self, operation: Callable[[], Awaitable[T]]) -> T:
+    async def _with_retry(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Repeat while MongoDB is away; both an answer and a counted retry are progress."""
         result = await retrying(operation, clock=self._clock, on_retry=self._retried)
         self._component.beat()

@@ -25,7 +25,7 @@ from worker.storage.retrying import retrying
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import DrainCause, Metrics, RebalanceKind
 from worker.telemetry.mongodb import retry_counter
-from worker.timing import Clock, Deadline, Pace, end, unless_stopped
+from worker.timing import Clock, Deadline, Pace, cancel_and_wait, run_until_stopped
 
 log = structlog.get_logger(__name__)
 
@@ -116,14 +116,14 @@ class Ingest:
                 log.warning("ingest_fenced", reason=str(fenced))
             except ConsumerLostError as lost:
                 log.warning("ingest_consumer_lost", reason=str(lost))
-                await unless_stopped(self._clock.sleep(_NEW_CONSUMER_PAUSE_S), stop)
+                await run_until_stopped(self._clock.sleep(_NEW_CONSUMER_PAUSE_S), stop)
             finally:
                 await self._intake.stop()
                 self._assignment.forget()
 
     async def _join(self, stop: asyncio.Event) -> bool:
         """Wait for a broker; False when told to stop first."""
-        return await unless_stopped(self._patiently(self._intake.start), stop)
+        return await run_until_stopped(self._with_retry(self._intake.start), stop)
 
     async def _consume(self, stop: asyncio.Event) -> None:
         """One turn: a new assignment, or one batch, or nothing to do; then the positions if they are due."""
@@ -134,7 +134,7 @@ class Ingest:
                 self._versions.clear()
                 self._breaker.forget()
                 self._probing = None
-                await unless_stopped(self._patiently(self._assignment.take_over), stop)
+                await run_until_stopped(self._with_retry(self._assignment.take_over), stop)
                 continue
             await self._pace.keep(stop)
             batch = await self._take()
@@ -226,7 +226,7 @@ class Ingest:
             return await self._finish(work)
         finally:
             if not work.done():  # we leave by an error of our own: nothing may go on behind our back
-                await end(work)
+                await cancel_and_wait(work)
             self._work = None
             self._holds(-self._in_hand_bytes)
             if self._intake.generation == begun.generation:
@@ -297,11 +297,11 @@ class Ingest:
         began = self._clock.monotonic()
         await asyncio.wait({work}, timeout=self._options.drain_deadline_s)
         if not work.done():
-            await end(work)
+            await cancel_and_wait(work)
         took = self._clock.monotonic() - began
         self._metrics.drain_duration_seconds.labels(DrainCause.REVOKE.value).observe(took)
 
-    async def _patiently(self, operation: Callable[[], Awaitable[T]]) -> T:
+    async def _with_retry(self, operation: Callable[[], Awaitable[T]]) -> T:
         return await retrying(operation, clock=self._clock, on_retry=self._retried)
 
     def _retried(self, error: Retryable) -> None:

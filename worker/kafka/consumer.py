@@ -25,7 +25,7 @@ from worker.kafka.poller import Reader, Unreadable
 from worker.kafka.positions import Gap, LogRange
 from worker.kafka.record import Batch, Partition
 from worker.kafka.record_batch import record_of
-from worker.timing import Clock, end
+from worker.timing import Clock, cancel_and_wait
 
 log = structlog.get_logger(__name__)
 
@@ -140,7 +140,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         """Leave the group; what was read and not committed will be read again."""
         consumer, self._consumer = self._consumer, None
         if self._poll is not None:
-            await end(self._poll)
+            await cancel_and_wait(self._poll)
             self._poll = None
         if consumer is not None:
             await self._close(consumer)

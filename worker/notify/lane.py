@@ -18,7 +18,7 @@ from worker.notify.policy import Breaker, Policy, Settled, backoff, settle
 from worker.notify.rows import SET_ASIDE
 from worker.storage.database import Document
 from worker.telemetry.metrics import Metrics, NotificationOutcome
-from worker.timing import Clock, end, unless_stopped
+from worker.timing import Clock, cancel_and_wait, run_until_stopped
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +108,7 @@ class Lane:
                 await self._work(stop)
             await self._drain()
         finally:
-            await end(*self._flights)
+            await cancel_and_wait(*self._flights)
             await self._sender.close()
 
     async def _work(self, stop: asyncio.Event) -> None:
@@ -263,4 +263,4 @@ class Lane:
             for wait in waits:
                 wait.cancel()
         if self.wake.is_set():
-            await unless_stopped(self._clock.sleep(_GATHER_S), stop)
+            await run_until_stopped(self._clock.sleep(_GATHER_S), stop)

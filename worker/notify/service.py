@@ -25,7 +25,7 @@ from worker.storage.errors import translated
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
-from worker.timing import Clock, end
+from worker.timing import Clock, cancel_and_wait
 
 log = structlog.get_logger(__name__)
 
@@ -138,7 +138,7 @@ class Notifier:
             if late:
                 log.warning("notifications_left_to_their_leases", lanes=len(late))
         finally:
-            await end(*lanes, *aside, stopping)
+            await cancel_and_wait(*lanes, *aside, stopping)
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A part of the role whose MongoDB answers are not the role's progress: one part must not speak for all."""

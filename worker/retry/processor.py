@@ -26,7 +26,7 @@ from worker.storage.work_items import INTERRUPTED, Failed, Handler, Item, ItemId
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import ErrorClass, Metrics, RetryOutcome
 from worker.telemetry.mongodb import retry_counter
-from worker.timing import Clock, Deadline, unless_stopped
+from worker.timing import Clock, Deadline, run_until_stopped
 
 log = structlog.get_logger(__name__)
 
@@ -278,7 +278,7 @@ class RetryProcessor:
 
     async def _pause(self, stop: asyncio.Event, seconds: float) -> None:
         self._component.beat()
-        await unless_stopped(self._clock.sleep(seconds), stop)
+        await run_until_stopped(self._clock.sleep(seconds), stop)
         self._component.beat()
 
     async def _leave(self) -> None:

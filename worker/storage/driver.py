@@ -20,7 +20,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from worker.timing import end_within
+from worker.timing import cancel_within
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +124,7 @@ async def close(client: Client) -> None:
         closing.result()
     else:
         log.warning("mongodb_client_left_open", seconds=CLOSING_S)
-        await end_within(CLOSING_S, closing)
+        await cancel_within(CLOSING_S, closing)
 
 
 async def _awaited(result: Any) -> Any:

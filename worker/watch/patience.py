@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from worker.timing import Clock, unless_stopped
+from worker.timing import Clock, run_until_stopped
 
 _SHORTEST_S = 0.05
 # Recovery is noticed within this time.
@@ -32,5 +32,5 @@ class Patience:
     async def pause(self, stop: asyncio.Event, seconds: float) -> None:
         """Wait; ends at once with `stop`."""
         self._beat()
-        await unless_stopped(self._clock.sleep(seconds), stop)
+        await run_until_stopped(self._clock.sleep(seconds), stop)
         self._beat()

@@ -18,7 +18,7 @@ from worker.kafka.consumer import IntakeOptions
 from worker.storage.database import Database
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
-from worker.timing import Clock, SystemClock, end
+from worker.timing import Clock, SystemClock, cancel_and_wait
 
 LIMIT_S = BUSY_LIMIT_S
 
@@ -179,4 +179,4 @@ async def running(
             stop.set()
             await asyncio.wait_for(task, LIMIT_S)
     finally:
-        await end(task)
+        await cancel_and_wait(task)

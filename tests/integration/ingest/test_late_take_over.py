@@ -12,7 +12,7 @@ from worker.ingest.options import IngestOptions
 from worker.kafka.consumer import Intake
 from worker.storage.database import Database
 from worker.telemetry.metrics import Metrics
-from worker.timing import SystemClock, end
+from worker.timing import SystemClock, cancel_and_wait
 
 
 class Frozen(Intake):
@@ -20,7 +20,7 @@ class Frozen(Intake):
 
     async def freeze(self) -> None:
         coordinator = self._consumer._coordinator  # noqa: SLF001  # there is no public way to be silent
-        await end(coordinator._coordination_task, coordinator._heartbeat_task)  # noqa: SLF001
+        await cancel_and_wait(coordinator._coordination_task, coordinator._heartbeat_task)  # noqa: SLF001
 
 
 async def nothing() -> None:

@@ -17,7 +17,7 @@ from worker.errors import Retryable
 from worker.kafka.consumer import ConsumerLostError, Intake
 from worker.kafka.record import Batch, Partition
 from worker.storage.database import Database
-from worker.timing import SystemClock, end
+from worker.timing import SystemClock, cancel_and_wait
 
 
 async def nothing_to_drain() -> None:
@@ -148,7 +148,7 @@ async def test_a_consumer_that_fetches_no_more_is_noticed(kafka: str, topic: str
     async with started(kafka, topic) as intake:
         await until(lambda: intake.assigned, "partitions are assigned")
         intake.open_at(dict.fromkeys(intake.assigned, 0))
-        await end(fetching(intake))
+        await cancel_and_wait(fetching(intake))
 
         async def lost() -> bool:
             try:
@@ -169,7 +169,8 @@ async def test_a_role_whose_consumer_broke_goes_on_with_a_new_one(
         async with running(database, options(kafka, topic)) as ingest:
             await send(kafka, topic, records(early))
             await ingest.until_processed(20)
-            await end(fetching(vars(ingest.role)["_intake"]))  # aiokafka may swallow one cancellation
+            # aiokafka may swallow one cancellation
+            await cancel_and_wait(fetching(vars(ingest.role)["_intake"]))
             # A fetch under way may still bring something: nothing is sent before the loss is noticed.
             await until(
                 lambda: "ingest_consumer_lost" in [entry["event"] for entry in logs], "the loss is noticed"

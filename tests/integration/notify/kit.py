@@ -21,7 +21,7 @@ from worker.storage.database import Database, Document
 from worker.storage.outbox import notification_row
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
-from worker.timing import Clock, SystemClock, end
+from worker.timing import Clock, SystemClock, cancel_and_wait
 
 LIMIT_S = BUSY_LIMIT_S
 POLL_S = 0.02
@@ -148,4 +148,4 @@ async def notifying(
             stop.set()
             await asyncio.wait_for(task, LIMIT_S)
     finally:
-        await end(task)
+        await cancel_and_wait(task)

@@ -14,7 +14,7 @@ from worker.notify.outbox import Outbox
 from worker.notify.policy import Settled
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
-from worker.timing import SystemClock, end
+from worker.timing import SystemClock, cancel_and_wait
 
 ROWS = 24
 
@@ -98,7 +98,7 @@ async def test_a_mark_whose_writer_is_cancelled_is_written_by_the_next(database:
     try:
         marking = [asyncio.create_task(ours.mark(each, Settled("sent"), "log")) for each in rows]
         await asyncio.wait_for(retried.wait(), BUSY_LIMIT_S)
-        await end(marking[0])
+        await cancel_and_wait(marking[0])
         assert marking[0].cancelled()
     finally:
         await admin.command("configureFailPoint", "failCommand", mode="off")

@@ -24,7 +24,7 @@ from worker.storage.transactions import Transactions
 from worker.storage.work_items import PROGRESS_FOLD, Handler, Item, ItemId, Verdict
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
-from worker.timing import Clock, SystemClock, end
+from worker.timing import Clock, SystemClock, cancel_and_wait
 from worker.watch.folds.fold import Projection
 from worker.watch.folds.refold import FoldAgain
 from worker.watch.sums.counting import Counter
@@ -125,7 +125,7 @@ class Running:
 
     async def kill(self) -> None:
         """End it where it stands: nothing is settled or given back."""
-        await end(self.task)
+        await cancel_and_wait(self.task)
 
 
 def processor(

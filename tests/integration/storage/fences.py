@@ -17,7 +17,7 @@ from pymongo import monitoring
 from worker.storage.database import Client, Database, make_client
 from worker.storage.encoding import encoded
 from worker.storage.fenced import insert_once
-from worker.timing import end
+from worker.timing import cancel_and_wait
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DEADLINE_S = 20.0
@@ -173,4 +173,4 @@ def watched_client(kind: str, uri: str, application: str) -> tuple[Client, Watch
 
 async def ended(task: "asyncio.Task[Any]") -> None:
     """Cancel a task and see its end."""
-    await end(task)
+    await cancel_and_wait(task)

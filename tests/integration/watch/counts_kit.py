@@ -23,7 +23,7 @@ from worker.storage.database import Client, Database, Document
 from worker.storage.transactions import Transactions
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics, RestartReason
-from worker.timing import SystemClock, end
+from worker.timing import SystemClock, cancel_and_wait
 from worker.watch.sums.counting import Counter, Woken
 from worker.watch.sums.service import CountsOptions, CountsWatcher
 
@@ -389,7 +389,7 @@ class Running:
 
     async def kill(self) -> None:
         """End it where it stands: nothing is saved or given back."""
-        await end(self.task)
+        await cancel_and_wait(self.task)
 
 
 @contextlib.asynccontextmanager

@@ -18,7 +18,7 @@ from worker.storage.leases import group_name
 from worker.storage.shares import GROUPS
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
-from worker.timing import Clock, SystemClock, end
+from worker.timing import Clock, SystemClock, cancel_and_wait
 from worker.watch.folds.fold import By, Projection
 from worker.watch.folds.projector import Projector
 from worker.watch.folds.service import ProgressWatcher, WatchOptions
@@ -180,7 +180,7 @@ class Running:
 
     async def kill(self) -> None:
         """End it where it stands: nothing is saved or given back."""
-        await end(self.task)
+        await cancel_and_wait(self.task)
 
 
 async def highest_versions(database: Database) -> dict[str, int]:

@@ -19,7 +19,7 @@ from worker.storage.database import Database
 from worker.storage.shares import GROUPS
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
-from worker.timing import SystemClock, end
+from worker.timing import SystemClock, cancel_and_wait
 from worker.watch.folds import catch_up
 from worker.watch.folds.catch_up import Interrupted, behind
 from worker.watch.folds.service import ProgressWatcher
@@ -62,7 +62,7 @@ async def test_a_pass_comes_to_its_end_though_the_share_changes_with_every_page(
         await until(folded, "everything folded")
         assert 10 <= role.changes <= 30
     finally:
-        await end(task)
+        await cancel_and_wait(task)
 
 
 async def test_of_resumed_groups_only_the_streams_below_are_compared(

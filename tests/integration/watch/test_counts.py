@@ -184,7 +184,7 @@ async def cut_off_in_every_command(database: Database, mongodb: RunningMongo, le
         )
         assert not await snapshot(database)
         # Delivered again, to three workers at once: four and five times in all.
-        await asyncio.gather(*(patiently(partial(count, database, [learner])) for _ in range(3)))
+        await asyncio.gather(*(with_retry(partial(count, database, [learner])) for _ in range(3)))
         await moved_once(database)
         cut_in |= {
             commands[at + worker - 1] for worker, commands in enumerate(cut) if len(commands) >= at + worker
@@ -232,7 +232,7 @@ async def test_three_workers_at_once_give_what_one_gives_and_no_reader_sees_anyt
         async with counting(database) as counter:
             for _ in range(6):
                 some = woken(chance.sample(learners, 40))
-                await patiently(partial(counter.count, some))
+                await with_retry(partial(counter.count, some))
 
     reader = asyncio.create_task(read())
     for round_number in range(3):
@@ -286,12 +286,12 @@ async def test_a_document_that_appears_while_learners_are_counted_misses_none(da
                 courses=frozenset(map(course, range(3))),
                 users=frozenset([*map(user, range(30)), instructor(0)]),
             )
-            await patiently(partial(counter.count, everything))
+            await with_retry(partial(counter.count, everything))
 
     async def work() -> None:
         async with counting(database) as counter:
             for learner in learners:
-                await patiently(partial(counter.count, woken([learner])))
+                await with_retry(partial(counter.count, woken([learner])))
 
     await asyncio.gather(work(), appear())
     await assert_counted(database)
@@ -316,7 +316,7 @@ async def test_a_course_that_appears_during_a_slow_commit_misses_no_learner(
             committing = asyncio.create_task(counter.count(woken([learner])))
             await until(lambda: "commitTransaction" in guillotine.commands, "the commit is under way")
             await add_course(database, 0)
-            await patiently(lambda: count(database, courses=[course(0)]))
+            await with_retry(lambda: count(database, courses=[course(0)]))
             await committing
     finally:
         await close(client)
@@ -355,7 +355,7 @@ async def test_somebody_who_writes_to_a_document_all_the_time_does_not_keep_it_f
     await assert_counted(database)
 
 
-async def patiently(operation: Callable[[], Awaitable[None]]) -> None:
+async def with_retry(operation: Callable[[], Awaitable[None]]) -> None:
     """As the role does: a conflict that lasts is met again later."""
     await retrying(operation, clock=SystemClock(), on_retry=lambda _error: None)
 

@@ -8,7 +8,7 @@ import pytest
 
 from worker.ingest.record import Settled
 from worker.ingest.rows_behind import RowsBehind
-from worker.timing import end
+from worker.timing import cancel_and_wait
 
 
 class Sink:
@@ -97,7 +97,7 @@ async def test_a_failed_write_is_raised_by_the_next_part() -> None:
 
 async def test_what_is_given_up_goes_no_further_and_leaves_the_batch_before_alone() -> None:
     sink, gate, before, rows = await held_back()
-    await end(*rows.tasks)
+    await cancel_and_wait(*rows.tasks)
     assert not before.done()
     gate.set()
     await before
