@@ -18,8 +18,8 @@ from worker.devstack.servers.topics import create_topic
 from worker.storage.database import Database
 from worker.storage.shares import GROUPS
 from worker.telemetry.metrics import PREFIX
-from worker.verify.verification import Verification
-from worker.verify.verify import verify
+from worker.verify.findings import Verification
+from worker.verify.run import verify
 
 # Divisible by two and by three; each has learners enough to be like the others.
 PARTITIONS = 12

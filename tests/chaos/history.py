@@ -20,7 +20,7 @@ from tests.oracle.stored import Stored
 from worker.devstack.servers.process import ServerProcess
 from worker.devstack.servers.stack import KafkaKind
 from worker.devstack.servers.worker_process import WorkerProbe
-from worker.verify.verify import verify
+from worker.verify.run import verify
 
 # Lag is measured every few seconds.
 _METRICS_LIMIT_S = 30.0

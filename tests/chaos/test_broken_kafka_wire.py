@@ -13,7 +13,7 @@ from tests.conftest import RunningMongo
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.integration.kafka import damage
 from worker.storage.database import Database
-from worker.verify.verify import verify
+from worker.verify.run import verify
 
 # The group must not wait longer for a member that says nothing than the way is broken (`AWAY_S`).
 SESSION_TIMEOUT_MS = 6_000

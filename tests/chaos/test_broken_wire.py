@@ -18,7 +18,7 @@ from tests.integration.ingest.ledger import assert_exactly_once
 from worker.app.exits import ExitCode
 from worker.app.supervision import CLOSING_S
 from worker.storage.database import Database
-from worker.verify.verify import verify
+from worker.verify.run import verify
 
 DRAIN_S = 4.0
 # For what a busy machine takes on top.

@@ -16,7 +16,7 @@ from worker.devstack.servers.mongod import start_mongod
 from worker.storage.database import make_client, open_database
 from worker.storage.driver import close
 from worker.storage.schema import apply_schema
-from worker.verify.verify import verify
+from worker.verify.run import verify
 
 # mongod's own files take 300 MB of an empty database.
 _DISK_MB = 500

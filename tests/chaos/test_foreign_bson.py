@@ -35,7 +35,7 @@ from worker.storage.database import Database, Document
 from worker.storage.elements import elements
 from worker.storage.leases import group_name
 from worker.storage.shares import GROUPS
-from worker.verify.verify import verify
+from worker.verify.run import verify
 
 ROLES = ("ingest", "progress", "counts", "notify", "retry")
 GOOD_COURSES = [ObjectId(f"c{number:023x}") for number in range(2)]

@@ -11,7 +11,7 @@ from tests.conftest import RunningMongo
 from tests.integration.ingest.kit import Sent, event, records, send
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.storage.database import Database
-from worker.verify.verify import verify
+from worker.verify.run import verify
 
 CANARY = "c4n4ry"
 MOST_SERIES = 500

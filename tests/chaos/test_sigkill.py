@@ -14,7 +14,7 @@ from worker.devstack.servers.process import free_port
 from worker.kafka.producer import Publisher
 from worker.storage.database import Database
 from worker.timing import SystemClock
-from worker.verify.verify import verify
+from worker.verify.run import verify
 
 SEED = 20_240_301
 RECORDS = 40_000

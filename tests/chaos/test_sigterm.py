@@ -18,7 +18,7 @@ from tests.integration.ingest.kit import event, records, send
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.devstack.servers.process import ServerProcess
 from worker.storage.database import Database
-from worker.verify.verify import verify
+from worker.verify.run import verify
 
 SEED = 20_261_125
 # Lives that are told to stop; one more reads the rest. 200 take some ten minutes.

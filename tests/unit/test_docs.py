@@ -19,7 +19,7 @@ from worker.contract.event import Event
 from worker.kafka.files import read_records
 from worker.settings import setting_lines
 from worker.telemetry.metrics import Metrics
-from worker.verify.verification import FindingKind, Verification
+from worker.verify.findings import FindingKind, Verification
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ from worker.contract import export
 from worker.settings import load_settings
 from worker.storage.schema import apply_schema, check_schema
 from worker.telemetry.logs import configure_logging
-from worker.verify.verify import verify
+from worker.verify.run import verify
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from worker.cli.output import visible
 from worker.storage.schema import Change, Difference
-from worker.verify.verification import Verification
+from worker.verify.findings import Verification
 from worker.words import counted
 
 

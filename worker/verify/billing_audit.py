@@ -9,9 +9,9 @@ from projections.counts import Payment, payment_in
 from projections.event import StoredEvent
 from worker.storage.billing import billing_id
 from worker.storage.refused_rows import payment_target, row_item_id
+from worker.verify.findings import Finding, FindingKind, subject_of
 from worker.verify.sameness import differing
 from worker.verify.shapes import misfits, told
-from worker.verify.verification import Finding, FindingKind, subject_of
 
 Document = Mapping[str, Any]
 

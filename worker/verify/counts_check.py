@@ -23,12 +23,12 @@ from worker.verify import reading
 from worker.verify.announcements import was_true
 from worker.verify.billing_audit import judge_billing
 from worker.verify.counts_reading import Snapshot
+from worker.verify.findings import Finding, FindingKind, Tally
 from worker.verify.learner_audit import Judged, Learner, judge_learner
 from worker.verify.leases_check import live_version
 from worker.verify.outbox_audit import Announced, judge_notification
 from worker.verify.queue_check import LONGEST_WAIT
 from worker.verify.statistics_audit import instructor_of, judge_course, judge_user
-from worker.verify.verification import Finding, FindingKind, Tally
 
 T = TypeVar("T")
 Taught = Mapping[ObjectId, Sequence[Any]]

@@ -11,9 +11,9 @@ from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.reading import Unreadable
 from worker.timing import Clock
+from worker.verify.findings import Finding, FindingKind, Tally, subject_of
 from worker.verify.reading import PAGE_BYTES
 from worker.verify.shapes import misfits, told
-from worker.verify.verification import Finding, FindingKind, Tally, subject_of
 
 Letter = Mapping[str, Any]
 

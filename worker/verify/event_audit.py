@@ -11,9 +11,9 @@ from worker.contract.models import MODELS
 from worker.contract.upcasters import UPCASTERS, newest_version, oldest_version
 from worker.storage.documents import void_document
 from worker.storage.reading import name_of
+from worker.verify.findings import FindingKind
 from worker.verify.sameness import differing
 from worker.verify.shapes import misfits, told
-from worker.verify.verification import FindingKind
 
 Event = Mapping[str, Any]
 Fault = tuple[FindingKind, str]

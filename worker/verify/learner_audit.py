@@ -9,9 +9,9 @@ from projections.counts import COUNTS_VERSION, Payment, Step, count_learner
 from worker.storage.outbox import notification_id
 from worker.storage.refused_rows import row_item_id
 from worker.verify.billing_audit import payment_faults
+from worker.verify.findings import Finding, FindingKind, subject_of
 from worker.verify.sameness import differing
 from worker.verify.shapes import misfits, told
-from worker.verify.verification import Finding, FindingKind, subject_of
 
 Document = Mapping[str, Any]
 

@@ -11,9 +11,9 @@ from worker.storage.database import Database
 from worker.storage.leases import group_name
 from worker.storage.resume_tokens import token_time_s
 from worker.storage.shares import GROUPS
+from worker.verify.findings import Finding, FindingKind, Tally, subject_of
 from worker.verify.reading import PAGE_BYTES, PAGE_DOCUMENTS, server_times
 from worker.verify.shapes import misfits, told
-from worker.verify.verification import Finding, FindingKind, Tally, subject_of
 
 Document = Mapping[str, Any]
 

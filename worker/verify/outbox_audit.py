@@ -7,9 +7,9 @@ from typing import Any
 
 from projections.progress import PROJECTION_VERSION
 from worker.storage.outbox import LATE, notification_id
+from worker.verify.findings import Finding, FindingKind, subject_of
 from worker.verify.learner_audit import MILESTONES
 from worker.verify.shapes import misfits, told
-from worker.verify.verification import Finding, FindingKind, subject_of
 
 Document = Mapping[str, Any]
 

@@ -20,9 +20,9 @@ from worker.storage.work_items import (
     counts_item_id,
     fold_item_id,
 )
+from worker.verify.findings import Finding, FindingKind, Tally, subject_of
 from worker.verify.reading import PAGE_BYTES, PAGE_DOCUMENTS, owner_of, server_times
 from worker.verify.shapes import misfits, told
-from worker.verify.verification import Finding, FindingKind, Tally, subject_of
 
 Item = Mapping[str, Any]
 

@@ -17,9 +17,9 @@ from projections.counts import (
     user_stats,
 )
 from projections.counts.activity import ENROLMENT, LOG_CAP
+from worker.verify.findings import Finding, FindingKind
 from worker.verify.learner_audit import Judged
 from worker.verify.sameness import differing
-from worker.verify.verification import Finding, FindingKind
 
 Document = Mapping[str, Any]
 

@@ -15,8 +15,8 @@ from worker.storage.database import CODEC_OPTIONS
 from worker.storage.documents import interaction_row
 from worker.storage.reading import Unreadable
 from worker.verify.event_audit import event_faults, malformed
+from worker.verify.findings import Finding, FindingKind
 from worker.verify.sources import Sources
-from worker.verify.verification import Finding, FindingKind
 
 _DIGEST_BYTES = 16
 _MODES = ("live", "retry", "replay")

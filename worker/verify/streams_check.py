@@ -12,12 +12,12 @@ from worker.contract.identity import stream_id, stream_object_id, stream_slot
 from worker.storage.database import Database, Document
 from worker.storage.reading import name_of
 from worker.verify import reading
+from worker.verify.findings import Finding, FindingKind, Tally, subject_of
 from worker.verify.leases_check import live_version
 from worker.verify.queue_check import excused_streams
 from worker.verify.shapes import misfits_of, told
 from worker.verify.sources import Sources
 from worker.verify.stream_audit import Fault, StreamAudit
-from worker.verify.verification import Finding, FindingKind, Tally, subject_of
 
 # Owners of rows that are looked up together.
 _OWNERS_AT_ONCE = 1_000

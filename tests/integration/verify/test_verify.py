@@ -28,8 +28,8 @@ from worker.contract.identity import (
 )
 from worker.storage.database import Database, Document
 from worker.verify import reading
-from worker.verify.verification import FindingKind, Verification
-from worker.verify.verify import verify
+from worker.verify.findings import FindingKind, Verification
+from worker.verify.run import verify
 
 HEALTHY = ("ada", "ben", "cyd")
 VICTIM = "vic"

@@ -28,8 +28,8 @@ from worker.storage.database import CODEC_OPTIONS, Database, Document, make_clie
 from worker.storage.driver import close
 from worker.verify import counts_check
 from worker.verify.counts_check import SECOND_LOOK_S, check_counts
-from worker.verify.verification import FindingKind, Tally, Verification
-from worker.verify.verify import verify
+from worker.verify.findings import FindingKind, Tally, Verification
+from worker.verify.run import verify
 
 NAMES = ("ada", "ben", "vic", "zoe")
 VICTIM = foreign_object_id("vic")

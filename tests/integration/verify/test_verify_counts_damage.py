@@ -17,7 +17,7 @@ from worker.contract.identity import foreign_object_id, stream_object_id
 from worker.storage.billing import billing_id
 from worker.storage.database import Database, Document
 from worker.storage.outbox import LATE, notification_id
-from worker.verify.verify import verify
+from worker.verify.run import verify
 
 Damages = Mapping[str, tuple[str, Callable[[Document], Document]]]
 FAR = datetime(2100, 1, 1, tzinfo=UTC)

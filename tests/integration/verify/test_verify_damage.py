@@ -16,8 +16,8 @@ from tests.integration.verify.letters import gap, headers_in_parts, in_parts, le
 from worker.contract.identity import stream_object_id
 from worker.storage.database import Database, Document
 from worker.storage.leases import group_name
-from worker.verify.verification import Verification
-from worker.verify.verify import verify
+from worker.verify.findings import Verification
+from worker.verify.run import verify
 
 Found = set[tuple[str, str]]
 FAR = datetime(2100, 1, 1, tzinfo=UTC)

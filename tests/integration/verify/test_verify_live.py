@@ -18,8 +18,8 @@ from worker.storage.documents import interaction_row
 from worker.storage.driver import close
 from worker.timing import SystemClock
 from worker.verify import reading
-from worker.verify.verification import FindingKind
-from worker.verify.verify import YOUNG, verify
+from worker.verify.findings import FindingKind
+from worker.verify.run import YOUNG, verify
 
 EVENTS = 12
 LIMIT = 60

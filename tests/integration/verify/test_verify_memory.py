@@ -22,7 +22,7 @@ LIMIT_MIB = 256
 # Runs one check and says how much memory it had at most, in MiB, and what it found.
 CHECK = """
 import asyncio, json, pathlib, re, sys
-from worker.verify.verify import verify
+from worker.verify.run import verify
 from worker.storage.database import make_client, open_database
 
 async def main():

@@ -24,8 +24,8 @@ from worker.storage.database import CODEC_OPTIONS, Database, Document, make_clie
 from worker.storage.driver import close
 from worker.storage.elements import elements, joined
 from worker.storage.schema import apply_schema
-from worker.verify import verification
-from worker.verify.verify import verify
+from worker.verify import findings
+from worker.verify.run import verify
 
 Odd = tuple[str, int, tuple[int, bytes]]
 
@@ -66,7 +66,7 @@ def prefix(mongodb: RunningMongo) -> Iterator[str]:
 
     asyncio.run(_within(mongodb.uri, name, prepare))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verification, "FINDINGS_KEPT", 100_000)
+        patch.setattr(findings, "FINDINGS_KEPT", 100_000)
         yield name
     with MongoClient[Document](mongodb.uri) as client:
         for database in client.list_database_names():

@@ -10,8 +10,8 @@ from tests.integration.verify.history import START, learner, progress_of
 from tests.integration.verify.test_verify import VICTIM, found, soon, store_with
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases
-from worker.verify.verification import FindingKind
-from worker.verify.verify import OVERDUE, verify
+from worker.verify.findings import FindingKind
+from worker.verify.run import OVERDUE, verify
 
 
 async def test_a_document_of_a_newer_projection_version_is_frozen_and_said_so(database: Database) -> None:

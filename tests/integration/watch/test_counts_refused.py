@@ -24,7 +24,7 @@ from worker.storage.driver import list_collections
 from worker.storage.transactions import Transactions
 from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, EVENT_TYPES, Failed, Item
 from worker.telemetry.metrics import Metrics
-from worker.verify.verify import verify
+from worker.verify.run import verify
 from worker.watch.sums.counting import Counter, Woken
 from worker.watch.sums.plan import Target
 from worker.watch.sums.quarantine import target_of

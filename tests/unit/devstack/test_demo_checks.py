@@ -17,7 +17,7 @@ from worker.devstack.demo.tables import print_course, print_learner, print_total
 from worker.devstack.servers.worker_process import WorkerCounts
 from worker.devstack.simulator.ledger import LedgerEntry
 from worker.devstack.simulator.simulation import simulate
-from worker.verify.verification import Verification
+from worker.verify.findings import Verification
 
 ENTRY = LedgerEntry("a" * 24, "b" * 24, 6_667, 2, 61_500, 8_050, dropped=False)
 STREAM = (ENTRY.user_id, ENTRY.course_id)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.integration.verify.history import Learner, learner, without
+from worker.verify.findings import FINDINGS_KEPT, Finding, FindingKind, Tally
 from worker.verify.stream_audit import Recorded, StreamAudit, digest
-from worker.verify.verification import FINDINGS_KEPT, Finding, FindingKind, Tally
 
 WHOLE = learner("ada", events=20)
 AT = datetime(2024, 1, 1, tzinfo=UTC)

@@ -46,7 +46,7 @@ from worker.storage.driver import close
 from worker.storage.schema import apply_schema
 from worker.telemetry.logs import configure_logging
 from worker.timing import SystemClock
-from worker.verify.verify import verify
+from worker.verify.run import verify
 from worker.words import counted
 
 __all__ = ["DemoOptions", "run_demo"]

@@ -11,7 +11,7 @@ from worker.devstack.demo.stored import Totals
 from worker.devstack.servers.worker_process import WorkerCounts
 from worker.devstack.simulator.simulation import Simulation
 from worker.telemetry.metrics import Outcome
-from worker.verify.verification import Verification
+from worker.verify.findings import Verification
 from worker.words import counted
 
 

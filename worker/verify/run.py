@@ -11,11 +11,11 @@ from worker.storage.database import Database
 from worker.timing import Clock, SystemClock
 from worker.verify.counts_check import check_counts, was_counted
 from worker.verify.dead_letters_check import LettersCheck, restarted_partitions
+from worker.verify.findings import Tally, Verification
 from worker.verify.leases_check import check_leases
 from worker.verify.queue_check import check_queue
 from worker.verify.sources import Sources
 from worker.verify.streams_check import StreamsCheck
-from worker.verify.verification import Tally, Verification
 
 # An event is stored seconds before its row and, when another writer was faster, after a later version. A
 # worker that died in between is back and has redelivered within a minute.
