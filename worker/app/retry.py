@@ -29,10 +29,10 @@ from worker.storage.work_items import (
     Verdict,
     notification_of,
 )
-from worker.watch.folds.refold import FoldAgain
+from worker.watch.folds.refold import Refold
 from worker.watch.sums.counting import Counter
 from worker.watch.sums.quarantine import target_of
-from worker.watch.sums.rejected_rows import RowsAgain
+from worker.watch.sums.rejected_rows import RejectedRows
 
 # Renewals within one lease: one slow answer costs no lease.
 _RENEWALS_PER_LEASE = 3
@@ -64,14 +64,14 @@ def retry_leases(database: Database, owner: str, lease_s: float) -> GroupLeases:
 
 
 def retry_handlers(
-    database: Database, fold_again: FoldAgain, counter: Counter, rows_again: RowsAgain
+    database: Database, refold: Refold, counter: Counter, rejected_rows: RejectedRows
 ) -> Mapping[str, Handler]:
     """Who does the work of each event type."""
     return {
-        PROGRESS_FOLD: FoldHandler(fold_again),
-        PROGRESS_UPDATED: FoldHandler(fold_again, doubting=True),
+        PROGRESS_FOLD: FoldHandler(refold),
+        PROGRESS_UPDATED: FoldHandler(refold, doubting=True),
         COUNTS_FOLD: CountHandler(counter),
-        COUNTS_ROW: RowHandler(rows_again),
+        COUNTS_ROW: RowHandler(rejected_rows),
         NOTIFICATION_SEND: NotificationHandler(database),
     }
 
@@ -80,11 +80,11 @@ def retry_handlers(
 class RowHandler:
     """Puts out rows that the server had refused. They are upserts by their own keys, so that it may run twice."""
 
-    rows_again: RowsAgain
+    rejected_rows: RejectedRows
 
     async def __call__(self, items: Sequence[Item]) -> dict[ItemId, Verdict]:
         """What is still refused. Raises Retryable while MongoDB is away."""
-        reasons = {item.id: await self.rows_again(item.data) for item in items}
+        reasons = {item.id: await self.rejected_rows(item.data) for item in items}
         return {
             identity: Failed(reason.error_class, reason.message)
             for identity, reason in reasons.items()
@@ -94,7 +94,7 @@ class RowHandler:
 
 @dataclass(frozen=True, slots=True)
 class NotificationHandler:
-    """Looks whether a row of the outbox that was set aside waits for the same reason still. Only reads."""
+    """Looks whether a row of the outbox that was quarantined waits for the same reason still. Only reads."""
 
     database: Database
 
@@ -121,16 +121,14 @@ def _why_it_waits(row: Document) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class CountHandler:
-    """Counts what counting had set aside. Guarded by the revisions it reads, so that it may run twice."""
+    """Counts what counting had quarantined. Guarded by the revisions it reads, so that it may run twice."""
 
     counter: Counter
 
     async def __call__(self, items: Sequence[Item]) -> dict[ItemId, Verdict]:
         """What still cannot be counted. Raises Retryable while MongoDB is away."""
         targets = {item.id: target_of(item.id) for item in items}
-        refused = await self.counter.count_again(
-            {target for target in targets.values() if target is not None}
-        )
+        refused = await self.counter.recount({target for target in targets.values() if target is not None})
         verdicts: dict[ItemId, Verdict] = {}
         for identity, target in targets.items():
             if target is None:
@@ -147,14 +145,14 @@ class FoldHandler:
     `doubting`: the learner's document is compared with all of its events, and replaced where it differs.
     """
 
-    fold_again: FoldAgain
+    refold: Refold
     doubting: bool = False
 
     async def __call__(self, items: Sequence[Item]) -> dict[ItemId, Verdict]:
         """What could not be folded. Raises Retryable while MongoDB is away."""
         streams = {item.id: stream_of(item) for item in items}
         named = sorted({stream for stream in streams.values() if stream is not None})
-        result = await (self.fold_again((), named) if self.doubting else self.fold_again(named))
+        result = await (self.refold((), named) if self.doubting else self.refold(named))
         verdicts: dict[ItemId, Verdict] = {}
         for identity, stream in streams.items():
             if stream is None:

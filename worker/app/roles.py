@@ -27,10 +27,10 @@ from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock
-from worker.watch.folds.refold import FoldAgain
+from worker.watch.folds.refold import Refold
 from worker.watch.folds.service import ProgressWatcher, WatchOptions
 from worker.watch.sums.counting import Counter
-from worker.watch.sums.rejected_rows import RowsAgain
+from worker.watch.sums.rejected_rows import RejectedRows
 from worker.watch.sums.service import CountsOptions, CountsWatcher
 
 # Renewals within one lease: one slow answer costs no lease.
@@ -131,15 +131,15 @@ def _retry(settings: Settings, given: Surroundings) -> Role:
     component = given.health.component(RoleName.RETRY)
     leases = retry_leases(given.database, _owner(), options.lease_s)
 
-    async def breathe() -> None:
+    async def keep_alive() -> None:
         component.beat()
 
-    fold_again = FoldAgain(
+    refold = Refold(
         given.database,
         given.clock,
         given.metrics,
         barrier=leases.announce,
-        breathe=breathe,
+        keep_alive=keep_alive,
         code_version=options.code_version,
     )
     counter = Counter(
@@ -147,13 +147,13 @@ def _retry(settings: Settings, given: Surroundings) -> Role:
         Transactions(given.database.client),
         given.clock,
         given.metrics,
-        breathe=breathe,
+        keep_alive=keep_alive,
         on_retry=retry_counter(given.metrics),
         notify_within=timedelta(hours=settings.notify_within_hours),
         code_version=options.code_version,
     )
-    rows_again = RowsAgain(given.database, given.metrics, timedelta(hours=settings.notify_within_hours))
-    handlers = retry_handlers(given.database, fold_again, counter, rows_again)
+    rejected_rows = RejectedRows(given.database, given.metrics, timedelta(hours=settings.notify_within_hours))
+    handlers = retry_handlers(given.database, refold, counter, rejected_rows)
     return RetryProcessor(given.database, given.clock, component, given.metrics, options, handlers, leases)
 
 

@@ -25,8 +25,8 @@ class Frozen:
         self._streams: set[Hashable] = set()
         self._tell_at = clock.monotonic()
 
-    def met(self, frozen: Iterable[Hashable], others: Iterable[Hashable] = ()) -> None:
-        """Note which of the streams met have moved on without their documents; all others have not (any more)."""
+    def observe(self, frozen: Iterable[Hashable], others: Iterable[Hashable] = ()) -> None:
+        """Note which of the streams seen have moved on without their documents; all others have not (any more)."""
         if self._streams:
             self._streams.difference_update(others)
         for stream in frozen:
@@ -34,7 +34,7 @@ class Frozen:
                 self._streams.add(stream)
         self._show()
 
-    def keep(self, ours: Callable[[Hashable], bool]) -> None:
+    def retain(self, ours: Callable[[Hashable], bool]) -> None:
         """Forget those that others look after now."""
         self._streams = {stream for stream in self._streams if ours(stream)}
         self._show()

@@ -26,9 +26,9 @@ from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock, cancel_and_wait
 from worker.watch.folds.fold import Projection
-from worker.watch.folds.refold import FoldAgain
+from worker.watch.folds.refold import Refold
 from worker.watch.sums.counting import Counter
-from worker.watch.sums.rejected_rows import RowsAgain
+from worker.watch.sums.rejected_rows import RejectedRows
 
 LIMIT_S = BUSY_LIMIT_S
 POLICY = Policy(rate_per_s=1_000, backoff_s=0.05, longest_backoff_s=0.1, lease_s=5.0)
@@ -173,12 +173,12 @@ def folding(
     async def nothing() -> None:
         """There is one server: all that is stored has a majority."""
 
-    fold_again = FoldAgain(
+    refold = Refold(
         database,
         SystemClock(),
         metrics or Metrics(),
         barrier=nothing,
-        breathe=nothing,
+        keep_alive=nothing,
         projection=projection,
         code_version="test",
     )
@@ -187,13 +187,13 @@ def folding(
         Transactions(database.client),
         SystemClock(),
         metrics or Metrics(),
-        breathe=nothing,
+        keep_alive=nothing,
         on_retry=lambda _error: None,
         notify_within=timedelta.max,
         code_version="test",
     )
-    rows_again = RowsAgain(database, metrics or Metrics(), timedelta.max)
-    return dict(retry_handlers(database, fold_again, counter, rows_again))
+    rejected_rows = RejectedRows(database, metrics or Metrics(), timedelta.max)
+    return dict(retry_handlers(database, refold, counter, rejected_rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ async def test_a_retried_stream_is_followed_live_again(database: Database) -> No
     async with watching(database, projection=broken) as watcher:
         await watcher.until_following()
         await store(database, events[:9])
-        await watcher.until(lambda: watcher.applied("failed") >= 1, "set aside")
+        await watcher.until(lambda: watcher.applied("failed") >= 1, "quarantined")
         broken.fails_on = None
         async with running(database, folding(database), policy=POLICY) as retry:
             await retry.until_status("completed", 1)

@@ -24,7 +24,7 @@ from worker.storage.transactions import Transactions
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics, RestartReason
 from worker.timing import SystemClock, cancel_and_wait
-from worker.watch.sums.counting import Counter, Woken
+from worker.watch.sums.counting import Counter, DirtyKeys
 from worker.watch.sums.service import CountsOptions, CountsWatcher
 
 LIMIT_S = BUSY_LIMIT_S
@@ -290,7 +290,7 @@ async def counting(
         transactions,
         SystemClock(),
         metrics or Metrics(),
-        breathe=nothing,
+        keep_alive=nothing,
         on_retry=lambda _error: None,
         notify_within=notify_within,
     )
@@ -304,7 +304,7 @@ async def count(database: Database, learners: Iterable[Learner] = (), **others: 
     """Count these learners, and sum these `courses` and `users` anew, once."""
     async with counting(database) as counter:
         named = {name: frozenset(each) for name, each in others.items()}
-        await counter.count(Woken(frozenset(each.identity for each in learners), **named))
+        await counter.count(DirtyKeys(frozenset(each.identity for each in learners), **named))
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:

@@ -244,7 +244,7 @@ def projector(
         Metrics(),
         code_version="test",
         barrier=nothing,
-        breathe=nothing,
+        keep_alive=nothing,
         events_per_round=events_per_round,
         doubting=doubting,
     )

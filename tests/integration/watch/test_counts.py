@@ -36,14 +36,14 @@ from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.retrying import retrying
 from worker.timing import SystemClock
-from worker.watch.sums.counting import Woken
+from worker.watch.sums.counting import DirtyKeys
 
 # Of being cut off everywhere, until every kind of command was met.
 _ROUNDS = 5
 
 
-def woken(learners: Sequence[Learner]) -> Woken:
-    return Woken(learners=frozenset(learner.identity for learner in learners))
+def dirty(learners: Sequence[Learner]) -> DirtyKeys:
+    return DirtyKeys(learners=frozenset(learner.identity for learner in learners))
 
 
 async def moved_once(database: Database) -> None:
@@ -148,7 +148,7 @@ async def count_until(mongodb: RunningMongo, prefix: str, learners: Sequence[Lea
     client = make_client(mongodb.uri, listeners=[guillotine])
     try:
         async with counting(open_database(client, prefix)) as counter:
-            guillotine.victim = asyncio.create_task(counter.count(woken(learners)))
+            guillotine.victim = asyncio.create_task(counter.count(dirty(learners)))
             await asyncio.gather(guillotine.victim, return_exceptions=True)
     finally:
         await close(client)
@@ -231,7 +231,7 @@ async def test_three_workers_at_once_give_what_one_gives_and_no_reader_sees_anyt
         chance = random.Random(seed)  # noqa: S311  # a repeatable order
         async with counting(database) as counter:
             for _ in range(6):
-                some = woken(chance.sample(learners, 40))
+                some = dirty(chance.sample(learners, 40))
                 await with_retry(partial(counter.count, some))
 
     reader = asyncio.create_task(read())
@@ -282,7 +282,7 @@ async def test_a_document_that_appears_while_learners_are_counted_misses_none(da
     async def appear() -> None:
         await add_platform(database, 3, 30)
         async with counting(database) as counter:
-            everything = Woken(
+            everything = DirtyKeys(
                 courses=frozenset(map(course, range(3))),
                 users=frozenset([*map(user, range(30)), instructor(0)]),
             )
@@ -291,7 +291,7 @@ async def test_a_document_that_appears_while_learners_are_counted_misses_none(da
     async def work() -> None:
         async with counting(database) as counter:
             for learner in learners:
-                await with_retry(partial(counter.count, woken([learner])))
+                await with_retry(partial(counter.count, dirty([learner])))
 
     await asyncio.gather(work(), appear())
     await assert_counted(database)
@@ -313,7 +313,7 @@ async def test_a_course_that_appears_during_a_slow_commit_misses_no_learner(
     await admin.command({"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": slow})
     try:
         async with counting(open_database(client, database.prefix)) as counter:
-            committing = asyncio.create_task(counter.count(woken([learner])))
+            committing = asyncio.create_task(counter.count(dirty([learner])))
             await until(lambda: "commitTransaction" in guillotine.commands, "the commit is under way")
             await add_course(database, 0)
             await with_retry(lambda: count(database, courses=[course(0)]))
@@ -337,14 +337,14 @@ async def test_somebody_who_writes_to_a_document_all_the_time_does_not_keep_it_f
     learner = Learner(course(0), user(0)).enrol(pays="t.1")
     try:
         async with counting(open_database(client, database.prefix)) as counter:
-            await counter.count(woken([await learner.store(database)]))
+            await counter.count(dirty([await learner.store(database)]))
             await moved_once(database)
             await learner.meet("lesson_view", 5, lesson=1).store(database)  # moves no sum
-            await counter.count(woken([learner]))
+            await counter.count(dirty([learner]))
             learner.meet("course_rated", 10, value=4)
-            await counter.count(woken([await learner.store(database)]))
+            await counter.count(dirty([await learner.store(database)]))
             await counter.count(
-                Woken(frozenset(), frozenset({course(0)}), frozenset({user(0), instructor(0)}))
+                DirtyKeys(frozenset(), frozenset({course(0)}), frozenset({user(0), instructor(0)}))
             )
     finally:
         await close(client)

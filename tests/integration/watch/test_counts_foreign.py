@@ -29,7 +29,7 @@ from worker.storage.database import CODEC_OPTIONS, Database, Document
 from worker.storage.elements import elements
 from worker.storage.transactions import Transactions
 from worker.telemetry.metrics import Metrics
-from worker.watch.sums.counting import Counter, Woken
+from worker.watch.sums.counting import Counter, DirtyKeys
 
 FAR = DatetimeMS(253_402_300_800_000)
 BROKEN = raw_document((0x02, b"t", raw_text(b"\xff")))
@@ -41,7 +41,7 @@ def counter(database: Database) -> Counter:
         Transactions(database.client),
         ManualClock(),
         Metrics(),
-        breathe=nothing,
+        keep_alive=nothing,
         on_retry=lambda _error: None,
         notify_within=EVER,
     )
@@ -118,7 +118,7 @@ ODD: list[Callable[[Database], Awaitable[str]]] = [
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.__name__)
-async def test_an_odd_document_is_set_aside_by_itself_and_everybody_else_is_counted(
+async def test_an_odd_document_is_quarantined_by_itself_and_everybody_else_is_counted(
     database: Database, odd: Callable[[Database], Awaitable[str]]
 ) -> None:
     await add_platform(database, 2, 3)
@@ -126,7 +126,7 @@ async def test_an_odd_document_is_set_aside_by_itself_and_everybody_else_is_coun
     others = [await Learner(course(1), user(n)).enrol().store(database) for n in (1, 2)]
     name = await odd(database)
     counting = counter(database)
-    everybody = Woken(learners=frozenset(each.identity for each in (first, *others)))
+    everybody = DirtyKeys(learners=frozenset(each.identity for each in (first, *others)))
     await counting.count(everybody)
     await counting.count(everybody)  # once more, with the item there
 
@@ -162,7 +162,7 @@ async def test_odd_entries_of_a_log_keep_their_bytes_when_the_log_is_written(dat
     document = await database.users.find_one({"_id": user(0)}) or {}
     await put(database, "users", with_field(document, 0x04, b"activity_log", raw_array(entries)))
     learner = await Learner(course(0), user(0)).enrol().store(database)
-    await counter(database).count(Woken(learners=frozenset([learner.identity])))
+    await counter(database).count(DirtyKeys(learners=frozenset([learner.identity])))
 
     assert await database.analytics_queue.count_documents({}) == 0
     batches: Any = database.users.find_raw_batches({"_id": user(0)})
@@ -177,14 +177,14 @@ async def test_a_mended_document_is_counted_at_once_and_its_item_closed(database
     await add_user(database, user(0), activity_log=[{"timestamp": FAR}])
     await Learner(course(0), user(0)).enrol().store(database)
     async with running(database) as role:
-        await role.until(lambda: _is(database, user(0), "pending"), "the user set aside")
+        await role.until(lambda: _is(database, user(0), "pending"), "the user quarantined")
         await add_user(database, user(0), activity_log=[{"timestamp": NOW}])
         await role.until(lambda: _is(database, user(0), "completed"), "the user counted")
     shown = await database.users.find_one({"_id": user(0)}) or {}
     assert visible(shown["stats"])["courses_enrolled"] == 1
 
 
-async def test_what_the_code_before_had_set_aside_becomes_an_item(database: Database) -> None:
+async def test_what_the_code_before_had_quarantined_becomes_an_item(database: Database) -> None:
     await add_platform(database, 1, 1)
     former = {"_id": f"counts:refused:user:{instructor(0)}", "token": None, "epoch": 1, "saved_at": NOW}
     await database.watch_positions.insert_one(former)
@@ -197,7 +197,7 @@ async def test_a_document_that_grew_too_large_to_be_written_costs_only_itself(da
     await add_platform(database, 1, 2)
     await add_course(database, 1, description="x" * (16 * 1024 * 1024 - 400))
     learners = [await Learner(course(n), user(n)).enrol().store(database) for n in range(2)]
-    await counter(database).count(Woken(learners=frozenset(each.identity for each in learners)))
+    await counter(database).count(DirtyKeys(learners=frozenset(each.identity for each in learners)))
     (item,) = await database.analytics_queue.find({}).to_list(None)
     assert item["_id"] == f"counts:course:{course(1)}"
     shown = await database.courses.find_one({"_id": course(0)}) or {}

@@ -25,10 +25,10 @@ from worker.storage.transactions import Transactions
 from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, EVENT_TYPES, Failed, Item
 from worker.telemetry.metrics import Metrics
 from worker.verify.run import verify
-from worker.watch.sums.counting import Counter, Woken
+from worker.watch.sums.counting import Counter, DirtyKeys
 from worker.watch.sums.plan import Target
 from worker.watch.sums.quarantine import target_of
-from worker.watch.sums.rejected_rows import RowsAgain
+from worker.watch.sums.rejected_rows import RejectedRows
 
 MANY = 120
 
@@ -42,29 +42,29 @@ async def exchange_rule(collection: Collection, rule: dict[str, Any] | None) -> 
     return found
 
 
-async def refusals(database: Database) -> int:
+async def rejections(database: Database) -> int:
     return len(await refused(database))
 
 
 async def refused(database: Database) -> set[Target]:
-    """What is set aside, as the queue says."""
+    """What is quarantined, as the queue says."""
     items = database.analytics_queue.find({"event_type": COUNTS_FOLD, "status": {"$ne": "completed"}})
     return {target for item in await items.to_list(None) if (target := target_of(item["_id"])) is not None}
 
 
-def woken(learners: Sequence[Learner]) -> Woken:
-    return Woken(learners=frozenset(learner.identity for learner in learners))
+def dirty(learners: Sequence[Learner]) -> DirtyKeys:
+    return DirtyKeys(learners=frozenset(learner.identity for learner in learners))
 
 
 def counter(
-    database: Database, clock: ManualClock, breathe: Callable[[], Awaitable[None]] = nothing
+    database: Database, clock: ManualClock, keep_alive: Callable[[], Awaitable[None]] = nothing
 ) -> Counter:
     return Counter(
         database,
         Transactions(database.client),
         clock,
         Metrics(),
-        breathe=breathe,
+        keep_alive=keep_alive,
         on_retry=lambda _error: None,
         notify_within=EVER,
     )
@@ -79,23 +79,23 @@ async def test_a_rule_that_refuses_every_user_stops_neither_courses_nor_rows_and
     clock = ManualClock()
     transactions = 0
 
-    async def breathe() -> None:
+    async def keep_alive() -> None:
         nonlocal transactions
         transactions += 1
 
-    counting = counter(database, clock, breathe)
-    await counting.count(woken(learners))
+    counting = counter(database, clock, keep_alive)
+    await counting.count(dirty(learners))
     assert transactions < 4 * MANY  # a few each, not one attempt of all for each
     assert (await only(database, "courses"))["stats"]["enrollments"]["total"] == MANY
     assert await database.notifications.count_documents({}) == MANY
     assert await database.user_progress_projections.count_documents({}) == MANY
-    assert await refusals(database) == MANY + 1  # their instructor, too
+    assert await rejections(database) == MANY + 1  # their instructor, too
 
     await exchange_rule(database.users, rule)
-    await counter(database, clock).count_again(await refused(database))  # nobody moves
+    await counter(database, clock).recount(await refused(database))  # nobody moves
     await assert_counted(database)
     assert not await snapshot(database)
-    assert await refusals(database) == 0
+    assert await rejections(database) == 0
 
 
 async def test_a_learner_whose_projection_was_refused_is_counted_later_though_nothing_moves(
@@ -106,18 +106,18 @@ async def test_a_learner_whose_projection_was_refused_is_counted_later_though_no
     learners = [await Learner(course(0), user(n)).enrol(pays=f"t.{n}").store(database) for n in range(3)]
     clock = ManualClock()
     counting = counter(database, clock)
-    await counting.count(woken(learners))
+    await counting.count(dirty(learners))
     assert (await only(database, "courses"))["stats"]["enrollments"]["total"] == 2
-    assert await refusals(database) == 1
-    again = await counter(database, clock).count_again(await refused(database))
+    assert await rejections(database) == 1
+    again = await counter(database, clock).recount(await refused(database))
     assert again.keys() == await refused(database)
-    assert await refusals(database) == 1
+    assert await rejections(database) == 1
 
     await exchange_rule(database.user_progress_projections, rule)
-    assert not await counter(database, clock).count_again(await refused(database))
+    assert not await counter(database, clock).recount(await refused(database))
     await assert_counted(database)
     assert await database.billing_transactions.count_documents({}) == 3
-    assert await refusals(database) == 0
+    assert await rejections(database) == 0
 
 
 async def test_a_refused_row_costs_only_itself_and_comes_when_the_rule_lets_it(database: Database) -> None:
@@ -133,7 +133,7 @@ async def test_a_refused_row_costs_only_itself_and_comes_when_the_rule_lets_it(d
         learners[1].enrol(at=number + 1, pays=f"bad {number}")
         learners[2].enrol(at=number + 1, pays=f"good {number}")
     await store_all(database, learners)
-    await counter(database, ManualClock()).count(woken(learners))
+    await counter(database, ManualClock()).count(dirty(learners))
 
     await assert_counted(database)
     assert await database.billing_transactions.count_documents({}) == 6
@@ -156,7 +156,7 @@ async def test_a_refused_row_costs_only_itself_and_comes_when_the_rule_lets_it(d
 
 async def again(database: Database, item: dict[str, Any]) -> str | None:
     """What the retry role says of an item: why it still fails, None when it is done."""
-    handler = RowHandler(RowsAgain(database, Metrics(), EVER))
+    handler = RowHandler(RejectedRows(database, Metrics(), EVER))
     given = Item(item["_id"], item["event_type"], item["data"], None, 1, 1)
     verdict = (await handler([given])).get(given.id)
     return verdict.message if isinstance(verdict, Failed) else None
@@ -178,16 +178,16 @@ async def test_statistics_that_were_refused_are_not_added_to_but_summed_anew(dat
     learners = [await Learner(course(0), user(n)).enrol().store(database) for n in range(3)]
     clock = ManualClock()
     counting = counter(database, clock)
-    await counting.count(woken(learners[:1]))
+    await counting.count(dirty(learners[:1]))
     rule = await exchange_rule(database.courses, {"stats.enrollments.total": {"$lt": 2}})
-    await counting.count(woken(learners[1:2]))
+    await counting.count(dirty(learners[1:2]))
     await exchange_rule(database.courses, rule)
     other = counter(database, clock)  # knows nothing of the refusal but what is stored
-    await other.count(woken(learners[2:]))
-    assert await refusals(database) == 1
-    await other.count_again(await refused(database))
+    await other.count(dirty(learners[2:]))
+    assert await rejections(database) == 1
+    await other.recount(await refused(database))
     await assert_counted(database)
-    assert await refusals(database) == 0
+    assert await rejections(database) == 0
 
 
 async def test_a_refused_document_that_is_deleted_is_forgotten(database: Database) -> None:
@@ -195,8 +195,8 @@ async def test_a_refused_document_that_is_deleted_is_forgotten(database: Databas
     await exchange_rule(database.users, {"stats": {"$exists": False}})
     clock = ManualClock()
     counting = counter(database, clock)
-    await counting.count(woken([await Learner(course(0), user(0)).enrol().store(database)]))
-    assert await refusals(database) == 2
+    await counting.count(dirty([await Learner(course(0), user(0)).enrol().store(database)]))
+    assert await rejections(database) == 2
     await database.users.delete_many({})
-    await counting.count_again(await refused(database))
-    assert await refusals(database) == 0
+    await counting.recount(await refused(database))
+    assert await rejections(database) == 0

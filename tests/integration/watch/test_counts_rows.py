@@ -23,7 +23,7 @@ from worker.storage.database import Database, Document
 from worker.storage.outbox import LATE
 from worker.telemetry.metrics import Metrics
 from worker.watch.sums.catch_up import missed
-from worker.watch.sums.counting import Woken
+from worker.watch.sums.counting import DirtyKeys
 
 
 async def test_milestones_that_a_replay_met_first_are_suppressed(database: Database) -> None:
@@ -63,7 +63,7 @@ async def test_milestones_older_than_the_setting_are_suppressed_and_counted(data
     learner = await Learner(course(0), user(0)).enrol(at=-3_600).finish(at=3_600).store(database)
     metrics = Metrics()
     async with counting(database, notify_within=age, metrics=metrics) as counter:
-        await counter.count(Woken(frozenset({learner.identity})))
+        await counter.count(DirtyKeys(frozenset({learner.identity})))
     rows = {row["kind"]: row async for row in database.notifications.find({})}
     assert {kind: (row["status"], row["last_error"]) for kind, row in rows.items()} == {
         "welcome": ("suppressed", LATE),
@@ -84,7 +84,7 @@ async def test_a_row_that_is_there_is_not_counted_as_suppressed(database: Databa
     await database.user_progress_projections.delete_many({})
     metrics = Metrics()
     async with counting(database, notify_within=timedelta(0), metrics=metrics) as counter:
-        await counter.count(Woken(frozenset({learner.identity})))
+        await counter.count(DirtyKeys(frozenset({learner.identity})))
     assert (await only(database, "notifications"))["status"] == "pending"
     suppressed = {"kind": "welcome", "outcome": "suppressed"}
     assert metrics.registry.get_sample_value("sevenp_worker_notifications_total", suppressed) == 0

@@ -100,7 +100,7 @@ async def test_after_the_fix_the_documents_are_those_of_a_run_that_never_failed(
         await fixed.until_current()
 
 
-async def test_a_stream_set_aside_makes_one_item_however_often_it_is_woken(database: Database) -> None:
+async def test_a_quarantined_stream_makes_one_item_however_often_it_changes(database: Database) -> None:
     [(stream, events)] = histories(learners=1, events=12).items()
     failing_version = first_of_lesson(events)
     blocked = projector(database, projection=Variant(fails_on=BAD_LESSON))

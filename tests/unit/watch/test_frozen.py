@@ -13,7 +13,7 @@ from worker.watch.sums.counting import Counter
 
 
 async def test_who_no_longer_counts_tells_of_nobody_that_stands_still() -> None:
-    async def breathe() -> None: ...
+    async def keep_alive() -> None: ...
 
     def on_retry(_: Retryable) -> None: ...
 
@@ -23,7 +23,7 @@ async def test_who_no_longer_counts_tells_of_nobody_that_stands_still() -> None:
         Transactions(client),
         ManualClock(),
         metrics,
-        breathe=breathe,
+        keep_alive=keep_alive,
         on_retry=on_retry,
         notify_within=timedelta(days=2),
     )
@@ -32,7 +32,7 @@ async def test_who_no_longer_counts_tells_of_nobody_that_stands_still() -> None:
         name = "sevenp_worker_projection_frozen_streams"
         return metrics.registry.get_sample_value(name, {"projection": "counts"})
 
-    counter.frozen.met({ObjectId()})
+    counter.frozen.observe({ObjectId()})
     assert told() == 1
     counter.stand_by()
     assert told() == 0

@@ -11,7 +11,7 @@ from worker.storage.leases import Token
 from worker.telemetry.metrics import Metrics
 from worker.watch.patience import Patience
 from worker.watch.stream.checkpoint import TokenSaver
-from worker.watch.stream.liveness import Pulse
+from worker.watch.stream.liveness import StreamLiveness
 
 
 def token(at_s: int) -> Token:
@@ -53,25 +53,25 @@ def value(metrics: Metrics, name: str) -> float | None:
 
 def test_a_moving_token_tells_the_lag_and_that_the_stream_lives() -> None:
     clock, metrics = ManualClock(), Metrics()
-    pulse = Pulse("counts", clock, metrics, silent_after_s=60)
+    liveness = StreamLiveness("counts", clock, metrics, silent_after_s=60)
     now_s = int(clock.now().timestamp())
-    pulse.observe(token(now_s - 7), idle=False)
+    liveness.observe(token(now_s - 7), idle=False)
     assert value(metrics, "change_stream_lag_seconds") == pytest.approx(7, abs=1)
     assert value(metrics, "change_stream_last_heartbeat_timestamp_seconds") == clock.now().timestamp()
-    pulse.observe(token(now_s - 7), idle=True)
+    liveness.observe(token(now_s - 7), idle=True)
     assert value(metrics, "change_stream_lag_seconds") == 0.0
 
 
 def test_a_token_that_stands_still_for_too_long_means_silence() -> None:
     clock = ManualClock()
-    pulse = Pulse("counts", clock, Metrics(), silent_after_s=60)
-    pulse.observe(token(1_000), idle=True)
+    liveness = StreamLiveness("counts", clock, Metrics(), silent_after_s=60)
+    liveness.observe(token(1_000), idle=True)
     clock.advance(59)
-    pulse.observe(token(1_000), idle=True)
+    liveness.observe(token(1_000), idle=True)
     clock.advance(2)
     with pytest.raises(Retryable, match="silent"):
-        pulse.observe(token(1_000), idle=True)
-    pulse.observe(token(2_000), idle=True)
+        liveness.observe(token(1_000), idle=True)
+    liveness.observe(token(2_000), idle=True)
 
 
 class Saved:

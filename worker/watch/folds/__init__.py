@@ -1,1 +1,1 @@
-"""Stream projections: woken streams in, documents that equal the fold of their events out."""
+"""Stream projections: dirty streams in, documents that equal the fold of their events out."""

@@ -99,7 +99,7 @@ def _descending(last: str | None, streams: Sequence[str]) -> bool:
 async def _older(database: Database, heads: Mapping[str, int], projection_version: int) -> dict[str, int]:
     identities = {stream_object_id(stream): stream for stream in heads}
     query = {"_id": {"$in": list(identities)}}
-    # One that cannot be read is behind, whatever it says: folding makes it anew.
+    # One that cannot be read is behind, whatever it says: folding makes it again.
     found = await reading.find(database.user_progress, query, {"version": 1, "projection_version": 1})
     current = {
         identities[document["_id"]]

@@ -8,7 +8,7 @@ from worker.storage.work_items import PROGRESS_FOLD, fold_item_id
 from worker.watch.folds.fold import Failure
 
 
-async def set_aside(database: Database, failures: Sequence[Failure], *, code_version: str) -> None:
+async def quarantine_streams(database: Database, failures: Sequence[Failure], *, code_version: str) -> None:
     """Note each failure in its stream's item (see `quarantine`). May run twice: `_id` decides."""
     if not failures:
         return

@@ -1,4 +1,4 @@
-"""What a round of folding does with each woken stream: decided from values alone."""
+"""What a round of folding does with each dirty stream: decided from values alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -72,8 +72,9 @@ def plan_round(
     """Which streams to fold in this round, about `limit` events in all, and how far.
 
     `heads` are the versions to reach, `blocked` the versions at which a fold of this very code raised. A stream
-    with more than `limit` events is folded page by page, one of them a round. `doubted` streams are folded anew
-    whatever their documents say; true for one whose events were sought behind a barrier: there are no more.
+    with more than `limit` events is folded page by page, one of them a round. `doubted` streams are folded from their
+    first event whatever their documents say; true for one whose events were sought behind a barrier: there are no
+    more.
     """
     plan = Plan()
     stale, room = 0, limit

@@ -1,4 +1,4 @@
-"""The progress projection: woken streams in; out come documents that follow the event store."""
+"""The progress projection: dirty streams in; out come documents that follow the event store."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
@@ -14,18 +14,18 @@ from worker.storage.errors import translated, write_failures
 from worker.storage.work_items import fold_item_id
 from worker.telemetry.metrics import Applied, Metrics, Mode
 from worker.timing import Clock
-from worker.watch.folds.failed_streams import set_aside
+from worker.watch.folds.failed_streams import quarantine_streams
 from worker.watch.folds.fold import By, Failure, Folded, Projection, fold_run
 from worker.watch.folds.plan import Plan, Run, Task, plan_round
 from worker.watch.folds.reading import Records, read_records, read_runs
-from worker.watch.folds.writing import moves, write_all
+from worker.watch.folds.writing import needs_write, write_all
 from worker.watch.frozen import Frozen
 
 log = structlog.get_logger(__name__)
 
 NAME = "progress"
 
-Aside = Callable[[Sequence[Failure]], Awaitable[None]]
+OnFailures = Callable[[Sequence[Failure]], Awaitable[None]]
 
 # What of them fits into a round is a matter of bytes: see `progress_reading`.
 _STREAMS_PER_ROUND = 500
@@ -53,11 +53,11 @@ class Remaining:
 class Projector:
     """Folds streams into `user_progress`; safe beside any number of others like it, of any version.
 
-    `barrier` returns once everything stored before it has a majority. `breathe` is awaited after every round, a
-    second of work at most: to beat, to renew leases. `aside` gets the failures; without one, each makes a queue
+    `barrier` returns once everything stored before it has a majority. `keep_alive` is awaited after every round, a
+    second of work at most: to beat, to renew leases. `on_failures` gets the failures; without one, each makes a queue
     item. A projector remembers where it failed and does not try there again: to retry, make a new one.
 
-    `doubting`: whatever the documents say, they are folded anew and replaced where they differ.
+    `doubting`: whatever the documents say, they are folded from their first event and replaced where they differ.
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class Projector:
         *,
         code_version: str,
         barrier: Callable[[], Awaitable[None]],
-        breathe: Callable[[], Awaitable[None]],
+        keep_alive: Callable[[], Awaitable[None]],
         events_per_round: int = _EVENTS_PER_ROUND,
         by: By = "live",
-        aside: Aside | None = None,
+        on_failures: OnFailures | None = None,
         doubting: bool = False,
     ) -> None:
         self._database = database
@@ -81,17 +81,17 @@ class Projector:
         self._metrics = metrics
         self._code_version = code_version
         self._barrier = barrier
-        self._breathe = breathe
+        self._keep_alive = keep_alive
         self._events_per_round = events_per_round
         self._by = by
-        self._aside = aside or self._make_items
+        self._on_failures = on_failures or self._put_items
         self._doubting = doubting
         self._width = _STREAMS_PER_ROUND
         self._blocked: OrderedDict[str, Failure] = OrderedDict()
         self.frozen = Frozen(NAME, projection.PROJECTION_VERSION, clock, metrics)
 
     async def project(self, heads: Mapping[str, int]) -> None:
-        """Return when each stream's document has at least the version in `heads`, or the stream is set aside.
+        """Return when each stream's document has at least the version in `heads`, or the stream is quarantined.
 
         May run twice, at the same time, anywhere: a document changes only from the `rev` that was read, and
         only forward. A version that was seen but cannot be read is looked for once more behind a barrier (a new
@@ -113,32 +113,34 @@ class Projector:
                 waiting.update(unsought)
             if gone := len(remaining.invisible) - len(unsought):
                 log.warning("progress_events_gone", streams=gone)
-            await self._breathe()
+            await self._keep_alive()
 
     async def _round(self, heads: Mapping[str, int], sought: Set[str]) -> Remaining:
         """Take each stream as far as one read of documents and events allows.
 
-        1. load documents  2. plan  3. read events and fold them  4. write, guarded by `rev`  5. set failures
-        aside, and note that more has come for earlier ones  6. fill holes. Streams that met a hole, lost a race or
+        1. load documents  2. plan  3. read events and fold them  4. write, guarded by `rev`  5. quarantine
+        failures, and note that more has come for earlier ones  6. fill holes. Streams that met a hole, lost a race or
         have more to read go round again.
         """
         records = await read_records(self._database, heads)  # 1
         self._width = len(records.documents) if records.unread else min(2 * self._width, _STREAMS_PER_ROUND)
         plan = self._plan({s: v for s, v in heads.items() if s not in records.unread}, records, sought)  # 2
         results, unread = await self._fold_all(plan)  # 3
-        written = await write_all(self._database.user_progress, [one for one in results if moves(one)])  # 4
+        written = await write_all(
+            self._database.user_progress, [one for one in results if needs_write(one)]
+        )  # 4
         self._count(plan, written.done)
         racing = frozenset(folded.task.stream for folded in written.unproven)
         failures = [one.failure for one in results if one.failure and one.task.stream not in racing]
-        await self._set_aside([*failures, *written.refused])  # 5
+        await self._quarantine([*failures, *written.rejected])  # 5
         await self._remind(plan.blocked)
         await self._fill([one.run for one in results])  # 6
         invisible = {one.task.stream: heads[one.task.stream] for one in results if one.run.short}
         holes = {one.task.stream for one in results if one.run.missing and one.failure is None}
-        refused = {failure.stream for failure in written.refused}
+        rejected = {failure.stream for failure in written.rejected}
         again = plan.later.keys() | racing | holes | unread | records.unread
-        settled = invisible.keys() | refused
-        return Remaining({s: heads[s] for s in again if s not in settled}, invisible, racing)
+        finished = invisible.keys() | rejected
+        return Remaining({s: heads[s] for s in again if s not in finished}, invisible, racing)
 
     def _plan(self, heads: Mapping[str, int], records: Records, sought: Set[str]) -> Plan:
         blocked = {stream: self._blocked[stream].version for stream in heads if stream in self._blocked}
@@ -151,15 +153,15 @@ class Projector:
             doubted={stream: stream in sought for stream in heads} if self._doubting else None,
         )
         if self._by == "live":
-            self.frozen.met(plan.frozen, heads)
+            self.frozen.observe(plan.frozen, heads)
         return plan
 
     async def _without_losers(self, again: Mapping[str, int], lost: Mapping[str, int]) -> dict[str, int]:
-        """Those to go round again; a stream that loses every race is set aside."""
+        """Those to go round again; a stream that loses every race is quarantined."""
         losers = [stream for stream in again if lost.get(stream, 0) >= _LOST_RACES]
         message = "somebody else changes the document again and again"
         if losers:
-            await self._set_aside([Failure(stream, again[stream], "Conflict", message) for stream in losers])
+            await self._quarantine([Failure(stream, again[stream], "Conflict", message) for stream in losers])
         return {stream: head for stream, head in again.items() if stream not in losers}
 
     async def _fold_all(self, plan: Plan) -> tuple[list[Folded], set[str]]:
@@ -191,11 +193,11 @@ class Projector:
             after, carry = run.task.after + folded.count, folded.fields
             if after < run.task.upto or after == task.upto:
                 return replace(folded, run=replace(run, task=task), count=after)
-            await self._breathe()
+            await self._keep_alive()
 
-    async def _set_aside(self, failures: Sequence[Failure]) -> None:
+    async def _quarantine(self, failures: Sequence[Failure]) -> None:
         """One queue item a stream; its later events wait in the event store."""
-        await self._aside(failures)
+        await self._on_failures(failures)
         for failure in failures:
             self._blocked[failure.stream] = failure
         while len(self._blocked) > _REMEMBERED_FAILURES:
@@ -203,20 +205,20 @@ class Projector:
         self._applied(Applied.FAILED, len(failures))
 
     async def _remind(self, streams: Sequence[str]) -> None:
-        """Say in their items that streams set aside have more events.
+        """Say in their items that quarantined streams have more events.
 
         An attempt that has read less of a stream, and succeeds, sees by it that it is not done: nobody else will
         wake the stream for these events.
         """
         if self._by == "live":
             failures = [self._blocked[stream] for stream in streams]
-            await set_aside(self._database, failures, code_version=self._code_version)
+            await quarantine_streams(self._database, failures, code_version=self._code_version)
 
-    async def _make_items(self, failures: Sequence[Failure]) -> None:
-        await set_aside(self._database, failures, code_version=self._code_version)
+    async def _put_items(self, failures: Sequence[Failure]) -> None:
+        await quarantine_streams(self._database, failures, code_version=self._code_version)
         for failure in failures:
             log.warning(
-                "progress_set_aside",
+                "progress_quarantined",
                 item=fold_item_id(failure.stream),
                 version=failure.version,
                 error_class=failure.error_class,

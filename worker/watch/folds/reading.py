@@ -44,7 +44,7 @@ class Runs:
 async def read_records(database: Database, streams: Iterable[str]) -> Records:
     """As many of the streams' records as fit, one at least.
 
-    One that Python cannot hold comes without what makes it so, and without version: it is made anew from its events.
+    One that Python cannot hold comes without what makes it so, and without version: it is made again from its events.
     """
     by_id = {stream_object_id(stream): stream for stream in streams}
     found = await find(

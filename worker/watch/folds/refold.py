@@ -1,4 +1,4 @@
-"""Folding again what was set aside: the same fold, past what a live projector remembers of its failures."""
+"""Folding again what was quarantined: the same fold, past what a live projector remembers of its failures."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from worker.watch.folds.projector import Projector
 
 
 @dataclass(frozen=True, slots=True)
-class FoldedAgain:
+class RefoldResult:
     """`failed` streams stand where this code cannot go on; `foreign` documents were made by a newer fold.
 
     Every other stream's document has all events that were stored when the attempt began.
@@ -25,11 +25,11 @@ class FoldedAgain:
     foreign: frozenset[str] = frozenset()
 
 
-class FoldAgain:
+class Refold:
     """Brings the documents of streams up to the event store, in version order, however they failed before.
 
     May run twice, and beside live projectors: a document changes only from the `rev` that was read. `barrier`
-    and `breathe` are those of `Projector`.
+    and `keep_alive` are those of `Projector`.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class FoldAgain:
         metrics: Metrics,
         *,
         barrier: Callable[[], Awaitable[None]],
-        breathe: Callable[[], Awaitable[None]],
+        keep_alive: Callable[[], Awaitable[None]],
         projection: Projection = progress,
         code_version: str = __version__,
     ) -> None:
@@ -47,26 +47,26 @@ class FoldAgain:
         self._clock = clock
         self._metrics = metrics
         self._barrier = barrier
-        self._breathe = breathe
+        self._keep_alive = keep_alive
         self._projection = projection
         self._code_version = code_version
 
-    async def __call__(self, streams: Sequence[str], doubted: Sequence[str] = ()) -> FoldedAgain:
+    async def __call__(self, streams: Sequence[str], doubted: Sequence[str] = ()) -> RefoldResult:
         """Fold each stream as far as this code can. Raises Retryable while MongoDB is away.
 
         `doubted` streams are folded from their first event, and what differs in their documents is replaced. So are
         those whose fold fails: who wrote what it goes on from is not known.
 
-        1. ask how far each stream goes  2. fold with a projector that remembers nothing  3. fold anew  4. see whose
-        document this code must not touch
+        1. ask how far each stream goes  2. fold with a projector that remembers nothing  3. fold from the first
+        event  4. see whose document this code must not touch
         """
         heads = await highest_versions(self._database, [*streams, *doubted])  # 1
         failed = await self._project(
             {stream: head for stream, head in heads.items() if stream not in doubted}
         )  # 2
-        anew = {stream: head for stream, head in heads.items() if stream in doubted or stream in failed}
-        failed = await self._project(anew, doubting=True)  # 3
-        return FoldedAgain(failed, await self._foreign(heads))  # 4
+        rebuild = {stream: head for stream, head in heads.items() if stream in doubted or stream in failed}
+        failed = await self._project(rebuild, doubting=True)  # 3
+        return RefoldResult(failed, await self._foreign(heads))  # 4
 
     async def _project(self, heads: Mapping[str, int], *, doubting: bool = False) -> dict[str, Failure]:
         """The streams that could not be folded as far as this."""
@@ -82,9 +82,9 @@ class FoldAgain:
             self._metrics,
             code_version=self._code_version,
             barrier=self._barrier,
-            breathe=self._breathe,
+            keep_alive=self._keep_alive,
             by="retry",
-            aside=remember,
+            on_failures=remember,
             doubting=doubting,
         )
         await projector.project(heads)

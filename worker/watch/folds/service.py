@@ -29,14 +29,14 @@ from worker.watch.folds.projector import NAME, Projector
 from worker.watch.patience import Patience
 from worker.watch.stream.change_stream import EventStream, Invalidated
 from worker.watch.stream.checkpoint import TokenSaver
-from worker.watch.stream.liveness import Pulse
-from worker.watch.stream.oplog_window import Headroom
+from worker.watch.stream.liveness import StreamLiveness
+from worker.watch.stream.oplog_window import OplogWindow
 from worker.watch.stream.resume_token import ahead, smallest
 
 log = structlog.get_logger(__name__)
 
 # Catching up folds this many streams, a second of work at most, before live changes get their turn.
-_STREAMS_PER_PIECE = 500
+_STREAMS_PER_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,12 @@ class WatchOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class StreamSession:
     """One open change stream, and the groups it is followed for, each with the epoch of its lease."""
 
     stream: EventStream
     held: Mapping[int, int]
-    pulse: Pulse
+    liveness: StreamLiveness
     saver: TokenSaver
 
 
@@ -106,14 +106,14 @@ class ProgressWatcher:
             metrics,
             code_version=options.code_version,
             barrier=self._leases.announce,
-            breathe=self._breathe,
+            keep_alive=self._keep_alive,
         )
-        self._headroom = Headroom(database, NAME, clock, metrics)
+        self._oplog_window = OplogWindow(database, NAME, clock, metrics)
         self._count_retry = retry_counter(metrics)
         self._patience = Patience(clock, component.beat, seed)
         self._pace = Pace(clock, options.pace_s)
         self._renew_at = 0.0
-        self._distrust = False
+        self._resync_needed = False
         self._interrupted: Interrupted | None = None
         self._shown: Mapping[int, int] = {}
         metrics.prepare_leases(group_name(NAME, group) for group in range(GROUPS))
@@ -128,7 +128,7 @@ class ProgressWatcher:
                 invalidated = isinstance(lost, Invalidated)
                 self._restarted(RestartReason.INVALIDATED if invalidated else RestartReason.HISTORY_LOST)
                 log.warning("progress_history_lost", reason=str(lost))
-                self._distrust, self._interrupted = True, None
+                self._resync_needed, self._interrupted = True, None
                 await self._patience.back_off(stop)
             except Retryable as error:
                 self._restarted(RestartReason.RESUMABLE)
@@ -148,37 +148,37 @@ class ProgressWatcher:
             await self._patience.pause(stop, self._options.renew_every_s)
             return
         positions = await self._positions.take(held)
-        usable = {} if self._distrust else _usable(positions)
+        usable = {} if self._resync_needed else _usable(positions)
         slots = [slot for group in held for slot in group_slots(group)]
         resumed, tokens = self._resumed(held), [*usable.values()]
         if resumed and self._interrupted is not None:
             tokens.append(self._interrupted.token)
         stream = await EventStream.open(self._database, slots, after=smallest(tokens))  # 2
-        turn = self._turn(stream, held)
+        session = self._session(stream, held)
         try:
-            unknown = self._unknown(positions, usable, turn)
-            if not await self._catch_up(turn, unknown, resumed, stop):  # 3
+            unknown = self._unknown(positions, usable, session)
+            if not await self._catch_up(session, unknown, resumed, stop):  # 3
                 return  # what was not compared is not folded: no token says otherwise
-            while not stop.is_set() and not await self._share_changed(turn):  # 4
+            while not stop.is_set() and not await self._share_changed(session):  # 4
                 await self._pace.keep(stop)
-                await self._batch(turn, self._options.await_ms)
-                await self._save(turn)
-            await self._save(turn, at_once=True)
+                await self._batch(session, self._options.await_ms)
+                await self._save(session)
+            await self._save(session, at_once=True)
         finally:
             await stream.close()
 
-    async def _batch(self, turn: _Turn, await_ms: int) -> None:
+    async def _batch(self, session: StreamSession, await_ms: int) -> None:
         """One batch: whose streams moved, their documents folded. May run twice (see `Projector.project`)."""
-        wakeups = await turn.stream.next(self._options.changes_per_batch, await_ms=await_ms)
-        self._metrics.change_stream_events_total.labels(NAME).inc(wakeups.changes)
-        await self._projector.project(wakeups.heads)
-        turn.saver.took_effect(wakeups.changes)
-        turn.pulse.observe(turn.stream.token, idle=not wakeups.changes)
-        await self._headroom.measure(turn.stream.token)
+        changed = await session.stream.next(self._options.changes_per_batch, await_ms=await_ms)
+        self._metrics.change_stream_events_total.labels(NAME).inc(changed.changes)
+        await self._projector.project(changed.heads)
+        session.saver.took_effect(changed.changes)
+        session.liveness.observe(session.stream.token, idle=not changed.changes)
+        await self._oplog_window.measure(session.stream.token)
         self._patience.reset()
 
     async def _catch_up(
-        self, turn: _Turn, groups: Collection[int], resumed: Mapping[int, str], stop: asyncio.Event
+        self, session: StreamSession, groups: Collection[int], resumed: Mapping[int, str], stop: asyncio.Event
     ) -> bool:
         """Compare and fold the groups whose past the change stream does not tell; False if it ends before that.
 
@@ -194,42 +194,42 @@ class ProgressWatcher:
         streams, version = 0, self._projection.PROJECTION_VERSION
         async with aclosing(behind(self._database, groups, version, resumed)) as pages:
             async for page in pages:
-                for some in _pieces(page.heads):
-                    if stop.is_set() or await self._share_changed(turn):
+                for some in _chunks(page.heads):
+                    if stop.is_set() or await self._share_changed(session):
                         return False
                     await self._projector.project(some)
-                    await self._batch(turn, await_ms=1)
+                    await self._batch(session, await_ms=1)
                 streams += len(page.heads)
-                self._came_to(turn, groups, resumed, page.below)
-        self._distrust, self._interrupted = False, None
-        await self._save(turn, at_once=True)
+                self._came_to(session, groups, resumed, page.below)
+        self._resync_needed, self._interrupted = False, None
+        await self._save(session, at_once=True)
         log.info("progress_caught_up", groups=len(groups), streams=streams)
         return True
 
     def _came_to(
-        self, turn: _Turn, groups: Collection[int], resumed: Mapping[int, str], below: str | None
+        self, session: StreamSession, groups: Collection[int], resumed: Mapping[int, str], below: str | None
     ) -> None:
-        """Note that a page is done: fleets whose shares change all the time would begin anew for ever."""
+        """Note that a page is done: fleets whose shares change all the time would start over for ever."""
         if below is None:
             self._interrupted = None
             return
-        came = {group: (turn.held[group], min(below, resumed.get(group, below))) for group in groups}
-        self._interrupted = Interrupted(came, turn.stream.token)
+        came = {group: (session.held[group], min(below, resumed.get(group, below))) for group in groups}
+        self._interrupted = Interrupted(came, session.stream.token)
 
     def _resumed(self, held: Mapping[int, int]) -> dict[int, str]:
         return {} if self._interrupted is None else self._interrupted.resumed(held)
 
     def _unknown(
-        self, positions: Mapping[int, Position], usable: Mapping[int, Token], turn: _Turn
+        self, positions: Mapping[int, Position], usable: Mapping[int, Token], session: StreamSession
     ) -> list[int]:
         """Groups to compare with the event store: no usable token, or one that another version saved."""
         current = self._projection.PROJECTION_VERSION
         known = {
             group
             for group, token in usable.items()
-            if positions[group].version == current and not ahead(token, turn.stream.opened_at_s)
+            if positions[group].version == current and not ahead(token, session.stream.opened_at_s)
         }
-        return [group for group in turn.held if group not in known]
+        return [group for group in session.held if group not in known]
 
     # ---- leases and tokens ----
 
@@ -240,30 +240,30 @@ class ProgressWatcher:
         self._show_leases(held)
         return held
 
-    async def _breathe(self) -> None:
-        """Between pieces of work: beat, and renew when it is due."""
+    async def _keep_alive(self) -> None:
+        """Between chunks of work: beat, and renew when it is due."""
         self._component.beat()
         if self._clock.monotonic() >= self._renew_at:
             await self._share()
 
-    async def _share_changed(self, turn: _Turn) -> bool:
-        await self._breathe()
+    async def _share_changed(self, session: StreamSession) -> bool:
+        await self._keep_alive()
         held = self._leases.held
-        if held == turn.held:
+        if held == session.held:
             return False
-        lost = [group for group, epoch in turn.held.items() if held.get(group) != epoch]
+        lost = [group for group, epoch in session.held.items() if held.get(group) != epoch]
         if lost:
             self._restarted(RestartReason.LEASE_LOST)
         log.info("progress_groups_changed", held=len(held), lost=len(lost))
         return True
 
-    async def _save(self, turn: _Turn, *, at_once: bool = False) -> None:
-        """Save the token of every group still held: everything up to it is folded or set aside."""
+    async def _save(self, session: StreamSession, *, at_once: bool = False) -> None:
+        """Save the token of every group still held: everything up to it is folded or quarantined."""
         kept = self._leases.held
-        ours = {group: epoch for group, epoch in turn.held.items() if kept.get(group) == epoch}
-        await turn.saver.save(ours, turn.stream.token, at_once=at_once)
+        ours = {group: epoch for group, epoch in session.held.items() if kept.get(group) == epoch}
+        await session.saver.save(ours, session.stream.token, at_once=at_once)
 
-    def _turn(self, stream: EventStream, held: Mapping[int, int]) -> _Turn:
+    def _session(self, stream: EventStream, held: Mapping[int, int]) -> StreamSession:
         options = self._options
         saver = TokenSaver(
             self._positions.save,
@@ -273,7 +273,9 @@ class ProgressWatcher:
             every_s=options.save_every_s,
             idle_every_s=options.save_idle_every_s,
         )
-        return _Turn(stream, held, Pulse(NAME, self._clock, self._metrics, options.silent_after_s), saver)
+        return StreamSession(
+            stream, held, StreamLiveness(NAME, self._clock, self._metrics, options.silent_after_s), saver
+        )
 
     async def _leave(self) -> None:
         """Give the groups back; if the server does not answer in time, the leases expire by themselves."""
@@ -295,7 +297,7 @@ class ProgressWatcher:
             if (group in held) != (group in self._shown):
                 self._metrics.lease_transitions_total.labels(name).inc()
         if held.keys() != self._shown.keys():
-            self._projector.frozen.keep(lambda stream: slot_group(stream_slot(str(stream))) in held)
+            self._projector.frozen.retain(lambda stream: slot_group(stream_slot(str(stream))) in held)
         self._shown = held
 
 
@@ -305,8 +307,8 @@ def _usable(positions: Mapping[int, Position]) -> dict[int, Token]:
     return {group: token for group, token in tokens.items() if token and token_time_s(token) is not None}
 
 
-def _pieces(heads: Mapping[str, int]) -> Iterator[dict[str, int]]:
+def _chunks(heads: Mapping[str, int]) -> Iterator[dict[str, int]]:
     """A page in parts of a round each; an empty page is one part, so that the live changes get their turn."""
     streams = list(heads)
-    for start in range(0, len(streams) or 1, _STREAMS_PER_PIECE):
-        yield {stream: heads[stream] for stream in streams[start : start + _STREAMS_PER_PIECE]}
+    for start in range(0, len(streams) or 1, _STREAMS_PER_CHUNK):
+        yield {stream: heads[stream] for stream in streams[start : start + _STREAMS_PER_CHUNK]}

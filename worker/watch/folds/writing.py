@@ -21,14 +21,14 @@ _REVISIONS = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """`done` are certainly written by us; `unproven` must be looked at again; `refused` cannot be stored."""
+    """`done` are certainly written by us; `unproven` must be looked at again; `rejected` cannot be stored."""
 
     done: list[Folded] = field(default_factory=list)
     unproven: list[Folded] = field(default_factory=list)
-    refused: list[Failure] = field(default_factory=list)
+    rejected: list[Failure] = field(default_factory=list)
 
 
-def moves(folded: Folded) -> bool:
+def needs_write(folded: Folded) -> bool:
     """False where there is nothing to write: no event folded, or a re-fold that ended before the old document."""
     if folded.fields is None or not folded.count:
         return False
@@ -48,7 +48,7 @@ async def write_all(collection: Collection, results: Sequence[Folded]) -> Writte
         elif (write := write_of(folded)) is not None:
             writes.append((folded, write))
         else:
-            written.refused.append(_refusal(folded, "a value of the document cannot be stored as BSON"))
+            written.rejected.append(_rejection(folded, "a value of the document cannot be stored as BSON"))
     if not writes:
         return written
     failures: dict[int, WriteFailure] = {}
@@ -102,11 +102,11 @@ def _sort_in(written: Written, folded: Folded, failure: WriteFailure | None, *, 
     elif failure.duplicate and "_id" in failure.key_pattern:
         written.unproven.append(folded)
     elif failure.duplicate:
-        written.refused.append(_refusal(folded, "another document stands for this learner and course"))
+        written.rejected.append(_rejection(folded, "another document stands for this learner and course"))
     else:
-        written.refused.append(_refusal(folded, f"the server refused the document (code {failure.code})"))
+        written.rejected.append(_rejection(folded, f"the server refused the document (code {failure.code})"))
 
 
-def _refusal(folded: Folded, message: str) -> Failure:
+def _rejection(folded: Folded, message: str) -> Failure:
     """Which event of the run is to blame is not known: the run as a whole waits at its first one."""
     return Failure(folded.task.stream, folded.task.after + 1, "Refused", message)

@@ -1,7 +1,7 @@
 """The change stream over the event store: it tells which streams moved, and nothing else is taken from it.
 
 Proof of life: the token moves even when nothing is stored, because every member renews its membership with a
-majority write every few seconds and the stream passes over it. A token that stands still for longer means
+majority write every few seconds and the stream leaves out it. A token that stands still for longer means
 that the majority is lost: the stream is silent, not idle. No heartbeat document is needed.
 """
 
@@ -20,7 +20,7 @@ class Invalidated(HistoryLost):
 
 
 @dataclass(frozen=True, slots=True)
-class Wakeups:
+class ChangedStreams:
     """The streams that moved, with the highest version seen of each, and how many changes said so."""
 
     heads: Mapping[str, int]
@@ -63,7 +63,7 @@ class EventStream:
         """The server's cluster time at opening, Unix seconds: a token beyond it is not of this history."""
         return self._cursor.opened_at_s
 
-    async def next(self, limit: int, *, await_ms: int) -> Wakeups:
+    async def next(self, limit: int, *, await_ms: int) -> ChangedStreams:
         """What moved, up to `limit` changes; empty if nothing did within `await_ms`. Moves `token` along.
 
         Raises Retryable (open again after `token`), HistoryLost, or Invalidated.
@@ -73,7 +73,7 @@ class EventStream:
             self.token = self._cursor.token
         if self._cursor.exhausted:
             raise Invalidated("the event store was dropped or renamed under the change stream")
-        return Wakeups(highest(changes), len(changes))
+        return ChangedStreams(highest(changes), len(changes))
 
     async def close(self) -> None:
         await self._cursor.close()

@@ -10,7 +10,7 @@ from worker.timing import Clock
 _MOVES_WITHIN_S = 10.0
 
 
-class Pulse:
+class StreamLiveness:
     """The proof of life of one open change stream (see `watch.stream`), as metrics and as an error."""
 
     def __init__(self, watcher: str, clock: Clock, metrics: Metrics, silent_after_s: float) -> None:

@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 _EVERY_S = 10.0
 
 
-class Headroom:
+class OplogWindow:
     """Feeds `change_stream_oplog_headroom_seconds`: our position minus the oldest entry of the oplog."""
 
     def __init__(self, database: Database, watcher: str, clock: Clock, metrics: Metrics) -> None:
@@ -37,7 +37,7 @@ class Headroom:
                 oldest = await self._oplog.find_one({}, {"ts": 1}, sort=[("$natural", 1)])
         except (Fatal, Refused, UnknownAnswer) as error:
             self._due_at = float("inf")
-            log.warning("oplog_headroom_unknown", watcher=self._watcher, reason=str(error))
+            log.warning("oplog_window_unknown", watcher=self._watcher, reason=str(error))
             return
         if oldest is not None:
             self._gauge.labels(self._watcher).set(max(0, position_s - oldest["ts"].time))

@@ -7,8 +7,8 @@ from bson import ObjectId
 
 from worker.storage import reading
 from worker.storage.database import Collection, Database, Document
-from worker.watch.sums.conflict_markers import Markers
-from worker.watch.sums.counting import Woken
+from worker.watch.sums.conflict_markers import WriteConflictMarkers
+from worker.watch.sums.counting import DirtyKeys
 
 Values = tuple[Any, ...]
 
@@ -16,7 +16,7 @@ Values = tuple[Any, ...]
 _PER_PAGE = 5_000
 
 
-async def missed(database: Database, counts_version: int) -> AsyncGenerator[Woken]:
+async def missed(database: Database, counts_version: int) -> AsyncGenerator[DirtyKeys]:
     """Pages of learners whose record is not counted as it stands, or is gone, then of all courses and users.
 
     Courses and users whose sums are right cost a read and no write. Only what had a majority when this was
@@ -25,15 +25,17 @@ async def missed(database: Database, counts_version: int) -> AsyncGenerator[Woke
     async for learners in _pages(database.user_progress, "rev", "version"):
         counted = await _counted(database, list(learners), counts_version)
         behind = (identity for identity, state in learners.items() if counted.get(identity) != state)
-        yield Woken(learners=frozenset(behind))
+        yield DirtyKeys(learners=frozenset(behind))
     async for projections in _pages(database.user_progress_projections):
-        yield Woken(learners=frozenset(projections.keys() - await _recorded(database, list(projections))))
+        yield DirtyKeys(learners=frozenset(projections.keys() - await _recorded(database, list(projections))))
     # Courses that are gone, too: their instructors no longer have them.
-    yield Woken(courses=frozenset(await Markers(database.watch_positions).credited_courses()))
+    yield DirtyKeys(
+        courses=frozenset(await WriteConflictMarkers(database.watch_positions).credited_courses())
+    )
     async for courses in _pages(database.courses):
-        yield Woken(courses=frozenset(courses))
+        yield DirtyKeys(courses=frozenset(courses))
     async for users in _pages(database.users):
-        yield Woken(users=frozenset(users))
+        yield DirtyKeys(users=frozenset(users))
 
 
 async def _counted(database: Database, learners: list[ObjectId], version: int) -> dict[ObjectId, Values]:

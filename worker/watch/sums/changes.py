@@ -1,7 +1,7 @@
-"""The change stream of counting: which records moved, and which courses and users must be summed anew.
+"""The change stream of counting: which records moved, and which courses and users must be rebuilt.
 
 One stream over the whole content database, so that one token says how far everything is. A course or user is
-summed anew when its document appears or is replaced, when somebody else writes to the worker's fields of `stats`
+rebuilt when its document appears or is replaced, when somebody else writes to the worker's fields of `stats`
 or to the activity log, however (the platform's own enrolment may, or an ORM that saves what it loaded a minute
 ago), when a course changes its instructor, and when a course is deleted (its instructor loses it). A collection
 that is dropped, or put in place of another by a rename (as `$out` does), ends the stream: everything is compared.
@@ -24,7 +24,7 @@ from worker.storage.leases import Token
 from worker.watch.stream.change_stream import Invalidated
 from worker.watch.stream.cursor import ServerCursor
 from worker.watch.stream.resume_token import ahead
-from worker.watch.sums.counting import Woken
+from worker.watch.sums.counting import DirtyKeys
 
 _RECORDS, _COURSES, _USERS = "user_progress", "courses", "users"
 _GONE = ("drop", "rename", "dropDatabase")
@@ -71,7 +71,7 @@ class RecordStream:
         """The server's cluster time at opening, Unix seconds: a token beyond it is not of this history."""
         return self._cursor.opened_at_s
 
-    async def next(self, limit: int, *, await_ms: int) -> Woken:
+    async def next(self, limit: int, *, await_ms: int) -> DirtyKeys:
         """What moved, up to `limit` changes (`changes` says how many); empty if nothing did within `await_ms`.
 
         Raises Retryable (open again after `token`), HistoryLost, or Invalidated.
@@ -82,20 +82,20 @@ class RecordStream:
         self.changes = len(changes)
         if self._cursor.exhausted or any(change["operationType"] in _GONE for change in changes):
             raise Invalidated("a collection was dropped or renamed under the change stream")
-        return woken(changes)
+        return dirty_keys(changes)
 
     async def close(self) -> None:
         await self._cursor.close()
 
 
-def woken(changes: Sequence[Mapping[str, Any]]) -> Woken:
+def dirty_keys(changes: Sequence[Mapping[str, Any]]) -> DirtyKeys:
     """The projected changes by collection, each document once."""
     moved: dict[str, set[ObjectId]] = {_RECORDS: set(), _COURSES: set(), _USERS: set()}
     for change in changes:
         identity = change["identity"]
         if isinstance(identity, ObjectId):
             moved[change["collection"]].add(identity)
-    return Woken(frozenset(moved[_RECORDS]), frozenset(moved[_COURSES]), frozenset(moved[_USERS]))
+    return DirtyKeys(frozenset(moved[_RECORDS]), frozenset(moved[_COURSES]), frozenset(moved[_USERS]))
 
 
 def _pipeline(after: Token | None, own: Iterable[UUID]) -> list[Document]:

@@ -22,7 +22,7 @@ def marker_name(kind: str, identity: ObjectId) -> str:
     return f"counts:{kind}:{identity}"
 
 
-class Markers:
+class WriteConflictMarkers:
     """All that counting keeps beside the resume token; every call may be made twice."""
 
     def __init__(self, positions: Collection) -> None:

@@ -8,7 +8,7 @@ from itertools import islice
 from bson import ObjectId
 
 from worker.storage.leases import Token
-from worker.watch.sums.counting import Woken
+from worker.watch.sums.counting import DirtyKeys
 from worker.watch.sums.plan import Kind, Target
 
 # Remembered documents, and documents that wait; beyond that the oldest are forgotten, or summed at once.
@@ -16,7 +16,7 @@ _KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
+class CoolDownLimits:
     """How often one document is summed because somebody else wrote to it.
 
     `at_most_every_s` always, `turns` times in a row; a further turn is earned in `then_every_s`.
@@ -42,17 +42,17 @@ class CoolDown:
     It holds nothing that a restart would miss: as long as a document waits, `token` lies before its change.
     """
 
-    def __init__(self, rhythm: Rhythm) -> None:
-        self._rhythm = rhythm
+    def __init__(self, limits: CoolDownLimits) -> None:
+        self._limits = limits
         self._summed: OrderedDict[Target, _Summed] = OrderedDict()
         self._waiting: OrderedDict[Target, Token] = OrderedDict()
 
-    def admit(self, woken: Woken, before: Token, now: float) -> Woken:
+    def admit(self, dirty: DirtyKeys, before: Token, now: float) -> DirtyKeys:
         """The learners that moved, and the courses and users whose turn it is.
 
         `before` is the token of the change stream before this batch, `now` a monotonic clock's.
         """
-        for target in _targets("course", woken.courses) | _targets("user", woken.users):
+        for target in _targets("course", dirty.courses) | _targets("user", dirty.users):
             self._waiting.setdefault(target, before)
         surplus = islice(self._waiting, max(0, len(self._waiting) - _KEPT))
         due = {target for target in self._waiting if self._due_at(target) <= now} | set(surplus)
@@ -61,26 +61,26 @@ class CoolDown:
             self._take_turn(target, now)
         while len(self._summed) > _KEPT:
             self._summed.popitem(last=False)
-        return Woken(woken.learners, _of("course", due), _of("user", due))
+        return DirtyKeys(dirty.learners, _of("course", due), _of("user", due))
 
     def token_up_to(self, token: Token) -> Token:
         """What may be saved when everything before `token` was counted, but for those that wait."""
         return next(iter(self._waiting.values()), token)
 
     def forget_waiting(self) -> None:
-        """For a stream that is opened anew: it begins at a saved token, and tells of them again."""
+        """For a stream that is opened again: it begins at a saved token, and tells of them again."""
         self._waiting.clear()
 
     def _due_at(self, target: Target) -> float:
         summed = self._summed.get(target)
         if summed is None:
             return 0.0
-        rhythm = self._rhythm
-        return summed.at + max(rhythm.at_most_every_s, (1 - summed.turns) * rhythm.then_every_s)
+        limits = self._limits
+        return summed.at + max(limits.at_most_every_s, (1 - summed.turns) * limits.then_every_s)
 
     def _take_turn(self, target: Target, now: float) -> None:
-        summed, most = self._summed.pop(target, None), float(self._rhythm.turns)
-        earned = most if summed is None else summed.turns + (now - summed.at) / self._rhythm.then_every_s
+        summed, most = self._summed.pop(target, None), float(self._limits.turns)
+        earned = most if summed is None else summed.turns + (now - summed.at) / self._limits.then_every_s
         self._summed[target] = _Summed(now, max(0.0, min(most, earned) - 1))
 
 

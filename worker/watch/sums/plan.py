@@ -1,7 +1,7 @@
 """What counting does to statistics: decided from values alone, whatever was read in the transaction.
 
 A course's or user's statistics are the sum over projections. Where the document already holds such a sum, the
-difference is added; where it holds none, or one that cannot be trusted, the sum is taken anew.
+difference is added; where it holds none, or one that cannot be trusted, it is rebuilt.
 """
 
 from collections import defaultdict
@@ -20,31 +20,31 @@ Target = tuple[Kind, ObjectId]
 
 
 @dataclass(frozen=True, slots=True)
-class Moves:
+class Deltas:
     """Differences to add, and new entries of activity logs. A difference of zero only has its document written."""
 
     courses: Mapping[ObjectId, Counted] = field(default_factory=dict)
     users: Mapping[ObjectId, Counted] = field(default_factory=dict)
     enrolments: Mapping[ObjectId, list[ActivityEntry]] = field(default_factory=dict)
 
-    def beside(self, held: Iterable[Target]) -> "Moves":
+    def beside(self, locked: Iterable[Target]) -> "Deltas":
         """The same, and zero for every document that is held: its mark must not outlive the transaction."""
         zero: dict[Kind, dict[ObjectId, Counted]] = {"course": {}, "user": {}, "learner": {}}
-        for kind, identity in held:
+        for kind, identity in locked:
             zero[kind][identity] = Counted()
-        return Moves({**zero["course"], **self.courses}, {**zero["user"], **self.users}, self.enrolments)
+        return Deltas({**zero["course"], **self.courses}, {**zero["user"], **self.users}, self.enrolments)
 
 
 @dataclass(frozen=True, slots=True)
 class CoursePlan:
-    """`sums` are known; `anew` must be summed over projections; `absent` have no document that can be written.
+    """`sums` are known; `rebuild` must be summed over projections; `absent` have no document that can be written.
 
     `teaching` are differences of instructors; `recredited` are the instructors whose courses changed, to be
-    summed anew, and `credits` the instructor each of these courses is counted for from now on.
+    rebuilt, and `credits` the instructor each of these courses is counted for from now on.
     """
 
     sums: dict[ObjectId, Counted] = field(default_factory=dict)
-    anew: set[ObjectId] = field(default_factory=set)
+    rebuild: set[ObjectId] = field(default_factory=set)
     absent: set[ObjectId] = field(default_factory=set)
     teaching: dict[ObjectId, Counted] = field(default_factory=dict)
     recredited: set[ObjectId] = field(default_factory=set)
@@ -56,11 +56,11 @@ class UserPlan:
     """As for courses; a user's sums are those as a learner and, once there is a course, as an instructor."""
 
     sums: dict[ObjectId, tuple[Counted, Counted | None]] = field(default_factory=dict)
-    anew: set[ObjectId] = field(default_factory=set)
+    rebuild: set[ObjectId] = field(default_factory=set)
     absent: set[ObjectId] = field(default_factory=set)
 
 
-def moves_of(steps: Iterable[Step]) -> Moves:
+def deltas_of(steps: Iterable[Step]) -> Deltas:
     """The learners' steps added up by course and by user."""
     courses: dict[ObjectId, Counted] = defaultdict(Counted)
     users: dict[ObjectId, Counted] = defaultdict(Counted)
@@ -73,31 +73,31 @@ def moves_of(steps: Iterable[Step]) -> Moves:
             users[user_id] += own
         if step.enrolment is not None:
             enrolments[user_id].append(step.enrolment)
-    return Moves(_nonzero(courses), _nonzero(users), dict(enrolments))
+    return Deltas(_nonzero(courses), _nonzero(users), dict(enrolments))
 
 
 def plan_courses(
-    moves: Mapping[ObjectId, Counted],
-    anew: Set[ObjectId],
+    deltas: Mapping[ObjectId, Counted],
+    rebuild: Set[ObjectId],
     documents: Mapping[ObjectId, Document],
     credited: Mapping[ObjectId, ObjectId | None],
 ) -> CoursePlan:
     """`documents` are those that exist and can be written, `credited` the instructors courses are counted for."""
     plan = CoursePlan()
     teaching: dict[ObjectId, Counted] = defaultdict(Counted)
-    for course in moves.keys() | anew:
+    for course in deltas.keys() | rebuild:
         document, before = documents.get(course), credited.get(course)
         instructor = None if document is None else instructor_of(document)
         sums = None if document is None else sums_in(_stats(document).get("sums"))
         if document is None:
             plan.absent.add(course)
-        elif sums is None or course in anew or instructor != before:
-            plan.anew.add(course)
+        elif sums is None or course in rebuild or instructor != before:
+            plan.rebuild.add(course)
         else:
-            plan.sums[course] = sums + moves[course]
+            plan.sums[course] = sums + deltas[course]
             if instructor is not None:
-                teaching[instructor] += moves[course].only(TEACHING)
-        if course in plan.anew or (course in anew and before is not None):
+                teaching[instructor] += deltas[course].only(TEACHING)
+        if course in plan.rebuild or (course in rebuild and before is not None):
             plan.credits[course] = instructor
             plan.recredited.update(each for each in (before, instructor) if each is not None)
     plan.teaching.update(_nonzero(teaching))
@@ -105,14 +105,14 @@ def plan_courses(
 
 
 def plan_users(
-    moves: Moves,
+    deltas: Deltas,
     teaching: Mapping[ObjectId, Counted],
-    anew: Set[ObjectId],
+    rebuild: Set[ObjectId],
     documents: Mapping[ObjectId, Document],
 ) -> UserPlan:
     """`documents` are those that exist and can be written."""
     plan = UserPlan()
-    for user in moves.users.keys() | moves.enrolments.keys() | teaching.keys() | anew:
+    for user in deltas.users.keys() | deltas.enrolments.keys() | teaching.keys() | rebuild:
         document = documents.get(user)
         if document is None:
             plan.absent.add(user)
@@ -120,14 +120,14 @@ def plan_users(
         stored = _stats(document).get("sums")
         sums = stored if isinstance(stored, dict) else {}
         learned, taught = sums_in(sums.get("learning"), LEARNING), sums_in(sums.get("teaching"), TEACHING)
-        entries = moves.enrolments.get(user, ())
+        entries = deltas.enrolments.get(user, ())
         crowded = bool(entries) and is_crowded(document.get("activity_log"), entries)
-        if learned is None or user in anew or crowded or (taught is None and user in teaching):
-            plan.anew.add(user)
+        if learned is None or user in rebuild or crowded or (taught is None and user in teaching):
+            plan.rebuild.add(user)
         else:
             more = teaching.get(user, Counted())
             plan.sums[user] = (
-                learned + moves.users.get(user, Counted()),
+                learned + deltas.users.get(user, Counted()),
                 None if taught is None else taught + more,
             )
     return plan

@@ -1,6 +1,6 @@
-"""What counting cannot read or write is set aside in the transaction that passes over it, as an item of the queue.
+"""What counting cannot read or write is quarantined in the transaction that leaves it out, as an item of the queue.
 
-While its item is open, a course or user is left alone by everything that only moves it, and is summed anew once
+While its item is open, a course or user is left alone by everything that only moves it, and is rebuilt once
 somebody tries: the retry role when the item is due, counting itself when the document changes.
 """
 
@@ -29,17 +29,17 @@ _MOST_REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a document is passed over: no values of it."""
+    """Why a document is left out: no values of it."""
 
     error_class: str
     message: str
 
 
-Refusals = Mapping[Target, Reason]
+Rejections = Mapping[Target, Reason]
 
 
 class Quarantine:
-    """The items of what counting passes over; every call may be made twice."""
+    """The items of what counting leaves out; every call may be made twice."""
 
     def __init__(self, database: Database, code_version: str) -> None:
         self._items = database.analytics_queue
@@ -47,7 +47,7 @@ class Quarantine:
         self._code_version = code_version
 
     async def open_among(self, targets: Iterable[Target], session: Session) -> set[Target]:
-        """Those of the documents that are set aside."""
+        """Those of the documents that are quarantined."""
         names = {counts_item_id(*target): target for target in targets}
         found = await reading.find(
             self._items, {"_id": {"$in": list(names)}, "status": _OPEN}, {"_id": 1}, session=session
@@ -55,17 +55,17 @@ class Quarantine:
         return {names[row["_id"]] for row in found.documents}
 
     async def open_learners(self) -> frozenset[ObjectId]:
-        """The learners that are set aside, up to some thousands of them."""
+        """The learners that are quarantined, up to some thousands of them."""
         query = {"event_type": COUNTS_FOLD, "status": _OPEN}
         found = await reading.find(self._items, query, {"_id": 1}, limit=_MOST_REMEMBERED)
         targets = (target_of(row["_id"]) for row in found.documents)
         return frozenset(identity for kind, identity in filter(None, targets) if kind == "learner")
 
-    async def put(self, refusals: Refusals, changed: Set[Target], session: Session) -> None:
-        """Set documents aside; those that `changed` meanwhile get new attempts if they had none left."""
+    async def put(self, rejections: Rejections, changed: Set[Target], session: Session) -> None:
+        """Quarantine documents; those that `changed` meanwhile get new attempts if they had none left."""
         updates = [
             quarantine(_quarantined(target, reason), self._code_version, changed=target in changed)
-            for target, reason in refusals.items()
+            for target, reason in rejections.items()
         ]
         if updates:
             with translated():
@@ -83,14 +83,15 @@ class Quarantine:
             )
 
     async def adopt(self) -> int:
-        """Make items of what the code before had set aside in a place of its own; returns how many there were."""
+        """Make items of what the code before had kept in a place of its own; returns how many there were."""
         former = {"_id": {"$gte": _FORMER, "$lt": f"{_FORMER}~"}}
         found = await reading.find(self._positions, former, {"_id": 1})
         names = [row["_id"] for row in found.documents]
         targets = {name: target_of(f"counts:{name.removeprefix(_FORMER)}") for name in names}
         updates = [
             quarantine(
-                _quarantined(target, Reason("Refused", "set aside by an earlier version")), self._code_version
+                _quarantined(target, Reason("Refused", "quarantined by an earlier version")),
+                self._code_version,
             )
             for target in targets.values()
             if target is not None
@@ -112,7 +113,7 @@ def target_of(name: object) -> Target | None:
 
 
 def unreadable(kind: Kind, found: Iterable[Unreadable]) -> dict[Target, Reason]:
-    """Why these documents are passed over."""
+    """Why these documents are left out."""
     return {
         (kind, one.id): Reason("Unreadable", f"a document in {one.collection}: {one.reason}")
         for one in found

@@ -9,7 +9,7 @@ from worker.storage.database import Collection
 from worker.storage.reading import Reading
 from worker.storage.transactions import Session
 
-# Decoded they take seven times as much; logs, whose entries are kept as bytes, too, and written anew, twenty times.
+# Decoded they take seven times as much; logs, whose entries are kept as bytes, too, and written again, twenty times.
 _MOST_BYTES = 5_000_000
 _KEPT_COUNTS = 3
 
@@ -67,7 +67,7 @@ class Allowance:
         self._left: int | None = _MOST_BYTES if bounded else None
 
     @property
-    def roomy(self) -> bool:
+    def has_room(self) -> bool:
         """True while less than half of it is taken."""
         return self._left is None or self._left > _MOST_BYTES // 2
 

@@ -1,4 +1,4 @@
-"""Rows of outbox and billing that the server refused, tried again: made anew from the record or the event."""
+"""Rows of outbox and billing that the server refused, tried again: made again from the record or the event."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -22,8 +22,8 @@ _RECORD_PATHS: Mapping[str, Any] = dict.fromkeys(("stream_id", "user_id", "cours
 }
 
 
-class RowsAgain:
-    """Puts out what was set aside. May run twice, and beside counting: rows are upserts by their own keys.
+class RejectedRows:
+    """Writes the rows that were quarantined. May run twice, and beside counting: rows are upserts by their own keys.
 
     A milestone older than `notify_within` by now is not announced any more.
     """

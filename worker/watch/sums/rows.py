@@ -1,6 +1,6 @@
 """The rows counting puts out: notifications of milestones, and billing rows of payments, each by its own key.
 
-One that the server refuses is set aside by itself: the learner is counted without it.
+One that the server refuses is quarantined by itself: the learner is counted without it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from worker.storage.transactions import Session
 from worker.storage.work_items import COUNTS_ROW
 from worker.watch.sums.quarantine import Reason
 from worker.watch.sums.reading import Allowance
-from worker.watch.sums.writing import Unwritable, concerning, write_each
+from worker.watch.sums.writing import RejectedWrite, concerning, write_each
 
 _COLLECTIONS = ("notifications", "billing_transactions")
 
@@ -73,39 +73,41 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class PutOut:
-    """`suppressed` are the kinds of notifications made now that will not be sent; `aside` the rows left out."""
+class RowsWritten:
+    """`suppressed` are the kinds of notifications made now that will not be sent; `quarantined` the rows left out."""
 
     suppressed: Sequence[str] = ()
-    aside: Mapping[RowTarget, Reason] = field(default_factory=dict)
+    quarantined: Mapping[RowTarget, Reason] = field(default_factory=dict)
 
 
-async def put_out(
+async def write_rows(
     database: Database,
     rows: Sequence[Row],
-    refused: Mapping[RowTarget, Reason],
+    rejected: Mapping[RowTarget, Reason],
     code_version: str,
     session: Session,
-) -> PutOut:
+) -> RowsWritten:
     """Write the rows but for those the server has refused, which become items of the queue in the same transaction.
 
-    Raises `Unwritable`, with the row as its target, for the first one that is refused now.
+    Raises `RejectedWrite`, with the row as its target, for the first one that is refused now.
     """
     suppressed: list[str] = []
     for name in _COLLECTIONS:
-        tried = [row for row in rows if row.collection == name and row.target not in refused]
+        tried = [row for row in rows if row.collection == name and row.target not in rejected]
         writes = [(row.target, row.write) for row in tried]
         result = await write_each(database.collection(name), writes, session)
         made = result.upserted_ids or {} if result else {}
         suppressed += [tried[index].target[0] for index in made if tried[index].suppressed]
-    aside = {row.target: refused[row.target] for row in rows if row.target in refused}
+    quarantined = {row.target: rejected[row.target] for row in rows if row.target in rejected}
     items = [
-        quarantine(row.quarantined(refused[row.target]), code_version) for row in rows if row.target in aside
+        quarantine(row.quarantined(rejected[row.target]), code_version)
+        for row in rows
+        if row.target in quarantined
     ]
     if items:
         with translated():
             await database.analytics_queue.bulk_write(items, session=session)
-    return PutOut(suppressed, aside)
+    return RowsWritten(suppressed, quarantined)
 
 
 def notifications(steps: Iterable[Step], now: datetime, within: timedelta) -> list[Row]:
@@ -167,7 +169,7 @@ async def _payments(
 ) -> list[Row]:
     """The rows of these learners; the record counts its payments, so that nobody else's events are read.
 
-    Raises `Unwritable` for a learner with an event that cannot be read.
+    Raises `RejectedWrite` for a learner with an event that cannot be read.
     """
     found: list[Row] = []
     for start in range(0, len(steps), _RANGES_PER_QUERY):
@@ -179,7 +181,7 @@ async def _payments(
         taken = read.through(lambda event: billing_row(StoredEvent.from_document(event)))
         if taken.unreadable and len(some) == 1:
             reason = Reason("Unreadable", f"an event of the learner: {taken.unreadable[0].reason}")
-            raise Unwritable(("learner", some[0].projection["_id"]), reason)
+            raise RejectedWrite(("learner", some[0].projection["_id"]), reason)
         if taken.unreadable:  # whose they are cannot be read from them
             for step in some:
                 await _payments(database, [step], allowance, session)

@@ -27,13 +27,13 @@ from worker.timing import Clock, Pace
 from worker.watch.patience import Patience
 from worker.watch.stream.change_stream import Invalidated
 from worker.watch.stream.checkpoint import TokenSaver
-from worker.watch.stream.liveness import Pulse
-from worker.watch.stream.oplog_window import Headroom
+from worker.watch.stream.liveness import StreamLiveness
+from worker.watch.stream.oplog_window import OplogWindow
 from worker.watch.stream.resume_token import ahead
 from worker.watch.sums.catch_up import missed
 from worker.watch.sums.changes import RecordStream
-from worker.watch.sums.conflict_markers import Markers
-from worker.watch.sums.cool_down import CoolDown, Rhythm
+from worker.watch.sums.conflict_markers import WriteConflictMarkers
+from worker.watch.sums.cool_down import CoolDown, CoolDownLimits
 from worker.watch.sums.counting import NAME, Counter
 from worker.watch.sums.lost_records import LostRecords
 from worker.watch.sums.quarantine import Quarantine
@@ -67,17 +67,17 @@ class CountsOptions:
     notify_within: timedelta = timedelta(days=2)
     drain_deadline_s: float = 10.0
     # How often a document that somebody else goes on overwriting is summed.
-    rhythm: Rhythm = field(default_factory=Rhythm)
+    cool_down: CoolDownLimits = field(default_factory=CoolDownLimits)
     code_version: str = __version__
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class StreamSession:
     """One open change stream, and the lease it is followed under."""
 
     stream: RecordStream
     epoch: int
-    pulse: Pulse
+    liveness: StreamLiveness
     saver: TokenSaver
 
 
@@ -109,16 +109,16 @@ class CountsWatcher:
             database, owner, watcher=NAME, lease_s=options.lease_s, groups=1, version=COUNTS_VERSION
         )
         self._positions = Positions(database, watcher=NAME, version=COUNTS_VERSION)
-        self._markers = Markers(database.watch_positions)
+        self._markers = WriteConflictMarkers(database.watch_positions)
         self._transactions = Transactions(database.client)
-        self._headroom = Headroom(database, NAME, clock, metrics)
+        self._oplog_window = OplogWindow(database, NAME, clock, metrics)
         self._count_retry = retry_counter(metrics)
         self._counter = Counter(
             database,
             self._transactions,
             clock,
             metrics,
-            breathe=self._breathe,
+            keep_alive=self._keep_alive,
             on_retry=self._count_retry,
             notify_within=options.notify_within,
             code_version=options.code_version,
@@ -127,18 +127,18 @@ class CountsWatcher:
                 clock,
                 metrics,
                 barrier=self._leases.announce,
-                breathe=self._breathe,
+                keep_alive=self._keep_alive,
                 code_version=options.code_version,
             ),
             seed=seed,
         )
         self._quarantine = Quarantine(database, options.code_version)
-        self._cool_down = CoolDown(options.rhythm)
+        self._cool_down = CoolDown(options.cool_down)
         self._patience = Patience(clock, component.beat, seed)
         self._pace = Pace(clock, options.pace_s)
         self._renew_at = 0.0
         self._forget_at = 0.0
-        self._distrust = False
+        self._resync_needed = False
         self._shown = False
         metrics.prepare_leases([group_name(NAME, _GROUP)])
 
@@ -152,7 +152,7 @@ class CountsWatcher:
                 invalidated = isinstance(lost, Invalidated)
                 self._restarted(RestartReason.INVALIDATED if invalidated else RestartReason.HISTORY_LOST)
                 log.warning("counts_history_lost", reason=str(lost))
-                self._distrust = True
+                self._resync_needed = True
                 await self._patience.back_off(stop)
             except Retryable as error:
                 self._restarted(RestartReason.RESUMABLE)
@@ -177,33 +177,33 @@ class CountsWatcher:
         token = position.token
         self._cool_down.forget_waiting()
         stream = await RecordStream.open(self._database, after=token, own=own)  # 3
-        turn = self._turn(stream, epoch)
+        session = self._session(stream, epoch)
         try:
             known = token is not None and not ahead(token, stream.opened_at_s)
             ours = position.version == COUNTS_VERSION
-            if not (known and ours) and not await self._catch_up(turn, stop):  # 4
+            if not (known and ours) and not await self._catch_up(session, stop):  # 4
                 return  # what was not compared is not counted: no token says otherwise
-            while not stop.is_set() and not await self._lost(turn):  # 5
+            while not stop.is_set() and not await self._lost(session):  # 5
                 await self._pace.keep(stop)
-                await self._batch(turn, self._options.await_ms)
-                await self._save(turn)
+                await self._batch(session, self._options.await_ms)
+                await self._save(session)
                 await self._forget()
-            await self._save(turn, at_once=True)
+            await self._save(session, at_once=True)
         finally:
             await stream.close()
 
-    async def _batch(self, turn: _Turn, await_ms: int) -> None:
+    async def _batch(self, session: StreamSession, await_ms: int) -> None:
         """One batch: who moved, counted. May run twice (see `Counter.count`)."""
-        before = turn.stream.token
-        woken = await turn.stream.next(self._options.changes_per_batch, await_ms=await_ms)
-        self._metrics.change_stream_events_total.labels(NAME).inc(turn.stream.changes)
-        await self._counter.count(self._cool_down.admit(woken, before, self._clock.monotonic()))
-        turn.saver.took_effect(turn.stream.changes)
-        turn.pulse.observe(turn.stream.token, idle=not turn.stream.changes)
-        await self._headroom.measure(turn.stream.token)
+        before = session.stream.token
+        dirty = await session.stream.next(self._options.changes_per_batch, await_ms=await_ms)
+        self._metrics.change_stream_events_total.labels(NAME).inc(session.stream.changes)
+        await self._counter.count(self._cool_down.admit(dirty, before, self._clock.monotonic()))
+        session.saver.took_effect(session.stream.changes)
+        session.liveness.observe(session.stream.token, idle=not session.stream.changes)
+        await self._oplog_window.measure(session.stream.token)
         self._patience.reset()
 
-    async def _catch_up(self, turn: _Turn, stop: asyncio.Event) -> bool:
+    async def _catch_up(self, session: StreamSession, stop: asyncio.Event) -> bool:
         """Count whatever the change stream does not tell of; False if told to stop before the end.
 
         The stream is open already. The barrier: what was stored before it was opened has a majority when the
@@ -217,17 +217,17 @@ class CountsWatcher:
                 if stop.is_set():
                     return False
                 await self._counter.count(page, live=False)
-                await self._batch(turn, await_ms=1)
-                await self._breathe()
-        self._distrust = False
-        await self._save(turn, at_once=True)
+                await self._batch(session, await_ms=1)
+                await self._keep_alive()
+        self._resync_needed = False
+        await self._save(session, at_once=True)
         log.info("counts_caught_up")
         return True
 
     async def _position(self, epoch: int) -> Position:
         """Where the change stream goes on; empty where that is unknown or not to be trusted."""
         position = (await self._positions.take({_GROUP: epoch})).get(_GROUP, _UNKNOWN)
-        return _UNKNOWN if self._distrust or token_time_s(position.token) is None else position
+        return _UNKNOWN if self._resync_needed or token_time_s(position.token) is None else position
 
     async def _end_former(self) -> set[UUID]:
         """A killed process leaves its transaction open, and the documents in it locked for up to a minute.
@@ -254,26 +254,26 @@ class CountsWatcher:
         self._show_lease(held)
         return held.get(_GROUP)
 
-    async def _breathe(self) -> None:
-        """Between pieces of work: beat, and renew when it is due."""
+    async def _keep_alive(self) -> None:
+        """Between chunks of work: beat, and renew when it is due."""
         self._component.beat()
         if self._clock.monotonic() >= self._renew_at:
             await self._share()
 
-    async def _lost(self, turn: _Turn) -> bool:
-        await self._breathe()
-        if self._leases.held.get(_GROUP) == turn.epoch:
+    async def _lost(self, session: StreamSession) -> bool:
+        await self._keep_alive()
+        if self._leases.held.get(_GROUP) == session.epoch:
             return False
         self._restarted(RestartReason.LEASE_LOST)
         log.info("counts_lease_lost")
         return True
 
-    async def _save(self, turn: _Turn, *, at_once: bool = False) -> None:
+    async def _save(self, session: StreamSession, *, at_once: bool = False) -> None:
         """Save the token: everything up to it is counted; it stays before documents that wait for their turn."""
-        token = self._cool_down.token_up_to(turn.stream.token)
-        await turn.saver.save({_GROUP: turn.epoch}, token, at_once=at_once)
+        token = self._cool_down.token_up_to(session.stream.token)
+        await session.saver.save({_GROUP: session.epoch}, token, at_once=at_once)
 
-    def _turn(self, stream: RecordStream, epoch: int) -> _Turn:
+    def _session(self, stream: RecordStream, epoch: int) -> StreamSession:
         options = self._options
         saver = TokenSaver(
             self._positions.save,
@@ -283,7 +283,9 @@ class CountsWatcher:
             every_s=options.save_every_s,
             idle_every_s=options.save_idle_every_s,
         )
-        return _Turn(stream, epoch, Pulse(NAME, self._clock, self._metrics, options.silent_after_s), saver)
+        return StreamSession(
+            stream, epoch, StreamLiveness(NAME, self._clock, self._metrics, options.silent_after_s), saver
+        )
 
     async def _forget(self) -> None:
         if self._clock.monotonic() >= self._forget_at:

@@ -30,11 +30,11 @@ from worker.storage.database import Database, Document
 from worker.storage.encoding import with_array
 from worker.storage.reading import KeptArray
 from worker.storage.transactions import Session
-from worker.watch.sums.conflict_markers import Markers
+from worker.watch.sums.conflict_markers import WriteConflictMarkers
 from worker.watch.sums.plan import (
     CoursePlan,
+    Deltas,
     Kind,
-    Moves,
     Target,
     UserPlan,
     plan_courses,
@@ -42,9 +42,9 @@ from worker.watch.sums.plan import (
     stats_update,
     taught_before,
 )
-from worker.watch.sums.quarantine import Quarantine, Reason, Refusals, unreadable
+from worker.watch.sums.quarantine import Quarantine, Reason, Rejections, unreadable
 from worker.watch.sums.reading import Allowance
-from worker.watch.sums.writing import Unwritable, Write, concerning, write_each
+from worker.watch.sums.writing import RejectedWrite, Write, concerning, write_each
 
 _COURSE_PATHS = dict.fromkeys(("instructor_id", "instructor.user_id", "stats"), 1)
 _USER_PATHS = dict.fromkeys(("stats", "activity_log"), 1)
@@ -71,20 +71,20 @@ class Statistics:
 
     def __init__(self, database: Database, quarantine: Quarantine) -> None:
         self._database = database
-        self._markers = Markers(database.watch_positions)
+        self._markers = WriteConflictMarkers(database.watch_positions)
         self._quarantine = quarantine
-        self._held: frozenset[Target] = frozenset()
+        self._locked: frozenset[Target] = frozenset()
         self.concerned: set[Target] = set()
 
-    async def hold(self, targets: Iterable[Target], session: Session) -> None:
+    async def lock(self, targets: Iterable[Target], session: Session) -> None:
         """Write a mark into these documents first of all: whoever writes to them now waits for our commit.
 
         A platform that writes to a document more often than a transaction takes would else end every one of
-        them. `settle`, given `Moves.beside` these, writes the sums without the mark: nobody ever sees it.
+        them. `apply`, given `Deltas.beside` these, writes the sums without the mark: nobody ever sees it.
         """
         self.concerned = set()
         named = list(targets)
-        self._held = frozenset(named)
+        self._locked = frozenset(named)
         for kind, collection in (("course", self._database.courses), ("user", self._database.users)):
             marks: list[tuple[Target, Write]] = [
                 (target, UpdateOne({"_id": target[1], **_MARKABLE}, _MARK))
@@ -93,43 +93,43 @@ class Statistics:
             ]
             await write_each(collection, marks, session)
 
-    async def settle(
+    async def apply(
         self,
-        moves: Moves,
-        anew: Set[Target],
-        refusals: Refusals,
+        deltas: Deltas,
+        rebuild: Set[Target],
+        rejections: Rejections,
         allowance: Allowance,
         session: Session,
         *,
-        trying: Set[Target] = frozenset(),
+        retrying: Set[Target] = frozenset(),
     ) -> dict[Target, Reason]:
-        """Add the differences, and sum anew what is named or cannot be added to; returns what was passed over.
+        """Add the differences, and rebuild what is named or cannot be added to; returns what was left out.
 
         1. courses  2. users, as learners and as instructors of these courses. Call it after the projections are
-        written. Documents in `refusals`, and those that cannot be read, count as absent and are set aside. One that
-        was set aside before is summed anew if it is named, and left alone otherwise. `trying` says which are named
-        because their item is due: their item stays as it is. May run twice with the same `anew`; `moves` belong to
-        the projections' step and are added once with it.
+        written. Documents in `rejections`, and those that cannot be read, count as absent and are quarantined. One
+        that was quarantined before is rebuilt if it is named, and left alone otherwise. `retrying` says which are
+        named because their item is due: their item stays as it is. May run twice with the same `rebuild`; `deltas`
+        belong to the projections' step and are added once with it.
         """
-        passed = _Passed(refusals, trying, allowance)
-        courses = await self._courses(moves, anew, passed, session)  # 1
-        await self._users(moves, courses, anew, passed, session)  # 2
-        return passed.over
+        excluded = _Excluded(rejections, retrying, allowance)
+        courses = await self._courses(deltas, rebuild, excluded, session)  # 1
+        await self._users(deltas, courses, rebuild, excluded, session)  # 2
+        return excluded.over
 
     async def _courses(
-        self, moves: Moves, anew: Set[Target], passed: "_Passed", session: Session
+        self, deltas: Deltas, rebuild: Set[Target], excluded: "_Excluded", session: Session
     ) -> CoursePlan:
         """1. read documents and markers  2. decide  3. sum  4. write documents  5. write markers."""
-        named = _of("course", anew)
-        ids = moves.courses.keys() | named
+        named = _of("course", rebuild)
+        ids = deltas.courses.keys() | named
         if not ids:
             return CoursePlan()
         self.concerned |= {("course", each) for each in ids}
-        documents, unread = await self._read("course", ids, _COURSE_PATHS, passed.allowance, session)  # 1
-        named = await self._named("course", named, ids, documents, unread, passed, session)
+        documents, unread = await self._read("course", ids, _COURSE_PATHS, excluded.allowance, session)  # 1
+        named = await self._named("course", named, ids, documents, unread, excluded, session)
         credited = await self._markers.credited(ids, session)
-        plan = plan_courses(moves.courses, named, documents, credited)  # 2
-        plan.sums.update(await self._course_sums(plan.anew, session))  # 3
+        plan = plan_courses(deltas.courses, named, documents, credited)  # 2
+        plan.sums.update(await self._course_sums(plan.rebuild, session))  # 3
         writes: list[tuple[Target, Write]] = []
         for course, sums in plan.sums.items():
             with concerning(("course", course)):
@@ -137,25 +137,30 @@ class Statistics:
             if update:
                 writes.append((("course", course), UpdateOne({"_id": course}, {"$set": update})))
         await write_each(self._database.courses, writes, session)  # 4
-        marked = plan.anew | plan.absent | plan.credits.keys()
+        marked = plan.rebuild | plan.absent | plan.credits.keys()
         await self._markers.touch("course", marked, session, taught_by=plan.credits)  # 5
         return plan
 
     async def _users(
-        self, moves: Moves, courses: CoursePlan, anew: Set[Target], passed: "_Passed", session: Session
+        self,
+        deltas: Deltas,
+        courses: CoursePlan,
+        rebuild: Set[Target],
+        excluded: "_Excluded",
+        session: Session,
     ) -> None:
         """1. read documents  2. decide  3. sum  4. write documents  5. write markers."""
-        named = _of("user", anew) | courses.recredited
-        ids = moves.users.keys() | moves.enrolments.keys() | courses.teaching.keys() | named
+        named = _of("user", rebuild) | courses.recredited
+        ids = deltas.users.keys() | deltas.enrolments.keys() | courses.teaching.keys() | named
         if not ids:
             return
         self.concerned |= {("user", each) for each in ids}
-        documents, unread = await self._read("user", ids, _USER_PATHS, passed.allowance, session)  # 1
-        named = await self._named("user", named, ids, documents, unread, passed, session)
-        plan = plan_users(moves, courses.teaching, named, documents)  # 2
+        documents, unread = await self._read("user", ids, _USER_PATHS, excluded.allowance, session)  # 1
+        named = await self._named("user", named, ids, documents, unread, excluded, session)
+        plan = plan_users(deltas, courses.teaching, named, documents)  # 2
         entries = {
-            **moves.enrolments,
-            **await self._sum_users(plan, documents, passed.allowance, session),
+            **deltas.enrolments,
+            **await self._sum_users(plan, documents, excluded.allowance, session),
         }  # 3
         writes: list[tuple[Target, Write]] = []
         for user, (learning, teaching) in plan.sums.items():
@@ -165,7 +170,7 @@ class Statistics:
             if update:
                 writes.append((("user", user), UpdateOne({"_id": user}, {"$set": update})))
         await write_each(self._database.users, writes, session)  # 4
-        await self._markers.touch("user", plan.anew | plan.absent, session)  # 5
+        await self._markers.touch("user", plan.rebuild | plan.absent, session)  # 5
 
     async def _named(
         self,
@@ -173,40 +178,40 @@ class Statistics:
         named: Set[ObjectId],
         identities: Set[ObjectId],
         documents: dict[ObjectId, Document],
-        unread: Refusals,
-        passed: "_Passed",
+        unread: Rejections,
+        excluded: "_Excluded",
         session: Session,
     ) -> set[ObjectId]:
-        """Those to be summed anew: the ones named, and the ones that were set aside and are gone by now.
+        """Those to be rebuilt: the ones named, and the ones that were quarantined and are gone by now.
 
-        What exists and is passed over is taken out of `documents`, and set aside.
+        What exists and is left out is taken out of `documents`, and quarantined.
         """
         wanted: set[Target] = {(kind, each) for each in named}
         there: set[Target] = {(kind, each) for each in documents} | unread.keys()
-        aside = await self._quarantine.open_among([(kind, each) for each in identities], session)
-        refused = {**{each: why for each, why in passed.refusals.items() if each in there}, **unread}
-        barred = refused.keys() | ((aside & there) - wanted)
+        quarantined = await self._quarantine.open_among([(kind, each) for each in identities], session)
+        rejected = {**{each: why for each, why in excluded.rejections.items() if each in there}, **unread}
+        barred = rejected.keys() | ((quarantined & there) - wanted)
         self.concerned -= barred
-        if barred & self._held:
-            raise Retryable("a document was set aside by somebody else while it was held")
+        if barred & self._locked:
+            raise Retryable("a document was quarantined by somebody else while it was held")
         for target in barred:
             documents.pop(target[1], None)
-        passed.over.update(refused)
-        moved = {each: why for each, why in refused.items() if each not in passed.trying}
-        news = {each: why for each, why in moved.items() if each not in aside or each in wanted}
+        excluded.over.update(rejected)
+        moved = {each: why for each, why in rejected.items() if each not in excluded.retrying}
+        news = {each: why for each, why in moved.items() if each not in quarantined or each in wanted}
         await self._quarantine.put(news, wanted, session)
-        await self._quarantine.release(aside - barred, session)
-        return {each for _, each in (wanted | aside) - barred}
+        await self._quarantine.release(quarantined - barred, session)
+        return {each for _, each in (wanted | quarantined) - barred}
 
     async def _sum_users(
         self, plan: UserPlan, documents: Mapping[ObjectId, Document], allowance: Allowance, session: Session
     ) -> dict[ObjectId, list[ActivityEntry]]:
-        """Put the sums of the users to be summed anew into the plan; returns their enrolments."""
-        if not plan.anew:
+        """Put the sums of the users to be rebuilt into the plan; returns their enrolments."""
+        if not plan.rebuild:
             return {}
-        learning, entries = await self._learning_sums(plan.anew, allowance, session)
-        teaching = await self._teaching_sums(plan.anew, allowance, session)
-        for user in plan.anew:
+        learning, entries = await self._learning_sums(plan.rebuild, allowance, session)
+        teaching = await self._teaching_sums(plan.rebuild, allowance, session)
+        for user in plan.rebuild:
             nobody = Counted() if taught_before(documents[user]) else None
             plan.sums[user] = (learning.get(user, Counted()), teaching.get(user, nobody))
         return entries
@@ -220,7 +225,7 @@ class Statistics:
         taken = found.through(_summed)
         for one in taken.unreadable:
             if isinstance(one.id, ObjectId) and one.id in courses:
-                raise Unwritable(("course", one.id), Reason("Unreadable", _NO_SUM))
+                raise RejectedWrite(("course", one.id), Reason("Unreadable", _NO_SUM))
         sums = {course: counted for course, counted in taken.values if course in courses}
         return {course: sums.get(course, Counted()) for course in courses}
 
@@ -234,7 +239,7 @@ class Statistics:
         )
         taken = found.through(_learned)
         if taken.unreadable and len(users) == 1:
-            raise Unwritable(("user", next(iter(users))), Reason("Unreadable", _NO_SUM))
+            raise RejectedWrite(("user", next(iter(users))), Reason("Unreadable", _NO_SUM))
         if taken.unreadable:  # whose they are cannot be read from them
             for user in users:
                 await self._learning_sums({user}, allowance, session)
@@ -275,11 +280,11 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True)
-class _Passed:
-    """What one transaction passes over: known before, and found on its way; and what it may read."""
+class _Excluded:
+    """What one transaction leaves out: known before, and found on its way; and what it may read."""
 
-    refusals: Refusals
-    trying: Set[Target]
+    rejections: Rejections
+    retrying: Set[Target]
     allowance: Allowance
     over: dict[Target, Reason] = field(default_factory=dict)
 

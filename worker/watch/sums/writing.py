@@ -22,7 +22,7 @@ Write = InsertOne[Document] | ReplaceOne[Document] | UpdateOne
 _LARGEST_BYTES = 16 * 1024 * 1024
 
 
-class Unwritable(WorkerError):
+class RejectedWrite(WorkerError):
     """One document stands in the way by its content; the transaction is over and may run without `target`."""
 
     def __init__(self, target: Target | RowTarget, reason: Reason) -> None:
@@ -40,7 +40,7 @@ def concerning(target: Target) -> Iterator[None]:
         raise
     except Exception as error:
         message = f"its values make no sense here ({type(error).__name__})"
-        raise Unwritable(target, Reason(type(error).__name__, message)) from error
+        raise RejectedWrite(target, Reason(type(error).__name__, message)) from error
 
 
 async def write_each(
@@ -48,7 +48,7 @@ async def write_each(
 ) -> BulkWriteResult | None:
     """Send all writes, each made for its target; returns what the server did, None where there was nothing to do.
 
-    Raises `Unwritable` for the first one refused, `Retryable` where another writer was faster.
+    Raises `RejectedWrite` for the first one refused, `Retryable` where another writer was faster.
     """
     if not writes:
         return None
@@ -61,14 +61,14 @@ async def write_each(
             raise Retryable(f"another transaction wrote to {collection.name} first") from error
         target = writes[failure.index][0]
         reason = Reason("Refused", f"{collection.name} refuses the document (code {failure.code})")
-        raise Unwritable(target, reason) from error
+        raise RejectedWrite(target, reason) from error
     except Refused as error:  # not even sent, or refused as a whole: one of the documents is to blame
         for target, write in writes:
             if not _can_be_sent(write):
                 message = (
                     f"{collection.name} cannot hold the document: too large, or a value BSON does not have"
                 )
-                raise Unwritable(target, Reason("Refused", message)) from error
+                raise RejectedWrite(target, Reason("Refused", message)) from error
         raise
     return result
 

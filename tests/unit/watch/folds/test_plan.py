@@ -1,4 +1,4 @@
-"""What a round does with each woken stream."""
+"""What a round does with each dirty stream."""
 
 from typing import Any
 

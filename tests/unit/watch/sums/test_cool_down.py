@@ -6,10 +6,10 @@ from bson import ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.watch.sums.cool_down import _KEPT, CoolDown, Rhythm
-from worker.watch.sums.counting import Woken
+from worker.watch.sums.cool_down import _KEPT, CoolDown, CoolDownLimits
+from worker.watch.sums.counting import DirtyKeys
 
-RHYTHM = Rhythm(at_most_every_s=5.0, turns=12, then_every_s=60.0)
+RHYTHM = CoolDownLimits(at_most_every_s=5.0, turns=12, then_every_s=60.0)
 COURSE = ObjectId(b"c" * 12)
 OTHER = ObjectId(b"o" * 12)
 
@@ -18,8 +18,8 @@ def token(number: int) -> dict[str, str]:
     return {"_data": f"{number:08x}"}
 
 
-def overwritten(*courses: ObjectId) -> Woken:
-    return Woken(courses=frozenset(courses))
+def overwritten(*courses: ObjectId) -> DirtyKeys:
+    return DirtyKeys(courses=frozenset(courses))
 
 
 def test_a_document_is_summed_at_once_when_somebody_writes_to_it() -> None:
@@ -30,10 +30,10 @@ def test_a_document_is_summed_at_once_when_somebody_writes_to_it() -> None:
 def test_a_second_write_is_answered_five_seconds_after_the_first_and_no_write_is_needed_for_it() -> None:
     cool_down = CoolDown(RHYTHM)
     cool_down.admit(overwritten(COURSE), token(1), 100.0)
-    assert cool_down.admit(overwritten(COURSE), token(2), 100.5) == Woken()
-    assert cool_down.admit(Woken(), token(3), 104.9) == Woken()
-    assert cool_down.admit(Woken(), token(4), 105.0) == overwritten(COURSE)
-    assert cool_down.admit(Woken(), token(5), 200.0) == Woken()
+    assert cool_down.admit(overwritten(COURSE), token(2), 100.5) == DirtyKeys()
+    assert cool_down.admit(DirtyKeys(), token(3), 104.9) == DirtyKeys()
+    assert cool_down.admit(DirtyKeys(), token(4), 105.0) == overwritten(COURSE)
+    assert cool_down.admit(DirtyKeys(), token(5), 200.0) == DirtyKeys()
 
 
 def test_a_document_overwritten_without_a_pause_is_summed_every_five_seconds_and_later_every_minute() -> None:
@@ -55,8 +55,8 @@ def test_one_that_waits_holds_up_neither_other_documents_nor_learners() -> None:
     cool_down = CoolDown(RHYTHM)
     cool_down.admit(overwritten(COURSE), token(1), 100.0)
     learners = frozenset({OTHER})
-    woken = Woken(learners=learners, courses=frozenset({COURSE, OTHER}), users=frozenset({COURSE}))
-    assert cool_down.admit(woken, token(2), 101.0) == Woken(
+    dirty = DirtyKeys(learners=learners, courses=frozenset({COURSE, OTHER}), users=frozenset({COURSE}))
+    assert cool_down.admit(dirty, token(2), 101.0) == DirtyKeys(
         learners=learners, courses=frozenset({OTHER}), users=frozenset({COURSE})
     )
 
@@ -68,7 +68,7 @@ def test_the_token_stays_before_the_change_of_the_one_that_waits_longest() -> No
     cool_down.admit(overwritten(COURSE), token(2), 101.0)
     cool_down.admit(overwritten(OTHER, COURSE), token(3), 102.0)
     assert cool_down.token_up_to(token(4)) == token(2)
-    cool_down.admit(Woken(), token(4), 105.0)
+    cool_down.admit(DirtyKeys(), token(4), 105.0)
     assert cool_down.token_up_to(token(5)) == token(5)
 
 
@@ -78,17 +78,17 @@ def test_a_stream_opened_anew_tells_of_those_that_waited() -> None:
     cool_down.admit(overwritten(COURSE), token(2), 101.0)
     cool_down.forget_waiting()
     assert cool_down.token_up_to(token(3)) == token(3)
-    assert cool_down.admit(Woken(), token(3), 106.0) == Woken()
+    assert cool_down.admit(DirtyKeys(), token(3), 106.0) == DirtyKeys()
     assert cool_down.admit(overwritten(COURSE), token(2), 107.0) == overwritten(COURSE)
 
 
 def test_more_documents_than_are_remembered_are_summed_and_none_is_lost() -> None:
     cool_down = CoolDown(RHYTHM)
     many = frozenset(ObjectId(f"{number:024x}") for number in range(2 * _KEPT))
-    assert len(cool_down.admit(Woken(users=many), token(1), 100.0)) == 2 * _KEPT
-    at_once = len(cool_down.admit(Woken(users=many), token(2), 101.0))
+    assert len(cool_down.admit(DirtyKeys(users=many), token(1), 100.0)) == 2 * _KEPT
+    at_once = len(cool_down.admit(DirtyKeys(users=many), token(2), 101.0))
     assert at_once >= _KEPT
-    assert at_once + len(cool_down.admit(Woken(), token(3), 106.0)) == 2 * _KEPT
+    assert at_once + len(cool_down.admit(DirtyKeys(), token(3), 106.0)) == 2 * _KEPT
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=300))
@@ -102,7 +102,7 @@ def test_every_write_is_followed_by_a_sum_within_a_minute_and_sums_keep_their_di
         now += wait
         if written and unanswered is None:
             unanswered = now
-        if len(cool_down.admit(overwritten(COURSE) if written else Woken(), token(0), now)):
+        if len(cool_down.admit(overwritten(COURSE) if written else DirtyKeys(), token(0), now)):
             assert not summed or now - summed[-1] >= RHYTHM.at_most_every_s
             summed.append(now)
             unanswered = None

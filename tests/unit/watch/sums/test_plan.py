@@ -7,10 +7,10 @@ from bson import ObjectId
 
 from projections.counts import LEARNING, TEACHING, ActivityEntry, Counted, course_stats, user_stats
 from tests.unit.projections.events import moment
-from worker.watch.sums.changes import woken
-from worker.watch.sums.counting import Woken
+from worker.watch.sums.changes import dirty_keys
+from worker.watch.sums.counting import DirtyKeys
 from worker.watch.sums.plan import (
-    Moves,
+    Deltas,
     instructor_of,
     plan_courses,
     plan_users,
@@ -36,7 +36,7 @@ def test_a_counted_course_is_added_to_and_so_is_its_instructor() -> None:
     plan = plan_courses({COURSE: ONE}, set(), {COURSE: course()}, {COURSE: TEACHER})
     assert plan.sums == {COURSE: TEN + ONE}
     assert plan.teaching == {TEACHER: ONE.only(TEACHING)}
-    assert not plan.anew | plan.absent | plan.recredited
+    assert not plan.rebuild | plan.absent | plan.recredited
 
 
 def test_progress_alone_does_not_touch_the_instructor() -> None:
@@ -58,7 +58,7 @@ def test_a_course_whose_sums_cannot_be_added_to_is_summed_anew(
     document: dict[str, Any], credited: dict[ObjectId, ObjectId | None]
 ) -> None:
     plan = plan_courses({COURSE: ONE}, set(), {COURSE: document}, credited)
-    assert (plan.anew, plan.sums, plan.teaching) == ({COURSE}, {}, {})
+    assert (plan.rebuild, plan.sums, plan.teaching) == ({COURSE}, {}, {})
     assert plan.credits == {COURSE: TEACHER}
     assert plan.recredited == {TEACHER, *credited.values()}
 
@@ -90,9 +90,9 @@ def test_the_instructor_stands_in_one_of_two_places(
 
 
 def test_a_counted_user_is_added_to_in_both_parts() -> None:
-    moves = Moves(users={LEARNER: Counted(enrolled=1)})
+    deltas = Deltas(users={LEARNER: Counted(enrolled=1)})
     documents = {LEARNER: user(Counted(enrolled=2), Counted(rated=3))}
-    plan = plan_users(moves, {LEARNER: Counted(rated=1)}, set(), documents)
+    plan = plan_users(deltas, {LEARNER: Counted(rated=1)}, set(), documents)
     assert plan.sums == {LEARNER: (Counted(enrolled=3), Counted(rated=4))}
 
 
@@ -108,14 +108,14 @@ def test_a_counted_user_is_added_to_in_both_parts() -> None:
 def test_a_user_whose_sums_cannot_be_added_to_is_summed_anew(
     document: dict[str, Any], teaching: dict[ObjectId, Counted], anew: set[ObjectId]
 ) -> None:
-    moves = Moves(users={LEARNER: Counted(enrolled=1)})
-    assert plan_users(moves, teaching, anew, {LEARNER: document}).anew == {LEARNER}
+    deltas = Deltas(users={LEARNER: Counted(enrolled=1)})
+    assert plan_users(deltas, teaching, anew, {LEARNER: document}).rebuild == {LEARNER}
 
 
 def test_an_absent_user_and_a_log_entry_alone_are_thought_of() -> None:
-    moves = Moves(enrolments={LEARNER: [ActivityEntry(COURSE, moment(1))]})
-    assert plan_users(moves, {}, set(), {}).absent == {LEARNER}
-    assert plan_users(moves, {}, set(), {LEARNER: user(Counted())}).sums == {LEARNER: (Counted(), None)}
+    deltas = Deltas(enrolments={LEARNER: [ActivityEntry(COURSE, moment(1))]})
+    assert plan_users(deltas, {}, set(), {}).absent == {LEARNER}
+    assert plan_users(deltas, {}, set(), {LEARNER: user(Counted())}).sums == {LEARNER: (Counted(), None)}
 
 
 def test_only_fields_that_differ_are_written() -> None:
@@ -139,17 +139,17 @@ def test_changes_wake_each_document_once_and_foreign_ids_nobody() -> None:
         {"collection": "courses", "identity": COURSE},
         {"collection": "users", "identity": "text"},
     ]
-    assert woken(changes) == Woken(frozenset({LEARNER}), frozenset({COURSE}))
+    assert dirty_keys(changes) == DirtyKeys(frozenset({LEARNER}), frozenset({COURSE}))
 
 
 def test_a_large_batch_is_cut_into_transactions_and_a_conflicting_one_into_halves() -> None:
     ids = [ObjectId(number.to_bytes(12, "big")) for number in range(4_000)]
-    batch = Woken(frozenset(ids), frozenset(ids[:50]), frozenset(ids[:1_200]))
-    pieces = list(batch.pieces())
-    assert max(len(piece) for piece in pieces) <= 1_500
-    assert frozenset().union(*(piece.learners for piece in pieces)) == batch.learners
-    assert sum(len(piece) for piece in pieces) == len(batch)
-    first, second = pieces[0].halves()
-    assert first.learners | second.learners == pieces[0].learners
+    batch = DirtyKeys(frozenset(ids), frozenset(ids[:50]), frozenset(ids[:1_200]))
+    chunks = list(batch.chunks())
+    assert max(len(piece) for piece in chunks) <= 1_500
+    assert frozenset().union(*(piece.learners for piece in chunks)) == batch.learners
+    assert sum(len(piece) for piece in chunks) == len(batch)
+    first, second = chunks[0].split()
+    assert first.learners | second.learners == chunks[0].learners
     assert abs(len(first) - len(second)) <= 1
     assert len(first.learners & second.learners) == 0
