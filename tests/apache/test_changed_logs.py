@@ -26,12 +26,12 @@ from worker.storage.database import Database
 
 def quick(chosen: IngestOptions) -> IngestOptions:
     """Look for changes of the topic every second instead of twice a minute."""
-    return replace(chosen, intake=replace(chosen.intake, kafka={"metadata_max_age_ms": 1_000}))
+    return replace(chosen, consumer=replace(chosen.consumer, kafka={"metadata_max_age_ms": 1_000}))
 
 
 def batch_by_batch(chosen: IngestOptions, size: int) -> IngestOptions:
     """Fetch one record batch at a time (a broker returns one at least) and take it as one batch."""
-    return replace(chosen, intake=replace(chosen.intake, fetch_bytes=1, max_records=size))
+    return replace(chosen, consumer=replace(chosen.consumer, fetch_bytes=1, max_records=size))
 
 
 # ---- records deleted ----

@@ -43,7 +43,7 @@ async def test_rows_whose_session_the_server_forgot_are_found_by_looking(
         assert await remembered(client, ids) >= 1
         await until(lambda: forgotten(client, ids), "the server has forgotten the sessions")
         # To a group of another name the commit is one that never arrived.
-        again = replace(chosen, intake=replace(chosen.intake, group_id=f"again-{topic}"))
+        again = replace(chosen, consumer=replace(chosen.consumer, group_id=f"again-{topic}"))
         async with running(database, again) as second:
             await second.until_processed(100)
             assert second.outcome("redelivered") == 100

@@ -16,7 +16,7 @@ from worker.contract.codec import Limits
 from worker.ingest.options import IngestOptions
 from worker.ingest.pipeline import BATCHES_IN_HAND, PipelineOptions
 from worker.ingest.service import Ingest
-from worker.kafka.consumer import IntakeOptions
+from worker.kafka.consumer import ConsumerOptions
 from worker.kafka.security import kafka_options
 from worker.notify.service import Notifier
 from worker.retry.processor import RetryProcessor
@@ -66,7 +66,7 @@ def build_roles(settings: Settings, given: Surroundings, probes: Sequence[Probe]
 
 def _ingest(settings: Settings, given: Surroundings) -> Role:
     options = IngestOptions(
-        intake=IntakeOptions(
+        consumer=ConsumerOptions(
             bootstrap_servers=settings.kafka_bootstrap_servers,
             group_id=settings.kafka_group_id,
             group_instance_id=settings.kafka_group_instance_id,

@@ -10,8 +10,8 @@ from worker.errors import Retryable
 from worker.ingest.dead_letters import keep_gaps
 from worker.ingest.options import IngestOptions
 from worker.ingest.time_series import SeriesWriter
-from worker.kafka.consumer import Intake
-from worker.kafka.poller import Unreadable
+from worker.kafka.consumer import EventConsumer
+from worker.kafka.corrupt_batches import CorruptBatch
 from worker.kafka.positions import Gap, LogRange, first_of, start_of
 from worker.kafka.record import Batch, Partition
 from worker.storage.database import Database
@@ -35,7 +35,7 @@ class Assignment:
     def __init__(
         self,
         database: Database,
-        intake: Intake,
+        consumer: EventConsumer,
         options: IngestOptions,
         clock: Clock,
         metrics: Metrics,
@@ -43,7 +43,7 @@ class Assignment:
     ) -> None:
         self.writers: dict[Partition, SeriesWriter] = {}
         self._database = database
-        self._intake = intake
+        self._consumer = consumer
         self._options = options
         self._clock = clock
         self._metrics = metrics
@@ -59,44 +59,44 @@ class Assignment:
     @property
     def is_ready(self) -> bool:
         """True while everything of the assignment in force has been taken over."""
-        return self._intake.generation == self._ready_generation
+        return self._consumer.generation == self._ready_generation
 
     @property
     def check_is_due(self) -> bool:
         """True when positions are to be compared; only between polls is the position that of what was returned."""
-        return self._clock.monotonic() >= self._next_check and not self._intake.polling
+        return self._clock.monotonic() >= self._next_check and not self._consumer.polling
 
     @property
     def suspects_restart(self) -> bool:
         """True while a position was found beyond the end of its log once."""
         return bool(self._restart_suspects)
 
-    async def take_over(self) -> None:
+    async def on_assigned(self) -> None:
         """Get ready for a new assignment: nothing is read before this is done. May be repeated at any point.
 
         1. positions by policy, gaps recorded  2. older owners burned, leases taken, by whom the broker still
         knows as the owner  3. partitions opened, and what was passed over committed: a gap counts once
         Returns without being ready when the assignment changes meanwhile. Raises Retryable without an answer.
         """
-        generation = self._intake.generation
+        generation = self._consumer.generation
         self.forget()
-        known = self._intake.partitions_of_topics()
-        if not self._intake.assigned:
+        known = self._consumer.partitions_of_topics()
+        if not self._consumer.assigned:
             self._ready_generation = generation
             # A group that is still being joined has said nothing of partitions.
-            if not self._intake.rejoining:
+            if not self._consumer.rejoining:
                 self._known = known
             return
         # 1.
-        ranges = await self._intake.log_ranges()
+        ranges = await self._consumer.log_ranges()
         positions = await self._first_positions(ranges)
         starts = await self._starts(positions, ranges)
         # 2.
         writers = await self._new_writers(list(starts), positions)
-        if self._intake.generation != generation:
+        if self._consumer.generation != generation:
             return
         # 3.
-        self._intake.open_at(starts)
+        self._consumer.seek(starts)
         self.writers, self._durable = writers, dict(starts)
         if moved := {p: offset for p, offset in starts.items() if offset != positions[p]}:
             await self.commit(moved)
@@ -115,7 +115,7 @@ class Assignment:
         self._show()
 
     def _show(self) -> None:
-        for topic in self._options.intake.topics:
+        for topic in self._options.consumer.topics:
             owned = sum(partition.topic == topic for partition in self.writers)
             self._metrics.kafka_assigned_partitions.labels(topic).set(owned)
             self._metrics.kafka_paused_partitions.labels(topic).set(0)
@@ -129,9 +129,9 @@ class Assignment:
 
         A partition was added later if this consumer knew the topic without it, or a neighbour has a durable offset.
         """
-        committed = {partition: await self._intake.committed(partition) for partition in ranges}
+        committed = {partition: await self._consumer.committed(partition) for partition in ranges}
         fresh = [partition for partition, offset in committed.items() if offset is None]
-        ends = await self._intake.ends(fresh)
+        ends = await self._consumer.ends(fresh)
         begun = {partition.topic for partition, offset in committed.items() if offset is not None}
         firsts: dict[Partition, int] = {}
         for partition in fresh:
@@ -142,7 +142,7 @@ class Assignment:
         # Chosen once: the next owner of a quiet partition would find a later end, behind records nobody has read, or
         # a later begin, and no gap. A refusal means that the assignment is over, and this one is not used.
         if firsts:
-            await self._intake.commit(firsts)
+            await self._consumer.commit(firsts)
         return firsts | {p: offset for p, offset in committed.items() if offset is not None}
 
     async def _starts(
@@ -183,17 +183,17 @@ class Assignment:
             last_offset=gap.last_offset,
         )
 
-    async def pass_over(self, unreadable: Unreadable) -> None:
+    async def skip_gap(self, corrupt: CorruptBatch) -> None:
         """Go on behind a batch that cannot be decoded: the record of it first (keyed by its range), then the offset.
 
         MongoDB away: nothing has moved, and the next turn meets the same batch again.
         """
-        gap = unreadable.gap
+        gap = corrupt.gap
         try:
             await keep_gaps(self._database, [gap], self._clock.now())
-            if unreadable.generation != self._intake.generation:
+            if corrupt.generation != self._consumer.generation:
                 return  # whoever reads the partition now meets the batch, too
-            self._intake.open_at({gap.partition: gap.last_offset + 1})
+            self._consumer.seek({gap.partition: gap.last_offset + 1})
         except Retryable as error:
             log.warning("gap_not_passed", reason=str(error))
             return
@@ -222,7 +222,7 @@ class Assignment:
 
         Raises Retryable where it is not; the next assignment is on its way.
         """
-        if not await self._intake.commit(positions):
+        if not await self._consumer.commit(positions):
             raise Retryable("the assignment is over: a newer generation has the partitions")
 
     async def _new_writer(
@@ -244,7 +244,7 @@ class Assignment:
         """Acknowledge; what the broker does not take now is owed and goes with the next commit."""
         self._owed.update(positions)
         try:
-            accepted = await self._intake.commit(self._owed)
+            accepted = await self._consumer.commit(self._owed)
         except Retryable as error:
             log.warning("commit_owed", reason=str(error), partitions=len(self._owed))
             return
@@ -256,15 +256,15 @@ class Assignment:
         """Compare positions with the ends of the log, go on by policy where one is outside, and export the lag."""
         self._next_check = self._clock.monotonic() + self._options.position_check_interval_s
         try:
-            ranges = await self._intake.log_ranges()
-            positions = {p: await self._intake.position(p) for p in ranges if p in self._durable}
+            ranges = await self._consumer.log_ranges()
+            positions = {p: await self._consumer.position(p) for p in ranges if p in self._durable}
             starts = await self._starts(positions, ranges)
         except Retryable as error:
             log.warning("positions_unknown", reason=str(error))
             return
         moved = {p: offset for p, offset in starts.items() if offset != positions[p]}
         try:
-            self._intake.open_at(moved)
+            self._consumer.seek(moved)
         except Retryable:
             return  # the assignment is gone; the next one checks for itself
         ahead = {p: offset for p, offset in starts.items() if offset != self._durable[p]}
@@ -273,7 +273,7 @@ class Assignment:
         self._show_lag(ranges)
 
     def _show_lag(self, ranges: Mapping[Partition, LogRange]) -> None:
-        scalable: dict[str, int] = dict.fromkeys(self._options.intake.topics, 0)
+        scalable: dict[str, int] = dict.fromkeys(self._options.consumer.topics, 0)
         for partition, durable in self._durable.items():
             end = ranges[partition].end if partition in ranges else None
             lag = max(0, end - durable) if end is not None else 0
@@ -285,7 +285,7 @@ class Assignment:
             self._metrics.kafka_consumer_lag_seconds.labels(*labels).set(
                 max(0.0, behind.total_seconds()) if behind is not None else 0
             )
-            if partition not in self._intake.resting:  # more workers would not cure what is left alone
+            if partition not in self._consumer.paused:  # more workers would not cure what is left alone
                 scalable[partition.topic] = scalable.get(partition.topic, 0) + lag
         for topic, lag in scalable.items():
             self._metrics.kafka_scalable_lag_records.labels(topic).set(lag)

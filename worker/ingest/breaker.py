@@ -1,6 +1,6 @@
 """A partition that holds mostly poison is left alone for a while: no flood of dead letters, and nothing is dropped.
 
-Pure: time is an argument. Closed: read as usual. Open: not read for `rest_s`. Half-open: a few records are read, and
+Pure: time is an argument. Closed: read as usual. Open: not read for `pause_s`. Half-open: a few records are read, and
 they decide. What was read has been set aside with its bytes; what was not read waits in Kafka.
 """
 
@@ -18,7 +18,7 @@ class BreakerOptions:
     share: float = 0.20
     least_records: int = 200
     window_s: float = 30.0
-    rest_s: float = 30.0
+    pause_s: float = 30.0
     probe_records: int = 200
 
 
@@ -37,21 +37,21 @@ class Breaker:
     def __init__(self, options: BreakerOptions) -> None:
         self._options = options
         self._windows: dict[Partition, deque[Tally]] = {}
-        self._rests_until: dict[Partition, float] = {}
+        self._paused_until: dict[Partition, float] = {}
 
     @property
     def open(self) -> frozenset[Partition]:
         """Partitions that are not to be read, but for a probe."""
-        return frozenset(self._rests_until)
+        return frozenset(self._paused_until)
 
     def forget(self) -> None:
         """The assignment is over."""
         self._windows.clear()
-        self._rests_until.clear()
+        self._paused_until.clear()
 
     def due(self, now: float) -> Partition | None:
         """A partition that has rested long enough for a probe."""
-        return next((each for each, until in self._rests_until.items() if until <= now), None)
+        return next((each for each, until in self._paused_until.items() if until <= now), None)
 
     def note(
         self, now: float, records: Mapping[Partition, int], letters: Mapping[Partition, int]
@@ -62,16 +62,16 @@ class Breaker:
         """
         changes: dict[Partition, bool] = {}
         for partition, count in records.items():
-            if now < self._rests_until.get(partition, now):
+            if now < self._paused_until.get(partition, now):
                 continue
             tally = Tally(now, count, letters.get(partition, 0))
-            was_open = partition in self._rests_until
+            was_open = partition in self._paused_until
             is_open = self._fails_probe(tally) if was_open else self._trips(partition, tally)
             if is_open:
-                self._rests_until[partition] = now + self._options.rest_s
+                self._paused_until[partition] = now + self._options.pause_s
                 self._windows.pop(partition, None)
             else:
-                self._rests_until.pop(partition, None)
+                self._paused_until.pop(partition, None)
             if is_open != was_open:
                 changes[partition] = is_open
         return changes

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from worker.ingest.breaker import BreakerOptions
 from worker.ingest.pipeline import PipelineOptions
-from worker.kafka.consumer import IntakeOptions
+from worker.kafka.consumer import ConsumerOptions
 from worker.kafka.positions import StartPolicy
 
 
@@ -12,7 +12,7 @@ from worker.kafka.positions import StartPolicy
 class IngestOptions:
     """All of it; seconds where not stated otherwise."""
 
-    intake: IntakeOptions
+    consumer: ConsumerOptions
     pipeline: PipelineOptions = field(default_factory=PipelineOptions)
     breaker: BreakerOptions = field(default_factory=BreakerOptions)
     start_policy: StartPolicy = "earliest"

@@ -17,8 +17,8 @@ from worker.ingest.pipeline import BATCHES_IN_HAND, Pipeline
 from worker.ingest.routes import routes
 from worker.ingest.time_series import BatchTooOld, due_to_burn
 from worker.ingest.versions import StreamVersions
-from worker.kafka.consumer import ConsumerLostError, Intake
-from worker.kafka.poller import Unreadable
+from worker.kafka.consumer import ConsumerLostError, EventConsumer
+from worker.kafka.corrupt_batches import CorruptBatch
 from worker.kafka.record import Batch, Partition
 from worker.storage.database import Database
 from worker.storage.retrying import retrying
@@ -76,11 +76,11 @@ class Ingest:
         self._new_session = new_session
         self._count_retry = retry_counter(metrics)
         self._versions = StreamVersions(database)
-        table = routes(options.intake.topics[0])
+        table = routes(options.consumer.topics[0])
         self._pipeline = Pipeline(
             database, EventStore(database, self._versions), table, options.pipeline, clock, metrics, component
         )
-        self._intake = self._new_intake()
+        self._consumer = self._new_consumer()
         self._assignment = self._new_assignment()
         self._breaker = Breaker(options.breaker)
         self._probing: Partition | None = None
@@ -90,21 +90,21 @@ class Ingest:
         self._in_hand_bytes = 0
         self._in_hand_records = 0
         self._polled_at = 0.0
-        metrics.buffer_limit_bytes.labels(self.name).set(BATCHES_IN_HAND * options.intake.max_bytes)
+        metrics.buffer_limit_bytes.labels(self.name).set(BATCHES_IN_HAND * options.consumer.max_bytes)
 
-    def _new_intake(self) -> Intake:
-        return Intake(self._options.intake, self._clock, self._drain_for_revoke)
+    def _new_consumer(self) -> EventConsumer:
+        return EventConsumer(self._options.consumer, self._clock, self._drain_for_revoke)
 
     def _new_assignment(self) -> Assignment:
         return Assignment(
-            self._database, self._intake, self._options, self._clock, self._metrics, self._new_session
+            self._database, self._consumer, self._options, self._clock, self._metrics, self._new_session
         )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop`; a worker that finds itself fenced starts again as a new member of the group."""
         self._stopping = stop
         while not stop.is_set():
-            self._intake = self._new_intake()
+            self._consumer = self._new_consumer()
             self._assignment = self._new_assignment()
             try:
                 if await self._join(stop):
@@ -118,32 +118,34 @@ class Ingest:
                 log.warning("ingest_consumer_lost", reason=str(lost))
                 await run_until_stopped(self._clock.sleep(_NEW_CONSUMER_PAUSE_S), stop)
             finally:
-                await self._intake.stop()
+                await self._consumer.stop()
                 self._assignment.forget()
 
     async def _join(self, stop: asyncio.Event) -> bool:
         """Wait for a broker; False when told to stop first."""
-        return await run_until_stopped(self._with_retry(self._intake.start), stop)
+        return await run_until_stopped(self._with_retry(self._consumer.start), stop)
 
     async def _consume(self, stop: asyncio.Event) -> None:
         """One turn: a new assignment, or one batch, or nothing to do; then the positions if they are due."""
         while not stop.is_set():
-            if self._intake.rejoining or not self._intake.polling:  # a poll that never returns is no progress
+            if (
+                self._consumer.rejoining or not self._consumer.polling
+            ):  # a poll that never returns is no progress
                 self._component.beat()
             if not self._assignment.is_ready:
                 self._versions.clear()
                 self._breaker.forget()
                 self._probing = None
-                await run_until_stopped(self._with_retry(self._assignment.take_over), stop)
+                await run_until_stopped(self._with_retry(self._assignment.on_assigned), stop)
                 continue
             await self._pace.keep(stop)
             batch = await self._take()
-            if isinstance(batch, Unreadable):
-                await self._assignment.pass_over(batch)
+            if isinstance(batch, CorruptBatch):
+                await self._assignment.skip_gap(batch)
             elif batch is not None:
                 # A batch that is dropped or given up leaves the consumer's position past records that are not
                 # durable: no position may be committed before the next assignment has set it back.
-                if batch.generation != self._intake.generation:
+                if batch.generation != self._consumer.generation:
                     continue
                 work = self._begin_work(batch)
                 del batch
@@ -164,20 +166,20 @@ class Ingest:
         except Retryable as error:
             log.warning("burn_not_repeated", reason=str(error))
 
-    async def _take(self) -> Batch | Unreadable | None:
-        due = None if self._intake.polling else self._breaker.due(self._clock.monotonic())
+    async def _take(self) -> Batch | CorruptBatch | None:
+        due = None if self._consumer.polling else self._breaker.due(self._clock.monotonic())
         if due is not None:
-            self._intake.probe(due, self._options.breaker.probe_records)
+            self._consumer.half_open_probe(due, self._options.breaker.probe_records)
             self._probing = due
         try:
-            batch = await self._intake.take(wait_s=1.0)
+            batch = await self._consumer.poll(wait_s=1.0)
         except Retryable as error:
             log.warning("ingest_position_invalid", reason=str(error))
             await self._clock.sleep(_FAILED_FETCH_PAUSE_S)
             if not self._assignment.suspects_restart:
                 await self._assignment.check_positions()
             return None
-        if batch is None and self._probing is not None and not self._intake.polling:
+        if batch is None and self._probing is not None and not self._consumer.polling:
             self._judge({self._probing: 0}, {})  # nothing there: whatever comes is read as usual
         return batch
 
@@ -192,12 +194,12 @@ class Ingest:
             else:
                 log.info("breaker_closed", **where)
         if changes or self._breaker.open:
-            self._intake.rest(self._breaker.open)
+            self._consumer.pause(self._breaker.open)
             self._show_paused()
 
     def _show_paused(self) -> None:
         resting = Counter(partition.topic for partition in self._breaker.open)
-        for topic in self._options.intake.topics:
+        for topic in self._options.consumer.topics:
             self._metrics.kafka_paused_partitions.labels(topic).set(resting[topic])
 
     def _begin_work(self, batch: Batch) -> Work:
@@ -229,8 +231,8 @@ class Ingest:
                 await cancel_and_wait(work)
             self._work = None
             self._holds(-self._in_hand_bytes)
-            if self._intake.generation == begun.generation:
-                self._intake.resume()
+            if self._consumer.generation == begun.generation:
+                self._consumer.resume()
                 self._show_paused()
 
     def _begin(self, batch: Batch) -> None:
@@ -252,7 +254,7 @@ class Ingest:
         busy = self._probing is not None or self._breaker.open or self._assignment.check_is_due
         if self._stopping.is_set() or busy or not self._assignment.is_ready:
             return None
-        batch = await self._intake.more(_MORE_WAIT_S)
+        batch = await self._consumer.next_batch(_MORE_WAIT_S)
         if batch is not None:
             self._begin(batch)
         return batch
@@ -268,16 +270,16 @@ class Ingest:
         )
         self._holds(-batch.size_bytes)
         self._assignment.read(batch)
-        if self._intake.generation == batch.generation:
+        if self._consumer.generation == batch.generation:
             self._judge(Counter(record.partition for record in batch.records), letters)
 
     async def _stay_member(self, topic: str) -> None:
         """A long batch (MongoDB slow or away) pauses reading; polling goes on so that the group keeps us."""
         try:
-            await self._intake.keep_polling()
+            await self._consumer.keep_polling()
         except Retryable as error:
             log.debug("poll_failed_while_paused", reason=str(error))
-        self._metrics.kafka_paused_partitions.labels(topic).set(self._intake.paused)
+        self._metrics.kafka_paused_partitions.labels(topic).set(self._consumer.paused_count)
 
     async def _finish(self, work: asyncio.Task[None]) -> bool:
         """Raise what the work raised; False if it was given up: nothing is lost, its offsets were not committed."""

@@ -21,7 +21,8 @@ from aiokafka.errors import (
 from worker.errors import Misconfigured, Retryable, WorkerError
 from worker.kafka.batch_bounds import BatchBounds
 from worker.kafka.codecs import install_bounded_decoders
-from worker.kafka.poller import Reader, Unreadable
+from worker.kafka.corrupt_batches import CorruptBatch
+from worker.kafka.poller import PartitionPoller
 from worker.kafka.positions import Gap, LogRange
 from worker.kafka.record import Batch, Partition
 from worker.kafka.record_batch import record_of
@@ -40,7 +41,7 @@ _IDLE_POLL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class IntakeOptions:
+class ConsumerOptions:
     """How to read. `kafka` are further aiokafka arguments (security, client id).
 
     With a `group_instance_id` the group keeps this member's partitions for it until the session times out, across
@@ -77,17 +78,17 @@ class ConsumerLostError(WorkerError):
     """The consumer cannot go on: what it read is read again by a new one."""
 
 
-class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no type information
+class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no type information
     """One consumer in its group; everything it returns belongs to the assignment in force.
 
     `generation` is raised at every assignment and every revocation. Partitions stay paused from the assignment
-    until `open_at`, so that nothing is read before positions and leases are in order. `rejoining` is true until
+    until `seek`, so that nothing is read before positions and leases are in order. `rejoining` is true until
     the first assignment and during every rebalance: a poll then waits for the group, and rightly. A group that gives
     no assignment for `longest_rejoin_s` is given up, and joined by a new consumer.
     """
 
     def __init__(
-        self, options: IntakeOptions, clock: Clock, on_revoke: Callable[[], Awaitable[None]]
+        self, options: ConsumerOptions, clock: Clock, on_revoke: Callable[[], Awaitable[None]]
     ) -> None:
         self.generation = 0
         self.assigned: frozenset[Partition] = frozenset()
@@ -96,10 +97,10 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._clock = clock
         self._on_revoke = on_revoke
         self._consumer: Any = None
-        self._reader: Reader | None = None
-        self._poll: asyncio.Task[Batch | Unreadable | None] | None = None
+        self._poller: PartitionPoller | None = None
+        self._poll: asyncio.Task[Batch | CorruptBatch | None] | None = None
         self._out_of_range: set[Partition] = set()
-        self._resting: frozenset[TopicPartition] = frozenset()
+        self._paused: frozenset[TopicPartition] = frozenset()
         self._probe: tuple[TopicPartition, int] | None = None
 
     async def start(self) -> None:
@@ -133,7 +134,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._consumer = consumer
         self._rejoining_since = self._clock.monotonic()
         bounds = BatchBounds(options.bootstrap_servers, options.kafka, options.request_deadline_s)
-        self._reader = Reader(consumer, bounds, self._clock, options.max_bytes)
+        self._poller = PartitionPoller(consumer, bounds, self._clock, options.max_bytes)
         consumer.subscribe(list(options.topics), listener=self)
 
     async def stop(self) -> None:
@@ -172,17 +173,17 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             return
         self._consumer.pause(*assigned)
         self._out_of_range.clear()
-        self._resting = frozenset()
+        self._paused = frozenset()
         self.assigned = frozenset(Partition(tp.topic, tp.partition) for tp in assigned)
 
     def _new_generation(self) -> None:
         self.generation += 1
         self._probe = None
-        if self._reader is not None:
-            self._reader.forget()
+        if self._poller is not None:
+            self._poller.forget()
 
-    async def take(self, wait_s: float) -> Batch | Unreadable | None:
-        """The next batch, or None after `wait_s` without one; Unreadable until `open_at` passes over its gap.
+    async def poll(self, wait_s: float) -> Batch | CorruptBatch | None:
+        """The next batch, or None after `wait_s` without one; CorruptBatch until `seek` passes over its gap.
 
         Raises Retryable where the position is not valid, ConsumerLostError when a new consumer is needed.
         A poll that is under way is never cancelled (records it had already passed would be lost to this
@@ -196,7 +197,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         try:
             return poll.result()
         except NoOffsetForPartitionError:
-            return None  # noticed by aiokafka while the assignment was taken over; `open_at` has set the position
+            return (
+                None  # noticed by aiokafka while the assignment was taken over; `seek` has set the position
+            )
         except OffsetOutOfRangeError as error:
             self._out_of_range.update(Partition(tp.topic, tp.partition) for tp in error.args[0])
             raise Retryable("a position is no longer in the log") from error
@@ -219,8 +222,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         if waited_s > self._options.longest_rejoin_s:
             raise ConsumerLostError(f"the group has given no assignment for {waited_s:.0f} s")
 
-    async def more(self, wait_s: float) -> Batch | None:
-        """The next batch of the assignment in force, if it comes in time; anything else is left for `take`."""
+    async def next_batch(self, wait_s: float) -> Batch | None:
+        """The next batch of the assignment in force, if it comes in time; anything else is left for `poll`."""
         poll = await self._polled(wait_s)
         if not poll.done() or poll.cancelled() or poll.exception() is not None:
             return None
@@ -230,7 +233,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._poll = None
         return batch
 
-    async def _polled(self, wait_s: float) -> asyncio.Task[Batch | Unreadable | None]:
+    async def _polled(self, wait_s: float) -> asyncio.Task[Batch | CorruptBatch | None]:
         """The poll under way, or a new one, after it has ended or `wait_s` have passed."""
         if self._poll is None:
             self._poll = asyncio.create_task(self._read())
@@ -238,17 +241,17 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         await asyncio.wait({poll}, timeout=wait_s)
         return poll
 
-    async def _read(self) -> Batch | Unreadable | None:
-        if self._reader is None:
+    async def _read(self) -> Batch | CorruptBatch | None:
+        if self._poller is None:
             return None
         probe, self._probe = self._probe, None
         if probe is None:
-            polled = await self._reader.poll(self._options.max_records)
+            polled = await self._poller.poll(self._options.max_records)
         else:
-            polled = await self._reader.poll(probe[1], only=probe[0])
+            polled = await self._poller.poll(probe[1], only=probe[0])
         # No other task runs between the return of the poll and this line: the generation is the records'.
         if isinstance(polled, Gap):
-            return Unreadable(polled, self.generation)
+            return CorruptBatch(polled, self.generation)
         if not polled and self._consumer._fetcher.error_future.done():  # noqa: SLF001  # nobody else looks at it
             raise ConsumerLostError("the consumer's fetching ended with an error")
         generation, polled_at = self.generation, self._clock.monotonic()
@@ -271,32 +274,32 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
                 await self._consumer.getmany(timeout_ms=0)
         except (KafkaError, TimeoutError) as error:
             # aiokafka passes over a record that it takes for too large before it says so.
-            if self._reader is not None and self._consumer is not None:
-                self._reader.rewind()
+            if self._poller is not None and self._consumer is not None:
+                self._poller.rewind()
             raise Retryable(f"a paused poll failed: {type(error).__name__}") from error
 
     def resume(self) -> None:
         """Read on after `keep_polling`, but for what rests."""
-        if paused := self._consumer.paused() - self._resting:
+        if paused := self._consumer.paused() - self._paused:
             self._consumer.resume(*paused)
 
     @property
-    def resting(self) -> frozenset[Partition]:
-        """Partitions that are left alone (see `rest`)."""
-        return frozenset(Partition(each.topic, each.partition) for each in self._resting)
+    def paused(self) -> frozenset[Partition]:
+        """Partitions that are left alone (see `pause`)."""
+        return frozenset(Partition(each.topic, each.partition) for each in self._paused)
 
-    def rest(self, partitions: Collection[Partition]) -> None:
+    def pause(self, partitions: Collection[Partition]) -> None:
         """Leave these partitions alone, and no others; takes effect with the next poll."""
         wanted = {TopicPartition(each.topic, each.number) for each in partitions}
-        self._resting = frozenset(wanted & self._consumer.assignment())
-        if self._resting:
-            self._consumer.pause(*self._resting)
+        self._paused = frozenset(wanted & self._consumer.assignment())
+        if self._paused:
+            self._consumer.pause(*self._paused)
         self.resume()
 
-    def probe(self, partition: Partition, max_records: int) -> None:
+    def half_open_probe(self, partition: Partition, max_records: int) -> None:
         """Have the next poll read some records of this one partition, which rests otherwise."""
         chosen = TopicPartition(partition.topic, partition.number)
-        if chosen in self._resting:
+        if chosen in self._paused:
             self._consumer.resume(chosen)
             self._probe = (chosen, max_records)
 
@@ -306,7 +309,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         return self._poll is not None
 
     @property
-    def paused(self) -> int:
+    def paused_count(self) -> int:
         """Number of partitions that are assigned but not read at the moment."""
         return len(self._consumer.paused()) if self._consumer is not None else 0
 
@@ -358,20 +361,20 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             )
         except IllegalStateError as error:
             raise Retryable("the assignment changed meanwhile") from error
-        if self._reader is not None and not self.polling:
-            self._reader.moved(TopicPartition(partition.topic, partition.number), offset)
+        if self._poller is not None and not self.polling:
+            self._poller.moved(TopicPartition(partition.topic, partition.number), offset)
         return offset
 
-    def open_at(self, positions: Mapping[Partition, int]) -> None:
+    def seek(self, positions: Mapping[Partition, int]) -> None:
         """Read from these offsets on. Raises Retryable if the assignment is gone."""
         try:
             for partition, offset in positions.items():
                 topic_partition = TopicPartition(partition.topic, partition.number)
                 self._consumer.seek(topic_partition, offset)
-                if topic_partition not in self._resting:
+                if topic_partition not in self._paused:
                     self._consumer.resume(topic_partition)
-                if self._reader is not None:
-                    self._reader.moved(topic_partition, offset)
+                if self._poller is not None:
+                    self._poller.moved(topic_partition, offset)
                 self._out_of_range.discard(partition)
         except IllegalStateError as error:
             raise Retryable("the assignment changed meanwhile") from error

@@ -1,36 +1,19 @@
-"""What cannot be decoded costs itself and nothing else: one record, or its batch where records cannot be told apart.
+"""Polls within bounds of records and bytes, and keeps the next offset of each partition: a failed poll loses nothing.
 
-aiokafka decodes inside `getmany`. The exception names no partition, comes again at every fetch, and with it go the
-records of other partitions that the same call had already taken. Hence four steps: rewind; read the partitions one
-by one, one record a call (good records before the broken one are delivered); where the first record fails again and
-again, prove it on the broker's bytes and take that batch apart ourselves. What cannot be found in it is a gap, and
-the broker is asked where that ends.
+What cannot be decoded is read around partition by partition (see `corrupt_batches`).
 """
 
-import asyncio
-import struct
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-import cramjam
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.errors import (
-    CorruptRecordException,
-    IllegalStateError,
-    KafkaError,
-    RecordTooLargeError,
-    UnsupportedCodecError,
-)
+from aiokafka.errors import IllegalStateError
 
-from worker.errors import Retryable
 from worker.kafka.batch_bounds import BatchBounds
+from worker.kafka.corrupt_batches import SinglePartitionReader, about_a_batch
 from worker.kafka.positions import Gap
-from worker.kafka.record import Partition
-from worker.kafka.record_batch import Salvaged, message_bytes
-from worker.telemetry.metrics import GapReason
+from worker.kafka.record_batch import message_bytes
 from worker.timing import Clock
 
 log = structlog.get_logger(__name__)
@@ -43,52 +26,14 @@ _POLL_MS: Final = 500
 # records waits at most this long for it. At 1,000 events a second they were 50 ms younger for 3 ms of waiting.
 _FEW: Final = 500
 _FRESH_MS: Final = 10
-# Fetched anew each time, and once more for its bounds: what was damaged on its way is whole the next time.
-_TRIES: Final = 2
-_BETWEEN_TRIES_S: Final = 0.1
-# The first record of a partition that has some: fetches of other partitions may be under way.
-_FIRST_RECORD_MS: Final = 1_000
 # Sizes are known after the records have been taken, so they are taken in slices, of fewer where they are large.
 _SLICE: Final = 100
 # A poll that exceeds its bytes by more than this share gives the rest back: it is fetched anew, which costs more
 # than a few bytes too many.
 _EXCESS: Final = 0.25
-# Records taken in one go before other tasks have their turn.
-_TURN: Final = 500
-# The one plain KafkaError that is about a batch; it has no class of its own.
-_EMPTY_CONTROL_BATCH: Final = "Control batch did not contain any records"
-# RecordTooLarge: brokers always send the first batch whole, so its length field is broken.
-_BATCH_ERRORS = (CorruptRecordException, UnsupportedCodecError, RecordTooLargeError)
-# What else decoding can raise: decompression (worker.kafka.codecs), cut or inconsistent fields, header names.
-_DECODING_ERRORS = (
-    ValueError,
-    LookupError,
-    ArithmeticError,
-    AssertionError,
-    TypeError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    cramjam.DecompressionError,
-)
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """The next records of a partition can never be read; nothing has been passed over yet."""
-
-    gap: Gap
-    generation: int
-
-
-def about_a_batch(error: Exception) -> bool:
-    """True for an error of `getmany` that may mean a broken batch; anything about broker, group or network is not."""
-    if isinstance(error, KafkaError):
-        return isinstance(error, _BATCH_ERRORS) or _EMPTY_CONTROL_BATCH in str(error)
-    return isinstance(error, _DECODING_ERRORS) or type(error) is RuntimeError
-
-
-class Reader:
+class PartitionPoller:
     """Polls a consumer and keeps the next offset of each partition that has not been returned yet.
 
     `max_bytes` bounds what a poll returns: compressed fetches can unpack to a multiple of the memory there is.
@@ -97,9 +42,8 @@ class Reader:
 
     def __init__(self, consumer: Any, bounds: BatchBounds, clock: Clock, max_bytes: int) -> None:
         self._consumer = consumer
-        self._bounds = bounds
-        self._clock = clock
         self._max_bytes = max_bytes
+        self._alone = SinglePartitionReader(consumer, bounds, clock, max_bytes)
         self._next: dict[TopicPartition, int] = {}
         # Whose next records may be broken, and the end of its log at that time; None where it is not known.
         self._suspects: dict[TopicPartition, int | None] = {}
@@ -210,7 +154,7 @@ class Reader:
         """
         assigned = self._next
         try:
-            found = await self._read_alone(partition, max_records)
+            found = await self._alone.read(partition, self._next[partition], max_records)
             position = await self._consumer.position(partition)
         except IllegalStateError:
             return {}  # revoked meanwhile
@@ -226,54 +170,3 @@ class Reader:
         if end is None or self._next[partition] < end:
             self._suspects[partition] = end
         return {partition: found}
-
-    async def _read_alone(self, partition: TopicPartition, max_records: int) -> list[Any] | Gap:
-        """Up to what has been fetched, or up to a broken batch; a gap when the very first record is in one."""
-        position = self._next[partition]
-        if self._at_end(partition, position):
-            return []
-        for attempt in range(_TRIES):
-            if attempt:
-                await self._clock.sleep(_BETWEEN_TRIES_S)
-            taken, error = await self._take_singly(partition, max_records)
-            if error is not None:  # fetch anew, from where aiokafka may have gone on
-                self._consumer.seek(partition, taken[-1].offset + 1 if taken else position)
-            if taken or error is None:
-                return taken
-            if not about_a_batch(error):
-                raise error
-        wanted = Partition(partition.topic, partition.partition)
-        broken = await self._bounds.broken_at(wanted, position, max_records, self._max_bytes)
-        if broken is None:
-            raise Retryable("a batch could not be decoded, but the broker's bytes can be")
-        if isinstance(broken, Salvaged):
-            self._consumer.seek(partition, broken.next_offset)
-            return list(broken.records)
-        return Gap(wanted, broken.first, broken.last, GapReason.UNDECODABLE, broken.message)
-
-    def _at_end(self, partition: TopicPartition, position: int) -> bool:
-        """True when the latest fetch saw nothing behind `position`."""
-        if partition not in self._consumer.assignment():
-            raise IllegalStateError(f"{partition} has been revoked")
-        high_watermark = self._consumer.highwater(partition)
-        return high_watermark is not None and position >= high_watermark
-
-    async def _take_singly(
-        self, partition: TopicPartition, max_records: int
-    ) -> tuple[list[Any], Exception | None]:
-        """One record a call: aiokafka then moves the position record by record, and an error loses none."""
-        taken: list[Any] = []
-        size_bytes = 0
-        try:
-            while len(taken) < max_records and size_bytes < self._max_bytes:
-                wait_ms = 0 if taken else _FIRST_RECORD_MS
-                polled = await self._consumer.getmany(partition, timeout_ms=wait_ms, max_records=1)
-                if not polled:
-                    break
-                taken += polled[partition]
-                size_bytes += message_bytes(taken[-1])
-                if len(taken) % _TURN == 0:
-                    await asyncio.sleep(0)
-        except Exception as error:  # decoding raises all kinds; the caller classifies
-            return taken, error
-        return taken, None

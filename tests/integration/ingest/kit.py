@@ -14,7 +14,7 @@ from tests.clocks import BUSY_LIMIT_S
 from worker.contract.codec import encode
 from worker.ingest.options import IngestOptions
 from worker.ingest.service import Ingest
-from worker.kafka.consumer import IntakeOptions
+from worker.kafka.consumer import ConsumerOptions
 from worker.storage.database import Database
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
@@ -150,10 +150,10 @@ class RunningIngest:
 
 def options(kafka: str, topic: str, **changes: Any) -> IngestOptions:
     # The embedded broker lets a group form only after a part of this time: short, to keep tests short.
-    intake = IntakeOptions(
+    consumer = ConsumerOptions(
         bootstrap_servers=kafka, group_id=f"group-{topic}", topics=(topic,), session_timeout_s=4.0
     )
-    return replace(IngestOptions(intake=intake, position_check_interval_s=1.0), **changes)
+    return replace(IngestOptions(consumer=consumer, position_check_interval_s=1.0), **changes)
 
 
 def make_ingest(
@@ -174,7 +174,7 @@ async def running(
     stop = asyncio.Event()
     task = asyncio.create_task(role.run(stop))
     try:
-        yield RunningIngest(role, metrics, task, stop, chosen.intake.topics[0])
+        yield RunningIngest(role, metrics, task, stop, chosen.consumer.topics[0])
         if not task.done():
             stop.set()
             await asyncio.wait_for(task, LIMIT_S)

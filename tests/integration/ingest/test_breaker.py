@@ -6,7 +6,7 @@ from worker.ingest.breaker import BreakerOptions
 from worker.storage.database import Database
 
 POISON = 3_000
-QUICK = BreakerOptions(rest_s=1.0, probe_records=20)
+QUICK = BreakerOptions(pause_s=1.0, probe_records=20)
 
 
 def poison(count: int, partition: int) -> list[Sent]:

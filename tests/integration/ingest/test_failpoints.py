@@ -160,7 +160,7 @@ async def test_an_insert_that_mongod_did_not_survive_is_completed(
     published = [event(number % 40) for number in range(400)]
     chosen = options(kafka, topic)
     # At least eight commands, however they arrive: the third one hangs.
-    chosen = replace(chosen, intake=replace(chosen.intake, max_records=50))
+    chosen = replace(chosen, consumer=replace(chosen.consumer, max_records=50))
     async with own_server(tmp_path) as (database, server), running(database, chosen) as ingest:
         await ingest.until_assigned(4)
         there = database.collection(collection).with_options(read_concern=ReadConcern("local"))

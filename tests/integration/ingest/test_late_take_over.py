@@ -9,13 +9,13 @@ from tests.integration.ingest.ledger import assert_exactly_once
 from worker.errors import Retryable
 from worker.ingest.assignment import Assignment
 from worker.ingest.options import IngestOptions
-from worker.kafka.consumer import Intake
+from worker.kafka.consumer import EventConsumer
 from worker.storage.database import Database
 from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock, cancel_and_wait
 
 
-class Frozen(Intake):
+class Frozen(EventConsumer):
     """A member that the group hears nothing of any more, as from a process that is stopped."""
 
     async def freeze(self) -> None:
@@ -32,7 +32,7 @@ async def test_a_late_take_over_leaves_the_rightful_owner_alone(
 ) -> None:
     chosen = options(kafka, topic)
     published = [event(number) for number in range(40)]
-    late = Frozen(chosen.intake, SystemClock(), nothing)
+    late = Frozen(chosen.consumer, SystemClock(), nothing)
     assignment = _assignment(database, late, chosen)
     await late.start()
     try:
@@ -45,7 +45,7 @@ async def test_a_late_take_over_leaves_the_rightful_owner_alone(
             burns = await _burns(database)
             refused = False
             try:
-                await assignment.take_over()
+                await assignment.on_assigned()
             except Retryable:
                 refused = True
             assert await _burns(database) == burns
@@ -58,8 +58,8 @@ async def test_a_late_take_over_leaves_the_rightful_owner_alone(
     await assert_exactly_once(database, published)
 
 
-def _assignment(database: Database, intake: Intake, chosen: IngestOptions) -> Assignment:
-    return Assignment(database, intake, chosen, SystemClock(), Metrics(CollectorRegistry()), uuid.uuid4)
+def _assignment(database: Database, consumer: EventConsumer, chosen: IngestOptions) -> Assignment:
+    return Assignment(database, consumer, chosen, SystemClock(), Metrics(CollectorRegistry()), uuid.uuid4)
 
 
 async def _burns(database: Database) -> int:

@@ -18,7 +18,7 @@ from tests.integration.ingest.ledger import assert_exactly_once, committed
 from worker.devstack.servers.broker import start_broker
 from worker.devstack.servers.mongod import start_mongod
 from worker.devstack.servers.topics import create_topic
-from worker.kafka.consumer import Intake
+from worker.kafka.consumer import EventConsumer
 from worker.kafka.positions import LogRange
 from worker.kafka.record import Partition
 from worker.storage import driver
@@ -129,7 +129,7 @@ async def test_a_frozen_broker_costs_time_and_nothing_else(database: Database, t
         published = [event(number % 9) for number in range(200)]
         sent = records(published)
         chosen = options(kafka, topic)
-        chosen = replace(chosen, intake=replace(chosen.intake, request_deadline_s=2.0))
+        chosen = replace(chosen, consumer=replace(chosen.consumer, request_deadline_s=2.0))
         async with running(database, chosen) as ingest:
             await ingest.until_assigned(4)
             await send(kafka, topic, sent[:100])
@@ -173,7 +173,7 @@ async def test_a_position_beyond_the_end_is_believed_when_found_twice_and_the_lo
     published = [event(0) for _ in range(20)]
     await send(kafka, topic, records(published, partition=2))
     chosen = options(kafka, topic)
-    await commit_as_nobody(kafka, topic, chosen.intake.group_id, {2: 50})
+    await commit_as_nobody(kafka, topic, chosen.consumer.group_id, {2: 50})
     with capture_logs() as logs:
         async with running(database, chosen) as ingest:
             await ingest.until_processed(20)
@@ -184,7 +184,7 @@ async def test_a_position_beyond_the_end_is_believed_when_found_twice_and_the_lo
     found = [entry["event"] for entry in logs]
     assert found.index("positions_unknown") < found.index("gap_recorded")
     await assert_exactly_once(database, published)
-    assert await committed(kafka, topic, chosen.intake.group_id) == 20
+    assert await committed(kafka, topic, chosen.consumer.group_id) == 20
 
 
 async def commit_as_nobody(kafka: str, topic: str, group: str, offsets: Mapping[int, int]) -> None:
@@ -202,9 +202,9 @@ async def commit_as_nobody(kafka: str, topic: str, group: str, offsets: Mapping[
 async def test_what_retention_removed_unread_is_on_record_with_its_exact_range(
     database: Database, kafka: str, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Intake.log_ranges
+    real = EventConsumer.log_ranges
 
-    async def as_after_retention(self: Intake) -> Mapping[Partition, LogRange]:
+    async def as_after_retention(self: EventConsumer) -> Mapping[Partition, LogRange]:
         ranges = await real(self)
         return {p: replace(log, begin=30) if p.number == 1 else log for p, log in ranges.items()}
 
@@ -215,7 +215,7 @@ async def test_what_retention_removed_unread_is_on_record_with_its_exact_range(
         await before.until_processed(10)
     await send(kafka, topic, records(published[10:], partition=1))
     # The embedded broker cannot delete records: here it only says that it has.
-    monkeypatch.setattr(Intake, "log_ranges", as_after_retention)
+    monkeypatch.setattr(EventConsumer, "log_ranges", as_after_retention)
     async with running(database, chosen) as after:
         await after.until_processed(10)
         assert after.value("gap_records_total", reason="retention") == 1
@@ -223,4 +223,4 @@ async def test_what_retention_removed_unread_is_on_record_with_its_exact_range(
     assert (gap["kind"], gap["reason"], gap["partition"]) == ("gap", "retention", 1)
     assert gap["gap"] == {"first_offset": 10, "last_offset": 29}
     await assert_exactly_once(database, published[:10] + published[30:])
-    assert await committed(kafka, topic, chosen.intake.group_id) == 40
+    assert await committed(kafka, topic, chosen.consumer.group_id) == 40

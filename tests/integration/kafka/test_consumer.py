@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from tests.integration.ingest.kit import LIMIT_S, Sent, event, options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.errors import Retryable
-from worker.kafka.consumer import ConsumerLostError, Intake
+from worker.kafka.consumer import ConsumerLostError, EventConsumer
 from worker.kafka.record import Batch, Partition
 from worker.storage.database import Database
 from worker.timing import SystemClock, cancel_and_wait
@@ -25,18 +25,20 @@ async def nothing_to_drain() -> None:
 
 
 @asynccontextmanager
-async def started(kafka: str, topic: str, **changes: Any) -> AsyncIterator[Intake]:
-    intake = Intake(replace(options(kafka, topic).intake, **changes), SystemClock(), nothing_to_drain)
-    await intake.start()
+async def started(kafka: str, topic: str, **changes: Any) -> AsyncIterator[EventConsumer]:
+    consumer = EventConsumer(
+        replace(options(kafka, topic).consumer, **changes), SystemClock(), nothing_to_drain
+    )
+    await consumer.start()
     try:
-        yield intake
+        yield consumer
     finally:
-        await intake.stop()
+        await consumer.stop()
 
 
-def fetching(intake: Intake) -> Any:
+def fetching(consumer: EventConsumer) -> Any:
     """The private task of aiokafka that fetches; `error_future` is how aiokafka names it for others."""
-    fetcher = vars(vars(intake)["_consumer"])["_fetcher"]
+    fetcher = vars(vars(consumer)["_consumer"])["_fetcher"]
     assert fetcher.error_future is vars(fetcher)["_fetch_task"]
     return fetcher.error_future
 
@@ -59,7 +61,7 @@ class Reluctant(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
 @asynccontextmanager
 async def group_in_rebalance(kafka: str, topic: str) -> AsyncIterator[asyncio.Event]:
     """Whoever joins the group now gets no assignment until the event is set."""
-    chosen, member = options(kafka, topic).intake, Reluctant()
+    chosen, member = options(kafka, topic).consumer, Reluctant()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=kafka,
         group_id=chosen.group_id,
@@ -78,44 +80,46 @@ async def group_in_rebalance(kafka: str, topic: str) -> AsyncIterator[asyncio.Ev
 
 
 async def test_questions_about_a_partition_that_has_left_are_retryable(kafka: str, topic: str) -> None:
-    async with group_in_rebalance(kafka, topic) as let_go, started(kafka, topic) as intake:
+    async with group_in_rebalance(kafka, topic) as let_go, started(kafka, topic) as consumer:
         gone = Partition(topic, 0)
-        intake.assigned = frozenset({gone})  # what it still believes; the group has not assigned anything yet
+        consumer.assigned = frozenset(
+            {gone}
+        )  # what it still believes; the group has not assigned anything yet
         with pytest.raises(Retryable):
-            await intake.position(gone)
+            await consumer.position(gone)
         with pytest.raises(Retryable):
-            await intake.log_ranges()
-        assert await intake.commit({gone: 1}) is False
+            await consumer.log_ranges()
+        assert await consumer.commit({gone: 1}) is False
         let_go.set()
-        await until(lambda: not intake.rejoining, "partitions are assigned")
+        await until(lambda: not consumer.rejoining, "partitions are assigned")
         with pytest.raises(Retryable):
-            intake.open_at({Partition(topic, 99): 0})
+            consumer.seek({Partition(topic, 99): 0})
 
 
 @pytest.mark.long
 async def test_a_paused_poll_does_not_wait_for_a_rebalance(kafka: str, topic: str) -> None:
-    async with group_in_rebalance(kafka, topic), started(kafka, topic) as intake:
-        intake.assigned = frozenset({Partition(topic, 0)})  # what it still believes
+    async with group_in_rebalance(kafka, topic), started(kafka, topic) as consumer:
+        consumer.assigned = frozenset({Partition(topic, 0)})  # what it still believes
         with pytest.raises(Retryable, match="TimeoutError"):
-            await intake.keep_polling()
+            await consumer.keep_polling()
 
 
 async def test_a_record_that_a_paused_poll_finds_too_large_is_not_passed_over(kafka: str, topic: str) -> None:
     await send(kafka, topic, [Sent(b"x", partition=0)] * 3)
     only = TopicPartition(topic, 0)
-    async with started(kafka, topic) as intake:
-        await until(lambda: intake.assigned, "partitions are assigned")
-        intake.open_at(dict.fromkeys(intake.assigned, 0))
+    async with started(kafka, topic) as consumer:
+        await until(lambda: consumer.assigned, "partitions are assigned")
+        consumer.seek(dict.fromkeys(consumer.assigned, 0))
         # What aiokafka does when the length field of a batch is broken: the position goes on, the error is kept.
-        consumer = vars(intake)["_consumer"]
-        consumer._subscription.subscription.assignment.state_value(only).consumed_to(1)  # noqa: SLF001
-        consumer._fetcher._set_error(only, RecordTooLargeError("larger than the fetch size"))  # noqa: SLF001
+        inner = vars(consumer)["_consumer"]
+        inner._subscription.subscription.assignment.state_value(only).consumed_to(1)  # noqa: SLF001
+        inner._fetcher._set_error(only, RecordTooLargeError("larger than the fetch size"))  # noqa: SLF001
         with pytest.raises(Retryable, match="RecordTooLargeError"):
-            await intake.keep_polling()
-        intake.resume()
+            await consumer.keep_polling()
+        consumer.resume()
 
         async def taken() -> Any:
-            return await intake.take(wait_s=1.0)
+            return await consumer.poll(wait_s=1.0)
 
         batch = await until(taken, "the records are read")
     assert [record.source.offset for record in batch.records] == [0, 1, 2]
@@ -127,12 +131,12 @@ async def test_a_batch_of_large_records_ends_by_its_bytes_and_the_next_one_goes_
     size, most = 10_000, 500_000
     await send(kafka, topic, [Sent(b"x" * size, partition=0)] * 350)
     offsets: list[int] = []
-    async with started(kafka, topic, max_bytes=most) as intake:
-        await until(lambda: intake.assigned, "partitions are assigned")
-        intake.open_at(dict.fromkeys(intake.assigned, 0))
+    async with started(kafka, topic, max_bytes=most) as consumer:
+        await until(lambda: consumer.assigned, "partitions are assigned")
+        consumer.seek(dict.fromkeys(consumer.assigned, 0))
 
         async def all_taken() -> bool:
-            batch = await intake.take(wait_s=1.0)
+            batch = await consumer.poll(wait_s=1.0)
             if isinstance(batch, Batch):
                 # A hundred records are taken at a time: the bytes are exceeded by less than that.
                 assert batch.size_bytes < most + 100 * size
@@ -145,14 +149,14 @@ async def test_a_batch_of_large_records_ends_by_its_bytes_and_the_next_one_goes_
 
 
 async def test_a_consumer_that_fetches_no_more_is_noticed(kafka: str, topic: str) -> None:
-    async with started(kafka, topic) as intake:
-        await until(lambda: intake.assigned, "partitions are assigned")
-        intake.open_at(dict.fromkeys(intake.assigned, 0))
-        await cancel_and_wait(fetching(intake))
+    async with started(kafka, topic) as consumer:
+        await until(lambda: consumer.assigned, "partitions are assigned")
+        consumer.seek(dict.fromkeys(consumer.assigned, 0))
+        await cancel_and_wait(fetching(consumer))
 
         async def lost() -> bool:
             try:
-                await intake.take(wait_s=1.0)
+                await consumer.poll(wait_s=1.0)
             except ConsumerLostError:
                 return True
             return False
@@ -169,8 +173,9 @@ async def test_a_role_whose_consumer_broke_goes_on_with_a_new_one(
         async with running(database, options(kafka, topic)) as ingest:
             await send(kafka, topic, records(early))
             await ingest.until_processed(20)
-            # aiokafka may swallow one cancellation
-            await cancel_and_wait(fetching(vars(ingest.role)["_intake"]))
+            await cancel_and_wait(
+                fetching(vars(ingest.role)["_consumer"])
+            )  # aiokafka may swallow one cancellation
             # A fetch under way may still bring something: nothing is sent before the loss is noticed.
             await until(
                 lambda: "ingest_consumer_lost" in [entry["event"] for entry in logs], "the loss is noticed"
@@ -186,7 +191,7 @@ async def test_a_group_that_gives_no_assignment_is_left_and_joined_anew(
     database: Database, kafka: str, topic: str
 ) -> None:
     chosen = options(kafka, topic)
-    impatient = replace(chosen, intake=replace(chosen.intake, rebalance_timeout_s=5.0))
+    impatient = replace(chosen, consumer=replace(chosen.consumer, rebalance_timeout_s=5.0))
     with capture_logs() as logs:
         async with group_in_rebalance(kafka, topic) as let_go, running(database, impatient) as ingest:
 

@@ -85,5 +85,5 @@ def test_what_is_open_becomes_due_and_what_is_healthy_never_opens(
         now += pause
         noted(breaker, now, records, min(letters, records))
         noted(healthy, now, records, records // 5)
-        assert (breaker.due(now + OPTIONS.rest_s) == ONE) == (ONE in breaker.open)
+        assert (breaker.due(now + OPTIONS.pause_s) == ONE) == (ONE in breaker.open)
     assert healthy.open == frozenset()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from worker.kafka.batch_bounds import Found, batch_range, decoding_failure
 from worker.kafka.codecs import CodecError
-from worker.kafka.poller import about_a_batch
+from worker.kafka.corrupt_batches import about_a_batch
 
 
 @pytest.mark.parametrize(

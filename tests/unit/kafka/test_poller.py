@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
 from worker.kafka.batch_bounds import BatchBounds
-from worker.kafka.poller import Reader
+from worker.kafka.poller import PartitionPoller
 from worker.kafka.record_batch import message_bytes
 from worker.timing import SystemClock
 
@@ -61,12 +61,12 @@ class Consumer:
         self.sought.append((partition, offset))
 
 
-def _reader(consumer: Consumer) -> Reader:
+def _poller(consumer: Consumer) -> PartitionPoller:
     clock = SystemClock()
-    return Reader(consumer, BatchBounds("127.0.0.1:1", {}, 1.0), clock, max_bytes=10_000_000)
+    return PartitionPoller(consumer, BatchBounds("127.0.0.1:1", {}, 1.0), clock, max_bytes=10_000_000)
 
 
-async def _offsets(reader: Reader, max_records: int = 5_000) -> dict[TopicPartition, list[int]]:
+async def _offsets(reader: PartitionPoller, max_records: int = 5_000) -> dict[TopicPartition, list[int]]:
     polled: Any = await reader.poll(max_records)
     return {partition: [message.offset for message in messages] for partition, messages in polled.items()}
 
@@ -77,39 +77,39 @@ def _messages(*offsets: int) -> list[Message]:
 
 async def test_what_has_come_since_the_poll_before_is_part_of_this_one() -> None:
     consumer = Consumer(ready={P0: _messages(0)}, coming={P0: _messages(1, 2), P1: _messages(7)})
-    assert await _offsets(_reader(consumer)) == {P0: [0, 1, 2], P1: [7]}
+    assert await _offsets(_poller(consumer)) == {P0: [0, 1, 2], P1: [7]}
     [wait_ms] = consumer.waits
     assert wait_ms <= 20  # nobody waits half a second with records in hand
 
 
 async def test_who_had_to_wait_for_the_first_record_does_not_wait_again() -> None:
     consumer = Consumer(coming={P0: _messages(0)})
-    assert await _offsets(_reader(consumer)) == {P0: [0]}
+    assert await _offsets(_poller(consumer)) == {P0: [0]}
     assert consumer.waits == [500]
 
 
 async def test_nothing_at_all_is_an_empty_poll() -> None:
     consumer = Consumer()
-    assert await _offsets(_reader(consumer)) == {}
+    assert await _offsets(_poller(consumer)) == {}
     assert consumer.waits == [500]
 
 
 async def test_a_poll_that_found_much_does_not_wait_for_more() -> None:
     consumer = Consumer(ready={P0: _messages(*range(700))}, coming={P0: _messages(700)})
-    assert await _offsets(_reader(consumer)) == {P0: list(range(700))}
+    assert await _offsets(_poller(consumer)) == {P0: list(range(700))}
     assert consumer.waits == []
 
 
 async def test_a_poll_takes_no_more_than_it_may() -> None:
     consumer = Consumer(ready={P0: _messages(0, 1)}, coming={P0: _messages(*range(2, 300))})
-    reader = _reader(consumer)
+    reader = _poller(consumer)
     assert await _offsets(reader, 150) == {P0: list(range(150))}
     assert await _offsets(reader, 150) == {P0: list(range(150, 300))}
 
 
 async def test_what_was_taken_under_an_assignment_that_ended_meanwhile_is_dropped() -> None:
     consumer = Consumer(ready={P0: _messages(40, 41)}, coming={P1: _messages(9)})
-    reader = _reader(consumer)
+    reader = _poller(consumer)
     consumer.meanwhile = reader.forget
     assert await _offsets(reader) == {P1: [9]}
     reader.rewind()
@@ -119,7 +119,7 @@ async def test_what_was_taken_under_an_assignment_that_ended_meanwhile_is_droppe
 async def test_an_error_comes_after_what_was_taken_before_it() -> None:
     error = KafkaConnectionError("no broker")
     consumer = Consumer(ready={P0: _messages(40, 41)}, coming=error)
-    reader = _reader(consumer)
+    reader = _poller(consumer)
     assert await _offsets(reader) == {P0: [40, 41]}
     assert consumer.sought == [(P0, 42)]
     with pytest.raises(KafkaConnectionError) as caught:
@@ -129,7 +129,7 @@ async def test_an_error_comes_after_what_was_taken_before_it() -> None:
 
 async def test_an_error_after_the_end_of_an_assignment_leaves_nothing_of_it() -> None:
     consumer = Consumer(ready={P0: _messages(40, 41)}, coming=KafkaConnectionError("no broker"))
-    reader = _reader(consumer)
+    reader = _poller(consumer)
     consumer.meanwhile = reader.forget
     with pytest.raises(KafkaConnectionError):
         await reader.poll(5_000)
@@ -139,7 +139,7 @@ async def test_an_error_after_the_end_of_an_assignment_leaves_nothing_of_it() ->
 async def test_what_is_far_too_large_is_given_back_and_the_next_slices_are_smaller() -> None:
     large = [Message(offset, b"x" * 1_000_000) for offset in range(60)]
     consumer = Consumer(ready={P0: large[:30], P1: large[30:]})
-    reader = _reader(consumer)
+    reader = _poller(consumer)
     assert await _offsets(reader) == {P0: list(range(10))}
     assert consumer.sought == [(P0, 10), (P1, 30)]
     consumer.ready, consumer.sought = {P0: large[10:30], P1: large[30:]}, []
@@ -150,7 +150,7 @@ async def test_what_is_far_too_large_is_given_back_and_the_next_slices_are_small
 
 async def test_one_record_is_always_taken_however_large_it_is() -> None:
     consumer = Consumer(ready={P0: [Message(0, b"x" * 20_000_000), Message(1)]})
-    assert await _offsets(_reader(consumer)) == {P0: [0]}
+    assert await _offsets(_poller(consumer)) == {P0: [0]}
     assert consumer.sought == [(P0, 1)]
 
 
@@ -200,7 +200,7 @@ class BusyConsumer:
 
 async def test_a_busy_suspect_does_not_keep_all_others_waiting() -> None:
     consumer: Any = BusyConsumer()
-    reader = _reader(consumer)
+    reader = _poller(consumer)
     reader.moved(P0, 0)
     reader.moved(P1, 0)
     polls = [await _offsets(reader, 9) for _ in range(5)]
