@@ -7,9 +7,10 @@ from pathlib import Path
 
 from worker.contract.codec import decode
 from worker.contract.event import Rejected
+from worker.contract.source import Source
 from worker.errors import Fatal
 from worker.kafka.files import OutgoingRecord
-from worker.storage.documents import Source, event_document, interaction_row
+from worker.storage.documents import event_document, interaction_row
 from worker.storage.encoding import encoded
 
 

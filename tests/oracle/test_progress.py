@@ -16,9 +16,10 @@ from tests.oracle.progress import document_differences
 from worker.contract.codec import decode, encode
 from worker.contract.event import Event
 from worker.contract.identity import stream_object_id
+from worker.contract.source import Source
 from worker.devstack.simulator.simulation import simulate
 from worker.storage.database import Document
-from worker.storage.documents import Source, event_document, void_document
+from worker.storage.documents import event_document, void_document
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LESSONS, NOTES, SESSIONS, CODES = 1_100, 260, 230, 30

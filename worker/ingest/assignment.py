@@ -6,6 +6,7 @@ from uuid import UUID
 
 import structlog
 
+from worker.contract.gaps import GapReason
 from worker.errors import Retryable
 from worker.ingest.dead_letters import keep_gaps
 from worker.ingest.options import IngestOptions
@@ -16,7 +17,7 @@ from worker.kafka.positions import Gap, LogRange, first_of, start_of
 from worker.kafka.record import Batch, Partition
 from worker.storage.database import Database
 from worker.storage.partition_lease import sessions_in_force, take_partition
-from worker.telemetry.metrics import GapReason, Metrics, RebalanceKind
+from worker.telemetry.metrics import Metrics, RebalanceKind
 from worker.timing import Clock
 
 log = structlog.get_logger(__name__)

@@ -12,13 +12,14 @@ from pymongo.errors import BulkWriteError
 from projections.event import upcast_document
 from worker.contract.event import Rejected, RejectReason
 from worker.contract.fingerprint import of_document
+from worker.contract.source import Source, source_of
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
 from worker.ingest.plan import Known, assign_versions, holes
 from worker.ingest.record import Appended, Candidate, Letter, Stored
 from worker.ingest.versions import StreamVersions
 from worker.storage import reading
 from worker.storage.database import Database, Document
-from worker.storage.documents import Source, event_document, source_of, void_document
+from worker.storage.documents import event_document, void_document
 from worker.storage.encoding import encoded
 from worker.storage.errors import WriteFailure, translated, write_failures
 

@@ -9,9 +9,9 @@ from uuid import UUID
 from bson import ObjectId
 
 from worker.contract.event import Rejected, RejectReason
+from worker.contract.source import Source
 from worker.ingest.record import Appended, Candidate, Letter, Settled, Stored
 from worker.kafka.record import Record
-from worker.storage.documents import Source
 
 _SAME_ID_OTHER_CONTENT = Rejected(
     RejectReason.CONFLICT, "another event with this event_id but other content came first", field="event_id"

@@ -23,12 +23,12 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
+from worker.contract.gaps import GapReason
 from worker.errors import Retryable
 from worker.kafka.batch_bounds import BatchBounds
 from worker.kafka.positions import Gap
 from worker.kafka.record import Partition
 from worker.kafka.record_batch import Salvaged, message_bytes
-from worker.telemetry.metrics import GapReason
 from worker.timing import Clock
 
 # Fetched anew each time, and once more for its bounds: what was damaged on its way is whole the next time.

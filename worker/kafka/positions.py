@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from worker.contract.gaps import GapReason
 from worker.kafka.record import Partition
-from worker.telemetry.metrics import GapReason
 
 StartPolicy = Literal["earliest", "latest"]
 

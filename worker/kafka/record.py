@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from worker.storage.documents import Source
+from worker.contract.source import Source
 from worker.storage.record_headers import Header
 
 

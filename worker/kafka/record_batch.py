@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from worker.contract.source import Source
 from worker.kafka.codecs import MOST_HEADERS, CodecError, unpacked
 from worker.kafka.record import Record
-from worker.storage.documents import Source
 from worker.storage.record_headers import Header, HeadersBroken, decode_headers, read_varint
 
 # Base offset, length, leader's epoch, magic, checksum, attributes, last offset's delta, first and last timestamp,

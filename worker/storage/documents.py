@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from bson import ObjectId
 
@@ -10,24 +10,8 @@ from projections.event import VOID
 from worker.contract.event import Event
 from worker.contract.fingerprint import FINGERPRINT_VERSION
 from worker.contract.identity import stream_slot, void_event_id
+from worker.contract.source import Source
 from worker.storage.driver import Document
-
-
-class Source(NamedTuple):
-    """The one record an event came from; `place` counts events within a record (0 when it holds one)."""
-
-    topic: str
-    partition: int
-    offset: int
-    place: int = 0
-
-    def document(self) -> Document:
-        return {"topic": self.topic, "partition": self.partition, "offset": self.offset, "index": self.place}
-
-
-def source_of(document: Mapping[str, Any]) -> Source:
-    """What `Source.document` made a document of."""
-    return Source(document["topic"], document["partition"], document["offset"], document["index"])
 
 
 def _add_present(document: Document, **optional: Any) -> Document:

@@ -22,6 +22,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from worker import __version__
 from worker.contract.event import RejectReason
+from worker.contract.gaps import GapReason
 
 PREFIX = "sevenp_worker"
 
@@ -75,14 +76,6 @@ class RebalanceKind(StrEnum):
 class DrainCause(StrEnum):
     REVOKE = "revoke"
     SHUTDOWN = "shutdown"
-
-
-class GapReason(StrEnum):
-    """Why offsets were passed over without being read."""
-
-    RETENTION = "retention"  # the log begins after our position
-    LOG_RESTARTED = "log_restarted"  # our position lies beyond the log's end
-    UNDECODABLE = "undecodable"  # codec, checksum or size of a whole record batch
 
 
 class RestartReason(StrEnum):

@@ -19,11 +19,12 @@ from worker.app.supervision import Role, run_role
 from worker.contract.codec import decode, encode
 from worker.contract.event import Event
 from worker.contract.export import examples
+from worker.contract.source import Source
 from worker.kafka.files import OutgoingRecord
 from worker.kafka.producer import Publisher
 from worker.settings import RoleName, load_settings
 from worker.storage.database import COLLECTIONS, Database, make_client, open_database
-from worker.storage.documents import Source, event_document
+from worker.storage.documents import event_document
 from worker.storage.driver import close
 from worker.telemetry.health import Health
 from worker.telemetry.http import HttpServer, Probes

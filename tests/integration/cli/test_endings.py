@@ -12,13 +12,13 @@ from tests.commands import sevenp_worker
 from tests.conftest import RunningMongo
 from worker.app.exits import ExitCode
 from worker.contract.event import Rejected, RejectReason
+from worker.contract.source import Source
 from worker.ingest.dead_letters import keep
 from worker.ingest.record import Letter
 from worker.kafka.record import Record
 from worker.retry.letters import find_letters
 from worker.retry.selection import Selection
 from worker.storage.database import Database
-from worker.storage.documents import Source
 
 NOBODY = "mongodb://127.0.0.1:1/?replicaSet=rs0"
 NO_BROKER = "127.0.0.1:1"

@@ -10,8 +10,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from tests.integration.ingest.kit import Sent
 from worker.contract.codec import decode
 from worker.contract.event import Event
+from worker.contract.source import Source
 from worker.storage.database import Database, Document
-from worker.storage.documents import Source, event_document, interaction_row
+from worker.storage.documents import event_document, interaction_row
 from worker.timing import SystemClock
 
 

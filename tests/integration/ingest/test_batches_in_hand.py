@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.integration.ingest.kit import event, records
 from tests.integration.ingest.ledger import assert_exactly_once
+from worker.contract.source import Source
 from worker.errors import Fenced
 from worker.ingest.event_store import EventStore
 from worker.ingest.pipeline import BATCHES_IN_HAND, Feed, Pipeline, PipelineOptions
@@ -20,7 +21,6 @@ from worker.ingest.time_series import SeriesWriter
 from worker.ingest.versions import StreamVersions
 from worker.kafka.record import Batch, Partition, Record
 from worker.storage.database import Database
-from worker.storage.documents import Source
 from worker.storage.partition_lease import take_partition
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics

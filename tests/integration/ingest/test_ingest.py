@@ -23,8 +23,9 @@ from tests.integration.ingest.kit import (
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.contract.codec import decode, encode
 from worker.contract.event import Event
+from worker.contract.source import Source
 from worker.storage.database import Database, Document
-from worker.storage.documents import Source, event_document, interaction_row
+from worker.storage.documents import event_document, interaction_row
 from worker.timing import SystemClock
 
 

@@ -15,6 +15,7 @@ from tests.integration.ingest.kit import event, learner
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.integration.ingest.test_faults import POISON, refusing
 from worker.contract.codec import encode
+from worker.contract.source import Source
 from worker.ingest import pipeline as pipeline_module
 from worker.ingest.event_store import Curricula, EventStore
 from worker.ingest.pipeline import Pipeline, PipelineOptions
@@ -25,7 +26,7 @@ from worker.ingest.time_series import SeriesWriter
 from worker.ingest.versions import StreamVersions
 from worker.kafka.record import Batch, Partition, Record
 from worker.storage.database import Database, Document
-from worker.storage.documents import Source, event_document
+from worker.storage.documents import event_document
 from worker.storage.partition_lease import take_partition
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, Outcome

@@ -13,6 +13,8 @@ from tests.apache.kit import make_topic
 from tests.integration.ingest.kit import Sent, event, options, records, running, send
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.contract.event import Rejected, RejectReason
+from worker.contract.gaps import GapReason
+from worker.contract.source import Source
 from worker.errors import Retryable
 from worker.ingest.dead_letters import PART_BYTES, keep, keep_gaps
 from worker.ingest.record import Letter
@@ -22,8 +24,6 @@ from worker.retry.letters import Damaged, Kept, find_names, read_kept
 from worker.retry.redrive import Again, Skipped, redrive
 from worker.retry.selection import Selection
 from worker.storage.database import Database
-from worker.storage.documents import Source
-from worker.telemetry.metrics import GapReason
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 BROKEN = Rejected(RejectReason.NOT_JSON, "no JSON")

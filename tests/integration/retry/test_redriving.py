@@ -19,6 +19,8 @@ from worker.app.exits import ExitCode
 from worker.app.redriving import open_redriver
 from worker.contract.codec import encode
 from worker.contract.event import Rejected, RejectReason
+from worker.contract.gaps import GapReason
+from worker.contract.source import Source
 from worker.errors import Refused, Retryable
 from worker.ingest.dead_letters import PART_BYTES, keep, keep_gaps
 from worker.ingest.record import Letter
@@ -35,8 +37,6 @@ from worker.retry.redrive import HEADER, Again, Skipped, redrive
 from worker.retry.selection import Selection
 from worker.settings import load_settings
 from worker.storage.database import Database
-from worker.storage.documents import Source
-from worker.telemetry.metrics import GapReason
 
 
 @dataclass

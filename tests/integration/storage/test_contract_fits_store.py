@@ -21,9 +21,10 @@ from worker.contract.codec import decode, encode
 from worker.contract.event import Event
 from worker.contract.identity import stream_object_id
 from worker.contract.models import EVENT_TYPES
+from worker.contract.source import Source
 from worker.storage.billing import billing_upsert
 from worker.storage.database import Collection, Database, Document
-from worker.storage.documents import Source, event_document, interaction_row
+from worker.storage.documents import event_document, interaction_row
 from worker.storage.errors import write_failures
 from worker.storage.outbox import notification_row
 

@@ -24,8 +24,9 @@ from tests.integration.storage.wrong_documents import (
 )
 from tests.unit.projections.events import arrive, event_sets
 from worker.contract.event import Event
+from worker.contract.source import Source
 from worker.storage.database import Collection, Database
-from worker.storage.documents import Source, event_document, void_document
+from worker.storage.documents import event_document, void_document
 from worker.storage.errors import DOCUMENT_VALIDATION_FAILURE, write_failures
 from worker.storage.models import MODELS
 

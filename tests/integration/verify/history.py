@@ -12,8 +12,9 @@ from worker.contract.codec import decode, encode
 from worker.contract.event import Event
 from worker.contract.fingerprint import of_document
 from worker.contract.identity import foreign_object_id, stream_object_id
+from worker.contract.source import Source
 from worker.storage.database import Database, Document
-from worker.storage.documents import Source, event_document, interaction_row, void_document
+from worker.storage.documents import event_document, interaction_row, void_document
 
 NAMES = UUID("0b5b6a2e-8a43-4c9b-9a39-0d1c2f4b5a6e")
 START = datetime(2024, 3, 1, 8, tzinfo=UTC)

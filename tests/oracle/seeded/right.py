@@ -34,6 +34,7 @@ from tests.oracle.seeded.run import CANARY, PARTITIONS, TOPIC, Run
 from worker.contract.codec import decode, encode, record_key
 from worker.contract.event import Event, Rejected, RejectReason
 from worker.contract.identity import stream_object_id, stream_slot
+from worker.contract.source import Source
 from worker.devstack.simulator.platform_documents import Moment
 from worker.devstack.simulator.simulation import Simulation, simulate
 from worker.ingest.dead_letters import letter_documents
@@ -42,7 +43,7 @@ from worker.kafka.record import Record
 from worker.notify.message import message_of
 from worker.storage.billing import billing_upsert
 from worker.storage.database import Document
-from worker.storage.documents import Source, event_document, interaction_row, void_document
+from worker.storage.documents import event_document, interaction_row, void_document
 from worker.storage.outbox import notification_row
 from worker.telemetry.metrics import Metrics, Outcome
 

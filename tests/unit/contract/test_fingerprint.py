@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tests.unit.contract.records import EXAMPLES, accepted, fields, with_details, without
 from worker.contract.codec import encode
 from worker.contract.fingerprint import FINGERPRINT_VERSION, agrees, of_document
+from worker.contract.source import Source
 from worker.storage.database import CODEC_OPTIONS
-from worker.storage.documents import Source, event_document, void_document
+from worker.storage.documents import event_document, void_document
 
 NOON = datetime(2024, 1, 15, 12, tzinfo=UTC)
 NO_DEADLINE = settings(deadline=None)  # a busy machine is no defect of the codec

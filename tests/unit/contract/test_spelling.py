@@ -9,9 +9,10 @@ import pytest
 from tests.unit.contract.records import accepted, fields, with_details
 from worker.contract.export import json_schema
 from worker.contract.fingerprint import agrees, of_document
+from worker.contract.source import Source
 from worker.contract.spelling import TIMES, WHOLE_NUMBERS
 from worker.contract.times import TIME_PATTERN
-from worker.storage.documents import Source, event_document
+from worker.storage.documents import event_document
 
 NEVER = "9999-12-31T23:59:59.999Z"
 

@@ -15,6 +15,7 @@ from worker.contract.codec import decode
 from worker.contract.event import Event, Rejected, RejectReason
 from worker.contract.fingerprint import of_document
 from worker.contract.identity import void_event_id
+from worker.contract.source import Source
 from worker.contract.upcasters import (
     CURRENT_SCHEMA_VERSION,
     UPCASTERS,
@@ -23,7 +24,7 @@ from worker.contract.upcasters import (
     oldest_version,
     upcast,
 )
-from worker.storage.documents import Source, event_document, void_document
+from worker.storage.documents import event_document, void_document
 
 
 def _watch_becomes_view(old: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from uuid import UUID, uuid5
 from bson import ObjectId
 
 from worker.contract.event import Event
+from worker.contract.source import Source
 from worker.ingest.record import Candidate
 from worker.kafka.record import Record
-from worker.storage.documents import Source
 
 TOPIC = "interaction-events"
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.ingest.samples import NOON, TOPIC, event_id, record
 from worker.contract.event import Rejected, RejectReason
+from worker.contract.gaps import GapReason
 from worker.ingest.dead_letters import (
     HEADERS_BYTES,
     KEY_BYTES,
@@ -23,7 +24,6 @@ from worker.kafka.record import Partition, Record
 from worker.storage.encoding import encoded
 from worker.storage.models import DeadLetter, DeadLetterPart
 from worker.storage.record_headers import encode_headers
-from worker.telemetry.metrics import GapReason
 
 NOT_JSON = Rejected(RejectReason.NOT_JSON, "is not JSON")
 INVALID = Rejected(RejectReason.INVALID_FIELD, "must be a string", "session_id")

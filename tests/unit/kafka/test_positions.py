@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.contract.gaps import GapReason
 from worker.kafka.positions import LogRange, Start, StartPolicy, first_of, start_of
 from worker.kafka.record import Partition
-from worker.telemetry.metrics import GapReason
 
 PARTITION = Partition("events", 3)
 

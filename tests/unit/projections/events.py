@@ -16,7 +16,8 @@ from projections.event import StoredEvent
 from worker.contract import codec
 from worker.contract.event import Event
 from worker.contract.identity import stream_slot
-from worker.storage.documents import Source, event_document, void_document
+from worker.contract.source import Source
+from worker.storage.documents import event_document, void_document
 
 COURSE = ObjectId("5f0000000000000000000001")
 USER = ObjectId("5f0000000000000000000002")
