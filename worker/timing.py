@@ -1,8 +1,9 @@
 """Time as a value that is handed in: a clock for waiting and stamping, a deadline that is passed down."""
 
 import asyncio
+import random
 import time
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -144,3 +145,46 @@ class Pace:
         if rest_s > 0:
             await run_until_stopped(self._clock.sleep(rest_s), stop)
         self._next_at = self._clock.monotonic() + self._shortest_s
+
+
+# 2^30 is beyond every limit; a larger power would only overflow.
+_MOST_DOUBLINGS = 30
+
+
+def backoff_s(attempt: int, shortest_s: float, longest_s: float, jitter: float = 1.0) -> float:
+    """Seconds to wait after failed attempt number `attempt` (1, 2, 3 ...): exponential with full jitter.
+
+    Between 0 and `shortest_s` x 2^(attempt - 1), at most `longest_s`; `jitter` is uniform in 0-1.
+    """
+    return jitter * min(longest_s, shortest_s * 2.0 ** min(max(attempt - 1, 0), _MOST_DOUBLINGS))
+
+
+# Long enough to let a primary step down in peace, short enough that recovery is noticed at once.
+SHORTEST_BACKOFF_S = 0.05
+LONGEST_BACKOFF_S = 5.0
+
+
+class Backoff:
+    """The waits of a role between failures in a row, in which it goes on beating and ends at once when told to."""
+
+    def __init__(self, clock: Clock, beat: Callable[[], None], seed: int | None = None) -> None:
+        self._clock = clock
+        self._beat = beat
+        self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
+        self._failures = 0
+
+    def reset(self) -> None:
+        """Something succeeded: the next wait is the shortest again."""
+        self._failures = 0
+
+    async def wait(self, stop: asyncio.Event) -> None:
+        """Wait 0.05 to 5 s, longer with each failure in a row; ends at once with `stop`."""
+        self._failures += 1
+        wait_s = backoff_s(self._failures, SHORTEST_BACKOFF_S, LONGEST_BACKOFF_S, self._random.random())
+        await self.pause(stop, max(SHORTEST_BACKOFF_S, wait_s))
+
+    async def pause(self, stop: asyncio.Event, seconds: float) -> None:
+        """Wait so long; ends at once with `stop`."""
+        self._beat()
+        await run_until_stopped(self._clock.sleep(seconds), stop)
+        self._beat()

@@ -1,6 +1,9 @@
 """From sums to what readers see: rates and averages are derived from the integers each time, never added up."""
 
+from collections.abc import Mapping
 from typing import Any
+
+from bson import ObjectId
 
 from projections.counts.counted import LEARNING, TEACHING, Counted
 from projections.quantity import mean
@@ -54,3 +57,10 @@ def user_stats(learning: Counted, teaching: Counted | None) -> Document:
 
 def _average_rating(sums: Counted) -> float:
     return mean(sums.rating, sums.rated) / 100 if sums.rated else 0.0
+
+
+def instructor_of(course: Mapping[str, Any]) -> ObjectId | None:
+    """`instructor_id`, else `instructor.user_id`: the spec has both."""
+    nested = course.get("instructor")
+    candidates = (course.get("instructor_id"), nested.get("user_id") if isinstance(nested, dict) else None)
+    return next((each for each in candidates if isinstance(each, ObjectId)), None)

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from bson import ObjectId
 
+from worker.contract.identity import stream_id
+
 
 class Event(NamedTuple):
     """One learner event that keeps every rule of the contract, as the producer meant it.
@@ -39,7 +41,7 @@ class Event(NamedTuple):
     @property
     def stream_id(self) -> str:
         """The learner's stream in one course: the unit of ordering, versions and folding."""
-        return f"course_{self.course_id}_user_{self.user_id}"
+        return stream_id(self.course_id, self.user_id)
 
 
 class RejectReason(StrEnum):

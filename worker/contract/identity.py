@@ -1,6 +1,7 @@
 """How identifiers are derived: the same stream gives the same ids and slot on every machine, for ever."""
 
 import hashlib
+import re
 from functools import lru_cache
 from uuid import UUID, uuid5
 
@@ -12,8 +13,26 @@ SLOTS = 256
 _VOID_NAMESPACE = UUID("6f1d9c1e-7b0a-5c55-9d51-3b7f4f0f7a70")
 
 
+_OBJECT_ID = re.compile(r"[0-9a-f]{24}")
+# What streams are about: a learner in a course, a course, a user, a content item.
+_STREAMS = frozenset({("course", "user"), ("course",), ("user",), ("content",)})
+
+
 def stream_id(course_id: ObjectId | str, user_id: ObjectId | str) -> str:
+    """The stream of a learner in a course."""
     return f"course_{course_id}_user_{user_id}"
+
+
+def parse_stream_id(stream: str) -> dict[str, ObjectId] | None:
+    """What a stream is about, `{course_id, user_id}` for a learner's; None for a text that names no stream.
+
+    Known are `course_<id>_user_<id>`, `course_<id>`, `user_<id>` and `content_<id>`, ids in small letters.
+    """
+    parts = stream.split("_")
+    entities, ids = parts[::2], parts[1::2]
+    if tuple(entities) not in _STREAMS or not all(map(_OBJECT_ID.fullmatch, ids)) or len(parts) % 2:
+        return None
+    return {f"{entity}_id": ObjectId(value) for entity, value in zip(entities, ids, strict=True)}
 
 
 @lru_cache(maxsize=65_536)

@@ -10,6 +10,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError
 
 from projections.event import upcast_document
+from worker.chunks import chunks
 from worker.contract.event import Rejected, RejectReason
 from worker.contract.fingerprint import of_document
 from worker.contract.source import Source, source_of
@@ -44,8 +45,8 @@ class EventStore:
     async def known(self, ids: Sequence[UUID]) -> dict[UUID, Known]:
         """What is stored under these ids, read at majority: an id that is missing was never acknowledged."""
         found: dict[UUID, Known] = {}
-        for start in range(0, len(ids), _IDS_PER_QUERY):
-            query = {"_id": {"$in": list(ids[start : start + _IDS_PER_QUERY])}}
+        for some in chunks(ids, _IDS_PER_QUERY):
+            query = {"_id": {"$in": some}}
             fields = {"metadata.fingerprint": 1, "metadata.source": 1}
             with translated():
                 rows = await self._events.find(query, fields).to_list(None)
@@ -59,17 +60,17 @@ class EventStore:
         those that nobody can read.
         """
         found: dict[UUID, Known] = {}
-        for start in range(0, len(ids), _DOCUMENTS_PER_QUERY):
-            query = {"_id": {"$in": list(ids[start : start + _DOCUMENTS_PER_QUERY])}}
-            async for some in reading.batches(self._events, query):
-                found.update(some.through(_known_by_content).values)
+        for some in chunks(ids, _DOCUMENTS_PER_QUERY):
+            query = {"_id": {"$in": some}}
+            async for read in reading.batches(self._events, query):
+                found.update(read.through(_known_by_content).values)
         return found
 
     async def documents(self, ids: Sequence[UUID]) -> dict[UUID, Document]:
         """The stored documents under these ids."""
         found: dict[UUID, Document] = {}
-        for start in range(0, len(ids), _DOCUMENTS_PER_QUERY):
-            query = {"_id": {"$in": list(ids[start : start + _DOCUMENTS_PER_QUERY])}}
+        for some in chunks(ids, _DOCUMENTS_PER_QUERY):
+            query = {"_id": {"$in": some}}
             with translated():
                 rows = await self._events.find(query).to_list(None)
             found.update({row["_id"]: row for row in rows})

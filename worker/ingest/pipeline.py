@@ -18,6 +18,7 @@ from uuid import UUID
 import structlog
 from bson import ObjectId
 
+from worker.chunks import chunks
 from worker.contract.codec import Limits
 from worker.contract.event import RejectReason
 from worker.errors import Fenced, Retryable
@@ -38,7 +39,7 @@ from worker.storage.retrying import retrying
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import DropReason, Metrics, Outcome, Stage
 from worker.telemetry.mongodb import retry_counter
-from worker.timing import Clock, cancel_and_wait_shielded
+from worker.timing import Clock, backoff_s, cancel_and_wait_shielded
 
 log = structlog.get_logger(__name__)
 
@@ -149,7 +150,7 @@ class Pipeline:
         """Steps 1. to 4. of all parts; what has settled is handed to the `rows`."""
         decoded, settled = Decoded(), Settled()
         size = self._options.part_records
-        parts = [batch.records[start : start + size] for start in range(0, len(batch.records), size)]
+        parts = list(chunks(batch.records, size))
         decoding = asyncio.create_task(self._decode(parts[0], batch.read_at, decoded))
         try:
             for following in [*parts[1:], ()]:
@@ -181,9 +182,8 @@ class Pipeline:
         """Add what the records are to the `whole`; returns those that hold an event."""
         candidates: list[Candidate] = []
         took = 0.0
-        for start in range(0, len(records), _DECODE_CHUNK):
+        for chunk in chunks(records, _DECODE_CHUNK):
             began = self._clock.monotonic()
-            chunk = records[start : start + _DECODE_CHUNK]
             part = decode_records(chunk, self._table, self._options.limits, read_at)
             took += self._clock.monotonic() - began
             candidates.extend(part.candidates)
@@ -225,7 +225,7 @@ class Pipeline:
         """Who lost a race tries again at once; who loses again waits for a write that no majority has yet."""
         if rounds > 1:
             self._component.beat()
-            await self._clock.sleep(min(_LONGEST_REST_S, _SHORTEST_REST_S * 2.0 ** min(rounds, 10)))
+            await self._clock.sleep(backoff_s(rounds + 1, _SHORTEST_REST_S, _LONGEST_REST_S))
 
     async def _known(self, candidates: Sequence[Candidate]) -> Mapping[UUID, Known]:
         """What is stored under the candidates' ids."""

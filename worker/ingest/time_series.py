@@ -7,6 +7,7 @@ from uuid import UUID
 
 from bson.raw_bson import RawBSONDocument
 
+from worker.chunks import chunks
 from worker.errors import Fenced, Refused
 from worker.kafka.record import Batch
 from worker.storage import reading
@@ -130,10 +131,9 @@ async def rows_present(database: Database, rows: Sequence[Document]) -> set[UUID
     """
     wanted = {row["_id"] for row in rows}
     present: set[UUID] = set()
-    for start in range(0, len(rows), _PAIRS_PER_QUERY):
+    for some in chunks(rows, _PAIRS_PER_QUERY):
         pairs = [
-            {"metadata.user_id": row["metadata"]["user_id"], "timestamp": row["timestamp"]}
-            for row in rows[start : start + _PAIRS_PER_QUERY]
+            {"metadata.user_id": row["metadata"]["user_id"], "timestamp": row["timestamp"]} for row in some
         ]
         found = await reading.find(database.user_interactions, {"$or": pairs}, {"_id": 1})
         present.update(row["_id"] for row in found.documents if isinstance(row["_id"], UUID))

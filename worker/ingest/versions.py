@@ -2,11 +2,12 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Any
 
+from worker.chunks import chunks
 from worker.storage import driver
 from worker.storage.database import Database
 from worker.storage.errors import translated
+from worker.storage.stream_versions import highest_of
 
 _STREAMS_PER_QUERY = 2_000
 # A stream id and its place in the cache take about 200 bytes: 20 MB when full.
@@ -24,21 +25,15 @@ class StreamVersions:
         """Highest version of each stream, 0 for a new one; read at majority where it is not cached."""
         wanted = dict.fromkeys(streams)
         unknown = [stream for stream in wanted if stream not in self._cache]
-        for start in range(0, len(unknown), _STREAMS_PER_QUERY):
-            await self._read(unknown[start : start + _STREAMS_PER_QUERY])
+        for some in chunks(unknown, _STREAMS_PER_QUERY):
+            await self._read(some)
         return {stream: self._cache[stream] for stream in wanted}
 
     async def _read(self, streams: list[str]) -> None:
-        # This order and grouping lets the server jump from stream to stream in the index.
-        pipeline: list[dict[str, Any]] = [
-            {"$match": {"stream_id": {"$in": streams}}},
-            {"$sort": {"stream_id": -1, "version": -1}},
-            {"$group": {"_id": "$stream_id", "highest": {"$first": "$version"}}},
-        ]
         with translated():
-            found = await driver.aggregate(self._events, pipeline)
+            found = await driver.aggregate(self._events, highest_of(streams))
         self._cache.update(dict.fromkeys(streams, 0))
-        self._cache.update({row["_id"]: row["highest"] for row in found})
+        self._cache.update({row["_id"]: row["version"] for row in found})
 
     def reached(self, stream: str, version: int) -> None:
         """Note that this version is in the store."""

@@ -14,11 +14,11 @@ from worker.notify.delivery import Away, Delivery, Recipient, Refused, Sender
 from worker.notify.message import message_of
 from worker.notify.outbox import Outbox
 from worker.notify.people import People, Person
-from worker.notify.policy import Breaker, Policy, Settled, backoff, settle
+from worker.notify.policy import Breaker, Policy, Settled, settle
 from worker.notify.rows import SET_ASIDE
 from worker.storage.database import Document
 from worker.telemetry.metrics import Metrics, NotificationOutcome
-from worker.timing import Clock, cancel_and_wait, run_until_stopped
+from worker.timing import Clock, backoff_s, cancel_and_wait, run_until_stopped
 
 log = structlog.get_logger(__name__)
 
@@ -204,7 +204,7 @@ class Lane:
         """Due again later, without an attempt that counts against it: nobody was asked to take it."""
         policy = self._options.policy
         dice = self._random.random()
-        wait_s = backoff(row["attempts"], policy.shortest_wait_s, policy.longest_wait_refused_s, dice)
+        wait_s = backoff_s(row["attempts"], policy.shortest_wait_s, policy.longest_wait_refused_s, dice)
         return Settled("pending", f"{SET_ASIDE}{reason}", wait_s)
 
     def _decide(self, row: Document, delivery: Delivery) -> Settled:

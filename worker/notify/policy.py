@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from worker.notify.delivery import Accepted, Away, Delivery, Refused
+from worker.timing import backoff_s
 
 # A receiver that asks for more is asked again after an hour: a wrong clock of its own must not silence us.
 LONGEST_RETRY_AFTER_S = 3_600.0
@@ -44,21 +45,15 @@ def settle(delivery: Delivery, row: Mapping[str, Any], policy: Policy, dice: flo
         case Accepted():
             return Settled("sent")
         case Away(reason, retry_after_s):
-            wait_s = backoff(row["attempts"], policy.shortest_wait_s, policy.longest_wait_away_s, dice)
+            wait_s = backoff_s(row["attempts"], policy.shortest_wait_s, policy.longest_wait_away_s, dice)
             asked_s = min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S)
             return Settled("pending", reason[:LONGEST_ERROR], max(wait_s, asked_s))
         case Refused(reason):
             refusals = row.get("refusals", 0) + 1
             if refusals >= policy.max_refusals:
                 return Settled("failed", reason[:LONGEST_ERROR], refused=True)
-            wait_s = backoff(refusals, policy.shortest_wait_s, policy.longest_wait_refused_s, dice)
+            wait_s = backoff_s(refusals, policy.shortest_wait_s, policy.longest_wait_refused_s, dice)
             return Settled("pending", reason[:LONGEST_ERROR], wait_s, refused=True)
-
-
-def backoff(attempt: int, shortest_s: float, longest_s: float, dice: float) -> float:
-    """Exponential with full jitter: between 0 and `shortest_s` x 2^(attempt - 1), at most `longest_s`."""
-    # 2^30 is beyond every limit; a larger power would only overflow.
-    return dice * min(longest_s, shortest_s * 2.0 ** min(max(attempt - 1, 0), 30))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,5 +85,5 @@ class Breaker:
             return Breaker(failing, self.trips, self.closed_until)
         if now < self.closed_until:
             return self  # was under way when another failure closed the channel
-        pause_s = backoff(self.trips + 1, policy.shortest_wait_s, policy.longest_wait_away_s, dice)
+        pause_s = backoff_s(self.trips + 1, policy.shortest_wait_s, policy.longest_wait_away_s, dice)
         return Breaker(failing, self.trips + 1, now + pause_s)

@@ -5,10 +5,11 @@ bytes of one letter.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from worker.chunks import chunks
 from worker.contract.codec import record_key
 from worker.contract.identity import stream_id
 from worker.retry.selection import Entry, Selection
@@ -94,8 +95,7 @@ async def pages(
     database: Database, names: Sequence[str], *, with_headers: bool = False
 ) -> AsyncIterator[list[Entry]]:
     """These letters page by page, in this order; `with_headers` also their keys and headers, never their values."""
-    for start in range(0, len(names), _PAGE):
-        page = list(names[start : start + _PAGE])
+    for page in chunks(names, _PAGE):
         fields = _WITHOUT_VALUE if with_headers else _SHORT
         with translated():
             rows = await database.dead_letters.find({"_id": {"$in": page}}, fields).to_list(None)
@@ -153,7 +153,7 @@ async def read_kept(database: Database, name: str) -> tuple[Document, Kept | Dam
 async def discard_letters(database: Database, names: Sequence[str]) -> int:
     """Delete letters with their bytes; returns how many. May run twice: the parts go first, then the letter."""
     deleted = 0
-    for chunk in _chunks(names):
+    for chunk in chunks(names, _AT_ONCE):
         with translated():
             found = await database.dead_letters.find({"_id": {"$in": chunk}}, _PARTS).to_list(None)
             for letter in found:
@@ -250,8 +250,3 @@ def _entry(row: Document) -> Entry:
         created_at=row["created_at"],
         document=row,
     )
-
-
-def _chunks(names: Sequence[str]) -> Iterator[list[str]]:
-    for start in range(0, len(names), _AT_ONCE):
-        yield list(names[start : start + _AT_ONCE])

@@ -1,10 +1,11 @@
 """The queue in an operator's hands: look, try again, discard; what is being tried is never touched."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
+from worker.chunks import chunks
 from worker.contract.identity import failure_fingerprint
 from worker.retry.selection import Entry, Selection, identities
 from worker.storage import reading
@@ -71,7 +72,7 @@ async def retry_items(database: Database, entries: Sequence[Entry]) -> int:
         "lease_until": None,
     }
     changed = 0
-    for ids in _chunks(entry.id for entry in entries):
+    for ids in chunks((entry.id for entry in entries), _AT_ONCE):
         waiting = {**_OURS, "_id": {"$in": ids}, "status": {"$in": list(WAITING)}}
         changed += (await update_each(database.analytics_queue, waiting, [{"$set": anew}])).matched
     return changed
@@ -83,7 +84,7 @@ async def discard_items(database: Database, entries: Sequence[Entry]) -> int:
     An open item of counting stays: it is what says that its document's sums are behind.
     """
     deleted = 0
-    for ids in _chunks(entry.id for entry in entries):
+    for ids in chunks((entry.id for entry in entries), _AT_ONCE):
         kept = {"event_type": COUNTS_FOLD, "status": {"$ne": "completed"}}
         idle = {**_OURS, "_id": {"$in": ids}, "status": {"$in": list(DISCARDABLE)}, "$nor": [kept]}
         with translated():
@@ -122,9 +123,3 @@ def _unreadable(one: Unreadable) -> Entry:
         "created_at": _UNKNOWN,
     }
     return _entry(row)
-
-
-def _chunks(ids: Iterable[Any]) -> Iterator[list[Any]]:
-    rest = iter(ids)
-    while chunk := list(islice(rest, _AT_ONCE)):
-        yield chunk

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from worker.timing import backoff_s
+
 T = TypeVar("T")
 
 # Below, a wait is none. Full jitter alone would give any wait down to 0.
 _SHORTEST_WAIT_S = 0.1
 # A wait shorter than this may not move the clock at all, and the caller would turn on the spot.
 _CLOCK_STEP_S = 0.001
-# Doublings after which every setting's longest wait is reached; more would only overflow.
-_DOUBLINGS = 30
 # A cap is spent in tenths of a second, so that an outage's backlog is a steady load and no burst a second.
 TURNS_PER_SECOND = 10
 
@@ -35,9 +35,10 @@ class Policy:
 
     def wait_s(self, attempt: int, source: random.Random) -> float:
         """Seconds to wait after failed attempt number `attempt`: exponential, full jitter, bounded."""
-        doublings = min(max(attempt - 1, 0), _DOUBLINGS)
-        longest = min(self.longest_backoff_s, self.backoff_s * 2.0**doublings)
-        return max(_SHORTEST_WAIT_S, source.uniform(0.0, longest))
+        return max(
+            _SHORTEST_WAIT_S,
+            backoff_s(attempt, self.backoff_s, self.longest_backoff_s, source.random()),
+        )
 
     def exhausted(self, attempt: int) -> bool:
         """True if attempt number `attempt` was the last."""

@@ -26,7 +26,7 @@ from worker.storage.work_items import INTERRUPTED, Failed, Handler, Item, ItemId
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import ErrorClass, Metrics, RetryOutcome
 from worker.telemetry.mongodb import retry_counter
-from worker.timing import Clock, Deadline, run_until_stopped
+from worker.timing import Backoff, Clock, Deadline
 
 log = structlog.get_logger(__name__)
 
@@ -34,9 +34,6 @@ NAME = "retry"
 
 _GROUP = 0
 _LEASE = group_name(NAME, _GROUP)
-# Between turns while MongoDB is away.
-_SHORTEST_WAIT_S = 0.05
-_LONGEST_WAIT_S = 5.0
 _CLASSES = {each.value: each for each in ErrorClass}
 
 
@@ -98,7 +95,7 @@ class RetryProcessor:
         self._held_until: float | None = None
         self._epoch: int | None = None
         self._renew_at = self._measure_at = self._take_back_at = 0.0
-        self._failures = 0
+        self._backoff = Backoff(clock, component.beat, seed)
         metrics.prepare_leases([_LEASE])
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -107,13 +104,12 @@ class RetryProcessor:
             self._component.beat()
             try:
                 wait_s = await self._turn()
-                self._failures = 0
+                self._backoff.reset()
+                await self._backoff.pause(stop, wait_s)
             except Retryable as error:
                 self._count_retry(error)
                 log.warning("retry_waits_for_mongodb", reason=str(error))
-                self._failures += 1
-                wait_s = self._back_off_s()
-            await self._pause(stop, wait_s)
+                await self._backoff.wait(stop)
         await self._leave()
 
     async def _turn(self) -> float:
@@ -270,16 +266,6 @@ class RetryProcessor:
         poll_s = self._options.poll_every_s
         # Something is due and was not claimed: another one was faster, or the next claim begins a new round.
         return poll_s if due_in_s is None else min(max(due_in_s, 1 / TURNS_PER_SECOND), poll_s)
-
-    def _back_off_s(self) -> float:
-        """Exponential with full jitter."""
-        longest = min(_LONGEST_WAIT_S, _SHORTEST_WAIT_S * 2.0 ** min(self._failures, 10))
-        return self._random.uniform(_SHORTEST_WAIT_S, longest)
-
-    async def _pause(self, stop: asyncio.Event, seconds: float) -> None:
-        self._component.beat()
-        await run_until_stopped(self._clock.sleep(seconds), stop)
-        self._component.beat()
 
     async def _leave(self) -> None:
         """Give the lease back; if the server does not answer in time, it expires by itself."""

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from bson import ObjectId
-
 from projections.event import VOID
 from worker.contract.event import Event
 from worker.contract.fingerprint import FINGERPRINT_VERSION
-from worker.contract.identity import stream_slot, void_event_id
+from worker.contract.identity import parse_stream_id, stream_slot, void_event_id
 from worker.contract.source import Source
 from worker.storage.driver import Document
 
@@ -67,13 +65,15 @@ def event_document(
 
 def void_document(stream: str, version: int, recorded_at: datetime) -> Document:
     """The event that fills a hole in a stream's versions. Everyone who fills the same hole makes the same `_id`."""
-    course_id, user_id = (ObjectId(part) for part in stream.removeprefix("course_").split("_user_"))
+    about = parse_stream_id(stream)
+    if about is None:
+        raise ValueError("a void needs a stream")
     return {
         "_id": void_event_id(stream, version),
         "stream_id": stream,
         "version": version,
         "event_type": VOID,
-        "event_data": {"course_id": course_id, "user_id": user_id},
+        "event_data": about,
         "metadata": {
             "timestamp": recorded_at,
             "correlation_id": None,

@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar
 
 from bson import ObjectId
 
+from projections.counts.statistics import instructor_of
+from worker.chunks import chunks
 from worker.errors import Retryable
 from worker.storage.database import Collection, Database
 from worker.storage.errors import translated
@@ -28,7 +30,7 @@ from worker.verify.learner_audit import Judged, Learner, judge_learner
 from worker.verify.leases_check import live_version
 from worker.verify.outbox_audit import Announced, judge_notification
 from worker.verify.queue_check import LONGEST_WAIT
-from worker.verify.statistics_audit import instructor_of, judge_course, judge_user
+from worker.verify.statistics_audit import judge_course, judge_user
 
 T = TypeVar("T")
 Taught = Mapping[ObjectId, Sequence[Any]]
@@ -173,8 +175,8 @@ class _Check:
         """Learners that still wait are findings, unless one of them was counted meanwhile: then their turn comes."""
         ids = list(self.late)
         again: list[Judged] = []
-        for start in range(0, len(ids), PAGE):
-            for learner in await self._read(_learners(ids[start : start + PAGE])):
+        for some in chunks(ids, PAGE):
+            for learner in await self._read(_learners(some)):
                 if learner.revisions != self.late[(learner.record or {}).get("_id")]:
                     return
                 again += filter(None, [self._guarded("user_progress", None, judge_learner, learner)])

@@ -10,7 +10,9 @@ from uuid import UUID
 from bson import ObjectId
 
 from projections.counts import LEARNING, NAMES, ActivityEntry, Counted, Payment, payment_in
+from projections.counts.statistics import instructor_of
 from projections.event import StoredEvent
+from worker.chunks import chunks
 from worker.contract.identity import stream_object_id
 from worker.storage import reading
 from worker.storage.database import Collection, Database, Document
@@ -23,7 +25,7 @@ from worker.verify.outbox_audit import Announced
 from worker.verify.queue_check import is_set_aside, open_rows
 from worker.verify.reading import PAGE_BYTES, PAGE_DOCUMENTS
 from worker.verify.shapes import misfits
-from worker.verify.statistics_audit import Person, instructor_of
+from worker.verify.statistics_audit import Person
 
 # What counting reads of a record; the rest of `state` stays on the server.
 _RECORD = dict.fromkeys(
@@ -172,14 +174,14 @@ class Snapshot:
         """By stream, the payments its events name up to the version that was counted."""
         named: dict[str, list[Payment]] = defaultdict(list)
         paying = [each for each in projections if each.get("payments")]
-        for start in range(0, len(paying), _RANGES_PER_QUERY):
+        for some in chunks(paying, _RANGES_PER_QUERY):
             ranges = [
                 {
                     "stream_id": each["stream_id"],
                     "version": {"$lte": each["last_event_version"]},
                     "event_type": "course_enrolled",
                 }
-                for each in paying[start : start + _RANGES_PER_QUERY]
+                for each in some
             ]
             async for page in reading.pages(
                 self.database.course_events,

@@ -1,6 +1,5 @@
 """The reads of a check: of bounded size, by an index where there is one, none of which decides anything."""
 
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +8,8 @@ from uuid import UUID
 from bson import ObjectId
 
 from projections.progress import FOLDED_PATHS
-from worker.contract.identity import stream_object_id
+from worker.chunks import chunks
+from worker.contract.identity import parse_stream_id, stream_object_id
 from worker.storage import reading
 from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
@@ -27,7 +27,6 @@ PAGE_BYTES = 4_000_000
 # What one command may name: about 1 MB of ids.
 _IDS_AT_ONCE = 10_000
 _STREAM_INDEX = [("stream_id", 1), ("version", 1)]
-_STREAM = re.compile(r"course_([0-9a-f]{24})_user_([0-9a-f]{24})")
 _FOLDED = dict.fromkeys(FOLDED_PATHS, 1)
 # What a document says of itself, whoever wrote it last.
 IDENTITY = ("_id", "rev", "stream_id", "user_id", "course_id", "slot", "version", "projection_version")
@@ -144,8 +143,7 @@ async def events_in_stream(database: Database, stream: str, ids: Sequence[object
     """Those of the ids that are events of this stream and should have a row."""
     named = [each for each in ids if isinstance(each, UUID)]
     found: set[UUID] = set()
-    for start in range(0, len(named), _IDS_AT_ONCE):
-        some = named[start : start + _IDS_AT_ONCE]
+    for some in chunks(named, _IDS_AT_ONCE):
         wanted = {"_id": {"$in": some}, "stream_id": stream, "event_type": {"$ne": "void"}}
         with translated():
             rows = await database.course_events.find(wanted, {"_id": 1}).to_list(None)
@@ -181,5 +179,5 @@ def row_owner(row: Mapping[str, Any]) -> Owner | None:
 
 def owner_of(stream: str) -> Owner | None:
     """The learner and course of a stream; None for a name that is no stream's."""
-    named = _STREAM.fullmatch(stream)
-    return (ObjectId(named[2]), ObjectId(named[1])) if named else None
+    about = parse_stream_id(stream) or {}
+    return (about["user_id"], about["course_id"]) if len(about) == 2 else None

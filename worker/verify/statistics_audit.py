@@ -1,6 +1,6 @@
 """Holds statistics and activity logs against the sum over projections: values in, findings out, no I/O."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -102,13 +102,3 @@ def _written_at(document: Document) -> datetime | None:
     """When the platform says it wrote the document last."""
     dates = [document.get(name) for name in ("created_at", "updated_at")]
     return max((each for each in dates if isinstance(each, datetime)), default=None)
-
-
-def instructor_of(course: Document) -> ObjectId | None:
-    """`instructor_id`, else `instructor.user_id`: the specification has both."""
-    nested = course.get("instructor")
-    named: Iterable[Any] = (
-        course.get("instructor_id"),
-        nested.get("user_id") if isinstance(nested, Mapping) else None,
-    )
-    return next((each for each in named if isinstance(each, ObjectId)), None)

@@ -14,9 +14,9 @@ from worker.notify.policy import (
     Breaker,
     Policy,
     Settled,
-    backoff,
     settle,
 )
+from worker.timing import backoff_s
 
 POLICY = Policy()
 DICE = st.floats(0, 1)
@@ -66,13 +66,13 @@ def test_a_reason_is_cut_to_what_a_row_holds() -> None:
 
 @given(attempt=st.integers(-5, 10**9), dice=DICE)
 def test_waits_stay_between_nothing_and_their_limit(attempt: int, dice: float) -> None:
-    wait_s = backoff(attempt, 1.0, 60.0, dice)
+    wait_s = backoff_s(attempt, 1.0, 60.0, dice)
     assert math.isfinite(wait_s)
     assert 0 <= wait_s <= 60
 
 
 def test_waits_double() -> None:
-    assert [backoff(attempt, 1.0, 60.0, 1.0) for attempt in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert [backoff_s(attempt, 1.0, 60.0, 1.0) for attempt in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
 def test_one_row_that_fails_for_ever_never_closes_its_channel() -> None:

@@ -9,7 +9,7 @@ from tests.clocks import ManualClock
 from worker.errors import Retryable
 from worker.storage.leases import Token
 from worker.telemetry.metrics import Metrics
-from worker.watch.patience import Patience
+from worker.timing import Backoff
 from worker.watch.stream.checkpoint import TokenSaver
 from worker.watch.stream.liveness import StreamLiveness
 
@@ -20,19 +20,19 @@ def token(at_s: int) -> Token:
 
 async def test_waits_grow_with_failures_in_a_row_and_stay_within_their_bounds() -> None:
     clock, beats = ManualClock(), []
-    patience = Patience(clock, lambda: beats.append(clock.monotonic()), seed=3)
+    backoff = Backoff(clock, lambda: beats.append(clock.monotonic()), seed=3)
     waits = []
     for _ in range(40):
         before = clock.monotonic()
-        await patience.back_off(asyncio.Event())
+        await backoff.wait(asyncio.Event())
         waits.append(clock.monotonic() - before)
     assert waits[0] == pytest.approx(0.05)
     assert all(0.05 <= wait <= 5.0 for wait in waits)
     assert max(waits) > 3.0
     assert len(beats) == 80
-    patience.reset()
+    backoff.reset()
     before = clock.monotonic()
-    await patience.back_off(asyncio.Event())
+    await backoff.wait(asyncio.Event())
     assert clock.monotonic() - before == pytest.approx(0.05)
 
 
@@ -44,7 +44,7 @@ async def test_a_pause_ends_at_once_when_told_to_stop() -> None:
     stop = asyncio.Event()
     stop.set()
     async with asyncio.timeout(10):
-        await Patience(Standstill(), lambda: None).pause(stop, 3_600)
+        await Backoff(Standstill(), lambda: None).pause(stop, 3_600)
 
 
 def value(metrics: Metrics, name: str) -> float | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from bson import ObjectId
 
+from worker.chunks import chunks
 from worker.devstack.demo.progress_check import Difference, differences, scaled
 from worker.devstack.demo.stored import IDS_AT_ONCE
 from worker.devstack.simulator.ledger import FULL, LedgerEntry
@@ -166,10 +167,9 @@ def _billing(entry: LedgerEntry, rows: Mapping[str, Document]) -> Iterator[Diffe
 
 
 async def _by(collection: Collection, path: str, keys: Iterable[object]) -> dict[str, Document]:
-    wanted, found = list(keys), dict[str, Document]()
+    found: dict[str, Document] = {}
     with translated():
-        for start in range(0, len(wanted), IDS_AT_ONCE):
-            some = wanted[start : start + IDS_AT_ONCE]
+        for some in chunks(keys, IDS_AT_ONCE):
             for document in await collection.find({path: {"$in": some}}).to_list(None):
                 found[str(document[path])] = document
     return found

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from bson import ObjectId
 
 from projections.event import VOID
+from worker.chunks import chunks
 from worker.contract.event import RejectReason
 from worker.contract.identity import stream_id, stream_object_id
 from worker.storage.database import Collection, Database, Document
 from worker.storage.driver import aggregate
 from worker.storage.errors import translated
+from worker.storage.stream_versions import HIGHEST_VERSIONS
 
 IDS_AT_ONCE = 5_000  # a query of about 100 KB
 _NO_STATE = {"state": 0}
@@ -128,13 +130,7 @@ async def learners_uncounted(database: Database) -> list[ObjectId]:
 async def streams_behind(database: Database) -> list[str]:
     """Streams whose document does not stand at their highest version (or is missing), by name."""
     with translated():
-        highest = await aggregate(
-            database.course_events,
-            [
-                {"$sort": {"stream_id": 1, "version": -1}},
-                {"$group": {"_id": "$stream_id", "version": {"$first": "$version"}}},
-            ],
-        )
+        highest = await aggregate(database.course_events, [*HIGHEST_VERSIONS])
         current = {
             document["_id"]: document["version"]
             for document in await database.user_progress.find({}, {"version": 1}).to_list(None)
@@ -160,8 +156,7 @@ async def count_known(database: Database, event_ids: Sequence[object]) -> int:
     """How many of these event ids the store has already."""
     known = 0
     with translated():
-        for start in range(0, len(event_ids), IDS_AT_ONCE):
-            some = list(event_ids[start : start + IDS_AT_ONCE])
+        for some in chunks(event_ids, IDS_AT_ONCE):
             known += await database.course_events.count_documents({"_id": {"$in": some}})
     return known
 
@@ -183,11 +178,10 @@ async def progress_documents(
 ) -> dict[tuple[str, str], Document]:
     """Progress documents of (user id, course id) pairs; those without one are left out."""
     ids = {stream_object_id(stream_id(course, user)): (user, course) for user, course in streams}
-    wanted: list[ObjectId] = list(ids)
     found: dict[tuple[str, str], Document] = {}
     with translated():
-        for start in range(0, len(wanted), IDS_AT_ONCE):
-            query = {"_id": {"$in": wanted[start : start + IDS_AT_ONCE]}}
+        for some in chunks(ids, IDS_AT_ONCE):
+            query = {"_id": {"$in": some}}
             for document in await database.user_progress.find(query, {"state": 0}).to_list(None):
                 found[ids[document["_id"]]] = document
     return found

@@ -12,6 +12,7 @@ from worker.contract.identity import stream_object_id, stream_slot
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.leases import Token, group_slots
+from worker.storage.stream_versions import HIGHEST_VERSIONS
 from worker.watch.folds.plan import number_in
 from worker.watch.stream.cursor import ServerCursor
 
@@ -19,12 +20,6 @@ from worker.watch.stream.cursor import ServerCursor
 STREAMS_PER_PAGE = 5_000
 
 _NOWHERE: Mapping[int, str] = MappingProxyType({})
-
-# In this order and grouping the server jumps from stream to stream in the unique index (DISTINCT_SCAN).
-_HIGHEST = (
-    {"$sort": {"stream_id": -1, "version": -1}},
-    {"$group": {"_id": "$stream_id", "version": {"$first": "$version"}}},
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +63,7 @@ async def behind(
     below = {slot: resumed.get(group) for group in groups for slot in group_slots(group)}
     start = max(resumed.values()) if resumed and resumed.keys() >= set(groups) else None
     begin: list[Document] = [] if start is None else [{"$match": {"stream_id": {"$lt": start}}}]
-    cursor = await ServerCursor.open(database.course_events, [*begin, *_HIGHEST])
+    cursor = await ServerCursor.open(database.course_events, [*begin, *HIGHEST_VERSIONS])
     last, ordered = start, True
     try:
         while not cursor.exhausted:

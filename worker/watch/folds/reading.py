@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from projections.event import READ_PATHS
 from projections.progress import FOLDED_PATHS
+from worker.chunks import chunks
 from worker.contract.identity import stream_object_id
 from worker.storage.database import Database, Document
 from worker.storage.reading import Reading, Unreadable, find, find_one
@@ -74,8 +75,7 @@ async def read_runs(database: Database, tasks: Sequence[Task]) -> Runs:
     """The events of as many tasks as fit, of one at least, whatever else is stored by now."""
     result = Runs([], [])
     left = _EVENT_BYTES
-    for start in range(0, len(tasks), _STREAMS_PER_QUERY):
-        some = tasks[start : start + _STREAMS_PER_QUERY]
+    for some in chunks(tasks, _STREAMS_PER_QUERY):
         if left <= 0:
             result.unread.extend(some)
             continue

@@ -8,6 +8,7 @@ from worker import __version__
 from worker.contract.identity import stream_object_id
 from worker.storage import reading
 from worker.storage.database import Database
+from worker.storage.stream_versions import highest_of
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
 from worker.watch.folds.fold import Failure, Projection
@@ -102,12 +103,5 @@ class Refold:
 
 async def highest_versions(database: Database, streams: Sequence[str]) -> dict[str, int]:
     """The highest stored version of each stream that has events."""
-    found = await reading.aggregate(
-        database.course_events,
-        [
-            {"$match": {"stream_id": {"$in": list(streams)}}},
-            {"$sort": {"stream_id": -1, "version": -1}},
-            {"$group": {"_id": "$stream_id", "version": {"$first": "$version"}}},
-        ],
-    )
+    found = await reading.aggregate(database.course_events, highest_of(streams))
     return {row["_id"]: row["version"] for row in found.documents}

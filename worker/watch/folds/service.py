@@ -22,11 +22,10 @@ from worker.storage.shares import GROUPS
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, RestartReason
 from worker.telemetry.mongodb import retry_counter
-from worker.timing import Clock, Pace
+from worker.timing import Backoff, Clock, Pace
 from worker.watch.folds.catch_up import Interrupted, behind
 from worker.watch.folds.fold import Projection
 from worker.watch.folds.projector import NAME, Projector
-from worker.watch.patience import Patience
 from worker.watch.stream.change_stream import EventStream, Invalidated
 from worker.watch.stream.checkpoint import TokenSaver
 from worker.watch.stream.liveness import StreamLiveness
@@ -110,7 +109,7 @@ class ProgressWatcher:
         )
         self._oplog_window = OplogWindow(database, NAME, clock, metrics)
         self._count_retry = retry_counter(metrics)
-        self._patience = Patience(clock, component.beat, seed)
+        self._backoff = Backoff(clock, component.beat, seed)
         self._pace = Pace(clock, options.pace_s)
         self._renew_at = 0.0
         self._resync_needed = False
@@ -129,12 +128,12 @@ class ProgressWatcher:
                 self._restarted(RestartReason.INVALIDATED if invalidated else RestartReason.HISTORY_LOST)
                 log.warning("progress_history_lost", reason=str(lost))
                 self._resync_needed, self._interrupted = True, None
-                await self._patience.back_off(stop)
+                await self._backoff.wait(stop)
             except Retryable as error:
                 self._restarted(RestartReason.RESUMABLE)
                 self._count_retry(error)
                 log.warning("progress_waits_for_mongodb", reason=str(error))
-                await self._patience.back_off(stop)
+                await self._backoff.wait(stop)
         await self._leave()
 
     async def _follow(self, stop: asyncio.Event) -> None:
@@ -145,7 +144,7 @@ class ProgressWatcher:
         """
         held = await self._share()  # 1
         if not held:
-            await self._patience.pause(stop, self._options.renew_every_s)
+            await self._backoff.pause(stop, self._options.renew_every_s)
             return
         positions = await self._positions.take(held)
         usable = {} if self._resync_needed else _usable(positions)
@@ -175,7 +174,7 @@ class ProgressWatcher:
         session.saver.took_effect(changed.changes)
         session.liveness.observe(session.stream.token, idle=not changed.changes)
         await self._oplog_window.measure(session.stream.token)
-        self._patience.reset()
+        self._backoff.reset()
 
     async def _catch_up(
         self, session: StreamSession, groups: Collection[int], resumed: Mapping[int, str], stop: asyncio.Event

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import structlog
@@ -14,6 +13,7 @@ from pymongo import InsertOne, ReplaceOne
 
 from projections.counts import COUNTS_VERSION, Step
 from worker import __version__
+from worker.chunks import chunks
 from worker.errors import Refused, Retryable
 from worker.storage.database import Database
 from worker.storage.reading import Reading
@@ -67,12 +67,12 @@ class DirtyKeys:
 
     def chunks(self) -> Iterator["DirtyKeys"]:
         """Parts for one transaction each, by number; how large their documents are shows when they are read."""
-        for learners in _chunks(self.learners, _LEARNERS_PER_TRANSACTION):
-            yield DirtyKeys(learners=learners)
-        for courses in _chunks(self.courses, _COURSES_PER_TRANSACTION):
-            yield DirtyKeys(courses=courses)
-        for users in _chunks(self.users, _USERS_PER_TRANSACTION):
-            yield DirtyKeys(users=users)
+        for learners in chunks(self.learners, _LEARNERS_PER_TRANSACTION):
+            yield DirtyKeys(learners=frozenset(learners))
+        for courses in chunks(self.courses, _COURSES_PER_TRANSACTION):
+            yield DirtyKeys(courses=frozenset(courses))
+        for users in chunks(self.users, _USERS_PER_TRANSACTION):
+            yield DirtyKeys(users=frozenset(users))
 
     def targets(self) -> Iterator[Target]:
         """Each document of it."""
@@ -370,12 +370,6 @@ class Counter:
         now, freshness = self._clock.now(), self._metrics.projection_freshness_seconds.labels(NAME)
         for step in counting.steps:
             freshness.observe(max(0.0, (now - step.projection["last_updated"]).total_seconds()))
-
-
-def _chunks(ids: Iterable[ObjectId], size: int) -> Iterator[frozenset[ObjectId]]:
-    remaining = iter(ids)
-    while chunk := frozenset(islice(remaining, size)):
-        yield chunk
 
 
 def _split(ids: frozenset[ObjectId]) -> tuple[frozenset[ObjectId], frozenset[ObjectId]]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from bson import ObjectId
 
 from projections.counts import LEARNING, TEACHING, ActivityEntry, Counted, Step, is_crowded, sums_in
+from projections.counts.statistics import instructor_of
 from worker.storage.database import Document
 from worker.storage.encoding import same
 
@@ -131,13 +132,6 @@ def plan_users(
                 None if taught is None else taught + more,
             )
     return plan
-
-
-def instructor_of(course: Mapping[str, Any]) -> ObjectId | None:
-    """`instructor_id`, else `instructor.user_id`: the spec has both."""
-    nested = course.get("instructor")
-    candidates = (course.get("instructor_id"), nested.get("user_id") if isinstance(nested, dict) else None)
-    return next((each for each in candidates if isinstance(each, ObjectId)), None)
 
 
 def taught_before(user: Mapping[str, Any]) -> bool:

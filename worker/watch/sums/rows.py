@@ -11,6 +11,7 @@ from pymongo import UpdateOne
 
 from projections.counts import Milestone, Step, payment_in
 from projections.event import StoredEvent
+from worker.chunks import chunks
 from worker.storage.billing import billing_id, billing_upsert
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
@@ -172,8 +173,7 @@ async def _payments(
     Raises `RejectedWrite` for a learner with an event that cannot be read.
     """
     found: list[Row] = []
-    for start in range(0, len(steps), _RANGES_PER_QUERY):
-        some = steps[start : start + _RANGES_PER_QUERY]
+    for some in chunks(steps, _RANGES_PER_QUERY):
         query = {"$or": list(_ranges(some))}
         read = await allowance.find(
             database.course_events, query, EVENT_PATHS, session, asked=len(steps), hint=EVENT_INDEX

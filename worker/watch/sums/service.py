@@ -23,8 +23,7 @@ from worker.storage.transactions import Transactions
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, RestartReason
 from worker.telemetry.mongodb import retry_counter
-from worker.timing import Clock, Pace
-from worker.watch.patience import Patience
+from worker.timing import Backoff, Clock, Pace
 from worker.watch.stream.change_stream import Invalidated
 from worker.watch.stream.checkpoint import TokenSaver
 from worker.watch.stream.liveness import StreamLiveness
@@ -134,7 +133,7 @@ class CountsWatcher:
         )
         self._quarantine = Quarantine(database, options.code_version)
         self._cool_down = CoolDown(options.cool_down)
-        self._patience = Patience(clock, component.beat, seed)
+        self._backoff = Backoff(clock, component.beat, seed)
         self._pace = Pace(clock, options.pace_s)
         self._renew_at = 0.0
         self._forget_at = 0.0
@@ -153,12 +152,12 @@ class CountsWatcher:
                 self._restarted(RestartReason.INVALIDATED if invalidated else RestartReason.HISTORY_LOST)
                 log.warning("counts_history_lost", reason=str(lost))
                 self._resync_needed = True
-                await self._patience.back_off(stop)
+                await self._backoff.wait(stop)
             except Retryable as error:
                 self._restarted(RestartReason.RESUMABLE)
                 self._count_retry(error)
                 log.warning("counts_waits_for_mongodb", reason=str(error))
-                await self._patience.back_off(stop)
+                await self._backoff.wait(stop)
         await self._leave()
 
     async def _follow(self, stop: asyncio.Event) -> None:
@@ -169,7 +168,7 @@ class CountsWatcher:
         """
         epoch = await self._share()  # 1
         if epoch is None:
-            await self._patience.pause(stop, self._options.renew_every_s)
+            await self._backoff.pause(stop, self._options.renew_every_s)
             return
         own = await self._end_former()  # 2
         await self._quarantine.adopt()
@@ -201,7 +200,7 @@ class CountsWatcher:
         session.saver.took_effect(session.stream.changes)
         session.liveness.observe(session.stream.token, idle=not session.stream.changes)
         await self._oplog_window.measure(session.stream.token)
-        self._patience.reset()
+        self._backoff.reset()
 
     async def _catch_up(self, session: StreamSession, stop: asyncio.Event) -> bool:
         """Count whatever the change stream does not tell of; False if told to stop before the end.

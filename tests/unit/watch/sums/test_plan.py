@@ -6,12 +6,12 @@ import pytest
 from bson import ObjectId
 
 from projections.counts import LEARNING, TEACHING, ActivityEntry, Counted, course_stats, user_stats
+from projections.counts.statistics import instructor_of
 from tests.unit.projections.events import moment
 from worker.watch.sums.changes import dirty_keys
 from worker.watch.sums.counting import DirtyKeys
 from worker.watch.sums.plan import (
     Deltas,
-    instructor_of,
     plan_courses,
     plan_users,
     stats_update,
