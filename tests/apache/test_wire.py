@@ -176,12 +176,14 @@ def _loaded(secured: Secured, case: Mapping[str, str], topic: str) -> Settings:
 
 async def _probe(settings: Settings) -> None:
     """As `run` does at its start, and readiness all the time."""
-    await kafka_probe(settings.kafka_bootstrap_servers, settings.topic, kafka_options(settings)).ask()
+    await kafka_probe(
+        settings.kafka.bootstrap_servers, settings.ingest.topic, kafka_options(settings.kafka)
+    ).ask()
 
 
 async def _publish(settings: Settings) -> None:
     """As `publish` and `dead-letters redrive` do."""
-    async with open_publisher(settings, settings.topic, idempotent=True):
+    async with open_publisher(settings, settings.ingest.topic, idempotent=True):
         pass
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from worker.errors import Retryable, WorkerError
-from worker.settings import Settings, variable
+from worker.settings import MongoDBSettings, variable
 from worker.settings.certificates import Certificates, context, not_accepted
 from worker.storage.errors import AUTHENTICATION_FAILED, NOT_LET_IN, UNAUTHORIZED
 
@@ -36,17 +36,17 @@ _HINTS: Mapping[int | None, str] = {
 }
 
 
-def mongodb_options(settings: Settings) -> dict[str, Any]:
+def mongodb_options(mongodb: MongoDBSettings) -> dict[str, Any]:
     """What goes over the URI: user and TLS. Raises `Misconfigured` for a file that cannot be used."""
     options: dict[str, Any] = {}
-    if settings.mongodb_ca_file is not None:
-        context("mongodb", Certificates(settings.mongodb_ca_file))
-        options |= {"tls": True, "tlsCAFile": str(settings.mongodb_ca_file)}
-    if settings.mongodb_username and settings.mongodb_password is not None:
-        options["username"] = settings.mongodb_username
-        options["password"] = settings.mongodb_password.get_secret_value()
-    if settings.mongodb_auth_source:
-        options["authSource"] = settings.mongodb_auth_source
+    if mongodb.ca_file is not None:
+        context("mongodb", Certificates(mongodb.ca_file))
+        options |= {"tls": True, "tlsCAFile": str(mongodb.ca_file)}
+    if mongodb.username and mongodb.password is not None:
+        options["username"] = mongodb.username
+        options["password"] = mongodb.password.get_secret_value()
+    if mongodb.auth_source:
+        options["authSource"] = mongodb.auth_source
     return options
 
 

@@ -1,6 +1,5 @@
 """The notify role from the settings: which kind goes where, and a sender for every channel in use."""
 
-from worker.app.retry import code_version
 from worker.errors import Misconfigured
 from worker.kafka.security import kafka_options
 from worker.notify.delivery import Sender
@@ -22,13 +21,13 @@ _TAKEOVER_GRACE_S = 15.0
 def notify_options(settings: Settings) -> NotifyOptions:
     """How the role works."""
     return NotifyOptions(
-        code_version=code_version(settings),
-        routes={kind.value: channel.value for kind, channel in settings.notify_routes.items()},
+        code_version=settings.process.code_version,
+        routes={kind.value: channel.value for kind, channel in settings.notify.routes.items()},
         lane=LaneOptions(
-            lease_s=settings.notify_lease_s, policy=Policy(max_refusals=settings.notify_max_refusals)
+            lease_s=settings.notify.lease_s, policy=Policy(max_refusals=settings.notify.max_refusals)
         ),
-        takeover_grace_s=min(_TAKEOVER_GRACE_S, settings.notify_lease_s),
-        drain_deadline_s=settings.drain_deadline_s,
+        takeover_grace_s=min(_TAKEOVER_GRACE_S, settings.notify.lease_s),
+        drain_deadline_s=settings.process.drain_deadline_s,
     )
 
 
@@ -37,9 +36,7 @@ def notify_senders(settings: Settings, clock: Clock) -> dict[str, Sender]:
 
     Raises `Misconfigured` for a setting that is missing or cannot be used.
     """
-    return {
-        channel.value: _sender(channel, settings, clock) for channel in set(settings.notify_routes.values())
-    }
+    return {channel.value: _sender(channel, settings, clock) for channel in settings.notify.channels}
 
 
 def _sender(channel: Channel, settings: Settings, clock: Clock) -> Sender:
@@ -49,11 +46,11 @@ def _sender(channel: Channel, settings: Settings, clock: Clock) -> Sender:
         case Channel.KAFKA:
             return KafkaSender(
                 KafkaOptions(
-                    bootstrap_servers=settings.kafka_bootstrap_servers,
-                    topic=settings.notify_kafka_topic,
-                    idempotent=settings.notify_kafka_idempotent,
-                    request_limit_s=settings.notify_send_timeout_s,
-                    kafka=kafka_options(settings),
+                    bootstrap_servers=settings.kafka.bootstrap_servers,
+                    topic=settings.notify.kafka_topic,
+                    idempotent=settings.notify.kafka_idempotent,
+                    request_limit_s=settings.notify.send_timeout_s,
+                    kafka=kafka_options(settings.kafka),
                 )
             )
         case Channel.WEBHOOK:
@@ -63,7 +60,7 @@ def _sender(channel: Channel, settings: Settings, clock: Clock) -> Sender:
 
 
 def _webhook(settings: Settings, clock: Clock) -> Sender:
-    url, secret = settings.notify_webhook_url, settings.notify_webhook_secret
+    url, secret = settings.notify.webhook_url, settings.notify.webhook_secret
     if url is None or secret is None:
         raise Misconfigured(
             f"{variable('notify_webhook_url')} and {variable('notify_webhook_secret')} are needed"
@@ -71,24 +68,24 @@ def _webhook(settings: Settings, clock: Clock) -> Sender:
     options = WebhookOptions(
         url=url.get_secret_value(),
         secret=secret.get_secret_value(),
-        legacy_headers=settings.notify_webhook_legacy_headers,
-        limit_s=settings.notify_send_timeout_s,
+        legacy_headers=settings.notify.webhook_legacy_headers,
+        limit_s=settings.notify.send_timeout_s,
     )
     return WebhookSender(options, clock)
 
 
 def _mail(settings: Settings) -> Sender:
-    host, password = settings.notify_smtp_host, settings.notify_smtp_password
-    sender = mailbox(settings.notify_mail_from)
+    host, password = settings.notify.smtp_host, settings.notify.smtp_password
+    sender = mailbox(settings.notify.mail_from)
     if host is None or sender is None:
         raise Misconfigured(f"{variable('notify_smtp_host')} and {variable('notify_mail_from')} are needed")
     options = MailOptions(
         host=host,
-        port=settings.notify_smtp_port,
+        port=settings.notify.smtp_port,
         sender=sender,
-        tls=settings.notify_smtp_tls,
-        username=settings.notify_smtp_username,
+        tls=settings.notify.smtp_tls,
+        username=settings.notify.smtp_username,
         password=password.get_secret_value() if password is not None else None,
-        limit_s=settings.notify_send_timeout_s,
+        limit_s=settings.notify.send_timeout_s,
     )
     return MailSender(options)

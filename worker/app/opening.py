@@ -24,7 +24,7 @@ async def opened_in_use(settings: Settings, *probes: Probe) -> AsyncIterator[Dat
     """
     async with opened(settings) as database:
         await require_answers([mongodb_probe(database), *probes])
-        await _require_event_store(database, settings.database_prefix)
+        await _require_event_store(database, settings.mongodb.database_prefix)
         yield database
 
 

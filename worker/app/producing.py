@@ -20,9 +20,9 @@ async def open_publisher(
     Raises `Misconfigured` for a user or a certificate that is not accepted, `Unreachable` when no broker answers, and
     `TopicMissing`.
     """
-    options = kafka_options(settings)
+    options = kafka_options(settings.kafka)
     publisher = Publisher(
-        settings.kafka_bootstrap_servers,
+        settings.kafka.bootstrap_servers,
         topic,
         clock=SystemClock(),
         idempotent=idempotent,
@@ -33,10 +33,10 @@ async def open_publisher(
         try:
             await stack.enter_async_context(publisher)
         except TopicMissing as error:
-            hint = f", or look at {variable('topic')}" if topic == settings.topic else ""
+            hint = f", or look at {variable('topic')}" if topic == settings.ingest.topic else ""
             raise TopicMissing(f"{error}{hint}") from error
         except Retryable as error:
-            reason = await why_silent(settings.kafka_bootstrap_servers, options) or error
+            reason = await why_silent(settings.kafka.bootstrap_servers, options) or error
             if isinstance(reason, Misconfigured):
                 raise reason from error
             raise unreachable("kafka", str(reason), variable("kafka_bootstrap_servers")) from error

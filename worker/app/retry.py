@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from bson import ObjectId
 
-from worker import __version__
 from worker.contract.identity import stream_id
 from worker.notify.rows import SET_ASIDE, checked
 from worker.retry.policy import Policy
@@ -34,27 +33,19 @@ from worker.watch.sums.counting import Counter
 from worker.watch.sums.quarantine import target_of
 from worker.watch.sums.rejected_rows import RejectedRows
 
-# Renewals within one lease: one slow answer costs no lease.
-_RENEWALS_PER_LEASE = 3
-
-
-def code_version(settings: Settings) -> str:
-    """What tells one code from another: a fix may come without a new version number."""
-    return __version__ if settings.revision == "unknown" else f"{__version__}+{settings.revision}"
-
 
 def retry_options(settings: Settings) -> RetryOptions:
     return RetryOptions(
         policy=Policy(
-            max_attempts=settings.retry_max_attempts,
-            rate_per_s=settings.retry_rate_per_s,
-            backoff_s=settings.retry_backoff_s,
-            longest_backoff_s=settings.retry_longest_backoff_s,
-            lease_s=settings.retry_lease_s,
+            max_attempts=settings.retry.max_attempts,
+            rate_per_s=settings.retry.rate_per_s,
+            backoff_s=settings.retry.backoff_s,
+            longest_backoff_s=settings.retry.longest_backoff_s,
+            lease_s=settings.retry.lease_s,
         ),
-        code_version=code_version(settings),
-        lease_s=settings.watch_lease_s,
-        renew_every_s=settings.watch_lease_s / _RENEWALS_PER_LEASE,
+        code_version=settings.process.code_version,
+        lease_s=settings.watch.lease_s,
+        renew_every_s=settings.watch.renew_every_s,
     )
 
 

@@ -4,15 +4,13 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from math import ceil
 from uuid import uuid4
 
 from worker.app.dependencies import Probe, Readiness
 from worker.app.notify import notify_options, notify_senders
-from worker.app.retry import code_version, retry_handlers, retry_leases, retry_options
+from worker.app.retry import retry_handlers, retry_leases, retry_options
 from worker.app.supervision import Role
-from worker.contract.codec import Limits
 from worker.ingest.options import IngestOptions
 from worker.ingest.pipeline import BATCHES_IN_HAND, PipelineOptions
 from worker.ingest.service import Ingest
@@ -20,7 +18,7 @@ from worker.kafka.consumer import ConsumerOptions
 from worker.kafka.security import kafka_options
 from worker.notify.service import Notifier
 from worker.retry.processor import RetryProcessor
-from worker.settings import HEARTBEATS_PER_SESSION, RoleName, Settings
+from worker.settings import RoleName, Settings
 from worker.storage.database import Database
 from worker.storage.transactions import Transactions
 from worker.telemetry.health import Health
@@ -33,8 +31,6 @@ from worker.watch.sums.counting import Counter
 from worker.watch.sums.rejected_rows import RejectedRows
 from worker.watch.sums.service import CountsOptions, CountsWatcher
 
-# Renewals within one lease: one slow answer costs no lease.
-_RENEWALS_PER_LEASE = 3
 # A full batch is decoded, stored and written in so many parts beside each other.
 _PARTS_OF_A_BATCH = 2
 
@@ -59,7 +55,7 @@ def build_roles(settings: Settings, given: Surroundings, probes: Sequence[Probe]
         RoleName.RETRY: _retry,
     }
     return [
-        *(builders[name](settings, given) for name in settings.roles),
+        *(builders[name](settings, given) for name in settings.process.roles),
         Readiness(probes, given.clock, given.health),
     ]
 
@@ -67,25 +63,25 @@ def build_roles(settings: Settings, given: Surroundings, probes: Sequence[Probe]
 def _ingest(settings: Settings, given: Surroundings) -> Role:
     options = IngestOptions(
         consumer=ConsumerOptions(
-            bootstrap_servers=settings.kafka_bootstrap_servers,
-            group_id=settings.kafka_group_id,
-            group_instance_id=settings.kafka_group_instance_id,
-            topics=(settings.topic,),
-            max_records=settings.ingest_max_records,
-            max_bytes=settings.ingest_max_bytes // BATCHES_IN_HAND,
-            session_timeout_s=settings.session_timeout_ms / 1000,
-            heartbeats_per_session=HEARTBEATS_PER_SESSION,
-            rebalance_timeout_s=settings.rebalance_timeout_ms / 1000,
-            kafka=kafka_options(settings),
+            bootstrap_servers=settings.kafka.bootstrap_servers,
+            group_id=settings.kafka.group_id,
+            group_instance_id=settings.kafka.group_instance_id,
+            topics=(settings.ingest.topic,),
+            max_records=settings.ingest.max_records,
+            max_bytes=settings.ingest.max_bytes // BATCHES_IN_HAND,
+            session_timeout_s=settings.kafka.session_timeout_ms / 1000,
+            heartbeats_per_session=settings.kafka.heartbeats_per_session,
+            rebalance_timeout_s=settings.kafka.rebalance_timeout_ms / 1000,
+            kafka=kafka_options(settings.kafka),
         ),
         pipeline=PipelineOptions(
-            limits=Limits(max_future=timedelta(hours=settings.max_future_hours)),
-            part_records=ceil(settings.ingest_max_records / _PARTS_OF_A_BATCH),
-            max_bytes=settings.ingest_max_bytes,
+            limits=settings.ingest.limits,
+            part_records=ceil(settings.ingest.max_records / _PARTS_OF_A_BATCH),
+            max_bytes=settings.ingest.max_bytes,
         ),
-        start_policy=settings.start_policy.value,
-        drain_deadline_s=settings.drain_deadline_s,
-        position_check_interval_s=settings.position_check_interval_s,
+        start_policy=settings.ingest.start_policy.value,
+        drain_deadline_s=settings.process.drain_deadline_s,
+        position_check_interval_s=settings.ingest.position_check_interval_s,
     )
     component = given.health.component(RoleName.INGEST)
     return Ingest(given.database, options, given.clock, given.metrics, component, uuid4)
@@ -93,10 +89,10 @@ def _ingest(settings: Settings, given: Surroundings) -> Role:
 
 def _progress(settings: Settings, given: Surroundings) -> Role:
     options = WatchOptions(
-        code_version=code_version(settings),
-        lease_s=settings.watch_lease_s,
-        renew_every_s=settings.watch_lease_s / _RENEWALS_PER_LEASE,
-        drain_deadline_s=settings.drain_deadline_s,
+        code_version=settings.process.code_version,
+        lease_s=settings.watch.lease_s,
+        renew_every_s=settings.watch.renew_every_s,
+        drain_deadline_s=settings.process.drain_deadline_s,
     )
     component = given.health.component(RoleName.PROGRESS)
     return ProgressWatcher(given.database, given.clock, component, given.metrics, options, owner=_owner())
@@ -104,11 +100,11 @@ def _progress(settings: Settings, given: Surroundings) -> Role:
 
 def _counts(settings: Settings, given: Surroundings) -> Role:
     options = CountsOptions(
-        code_version=code_version(settings),
-        lease_s=settings.watch_lease_s,
-        renew_every_s=settings.watch_lease_s / _RENEWALS_PER_LEASE,
-        notify_within=timedelta(hours=settings.notify_within_hours),
-        drain_deadline_s=settings.drain_deadline_s,
+        code_version=settings.process.code_version,
+        lease_s=settings.watch.lease_s,
+        renew_every_s=settings.watch.renew_every_s,
+        notify_within=settings.watch.notify_within,
+        drain_deadline_s=settings.process.drain_deadline_s,
     )
     component = given.health.component(RoleName.COUNTS)
     return CountsWatcher(given.database, given.clock, component, given.metrics, options, owner=_owner())
@@ -149,10 +145,10 @@ def _retry(settings: Settings, given: Surroundings) -> Role:
         given.metrics,
         keep_alive=keep_alive,
         on_retry=retry_counter(given.metrics),
-        notify_within=timedelta(hours=settings.notify_within_hours),
+        notify_within=settings.watch.notify_within,
         code_version=options.code_version,
     )
-    rejected_rows = RejectedRows(given.database, given.metrics, timedelta(hours=settings.notify_within_hours))
+    rejected_rows = RejectedRows(given.database, given.metrics, settings.watch.notify_within)
     handlers = retry_handlers(given.database, refold, counter, rejected_rows)
     return RetryProcessor(given.database, given.clock, component, given.metrics, options, handlers, leases)
 

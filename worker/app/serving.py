@@ -55,7 +55,7 @@ async def serve(
     # 1.
     probes = Probes(metrics.registry, health)
     probes.watch_loop()
-    server = HttpServer(probes, settings.http_host, settings.http_port)
+    server = HttpServer(probes, settings.process.http_host, settings.process.http_port)
     searching = asyncio.create_task(search_now_and_then(clock), name="collector")
     try:
         log.info("listening", url=server.url)
@@ -91,7 +91,7 @@ async def _run(
     await supervise(
         roles,
         stop,
-        drain_s=settings.drain_deadline_s,
+        drain_s=settings.process.drain_deadline_s,
         clock=clock,
         metrics=metrics,
         health=health,
@@ -101,30 +101,30 @@ async def _run(
 async def _start(
     settings: Settings, database: Database, probes: list[Probe], clock: Clock, health: Health
 ) -> None:
-    await await_all(probes, limit_s=settings.start_timeout_s, clock=clock, health=health)
+    await await_all(probes, limit_s=settings.process.start_timeout_s, clock=clock, health=health)
 
     async def checks() -> None:
-        await assert_safe_server(database, test_server=settings.allow_test_commands)
+        await assert_safe_server(database, test_server=settings.mongodb.allow_test_commands)
         await assert_schema(settings, database)
 
     await await_checks(
-        checks, limit_s=settings.start_timeout_s, clock=clock, health=health, name=probes[0].name
+        checks, limit_s=settings.process.start_timeout_s, clock=clock, health=health, name=probes[0].name
     )
     await _assert_notifications_can_leave(settings)
 
 
 async def _assert_notifications_can_leave(settings: Settings) -> None:
     """Raise `Misconfigured` for a user or certificate that is not accepted; a Kafka that is away is waited for."""
-    if RoleName.NOTIFY not in settings.roles or Channel.KAFKA not in settings.notify_routes.values():
+    if RoleName.NOTIFY not in settings.process.roles or Channel.KAFKA not in settings.notify.channels:
         return
-    refusal = await why_silent(settings.kafka_bootstrap_servers, kafka_options(settings))
+    refusal = await why_silent(settings.kafka.bootstrap_servers, kafka_options(settings.kafka))
     if isinstance(refusal, Misconfigured):
         raise refusal
 
 
 async def assert_schema(settings: Settings, database: Database) -> None:
     """Raise `SchemaMismatch` with every difference unless collections and indexes are as the code needs them."""
-    found = await check_schema(database, external=settings.external_collections)
+    found = await check_schema(database, external=settings.mongodb.external_collections)
     if found:
         named = "; ".join(f"{each.collection} {each.what}: {each.found}" for each in found)
         raise SchemaMismatch(f"run `sevenp-worker schema apply` ({named})")
@@ -142,10 +142,12 @@ async def opened(
     heard = state.heard if state is not None else _ignored
     listeners = [CommandTimer(metrics, _TIMED, heard)] if metrics is not None else []
     client = make_client(
-        settings.mongodb_uri.get_secret_value(), listeners=listeners, security=mongodb_options(settings)
+        settings.mongodb.uri.get_secret_value(),
+        listeners=listeners,
+        security=mongodb_options(settings.mongodb),
     )
     try:
-        yield open_database(client, settings.database_prefix)
+        yield open_database(client, settings.mongodb.database_prefix)
     except WorkerError as error:
         if (better := explained(error)) is error:
             raise
@@ -163,12 +165,16 @@ def dependency_probes(
 ) -> list[Probe]:
     """What the chosen roles need to work, MongoDB first."""
     probes = [mongodb_probe(database, state)]
-    if RoleName.INGEST in settings.roles:
-        probes.append(kafka_probe(settings.kafka_bootstrap_servers, settings.topic, kafka_options(settings)))
+    if RoleName.INGEST in settings.process.roles:
+        probes.append(
+            kafka_probe(
+                settings.kafka.bootstrap_servers, settings.ingest.topic, kafka_options(settings.kafka)
+            )
+        )
     return probes
 
 
 def _prepare(metrics: Metrics, settings: Settings) -> None:
     """Create the series that the settings determine."""
-    metrics.describe_build(settings.revision)
-    metrics.prepare_topic(settings.topic)
+    metrics.describe_build(settings.process.revision)
+    metrics.prepare_topic(settings.ingest.topic)

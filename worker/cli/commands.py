@@ -77,7 +77,7 @@ def run() -> None:
 
     async def work() -> int:
         settings = load_settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.process.log_level)
         tune_collector()
         await serve(settings, signals.event())
         return ExitCode.OK
@@ -160,7 +160,7 @@ def schema_apply() -> None:
     async def work() -> int:
         settings = load_settings()
         async with opened_to_change(settings) as database:
-            print_changes(await apply_schema(database, external=settings.external_collections))
+            print_changes(await apply_schema(database, external=settings.mongodb.external_collections))
         return ExitCode.OK
 
     end_with(work, interrupted=lambda: "what is made stays; run it again, it makes what is missing")
@@ -173,7 +173,7 @@ def schema_check(as_json: JsonFlag = False) -> None:
     async def work() -> int:
         settings = load_settings()
         async with opened_to_change(settings) as database:
-            found = await check_schema(database, external=settings.external_collections)
+            found = await check_schema(database, external=settings.mongodb.external_collections)
         if as_json:
             print_json(
                 [

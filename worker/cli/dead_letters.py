@@ -142,7 +142,11 @@ def redrive_letters(
 
     async def work() -> int:
         settings = load_settings()
-        probes = [] if dry_run else [brokers_probe(settings.kafka_bootstrap_servers, kafka_options(settings))]
+        probes = (
+            []
+            if dry_run
+            else [brokers_probe(settings.kafka.bootstrap_servers, kafka_options(settings.kafka))]
+        )
         async with (
             opened_in_use(settings, *probes) as database,
             open_redriver(settings, idempotent=idempotent) as publish,

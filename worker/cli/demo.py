@@ -96,8 +96,8 @@ class _Run:
         settings = load_settings()
         options = replace(
             self._asked,
-            xapi_home_page=settings.xapi_home_page,
-            names=Names(settings.database_prefix, settings.topic, settings.kafka_group_id),
+            xapi_home_page=settings.ingest.xapi_home_page,
+            names=Names(settings.mongodb.database_prefix, settings.ingest.topic, settings.kafka.group_id),
             **_named_servers(settings),
         )
         await require_answers(_probes(settings, options))
@@ -115,30 +115,29 @@ class _Run:
 
 def _named_servers(settings: Settings) -> dict[str, Any]:
     """What the demo has to know of servers that the settings name."""
-    given = settings.model_fields_set
+    given = settings.chosen
     options: dict[str, Any] = {}
     reaching = {"allow_plaintext", "allow_test_commands"}
     if "mongodb_uri" in given:
         options |= {
-            "mongodb_uri": settings.mongodb_uri.get_secret_value(),
-            "mongodb": mongodb_options(settings),
+            "mongodb_uri": settings.mongodb.uri.get_secret_value(),
+            "mongodb": mongodb_options(settings.mongodb),
         }
         reaching |= {name for name in given if name.startswith("mongodb_")}
     if "kafka_bootstrap_servers" in given:
         options |= {
-            "kafka_bootstrap_servers": settings.kafka_bootstrap_servers,
-            "kafka": kafka_options(settings),
+            "kafka_bootstrap_servers": settings.kafka.bootstrap_servers,
+            "kafka": kafka_options(settings.kafka),
         }
         reaching |= {name for name in given if name.startswith("kafka_") and "_group_" not in name}
     return {
         **options,
-        "server_settings": {variable(name): _written(settings, name) for name in reaching & given},
+        "server_settings": {variable(name): _written(given[name]) for name in reaching & given.keys()},
     }
 
 
-def _written(settings: Settings, name: str) -> str:
+def _written(value: object) -> str:
     """A setting as its variable holds it."""
-    value = getattr(settings, name)
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     return str(value).lower() if isinstance(value, bool) else str(value)

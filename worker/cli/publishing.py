@@ -3,7 +3,6 @@
 import signal
 import threading
 from collections.abc import Iterable
-from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +11,6 @@ from worker.app.exits import ExitCode
 from worker.app.producing import open_publisher
 from worker.cli.ending import say_error
 from worker.cli.options import Format
-from worker.contract.codec import Limits
 from worker.kafka.checking import Checked
 from worker.kafka.files import OutgoingRecord, Statements, UnreadableLine, records_of
 from worker.kafka.lines import Source, open_source
@@ -41,7 +39,7 @@ class Publishing:
     async def run(self) -> int:
         """Publish the file; the exit code says whether every line of it was sent."""
         settings = load_settings()
-        self._statements.own_home_page = settings.xapi_home_page
+        self._statements.own_home_page = settings.ingest.xapi_home_page
         # A pipe is waited for where the event loop cannot look after signals: Ctrl-C shall end the waiting itself.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -51,7 +49,7 @@ class Publishing:
                     return ExitCode.USAGE
                 source.rewind()
             report = await self._publish(settings, source)
-        self._summarise(settings.topic, report)
+        self._summarise(settings.ingest.topic, report)
         return ExitCode.USAGE if self._unreadable else ExitCode.OK
 
     def left(self) -> str:
@@ -63,7 +61,7 @@ class Publishing:
 
     def _all_valid(self, settings: Settings, source: Source) -> bool:
         """Read everything and send nothing; false, with the lines on stderr, if something is no valid event."""
-        for _ in self._checked.look(self._records(source), SystemClock().now(), _limits(settings)):
+        for _ in self._checked.look(self._records(source), SystemClock().now(), settings.ingest.limits):
             pass
         refused = len(self._unreadable) + self._checked.invalid
         if refused:
@@ -78,8 +76,8 @@ class Publishing:
         return not refused
 
     async def _publish(self, settings: Settings, source: Source) -> Report:
-        records = self._checked.look(self._records(source), SystemClock().now(), _limits(settings))
-        async with open_publisher(settings, settings.topic, idempotent=self._idempotent) as publisher:
+        records = self._checked.look(self._records(source), SystemClock().now(), settings.ingest.limits)
+        async with open_publisher(settings, settings.ingest.topic, idempotent=self._idempotent) as publisher:
             return await publisher.publish(records, on_progress=self._seen)
 
     def _records(self, source: Source) -> Iterable[OutgoingRecord]:
@@ -112,10 +110,6 @@ class Publishing:
         )
         console.print(f"{who} ({reasons}): the worker will set them aside as dead letters.", markup=False)
         console.print(f"The first is {self._checked.examples[0]}. --check refuses such a file.", markup=False)
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(max_future=timedelta(hours=settings.max_future_hours))
 
 
 def _name_lines(lines: Iterable[UnreadableLine], total: int) -> None:

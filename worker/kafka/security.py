@@ -13,7 +13,7 @@ from aiokafka.errors import (
 )
 
 from worker.errors import Misconfigured, Retryable
-from worker.settings import Settings, variable
+from worker.settings import KafkaSettings, variable
 from worker.settings.certificates import Certificates, context, not_accepted
 from worker.words import in_words
 
@@ -21,22 +21,22 @@ from worker.words import in_words
 _CONNECT_LIMIT_MS = 5_000
 
 
-def kafka_options(settings: Settings) -> dict[str, Any]:
+def kafka_options(kafka: KafkaSettings) -> dict[str, Any]:
     """Security arguments for consumer, producer and probe. Raises `Misconfigured` for a file that cannot be used."""
-    options: dict[str, Any] = {"security_protocol": settings.kafka_security_protocol}
-    if settings.kafka_security_protocol.endswith("SSL"):
-        password = settings.kafka_key_password
+    options: dict[str, Any] = {"security_protocol": kafka.security_protocol}
+    if kafka.security_protocol.endswith("SSL"):
+        password = kafka.key_password
         files = Certificates(
-            settings.kafka_ca_file,
-            settings.kafka_cert_file,
-            settings.kafka_key_file,
+            kafka.ca_file,
+            kafka.cert_file,
+            kafka.key_file,
             password.get_secret_value() if password is not None else "",
         )
         options["ssl_context"] = context("kafka", files)
-    if settings.kafka_security_protocol.startswith("SASL"):
-        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
-        options["sasl_plain_username"] = settings.kafka_sasl_username
-        password = settings.kafka_sasl_password
+    if kafka.security_protocol.startswith("SASL"):
+        options["sasl_mechanism"] = kafka.sasl_mechanism
+        options["sasl_plain_username"] = kafka.sasl_username
+        password = kafka.sasl_password
         options["sasl_plain_password"] = password.get_secret_value() if password is not None else None
     return options
 

@@ -1,23 +1,35 @@
 """The only reader of the environment: every setting with its default, its unit and its reason.
 
-A setting `name` is the variable `SEVENP_NAME`, or a file `sevenp_name` in the secrets folder
-if the variable is not set.
-What cannot work is refused before anything is connected, in words that name the variable.
+A setting `name` is the variable `SEVENP_NAME`, or a file `sevenp_name` in the secrets folder if the variable is not
+set. Each group has a file of its own, and a stage is handed its group. What cannot work is refused before anything is
+connected, in words that name the variable.
 """
 
-from worker.settings.consistency import HEARTBEATS_PER_SESSION
+from worker.settings.ingest import IngestSettings, StartPolicy
+from worker.settings.kafka import KafkaSettings
 from worker.settings.loading import SettingLine, load_settings, setting_lines
 from worker.settings.model import Settings
-from worker.settings.names import Channel, NotificationKind, RoleName, StartPolicy, variable
+from worker.settings.mongodb import MongoDBSettings
+from worker.settings.names import variable
+from worker.settings.notify import Channel, NotificationKind, NotifySettings
+from worker.settings.process import ProcessSettings, RoleName
+from worker.settings.retry import RetrySettings
+from worker.settings.watch import WatchSettings
 
 __all__ = [
-    "HEARTBEATS_PER_SESSION",
     "Channel",
+    "IngestSettings",
+    "KafkaSettings",
+    "MongoDBSettings",
     "NotificationKind",
+    "NotifySettings",
+    "ProcessSettings",
+    "RetrySettings",
     "RoleName",
     "SettingLine",
     "Settings",
     "StartPolicy",
+    "WatchSettings",
     "load_settings",
     "setting_lines",
     "variable",

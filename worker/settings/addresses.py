@@ -5,14 +5,14 @@ hold passwords and tokens: of those nothing is repeated but the names of options
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
-from pydantic import AnyHttpUrl, TypeAdapter
+from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, TypeAdapter
 from pymongo import uri_parser
 from pymongo.errors import PyMongoError
 
@@ -195,3 +195,18 @@ def file(path: Path) -> Path:
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not a file")
     return path
+
+
+def of_secret(check: Callable[[str], str]) -> Callable[[SecretStr], SecretStr]:
+    """The check for a text that is a secret."""
+
+    def checked(secret: SecretStr) -> SecretStr:
+        check(secret.get_secret_value())
+        return secret
+
+    return checked
+
+
+File = Annotated[Path, AfterValidator(file)]
+Host = Annotated[str, AfterValidator(host)]
+Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$"), AfterValidator(topic)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from worker.errors import Misconfigured
-from worker.settings import variable
+from worker.settings.names import variable
 
 # Where a server's name stands in the settings.
 _ADDRESS = {"kafka": "kafka_bootstrap_servers", "mongodb": "mongodb_uri"}

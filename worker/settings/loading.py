@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -13,7 +13,7 @@ from worker.errors import Misconfigured
 from worker.mistakes import words_for
 from worker.settings.model import Settings
 from worker.settings.names import PREFIX, secrets_dir, variable
-from worker.settings.secret_files import files_in
+from worker.settings.secret_files import files_in, text_of
 
 # Kubernetes puts these into every pod for a service that happens to be called sevenp-something.
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
@@ -31,35 +31,46 @@ class SettingLine:
 
 
 def setting_lines() -> tuple[SettingLine, ...]:
-    """Every setting in the order of their definition."""
+    """Every setting, group by group."""
     return tuple(
         SettingLine(variable(name), _shown(field.default), field.description or "")
-        for name, field in Settings.model_fields.items()
+        for _, group in Settings.groups()
+        for name, field in group.settings().items()
     )
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Settings from the environment and secret files; `overrides` (by field name) win, None means not given.
+    """Settings from secret files, over them the environment, over that `overrides` by name; None means not given.
 
     Raises `Misconfigured` for an unknown variable, an unreadable value or a combination that cannot work.
     """
+    files = {file.name.upper(): file for file in files_in(secrets_dir(os.environ))}
+    variables = {name.upper(): value for name, value in os.environ.items() if not _is_foreign(name, value)}
+    known = {variable(name): name for _, group in Settings.groups() for name in group.settings()}
+    _refuse_unknown({*files, *variables, *map(variable, overrides)}, known)
+    given = {
+        **{known[name]: text_of(file) for name, file in files.items() if name in known},
+        **{known[name]: value for name, value in variables.items() if name in known and value},
+        **{name: value for name, value in overrides.items() if value is not None},
+    }
+    groups = {
+        name: {setting: given[setting] for setting in group.settings() if setting in given}
+        for name, group in Settings.groups()
+    }
     try:
-        _refuse_unknown(os.environ)
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+        return Settings.model_validate(groups)
     except ValidationError as error:
-        problems = [_problem(detail) for detail in error.errors(include_url=False, include_input=False)]
-        raise Misconfigured("; ".join(problems)) from None
+        raise Misconfigured("; ".join(_problems(error))) from None
 
 
-def _refuse_unknown(environment: Mapping[str, str]) -> None:
+def _refuse_unknown(names: Iterable[str], known: Iterable[str]) -> None:
     """A misspelt setting would silently be its default: name it, and the one that was probably meant."""
-    known = {variable(name) for name in Settings.model_fields}
-    files = [path.name.upper() for path in files_in(secrets_dir(environment))]
-    variables = [name.upper() for name, value in environment.items() if not _is_foreign(name, value)]
-    given = {name for name in (*variables, *files) if name.startswith(PREFIX)}
-    unknown = sorted(given - known)
+    unknown = sorted(name for name in set(names).difference(known) if name.startswith(PREFIX))
     if unknown:
-        raise Misconfigured("; ".join(_unknown(name, known) for name in unknown))
+        closest = {name: get_close_matches(name, known, n=1, cutoff=0)[0] for name in unknown}
+        raise Misconfigured(
+            "; ".join(f"{name} is not a setting: did you mean {meant}?" for name, meant in closest.items())
+        )
 
 
 def _is_foreign(name: str, value: str) -> bool:
@@ -68,14 +79,11 @@ def _is_foreign(name: str, value: str) -> bool:
     return service_link or name.upper().startswith(_TEST_PREFIX)
 
 
-def _unknown(name: str, known: Iterable[str]) -> str:
-    closest = get_close_matches(name, known, n=1, cutoff=0)
-    return f"{name} is not a setting: did you mean {closest[0]}?"
-
-
-def _problem(detail: Any) -> str:
-    words = words_for(detail)
-    return f"{variable(str(detail['loc'][0]))}: {words}" if detail["loc"] else words
+def _problems(error: ValidationError) -> Iterator[str]:
+    """A sentence for each mistake, with its variable unless it concerns several."""
+    for detail in error.errors(include_url=False, include_input=False):
+        words, (_, *setting) = words_for(detail), (detail["loc"] or ("",))
+        yield f"{variable(str(setting[0]))}: {words}" if setting else words
 
 
 def _shown(default: Any) -> str:

@@ -20,12 +20,12 @@ def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_everything_goes_to_the_log_until_somebody_decides() -> None:
-    assert load_settings().notify_routes == dict.fromkeys(NotificationKind, Channel.LOG)
+    assert load_settings().notify.routes == dict.fromkeys(NotificationKind, Channel.LOG)
 
 
 def test_a_kind_that_is_not_named_goes_to_the_log() -> None:
     settings = load_settings(**WEBHOOK)
-    assert settings.notify_routes == {
+    assert settings.notify.routes == {
         NotificationKind.COMPLETION: Channel.WEBHOOK,
         NotificationKind.WELCOME: Channel.LOG,
     }

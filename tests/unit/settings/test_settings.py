@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import Misconfigured
-from worker.settings import RoleName, Settings, StartPolicy, load_settings, setting_lines
+from worker.settings import RoleName, StartPolicy, load_settings, setting_lines
 
 
 @pytest.fixture(autouse=True)
@@ -20,26 +20,26 @@ def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_defaults_suit_a_worker_beside_its_servers() -> None:
     settings = load_settings()
-    assert settings.kafka_bootstrap_servers == "127.0.0.1:9092"
-    assert settings.topic == "interaction-events"
-    assert settings.roles == tuple(RoleName)
-    assert settings.ingest_max_records == 5_000
+    assert settings.kafka.bootstrap_servers == "127.0.0.1:9092"
+    assert settings.ingest.topic == "interaction-events"
+    assert settings.process.roles == tuple(RoleName)
+    assert settings.ingest.max_records == 5_000
 
 
 def test_variables_win_over_defaults_and_arguments_over_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEVENP_TOPIC", "a")
     monkeypatch.setenv("SEVENP_START_POLICY", "latest")
-    assert load_settings().topic == "a"
-    assert load_settings(topic="b", start_policy=None).topic == "b"
-    assert load_settings().start_policy is StartPolicy.LATEST
+    assert load_settings().ingest.topic == "a"
+    assert load_settings(topic="b", start_policy=None).ingest.topic == "b"
+    assert load_settings().ingest.start_policy is StartPolicy.LATEST
 
 
 def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEVENP_ROLES", "progress, progress")
     monkeypatch.setenv("SEVENP_EXTERNAL_COLLECTIONS", "courses,users")
     settings = load_settings()
-    assert settings.roles == (RoleName.PROGRESS,)
-    assert settings.external_collections == {"courses", "users"}
+    assert settings.process.roles == (RoleName.PROGRESS,)
+    assert settings.mongodb.external_collections == {"courses", "users"}
 
 
 def test_a_secret_is_read_from_its_file_and_never_shown(
@@ -49,16 +49,16 @@ def test_a_secret_is_read_from_its_file_and_never_shown(
     (tmp_path / "somebody_elses").write_text("x")
     monkeypatch.setenv("SEVENP_SECRETS_DIR", str(tmp_path))
     settings = load_settings()
-    assert settings.mongodb_uri.get_secret_value() == "mongodb://user:hunter2@db/?tls=true"
+    assert settings.mongodb.uri.get_secret_value() == "mongodb://user:hunter2@db/?tls=true"
     assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 
 def test_a_variable_wins_over_a_secret_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "sevenp_topic").write_text("from-file")
     monkeypatch.setenv("SEVENP_SECRETS_DIR", str(tmp_path))
-    assert load_settings().topic == "from-file"
+    assert load_settings().ingest.topic == "from-file"
     monkeypatch.setenv("SEVENP_TOPIC", "from-variable")
-    assert load_settings().topic == "from-variable"
+    assert load_settings().ingest.topic == "from-variable"
 
 
 def test_an_absent_secrets_folder_is_no_news() -> None:
@@ -144,6 +144,26 @@ def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         load_settings()
 
 
+def test_contradictions_of_several_groups_are_told_at_once() -> None:
+    with pytest.raises(Misconfigured, match=r"HTTP_PORT.*MONGODB_PASSWORD needs.*KAFKA_CERT_FILE needs"):
+        load_settings(
+            mongodb_password="x",  # noqa: S106 - no password of anything
+            kafka_security_protocol="SSL",
+            kafka_cert_file="c",
+            http_port=-1,
+        )
+
+
+def test_an_override_that_is_no_setting_is_refused() -> None:
+    with pytest.raises(Misconfigured, match="SEVENP_TOPICS is not a setting: did you mean SEVENP_TOPIC"):
+        load_settings(topics="a")
+
+
+def test_numbers_of_the_code_are_no_settings() -> None:
+    with pytest.raises(Misconfigured, match="SEVENP_KAFKA_HEARTBEATS_PER_SESSION is not a setting"):
+        load_settings(kafka_heartbeats_per_session=3)
+
+
 def test_a_drain_that_outlasts_the_rebalance_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEVENP_DRAIN_DEADLINE_S", "60")
     with pytest.raises(Misconfigured, match=r"REBALANCE_TIMEOUT_MS \(60000 ms\) must be above .*\(60 s\)"):
@@ -178,8 +198,8 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("SEVENP_ROLES", "")
     monkeypatch.setenv("SEVENP_KAFKA_CA_FILE", "")
     settings = load_settings()
-    assert settings.roles == tuple(RoleName)
-    assert settings.kafka_ca_file is None
+    assert settings.process.roles == tuple(RoleName)
+    assert settings.kafka.ca_file is None
 
 
 def test_a_login_without_a_password_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,12 +210,12 @@ def test_a_login_without_a_password_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load_settings().topic = "other"  # type: ignore[misc]
+        load_settings().ingest.topic = "other"  # type: ignore[misc]
 
 
 def test_every_setting_has_a_line_that_explains_it() -> None:
     lines = setting_lines()
-    assert len(lines) == len(Settings.model_fields)
+    assert len(lines) == len({line.variable for line in lines}) == 60
     for line in lines:
         assert line.variable.startswith("SEVENP_")
         assert line.description.endswith(".")

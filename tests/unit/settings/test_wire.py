@@ -116,8 +116,8 @@ def test_halves_are_seen_in_the_environment_and_in_secret_files_alike(
         load_settings()
     monkeypatch.setenv("SEVENP_MONGODB_USERNAME", "u")
     settings = load_settings()
-    assert settings.mongodb_password is not None
-    assert settings.mongodb_password.get_secret_value() == "hunter2"
+    assert settings.mongodb.password is not None
+    assert settings.mongodb.password.get_secret_value() == "hunter2"
     assert "hunter2" not in f"{settings!r} {settings.model_dump_json()}"
 
 
@@ -155,7 +155,7 @@ def test_halves_are_seen_in_the_environment_and_in_secret_files_alike(
 def test_plaintext_off_this_machine_needs_the_switch(changes: dict[str, str], said: str) -> None:
     with pytest.raises(Misconfigured, match=f"{said}.*{variable('allow_plaintext')}=true"):
         load_settings(**changes)
-    assert load_settings(**changes, allow_plaintext="true").allow_plaintext
+    assert load_settings(**changes, allow_plaintext="true").process.allow_plaintext
 
 
 @pytest.mark.parametrize(
@@ -181,4 +181,4 @@ def test_plaintext_off_this_machine_needs_the_switch(changes: dict[str, str], sa
     ],
 )
 def test_what_is_whole_and_protected_is_taken(changes: dict[str, str]) -> None:
-    assert not load_settings(**changes).allow_plaintext
+    assert not load_settings(**changes).process.allow_plaintext

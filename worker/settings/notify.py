@@ -1,0 +1,119 @@
+"""Notify: which kind of notification goes where, and what each channel needs for that."""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from worker.settings.addresses import Host, Topic, http_url, mail_address, of_secret
+from worker.settings.group import Group
+from worker.settings.hosts import is_loopback
+from worker.settings.names import variable
+
+
+class NotificationKind(StrEnum):
+    """What a learner, or another system, is notified of."""
+
+    WELCOME = "welcome"
+    COMPLETION = "completion"
+
+
+class Channel(StrEnum):
+    """Where a notification can go."""
+
+    LOG = "log"
+    KAFKA = "kafka"
+    WEBHOOK = "webhook"
+    MAIL = "mail"
+
+
+# What a channel cannot do without.
+_NEEDED = {
+    Channel.WEBHOOK: ("webhook_url", "webhook_secret"),
+    Channel.MAIL: ("smtp_host", "mail_from"),
+}
+
+
+def _routes(value: Any) -> Any:
+    """`welcome=log, completion=webhook`; a kind that is not named goes to the log."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    if any(not separator for _, separator, _ in pairs):
+        raise ValueError("write kind=channel, separated by commas: welcome=log,completion=webhook")
+    named = {kind.strip().lower(): channel.strip().lower() for kind, _, channel in pairs}
+    return {**dict.fromkeys(NotificationKind, Channel.LOG), **named}
+
+
+class NotifySettings(Group, alias_generator="notify_{}".format):
+    """How notifications are sent."""
+
+    routes: Annotated[Mapping[NotificationKind, Channel], BeforeValidator(_routes)] = Field(
+        dict.fromkeys(NotificationKind, Channel.LOG),
+        description="Which kind goes where: welcome and completion to log, kafka, webhook or mail.",
+    )
+    send_timeout_s: float = Field(
+        10.0, gt=0, le=60, description="Time a receiver has to take one notification."
+    )
+    lease_s: float = Field(
+        60.0, ge=2, le=3_600, description="Silence after which another worker sends what this one had taken."
+    )
+    max_refusals: int = Field(
+        12, ge=1, le=1_000, description="Refusals of one notification's content before it counts as failed."
+    )
+    kafka_topic: Topic = Field("notifications", description="Topic for the channel kafka.")
+    kafka_idempotent: bool = Field(
+        default=True,
+        description="False for a broker without idempotent producers: a record may stand there twice.",
+    )
+    webhook_url: Annotated[SecretStr, AfterValidator(of_secret(http_url))] | None = Field(
+        None,
+        description="Where the channel webhook posts to, https or on this machine. Secret: it may hold a token.",
+    )
+    webhook_secret: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+        None, description="Key the webhook's requests are signed with, 16 characters or more. Secret."
+    )
+    webhook_legacy_headers: bool = Field(
+        default=True,
+        description="Send Sevenp-Signature and Idempotency-Key beside the headers of Standard Webhooks.",
+    )
+    webhook_allow_http: bool = Field(
+        default=False, description="Let the webhook be plain http on another machine, too."
+    )
+    smtp_host: Host | None = Field(None, description="Mail server of the channel mail.")
+    smtp_port: int = Field(587, ge=1, le=65_535, description="Its port.")
+    smtp_tls: Literal["auto", "required", "implicit"] = Field(
+        "auto", description="STARTTLS where offered (auto) or always (required), or TLS at once (implicit)."
+    )
+    smtp_username: str | None = Field(None, description="Who logs in to the mail server; empty for nobody.")
+    smtp_password: SecretStr | None = Field(None, description="The password. Secret.")
+    mail_from: Annotated[str, AfterValidator(mail_address)] | None = Field(
+        None, description="Address the mails come from."
+    )
+
+    @property
+    def channels(self) -> frozenset[Channel]:
+        """Those in use."""
+        return frozenset(self.routes.values())
+
+    def unusable(self, drain_deadline_s: float) -> Iterator[str]:
+        """What would leave sends in doubt, a channel in use without what it needs, or personal data in the open."""
+        if self.send_timeout_s >= drain_deadline_s:
+            yield (
+                f"{self.variable('send_timeout_s')} must be below {variable('drain_deadline_s')} "
+                f"({drain_deadline_s:g} s): else a stop leaves sends in doubt"
+            )
+        for channel, names in _NEEDED.items():
+            missing = [self.variable(name) for name in names if getattr(self, name) is None]
+            if channel in self.channels and missing:
+                yield f"{self.variable('routes')} has {channel}: it needs {' and '.join(missing)}"
+        yield from self.halves(("smtp_username", "smtp_password"), ("smtp_password", "smtp_username"))
+        if Channel.WEBHOOK in self.channels and self.webhook_url is not None and not self.webhook_allow_http:
+            parts = urlsplit(self.webhook_url.get_secret_value())
+            if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+                yield (
+                    f"{self.variable('webhook_url')} must be https; "
+                    f"{self.variable('webhook_allow_http')} lets it be plain http"
+                )

@@ -1,0 +1,75 @@
+"""The process: which roles it runs, how long it starts and stops, how it logs and where it is watched from."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from worker import __version__
+from worker.settings.addresses import Host
+from worker.settings.group import Group, listed
+from worker.settings.names import SECRETS_DIR
+
+
+class RoleName(StrEnum):
+    """The long-running services of the worker."""
+
+    INGEST = "ingest"
+    PROGRESS = "progress"
+    COUNTS = "counts"
+    NOTIFY = "notify"
+    RETRY = "retry"
+
+
+def _names(value: Any) -> Any:
+    return listed(value.lower() if isinstance(value, str) else value)
+
+
+def _at_least_one(roles: tuple[RoleName, ...]) -> tuple[RoleName, ...]:
+    if not roles:
+        raise ValueError(f"name at least one of {', '.join(RoleName)}")
+    return tuple(dict.fromkeys(roles))
+
+
+class ProcessSettings(Group):
+    """What concerns the whole process."""
+
+    roles: Annotated[tuple[RoleName, ...], BeforeValidator(_names), AfterValidator(_at_least_one)] = Field(
+        tuple(RoleName),
+        description="Services this process runs, separated by commas: ingest, progress, counts, notify, retry.",
+    )
+    allow_plaintext: bool = Field(
+        default=False,
+        description="Let events and passwords leave this machine unencrypted, to Kafka and to MongoDB.",
+    )
+    start_timeout_s: float = Field(
+        30.0, gt=0, le=3_600, description="How long MongoDB and Kafka may stay silent at start."
+    )
+    drain_deadline_s: float = Field(
+        20.0,
+        gt=0,
+        le=600,
+        description="Time to finish what is in hand at a stop. Below the grace period of the orchestrator.",
+    )
+    http_host: Host = Field(
+        "127.0.0.1", description="Address of /metrics, /livez, /readyz. In a container: 0.0.0.0."
+    )
+    http_port: int = Field(
+        9464, ge=0, le=65_535, description="Port of the same; 0 picks a free one and logs it."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error. Batches are logged at debug."
+    )
+    revision: str = Field(
+        "unknown", description="Source revision, shown in the metric build_info. Set by the image."
+    )
+    secrets_dir: Path = Field(
+        SECRETS_DIR,
+        description="Folder of secret files, one setting per file (sevenp_mongodb_uri). May be absent.",
+    )
+
+    @property
+    def code_version(self) -> str:
+        """What tells one code from another: a fix may come without a new version number."""
+        return __version__ if self.revision == "unknown" else f"{__version__}+{self.revision}"

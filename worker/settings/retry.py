@@ -1,0 +1,34 @@
+"""Retry: how often, and how soon, what failed is tried again."""
+
+from pydantic import Field
+
+from worker.settings.group import Group
+
+
+class RetrySettings(Group, alias_generator="retry_{}".format):
+    """When an item of the queue is tried again, and when it waits for somebody."""
+
+    max_attempts: int = Field(
+        3, ge=1, le=100, description="Attempts at what failed, under one code, before it waits for somebody."
+    )
+    rate_per_s: int = Field(
+        200, ge=1, le=10_000, description="Most attempts in any second, of all workers together."
+    )
+    backoff_s: float = Field(
+        10.0,
+        gt=0,
+        le=3_600,
+        description="Longest wait after the first attempt; it doubles with each further one.",
+    )
+    longest_backoff_s: float = Field(
+        900.0,
+        gt=0,
+        le=86_400,
+        description="Where the doubling ends. Actual waits are random below the longest.",
+    )
+    lease_s: float = Field(
+        60.0,
+        ge=2,
+        le=3_600,
+        description="Silence after which an attempt counts as one that was not survived.",
+    )
