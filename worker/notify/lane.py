@@ -167,7 +167,7 @@ class Lane:
         """
         row = flight.row
         if (reason := flight.person.unreadable) is not None:  # 1
-            await self._outbox.set_aside(row["_id"], "Unreadable", reason)
+            await self._outbox.quarantine("Unreadable", {row["_id"]: reason})
             settled = self._waits(row, reason)
         elif not flight.person.wants:
             settled = Settled("suppressed")

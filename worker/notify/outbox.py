@@ -5,9 +5,8 @@ operation waits for MongoDB, and may run twice: `_id`, status and the claim's ow
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, TypeVar
 
 import structlog
@@ -16,12 +15,12 @@ from worker.errors import Retryable
 from worker.notify.policy import Settled
 from worker.notify.rows import checked
 from worker.storage import reading
+from worker.storage.claims import DUE, RELEASED, Claims, age_s
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
 from worker.storage.quarantine import Quarantined, put_items, quarantine
-from worker.storage.reading import Reading
 from worker.storage.retrying import retrying
-from worker.storage.updating import millis, send_each, update_each
+from worker.storage.updating import send_each, update_each
 from worker.storage.work_items import NOTIFICATION_SEND, notification_item_id
 from worker.timing import Clock
 
@@ -29,12 +28,9 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_OPEN = ["pending", "taken"]
+_UNSENT: Document = {"status": {"$in": ["pending", "taken"]}}
 # Rows that cannot be read or changed are passed over for so long, unless somebody writes to one.
-_PASSED_OVER_S = 60.0
-_MOST_PASSED_OVER = 10_000
-# A row has some hundred bytes, unless somebody else wrote to it.
-_MOST_BYTES = 4_000_000
+_PASS_OVER_S = 60.0
 
 
 @dataclass(eq=False, slots=True)
@@ -46,13 +42,12 @@ class _Mark:
     channel: str
     written: bool | None = None
 
-    def update(self) -> tuple[str, Document, list[Document]]:
+    def update(self, claims: Claims) -> tuple[str, Document, list[Document]]:
         """Guarded by the claim, but for what is true whoever owns the row."""
-        if self.settled.status == "sent":
-            ours: Document = {"_id": self.row["_id"], "status": {"$ne": "sent"}}
-        else:
-            ours = {"_id": self.row["_id"], "status": "taken", "lease_owner": self.row["lease_owner"]}
-        return self.row["_id"], ours, [{"$set": _marked(self.settled, self.channel)}]
+        key = self.row["_id"]
+        unsent = {"_id": key, "status": {"$ne": "sent"}}
+        ours = unsent if self.settled.status == "sent" else claims.held(key, self.row["lease_owner"])
+        return key, ours, [{"$set": _marked(self.settled, self.channel)}]
 
 
 class Outbox:
@@ -77,15 +72,14 @@ class Outbox:
         self._rows = database.notifications
         self._items = database.analytics_queue
         self._code_version = code_version
-        self._passed_over: dict[str, float] = {}
-        self._aside: set[str] = set()
+        self._claims = Claims(
+            self._rows, clock, in_hand="taken", owner=owner, lease_s=lease_s, pass_over_s=_PASS_OVER_S
+        )
+        self._quarantined: set[str] = set()
         self._clock = clock
-        self._owner = owner
-        self._lease_ms = int(lease_s * 1000)
         self._grace_s = takeover_grace_s
         self._on_retry = on_retry
         self._stopping = stopping
-        self._claims = count(1)
         self._marks: list[_Mark] = []
         self._marking = asyncio.Lock()
         # After MongoDB was away, rows whose lease ran out meanwhile are left to their owners for a moment: one that
@@ -95,68 +89,55 @@ class Outbox:
     async def claim(self, kinds: Collection[str], limit: int) -> list[Document]:
         """Take up to `limit` rows of these kinds: due ones, oldest first, then ones whose lease ran out.
 
-        Counts an attempt for each. A row that nobody can read or change is set aside: it stays as it is, and the
+        Counts an attempt for each. A row that nobody can read or change is quarantined: it stays as it is, and the
         queue says why. Raises only what waiting cannot heal.
         """
         ids = await self._waiting(lambda: self._candidates(kinds, limit))
         if not ids:
             return []
-        token = f"{self._owner}:{next(self._claims)}"
-        taken = {
-            "status": "taken",
-            "attempts": {"$add": ["$attempts", 1]},
-            "lease_owner": {"$literal": token},
-            "lease_until": self._later,
+        token, attempt = self._claims.new_token(), {"attempts": {"$add": ["$attempts", 1]}}
+        claim = await self._waiting(lambda: self._claims.claim(token, ids, attempt, checked, expired=True))
+        refused = {
+            key: f"the server does not let the row be changed (code {code})"
+            for key, code in claim.refused.items()
         }
-        free = {"_id": {"$in": ids}, "$or": [_due(), _expired()]}
-        updated = await self._waiting(lambda: update_each(self._rows, free, [{"$set": taken}]))
-        for key, code in updated.refused.items():
-            await self.set_aside(key, "Refused", f"the server does not let the row be changed (code {code})")
-        ours = {"_id": {"$in": ids}, "lease_owner": token}
-        rows = (await self._waiting(lambda: reading.find(self._rows, ours))).through(checked).values
-        await self._release([row["_id"] for row in rows])
-        return rows
+        await self.quarantine("Refused", refused)
+        await self._close_items([row["_id"] for row in claim.taken])
+        return [*claim.taken]
 
-    async def set_aside(self, key: str, error_class: str, reason: str) -> None:
-        """Pass over a row for a while, and say so in the queue. May run twice."""
-        if len(self._passed_over) < _MOST_PASSED_OVER:
-            self._passed_over[key] = self._clock.monotonic() + _PASSED_OVER_S
-        item = Quarantined(
-            notification_item_id(key),
-            NOTIFICATION_SEND,
-            error_class,
-            reason,
-            data={"collection": "notifications", "id": key},
-        )
-        upsert = quarantine(item, self._code_version)
-        await self._waiting(lambda: put_items(self._items, [upsert]))
-        if key not in self._aside:
-            log.warning("notification_set_aside", key=key, error_class=error_class, reason=reason)
-        self._aside.add(key)
+    async def quarantine(self, error_class: str, reasons: Mapping[str, str]) -> None:
+        """Pass over rows for a while, and say why in the queue. May run twice."""
+        if not reasons:
+            return
+        upserts = []
+        for key, reason in reasons.items():
+            self._claims.pass_over(key)
+            if key not in self._quarantined:
+                log.warning("notification_quarantined", key=key, error_class=error_class, reason=reason)
+            data = {"collection": "notifications", "id": key}
+            item = Quarantined(notification_item_id(key), NOTIFICATION_SEND, error_class, reason, data=data)
+            upserts.append(quarantine(item, self._code_version))
+        await self._waiting(lambda: put_items(self._items, upserts))
+        self._quarantined.update(reasons)
 
     def look_again(self) -> None:
         """Somebody wrote to a row: what was passed over may be another by now."""
-        self._passed_over.clear()
+        self._claims.pass_over_none()
 
-    async def _release(self, keys: Sequence[str]) -> None:
+    async def _close_items(self, keys: Sequence[str]) -> None:
         """Close the items of rows that could be read after all."""
-        mended = [notification_item_id(key) for key in keys if key in self._aside]
+        mended = [notification_item_id(key) for key in keys if key in self._quarantined]
         if not mended:
             return
-        self._aside.difference_update(keys)
-        done = {"status": "completed", "processed_at": "$$NOW", "lease_owner": None, "lease_until": None}
+        self._quarantined.difference_update(keys)
+        done = {"status": "completed", "processed_at": "$$NOW", **RELEASED}
         query = {"_id": {"$in": mended}, "status": {"$ne": "completed"}}
         await self._waiting(lambda: update_each(self._items, query, [{"$set": done}]))
 
     async def renew(self, rows: Sequence[Document]) -> None:
         """Extend the leases of claimed rows that are still ours."""
-        ours = {
-            "_id": {"$in": [row["_id"] for row in rows]},
-            "status": "taken",
-            "lease_owner": {"$in": sorted({row["lease_owner"] for row in rows})},
-        }
-        later = [{"$set": {"lease_until": self._later}}]
-        await self._waiting(lambda: update_each(self._rows, ours, later))
+        tokens, ids = {row["lease_owner"] for row in rows}, [row["_id"] for row in rows]
+        await self._waiting(lambda: self._claims.renew(tokens, ids))
 
     async def mark(self, row: Document, settled: Settled, channel: str) -> bool:
         """Write what became of a claimed row; False where another owner has it by now and nothing was written.
@@ -173,7 +154,7 @@ class Outbox:
 
     async def _write(self, marks: Sequence[_Mark]) -> None:
         """Write these marks in one command; they leave the list when that is done."""
-        updates = [mark.update() for mark in marks]
+        updates = [mark.update(self._claims) for mark in marks]
         written = await self._waiting(lambda: send_each(self._rows, updates), insist=True)
         refused, matched = written.refused.keys(), written.matched
         # A repeat after a lost answer matches nothing and has been written: only a foreign owner is a loss.
@@ -184,56 +165,27 @@ class Outbox:
 
     async def seconds_until_due(self, kinds: Collection[str]) -> float | None:
         """When the next pending row of these kinds is due by the server's time; None if none is pending."""
-        pipeline: list[Document] = [
-            {"$match": {**self._chosen(kinds), "status": "pending", "due_at": _DATED}},
-            {"$sort": {"due_at": 1}},
-            {"$limit": 1},
-            {"$project": {"_id": 0, "wait_ms": millis("$due_at", "$$NOW", 0)}},
-        ]
-        rows = (await self._waiting(lambda: reading.aggregate(self._rows, pipeline))).documents
-        return max(0.0, rows[0]["wait_ms"] / 1000) if rows else None
+        return await self._waiting(lambda: self._claims.due_in_s(_of(kinds)))
 
     async def depth(self) -> tuple[int, float]:
         """How many rows still have to be sent, and the age of the oldest in seconds, 0 if there is none."""
-        pipeline: list[Document] = [
-            {"$match": {"status": {"$in": _OPEN}, "created_at": _DATED}},
-            {"$sort": {"created_at": 1}},
-            {"$limit": 1},
-            {"$project": {"_id": 0, "age_ms": millis("$$NOW", "$created_at", 0)}},
-        ]
-        pending = await self._waiting(lambda: self._rows.count_documents({"status": {"$in": _OPEN}}))
-        oldest = (await self._waiting(lambda: reading.aggregate(self._rows, pipeline))).documents
-        return pending, max(0.0, oldest[0]["age_ms"] / 1000) if oldest else 0.0
+        pending = await self._waiting(lambda: self._rows.count_documents(_UNSENT))
+        return pending, await self._waiting(lambda: age_s(self._rows, _UNSENT))
 
     async def _candidates(self, kinds: Collection[str], limit: int) -> list[str]:
-        chosen = self._chosen(kinds)
-        due = await reading.find(
-            self._rows, {**chosen, **_due()}, sort=[("due_at", 1)], limit=limit, max_bytes=_MOST_BYTES
-        )
-        ids = await self._readable(due)
+        ids = await self._readable({**_of(kinds), **DUE}, limit, sort=[("due_at", 1)])
         if len(ids) < limit and self._clock.monotonic() >= self._takeover_at:
-            expired = await reading.find(
-                self._rows, {**chosen, **_expired()}, limit=limit - len(ids), max_bytes=_MOST_BYTES
-            )
-            ids += await self._readable(expired)
+            ids += await self._readable({**_of(kinds), **self._claims.expired}, limit - len(ids), sort=None)
         return ids
 
-    async def _readable(self, found: Reading) -> list[str]:
-        """The rows that can be sent; the others are set aside before anybody claims them."""
-        taken = found.through(checked)
-        for one in taken.unreadable:
-            if isinstance(one.id, str):
-                await self.set_aside(one.id, "Unreadable", one.reason)
-        return [row["_id"] for row in taken.values]
-
-    def _chosen(self, kinds: Collection[str]) -> Document:
-        """Rows of these kinds that are not passed over."""
-        now = self._clock.monotonic()
-        self._passed_over = {key: until for key, until in self._passed_over.items() if until > now}
-        ours: Document = {"$type": "string"}
-        if self._passed_over:
-            ours["$nin"] = list(self._passed_over)
-        return {"kind": {"$in": sorted(kinds)}, "_id": ours}
+    async def _readable(
+        self, query: Document, limit: int, *, sort: Sequence[tuple[str, int]] | None
+    ) -> list[str]:
+        """The rows that can be sent; the others are quarantined before anybody claims them."""
+        found = await self._claims.candidates(query, checked, limit, sort=sort)
+        unreadable = {one.id: one.reason for one in found.unreadable if isinstance(one.id, str)}
+        await self.quarantine("Unreadable", unreadable)
+        return [row["_id"] for row in found.values]
 
     async def _foreign(self, marks: Sequence[_Mark]) -> set[str]:
         """The rows that somebody else has claimed since."""
@@ -255,20 +207,9 @@ class Outbox:
 
         return await retrying(attempt, clock=self._clock, on_retry=away)
 
-    @property
-    def _later(self) -> Document:
-        return {"$add": ["$$NOW", self._lease_ms]}
 
-
-_DATED: Document = {"$gte": reading.FIRST_DATE, "$lte": reading.LAST_DATE}
-
-
-def _due() -> Document:
-    return {"status": "pending", "$expr": {"$lte": ["$due_at", "$$NOW"]}}
-
-
-def _expired() -> Document:
-    return {"status": "taken", "$expr": {"$lte": ["$lease_until", "$$NOW"]}}
+def _of(kinds: Collection[str]) -> Document:
+    return {"kind": {"$in": sorted(kinds)}, "_id": {"$type": "string"}}
 
 
 def _marked(settled: Settled, channel: str) -> dict[str, Any]:
@@ -276,8 +217,7 @@ def _marked(settled: Settled, channel: str) -> dict[str, Any]:
     changes: dict[str, Any] = {
         "status": settled.status,
         "channel": channel,
-        "lease_owner": None,
-        "lease_until": None,
+        **RELEASED,
         # A receiver's words may begin with a dollar sign: here they are words.
         "last_error": {"$literal": settled.error},
     }

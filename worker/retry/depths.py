@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from worker.storage import reading
-from worker.storage.database import Collection, Database, Document
+from worker.storage.claims import age_s
+from worker.storage.database import Database, Document
 from worker.storage.errors import translated
-from worker.storage.updating import millis
 from worker.storage.work_items import COUNTS_ROW, OPEN
 from worker.telemetry.metrics import DEAD_LETTER_STEPS, QUEUE_STATES, ROW_COLLECTIONS, Metrics
 
@@ -52,12 +52,12 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
     )
     with translated():
         items = {state: await queue.count_documents({**ours, "status": state}) for state in QUEUE_STATES}
-        ages = [await _age_s(queue, {**ours, "status": state}) for state in OPEN]
+        ages = [await age_s(queue, {**ours, "status": state}) for state in OPEN]
         letter_counts = {
             step: await letters.count_documents({**_OPEN_LETTERS, "step": step}) for step in DEAD_LETTER_STEPS
         }
         letter_ages = {
-            step: await _age_s(letters, {**_OPEN_LETTERS, "step": step}) for step in DEAD_LETTER_STEPS
+            step: await age_s(letters, {**_OPEN_LETTERS, "step": step}) for step in DEAD_LETTER_STEPS
         }
     redriven = await reading.aggregate(
         letters,
@@ -75,18 +75,6 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
         oldest_letter_s=letter_ages,
         redrives={str(row["_id"]): row["count"] for row in redriven.documents},
     )
-
-
-async def _age_s(collection: Collection, matching: Document) -> float:
-    oldest: list[Document] = [
-        # Only what is a date: of anything else nobody knows how old it is.
-        {"$match": {**matching, "created_at": {"$gte": reading.FIRST_DATE, "$lte": reading.LAST_DATE}}},
-        {"$sort": {"created_at": 1}},
-        {"$limit": 1},
-        {"$project": {"_id": 0, "ms": millis("$$NOW", "$created_at")}},
-    ]
-    rows = (await reading.aggregate(collection, oldest)).documents
-    return max(0.0, (rows[0]["ms"] or 0) / 1000) if rows else 0.0
 
 
 _NOTHING = Depths({}, 0.0, 0, {}, {}, {}, {})

@@ -48,8 +48,8 @@ class Policy:
 class RateCap:
     """At most `per_s` attempts in any second, wherever that second begins.
 
-    A permit comes back one second after its attempt was settled. So neither the claims nor the attempts nor
-    their settlements of any second exceed the cap, however long an attempt takes. Times are monotonic seconds.
+    A permit comes back one second after its attempt was completed. So neither the claims nor the attempts nor
+    their outcomes of any second exceed the cap, however long an attempt takes. Times are monotonic seconds.
     """
 
     def __init__(self, per_s: int) -> None:
@@ -67,7 +67,7 @@ class RateCap:
         """Begin `count` attempts, at most as many as there is room for."""
         self._in_hand += count
 
-    def settle(self, count: int, now: float) -> None:
+    def complete(self, count: int, now: float) -> None:
         """End `count` attempts."""
         self._in_hand -= count
         if count:
@@ -81,10 +81,10 @@ class RateCap:
         """Take all room for one second: what another worker did in the second before is not known."""
         room = self.room(now)
         self.take(room)
-        self.settle(room, now)
+        self.complete(room, now)
 
     def free_in_s(self, now: float) -> float:
-        """Seconds until at least one attempt may begin, as far as settled ones decide."""
+        """Seconds until at least one attempt may begin, as far as completed ones decide."""
         if self.room(now) > 0 or not self._spent:
             return 0.0
         return max(_CLOCK_STEP_S, self._spent[0][0] + 1.0 - now)
@@ -93,7 +93,7 @@ class RateCap:
 def turn_size(per_s: int, last_turn_s: float = 0.0) -> int:
     """How many items one turn claims: a tenth of a second's worth, or what a slow last turn left behind.
 
-    At most two tenths: permits come back after a turn is settled, so that long turns would waste them.
+    At most two tenths: permits come back after a turn is completed, so that long turns would waste them.
     """
     tenth_s = 1 / TURNS_PER_SECOND
     return max(1, math.ceil(per_s * min(2 * tenth_s, max(tenth_s, last_turn_s))))

@@ -1,4 +1,4 @@
-"""The retry role: takes due items in turns, has them tried again, and settles what came of it.
+"""The retry role: takes due items in turns, has them tried again, and writes what came of it.
 
 One worker at a time does it, by lease: the cap on attempts is the whole platform's. The lease only saves work and
 keeps the cap; that an item is tried by one worker at a time is decided by its own claim.
@@ -18,7 +18,8 @@ from worker import __version__
 from worker.errors import Fatal, Retryable, WorkerError
 from worker.retry.depths import DepthGauges, measure
 from worker.retry.policy import TURNS_PER_SECOND, Policy, RateCap, turn_size
-from worker.retry.queue import Claim, Queue, Settlement
+from worker.retry.queue import Outcome, Queue
+from worker.storage.claims import Claim
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases, group_name
 from worker.storage.retrying import retrying
@@ -82,6 +83,7 @@ class RetryProcessor:
         self._queue = Queue(
             database,
             handlers,
+            clock,
             owner=leases.owner,
             code_version=options.code_version,
             max_attempts=options.policy.max_attempts,
@@ -99,7 +101,7 @@ class RetryProcessor:
         metrics.prepare_leases([_LEASE])
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop`, settle what is in hand, give the lease back."""
+        """Work until `stop`, write the outcomes of what is in hand, give the lease back."""
         while not stop.is_set():
             self._component.beat()
             try:
@@ -115,7 +117,8 @@ class RetryProcessor:
     async def _turn(self) -> float:
         """One turn; returns the seconds until the next.
 
-        1. hold the lease  2. look after what time brings  3. claim what the cap allows  4. attempt  5. settle
+        1. hold the lease  2. look after what time brings  3. claim what the cap allows  4. attempt
+        5. write what became of it
         """
         began = self._clock.monotonic()
         if not await self._holding():  # 1
@@ -126,13 +129,13 @@ class RetryProcessor:
         if room <= 0:
             return self._cap.free_in_s(self._clock.monotonic())
         claim = await self._claim(room)  # 3
-        if not claim.items:
+        if not claim.taken:
             return await self._idle_s()
         try:
-            verdicts = await self._attempt(claim.items)  # 4
-            await self._settle(claim, verdicts)  # 5
+            verdicts = await self._attempt(claim.taken)  # 4
+            await self._complete(claim, verdicts)  # 5
         finally:
-            self._cap.settle(len(claim.items), self._clock.monotonic())
+            self._cap.complete(len(claim.taken), self._clock.monotonic())
         self._last_turn_s = self._clock.monotonic() - began
         return max(0.0, 1 / TURNS_PER_SECOND - self._last_turn_s)
 
@@ -171,12 +174,12 @@ class RetryProcessor:
             self._measure_at = now + self._options.measure_every_s
             self._gauges.show(await measure(self._database, self._handlers))
 
-    async def _claim(self, room: int) -> Claim:
+    async def _claim(self, room: int) -> Claim[Item]:
         self._cap.take(room)
         claimed = 0
         try:
             claim = await self._queue.claim(room)
-            claimed = len(claim.items)
+            claimed = len(claim.taken)
             return claim
         finally:
             self._cap.release(room - claimed)
@@ -202,56 +205,56 @@ class RetryProcessor:
             name = type(error).__name__ if len(items) == 1 else INTERRUPTED
             return {item.id: Failed(name, f"the handler raised {type(error).__name__}") for item in items}
 
-    async def _settle(self, claim: Claim, verdicts: Mapping[ItemId, Verdict]) -> None:
+    async def _complete(self, claim: Claim[Item], verdicts: Mapping[ItemId, Verdict]) -> None:
         """Write the outcomes, for as long as the items are ours; after that they are taken back as abandoned."""
-        settlements = [self._settlement(item, verdicts.get(item.id)) for item in claim.items]
+        outcomes = [self._outcome(item, verdicts.get(item.id)) for item in claim.taken]
         deadline = Deadline.after(self._clock, self._policy.lease_s)
-        settling = retrying(
-            lambda: self._queue.settle(claim.token, settlements),
+        writing = retrying(
+            lambda: self._queue.complete(claim.token, outcomes),
             clock=self._clock,
             on_retry=self._count_retry,
         )
         try:
-            await deadline.bound(settling)
+            await deadline.bound(writing)
         except TimeoutError:
-            log.warning("retry_not_settled", items=len(settlements))
+            log.warning("retry_outcomes_not_written", items=len(outcomes))
             return
-        for settlement in settlements:
-            self._tell(settlement)
+        for outcome in outcomes:
+            self._tell(outcome)
 
-    def _settlement(self, item: Item, verdict: Verdict | None) -> Settlement:
+    def _outcome(self, item: Item, verdict: Verdict | None) -> Outcome:
         if verdict is None:
-            return Settlement(item)
+            return Outcome(item)
         last = isinstance(verdict, Failed) and self._policy.exhausted(item.attempt)
         wait_s = 0.0 if last else self._policy.wait_s(item.attempt, self._random)
-        return Settlement(item, verdict, timedelta(seconds=wait_s), last)
+        return Outcome(item, verdict, timedelta(seconds=wait_s), last)
 
     # ---- waiting and telling ----
 
-    def _tell(self, settlement: Settlement) -> None:
+    def _tell(self, outcome: Outcome) -> None:
         count = self._metrics.retry_attempts_total.labels
-        match settlement.verdict:
+        match outcome.verdict:
             case None:
                 count(RetryOutcome.COMPLETED, ErrorClass.NONE).inc()
             case Postponed():
                 count(RetryOutcome.POSTPONED, ErrorClass.UNAVAILABLE).inc()
             case Failed(name, message, version):
-                outcome = RetryOutcome.EXHAUSTED if settlement.last else RetryOutcome.FAILED
-                count(outcome, _CLASSES.get(name, ErrorClass.OTHER)).inc()
+                ending = RetryOutcome.EXHAUSTED if outcome.last else RetryOutcome.FAILED
+                count(ending, _CLASSES.get(name, ErrorClass.OTHER)).inc()
                 # The last attempt needs somebody: an error, with the command to look with.
                 tell, extra = (
-                    (log.error, {"look": f"sevenp-worker queue show {shlex.quote(str(settlement.item.id))}"})
-                    if settlement.last
+                    (log.error, {"look": f"sevenp-worker queue show {shlex.quote(str(outcome.item.id))}"})
+                    if outcome.last
                     else (log.warning, {})
                 )
                 tell(
-                    f"retry_{outcome}",
-                    item=str(settlement.item.id),
-                    attempt=settlement.item.attempt,
+                    f"retry_{ending}",
+                    item=str(outcome.item.id),
+                    attempt=outcome.item.attempt,
                     version=version,
                     error_class=name,
                     reason=message,
-                    next_in_s=round(settlement.wait.total_seconds(), 1),
+                    next_in_s=round(outcome.wait.total_seconds(), 1),
                     **extra,
                 )
 

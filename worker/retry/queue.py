@@ -1,4 +1,4 @@
-"""`analytics_queue` for its processor: claim, settle, take back; every comparison with time is the server's."""
+"""`analytics_queue` for its processor: items in turns, and what became of each."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,13 @@ import structlog
 
 from worker.retry.policy import first_of_each, shared
 from worker.storage import reading
+from worker.storage.claims import DUE, RELEASED, Claim, Claims
 from worker.storage.database import Database, Document
 from worker.storage.quarantine import tried_also_by, tried_by
-from worker.storage.reading import TEXT_OR_OBJECT_ID, Reading, Unreadable
-from worker.storage.updating import millis, send_each, update_each
+from worker.storage.reading import TEXT_OR_OBJECT_ID, Taken, Unreadable
+from worker.storage.updating import update_each
 from worker.storage.work_items import INTERRUPTED, Failed, Item, ItemId, Postponed
+from worker.timing import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -25,14 +27,7 @@ _PAGE = 200
 _STEPS = 8
 # What an operator reads in a table; an error message has no need for more.
 _LONGEST_MESSAGE = 1_000
-_ABANDONED = "the worker ended or stalled before the attempt was settled"
-
-# Items nobody can change are passed over by this process, up to so many: they must not take the place of others.
-_MOST_PASSED_OVER = 1_000
-
-_DUE: Document = {"$lte": ["$due_at", "$$NOW"]}  # true without a date, too: the platform's items have none
-_NOT_HELD: Document = {"lease_owner": None, "lease_until": None}
-
+_ABANDONED = "the worker ended or stalled before the outcome of the attempt was written"
 
 # What handlers read of an item, whose `data` is somebody else's and may have 16 MB.
 _READ = dict.fromkeys(
@@ -45,19 +40,13 @@ _READ = dict.fromkeys(
     ),
     1,
 )
+# An item whose stream is of a type that no stream has: in no turn, and not without a stream either.
+_OF_NO_STREAM: Document = {"$not": [{"$in": [{"$type": "$stream_id"}, ["string", "null", "missing"]]}]}
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """Items in hand. `token` stands in them while they are: whoever settles must find it there."""
-
-    token: str
-    items: Sequence[Item]
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """What becomes of one item: done if `verdict` is None, else due again after `wait` or, `last`, failed."""
+class Outcome:
+    """What became of one item: done if `verdict` is None, else due again after `wait` or, `last`, failed."""
 
     item: Item
     verdict: Failed | Postponed | None = None
@@ -77,6 +66,7 @@ class Queue:
         self,
         database: Database,
         event_types: Iterable[str],
+        clock: Clock,
         *,
         owner: str,
         code_version: str,
@@ -85,12 +75,10 @@ class Queue:
     ) -> None:
         self._items = database.analytics_queue
         self._ours: Document = {"event_type": {"$in": sorted(event_types)}, "_id": TEXT_OR_OBJECT_ID}
-        self._passed_over: set[ItemId] = set()
-        self._owner = owner
+        self._claims = Claims(self._items, clock, in_hand="processing", owner=owner, lease_s=lease_s)
         self._code_version = code_version
         self._max_attempts = max_attempts
-        self._lease_ms = int(lease_s * 1000)
-        self._claims = 0
+        self._streams_first = False
         self._after = ""
 
     async def take_back(self) -> int:
@@ -101,30 +89,24 @@ class Queue:
             "due_at": "$$NOW",
             "error_class": INTERRUPTED,
             "last_error": _ABANDONED,
-            **_NOT_HELD,
+            **RELEASED,
         }
-        overdue = {**self._ours, "status": "processing", "$expr": {"$lte": ["$lease_until", "$$NOW"]}}
-        return (await update_each(self._items, overdue, [{"$set": update}])).changed
+        return (
+            await update_each(self._items, {**self._ours, **self._claims.expired}, [{"$set": update}])
+        ).changed
 
     async def reopen(self) -> int:
         """Open what ended as failed and this code has not tried: it may be the fix. Returns how many."""
         update = {"status": "pending", "retry_count": 0, "due_at": "$$NOW", "code_version": self._version}
         others = {**self._ours, "status": "failed", "$expr": {"$not": [tried_by(self._code_version)]}}
-        self._passed_over.clear()
+        self._claims.pass_over_none()
         return (await update_each(self._items, others, [{"$set": update}])).changed
 
     async def due_in_s(self) -> float | None:
         """Seconds until the next pending item is due, 0 if one is; None without any."""
-        soonest: list[Document] = [
-            {"$match": {**self._open(), "status": "pending"}},
-            {"$sort": {"due_at": 1}},
-            {"$limit": 1},
-            {"$project": {"_id": 0, "ms": millis("$due_at", "$$NOW", 0)}},
-        ]
-        found = await reading.aggregate(self._items, soonest)
-        return max(0.0, found.documents[0]["ms"] / 1000) if found.documents else None
+        return await self._claims.due_in_s(self._ours)
 
-    async def claim(self, limit: int) -> Claim:
+    async def claim(self, limit: int) -> Claim[Item]:
         """Take up to `limit` due items in hand, in turns: of each stream the oldest, stream after stream.
 
         A stream with a thousand items has one turn in a round, as every other. Items without a stream stand for
@@ -132,69 +114,58 @@ class Queue:
         one that kills, no other pays with an attempt.
         """
         kinds = [await self._streamless(limit), await self._turns(limit)]
-        if self._claims % 2:  # of an odd number one kind gets one more: not always the same
+        if self._streams_first:  # of an odd number one kind gets one more: not always the same
             kinds.reverse()
-        candidates = shared(kinds[0], kinds[1], limit)
+        candidates = shared(kinds[0], kinds[1], limit) or await self._of_no_stream(limit)
         healthy = list(takewhile(lambda row: row.get("error_class") != INTERRUPTED, candidates))
         chosen = healthy or candidates[:1]
         if not chosen:
             self._after = ""
-            return Claim("", ())
-        self._claims += 1
-        token = f"{self._owner}/{self._claims}"
-        ids = [row["_id"] for row in chosen]
-        waiting = {"_id": {"$in": ids}, "status": "pending", "$expr": _DUE}
-        updated = await update_each(self._items, waiting, [{"$set": self._taken(token)}])
-        self._pass_over(updated.refused)
-        found = await reading.find(self._items, {"_id": {"$in": ids}, "lease_owner": token}, _READ)
-        taken = found.through(_item)
-        await self._give_up(token, taken.unreadable)
+            return Claim("")
+        self._streams_first = not self._streams_first
+        token = self._claims.new_token()
+        claim = await self._claims.claim(
+            token, [row["_id"] for row in chosen], self._attempted(token), _item, _READ
+        )
+        self._pass_over(claim.refused)
+        await self._give_up(token, claim.unreadable)
         streams = [row["stream_id"] for row in chosen if row.get("stream_id")]
         self._after = streams[-1] if streams else self._after
-        return Claim(token, taken.values)
+        return claim
 
-    async def settle(self, token: str, settlements: Sequence[Settlement]) -> None:
+    async def complete(self, token: str, outcomes: Sequence[Outcome]) -> None:
         """Write what became of claimed items. May run twice; refused for an item somebody else holds by now.
 
-        Nor is one settled that was put there again meanwhile, as `pending`: that asks for an attempt of its own.
+        Nor is one written that was put there again meanwhile, as `pending`: that asks for an attempt of its own.
         """
-        if not settlements:
-            return
-        in_hand = {"status": "processing", "lease_owner": token}
-        updates = [
-            (each.item.id, {"_id": each.item.id, **in_hand}, [{"$set": self._settled(each)}])
-            for each in settlements
-        ]
+        released = await self._claims.release(token, {each.item.id: _next_state(each) for each in outcomes})
         # What somebody has made odd meanwhile is taken back when its lease ends, and passed over.
-        self._pass_over((await send_each(self._items, updates)).refused)
-
-    def _open(self) -> Document:
-        """Items of ours that can be worked on, as far as is known."""
-        if not self._passed_over:
-            return self._ours
-        return {**self._ours, "_id": {**TEXT_OR_OBJECT_ID, "$nin": list(self._passed_over)}}
+        self._pass_over(released.refused)
 
     def _pass_over(self, refused: Mapping[ItemId, int]) -> None:
         """Leave items alone that the server does not let us change: nothing can be said in them."""
         for identity, code in refused.items():
             log.warning("retry_item_cannot_be_changed", item=str(identity), code=code)
-            if len(self._passed_over) < _MOST_PASSED_OVER:
-                self._passed_over.add(identity)
+            self._claims.pass_over(identity)
 
     async def _give_up(self, token: str, unreadable: Sequence[Unreadable]) -> None:
         """Say in claimed items why nobody can try them."""
+        states = {}
         for one in unreadable:
-            failed = {"status": "failed", "error_class": "Unreadable", "last_error": one.reason, **_NOT_HELD}
-            query = {"_id": one.id, "lease_owner": token}
-            updated = await update_each(self._items, query, [{"$set": _literal(failed)}])
+            failed = {"status": "failed", "error_class": "Unreadable", "last_error": one.reason}
+            states[one.id] = {name: {"$literal": value} for name, value in failed.items()}
             log.warning("retry_item_unreadable", item=one.name, reason=one.reason)
-            self._pass_over(updated.refused)
+        self._pass_over((await self._claims.release(token, states)).refused)
 
     async def _streamless(self, limit: int) -> list[Document]:
-        none: Document = {"$in": [None, ""]}
-        due = {**self._open(), "status": "pending", "stream_id": none, "$expr": _DUE}
-        found = await reading.find(self._items, due, {"error_class": 1}, sort=[("due_at", 1)], limit=limit)
-        return _candidates(found)
+        query: Document = {**self._ours, "stream_id": {"$in": [None, ""]}, **DUE}
+        return _claimable(await self._claims.candidates(query, _as_it_is, limit, {"error_class": 1}))
+
+    async def _of_no_stream(self, limit: int) -> list[Document]:
+        """Items whose stream is none. They are claimed only for it to be said in them."""
+        both = {"$and": [DUE["$expr"], _OF_NO_STREAM]}
+        query: Document = {**self._ours, **DUE, "$expr": both}
+        return _claimable(await self._claims.candidates(query, _as_it_is, limit, {"error_class": 1}))
 
     async def _turns(self, limit: int) -> list[Document]:
         """The oldest due item of the next streams, from where the last claim stopped round to there again."""
@@ -202,12 +173,13 @@ class Queue:
         start, after, wrapped = self._after, self._after, False
         for _ in range(_STEPS):
             span: Document = {"$gt": after, "$lte": start} if wrapped else {"$gt": after}
-            due = {**self._open(), "status": "pending", "stream_id": span, "$expr": _DUE}
+            due = self._claims.narrowed({**self._ours, "stream_id": span, **DUE})
             order = [("stream_id", 1), ("due_at", 1)]
             paths = {"stream_id": 1, "error_class": 1}
             found = await reading.find(self._items, due, paths, sort=order, limit=_PAGE)
-            page = _candidates(found, stream=True)
-            chosen += first_of_each(page, [row["stream_id"] for row in page])
+            page = [row for row in found.documents if type(row["stream_id"]) is str]
+            due_now = [row for row in page if not self._claims.passes_over(row["_id"])]
+            chosen += first_of_each(due_now, [row["stream_id"] for row in due_now])
             if len(chosen) >= limit:
                 break
             if len(found.documents) + len(found.unreadable) == _PAGE and page:
@@ -222,7 +194,8 @@ class Queue:
     def _version(self) -> Document:
         return {"$literal": self._code_version}
 
-    def _taken(self, token: str) -> Document:
+    def _attempted(self, token: str) -> Document:
+        """A claim counts an attempt; an item that has no attempts left under this code fails instead."""
         mine = {"$or": [{"$not": [{"$ifNull": ["$code_version", False]}]}, tried_by(self._code_version)]}
         counted = {"$cond": [{"$isNumber": "$retry_count"}, "$retry_count", 0]}
         count = {"$cond": [mine, counted, 0]}
@@ -234,30 +207,25 @@ class Queue:
             "code_version": self._version,
             "tried_by": tried_also_by(self._code_version),
             "lease_owner": {"$cond": [spent, None, {"$literal": token}]},
-            "lease_until": {"$cond": [spent, None, {"$add": ["$$NOW", self._lease_ms]}]},
+            "lease_until": {"$cond": [spent, None, self._claims.until]},
         }
 
-    def _settled(self, settlement: Settlement) -> Document:
-        match settlement.verdict:
-            case None:
-                return {**_done(settlement.item), **_NOT_HELD}
-            case Postponed():
-                count = {"$max": [0, {"$subtract": ["$retry_count", 1]}]}
-                return {
-                    "status": "pending",
-                    "retry_count": count,
-                    "due_at": _after(settlement.wait),
-                    **_NOT_HELD,
-                }
-            case Failed(error_class, message, version):
-                return {
-                    "status": "failed" if settlement.last else "pending",
-                    "due_at": _after(settlement.wait),
-                    "error_class": {"$literal": error_class},
-                    "last_error": {"$literal": message[:_LONGEST_MESSAGE]},
-                    **({} if version is None else {"version": version}),
-                    **_NOT_HELD,
-                }
+
+def _next_state(outcome: Outcome) -> Document:
+    match outcome.verdict:
+        case None:
+            return _done(outcome.item)
+        case Postponed():
+            count = {"$max": [0, {"$subtract": ["$retry_count", 1]}]}
+            return {"status": "pending", "retry_count": count, "due_at": _after(outcome.wait)}
+        case Failed(error_class, message, version):
+            return {
+                "status": "failed" if outcome.last else "pending",
+                "due_at": _after(outcome.wait),
+                "error_class": {"$literal": error_class},
+                "last_error": {"$literal": message[:_LONGEST_MESSAGE]},
+                **({} if version is None else {"version": version}),
+            }
 
 
 def _done(item: Item) -> Document:
@@ -275,15 +243,14 @@ def _after(wait: timedelta) -> Document:
     return {"$add": ["$$NOW", int(wait.total_seconds() * 1000)]}
 
 
-def _literal(fields: Mapping[str, Any]) -> Document:
-    return {name: {"$literal": value} for name, value in fields.items()}
+def _as_it_is(row: Document) -> Document:
+    return row
 
 
-def _candidates(found: Reading, *, stream: bool = False) -> list[Document]:
-    """What can be claimed. One that cannot be read by what is read here is claimed, too: then it is said in it."""
-    unread = [] if stream else [{"_id": one.id} for one in found.unreadable]
-    rows = [row for row in found.documents if not stream or type(row["stream_id"]) is str]
-    return [row for row in [*unread, *rows] if isinstance(row["_id"], reading.IDENTITIES)]
+def _claimable(found: Taken[Document]) -> list[Document]:
+    """What can be claimed; one that cannot be read here is claimed, too: then it is said in it."""
+    unread: list[Document] = [{"_id": one.id} for one in found.unreadable]
+    return [row for row in [*unread, *found.values] if isinstance(row["_id"], reading.IDENTITIES)]
 
 
 def _item(row: Mapping[str, Any]) -> Item:

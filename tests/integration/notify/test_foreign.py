@@ -49,7 +49,7 @@ async def item(database: Database, key: str) -> Document | None:
     return await database.analytics_queue.find_one({"_id": f"notification:{key}"})
 
 
-async def until_set_aside(running: RunningNotifier, key: str, status: str = "pending") -> None:
+async def until_quarantined(running: RunningNotifier, key: str, status: str = "pending") -> None:
     async def is_there() -> bool:
         found = await item(running.database, key)
         return found is not None and found["status"] == status
@@ -65,7 +65,7 @@ async def test_odd_rows_wait_in_the_queue_and_all_others_are_sent(database: Data
     async with notifying(database, {"webhook": collector}) as running:
         await running.until_status("sent", len(good))
         for number in (1, 2, 3, 4, 5, 6, 9, 10):
-            await until_set_aside(running, row(number)["_id"])
+            await until_quarantined(running, row(number)["_id"])
         await running.until(lambda: running.value("outbox_pending_events") >= 8, "they are counted")
     assert collector.taken == dict.fromkeys(good, 1)
 
@@ -75,10 +75,10 @@ async def test_a_row_that_is_mended_is_sent_and_its_item_closed(database: Databa
     await put(database, "notifications", broken(row(1)))
     key = row(1)["_id"]
     async with notifying(database, {"webhook": collector}) as running:
-        await until_set_aside(running, key)
+        await until_quarantined(running, key)
         await database.notifications.replace_one({"_id": key}, row(1))
         await running.until_status("sent", 1)
-        await until_set_aside(running, key, "completed")
+        await until_quarantined(running, key, "completed")
     assert collector.taken == {key: 1}
 
 
@@ -91,11 +91,11 @@ async def test_a_learner_who_cannot_be_read_is_not_written_to_until_it_can(
     keys = await write(database, [row(1), row(2)])
     async with notifying(database, {channel: collector}) as running:
         await running.until_status("sent", 1)
-        await until_set_aside(running, keys[0])
+        await until_quarantined(running, keys[0])
         assert collector.taken == {keys[1]: 1}
         await database.users.replace_one({"_id": learner(1)}, {"email": "a@example.org"})
         await running.until_status("sent", 2)
-        await until_set_aside(running, keys[0], "completed")
+        await until_quarantined(running, keys[0], "completed")
     assert collector.taken == dict.fromkeys(keys, 1)
 
 

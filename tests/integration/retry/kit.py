@@ -124,7 +124,7 @@ class Running:
         await asyncio.wait_for(self.task, LIMIT_S)
 
     async def kill(self) -> None:
-        """End it where it stands: nothing is settled or given back."""
+        """End it where it stands: nothing is written or given back."""
         await cancel_and_wait(self.task)
 
 

@@ -10,9 +10,11 @@ from tests.integration.retry.kit import EVENT_TYPE, Noting, item, put, running, 
 from tests.integration.watch.kit import until
 from tests.odd_bson import raw_document, raw_text
 from worker.retry.operate import count_foreign, discard_items, find_items, retry_items, show_item
+from worker.retry.queue import Queue
 from worker.retry.selection import Selection
 from worker.storage.database import CODEC_OPTIONS, Database, Document
 from worker.storage.elements import elements
+from worker.timing import SystemClock
 
 FAR = DatetimeMS(253_402_300_800_000)
 FOREIGN = "send_report"
@@ -123,3 +125,27 @@ def _without_utf8_id() -> bytes:
     return raw_document(
         (0x02, b"_id", raw_text(b"\xfe")), *((each.kind, each.name, each.value) for each in fields)
     )
+
+
+async def test_items_of_no_stream_say_so_or_are_passed_over_and_nobody_asks_for_them_again(
+    database: Database,
+) -> None:
+    odd: list[Any] = [5, ["s3", "s4"], {"a": 1}, True]
+    await insert(database, *(item(f"odd{n}", value) for n, value in enumerate(odd)))
+    queue = Queue(
+        database,
+        [EVENT_TYPE],
+        SystemClock(),
+        owner="test",
+        code_version="test",
+        max_attempts=3,
+        lease_s=60.0,
+    )
+    assert await queue.due_in_s() == 0.0
+    assert (await queue.claim(10)).taken == []  # the validator lets nobody change them
+    assert await queue.due_in_s() is None
+    await database.analytics.command({"collMod": "analytics_queue", "validationLevel": "off"})
+    await queue.reopen()  # looks at everything again
+    assert (await queue.claim(10)).taken == []
+    for n in range(len(odd)):
+        assert await _failed(database, f"odd{n}")

@@ -113,7 +113,7 @@ async def test_a_failed_attempt_waits_in_sight(database: Database) -> None:
         async def waiting() -> bool:
             return await with_status(database, "pending") == 20
 
-        await until(waiting, "all settled")
+        await until(waiting, "all completed")
     items = await database.analytics_queue.find({}).to_list(None)
     waits = [(each["due_at"] - each["last_retry"]).total_seconds() for each in items]
     assert all(0 < wait <= 601 for wait in waits)
@@ -206,7 +206,7 @@ async def test_an_item_that_kills_each_of_its_processors_ends_as_failed(database
     assert (killer["error_class"], killer["retry_count"]) == ("Interrupted", 3)
 
 
-async def test_a_processor_that_comes_too_late_settles_nothing(database: Database) -> None:
+async def test_a_processor_that_comes_too_late_writes_nothing(database: Database) -> None:
     released = asyncio.Event()
 
     async def slow(items: Sequence[Item]) -> dict[ItemId, Verdict]:
@@ -305,7 +305,7 @@ async def test_items_without_a_stream_do_not_shut_out_streams(database: Database
 
 
 @pytest.mark.parametrize("rate", [7, 40])
-async def test_attempts_claims_and_settlements_keep_below_the_cap_in_every_second(
+async def test_attempts_claims_and_outcomes_keep_below_the_cap_in_every_second(
     database: Database, rate: int
 ) -> None:
     count = rate * 4

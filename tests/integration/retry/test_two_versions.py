@@ -2,9 +2,10 @@
 
 from datetime import timedelta
 
-from worker.retry.queue import Queue, Settlement
+from worker.retry.queue import Outcome, Queue
 from worker.storage.database import Database, Document
 from worker.storage.work_items import PROGRESS_FOLD, Failed, fold_item_id
+from worker.timing import SystemClock
 from worker.watch.folds.failed_streams import quarantine_streams
 from worker.watch.folds.fold import Failure
 
@@ -14,7 +15,13 @@ FAILURE = Failure("course_a_user_b", 4, "ValueError", "cannot be folded")
 
 def queue(database: Database, version: str) -> Queue:
     return Queue(
-        database, [PROGRESS_FOLD], owner=version, code_version=version, max_attempts=ATTEMPTS, lease_s=60.0
+        database,
+        [PROGRESS_FOLD],
+        SystemClock(),
+        owner=version,
+        code_version=version,
+        max_attempts=ATTEMPTS,
+        lease_s=60.0,
     )
 
 
@@ -22,11 +29,11 @@ async def attempt(items: Queue) -> int:
     """One claim, and what it has in hand fails; how many attempts that were."""
     claim = await items.claim(10)
     failed = Failed("ValueError", "cannot be folded", 4)
-    await items.settle(
+    await items.complete(
         claim.token,
-        [Settlement(item, failed, timedelta(), last=item.attempt >= ATTEMPTS) for item in claim.items],
+        [Outcome(item, failed, timedelta(), last=item.attempt >= ATTEMPTS) for item in claim.taken],
     )
-    return len(claim.items)
+    return len(claim.taken)
 
 
 async def item(database: Database) -> Document:

@@ -36,16 +36,16 @@ def test_no_second_has_more_attempts_than_the_cap_wherever_it_begins(
 ) -> None:
     clock, cap = ManualClock(), RateCap(per_s)
     claimed: list[float] = []
-    settled: list[float] = []
+    completed: list[float] = []
     for pause, wanted, duration in steps:
         clock.advance(pause)
         taken = min(wanted, cap.room(clock.monotonic()))
         cap.take(taken)
         claimed += [clock.monotonic()] * taken
         clock.advance(duration)
-        cap.settle(taken, clock.monotonic())
-        settled += [clock.monotonic()] * taken
-    for moments in (claimed, settled):
+        cap.complete(taken, clock.monotonic())
+        completed += [clock.monotonic()] * taken
+    for moments in (claimed, completed):
         for begin in moments:
             assert sum(begin <= moment < begin + 1.0 for moment in moments) <= per_s
 
@@ -56,7 +56,7 @@ def test_work_that_takes_no_time_is_done_at_the_cap() -> None:
     while clock.monotonic() < 10:
         taken = min(turn_size(25), cap.room(clock.monotonic()))
         cap.take(taken)
-        cap.settle(taken, clock.monotonic())
+        cap.complete(taken, clock.monotonic())
         done += taken
         clock.advance(0.1 if taken else cap.free_in_s(clock.monotonic()))
     assert 10 * 25 * 0.95 <= done <= 11 * 25
