@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from bson import ObjectId
 
 from worker.contract.identity import stream_id
-from worker.notify.rows import SET_ASIDE, checked
+from worker.notify.rows import checked
 from worker.retry.policy import Policy
 from worker.retry.processor import NAME, RetryOptions
 from worker.settings import Settings
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.leases import GroupLeases
+from worker.storage.outbox import WAITS_FOR_DOCUMENT
 from worker.storage.reading import Unreadable
 from worker.storage.work_items import (
     COUNTS_FOLD,
@@ -85,7 +86,7 @@ class RowHandler:
 
 @dataclass(frozen=True, slots=True)
 class NotificationHandler:
-    """Looks whether a row of the outbox that was quarantined waits for the same reason still. Only reads."""
+    """Looks whether a quarantined row of the outbox waits for the same reason still. Only reads."""
 
     database: Database
 
@@ -107,7 +108,7 @@ def _why_it_waits(row: Document) -> str | None:
         last_error = checked(row)["last_error"]
     except (KeyError, TypeError) as error:
         return f"its values make no sense here ({type(error).__name__})"
-    return last_error if isinstance(last_error, str) and last_error.startswith(SET_ASIDE) else None
+    return last_error if isinstance(last_error, str) and last_error.startswith(WAITS_FOR_DOCUMENT) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from worker.retry.operate import (
     show_item,
 )
 from worker.retry.selection import grouped
+from worker.retry.unsent import COLLECTION as NOTIFICATIONS
 from worker.settings import load_settings
 from worker.words import counted
 
@@ -69,7 +70,7 @@ def list_items(
     group: Grouped = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """List items that are not completed, or those of one status."""
+    """List items that are not completed, notifications that are not sent yet among them, or those of one status."""
     chosen = selection(reason=reason, since=since, stream=stream, fingerprint=fingerprint, limit=limit)
     states = [status] if status else [state for state in STATES if state != "completed"]
 
@@ -117,8 +118,8 @@ def retry(
 ) -> None:
     """Make items due now, with all their attempts before them; without filters, all that wait.
 
-    A running worker with the role `retry` takes them up within a second, at its cap. What is being tried
-    right now is left alone.
+    A running worker with the role `retry` takes them up within a second, at its cap, and one with the role `notify`
+    the notifications. What is being tried right now is left alone.
     """
     chosen = selection(ids, reason=reason, since=since, stream=stream, fingerprint=fingerprint, limit=limit)
 
@@ -145,13 +146,18 @@ def discard(
     dry_run: DryRun = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Delete items. A stream whose fold failed stands still all the same, and nothing says so any more."""
+    """Delete items. A stream whose fold failed stands still all the same, and nothing says so any more.
+
+    Notifications stay: the key of each keeps its milestone from being announced twice, and one that `failed` is not
+    sent unless it is retried.
+    """
     chosen = selection(ids, reason=reason, since=since, stream=stream, fingerprint=fingerprint, limit=limit)
     require_intent(chosen, everything=everything or status is not None)
 
     async def work() -> int:
         async with opened_in_use(load_settings()) as database:
-            entries = await find_items(database, chosen, [status] if status else DISCARDABLE)
+            found = await find_items(database, chosen, [status] if status else DISCARDABLE)
+            entries = [entry for entry in found if entry.collection != NOTIFICATIONS]
             deleted = 0 if dry_run else await discard_items(database, entries)
         _say("discarded", len(entries) if dry_run else deleted, dry_run=dry_run, as_json=as_json)
         return code_for_named(ids, {str(entry.id) for entry in entries}, "queue item that may be discarded")

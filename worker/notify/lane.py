@@ -15,8 +15,8 @@ from worker.notify.message import message_of
 from worker.notify.outbox import Outbox
 from worker.notify.people import People, Person
 from worker.notify.policy import Breaker, Policy, Settled, settle
-from worker.notify.rows import SET_ASIDE
 from worker.storage.database import Document
+from worker.storage.outbox import WAITS_FOR_DOCUMENT
 from worker.telemetry.metrics import Metrics, NotificationOutcome
 from worker.timing import Clock, backoff_s, cancel_and_wait, run_until_stopped
 
@@ -205,7 +205,7 @@ class Lane:
         policy = self._options.policy
         dice = self._random.random()
         wait_s = backoff_s(row["attempts"], policy.shortest_wait_s, policy.longest_wait_refused_s, dice)
-        return Settled("pending", f"{SET_ASIDE}{reason}", wait_s)
+        return Settled("pending", f"{WAITS_FOR_DOCUMENT}{reason}", wait_s)
 
     def _decide(self, row: Document, delivery: Delivery) -> Settled:
         policy = self._options.policy

@@ -8,9 +8,6 @@ from bson import Code, ObjectId
 
 from worker.storage.database import Document
 
-SET_ASIDE = "set aside: "
-"""How `last_error` begins in a row that waits because a document it needs cannot be read."""
-
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "_id": str,
     "kind": str,

@@ -8,12 +8,14 @@ from typing import Literal, get_args
 from worker.chunks import chunks
 from worker.contract.identity import failure_fingerprint
 from worker.retry.selection import Entry, Selection, identities
+from worker.retry.unsent import COLLECTION as NOTIFICATIONS
+from worker.retry.unsent import find_unsent, hurry, shown
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
 from worker.storage.reading import Unreadable
 from worker.storage.updating import update_each
-from worker.storage.work_items import COUNTS_FOLD, EVENT_TYPES
+from worker.storage.work_items import COUNTS_FOLD, EVENT_TYPES, notification_of
 
 State = Literal["pending", "processing", "completed", "failed"]
 STATES: tuple[State, ...] = get_args(State)
@@ -31,7 +33,18 @@ _UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 async def find_items(
     database: Database, selection: Selection, states: Sequence[State] = STATES
 ) -> list[Entry]:
-    """The selected items of ours in one of `states`, oldest first; one that cannot be read says so."""
+    """The selected items of ours in one of `states`, oldest first; one that cannot be read says so.
+
+    Notifications that are not sent yet stand among them: see `unsent`.
+    """
+    items = await _items(database, selection, states)
+    entries = [*items, *await find_unsent(database, selection, states)]
+    # Whoever does not say when it was made comes last.
+    entries.sort(key=lambda entry: (entry.created_at == _UNKNOWN, entry.created_at))
+    return entries[: selection.limit]
+
+
+async def _items(database: Database, selection: Selection, states: Sequence[State]) -> list[Entry]:
     query: Document = {"event_type": {"$in": list(EVENT_TYPES)}, "status": {"$in": list(states)}}
     if selection.ids:
         query["_id"] = {"$in": identities(selection.ids)}
@@ -50,8 +63,14 @@ async def find_items(
 
 
 async def show_item(database: Database, name: str) -> Document | None:
-    """The whole item, whoever's it is; None if there is none of that id. One that cannot be read says why."""
-    found = await reading.find_one(database.analytics_queue, {"_id": {"$in": identities([name])}})
+    """The whole item or notification, whoever's it is; None if there is none of that id.
+
+    One that cannot be read says why.
+    """
+    named = {"_id": {"$in": identities([name])}}
+    found = await reading.find_one(database.analytics_queue, named)
+    if found is None and isinstance(row := await reading.find_one(database.notifications, named), dict):
+        return shown(row)
     return _unreadable(found).document if isinstance(found, Unreadable) else found
 
 
@@ -63,7 +82,10 @@ async def count_foreign(database: Database) -> int:
 
 
 async def retry_items(database: Database, entries: Sequence[Entry]) -> int:
-    """Make the items due now, with all attempts before them; returns how many were still waiting."""
+    """Make the items due now, with all attempts before them; returns how many were still waiting.
+
+    So are notifications; and those that an item is about, beside it.
+    """
     anew = {
         "status": "pending",
         "retry_count": 0,
@@ -72,7 +94,10 @@ async def retry_items(database: Database, entries: Sequence[Entry]) -> int:
         "lease_until": None,
     }
     changed = 0
-    for ids in chunks((entry.id for entry in entries), _AT_ONCE):
+    for keys in chunks((entry.id for entry in entries if entry.collection == NOTIFICATIONS), _AT_ONCE):
+        changed += await hurry(database, keys)
+    for ids in chunks((entry.id for entry in entries if entry.collection != NOTIFICATIONS), _AT_ONCE):
+        await hurry(database, [key for key in map(notification_of, ids) if key is not None])
         waiting = {**_OURS, "_id": {"$in": ids}, "status": {"$in": list(WAITING)}}
         changed += (await update_each(database.analytics_queue, waiting, [{"$set": anew}])).matched
     return changed
@@ -81,10 +106,10 @@ async def retry_items(database: Database, entries: Sequence[Entry]) -> int:
 async def discard_items(database: Database, entries: Sequence[Entry]) -> int:
     """Delete the items, unless one is being tried; returns how many. What an item is about is not touched.
 
-    An open item of counting stays: it is what says that its document's sums are behind.
+    An open item of counting stays: it is what says that its document's sums are behind. Notifications stay, too.
     """
     deleted = 0
-    for ids in chunks((entry.id for entry in entries), _AT_ONCE):
+    for ids in chunks((entry.id for entry in entries if entry.collection != NOTIFICATIONS), _AT_ONCE):
         kept = {"event_type": COUNTS_FOLD, "status": {"$ne": "completed"}}
         idle = {**_OURS, "_id": {"$in": ids}, "status": {"$in": list(DISCARDABLE)}, "$nor": [kept]}
         with translated():

@@ -29,7 +29,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One item or letter as a list shows it. `document` is as stored, without bytes."""
+    """One item, notification or dead letter as a list shows it. `document` is as stored, without bytes."""
 
     id: Any
     fingerprint: str
@@ -37,6 +37,7 @@ class Entry:
     message: str
     created_at: datetime
     document: Document
+    collection: str = ""
 
 
 @dataclass(frozen=True, slots=True)

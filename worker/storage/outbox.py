@@ -12,6 +12,10 @@ LATE = "the milestone was too old when it was counted (SEVENP_NOTIFY_WITHIN_HOUR
 """`last_error` of a row that is suppressed because of its age."""
 
 
+WAITS_FOR_DOCUMENT = "set aside: "
+"""How `last_error` begins in a row that waits because a document it needs cannot be read."""
+
+
 def is_late(reached_at: datetime, now: datetime, within: timedelta) -> bool:
     """True for a milestone nobody wants to hear of any more: a history is being read, not lived."""
     return now - reached_at > within
