@@ -165,7 +165,7 @@ class Fleet:
 
     async def verified(self) -> Verification:
         """What the worker's own check says of a system at rest."""
-        return await verify(self.database, settled=True)
+        return await verify(self.database, quiescent=True)
 
     def _settings(self) -> dict[str, str]:
         """A death is noticed soon, but not where a busy machine only makes a worker slow."""

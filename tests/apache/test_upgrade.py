@@ -61,7 +61,7 @@ async def test_a_rolling_upgrade_raises_every_document_and_no_reader_sees_a_hole
         verified = await ours.verified()
         # Nobody of the new release runs any more: here its documents stand still, which is said, and nothing else.
         assert verified.finding_counts.keys() <= {"progress_newer", "projection_newer"}
-        assert verified.other_projection_version == verified.documents > LEAST_DOCUMENTS
+        assert verified.of("progress").other_version == verified.of("progress").documents > LEAST_DOCUMENTS
     assert (records.faults, counted.faults) == ([], [])
     assert min(records.mixed, counted.looks) > 0
 

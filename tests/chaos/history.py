@@ -121,7 +121,7 @@ class History:
         violations = await asyncio.to_thread(
             check, world.mongod.uri, PREFIX, ledger, in_order=True, evidence=evidence
         )
-        found = (await verify(world.database, settled=True)).finding_counts
+        found = (await verify(world.database, quiescent=True)).finding_counts
         return [*map(str, violations), *(f"verify: {count} {name}" for name, count in found.items())]
 
 

@@ -49,4 +49,4 @@ async def test_a_broken_way_to_kafka_costs_time_and_nothing_else(
             assert proxy.to_client.passed_bytes > 0
             assert proxy.cuts or proxy.to_client.dropped_bytes or breaks in (swallow, lag)
     await assert_exactly_once(database, published, voids=None)
-    assert (await verify(database, settled=True)).finding_counts == {}
+    assert (await verify(database, quiescent=True)).finding_counts == {}

@@ -52,7 +52,7 @@ async def test_a_broken_way_to_mongodb_costs_time_and_nothing_else(
         if breaks in SILENT:
             assert await worker.sum("mongodb_retries_total") >= 1
     await assert_exactly_once(database, published, voids=None)
-    assert (await verify(database, settled=True)).finding_counts == {}
+    assert (await verify(database, quiescent=True)).finding_counts == {}
 
 
 async def election(database: Database) -> object:
@@ -85,7 +85,7 @@ async def test_a_primary_that_steps_down_is_waited_for(
                 await worker.until_processed(stored + 1)
         await worker.until_settled(database, kafka, len(published))
     await assert_exactly_once(database, published, voids=None)
-    assert (await verify(database, settled=True)).finding_counts == {}
+    assert (await verify(database, quiescent=True)).finding_counts == {}
 
 
 @pytest.mark.parametrize("breaks", [half_open, swallow])
@@ -121,4 +121,4 @@ async def test_a_worker_told_to_stop_while_nobody_answers_ends_in_time(
         async with working(chosen, tmp_path / "next.log") as worker:
             await worker.until_settled(database, kafka, len(published))
     await assert_exactly_once(database, published, voids=None)
-    assert (await verify(database, settled=True)).finding_counts == {}
+    assert (await verify(database, quiescent=True)).finding_counts == {}

@@ -83,7 +83,7 @@ async def test_a_full_disk_is_waited_out_and_costs_no_event(
             await worker.until_settled(database, kafka, len(published))
             await worker.until_status("readyz", 200)
         await assert_exactly_once(database, published, voids=None)
-        assert (await verify(database, settled=True)).finding_counts == {}
+        assert (await verify(database, quiescent=True)).finding_counts == {}
     finally:
         await close(client)
         mongod.stop()

@@ -125,7 +125,7 @@ async def assert_kept(database: Database, healthy: list[dict[str, Any]], poison:
             assert document["event_data"]["details"] == fields["details"]
     letters = await database.dead_letters.find({"kind": "record"}).to_list(None)
     assert sorted(letter["value"] for letter in letters) == sorted(poison)
-    assert (await verify(database, settled=True)).finding_counts == {}
+    assert (await verify(database, quiescent=True)).finding_counts == {}
 
 
 def assert_lines_are_whole(log: Path) -> None:

@@ -67,7 +67,7 @@ async def test_eighteen_deaths_lose_nothing_and_double_nothing(
     await _drain(victim, database, kafka, topic, len(load.records))
     ledger = read_ledger(tmp_path / "ledger.jsonl")
     assert await asyncio.to_thread(check, mongodb.uri, database.prefix, ledger, in_order=True) == []
-    assert (await verify(database, settled=True)).finding_counts == {}
+    assert (await verify(database, quiescent=True)).finding_counts == {}
 
 
 async def _publish(kafka: str, topic: str, load: Traffic) -> None:

@@ -72,7 +72,7 @@ async def test_workers_told_to_stop_at_random_moments_leave_nothing_to_be_done_a
     finally:
         nursery.close()
     await assert_exactly_once(database, published)
-    assert (await verify(database, settled=True)).finding_counts == {}
+    assert (await verify(database, quiescent=True)).finding_counts == {}
 
 
 async def _told(

@@ -4,6 +4,7 @@ import importlib
 import re
 import shutil
 import subprocess
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from worker.contract.event import Event
 from worker.kafka.files import read_records
 from worker.settings import setting_lines
 from worker.telemetry.metrics import Metrics
-from worker.verify.findings import FindingKind, Verification
+from worker.verify.findings import FAULTS as FAULTS_BY_KIND
+from worker.verify.findings import STREAM_PROJECTION_FAULTS, SUM_PROJECTION_FAULTS, ProjectionCounts, Tally
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -104,13 +106,49 @@ def test_operations_lists_every_metric_with_its_labels() -> None:
     assert listed == labels
 
 
-def test_verify_explains_every_finding_and_count() -> None:
-    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", VERIFY, flags=re.MULTILINE)
-    assert sorted(re.findall(r"\w+", " ".join(rows))) == sorted(FindingKind)
-    waiting = ("behind", "set_aside", "in_flight", "uncounted", "statistics_missing", "statistics_refused")
-    for name in (*waiting, "other_projection_version", "other_counts_version"):
+def _explained(heading: str) -> list[str]:
+    """The findings in the first column of the section's table."""
+    section = VERIFY.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", section, flags=re.MULTILINE)
+    return sorted(re.findall(r"\w+", " ".join(rows)))
+
+
+def test_verify_explains_every_finding() -> None:
+    names = [f"{kind}_{fault}" for kind, faults in FAULTS_BY_KIND.items() for fault in faults]
+    headings = (
+        "Every document",
+        "Event store and time series",
+        "What waits, and who owns it",
+        "What counts wrote",
+    )
+    assert sorted(name for heading in headings for name in _explained(heading)) == sorted(names)
+    assert _explained("Stream projections") == sorted(STREAM_PROJECTION_FAULTS)
+    assert _explained("Sums") == sorted(SUM_PROJECTION_FAULTS)
+
+
+def test_verify_explains_every_count_and_the_names_it_had_before() -> None:
+    result = Tally().result().to_json()
+    counts = (
+        "in_flight",
+        "statistics_missing",
+        "statistics_refused",
+        "finding_counts",
+        "faults",
+        "by_projection",
+    )
+    aliases = (
+        "behind",
+        "set_aside",
+        "other_projection_version",
+        "uncounted",
+        "other_counts_version",
+        "projections",
+    )
+    for name in (*counts, *aliases):
         assert f"`{name}`" in VERIFY
-        assert name in Verification.__slots__
+        assert name in result
+    for each in fields(ProjectionCounts):
+        assert f"`{each.name}`" in VERIFY
 
 
 def _faults() -> list[list[str]]:

@@ -143,7 +143,7 @@ def verify_command(
 
     async def work() -> int:
         async with opened_in_use(load_settings()) as database:
-            verification = await verify(database, settled=settled)
+            verification = await verify(database, quiescent=settled)
         if as_json:
             print_json(verification.to_json())
         else:

@@ -67,11 +67,11 @@ def print_verification(verification: Verification) -> None:
         [(reason or "(none)", f"{count:,}") for reason, count in verification.dead_letter_reasons.items()],
         ("dead letters by reason", "number"),
     )
-    print_table([(str(each.kind), each.subject, each.detail) for each in verification.findings], _FINDING)
+    print_table([(each.name, each.subject, each.detail) for each in verification.findings], _FINDING)
     if not verification.ok:
         findings = sum(verification.finding_counts.values())
         Console().print(f"{counted(findings, 'finding')}.", style="bold red")
-    elif verification.events:
+    elif verification.counts["events"]:
         Console().print("Everything agrees.", style="bold green")
     else:
         Console().print(

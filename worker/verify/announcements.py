@@ -25,7 +25,7 @@ async def was_true(database: Database, announced: Announced) -> bool:
             try:
                 stored = [StoredEvent.from_document(event)]
                 record = fold(record, stored, "replay") if record else refold(stored, None, "replay")
-            except Exception:  # whatever it is, the stream's own check has said it
+            except Exception:  # whatever it is, the stream's own check has reported it
                 return True
             if (carried["reached_at"], carried["percentage"]) in _possible(record, name):
                 return True

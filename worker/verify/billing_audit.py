@@ -9,31 +9,31 @@ from projections.counts import Payment, payment_in
 from projections.event import StoredEvent
 from worker.storage.billing import billing_id
 from worker.storage.refused_rows import payment_target, row_item_id
-from worker.verify.findings import Finding, FindingKind, subject_of
+from worker.verify.findings import Fault, Finding, Kind, differs, malformed, subject_of
 from worker.verify.sameness import differing
-from worker.verify.shapes import misfits, told
+from worker.verify.shapes import misfits
 
 Document = Mapping[str, Any]
 
 
-def payment_faults(
-    stream: str, payments: Iterable[Payment], billing: Mapping[str, Document], aside: Set[str]
+def audit_payments(
+    stream: str, payments: Iterable[Payment], billing: Mapping[str, Document], quarantined: Set[str]
 ) -> Iterator[Finding]:
     """Each payment has its row: of this naming of the transaction, of a later one, or the platform's own.
 
-    `aside` are the open items of rows that the server refuses.
+    `quarantined` are the open items of rows that the server refuses.
     """
     for payment in payments:
         row, named = billing.get(payment.transaction_id), (payment.paid_at, payment.event_id)
-        if payment_item(payment) in aside:
+        if payment_item(payment) in quarantined:
             continue
         if row is None:
-            yield Finding(FindingKind.BILLING_MISSING, stream, "a payment has no row")
+            yield Finding(Kind.BILLING, Fault.MISSING, stream, "a payment has no row")
         elif "event_id" not in row or misfits("billing_transactions", row):
             continue  # the row's own check says what is to be said
         elif (row["created_at"], row["event_id"].bytes) < named:
             detail = "the row is of an earlier naming of its transaction"
-            yield Finding(FindingKind.BILLING_DIFFERENT, stream, detail)
+            yield Finding(Kind.BILLING, Fault.DIFFERENT, stream, detail)
 
 
 def payment_item(payment: Payment) -> str:
@@ -48,20 +48,20 @@ def is_ours(row: Document) -> bool:
     return "event_id" in row or under_our_id
 
 
-def judge_billing(row: Document, event: Document | None) -> Iterator[Finding]:
+def audit_billing(row: Document, event: Document | None) -> Iterator[Finding]:
     """A row the worker wrote must be what its event says; `status` is the platform's from then on."""
     if not is_ours(row):
         return
-    subject = subject_of("billing_transactions", row)
-    if paths := misfits("billing_transactions", row):
-        yield Finding(FindingKind.DOCUMENT_MALFORMED, subject, told(paths))
+    if (unshaped := malformed("billing_transactions", row)) is not None:
+        yield unshaped
         return
+    subject = subject_of("billing_transactions", row)
     if "event_id" not in row:
-        yield Finding(FindingKind.BILLING_DIFFERENT, subject, "a row of the worker without its event")
+        yield Finding(Kind.BILLING, Fault.DIFFERENT, subject, "a row of the worker without its event")
         return
     payment = payment_in(StoredEvent.from_document(event)) if event else None
     if event is None or payment is None:
-        yield Finding(FindingKind.BILLING_UNKNOWN, subject, "a billing row of no stored payment")
+        yield Finding(Kind.BILLING, Fault.UNKNOWN, subject, "a billing row of no stored payment")
         return
     expected = {
         "_id": billing_id(payment.transaction_id),
@@ -73,6 +73,5 @@ def judge_billing(row: Document, event: Document | None) -> Iterator[Finding]:
         "transaction_id": payment.transaction_id,
         "created_at": payment.paid_at,
     }
-    if different := differing(expected, row):
-        detail = f"the billing row differs from its event in {', '.join(different)}"
-        yield Finding(FindingKind.BILLING_DIFFERENT, subject, detail)
+    what = "the billing row differs from its event in"
+    yield from differs(Kind.BILLING, subject, what, differing(expected, row))

@@ -19,11 +19,12 @@ from worker.storage.database import Collection, Database, Document
 from worker.storage.outbox import notification_id
 from worker.storage.reading import Unreadable
 from worker.storage.transactions import Session
+from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, counts_item_id
 from worker.verify.billing_audit import payment_item
 from worker.verify.learner_audit import MILESTONES, Learner, milestone_item
 from worker.verify.outbox_audit import Announced
-from worker.verify.queue_check import is_set_aside, open_rows
-from worker.verify.reading import PAGE_BYTES, PAGE_DOCUMENTS
+from worker.verify.queue_check import open_items
+from worker.verify.reading import pages
 from worker.verify.shapes import misfits
 from worker.verify.statistics_audit import Person
 
@@ -80,9 +81,10 @@ class Snapshot:
         rows = await self._outbox_ids(counted)
         payments = await self._payments(counted)
         billing = await self._billing_rows(each for own in payments.values() for each in own)
-        aside = await open_rows(self.database, list(_missing(counted, rows, payments, billing)), self.session)
+        missing = list(_missing(counted, rows, payments, billing))
+        quarantined = frozenset(await open_items(self.database, COUNTS_ROW, missing, self.session))
         return [
-            Learner(record, projections.get(identity), payments[_stream(record)], rows, billing, aside)
+            Learner(record, projections.get(identity), payments[_stream(record)], rows, billing, quarantined)
             for identity, record in records.items()
         ]
 
@@ -122,14 +124,8 @@ class Snapshot:
         learned: dict[ObjectId, Counted] = defaultdict(Counted)
         entries: dict[ObjectId, list[ActivityEntry]] = defaultdict(list)
         wanted = {"user_id": {"$in": list(documents)}}
-        async for page in reading.pages(
-            self.database.user_progress_projections,
-            wanted,
-            _COUNTED_OF_USER,
-            most=PAGE_DOCUMENTS,
-            max_bytes=PAGE_BYTES,
-            session=self.session,
-        ):
+        counted = self.database.user_progress_projections
+        async for page in pages(counted, wanted, _COUNTED_OF_USER, session=self.session):
             for row in page.documents:
                 learned[row["user_id"]] += _counted(row.get("counted")).only(LEARNING)
                 course, enrolled_at = row.get("course_id"), row.get("enrolled_at")
@@ -141,9 +137,10 @@ class Snapshot:
             for user, document in documents.items()
         ]
 
-    async def refused(self, kind: str, identity: object) -> bool:
+    async def is_quarantined(self, kind: str, identity: object) -> bool:
         """The server refuses this document's statistics, which is known and waits for people."""
-        return await is_set_aside(self.database, kind, identity, self.session)
+        item_id = counts_item_id(kind, identity)
+        return bool(await open_items(self.database, COUNTS_FOLD, [item_id], self.session))
 
     async def _teaching(self, courses: Iterable[Any]) -> dict[ObjectId, Counted | None]:
         """Sums by instructor; None for one of whose courses some are counted and show no statistics yet."""
@@ -183,13 +180,7 @@ class Snapshot:
                 }
                 for each in some
             ]
-            async for page in reading.pages(
-                self.database.course_events,
-                {"$or": ranges},
-                most=PAGE_DOCUMENTS,
-                max_bytes=PAGE_BYTES,
-                session=self.session,
-            ):
+            async for page in pages(self.database.course_events, {"$or": ranges}, session=self.session):
                 # An event that makes no sense has a finding of its own.
                 for event, payment in page.through(_paid).values:
                     named[event] += [payment] if payment else []

@@ -1,9 +1,8 @@
-"""Checks dead letters: each still has the bytes it was made of, and every part has its letter."""
+"""Checks dead letters: each still has the bytes it was made of, and every part belongs to a dead letter."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from worker.contract.identity import failure_fingerprint
@@ -11,11 +10,11 @@ from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.reading import Unreadable
 from worker.timing import Clock
-from worker.verify.findings import Finding, FindingKind, Tally, subject_of
-from worker.verify.reading import PAGE_BYTES
-from worker.verify.shapes import misfits, told
+from worker.verify.findings import Fault, Finding, Grace, Kind, Tally, broken, malformed, subject_of
+from worker.verify.reading import pages
+from worker.verify.shapes import misfits
 
-Letter = Mapping[str, Any]
+DeadLetter = Mapping[str, Any]
 
 _PAGE = 200
 # What is being discarded, its parts first, is gone by then.
@@ -24,7 +23,7 @@ _PART = dict.fromkeys(("part_of", "part", "of", "created_at", "kind"), 1)
 
 
 class Content(NamedTuple):
-    """Bytes a letter must have: inline, or in so many parts; None for what it does not say."""
+    """Bytes a dead letter must have: inline, or in so many parts; None for what it does not say."""
 
     of: str
     parts: int
@@ -34,45 +33,42 @@ class Content(NamedTuple):
 
 
 @dataclass(slots=True)
-class LettersCheck:
-    """One run. What is younger than `young_since` may be about to be completed."""
+class DeadLettersCheck:
+    """One run. What is younger than the grace allows may be about to be completed."""
 
     database: Database
     tally: Tally
     clock: Clock
-    settled: bool
-    young_since: datetime
+    grace: Grace
     _suspects: list[str] = field(default_factory=list)
 
     async def run(self) -> None:
-        """1. letters and their bytes  2. parts of no letter  3. a second look at those that seem wrong."""
-        await self._letters()  # 1
+        """1. dead letters and their bytes  2. parts without one  3. a second look at those that seem wrong."""
+        await self._dead_letters()  # 1
         await self._parts()  # 2
-        if self._suspects and not self.settled:
+        if self._suspects and not self.grace.quiescent:
             await self.clock.sleep(_SECOND_LOOK_S)
         for name in self._suspects:  # 3
             await self._look_again(name)
 
-    async def _letters(self) -> None:
-        async for page in self._pages({"kind": {"$ne": "part"}}, None):
-            self.tally.unreadable(page.unreadable)
-            for letter in page.documents:
-                self._count(letter)
-                with self.tally.guard("dead_letters", letter):
-                    faults = list(letter_faults(letter))
-                    self.tally.report(faults)
-                    if not faults and await self._damage(letter):
-                        self._suspects.append(letter["_id"])
+    async def _dead_letters(self) -> None:
+        async for page in pages(self.database.dead_letters, {"kind": {"$ne": "part"}}, most=_PAGE):
+            for dead_letter in self.tally.readable(page):
+                self._count(dead_letter)
+                with self.tally.guard("dead_letters", dead_letter["_id"]):
+                    findings = list(audit_dead_letter(dead_letter))
+                    self.tally.report(findings)
+                    if not findings and await self._damage(dead_letter):
+                        self._suspects.append(dead_letter["_id"])
 
     async def _parts(self) -> None:
-        async for page in self._pages({"kind": "part"}, _PART):
-            self.tally.unreadable(page.unreadable)
-            letters = await self._letters_of(page.documents)
-            for part in page.documents:
+        async for page in pages(self.database.dead_letters, {"kind": "part"}, _PART, most=_PAGE):
+            dead_letters = await self._dead_letters_of(page.documents)
+            for part in self.tally.readable(page):
                 if not isinstance(part["_id"], str):
                     subject, detail = subject_of("dead_letters", part), "a part without a name"
-                    self.tally.report([Finding(FindingKind.DOCUMENT_MALFORMED, subject, detail)])
-                elif not _has_place(part, letters.get(str(part.get("part_of")))):
+                    self.tally.report([Finding(Kind.DOCUMENT, Fault.MALFORMED, subject, detail)])
+                elif not _has_place(part, dead_letters.get(str(part.get("part_of")))):
                     self._suspects.append(part["_id"])
 
     async def _look_again(self, name: str) -> None:
@@ -80,32 +76,31 @@ class LettersCheck:
         if found is None or isinstance(found, Unreadable):
             return
         if found["kind"] == "part":
-            letters = await self._letters_of([found])
-            placed = _has_place(found, letters.get(str(found.get("part_of"))))
-            kind, detail = FindingKind.DEAD_LETTER_PART_UNKNOWN, None if placed else "a part of no letter"
+            dead_letters = await self._dead_letters_of([found])
+            placed = _has_place(found, dead_letters.get(str(found.get("part_of"))))
+            kind, fault, detail = (
+                Kind.DEAD_LETTER_PART,
+                Fault.UNKNOWN,
+                "" if placed else "a part of no dead letter",
+            )
         else:
-            kind, detail = FindingKind.DEAD_LETTER_DAMAGED, await self._damage(found)
-        if detail is None:
-            return
-        young = isinstance(found.get("created_at"), datetime) and found["created_at"] >= self.young_since
-        if young and not self.settled:
-            self.tally.counts["in_flight"] += 1
-        else:
-            self.tally.report([Finding(kind, f"dead_letters {name}", detail)])
+            kind, fault, detail = Kind.DEAD_LETTER, Fault.DAMAGED, await self._damage(found) or ""
+        if detail:
+            finding = Finding(kind, fault, f"dead_letters {name}", detail, found.get("created_at"))
+            self.tally.report_unless_young([finding], self.grace)
 
-    def _count(self, letter: Letter) -> None:
-        if letter.get("kind") == "gap":
+    def _count(self, dead_letter: DeadLetter) -> None:
+        if dead_letter.get("kind") == "gap":
             self.tally.counts["gap_records"] += 1
         else:
-            reasons, reason = self.tally.dead_letter_reasons, str(letter.get("reason"))
-            reasons[reason] = reasons.get(reason, 0) + 1
+            self.tally.dead_letter_reasons[str(dead_letter.get("reason"))] += 1
 
-    async def _damage(self, letter: Letter) -> str | None:
-        """How the letter's bytes differ from what it says of them."""
-        if letter["kind"] != "record" or letter.get("without_bytes"):
+    async def _damage(self, dead_letter: DeadLetter) -> str | None:
+        """How the dead letter's bytes differ from what it says of them."""
+        if dead_letter["kind"] != "record" or dead_letter.get("without_bytes"):
             return None
-        for content in contents(letter):
-            if (damage := await self._differs(str(letter["_id"]), content)) is not None:
+        for content in contents(dead_letter):
+            if (damage := await self._differs(str(dead_letter["_id"]), content)) is not None:
                 return damage
         return None
 
@@ -126,15 +121,12 @@ class LettersCheck:
             return f"its {content.of} does not match the checksum"
         return None
 
-    async def _letters_of(self, parts: Sequence[Letter]) -> dict[str, Letter]:
-        """What letters say of their parts, by id."""
+    async def _dead_letters_of(self, parts: Sequence[DeadLetter]) -> dict[str, DeadLetter]:
+        """What dead letters say of their parts, by id."""
         wanted = {"_id": {"$in": list({str(part.get("part_of")) for part in parts})}, "kind": {"$ne": "part"}}
         paths = dict.fromkeys(("parts", "key_parts", "headers_parts", "without_bytes"), 1)
         found = await reading.find(self.database.dead_letters, wanted, paths)
-        return {str(letter["_id"]): letter for letter in found.documents}
-
-    def _pages(self, query: Mapping[str, Any], paths: Mapping[str, int] | None) -> Any:
-        return reading.pages(self.database.dead_letters, query, paths, most=_PAGE, max_bytes=PAGE_BYTES)
+        return {str(dead_letter["_id"]): dead_letter for dead_letter in found.documents}
 
 
 async def restarted_partitions(database: Database) -> frozenset[tuple[str, int]]:
@@ -150,48 +142,50 @@ async def restarted_partitions(database: Database) -> frozenset[tuple[str, int]]
     )
 
 
-def letter_faults(letter: Letter) -> Iterator[Finding]:
-    """What is wrong with a letter by itself, its bytes aside."""
-    subject = subject_of("dead_letters", letter)
-    if paths := misfits("dead_letters", letter):
-        yield Finding(FindingKind.DOCUMENT_MALFORMED, subject, told(paths))
+def audit_dead_letter(dead_letter: DeadLetter) -> Iterator[Finding]:
+    """What is wrong with a dead letter by itself, its bytes aside."""
+    if (unshaped := malformed("dead_letters", dead_letter)) is not None:
+        yield unshaped
         return
-    wrong = [detail for detail, broken in _rules(letter) if broken]
-    if wrong:
-        yield Finding(FindingKind.DEAD_LETTER_DAMAGED, subject, "; ".join(wrong))
+    subject = subject_of("dead_letters", dead_letter)
+    yield from broken(Kind.DEAD_LETTER, Fault.DAMAGED, subject, _rules(dead_letter))
 
 
-def _rules(letter: Letter) -> Iterator[tuple[str, bool]]:
-    gap = letter["gap"]
-    yield "its key is not that of its position and bytes", letter["_id"] != _name(letter)
-    known = failure_fingerprint(letter["step"], letter["reason"], letter["field"])
-    yield "its fingerprint is not that of its failure", letter["fingerprint"] != known
-    yield "redrives without a date", (letter["redrives"] > 0) != (letter.get("redriven_at") is not None)
-    yield "a gap without offsets", (letter["kind"] == "gap") != (gap is not None)
+def _rules(dead_letter: DeadLetter) -> Iterator[tuple[str, bool]]:
+    gap = dead_letter["gap"]
+    yield "its key is not that of its position and bytes", dead_letter["_id"] != _name(dead_letter)
+    known = failure_fingerprint(dead_letter["step"], dead_letter["reason"], dead_letter["field"])
+    yield "its fingerprint is not that of its failure", dead_letter["fingerprint"] != known
+    yield (
+        "redrives without a date",
+        (dead_letter["redrives"] > 0) != (dead_letter.get("redriven_at") is not None),
+    )
+    yield "a gap without offsets", (dead_letter["kind"] == "gap") != (gap is not None)
     yield "offsets that end before they begin", bool(gap) and gap["first_offset"] > gap["last_offset"]
 
 
-def _name(letter: Letter) -> str:
-    position = f"{letter['topic']}:{letter['partition']}"
-    if letter["gap"] is not None:
-        return f"{position}:{letter['gap']['first_offset']}-{letter['gap']['last_offset']}:{letter['reason']}"
-    return f"{position}:{letter['offset']}:{(letter['payload_sha256'] or b'').hex()[:16]}"
+def _name(dead_letter: DeadLetter) -> str:
+    position, gap = f"{dead_letter['topic']}:{dead_letter['partition']}", dead_letter["gap"]
+    if gap is not None:
+        return f"{position}:{gap['first_offset']}-{gap['last_offset']}:{dead_letter['reason']}"
+    return f"{position}:{dead_letter['offset']}:{(dead_letter['payload_sha256'] or b'').hex()[:16]}"
 
 
-def contents(letter: Letter) -> Iterator[Content]:
-    """What a record's letter says of the bytes it keeps."""
-    yield Content("value", letter["parts"], letter["size_bytes"], letter["payload_sha256"], letter["value"])
+def contents(dead_letter: DeadLetter) -> Iterator[Content]:
+    """What the dead letter of a record says of the bytes it keeps."""
+    paths = ("parts", "size_bytes", "payload_sha256", "value")
+    yield Content("value", *(dead_letter[path] for path in paths))
     for of in ("key", "headers"):
-        if letter.get(f"{of}_parts"):
-            sha256, size_bytes = letter.get(f"{of}_sha256"), letter.get(f"{of}_size_bytes")
-            yield Content(of, letter[f"{of}_parts"], size_bytes, sha256, None)
+        if dead_letter.get(f"{of}_parts"):
+            sha256, size_bytes = dead_letter.get(f"{of}_sha256"), dead_letter.get(f"{of}_size_bytes")
+            yield Content(of, dead_letter[f"{of}_parts"], size_bytes, sha256, None)
 
 
-def _has_place(part: Letter, letter: Letter | None) -> bool:
-    """The letter has so many parts. One that was kept without its bytes may have left some behind."""
-    if letter is None:
+def _has_place(part: DeadLetter, dead_letter: DeadLetter | None) -> bool:
+    """The dead letter has so many parts. One that was kept without its bytes may have left some behind."""
+    if dead_letter is None:
         return False
     number, of = part.get("part"), part.get("of")
-    named = letter.get("parts" if of is None else f"{of}_parts")
+    named = dead_letter.get("parts" if of is None else f"{of}_parts")
     within = isinstance(number, int) and isinstance(named, int) and 0 < number <= named
-    return within or bool(letter.get("without_bytes"))
+    return within or bool(dead_letter.get("without_bytes"))

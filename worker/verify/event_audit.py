@@ -11,45 +11,44 @@ from worker.contract.models import MODELS
 from worker.contract.upcasters import UPCASTERS, newest_version, oldest_version
 from worker.storage.documents import void_document
 from worker.storage.reading import name_of
-from worker.verify.findings import FindingKind
+from worker.verify.findings import Fault, Finding, Kind, differs
 from worker.verify.sameness import differing
-from worker.verify.shapes import misfits, told
+from worker.verify.shapes import misfits, misfits_named
 
 Event = Mapping[str, Any]
-Fault = tuple[FindingKind, str]
 
 # SHA-256.
 _FINGERPRINT_BYTES = 32
 _SCHEMA_VERSIONS = range(oldest_version(UPCASTERS), newest_version(UPCASTERS) + 1)
 
 
-def malformed(event: Event) -> Fault | None:
+def malformed_event(event: Event, stream: str) -> Finding | None:
     """Why nothing further can be said of the event, if that is so."""
     paths = misfits("course_events", event)
-    return (
-        (FindingKind.DOCUMENT_MALFORMED, f"event {name_of(event.get('_id'))}: {told(paths)}")
-        if paths
-        else None
-    )
+    detail = f"event {name_of(event.get('_id'))}: {misfits_named(paths)}"
+    return Finding(Kind.DOCUMENT, Fault.MALFORMED, stream, detail) if paths else None
 
 
-def event_faults(event: Event, stream: str, latest: datetime) -> Iterator[Fault]:
+def audit_event(event: Event, stream: str, latest: datetime) -> Iterator[Finding]:
     """What is wrong with a well-formed event of `stream`; nothing was recorded after `latest`."""
     if _owner(event) != stream or event["slot"] != stream_slot(stream):
-        yield FindingKind.EVENT_MISFILED, f"event {event['_id']} is in the wrong stream or slot"
+        detail = f"event {event['_id']} is in the wrong stream or slot"
+        yield Finding(Kind.EVENT, Fault.MISFILED, stream, detail)
     if event["recorded_at"] > latest:
-        yield FindingKind.EVENT_DIFFERENT, f"event {event['_id']} was recorded in the future"
-    yield from _void_faults(event, stream) if event["event_type"] == VOID else _content_faults(event)
+        detail = f"event {event['_id']} was recorded in the future"
+        yield Finding(Kind.EVENT, Fault.DIFFERENT, stream, detail)
+    yield from _audit_void(event, stream) if event["event_type"] == VOID else _audit_content(event, stream)
 
 
-def _void_faults(void: Event, stream: str) -> Iterator[Fault]:
+def _audit_void(void: Event, stream: str) -> Iterator[Finding]:
     """All of a void follows from its stream, its version and when it was made."""
     version = void["version"]
     if void["_id"] != void_event_id(stream, version):
-        yield FindingKind.VOID_WRONG_ID, f"the void of version {version} is {void['_id']}"
-        return
-    if _owner(void) == stream and (paths := _void_differs(void, stream)):
-        yield FindingKind.EVENT_DIFFERENT, f"the void of version {version} has another {', '.join(paths)}"
+        detail = f"the void of version {version} is {void['_id']}"
+        yield Finding(Kind.VOID, Fault.WRONG_ID, stream, detail)
+    elif _owner(void) == stream:
+        what = f"the void of version {version} has another"
+        yield from differs(Kind.EVENT, stream, what, _void_differs(void, stream))
 
 
 def _void_differs(void: Event, stream: str) -> list[str]:
@@ -58,7 +57,7 @@ def _void_differs(void: Event, stream: str) -> list[str]:
     return differing({name: value for name, value in expected.items() if name != "slot"}, void)
 
 
-def _content_faults(event: Event) -> Iterator[Fault]:
+def _audit_content(event: Event, stream: str) -> Iterator[Finding]:
     metadata = event["metadata"]
     wrong = [
         ("metadata.timestamp", metadata["timestamp"] != event["occurred_at"]),
@@ -67,10 +66,11 @@ def _content_faults(event: Event) -> Iterator[Fault]:
         ("schema_version", event["schema_version"] not in _SCHEMA_VERSIONS),
         ("event_type", event["event_type"] not in MODELS),
     ]
-    if paths := [path for path, broken in wrong if broken]:
-        yield FindingKind.EVENT_DIFFERENT, f"event {event['_id']} has another {', '.join(paths)}"
+    paths = [path for path, is_wrong in wrong if is_wrong]
+    yield from differs(Kind.EVENT, stream, f"event {event['_id']} has another", paths)
     if agrees(event) is False:
-        yield FindingKind.EVENT_FINGERPRINT_DIFFERENT, f"event {event['_id']} is not what its producer sent"
+        detail = f"event {event['_id']} is not what its producer sent"
+        yield Finding(Kind.EVENT, Fault.FINGERPRINT_DIFFERENT, stream, detail)
 
 
 def _owner(event: Event) -> str:

@@ -1,72 +1,113 @@
 """What a check of the stored history says: counts, and findings without payloads."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from worker.errors import WorkerError
-from worker.storage.reading import Unreadable, name_of, senseless
+from worker.storage.database import Document
+from worker.storage.reading import Reading, Unreadable, name_of, senseless
+from worker.verify.shapes import misfits, misfits_named
 
-# Enough to see a pattern and to start looking; the totals by kind are always complete.
+# Enough to see a pattern and to start looking; the totals are always complete.
 FINDINGS_KEPT = 100
 
 
-class FindingKind(StrEnum):
-    """Everything that can be wrong with the stored history: a closed set."""
+class Kind(StrEnum):
+    """What a finding is about, where it is not about a projection: those are called by their own names."""
 
-    DOCUMENT_UNREADABLE = "document_unreadable"
-    DOCUMENT_MALFORMED = "document_malformed"
-    VERSION_HOLE = "version_hole"
-    VERSION_REPEATED = "version_repeated"
-    VOID_WRONG_ID = "void_wrong_id"
-    EVENT_MISFILED = "event_misfiled"
-    EVENT_DIFFERENT = "event_different"
-    EVENT_FINGERPRINT_DIFFERENT = "event_fingerprint_different"
-    EVENT_SOURCE_REPEATED = "event_source_repeated"
-    ROW_MISSING = "row_missing"
-    ROW_EXTRA = "row_extra"
-    ROW_DOUBLED = "row_doubled"
-    ROW_DIFFERENT = "row_different"
-    PROGRESS_DIFFERENT = "progress_different"
-    PROGRESS_AHEAD = "progress_ahead"
-    PROGRESS_UNKNOWN = "progress_unknown"
-    PROGRESS_MISSING = "progress_missing"
-    PROGRESS_BEHIND = "progress_behind"
-    PROGRESS_NEWER = "progress_newer"
+    DOCUMENT = "document"
+    VERSION = "version"
+    VOID = "void"
+    EVENT = "event"
+    ROW = "row"
+    STATISTICS = "statistics"
+    ACTIVITY_LOG = "activity_log"
+    NOTIFICATION = "notification"
+    BILLING = "billing"
+    DEAD_LETTER = "dead_letter"
+    DEAD_LETTER_PART = "dead_letter_part"
+    QUEUE_ITEM = "queue_item"
+    LEASE = "lease"
+    POSITION = "position"
+
+
+class Fault(StrEnum):
+    """What is wrong with it."""
+
+    UNREADABLE = "unreadable"
+    MALFORMED = "malformed"
+    HOLE = "hole"
+    REPEATED = "repeated"
+    WRONG_ID = "wrong_id"
+    MISFILED = "misfiled"
+    DIFFERENT = "different"
+    FINGERPRINT_DIFFERENT = "fingerprint_different"
+    SOURCE_REPEATED = "source_repeated"
+    MISSING = "missing"
+    EXTRA = "extra"
+    DOUBLED = "doubled"
+    AHEAD = "ahead"
+    BEHIND = "behind"
+    NEWER = "newer"
+    UNKNOWN = "unknown"
     FOLD_FAILED = "fold_failed"
-    PROJECTION_MISSING = "projection_missing"
-    PROJECTION_BEHIND = "projection_behind"
-    PROJECTION_AHEAD = "projection_ahead"
-    PROJECTION_DIFFERENT = "projection_different"
-    PROJECTION_UNKNOWN = "projection_unknown"
-    PROJECTION_NEWER = "projection_newer"
-    STATISTICS_MISSING = "statistics_missing"
-    STATISTICS_DIFFERENT = "statistics_different"
-    ACTIVITY_LOG_DIFFERENT = "activity_log_different"
-    NOTIFICATION_MISSING = "notification_missing"
-    NOTIFICATION_DIFFERENT = "notification_different"
-    NOTIFICATION_UNKNOWN = "notification_unknown"
-    NOTIFICATION_REPEATED = "notification_repeated"
-    BILLING_MISSING = "billing_missing"
-    BILLING_DIFFERENT = "billing_different"
-    BILLING_UNKNOWN = "billing_unknown"
-    DEAD_LETTER_DAMAGED = "dead_letter_damaged"
-    DEAD_LETTER_PART_UNKNOWN = "dead_letter_part_unknown"
-    QUEUE_ITEM_DIFFERENT = "queue_item_different"
-    LEASE_DIFFERENT = "lease_different"
-    POSITION_DIFFERENT = "position_different"
+    DAMAGED = "damaged"
+
+
+# Which faults each kind can have: docs/verify.md explains every one.
+FAULTS: Mapping[Kind, tuple[Fault, ...]] = {
+    Kind.DOCUMENT: (Fault.UNREADABLE, Fault.MALFORMED),
+    Kind.VERSION: (Fault.HOLE, Fault.REPEATED),
+    Kind.VOID: (Fault.WRONG_ID,),
+    Kind.EVENT: (Fault.MISFILED, Fault.DIFFERENT, Fault.FINGERPRINT_DIFFERENT, Fault.SOURCE_REPEATED),
+    Kind.ROW: (Fault.MISSING, Fault.EXTRA, Fault.DOUBLED, Fault.DIFFERENT),
+    Kind.STATISTICS: (Fault.MISSING, Fault.DIFFERENT),
+    Kind.ACTIVITY_LOG: (Fault.DIFFERENT,),
+    Kind.NOTIFICATION: (Fault.MISSING, Fault.DIFFERENT, Fault.UNKNOWN, Fault.REPEATED),
+    Kind.BILLING: (Fault.MISSING, Fault.DIFFERENT, Fault.UNKNOWN),
+    Kind.DEAD_LETTER: (Fault.DAMAGED,),
+    Kind.DEAD_LETTER_PART: (Fault.UNKNOWN,),
+    Kind.QUEUE_ITEM: (Fault.DIFFERENT,),
+    Kind.LEASE: (Fault.DIFFERENT,),
+    Kind.POSITION: (Fault.DIFFERENT,),
+}
+_OF_A_PROJECTION = (Fault.DIFFERENT, Fault.AHEAD, Fault.UNKNOWN, Fault.MISSING, Fault.BEHIND, Fault.NEWER)
+STREAM_PROJECTION_FAULTS = (*_OF_A_PROJECTION, Fault.FOLD_FAILED)
+SUM_PROJECTION_FAULTS = _OF_A_PROJECTION
+# What scripts knew before projections were told apart by their names.
+_ALIASES: Mapping[tuple[str, Fault], str] = {("progress", Fault.FOLD_FAILED): "fold_failed"} | {
+    ("counts", fault): f"projection_{fault}" for fault in SUM_PROJECTION_FAULTS
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong. `subject` is a stream id, or kind and id of another document; no payload anywhere."""
+    """One thing that is wrong: of which kind it is, or of which projection, and what is wrong with it.
 
-    kind: FindingKind
+    `subject` is a stream id, or kind and id of another document; there is no payload anywhere. `since` is the date of
+    the newest event that the finding rests on, None where time cannot excuse it.
+    """
+
+    kind: str
+    fault: Fault
     subject: str
     detail: str
+    since: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """Kind and fault as one word: the `kind` of the JSON."""
+        return _ALIASES.get((self.kind, self.fault), f"{self.kind}_{self.fault}")
+
+    def to_json(self) -> dict[str, str]:
+        """`kind` is the name that scripts know; `subject_kind` and `fault` are the two parts of it."""
+        parts = {"subject_kind": str(self.kind), "fault": str(self.fault)}
+        return {"kind": self.name, **parts, "subject": self.subject, "detail": self.detail}
 
 
 def subject_of(collection: str, document: Mapping[str, Any]) -> str:
@@ -74,65 +115,132 @@ def subject_of(collection: str, document: Mapping[str, Any]) -> str:
     return f"{collection} {name_of(document.get('_id'))}"
 
 
+def malformed(collection: str, document: Mapping[str, Any]) -> Finding | None:
+    """The finding about a document that has not the shape its collection's validator wants."""
+    if paths := misfits(collection, document):
+        return Finding(Kind.DOCUMENT, Fault.MALFORMED, subject_of(collection, document), misfits_named(paths))
+    return None
+
+
+def differs(kind: str, subject: str, what: str, paths: Sequence[str]) -> Iterator[Finding]:
+    """One finding that names the paths in which something is not what it must be; none without paths."""
+    if paths:
+        yield Finding(kind, Fault.DIFFERENT, subject, f"{what} {', '.join(paths)}")
+
+
+def broken(
+    kind: str, fault: Fault, subject: str, rules: Iterable[tuple[str, bool]], about: str = ""
+) -> Iterator[Finding]:
+    """One finding that names every rule that is broken; `about` stands before them. None if all hold."""
+    if wrong := [detail for detail, is_broken in rules if is_broken]:
+        yield Finding(kind, fault, subject, about + "; ".join(wrong))
+
+
 @dataclass(frozen=True, slots=True)
-class Verification:
-    """The result of one check.
+class CheckResult:
+    """What is wrong; what merely waits; and whether other code made the document, which is not compared.
 
-    `behind`: streams whose document waits for events (normal while the worker runs). `set_aside`: those of
-    them that wait in `analytics_queue`. `in_flight`: missing rows and holes that were too young to judge.
-    `other_projection_version`: documents of another code version, counted and not compared.
-
-    Where learners are counted: `projections` says how many, `uncounted` of how many another revision (or none), and
-    `other_counts_version` those counted by newer code. `statistics_missing`: documents that wait for their
-    statistics. `statistics_refused`: documents whose statistics the server refuses to store.
+    `since` of what waits says from when on it could have been done, where that is known.
     """
 
-    events: int
-    voids: int
-    streams: int
-    time_series_rows: int
-    documents: int
-    behind: int
-    set_aside: int
-    other_projection_version: int
-    in_flight: int
-    dead_letters: int
+    findings: Sequence[Finding] = ()
+    waiting: Finding | None = None
+    other_version: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grace:
+    """What is excused on a live system as work in progress; nothing is where the system is `quiescent`.
+
+    What was recorded since `young_since` may be about to be completed. What waits since before `overdue_before` is
+    not about to be done.
+    """
+
+    quiescent: bool
+    young_since: datetime
+    overdue_before: datetime
+
+    def is_in_flight(self, since: object) -> bool:
+        """Too young to be wrong."""
+        return not self.quiescent and isinstance(since, datetime) and since >= self.young_since
+
+    def is_overdue(self, since: object) -> bool:
+        """Waits for so long that on a live system, too, somebody has to look."""
+        return not self.quiescent and isinstance(since, datetime) and since < self.overdue_before
+
+
+@dataclass(slots=True)
+class ProjectionCounts:
+    """Documents of one projection, counted.
+
+    `behind` wait to be folded or counted (normal while the worker runs), `quarantined` of them have an item in
+    `analytics_queue`. `other_version` were made by another version of the code and are not compared.
+    """
+
+    documents: int = 0
+    behind: int = 0
+    quarantined: int = 0
+    other_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The result of one check. `counts` has every name of `COUNTED`; `by_projection` what was counted of each."""
+
+    counts: Mapping[str, int]
+    by_projection: Mapping[str, ProjectionCounts]
     dead_letter_reasons: Mapping[str, int]
-    gap_records: int
+    faults: Mapping[str, Mapping[str, int]]
     finding_counts: Mapping[str, int]
     findings: tuple[Finding, ...]
-    projections: int = 0
-    uncounted: int = 0
-    other_counts_version: int = 0
-    courses: int = 0
-    users: int = 0
-    statistics_missing: int = 0
-    statistics_refused: int = 0
-    notifications: int = 0
-    billing_transactions: int = 0
 
     @property
     def ok(self) -> bool:
-        """Nothing is wrong. Being behind, set aside or in flight is not wrong."""
+        """Nothing is wrong. Being behind, in quarantine or in flight is not wrong."""
         return not self.finding_counts
+
+    def of(self, projection: str) -> ProjectionCounts:
+        """What was counted of the projection of this name."""
+        return self.by_projection.get(projection, ProjectionCounts())
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain JSON values; `findings` holds at most the first 100."""
-        counts = {
-            name: getattr(self, name)
-            for name in self.__slots__
-            if name not in ("dead_letter_reasons", "finding_counts", "findings")
-        }
+        progress, sums = self.of("progress"), self.of("counts")
         return {
             "ok": self.ok,
-            **counts,
+            **self.counts,
+            # What scripts knew before projections were told apart by their names.
+            "documents": progress.documents,
+            "behind": progress.behind,
+            "set_aside": progress.quarantined,
+            "other_projection_version": progress.other_version,
+            "projections": sums.documents,
+            "uncounted": sums.behind,
+            "other_counts_version": sums.other_version,
+            "by_projection": {name: asdict(each) for name, each in self.by_projection.items()},
             "dead_letter_reasons": dict(self.dead_letter_reasons),
             "finding_counts": dict(self.finding_counts),
-            "findings": [
-                {"kind": str(found.kind), "subject": found.subject, "detail": found.detail}
-                for found in self.findings
-            ],
+            "faults": {kind: dict(faults) for kind, faults in self.faults.items()},
+            "findings": [finding.to_json() for finding in self.findings],
         }
+
+
+COUNTED = (
+    *("events", "voids", "streams", "time_series_rows", "in_flight", "dead_letters", "gap_records"),
+    *(
+        "courses",
+        "users",
+        "statistics_missing",
+        "statistics_refused",
+        "notifications",
+        "billing_transactions",
+    ),
+)
+"""What is counted apart from the projections.
+
+`in_flight`: missing rows and holes that were too young to be wrong. `statistics_missing`: documents that wait for
+their statistics. `statistics_refused`: documents whose statistics the server refuses to store.
+"""
 
 
 @dataclass(slots=True)
@@ -140,16 +248,28 @@ class Tally:
     """The running totals of one check; memory grows with documents nobody can read, not with other findings."""
 
     counts: Counter[str] = field(default_factory=Counter)
+    by_projection: dict[str, ProjectionCounts] = field(default_factory=lambda: defaultdict(ProjectionCounts))
+    faults: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     finding_counts: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
-    dead_letter_reasons: dict[str, int] = field(default_factory=dict)
+    dead_letter_reasons: Counter[str] = field(default_factory=Counter)
     _unreadable: set[str] = field(default_factory=set)
 
-    def report(self, findings: Iterable[Finding]) -> None:
-        for finding in findings:
-            self.finding_counts[str(finding.kind)] += 1
+    def report(self, findings: Iterable[Finding | None]) -> None:
+        """Count each finding; None is nothing found."""
+        for finding in filter(None, findings):
+            self.finding_counts[finding.name] += 1
+            self.faults[str(finding.kind)][str(finding.fault)] += 1
             if len(self.findings) < FINDINGS_KEPT:
                 self.findings.append(finding)
+
+    def report_unless_young(self, findings: Iterable[Finding], grace: Grace) -> None:
+        """Report, or count as in flight what a worker may be about to complete."""
+        for finding in findings:
+            if grace.is_in_flight(finding.since):
+                self.counts["in_flight"] += 1
+            else:
+                self.report([finding])
 
     def unreadable(self, documents: Iterable[Unreadable]) -> None:
         """Report documents of which nothing further can be said, however often they were met."""
@@ -157,29 +277,30 @@ class Tally:
             subject = f"{each.collection} {each.name}"
             if subject not in self._unreadable:
                 self._unreadable.add(subject)
-                self.report([Finding(FindingKind.DOCUMENT_UNREADABLE, subject, each.reason)])
+                self.report([Finding(Kind.DOCUMENT, Fault.UNREADABLE, subject, each.reason)])
+
+    def readable(self, page: Reading) -> list[Document]:
+        """The page's documents; those that nobody can read are reported."""
+        self.unreadable(page.unreadable)
+        return page.documents
 
     @contextmanager
-    def guard(self, collection: str, document: Mapping[str, Any]) -> Iterator[None]:
+    def guard(self, collection: str, identity: object) -> Iterator[None]:
         """Whatever is raised while one document is looked at is a finding about it: the others are still checked."""
         try:
             yield
         except WorkerError:
             raise
         except Exception as error:
-            self.unreadable([senseless(collection, document.get("_id"), error)])
+            self.unreadable([senseless(collection, identity, error)])
 
     def result(self) -> Verification:
         return Verification(
-            dead_letters=sum(self.dead_letter_reasons.values()),
-            dead_letter_reasons=dict(self.dead_letter_reasons),
-            finding_counts=dict(self.finding_counts),
-            findings=tuple(self.findings),
-            **{name: self.counts[name] for name in COUNTED},
+            {name: self.counts[name] for name in COUNTED}
+            | {"dead_letters": self.dead_letter_reasons.total()},
+            dict(self.by_projection),
+            self.dead_letter_reasons,
+            self.faults,
+            self.finding_counts,
+            tuple(self.findings),
         )
-
-
-COUNTED = tuple(
-    each.name for each in fields(Verification) if each.type is int and each.name != "dead_letters"
-)
-"""What a check counts by name in `Tally.counts`."""

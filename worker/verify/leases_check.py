@@ -1,7 +1,7 @@
-"""Checks leases and positions: each is of a kind, a group and a moment that the worker knows."""
+"""Checks leases and positions: each is of a kind, a group and a date that the worker knows."""
 
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,9 +11,8 @@ from worker.storage.database import Database
 from worker.storage.leases import group_name
 from worker.storage.resume_tokens import token_time_s
 from worker.storage.shares import GROUPS
-from worker.verify.findings import Finding, FindingKind, Tally, subject_of
-from worker.verify.reading import PAGE_BYTES, PAGE_DOCUMENTS, server_times
-from worker.verify.shapes import misfits, told
+from worker.verify.findings import Fault, Finding, Kind, Tally, broken, malformed
+from worker.verify.reading import pages, server_times
 
 Document = Mapping[str, Any]
 
@@ -30,6 +29,7 @@ _PARTITION = re.compile(r"partition:.+:[0-9]+")
 # Documents by which transactions on statistics meet: docs/operations.md.
 _MARKER = re.compile(r"counts:(refused:)?(course|user|learner):[0-9a-f]{24}")
 _SESSION = "counts:session"
+_FUTURE = "a date in the future"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +47,22 @@ async def check_leases(database: Database, tally: Tally) -> None:
     Positions are read before leases and time: each has the epoch of a lease that was there before it.
     """
     groups: list[Document] = []
-    async for page in _pages(database, "watch_positions"):
+    async for page in pages(database.watch_positions):
         now = await _now(database, {})
         for position in _well_formed("watch_positions", page, tally):
             if position["_id"] in _GROUP_NAMES:
                 groups.append(position)
             else:
-                tally.report(position_faults(position, now))
+                tally.report(audit_position(position, now))
     epochs: dict[str, int] = {}
-    async for page in _pages(database, "leases"):
+    async for page in pages(database.leases):
         now = await _now(database, {})
         for lease in _well_formed("leases", page, tally):
             epochs |= {lease["_id"]: lease["epoch"]} if lease["kind"] == "group" else {}
-            tally.report(lease_faults(lease, now))
+            tally.report(audit_lease(lease, now))
     now = await _now(database, epochs)
     for position in groups:
-        tally.report(position_faults(position, now))
+        tally.report(audit_position(position, now))
 
 
 async def live_version(database: Database, watcher: str) -> int:
@@ -79,17 +79,11 @@ async def live_version(database: Database, watcher: str) -> int:
 
 def _well_formed(name: str, page: reading.Reading, tally: Tally) -> Iterator[Document]:
     """Those of the documents that have the stored shape; the others are reported."""
-    tally.unreadable(page.unreadable)
-    for document in page.documents:
-        if paths := misfits(name, document):
-            subject = subject_of(name, document)
-            tally.report([Finding(FindingKind.DOCUMENT_MALFORMED, subject, told(paths))])
+    for document in tally.readable(page):
+        if (unshaped := malformed(name, document)) is not None:
+            tally.report([unshaped])
         else:
             yield document
-
-
-def _pages(database: Database, name: str) -> AsyncGenerator[reading.Reading]:
-    return reading.pages(database.collection(name), {}, most=PAGE_DOCUMENTS, max_bytes=PAGE_BYTES)
 
 
 async def _now(database: Database, epochs: Mapping[str, int]) -> Now:
@@ -97,7 +91,7 @@ async def _now(database: Database, epochs: Mapping[str, int]) -> Now:
     return Now(local + _LONGEST_LEASE, cluster_time_s + _SLACK_S, epochs)
 
 
-def lease_faults(lease: Document, now: Now) -> Iterator[Finding]:
+def audit_lease(lease: Document, now: Now) -> Iterator[Finding]:
     """What is wrong with one well-formed lease."""
     name, kind = lease["_id"], lease["kind"]
     known = {
@@ -106,32 +100,25 @@ def lease_faults(lease: Document, now: Now) -> Iterator[Finding]:
         "member": any(name == f"member:{watcher}:{lease.get('owner')}" for watcher in _GROUPS),
     }[kind]
     until = lease["updated_at"] if kind == "partition" else lease["expires_at"]
-    wrong = [] if known else [f"no {kind} of this name is known"]
-    wrong += ["a date in the future"] if until > now.horizon else []
-    if wrong:
-        yield Finding(FindingKind.LEASE_DIFFERENT, f"leases {name}", "; ".join(wrong))
+    rules = ((f"no {kind} of this name is known", not known), (_FUTURE, until > now.horizon))
+    return broken(Kind.LEASE, Fault.DIFFERENT, f"leases {name}", rules)
 
 
-def position_faults(position: Document, now: Now) -> Iterator[Finding]:
+def audit_position(position: Document, now: Now) -> Iterator[Finding]:
     """What is wrong with one well-formed position."""
+    rules = (*_position_rules(position, now), (_FUTURE, position["saved_at"] > now.horizon))
+    return broken(Kind.POSITION, Fault.DIFFERENT, f"watch_positions {position['_id']}", rules)
+
+
+def _position_rules(position: Document, now: Now) -> Iterator[tuple[str, bool]]:
     name = position["_id"]
-    if name in _GROUP_NAMES:
-        wrong = _token_faults(position["token"], now)
-        if position["epoch"] > now.epochs.get(name, position["epoch"]):
-            wrong.append("its epoch is ahead of its lease, so that nobody can save it")
-    else:
-        known = name == _SESSION or bool(_MARKER.fullmatch(name))
-        wrong = [] if known else ["no group of this name is known"]
-    if position["saved_at"] > now.horizon:
-        wrong.append("a date in the future")
-    if wrong:
-        yield Finding(FindingKind.POSITION_DIFFERENT, f"watch_positions {name}", "; ".join(wrong))
-
-
-def _token_faults(token: object, now: Now) -> list[str]:
-    if token is None:
-        return []  # a group that was taken and has saved nothing yet
-    time_s = token_time_s(token)
-    if time_s is None:
-        return ["its token is none"]
-    return ["its token lies in the future"] if time_s > now.cluster_time_s else []
+    if name not in _GROUP_NAMES:
+        known = name == _SESSION or _MARKER.fullmatch(name)
+        yield "no group of this name is known", not known
+        return
+    if position["token"] is not None:  # None: a group that was taken and has saved nothing yet
+        time_s = token_time_s(position["token"])
+        yield "its token is none", time_s is None
+        yield "its token lies in the future", time_s is not None and time_s > now.cluster_time_s
+    ahead = position["epoch"] > now.epochs.get(name, position["epoch"])
+    yield "its epoch is ahead of its lease, so that nobody can save it", ahead

@@ -7,9 +7,8 @@ from typing import Any
 
 from projections.progress import PROJECTION_VERSION
 from worker.storage.outbox import LATE, notification_id
-from worker.verify.findings import Finding, FindingKind, subject_of
+from worker.verify.findings import Fault, Finding, Kind, broken, malformed
 from worker.verify.learner_audit import MILESTONES
-from worker.verify.shapes import misfits, told
 
 Document = Mapping[str, Any]
 
@@ -47,17 +46,13 @@ class Announced:
         return (data["reached_at"], data["percentage"]) != (reached.get("at"), reached.get("percentage"))
 
 
-def judge_notification(announced: Announced, horizon: datetime) -> list[Finding]:
+def audit_notification(announced: Announced, horizon: datetime) -> list[Finding]:
     """What is wrong with a row, whatever it carries; no date lies behind `horizon`."""
     row = announced.row
-    if paths := misfits("notifications", row):
-        return [Finding(FindingKind.DOCUMENT_MALFORMED, subject_of("notifications", row), told(paths))]
-    if (unknown := _unknown(announced)) is not None:
-        return [unknown]
-    wrong = [detail for detail, broken in _rules(announced, horizon) if broken]
-    wrong += [detail for detail, broken in state_rules(row) if broken]
-    detail = f"{row['kind']}: {'; '.join(wrong)}"
-    return [Finding(FindingKind.NOTIFICATION_DIFFERENT, row["stream_id"], detail)] if wrong else []
+    if (wrong := malformed("notifications", row) or _unknown(announced)) is not None:
+        return [wrong]
+    rules = (*_rules(announced, horizon), *state_rules(row))
+    return list(broken(Kind.NOTIFICATION, Fault.DIFFERENT, row["stream_id"], rules, f"{row['kind']}: "))
 
 
 def _unknown(announced: Announced) -> Finding | None:
@@ -65,11 +60,11 @@ def _unknown(announced: Announced) -> Finding | None:
     row, projection = announced.row, announced.projection
     kind, stream = row["kind"], row["stream_id"]
     if kind not in MILESTONES:
-        return Finding(FindingKind.NOTIFICATION_UNKNOWN, stream, "a row of no known kind")
+        return Finding(Kind.NOTIFICATION, Fault.UNKNOWN, stream, "a row of no known kind")
     if projection is None or kind not in projection.get("emitted", ()):
-        return Finding(FindingKind.NOTIFICATION_UNKNOWN, stream, f"{kind} without milestone")
+        return Finding(Kind.NOTIFICATION, Fault.UNKNOWN, stream, f"{kind} without milestone")
     if row["_id"] != notification_id(kind, stream):
-        return Finding(FindingKind.NOTIFICATION_REPEATED, stream, f"a second row for {kind}")
+        return Finding(Kind.NOTIFICATION, Fault.REPEATED, stream, f"a second row for {kind}")
     return None
 
 

@@ -20,14 +20,12 @@ from worker.storage.work_items import (
     counts_item_id,
     fold_item_id,
 )
-from worker.verify.findings import Finding, FindingKind, Tally, subject_of
-from worker.verify.reading import PAGE_BYTES, PAGE_DOCUMENTS, owner_of, server_times
-from worker.verify.shapes import misfits, told
+from worker.verify.findings import Fault, Finding, Kind, Tally, broken, malformed, subject_of
+from worker.verify.reading import owner_of, pages, server_times
 
 Item = Mapping[str, Any]
 
-# The worker's own items: streams and documents that are set aside. Items of other types are the platform's.
-_FOLD, _COUNT, _ROW = PROGRESS_FOLD, COUNTS_FOLD, COUNTS_ROW
+# By the word that stands in the key of an item.
 _COUNTED: Mapping[str, str] = {"learner": "user_progress", "course": "courses", "user": "users"}
 _PAYMENT = re.compile("counts:payment:[0-9a-f]{24}")
 # Waits and leases are of minutes; a date beyond a day was not set by the worker.
@@ -39,49 +37,38 @@ async def check_queue(database: Database, tally: Tally) -> None:
     """Put into `tally` what is wrong with the worker's own items."""
     local, _ = await server_times(database)
     horizon = local + LONGEST_WAIT
-    own = {"event_type": {"$in": [_FOLD, _COUNT, _ROW]}}
-    async for page in reading.pages(database.analytics_queue, own, most=PAGE_DOCUMENTS, max_bytes=PAGE_BYTES):
-        tally.unreadable(page.unreadable)
-        for item in page.documents:
-            with tally.guard("analytics_queue", item):
-                tally.report(item_faults(item, horizon))
+    own = {"event_type": {"$in": [PROGRESS_FOLD, COUNTS_FOLD, COUNTS_ROW]}}
+    async for page in pages(database.analytics_queue, own):
+        for item in tally.readable(page):
+            with tally.guard("analytics_queue", item["_id"]):
+                tally.report(audit_item(item, horizon))
 
 
-async def excused_streams(database: Database, streams: Sequence[str]) -> set[str]:
+async def quarantined_streams(database: Database, streams: Sequence[str]) -> set[str]:
     """Those of the streams whose fold failed, and waits in the queue: an item excuses the stream it is about."""
     keys = {fold_item_id(stream): stream for stream in streams}
-    if not keys:
-        return set()
-    wanted = {"_id": {"$in": list(keys)}, "event_type": _FOLD, "status": {"$in": list(OPEN)}}
-    items = await reading.find(database.analytics_queue, wanted, {"stream_id": 1})
-    return {keys[item["_id"]] for item in items.documents if item.get("stream_id") == keys[item["_id"]]}
+    items = await open_items(database, PROGRESS_FOLD, list(keys))
+    return {stream for key, stream in keys.items() if key in items and items[key].get("stream_id") == stream}
 
 
-async def is_set_aside(database: Database, kind: str, identity: object, session: Session) -> bool:
-    """Counting passes this learner, course or user over, which is known and waits for another attempt."""
-    wanted = {"_id": counts_item_id(kind, identity), "event_type": _COUNT, "status": {"$in": list(OPEN)}}
-    items = await reading.find(database.analytics_queue, wanted, {"_id": 1}, session=session)
-    return bool(items.documents)
+async def open_items(
+    database: Database, event_type: str, ids: Sequence[str], session: Session | None = None
+) -> Mapping[str, Item]:
+    """Those of the items that are of this type and wait for another attempt, by `_id`."""
+    if not ids:
+        return {}
+    wanted = {"_id": {"$in": list(ids)}, "event_type": event_type, "status": {"$in": list(OPEN)}}
+    found = await reading.find(database.analytics_queue, wanted, {"stream_id": 1}, session=session)
+    return {item["_id"]: item for item in found.documents}
 
 
-async def open_rows(database: Database, items: Sequence[str], session: Session) -> frozenset[str]:
-    """Those of the items that are open: the server refuses their rows of outbox or billing."""
-    if not items:
-        return frozenset()
-    wanted = {"_id": {"$in": list(items)}, "event_type": _ROW, "status": {"$in": list(OPEN)}}
-    found = await reading.find(database.analytics_queue, wanted, {"_id": 1}, session=session)
-    return frozenset(each["_id"] for each in found.documents)
-
-
-def item_faults(item: Item, horizon: datetime) -> Iterator[Finding]:
+def audit_item(item: Item, horizon: datetime) -> Iterator[Finding]:
     """What is wrong with one item; no date lies behind `horizon`."""
-    subject = subject_of("analytics_queue", item)
-    if paths := misfits("analytics_queue", item):
-        yield Finding(FindingKind.DOCUMENT_MALFORMED, subject, told(paths))
+    if (unshaped := malformed("analytics_queue", item)) is not None:
+        yield unshaped
         return
-    wrong = [detail for detail, broken in _rules(item, horizon) if broken]
-    if wrong:
-        yield Finding(FindingKind.QUEUE_ITEM_DIFFERENT, subject, "; ".join(wrong))
+    subject = subject_of("analytics_queue", item)
+    yield from broken(Kind.QUEUE_ITEM, Fault.DIFFERENT, subject, _rules(item, horizon))
 
 
 def _rules(item: Item, horizon: datetime) -> Iterator[tuple[str, bool]]:
@@ -96,11 +83,11 @@ def _rules(item: Item, horizon: datetime) -> Iterator[tuple[str, bool]]:
 
 def _key(item: Item) -> str | None:
     """The key that goes with what the item says it is about; None for what no item can be about."""
-    if item["event_type"] == _FOLD:
+    if item["event_type"] == PROGRESS_FOLD:
         stream = item.get("stream_id")
         return fold_item_id(stream) if owner_of(str(stream)) else None
     named, identity = item["data"].get("collection"), item["data"].get("id")
-    if item["event_type"] == _COUNT:
+    if item["event_type"] == COUNTS_FOLD:
         kind = next((kind for kind, collection in _COUNTED.items() if collection == named), None)
         return counts_item_id(kind, identity) if kind and isinstance(identity, ObjectId) else None
     stream = item["data"].get("stream_id")

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +12,10 @@ from projections.progress import FOLDED_PATHS
 from worker.chunks import chunks
 from worker.contract.identity import parse_stream_id, stream_object_id
 from worker.storage import reading
-from worker.storage.database import Collection, Database, Document
+from worker.storage.database import Collection, Database
 from worker.storage.errors import translated
 from worker.storage.reading import Reading, Unreadable
-from worker.verify.stream_audit import Recorded
+from worker.verify.fold_audit import DocumentDigest
 
 Owner = tuple[ObjectId, ObjectId]
 """A learner and a course: what a row says of its stream."""
@@ -33,51 +34,51 @@ IDENTITY = ("_id", "rev", "stream_id", "user_id", "course_id", "slot", "version"
 _ID_AND_SIZE: Mapping[str, Any] = {"_id": 1, "size": {"$bsonSize": "$$ROOT"}}
 
 
+def pages(
+    collection: Collection,
+    query: Mapping[str, Any] = MappingProxyType({}),
+    paths: Mapping[str, Any] | None = None,
+    *,
+    most: int | None = None,
+    **options: Any,
+) -> AsyncGenerator[Reading]:
+    """The documents that match, in pages that fit in memory; `options` are those of the driver's `find`."""
+    return reading.pages(
+        collection, query, paths, most=most or PAGE_DOCUMENTS, max_bytes=PAGE_BYTES, **options
+    )
+
+
 def event_pages(database: Database) -> AsyncGenerator[Reading]:
     """All events by stream and version."""
-    return reading.pages(
-        database.course_events,
-        {},
-        most=PAGE_EVENTS,
-        max_bytes=PAGE_BYTES,
-        sort=_STREAM_INDEX,
-        hint=_STREAM_INDEX,
-    )
+    return pages(database.course_events, most=PAGE_EVENTS, sort=_STREAM_INDEX, hint=_STREAM_INDEX)
 
 
 def stream_pages(database: Database, stream: str) -> AsyncGenerator[Reading]:
     """The events of one stream by version."""
-    wanted = {"stream_id": stream}
-    return reading.pages(
-        database.course_events, wanted, most=PAGE_EVENTS, max_bytes=PAGE_BYTES, sort=[("version", 1)]
-    )
+    return pages(database.course_events, {"stream_id": stream}, most=PAGE_EVENTS, sort=[("version", 1)])
 
 
-async def records_of(database: Database, streams: Iterable[str]) -> dict[str, Recorded]:
+async def digests_of(database: Database, streams: Iterable[str]) -> dict[str, DocumentDigest]:
     """What the progress documents of the streams say, by stream id; absent ones are left out.
 
     One document is in memory at a time, of which the platform's own fields stay on the server.
     """
     by_id = {stream_object_id(stream): stream for stream in streams}
     wanted = {"_id": {"$in": list(by_id)}}
-    found: dict[str, Recorded] = {}
-    async for page in reading.pages(
-        database.user_progress, wanted, _FOLDED, most=1, max_bytes=PAGE_BYTES, batch_size=PAGE_DOCUMENTS
-    ):
+    found: dict[str, DocumentDigest] = {}
+    async for page in pages(database.user_progress, wanted, _FOLDED, most=1, batch_size=PAGE_DOCUMENTS):
         for document in page.documents:
-            found[by_id[document["_id"]]] = Recorded.of(document)
+            found[by_id[document["_id"]]] = DocumentDigest.of(document)
         for each in page.unreadable:
             if isinstance(each.id, ObjectId):
-                found[by_id[each.id]] = Recorded(None, None, {}, each)
+                found[by_id[each.id]] = DocumentDigest(None, None, {}, each)
     return found
 
 
 def document_pages(database: Database) -> AsyncGenerator[Reading]:
     """What all progress documents say of themselves (`IDENTITY`)."""
     paths = dict.fromkeys(IDENTITY, 1)
-    return reading.pages(
-        database.user_progress, {}, paths, most=PAGE_DOCUMENTS, max_bytes=PAGE_BYTES, sort=[("_id", 1)]
-    )
+    return pages(database.user_progress, {}, paths, sort=[("_id", 1)])
 
 
 async def id_pages(collection: Collection, most: int) -> AsyncIterator[tuple[list[Any], list[Unreadable]]]:
@@ -87,9 +88,7 @@ async def id_pages(collection: Collection, most: int) -> AsyncIterator[tuple[lis
     """
     ids: list[Any] = []
     size_bytes = 0
-    async for page in reading.pages(
-        collection, {}, _ID_AND_SIZE, most=most, max_bytes=PAGE_BYTES, sort=[("_id", 1)]
-    ):
+    async for page in pages(collection, {}, _ID_AND_SIZE, most=most, sort=[("_id", 1)]):
         if page.unreadable:
             yield [], page.unreadable
         for document in page.documents:
@@ -105,7 +104,7 @@ async def id_pages(collection: Collection, most: int) -> AsyncIterator[tuple[lis
 def course_pages(database: Database) -> AsyncGenerator[Reading]:
     """Who teaches each course."""
     paths = {"instructor_id": 1, "instructor.user_id": 1}
-    return reading.pages(database.courses, {}, paths, most=PAGE_DOCUMENTS, max_bytes=PAGE_BYTES)
+    return pages(database.courses, {}, paths)
 
 
 def rows_of(database: Database, owners: Iterable[Owner]) -> AsyncGenerator[Reading]:
@@ -113,13 +112,13 @@ def rows_of(database: Database, owners: Iterable[Owner]) -> AsyncGenerator[Readi
     wanted = set(owners)
     learners, courses = ({owner[part] for owner in wanted} for part in (0, 1))
     query = {"metadata.user_id": {"$in": list(learners)}, "metadata.course_id": {"$in": list(courses)}}
-    return reading.pages(database.user_interactions, query, most=PAGE_EVENTS, max_bytes=PAGE_BYTES)
+    return pages(database.user_interactions, query, most=PAGE_EVENTS)
 
 
 def row_pages(database: Database) -> AsyncGenerator[Reading]:
     """Id, learner and course of every row of the time series, in no order."""
     fields = {"_id": 1, "metadata.user_id": 1, "metadata.course_id": 1}
-    return reading.pages(database.user_interactions, {}, fields, most=PAGE_DOCUMENTS, max_bytes=PAGE_BYTES)
+    return pages(database.user_interactions, {}, fields)
 
 
 async def streams_with_events(database: Database, streams: Sequence[str]) -> set[str]:
@@ -151,22 +150,13 @@ async def events_in_stream(database: Database, stream: str, ids: Sequence[object
     return found
 
 
-async def letter_counts(database: Database) -> list[Document]:
-    """Number of dead letters as `{kind, reason, count}`; parts of large ones are not counted."""
-    group = {"_id": {"kind": "$kind", "reason": "$reason"}, "count": {"$sum": 1}}
-    groups = await reading.aggregate(
-        database.dead_letters, [{"$match": {"kind": {"$ne": "part"}}}, {"$group": group}]
-    )
-    return [{**found["_id"], "count": found["count"]} for found in groups.documents]
-
-
 async def server_times(database: Database) -> tuple[datetime, int]:
     """The server's clock, by which queues and leases are dated, and the cluster's time in seconds."""
     with translated():
         reply = await database.client.admin.command("hello")
-    moment = reply["localTime"].replace(tzinfo=UTC)  # always UTC, however the client decodes dates
+    now = reply["localTime"].replace(tzinfo=UTC)  # always UTC, however the client decodes dates
     cluster_time = reply.get("operationTime")
-    return moment, int(moment.timestamp()) if cluster_time is None else int(cluster_time.time)
+    return now, int(now.timestamp()) if cluster_time is None else int(cluster_time.time)
 
 
 def row_owner(row: Mapping[str, Any]) -> Owner | None:

@@ -10,8 +10,8 @@ from datetime import timedelta
 from worker.storage.database import Database
 from worker.timing import Clock, SystemClock
 from worker.verify.counts_check import check_counts, was_counted
-from worker.verify.dead_letters_check import LettersCheck, restarted_partitions
-from worker.verify.findings import Tally, Verification
+from worker.verify.dead_letters_check import DeadLettersCheck, restarted_partitions
+from worker.verify.findings import Grace, Tally, Verification
 from worker.verify.leases_check import check_leases
 from worker.verify.queue_check import check_queue
 from worker.verify.sources import Sources
@@ -30,26 +30,25 @@ _SYSTEM_CLOCK = SystemClock()
 async def verify(
     database: Database,
     *,
-    settled: bool = False,
+    quiescent: bool = False,
     clock: Clock = _SYSTEM_CLOCK,
     on_progress: Callable[[int], None] | None = None,
 ) -> Verification:
     """Check everything stored under the database's prefix; only reads.
 
-    `settled` says that nothing is being written and everything was drained: then a document that is missing
-    or behind, a missing row, a hole and what is not counted are findings however young they are; else those that have
-    waited for `OVERDUE`. A stream set aside is never one for being behind. Statistics that seem wrong are looked at
-    again after some seconds. `on_progress` gets the number of events checked so far.
+    `quiescent` says that nothing is being written and everything was drained: then a document that is missing
+    or behind, a missing row, a hole and what is not counted are findings however young they are; else only those that
+    have waited for `OVERDUE`. A stream in quarantine is never one for being behind. Statistics that seem wrong are
+    looked at again after some seconds. `on_progress` gets the number of events checked so far.
 
     Memory holds one page of events or of other documents (some MB, or one large document) and, of the longest stream,
     about 300 bytes an event. A document that cannot be read is a finding. Raises `Retryable` while MongoDB is away.
     """
     now, tally = clock.now(), Tally()
+    grace = Grace(quiescent, young_since=now - YOUNG, overdue_before=now - OVERDUE)
     streams = StreamsCheck(
         database,
-        settled,
-        young_since=now - YOUNG,
-        overdue_before=now - OVERDUE,
+        grace,
         latest=now + _CLOCKS_DIFFER,
         sources=Sources(await restarted_partitions(database)),
         on_progress=on_progress or (lambda _: None),
@@ -62,11 +61,11 @@ async def verify(
     # 3. documents that have no events
     await streams.documents()
     # 4. what could not be stored, and what waits for another attempt
-    await LettersCheck(database, tally, clock, settled, now - YOUNG).run()
+    await DeadLettersCheck(database, tally, clock, grace).run()
     await check_queue(database, tally)
     # 5. leases and positions
     await check_leases(database, tally)
     # 6. what was counted: projections, statistics, outbox and billing
     if await was_counted(database):
-        await check_counts(database, tally, clock, settled=settled, overdue_before=now - OVERDUE)
+        await check_counts(database, tally, clock, grace)
     return tally.result()

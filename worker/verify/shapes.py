@@ -44,7 +44,7 @@ def misfits_of(
     return [] if fits else sorted(set(_shape_of(model, only)(document, "")))
 
 
-def told(paths: Sequence[str]) -> str:
+def misfits_named(paths: Sequence[str]) -> str:
     """The paths as the detail of a finding: never a value."""
     more = len(paths) - _PATHS_NAMED
     named = ", ".join(path or "the document" for path in paths[:_PATHS_NAMED])

@@ -17,8 +17,7 @@ from projections.counts import (
     user_stats,
 )
 from projections.counts.activity import ENROLMENT, LOG_CAP
-from worker.verify.findings import Finding, FindingKind
-from worker.verify.learner_audit import Judged
+from worker.verify.findings import CheckResult, Fault, Finding, Kind, differs
 from worker.verify.sameness import differing
 
 Document = Mapping[str, Any]
@@ -37,54 +36,56 @@ class Person:
     taught: Counted | None
 
 
-def judge_course(course: Document, counted: Counted) -> Judged:
+def check_course(course: Document, counted: Counted) -> CheckResult:
     """Whether the statistics are those of the sum over the course's projections."""
     subject, stats = f"course {course['_id']}", course.get("stats")
     if not isinstance(stats, Mapping) or "sums" not in stats:
-        missing = Finding(FindingKind.STATISTICS_MISSING, subject, "learners are counted, none shown")
-        return Judged(late=missing, since=_written_at(course)) if counted else Judged()
-    return _statistics(subject, course_stats(counted), stats)
+        return _missing(subject, course, "learners are counted, none shown") if counted else CheckResult()
+    return CheckResult(list(_audit_statistics(subject, course_stats(counted), stats)))
 
 
-def judge_user(person: Person) -> Judged:
+def check_user(person: Person) -> CheckResult:
     """Whether the statistics are those of the sum over projections, and each enrolment is in the log once."""
     user = person.user
     subject, stats = f"user {user['_id']}", user.get("stats")
     sums = stats.get("sums") if isinstance(stats, Mapping) else None
     if not isinstance(stats, Mapping) or not isinstance(sums, Mapping):
-        counted = bool(person.learned) or bool(person.taught)
-        missing = Finding(FindingKind.STATISTICS_MISSING, subject, "counted, but nothing shown")
-        return Judged(late=missing, since=_written_at(user)) if counted else Judged()
+        counted = person.learned or person.taught
+        return _missing(subject, user, "counted, but nothing shown") if counted else CheckResult()
     taught = person.taught
     if taught is not None:
         taught = taught.only(TEACHING) if taught or "teaching" in sums else None
     expected = user_stats(person.learned.only(LEARNING), taught)
     if taught is None:
         stats = {**stats, "sums": {"learning": sums.get("learning")}}
-    judged = _statistics(subject, expected, stats)
-    return Judged([*judged.findings, *_log_faults(subject, user.get("activity_log"), person.entries)])
+    log = _audit_log(subject, user.get("activity_log"), person.entries)
+    return CheckResult([*_audit_statistics(subject, expected, stats), *log])
 
 
-def _statistics(subject: str, expected: Document, stats: Document) -> Judged:
-    different = differing(expected, stats)
-    if not different:
-        return Judged()
-    detail = f"stats differ from the sum over projections in {', '.join(different)}"
-    return Judged([Finding(FindingKind.STATISTICS_DIFFERENT, subject, detail)])
+def _missing(subject: str, document: Document, detail: str) -> CheckResult:
+    """Waits for its statistics since the platform, as it says itself, wrote the document last."""
+    dates = [document.get(name) for name in ("created_at", "updated_at")]
+    since = max((each for each in dates if isinstance(each, datetime)), default=None)
+    return CheckResult(waiting=Finding(Kind.STATISTICS, Fault.MISSING, subject, detail, since))
 
 
-def _log_faults(subject: str, stored: object, entries: Sequence[ActivityEntry]) -> Iterator[Finding]:
+def _audit_statistics(subject: str, expected: Document, stats: Document) -> Iterator[Finding]:
+    what = "stats differ from the sum over projections in"
+    return differs(Kind.STATISTICS, subject, what, differing(expected, stats))
+
+
+def _audit_log(subject: str, stored: object, entries: Sequence[ActivityEntry]) -> Iterator[Finding]:
     """The last enrolments once each, as dated in their records, in their order; and none that never was."""
     ours = {entry.course_id: entry.timestamp for entry in entries}
     expected = sorted((at, course) for course, at in ours.items())[-LOG_CAP:]
     shown = last_enrolments(stored, ours.keys())
     if shown != expected:
         detail = f"activity_log shows {len(shown)} enrolments of {len(expected)}, or other dates"
-        yield Finding(FindingKind.ACTIVITY_LOG_DIFFERENT, subject, detail)
+        yield Finding(Kind.ACTIVITY_LOG, Fault.DIFFERENT, subject, detail)
     log = stored if isinstance(stored, list) else []
     if strange := sum(_is_phantom(entry, ours) for entry in log):
         detail = f"activity_log shows {strange} enrolments in courses where the learner never was"
-        yield Finding(FindingKind.ACTIVITY_LOG_DIFFERENT, subject, detail)
+        yield Finding(Kind.ACTIVITY_LOG, Fault.DIFFERENT, subject, detail)
 
 
 def _is_phantom(entry: object, ours: Mapping[ObjectId, datetime]) -> bool:
@@ -96,9 +97,3 @@ def _is_phantom(entry: object, ours: Mapping[ObjectId, datetime]) -> bool:
         and isinstance(entry["course_id"], ObjectId)
         and entry["course_id"] not in ours
     )
-
-
-def _written_at(document: Document) -> datetime | None:
-    """When the platform says it wrote the document last."""
-    dates = [document.get(name) for name in ("created_at", "updated_at")]
-    return max((each for each in dates if isinstance(each, datetime)), default=None)

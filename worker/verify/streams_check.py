@@ -1,4 +1,4 @@
-"""Holds event store, time series and progress documents against each other, stream by stream."""
+"""Checks event store, time series and the documents of stream projections against each other, stream by stream."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,13 @@ from worker.contract.identity import stream_id, stream_object_id, stream_slot
 from worker.storage.database import Database, Document
 from worker.storage.reading import name_of
 from worker.verify import reading
-from worker.verify.findings import Finding, FindingKind, Tally, subject_of
+from worker.verify.findings import Fault, Finding, Grace, Kind, Tally, differs, subject_of
+from worker.verify.fold_audit import PROGRESS, FoldAudit
 from worker.verify.leases_check import live_version
-from worker.verify.queue_check import excused_streams
-from worker.verify.shapes import misfits_of, told
+from worker.verify.queue_check import quarantined_streams
+from worker.verify.shapes import misfits_named, misfits_of
 from worker.verify.sources import Sources
-from worker.verify.stream_audit import Fault, StreamAudit
+from worker.verify.stream_audit import StreamAudit
 
 # Owners of rows that are looked up together.
 _OWNERS_AT_ONCE = 1_000
@@ -25,16 +26,10 @@ _OWNERS_AT_ONCE = 1_000
 
 @dataclass(slots=True)
 class StreamsCheck:
-    """One run: what it reads, what it excuses, what it found.
-
-    Missing rows and holes below an event recorded since `young_since` may be about to be completed; a document that
-    waits for an event from before `overdue_before` is not about to be folded. Nothing was recorded after `latest`.
-    """
+    """One run: what it reads, what it excuses, what it found. Nothing was recorded after `latest`."""
 
     database: Database
-    settled: bool
-    young_since: datetime
-    overdue_before: datetime
+    grace: Grace
     latest: datetime
     sources: Sources
     on_progress: Callable[[int], None]
@@ -45,18 +40,17 @@ class StreamsCheck:
         opened: StreamAudit | None = None
         suspects: set[str] = set()
         async for page in reading.event_pages(self.database):
-            self.tally.unreadable(page.unreadable)
-            groups = [
-                (stream, list(events)) for stream, events in groupby(self._placed(page.documents), _stream)
-            ]
-            records = await reading.records_of(self.database, (stream for stream, _ in groups))
+            events = self._placed(self.tally.readable(page))
+            groups = [(stream, list(some)) for stream, some in groupby(events, _stream)]
+            documents = await reading.digests_of(self.database, (stream for stream, _ in groups))
             closed = []
-            for stream, events in groups:
+            for stream, some in groups:
                 if opened is None or opened.stream != stream:
                     closed += [opened] if opened else []
-                    opened = StreamAudit(stream, records.get(stream), self.latest, self.sources)
-                opened.feed(events)
-                suspects |= {stream} if opened.take_faults() else set()
+                    fold = FoldAudit(stream, documents.get(stream))
+                    opened = StreamAudit(stream, fold, self.latest, self.sources)
+                opened.feed(some)
+                suspects |= {stream} if opened.take_findings() else set()
                 self.tally.report(opened.take_repeated())
             await self._close(closed, suspects)
         await self._close([opened] if opened else [], suspects)
@@ -65,96 +59,80 @@ class StreamsCheck:
         """Those that say where they belong; the others are reported."""
         placed = []
         for event in events:
-            version = event.get("version")
-            if isinstance(event.get("stream_id"), str) and isinstance(version, int):
+            if isinstance(event.get("stream_id"), str) and isinstance(event.get("version"), int):
                 placed.append(event)
             else:
-                subject = subject_of("course_events", event)
-                detail = "an event without stream or version"
-                self.tally.report([Finding(FindingKind.DOCUMENT_MALFORMED, subject, detail)])
+                subject, detail = subject_of("course_events", event), "an event without stream or version"
+                self.tally.report([Finding(Kind.DOCUMENT, Fault.MALFORMED, subject, detail)])
         return placed
 
     async def _close(self, audits: Sequence[StreamAudit], suspects: set[str]) -> None:
-        """Judge streams whose events are all read; `suspects` loses those among them."""
-        by_owner = {reading.owner_of(audit.stream): audit for audit in audits}
-        async for page in reading.rows_of(self.database, (owner for owner in by_owner if owner)):
-            self.tally.unreadable(page.unreadable)
-            for row in page.documents:
-                audit = by_owner.get(reading.row_owner(row))
-                if audit is not None:
-                    with self.tally.guard("user_interactions", row):
-                        audit.meet(row)
-        self.tally.unreadable(
-            audit.record.unreadable for audit in audits if audit.record and audit.record.unreadable
-        )
+        """Check streams whose events are all read; `suspects` loses those among them."""
+        await self._meet_rows(audits)
+        documents = [audit.fold.document for audit in audits]
+        self.tally.unreadable(each.unreadable for each in documents if each and each.unreadable)
         for audit in audits:
             audit.close()
-            if audit.stream in suspects or audit.take_faults() or audit.extra_rows or audit.lacks_rows:
+            if audit.stream in suspects or audit.take_findings() or audit.extra_rows or audit.lacks_rows:
                 suspects.discard(audit.stream)
                 await self._look_again(audit.stream)
         await self._count(audits)
+
+    async def _meet_rows(self, audits: Sequence[StreamAudit]) -> None:
+        """Show each audit the rows of its learner and course."""
+        owners = ((reading.owner_of(audit.stream), audit) for audit in audits)
+        by_owner = {owner: audit for owner, audit in owners if owner is not None}
+        async for page in reading.rows_of(self.database, by_owner):
+            for row in self.tally.readable(page):
+                owner = reading.row_owner(row)
+                if owner is not None and (audit := by_owner.get(owner)) is not None:
+                    with self.tally.guard("user_interactions", row.get("_id")):
+                        audit.meet(row)
 
     async def _look_again(self, stream: str) -> None:
         """Read one stream anew: its document before its events, the events before the rows.
 
         So the document cannot be ahead of the events, and a row without event may belong to one stored since.
         """
-        records = await reading.records_of(self.database, [stream])
-        audit = StreamAudit(stream, records.get(stream), self.latest)
+        documents = await reading.digests_of(self.database, [stream])
+        audit = StreamAudit(stream, FoldAudit(stream, documents.get(stream)), self.latest)
         async for page in reading.stream_pages(self.database, stream):
             audit.feed([event for event in page.documents if isinstance(event.get("version"), int)])
-            self._judge(audit.take_faults())
+            self.tally.report_unless_young(audit.take_findings(), self.grace)
         audit.close()
-        owner = reading.owner_of(stream)
-        async for page in reading.rows_of(self.database, [owner] if owner else []):
-            self.tally.unreadable(page.unreadable)
-            for row in page.documents:
-                if reading.row_owner(row) == owner:
-                    with self.tally.guard("user_interactions", row):
-                        audit.meet(row)
-        self._judge(audit.take_faults())
-        self._judge(audit.missing_rows())
-        await self._judge_extra(audit)
+        await self._meet_rows([audit])
+        self.tally.report_unless_young([*audit.take_findings(), *audit.missing_rows()], self.grace)
+        await self._report_extra(audit)
 
-    async def _judge_extra(self, audit: StreamAudit) -> None:
+    async def _report_extra(self, audit: StreamAudit) -> None:
         if not audit.extra_rows:
             return
         known = await reading.events_in_stream(self.database, audit.stream, audit.extra_rows)
-        self.tally.report(
-            Finding(FindingKind.ROW_EXTRA, audit.stream, f"row {name_of(row_id)} has no event in this stream")
-            for row_id in audit.extra_rows
-            if not (isinstance(row_id, UUID) and row_id in known)
-        )
-
-    def _judge(self, faults: Iterable[Fault]) -> None:
-        """Report, or excuse what a worker may be about to complete."""
-        for fault in faults:
-            excused = fault.recorded_at is not None and fault.recorded_at >= self.young_since
-            if excused and not self.settled:
-                self.tally.counts["in_flight"] += 1
-            else:
-                self.tally.report([fault.finding])
+        for row_id in audit.extra_rows:
+            if not (isinstance(row_id, UUID) and row_id in known):
+                detail = f"row {name_of(row_id)} has no event in this stream"
+                self.tally.report([Finding(Kind.ROW, Fault.EXTRA, audit.stream, detail)])
 
     async def _count(self, audits: Sequence[StreamAudit]) -> None:
-        counts = self.tally.counts
+        counts, progress = self.tally.counts, self.tally.by_projection[PROGRESS]
         counts["streams"] += len(audits)
         counts["events"] += sum(audit.events for audit in audits)
         counts["voids"] += sum(audit.voids for audit in audits)
-        late = [audit for audit in audits if audit.behind]
-        aside = await excused_streams(self.database, [audit.stream for audit in late])
-        counts["behind"] += len(late)
-        counts["set_aside"] += len(aside)
-        await self._judge_late([audit for audit in late if audit.stream not in aside])
+        behind = [audit.fold for audit in audits if audit.fold.behind]
+        quarantined = await quarantined_streams(self.database, [fold.stream for fold in behind])
+        progress.behind += len(behind)
+        progress.quarantined += len(quarantined)
+        await self._report_behind([fold for fold in behind if fold.stream not in quarantined])
         self.on_progress(counts["events"])
 
-    async def _judge_late(self, late: Sequence[StreamAudit]) -> None:
+    async def _report_behind(self, behind: Sequence[FoldAudit]) -> None:
         """Report documents that wait; on a live system those that wait for an old event, and still do."""
-        if not self.settled:
-            late = [audit for audit in late if audit.overdue(self.overdue_before)]
-        now = await reading.records_of(self.database, (audit.stream for audit in late))
-        self.tally.report(
-            _lateness(audit) for audit in late if self.settled or now.get(audit.stream) == audit.record
-        )
+        if not self.grace.quiescent:
+            behind = [fold for fold in behind if self.grace.is_overdue(fold.overdue_since)]
+        now = await reading.digests_of(self.database, (fold.stream for fold in behind))
+        for fold in behind:
+            if self.grace.quiescent or now.get(fold.stream) == fold.document:
+                self.tally.report([fold.behind])
 
     async def rows_without_stream(self) -> None:
         """Rows of learners and courses that have no events."""
@@ -173,7 +151,7 @@ class StreamsCheck:
                 owner = reading.row_owner(row)
                 if owner is None:
                     detail = f"row {name_of(row.get('_id'))} names no learner and course"
-                    self.tally.report([Finding(FindingKind.ROW_EXTRA, "user_interactions", detail)])
+                    self.tally.report([Finding(Kind.ROW, Fault.EXTRA, "user_interactions", detail)])
                 else:
                     chunk.add(owner)
             if len(chunk) >= _OWNERS_AT_ONCE:
@@ -186,32 +164,30 @@ class StreamsCheck:
         """Progress documents: whose they are, and which code made them."""
         served = await live_version(self.database, "progress")
         async for page in reading.document_pages(self.database):
-            self.tally.unreadable(page.unreadable)
-            self.tally.counts["documents"] += len(page.documents) + len(page.unreadable)
+            self.tally.by_projection[PROGRESS].documents += len(page.documents) + len(page.unreadable)
             named = [d["stream_id"] for d in page.documents if isinstance(d.get("stream_id"), str)]
             known = await reading.streams_with_events(self.database, named)
-            for document in page.documents:
-                with self.tally.guard("user_progress", document):
+            for document in self.tally.readable(page):
+                with self.tally.guard("user_progress", document["_id"]):
                     self._document(document, known, served)
 
     def _document(self, document: Document, known: set[str], served: int) -> None:
         if paths := misfits_of(ProgressDocument, document, only=reading.IDENTITY):
             subject = subject_of("user_progress", document)
-            self.tally.report([Finding(FindingKind.DOCUMENT_MALFORMED, subject, told(paths))])
+            self.tally.report([Finding(Kind.DOCUMENT, Fault.MALFORMED, subject, misfits_named(paths))])
             return
         stream, version = document["stream_id"], document["projection_version"]
-        self.tally.counts["other_projection_version"] += version != PROJECTION_VERSION
+        self.tally.by_projection[PROGRESS].other_version += version != PROJECTION_VERSION
         if not _belongs(document, known):
             detail = f"document {document['_id']} belongs to no stored stream"
-            self.tally.report([Finding(FindingKind.PROGRESS_UNKNOWN, stream, detail)])
-        elif version != PROJECTION_VERSION and (paths := _misplaced(document)):
-            detail = f"differs from its stream in {', '.join(paths)}"
-            self.tally.report([Finding(FindingKind.PROGRESS_DIFFERENT, stream, detail)])
+            self.tally.report([Finding(PROGRESS, Fault.UNKNOWN, stream, detail)])
+        elif version != PROJECTION_VERSION:
+            what = "differs from its stream in"
+            self.tally.report(differs(PROGRESS, stream, what, _misplaced(document)))
         if version > max(PROJECTION_VERSION, served):
-            detail = (
-                f"made by projection version {version}; this code is {PROJECTION_VERSION} and leaves it alone"
-            )
-            self.tally.report([Finding(FindingKind.PROGRESS_NEWER, stream, detail)])
+            code = f"this code is {PROJECTION_VERSION} and leaves it alone"
+            detail = f"made by projection version {version}; {code}"
+            self.tally.report([Finding(PROGRESS, Fault.NEWER, stream, detail)])
 
 
 def _stream(event: Document) -> str:
@@ -228,10 +204,3 @@ def _misplaced(document: Document) -> list[str]:
     user, course = reading.owner_of(stream) or (None, None)
     expected = {"user_id": user, "course_id": course, "slot": stream_slot(stream)}
     return [path for path, value in expected.items() if document[path] != value]
-
-
-def _lateness(audit: StreamAudit) -> Finding:
-    if audit.record is None:
-        return Finding(FindingKind.PROGRESS_MISSING, audit.stream, f"no document for {audit.events} events")
-    detail = f"document at version {audit.record.version} of {audit.last_version}"
-    return Finding(FindingKind.PROGRESS_BEHIND, audit.stream, detail)

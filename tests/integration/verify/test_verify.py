@@ -28,7 +28,7 @@ from worker.contract.identity import (
 )
 from worker.storage.database import Database, Document
 from worker.verify import reading
-from worker.verify.findings import FindingKind, Verification
+from worker.verify.findings import Verification
 from worker.verify.run import verify
 
 HEALTHY = ("ada", "ben", "cyd")
@@ -54,8 +54,8 @@ async def store_with(database: Database, victim: Learner, rows: Sequence[Documen
     await store(database, [*(learner(name) for name in HEALTHY), victim], replaced)
 
 
-def found(verification: Verification) -> list[tuple[FindingKind, str]]:
-    return sorted((finding.kind, finding.subject) for finding in verification.findings)
+def found(verification: Verification) -> list[tuple[str, str]]:
+    return sorted((finding.name, finding.subject) for finding in verification.findings)
 
 
 @pytest.mark.parametrize("page", [1_000, 12, 7, 1])
@@ -65,7 +65,7 @@ async def test_a_consistent_history_is_ok_and_completely_counted(
     monkeypatch.setattr(reading, "PAGE_EVENTS", page)
     await store(database, [learner(name) for name in (*HEALTHY, VICTIM)])
 
-    verification = await verify(database, settled=True)
+    verification = await verify(database, quiescent=True)
 
     assert verification.ok, verification.findings
     assert verification.to_json() == {
@@ -93,13 +93,21 @@ async def test_a_consistent_history_is_ok_and_completely_counted(
         "statistics_refused": 0,
         "notifications": 0,
         "billing_transactions": 0,
+        "faults": {},
+        "by_projection": {
+            "progress": {"documents": 4, "behind": 0, "quarantined": 0, "other_version": 0},
+        },
     }
 
 
 async def test_an_empty_store_is_ok(database: Database) -> None:
-    verification = await verify(database, settled=True)
+    verification = await verify(database, quiescent=True)
 
-    assert (verification.ok, verification.events, verification.time_series_rows) == (True, 0, 0)
+    assert (verification.ok, verification.counts["events"], verification.counts["time_series_rows"]) == (
+        True,
+        0,
+        0,
+    )
 
 
 async def test_one_learner_in_two_courses_is_two_streams(database: Database) -> None:
@@ -108,10 +116,10 @@ async def test_one_learner_in_two_courses_is_two_streams(database: Database) -> 
     elsewhere = [_moved(event, other_course) for event in stored_events("somebody", range(1, 4))]
     await store(database, [here, Learner(tuple(elsewhere), progress_of(elsewhere))])
 
-    verification = await verify(database, settled=True)
+    verification = await verify(database, quiescent=True)
 
     assert verification.ok, verification.findings
-    assert verification.streams == 2
+    assert verification.counts["streams"] == 2
 
 
 async def test_a_missing_row_is_found(database: Database) -> None:
@@ -120,7 +128,7 @@ async def test_a_missing_row_is_found(database: Database) -> None:
 
     verification = await verify(database)
 
-    assert found(verification) == [(FindingKind.ROW_MISSING, victim.stream)]
+    assert found(verification) == [("row_missing", victim.stream)]
     assert str(victim.rows[0]["_id"]) in verification.findings[0].detail
 
 
@@ -130,8 +138,8 @@ async def test_a_doubled_row_is_found(database: Database) -> None:
 
     verification = await verify(database)
 
-    assert found(verification) == [(FindingKind.ROW_DOUBLED, victim.stream)]
-    assert verification.time_series_rows == 45
+    assert found(verification) == [("row_doubled", victim.stream)]
+    assert verification.counts["time_series_rows"] == 45
 
 
 @pytest.mark.parametrize(
@@ -147,14 +155,14 @@ async def test_an_altered_row_is_found(database: Database, change: dict[str, Any
     victim = learner(VICTIM)
     await store_with(database, victim, [{**victim.rows[0], **change}, *victim.rows[1:]])
 
-    assert found(await verify(database)) == [(FindingKind.ROW_DIFFERENT, victim.stream)]
+    assert found(await verify(database)) == [("row_different", victim.stream)]
 
 
 async def test_an_extra_row_is_found(database: Database) -> None:
     victim = learner(VICTIM)
     await store_with(database, victim, [*victim.rows, {**victim.rows[0], "_id": uuid4()}])
 
-    assert found(await verify(database)) == [(FindingKind.ROW_EXTRA, victim.stream)]
+    assert found(await verify(database)) == [("row_extra", victim.stream)]
 
 
 async def test_a_row_of_a_void_is_extra(database: Database) -> None:
@@ -162,7 +170,7 @@ async def test_a_row_of_a_void_is_extra(database: Database) -> None:
     of_void = {**victim.rows[0], "_id": void_event_id(victim.stream, 5)}
     await store_with(database, victim, [*victim.rows, of_void])
 
-    assert found(await verify(database)) == [(FindingKind.ROW_EXTRA, victim.stream)]
+    assert found(await verify(database)) == [("row_extra", victim.stream)]
 
 
 async def test_rows_of_a_learner_without_events_are_found(database: Database) -> None:
@@ -172,7 +180,7 @@ async def test_rows_of_a_learner_without_events_are_found(database: Database) ->
 
     verification = await verify(database)
 
-    assert set(found(verification)) == {(FindingKind.ROW_EXTRA, stranger.stream)}
+    assert set(found(verification)) == {("row_extra", stranger.stream)}
     assert verification.finding_counts == {"row_extra": 11}
 
 
@@ -190,8 +198,8 @@ async def test_a_hole_in_the_versions_is_found_with_the_row_nobody_owns(database
     verification = await verify(database)
 
     assert found(verification) == [
-        (FindingKind.ROW_EXTRA, victim.stream),
-        (FindingKind.VERSION_HOLE, victim.stream),
+        ("row_extra", victim.stream),
+        ("version_hole", victim.stream),
     ]
     assert "versions 8 to 8" in " ".join(finding.detail for finding in verification.findings)
 
@@ -200,7 +208,7 @@ async def test_a_stream_that_does_not_start_at_one_has_a_hole(database: Database
     victim = without(learner(VICTIM, void_at=None), 1)
     await store_with(database, victim)
 
-    assert found(await verify(database)) == [(FindingKind.VERSION_HOLE, victim.stream)]
+    assert found(await verify(database)) == [("version_hole", victim.stream)]
 
 
 async def test_an_event_that_a_void_replaced_leaves_an_extra_row_and_another_document(
@@ -211,8 +219,8 @@ async def test_an_event_that_a_void_replaced_leaves_an_extra_row_and_another_doc
     await store_with(database, replace(victim, events=voided.events), victim.rows)
 
     assert found(await verify(database)) == [
-        (FindingKind.PROGRESS_DIFFERENT, victim.stream),
-        (FindingKind.ROW_EXTRA, victim.stream),
+        ("progress_different", victim.stream),
+        ("row_extra", victim.stream),
     ]
 
 
@@ -221,7 +229,7 @@ async def test_a_void_under_an_id_of_its_own_is_found(database: Database) -> Non
     events = tuple({**event, "_id": uuid4()} if event["version"] == 5 else event for event in victim.events)
     await store_with(database, replace(victim, events=events), victim.rows)
 
-    assert found(await verify(database)) == [(FindingKind.VOID_WRONG_ID, victim.stream)]
+    assert found(await verify(database)) == [("void_wrong_id", victim.stream)]
 
 
 async def test_an_event_in_a_wrong_slot_is_found(database: Database) -> None:
@@ -230,7 +238,7 @@ async def test_an_event_in_a_wrong_slot_is_found(database: Database) -> None:
     events = ({**victim.events[0], "slot": wrong}, *victim.events[1:])
     await store_with(database, replace(victim, events=events), victim.rows)
 
-    assert found(await verify(database)) == [(FindingKind.EVENT_MISFILED, victim.stream)]
+    assert found(await verify(database)) == [("event_misfiled", victim.stream)]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +253,7 @@ async def test_an_altered_document_is_found_and_its_path_named(database: Databas
 
     verification = await verify(database)
 
-    assert found(verification) == [(FindingKind.PROGRESS_DIFFERENT, victim.stream)]
+    assert found(verification) == [("progress_different", victim.stream)]
     assert verification.findings[0].detail.endswith(f"in {path.split('.', maxsplit=1)[0]}")
 
 
@@ -255,14 +263,14 @@ async def test_fields_of_the_platform_and_who_met_a_milestone_do_not_matter(data
     change = {"$set": {"achievements": ["platform's"], "rev": 77, "milestones.welcome.by": "replay"}}
     await database.user_progress.update_one({"_id": victim.progress["_id"]}, change)
 
-    assert (await verify(database, settled=True)).ok
+    assert (await verify(database, quiescent=True)).ok
 
 
 async def test_a_document_ahead_of_the_store_is_found(database: Database) -> None:
     victim = learner(VICTIM)
     await store_with(database, without(victim, 11, 12))
 
-    assert found(await verify(database)) == [(FindingKind.PROGRESS_AHEAD, victim.stream)]
+    assert found(await verify(database)) == [("progress_ahead", victim.stream)]
 
 
 async def test_a_document_behind_the_store_is_counted_and_is_a_finding_once_settled(
@@ -271,10 +279,10 @@ async def test_a_document_behind_the_store_is_counted_and_is_a_finding_once_sett
     victim = learner(VICTIM)
     await store_with(database, replace(victim, progress=progress_of(victim.events[:9])))
 
-    live, settled = await soon(database), await verify(database, settled=True)
+    live, settled = await soon(database), await verify(database, quiescent=True)
 
-    assert (live.ok, live.behind) == (True, 1)
-    assert found(settled) == [(FindingKind.PROGRESS_BEHIND, victim.stream)]
+    assert (live.ok, live.of("progress").behind) == (True, 1)
+    assert found(settled) == [("progress_behind", victim.stream)]
 
 
 async def test_a_document_behind_is_still_held_against_its_own_version(database: Database) -> None:
@@ -285,7 +293,7 @@ async def test_a_document_behind_is_still_held_against_its_own_version(database:
 
     live = await soon(database)
 
-    assert (found(live), live.behind) == ([(FindingKind.PROGRESS_DIFFERENT, victim.stream)], 1)
+    assert (found(live), live.of("progress").behind) == ([("progress_different", victim.stream)], 1)
 
 
 async def test_a_missing_document_is_counted_and_is_a_finding_once_settled(database: Database) -> None:
@@ -293,10 +301,10 @@ async def test_a_missing_document_is_counted_and_is_a_finding_once_settled(datab
     await store_with(database, victim)
     await database.user_progress.delete_one({"_id": victim.progress["_id"]})
 
-    live, settled = await soon(database), await verify(database, settled=True)
+    live, settled = await soon(database), await verify(database, quiescent=True)
 
-    assert (live.ok, live.behind) == (True, 1)
-    assert found(settled) == [(FindingKind.PROGRESS_MISSING, victim.stream)]
+    assert (live.ok, live.of("progress").behind) == (True, 1)
+    assert found(settled) == [("progress_missing", victim.stream)]
 
 
 async def test_a_stream_set_aside_is_counted_and_never_a_finding_for_being_behind(database: Database) -> None:
@@ -304,9 +312,9 @@ async def test_a_stream_set_aside_is_counted_and_never_a_finding_for_being_behin
     await store_with(database, replace(victim, progress=progress_of(victim.events[:9])))
     await database.analytics_queue.insert_one(_queue_item(victim.stream))
 
-    settled = await verify(database, settled=True)
+    settled = await verify(database, quiescent=True)
 
-    assert (settled.ok, settled.behind, settled.set_aside) == (True, 1, 1)
+    assert (settled.ok, settled.of("progress").behind, settled.of("progress").quarantined) == (True, 1, 1)
 
 
 async def test_a_document_of_a_stream_without_events_is_found(database: Database) -> None:
@@ -314,7 +322,7 @@ async def test_a_document_of_a_stream_without_events_is_found(database: Database
     await store_with(database, learner(VICTIM))
     await database.user_progress.insert_one(ghost.progress)
 
-    assert found(await verify(database)) == [(FindingKind.PROGRESS_UNKNOWN, ghost.stream)]
+    assert found(await verify(database)) == [("progress_unknown", ghost.stream)]
 
 
 async def test_a_document_under_a_wrong_id_is_found(database: Database) -> None:
@@ -322,11 +330,11 @@ async def test_a_document_under_a_wrong_id_is_found(database: Database) -> None:
     moved = {**victim.progress, "_id": foreign_object_id("elsewhere")}
     await store_with(database, replace(victim, progress=moved))
 
-    settled = await verify(database, settled=True)
+    settled = await verify(database, quiescent=True)
 
     assert found(settled) == [
-        (FindingKind.PROGRESS_MISSING, victim.stream),
-        (FindingKind.PROGRESS_UNKNOWN, victim.stream),
+        ("progress_missing", victim.stream),
+        ("progress_unknown", victim.stream),
     ]
 
 
@@ -339,7 +347,7 @@ async def test_an_event_no_fold_accepts_is_a_finding_for_its_stream_only(databas
 
     verification = await verify(database)
 
-    assert found(verification) == [(FindingKind.FOLD_FAILED, victim.stream)]
+    assert found(verification) == [("fold_failed", victim.stream)]
     assert "ValueError" in verification.findings[0].detail
 
 
@@ -356,7 +364,11 @@ async def test_dead_letters_are_counted_by_reason_and_gaps_apart(database: Datab
     verification = await verify(database)
 
     assert verification.dead_letter_reasons == {"not_json": 2, "conflict": 1}
-    assert (verification.dead_letters, verification.gap_records, verification.ok) == (3, 1, True)
+    assert (verification.counts["dead_letters"], verification.counts["gap_records"], verification.ok) == (
+        3,
+        1,
+        True,
+    )
 
 
 async def test_many_findings_are_counted_all_and_kept_few(database: Database) -> None:

@@ -28,7 +28,7 @@ from worker.storage.database import CODEC_OPTIONS, Database, Document, make_clie
 from worker.storage.driver import close
 from worker.verify import counts_check
 from worker.verify.counts_check import SECOND_LOOK_S, check_counts
-from worker.verify.findings import FindingKind, Tally, Verification
+from worker.verify.findings import Grace, Tally, Verification
 from worker.verify.run import verify
 
 NAMES = ("ada", "ben", "vic", "zoe")
@@ -69,7 +69,7 @@ def kinds(verification: Verification) -> Mapping[str, int]:
 
 
 async def settled(database: Database) -> Verification:
-    return await verify(database, settled=True)
+    return await verify(database, quiescent=True)
 
 
 async def live(database: Database) -> Verification:
@@ -156,7 +156,7 @@ async def test_a_notification_that_no_milestone_explains_is_found(store_of: Data
     for identity, kind, stream in (("a", "completion", row["stream_id"]), ("b", "welcome", ghost)):
         await store_of.notifications.insert_one({**row, "_id": identity, "kind": kind, "stream_id": stream})
 
-    assert kinds(await settled(store_of)) == {FindingKind.NOTIFICATION_UNKNOWN: 2}
+    assert kinds(await settled(store_of)) == {"notification_unknown": 2}
 
 
 async def test_a_billing_row_of_no_stored_payment_is_found(store_of: Database) -> None:
@@ -165,8 +165,8 @@ async def test_a_billing_row_of_no_stored_payment_is_found(store_of: Database) -
     await store_of.billing_transactions.update_one(BILLED, change)
 
     assert kinds(await settled(store_of)) == {
-        FindingKind.BILLING_UNKNOWN: 1,
-        FindingKind.BILLING_MISSING: 1,
+        "billing_unknown": 1,
+        "billing_missing": 1,
     }
 
 
@@ -182,7 +182,7 @@ async def test_billing_rows_of_the_platform_are_its_own(store_of: Database) -> N
 async def test_a_milestone_met_by_a_replay_must_be_suppressed(store_of: Database) -> None:
     by_replay = {"$set": {"milestones.welcome.by": "replay"}}
     await store_of.user_progress.update_one({"_id": PROJECTION}, by_replay)
-    assert kinds(await settled(store_of)) == {FindingKind.NOTIFICATION_DIFFERENT: 1}
+    assert kinds(await settled(store_of)) == {"notification_different": 1}
 
     await store_of.notifications.update_one({"_id": WELCOME}, {"$set": {"status": "suppressed"}})
     assert (await settled(store_of)).ok
@@ -195,8 +195,8 @@ async def test_learners_not_counted_yet_are_told_and_are_findings_only_once_sett
 
     verification = await live(store_of)
 
-    assert (verification.ok, verification.uncounted) == (True, 1)
-    assert kinds(await settled(store_of)) == {FindingKind.PROJECTION_BEHIND: 1}
+    assert (verification.ok, verification.of("counts").behind) == (True, 1)
+    assert kinds(await settled(store_of)) == {"projection_behind": 1}
 
 
 async def test_that_all_projections_are_gone_is_found(store_of: Database) -> None:
@@ -213,8 +213,8 @@ async def test_learners_counted_by_newer_code_are_told_and_not_compared(store_of
 
     verification = await live(store_of)
 
-    assert kinds(verification) == {FindingKind.PROJECTION_NEWER: 1}
-    assert verification.other_counts_version == 1
+    assert kinds(verification) == {"projection_newer": 1}
+    assert verification.of("counts").other_version == 1
 
 
 async def test_learners_that_wait_for_an_old_event_are_findings_while_nobody_is_counted(
@@ -231,15 +231,15 @@ async def test_learners_that_wait_for_an_old_event_are_findings_while_nobody_is_
     counting = await verify(store_of, clock=Repairing(count_one))
     stuck = await verify(store_of, clock=ManualClock())
 
-    assert (counting.ok, counting.uncounted) == (True, 4)
-    assert kinds(stuck) == {FindingKind.PROJECTION_BEHIND: 3}
+    assert (counting.ok, counting.of("counts").behind) == (True, 4)
+    assert kinds(stuck) == {"projection_behind": 3}
 
 
 async def test_documents_that_show_nothing_for_long_are_findings(store_of: Database) -> None:
     await store_of.courses.replace_one({"_id": COURSE}, course_document())
     await store_of.users.replace_one({"_id": VICTIM}, {**user_document(VICTIM), "created_at": START})
 
-    assert kinds(await verify(store_of, clock=ManualClock())) == {FindingKind.STATISTICS_MISSING: 2}
+    assert kinds(await verify(store_of, clock=ManualClock())) == {"statistics_missing": 2}
 
 
 async def test_absent_courses_and_users_are_no_finding(store_of: Database) -> None:
@@ -260,7 +260,7 @@ async def test_documents_the_platform_has_just_written_may_wait_for_their_statis
 
     verification = await live(store_of)
 
-    assert (verification.ok, verification.statistics_missing) == (True, 2)
+    assert (verification.ok, verification.counts["statistics_missing"]) == (True, 2)
 
 
 class Repairing(ManualClock):
@@ -288,7 +288,7 @@ async def test_statistics_are_wrong_only_if_they_still_are_some_seconds_later(
     assert clock.waited_s == [SECOND_LOOK_S]
 
     await store_of.courses.replace_one({"_id": COURSE}, stale)
-    assert kinds(await live(store_of)) == {FindingKind.STATISTICS_DIFFERENT: 1}
+    assert kinds(await live(store_of)) == {"statistics_different": 1}
 
 
 async def test_statistics_the_server_refuses_are_told_and_no_finding(store_of: Database) -> None:
@@ -299,7 +299,7 @@ async def test_statistics_the_server_refuses_are_told_and_no_finding(store_of: D
 
     verification = await settled(store_of)
 
-    assert (verification.ok, verification.statistics_refused) == (True, 1)
+    assert (verification.ok, verification.counts["statistics_refused"]) == (True, 1)
 
 
 # ---- a worker that counts between any two reads of the check ----
@@ -367,7 +367,7 @@ async def test_a_worker_that_counts_between_any_two_reads_is_never_wrong(
     database, worker = counting
     tally = Tally()
 
-    await check_counts(database, tally, ManualClock(), settled=True, overdue_before=START)
+    await check_counts(database, tally, ManualClock(), Grace(True, START, START))
 
     assert tally.result().ok, tally.findings
     assert worker.moved > 10
@@ -378,6 +378,6 @@ async def test_a_change_outside_the_transaction_is_found(counting: tuple[Databas
     await database.courses.update_one({"_id": COURSE}, {"$inc": {"stats.sums.questions_asked": 1}})
     tally = Tally()
 
-    await check_counts(database, tally, ManualClock(), settled=True, overdue_before=START)
+    await check_counts(database, tally, ManualClock(), Grace(True, START, START))
 
-    assert tally.result().finding_counts == {FindingKind.STATISTICS_DIFFERENT: 1}
+    assert tally.result().finding_counts == {"statistics_different": 1}

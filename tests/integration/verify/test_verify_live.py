@@ -18,7 +18,6 @@ from worker.storage.documents import interaction_row
 from worker.storage.driver import close
 from worker.timing import SystemClock
 from worker.verify import reading
-from worker.verify.findings import FindingKind
 from worker.verify.run import YOUNG, verify
 
 EVENTS = 12
@@ -101,27 +100,27 @@ async def test_a_grown_store_is_ok_when_it_has_settled(
 ) -> None:
     await verify(growing[0])
 
-    settled = await verify(database, settled=True)
+    settled = await verify(database, quiescent=True)
 
     assert settled.ok, settled.findings
-    assert settled.events == 2 * EVENTS + growing[1].versions
+    assert settled.counts["events"] == 2 * EVENTS + growing[1].versions
 
 
 async def test_an_event_just_stored_may_still_wait_for_its_row(database: Database) -> None:
     victim, rows = _with_late_event(learner("vic"), now())
     await store(database, [victim], {victim.stream: rows})
 
-    live, settled = await verify(database), await verify(database, settled=True)
+    live, settled = await verify(database), await verify(database, quiescent=True)
 
-    assert (live.ok, live.in_flight) == (True, 1)
-    assert settled.finding_counts == {FindingKind.ROW_MISSING: 1}
+    assert (live.ok, live.counts["in_flight"]) == (True, 1)
+    assert settled.finding_counts == {"row_missing": 1}
 
 
 async def test_an_event_stored_a_while_ago_must_have_its_row(database: Database) -> None:
     victim, rows = _with_late_event(learner("vic"), now() - YOUNG - timedelta(seconds=1))
     await store(database, [victim], {victim.stream: rows})
 
-    assert (await verify(database)).finding_counts == {FindingKind.ROW_MISSING: 1}
+    assert (await verify(database)).finding_counts == {"row_missing": 1}
 
 
 async def test_a_hole_below_an_event_just_stored_may_still_be_filled(database: Database) -> None:
@@ -129,10 +128,10 @@ async def test_a_hole_below_an_event_just_stored_may_still_be_filled(database: D
     victim = learner("vic")
     await store(database, [replace(victim, events=(*victim.events, *late))])
 
-    live, settled = await verify(database), await verify(database, settled=True)
+    live, settled = await verify(database), await verify(database, quiescent=True)
 
-    assert (live.ok, live.in_flight) == (True, 1)
-    assert settled.finding_counts == {FindingKind.VERSION_HOLE: 1, FindingKind.PROGRESS_BEHIND: 1}
+    assert (live.ok, live.counts["in_flight"]) == (True, 1)
+    assert settled.finding_counts == {"version_hole": 1, "progress_behind": 1}
 
 
 async def test_a_young_neighbour_does_not_excuse_an_old_hole(database: Database) -> None:
@@ -141,7 +140,7 @@ async def test_a_young_neighbour_does_not_excuse_an_old_hole(database: Database)
     grown = replace(victim, events=(*victim.events, *late))
     await store(database, [grown])
 
-    assert (await verify(database)).finding_counts == {FindingKind.VERSION_HOLE: 1}
+    assert (await verify(database)).finding_counts == {"version_hole": 1}
 
 
 def _with_late_event(learner: Learner, recorded_at: Any) -> tuple[Learner, list[Document]]:

@@ -27,10 +27,10 @@ from worker.storage.database import make_client, open_database
 
 async def main():
     database = open_database(make_client(sys.argv[1]), prefix=sys.argv[2])
-    found = await verify(database, settled=True)
+    found = await verify(database, quiescent=True)
     status = pathlib.Path("/proc/self/status").read_text()
     peak = int(re.search(r"VmHWM:\\s+([0-9]+)", status)[1]) / 1024
-    print(json.dumps({"peak_mib": peak, "events": found.events, "findings": dict(found.finding_counts)}))
+    print(json.dumps({"peak_mib": peak, "events": found.counts["events"], "findings": dict(found.finding_counts)}))
 
 asyncio.run(main())
 """

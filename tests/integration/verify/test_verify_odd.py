@@ -117,7 +117,7 @@ def test_a_check_of_anything_ends_with_findings(
                 )
             except (PyMongoError, bson.errors.BSONError, ValueError, TypeError):
                 continue  # the server, or the driver on the way there, does not take it
-        checked = await verify(database, settled=True)
+        checked = await verify(database, quiescent=True)
         about = [finding for finding in checked.findings if finding.subject == HEALTHY.stream]
         assert about == []
 

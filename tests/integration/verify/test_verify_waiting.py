@@ -10,7 +10,6 @@ from tests.integration.verify.history import START, learner, progress_of
 from tests.integration.verify.test_verify import VICTIM, found, soon, store_with
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases
-from worker.verify.findings import FindingKind
 from worker.verify.run import OVERDUE, verify
 
 
@@ -21,8 +20,8 @@ async def test_a_document_of_a_newer_projection_version_is_frozen_and_said_so(da
 
     verification = await soon(database)
 
-    assert found(verification) == [(FindingKind.PROGRESS_NEWER, victim.stream)]
-    assert verification.other_projection_version == 1
+    assert found(verification) == [("progress_newer", victim.stream)]
+    assert verification.of("progress").other_version == 1
 
 
 async def test_documents_of_a_newer_release_that_runs_are_its_own(database: Database) -> None:
@@ -32,7 +31,7 @@ async def test_documents_of_a_newer_release_that_runs_are_its_own(database: Data
 
     verification = await soon(database)
 
-    assert (verification.ok, verification.other_projection_version) == (True, 1)
+    assert (verification.ok, verification.of("progress").other_version) == (True, 1)
 
 
 async def test_a_document_of_an_older_projection_version_waits_to_be_folded_anew(database: Database) -> None:
@@ -40,10 +39,10 @@ async def test_a_document_of_an_older_projection_version_waits_to_be_folded_anew
     older = {**victim.progress, "projection_version": 0, "completion_notified": True}
     await store_with(database, replace(victim, progress=older))
 
-    live, settled = await verify(database), await verify(database, settled=True)
+    live, settled = await verify(database), await verify(database, quiescent=True)
 
-    assert (live.ok, live.behind, live.other_projection_version) == (True, 1, 1)
-    assert found(settled) == [(FindingKind.PROGRESS_BEHIND, victim.stream)]
+    assert (live.ok, live.of("progress").behind, live.of("progress").other_version) == (True, 1, 1)
+    assert found(settled) == [("progress_behind", victim.stream)]
 
 
 async def test_other_code_moves_no_document_to_another_learner(database: Database) -> None:
@@ -51,7 +50,7 @@ async def test_other_code_moves_no_document_to_another_learner(database: Databas
     older = {**victim.progress, "projection_version": 0, "slot": (victim.progress["slot"] + 1) % 256}
     await store_with(database, replace(victim, progress=older))
 
-    assert found(await soon(database)) == [(FindingKind.PROGRESS_DIFFERENT, victim.stream)]
+    assert found(await soon(database)) == [("progress_different", victim.stream)]
 
 
 @pytest.mark.parametrize("folded", [9, 0])
@@ -67,5 +66,5 @@ async def test_a_document_that_waits_for_an_old_event_is_a_finding_on_a_live_sys
     early = await verify(database, clock=ManualClock(at - timedelta(minutes=1)))
     late = await verify(database, clock=ManualClock(at + timedelta(minutes=1)))
 
-    kind = FindingKind.PROGRESS_BEHIND if folded else FindingKind.PROGRESS_MISSING
-    assert (early.ok, early.behind, found(late)) == (True, 1, [(kind, victim.stream)])
+    kind = "progress_behind" if folded else "progress_missing"
+    assert (early.ok, early.of("progress").behind, found(late)) == (True, 1, [(kind, victim.stream)])

@@ -139,10 +139,10 @@ async def test_a_refused_row_costs_only_itself_and_comes_when_the_rule_lets_it(d
     assert await database.billing_transactions.count_documents({}) == 6
     assert await database.notifications.count_documents({}) == 2
     assert await rows_aside(database) == {"notifications": 1, "billing_transactions": 3}
-    verification = await verify(database, settled=True)
+    verification = await verify(database, quiescent=True)
     assert not {"notification_missing", "billing_missing"} & verification.finding_counts.keys()
     await database.analytics_queue.delete_one({"_id": {"$regex": "^counts:payment:"}})
-    assert (await verify(database, settled=True)).finding_counts["billing_missing"] == 1
+    assert (await verify(database, quiescent=True)).finding_counts["billing_missing"] == 1
 
     items = await database.analytics_queue.find({"event_type": COUNTS_ROW}).to_list(None)
     assert {bool(await again(database, each)) for each in items} == {True}

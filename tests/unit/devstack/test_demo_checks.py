@@ -17,7 +17,7 @@ from worker.devstack.demo.tables import print_course, print_learner, print_total
 from worker.devstack.servers.worker_process import WorkerCounts
 from worker.devstack.simulator.ledger import LedgerEntry
 from worker.devstack.simulator.simulation import simulate
-from worker.verify.findings import Verification
+from worker.verify.findings import ProjectionCounts, Verification
 
 ENTRY = LedgerEntry("a" * 24, "b" * 24, 6_667, 2, 61_500, 8_050, dropped=False)
 STREAM = (ENTRY.user_id, ENTRY.course_id)
@@ -38,7 +38,8 @@ SIMULATION = simulate(seed=1, records=1_000)  # 979 events, 20 duplicates, 1 con
 EMPTY = Totals(0, 0, 0, 0, {}, 0, 0)
 FULL = Totals(979, 979, 979, 979, {"view": 979}, 20, 100)
 COUNTS = WorkerCounts({"stored": 979, "duplicate": 20, "conflict": 1, "redelivered": 0}, 0, {0: 0})
-VERIFIED = Verification(979, 0, 20, 979, 20, 0, 0, 0, 0, 1, {"conflict": 1}, 0, {}, ())
+VERIFIED = Verification({"events": 979, "streams": 20}, {}, {"conflict": 1}, {}, {}, ())
+BEHIND = ProjectionCounts(documents=20, behind=20)
 GOOD = Summary(
     published=1_000,
     unreadable=0,
@@ -69,7 +70,7 @@ def test_the_outbox_is_told_as_the_number_of_its_rows() -> None:
 
 
 def test_what_nobody_counts_needs_no_counting() -> None:
-    assert replace(GOOD, verification=replace(VERIFIED, uncounted=20)).verified
+    assert replace(GOOD, verification=replace(VERIFIED, by_projection={"counts": BEHIND})).verified
 
 
 def test_the_same_run_a_second_time_is_verified_too() -> None:
@@ -92,9 +93,9 @@ def test_a_redelivery_after_a_rebalance_is_no_disagreement() -> None:
         {"after": replace(FULL, stored=978)},
         {"after": replace(FULL, time_series=980)},
         {"dead_letter_reasons": {}},
-        {"verification": replace(VERIFIED, behind=1)},
+        {"verification": replace(VERIFIED, by_projection={"progress": BEHIND})},
         {"verification": replace(VERIFIED, finding_counts={"row_missing": 1})},
-        {"counting": True, "verification": replace(VERIFIED, uncounted=1)},
+        {"counting": True, "verification": replace(VERIFIED, by_projection={"counts": BEHIND})},
         {"counting": True, "statistics": (Difference("course c", "total", 1, None),)},
         {"differences": (Difference("learner a", "percentage", 1, 2),)},
         {"known": 1},

@@ -12,7 +12,7 @@ from tests.integration.verify.counted import counted
 from tests.integration.verify.history import START, learner
 from tests.integration.verify.letters import gap, in_parts, letter
 from worker.verify.sameness import same
-from worker.verify.shapes import misfits, told
+from worker.verify.shapes import misfits, misfits_named
 
 LEARNER = learner("ada")
 EVENT = dict(LEARNER.events[2])
@@ -76,8 +76,8 @@ def test_a_document_fits_if_and_only_if_no_path_is_named(
         assert found == []
 
 
-def test_only_some_paths_are_told() -> None:
-    assert told(["a", "b", "c", "d", "e", "f", "g"]).endswith("a, b, c, d, e and 2 more")
+def test_only_some_paths_are_misfits_named() -> None:
+    assert misfits_named(["a", "b", "c", "d", "e", "f", "g"]).endswith("a, b, c, d, e and 2 more")
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.integration.verify.history import Learner, learner, without
-from worker.verify.findings import FINDINGS_KEPT, Finding, FindingKind, Tally
-from worker.verify.stream_audit import Recorded, StreamAudit, digest
+from worker.verify.findings import FINDINGS_KEPT, Fault, Finding, Kind, Tally
+from worker.verify.fold_audit import DocumentDigest, FoldAudit, digest
+from worker.verify.stream_audit import StreamAudit
 
 WHOLE = learner("ada", events=20)
 AT = datetime(2024, 1, 1, tzinfo=UTC)
@@ -19,7 +20,7 @@ AT = datetime(2024, 1, 1, tzinfo=UTC)
 
 def audited(of: Learner, cuts: Sequence[int] = ()) -> StreamAudit:
     """The learner's stream, fed in slices that begin at `cuts`, with all its rows."""
-    audit = StreamAudit(of.stream, Recorded.of(of.progress))
+    audit = StreamAudit(of.stream, FoldAudit(of.stream, DocumentDigest.of(of.progress)))
     borders = [0, *sorted(cuts), len(of.events)]
     for begin, end in pairwise(borders):
         audit.feed(of.events[begin:end])
@@ -33,7 +34,7 @@ def audited(of: Learner, cuts: Sequence[int] = ()) -> StreamAudit:
 def test_slices_do_not_matter(cuts: set[int]) -> None:
     audit = audited(WHOLE, sorted(cuts))
 
-    assert [*audit.take_faults(), *audit.missing_rows(), *audit.extra_rows] == []
+    assert [*audit.take_findings(), *audit.missing_rows(), *audit.extra_rows] == []
     assert (audit.events, audit.voids, audit.last_version) == (20, 1, 20)
 
 
@@ -41,7 +42,7 @@ def test_slices_do_not_matter(cuts: set[int]) -> None:
 def test_a_hole_is_reported_once_wherever_the_slices_end(cuts: set[int], hole: int) -> None:
     audit = audited(without(learner("ada", events=20, void_at=None), hole), sorted(cuts))
 
-    assert [fault.finding.kind for fault in audit.take_faults()] == [FindingKind.VERSION_HOLE]
+    assert [finding.name for finding in audit.take_findings()] == ["version_hole"]
 
 
 def test_a_digest_does_not_see_the_order_of_fields() -> None:
@@ -63,7 +64,7 @@ def test_a_digest_sees_the_order_of_a_list() -> None:
 def test_a_tally_keeps_some_findings_and_counts_all() -> None:
     tally = Tally()
 
-    tally.report(Finding(FindingKind.ROW_EXTRA, "s", str(number)) for number in range(FINDINGS_KEPT + 5))
+    tally.report(Finding(Kind.ROW, Fault.EXTRA, "s", str(number)) for number in range(FINDINGS_KEPT + 5))
 
     result = tally.result()
     assert len(result.findings) == FINDINGS_KEPT

@@ -353,7 +353,7 @@ async def _summarise(
         after=await count_totals(database),
         counts=watch.counts,
         dead_letter_reasons=await dead_letter_reasons(database, options.names.topic, before.ends),
-        verification=await verify(database, settled=True),
+        verification=await verify(database, quiescent=True),
         differences=compare(ledger, documents),
         counting=watch.counting,
         statistics=await _statistics(database, sent, watch),

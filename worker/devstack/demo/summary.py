@@ -141,15 +141,18 @@ class Summary:
         )
 
     def _verify(self) -> Check:
-        result = self.verification
+        result, progress = self.verification, self.verification.of("progress")
         kinds = ", ".join(f"{kind} {count}" for kind, count in result.finding_counts.items()) or "no finding"
-        uncounted = result.uncounted if self.counting else 0
-        late = (result.behind, result.set_aside, result.other_projection_version, uncounted)
-        waiting = f", {result.behind:,} behind, {result.set_aside:,} set aside, {uncounted:,} uncounted"
+        uncounted = result.of("counts").behind if self.counting else 0
+        streams = result.counts["streams"]
+        late = (progress.behind, progress.quarantined, progress.other_version, uncounted)
+        waiting = (
+            f", {progress.behind:,} behind, {progress.quarantined:,} in quarantine, {uncounted:,} uncounted"
+        )
         return Check(
             "`verify` folds and counts every stream again and finds the same documents",
             result.ok and not any(late),
-            f"{counted(result.streams, 'stream')}, {kinds}{waiting if any(late) else ''}",
+            f"{counted(streams, 'stream')}, {kinds}{waiting if any(late) else ''}",
         )
 
     def _against_simulation(self) -> list[Check]:

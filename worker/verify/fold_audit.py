@@ -1,0 +1,171 @@
+"""Compares one stream's document with the fold of its events: values in, findings out, no I/O."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import bson
+
+from projections.event import StoredEvent
+from projections.progress import FOLDED_PATHS, PROJECTION_VERSION, fold, refold
+from worker.storage.database import CODEC_OPTIONS
+from worker.storage.reading import Unreadable
+from worker.verify.findings import Fault, Finding, differs
+
+PROGRESS = "progress"
+_DIGEST_BYTES = 16
+_MODES = ("live", "retry", "replay")
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentDigest:
+    """What a check keeps of a document, which may be large: its versions and a digest of each path.
+
+    `version` is None for a document that does not say which events it has seen, or that nobody can read.
+    """
+
+    version: int | None
+    projection_version: int | None
+    digests: Mapping[str, bytes]
+    unreadable: Unreadable | None = None
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "DocumentDigest":
+        """Read at any time; its events are folded up to the document's own version."""
+        return cls(
+            _whole(document.get("version")),
+            _whole(document.get("projection_version")),
+            {path: _path_digest(path, document) for path in FOLDED_PATHS},
+        )
+
+    @property
+    def comparable(self) -> bool:
+        """Other code's documents are not compared."""
+        return self.version is not None and self.projection_version == PROJECTION_VERSION
+
+
+@dataclass(slots=True)
+class FoldAudit:
+    """One stream's document (None: there is none), and the fold of its events up to the document's own version."""
+
+    stream: str
+    document: DocumentDigest | None
+    events: int = 0
+    last_version: int = 0
+    waiting_since: datetime | None = None
+    """When the first event that the document has not seen was recorded."""
+    _folded: dict[str, Any] | None = None
+    _broken: bool = False
+
+    def feed(self, events: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+        """Take the next events of the stream, in version order; a stream that cannot be folded is reported once."""
+        for event in events:
+            self.events += 1
+            self.last_version = max(self.last_version, event["version"])
+            if event["version"] > self._document_version and self.waiting_since is None:
+                self.waiting_since = date_in(event, "recorded_at")
+        seen = [event for event in events if event["version"] <= self._document_version]
+        if not seen or self._broken:
+            return
+        try:
+            stored = [StoredEvent.from_document(event) for event in seen]
+            if self._folded is None:
+                self._folded = refold(stored, None, "replay")
+            else:
+                self._folded = fold(self._folded, stored, "replay")
+        except Exception as error:  # one stream's fold may fail for any reason; the others are still checked
+            detail = f"{type(error).__name__} at version {seen[0]['version']} or later"
+            yield Finding(PROGRESS, Fault.FOLD_FAILED, self.stream, detail)
+            self.stop()
+
+    def stop(self) -> None:
+        """The events are not whole: nothing can be said of the document."""
+        self._broken = True
+
+    def close(self) -> Iterator[Finding]:
+        """All events were fed: the fold is compared and let go."""
+        folded, self._folded = self._folded or {}, None
+        if self.document is None or not self.document.comparable or self._broken or not self.events:
+            return
+        if self._document_version > self.last_version:
+            detail = f"document at version {self._document_version}, the store ends at {self.last_version}"
+            yield Finding(PROGRESS, Fault.AHEAD, self.stream, detail)
+        else:
+            paths = differing_paths(folded, self.document)
+            yield from differs(PROGRESS, self.stream, "differs from its events in", paths)
+
+    @property
+    def behind(self) -> Finding | None:
+        """The document is missing, waits for events, or for newer code than it was made by."""
+        if self.document is None:
+            detail = f"no document for {self.events} events"
+            return Finding(PROGRESS, Fault.MISSING, self.stream, detail) if self.events else None
+        version, made_by = self.document.version, self.document.projection_version
+        if version is None or made_by is None or made_by > PROJECTION_VERSION:
+            return None
+        if made_by == PROJECTION_VERSION and version >= self.last_version:
+            return None
+        detail = f"document at version {version} of {self.last_version}"
+        return Finding(PROGRESS, Fault.BEHIND, self.stream, detail)
+
+    @property
+    def overdue_since(self) -> datetime | None:
+        """Since when it is behind; None where older code made the document, which waits for that alone."""
+        known = self.document is None or self.document.comparable
+        return self.waiting_since if known else None
+
+    @property
+    def _document_version(self) -> int:
+        known = self.document.version if self.document is not None and self.document.comparable else None
+        return known or 0
+
+
+def differing_paths(folded: Mapping[str, Any], document: DocumentDigest) -> list[str]:
+    """Top-level paths in which a document is not what the fold says, whoever met its milestones first."""
+    return [path for path in FOLDED_PATHS if _path_digest(path, folded) != document.digests[path]]
+
+
+def digest(document: Mapping[str, Any]) -> bytes:
+    """16 bytes that are equal for documents equal in every value and BSON type, whatever their fields' order.
+
+    A time series does not keep the order of fields.
+    """
+    encoded = bson.encode(_ordered(document), codec_options=CODEC_OPTIONS)
+    return hashlib.blake2b(encoded, digest_size=_DIGEST_BYTES).digest()
+
+
+def date_in(document: Mapping[str, Any], path: str) -> datetime | None:
+    """The date of that name, if it is one."""
+    value = document.get(path)
+    return value if isinstance(value, datetime) else None
+
+
+def _path_digest(path: str, document: Mapping[str, Any]) -> bytes:
+    return digest({path: _comparable(path, document.get(path))})
+
+
+def _comparable(path: str, value: Any) -> Any:
+    """Milestones without `by`: which mode met one first is history that a refold cannot know."""
+    if path != "milestones" or not isinstance(value, Mapping):
+        return value
+    return {kind: _without_mode(reached) for kind, reached in value.items()}
+
+
+def _without_mode(reached: Any) -> Any:
+    if not isinstance(reached, Mapping) or reached.get("by") not in _MODES:
+        return reached
+    return {name: each for name, each in reached.items() if name != "by"}
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _ordered(value[name]) for name in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [_ordered(item) for item in value]
+    return value
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
