@@ -26,10 +26,11 @@ from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock
 from worker.watch.folds.refold import Refold
-from worker.watch.folds.service import ProgressWatcher, WatchOptions
+from worker.watch.follower import FollowOptions
+from worker.watch.roles import event_follower, record_follower
 from worker.watch.sums.counting import Counter
+from worker.watch.sums.executor import CountsOptions
 from worker.watch.sums.rejected_rows import RejectedRows
-from worker.watch.sums.service import CountsOptions, CountsWatcher
 
 # A full batch is decoded, stored and written in so many parts beside each other.
 _PARTS_OF_A_BATCH = 2
@@ -88,14 +89,14 @@ def _ingest(settings: Settings, given: Surroundings) -> Role:
 
 
 def _progress(settings: Settings, given: Surroundings) -> Role:
-    options = WatchOptions(
+    options = FollowOptions(
         code_version=settings.process.code_version,
         lease_s=settings.watch.lease_s,
         renew_every_s=settings.watch.renew_every_s,
         drain_deadline_s=settings.process.drain_deadline_s,
     )
     component = given.health.component(RoleName.PROGRESS)
-    return ProgressWatcher(given.database, given.clock, component, given.metrics, options, owner=_owner())
+    return event_follower(given.database, given.clock, component, given.metrics, options, owner=_owner())
 
 
 def _counts(settings: Settings, given: Surroundings) -> Role:
@@ -107,7 +108,7 @@ def _counts(settings: Settings, given: Surroundings) -> Role:
         drain_deadline_s=settings.process.drain_deadline_s,
     )
     component = given.health.component(RoleName.COUNTS)
-    return CountsWatcher(given.database, given.clock, component, given.metrics, options, owner=_owner())
+    return record_follower(given.database, given.clock, component, given.metrics, options, owner=_owner())
 
 
 def _notify(settings: Settings, given: Surroundings) -> Role:

@@ -73,7 +73,7 @@ class GroupLeases:
         self.owner = owner
         self._version = version
         self.watcher = watcher
-        self._groups = groups
+        self.groups = groups
         self._leases = database.leases
         self._lease_ms = int(lease_s * 1000)
         self._held: dict[int, int] = {}
@@ -95,7 +95,7 @@ class GroupLeases:
             await self._renew()  # 2
             survey = await self._survey()  # 3
             self._held = survey.held_by(self.owner)
-            surplus, claims = decide(survey, self.owner, self._groups)  # 4
+            surplus, claims = decide(survey, self.owner, self.groups)  # 4
             for group in surplus:
                 await self._release({group: self._held.pop(group)})
             for group in claims:
@@ -155,7 +155,7 @@ class GroupLeases:
         if self._prepared:
             return
         unclaimed = {"kind": "group", "owner": None, "epoch": 0, "expires_at": _NEVER}
-        names = [group_name(self.watcher, group) for group in range(self._groups)]
+        names = [group_name(self.watcher, group) for group in range(self.groups)]
         await self._leases.bulk_write(
             [UpdateOne({"_id": name}, {"$setOnInsert": unclaimed}, upsert=True) for name in names],
             ordered=False,
@@ -256,23 +256,23 @@ class GroupLeases:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A saved token, and the version of the projection by whose worker: neither if none was saved yet."""
+    """A saved token, and the versions of the projections whose documents are current up to it."""
 
     token: Token | None
-    version: int | None
+    versions: Mapping[str, int]
 
 
 class Positions:
-    """Where each group's change stream goes on, saved by a worker that folds by `version`.
+    """Where each group's change stream goes on, saved by a worker that keeps projections of these `versions`.
 
     A position carries the epoch of the lease it was taken under: a worker that lost the lease saves nothing. Token
     and version are one write: a token by another version says nothing about documents of this one.
     """
 
-    def __init__(self, database: Database, *, watcher: str = "progress", version: int = 0) -> None:
+    def __init__(self, database: Database, *, watcher: str, versions: Mapping[str, int]) -> None:
         self._positions = database.watch_positions
         self._watcher = watcher
-        self._version = version
+        self._version = versions[watcher]
 
     async def take(self, held: Mapping[int, int]) -> dict[int, Position]:
         """Fence former owners out and return the positions; a group somebody newer holds is left out."""
@@ -287,7 +287,9 @@ class Positions:
             )
             rows = await self._positions.find({"_id": {"$in": list(names)}}).to_list(None)
         return {
-            names[row["_id"]]: Position(row["token"], row.get("version"))
+            names[row["_id"]]: Position(
+                row["token"], {self._watcher: row["version"]} if "version" in row else {}
+            )
             for row in rows
             if row["epoch"] == held[names[row["_id"]]]
         }

@@ -10,7 +10,7 @@ from worker.storage.shares import GROUPS
 
 TOKEN = {"_data": "826B03A34F000000032B0229296E04"}
 LATER = {"_data": "826B03A351000000012B0229296E04"}
-NONE = Position(token=None, version=None)
+NONE = Position(None, {})
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
@@ -140,24 +140,24 @@ async def test_watchers_of_different_names_do_not_meet(any_database: Database) -
 
 
 async def test_a_position_comes_back_to_whoever_takes_the_group(any_database: Database) -> None:
-    positions = Positions(any_database)
+    positions = Positions(any_database, watcher="progress", versions={"progress": 0})
     assert await positions.take({0: 1, 1: 1}) == {0: NONE, 1: NONE}
     assert await positions.save({0: 1}, TOKEN) == 0
 
-    assert await positions.take({0: 2, 1: 2}) == {0: Position(TOKEN, 0), 1: NONE}
+    assert await positions.take({0: 2, 1: 2}) == {0: Position(TOKEN, {"progress": 0}), 1: NONE}
 
 
 async def test_a_former_owner_saves_nothing_once_somebody_took_the_group(any_database: Database) -> None:
-    positions = Positions(any_database)
+    positions = Positions(any_database, watcher="progress", versions={"progress": 0})
     await positions.take({0: 1, 1: 1})
     await positions.take({0: 2})
 
     assert await positions.save({0: 1, 1: 1}, TOKEN) == 1
-    assert await positions.take({0: 2, 1: 1}) == {0: NONE, 1: Position(TOKEN, 0)}
+    assert await positions.take({0: 2, 1: 1}) == {0: NONE, 1: Position(TOKEN, {"progress": 0})}
 
 
 async def test_a_former_owner_cannot_take_a_position_back(any_database: Database) -> None:
-    positions = Positions(any_database)
+    positions = Positions(any_database, watcher="progress", versions={"progress": 0})
     await positions.take({0: 2})
 
     assert await positions.take({0: 1}) == {}
@@ -167,14 +167,17 @@ async def test_a_former_owner_cannot_take_a_position_back(any_database: Database
 async def test_a_position_tells_which_version_saved_it_and_changes_with_its_token_only(
     any_database: Database,
 ) -> None:
-    old, new = Positions(any_database, version=1), Positions(any_database, version=2)
+    old, new = (Positions(any_database, watcher="progress", versions={"progress": n}) for n in (1, 2))
     await new.take({0: 1, 1: 1})
     await new.save({0: 1, 1: 1}, TOKEN)
     await old.take({0: 2})
     assert await new.save({0: 1}, LATER) == 1
     assert await old.save({0: 2}, LATER) == 0
 
-    assert await new.take({0: 3, 1: 2}) == {0: Position(LATER, 1), 1: Position(TOKEN, 2)}
+    assert await new.take({0: 3, 1: 2}) == {
+        0: Position(LATER, {"progress": 1}),
+        1: Position(TOKEN, {"progress": 2}),
+    }
 
 
 async def test_groups_move_from_older_workers_to_newer_ones_and_not_back(any_database: Database) -> None:

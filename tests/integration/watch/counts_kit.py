@@ -24,8 +24,9 @@ from worker.storage.transactions import Transactions
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics, RestartReason
 from worker.timing import SystemClock, cancel_and_wait
+from worker.watch.roles import record_follower
 from worker.watch.sums.counting import Counter, DirtyKeys
-from worker.watch.sums.service import CountsOptions, CountsWatcher
+from worker.watch.sums.executor import CountsOptions
 
 LIMIT_S = BUSY_LIMIT_S
 
@@ -401,7 +402,7 @@ async def running(
     `checked_by` reads what the role did where the role has a client of its own.
     """
     clock, metrics, stop = SystemClock(), Metrics(), asyncio.Event()
-    role = CountsWatcher(
+    role = record_follower(
         database,
         clock,
         Health(clock).component("counts"),

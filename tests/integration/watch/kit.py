@@ -21,11 +21,12 @@ from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock, cancel_and_wait
 from worker.watch.folds.fold import By, Projection
 from worker.watch.folds.projector import Projector
-from worker.watch.folds.service import ProgressWatcher, WatchOptions
+from worker.watch.follower import Follower, FollowOptions
+from worker.watch.roles import event_follower
 
 LIMIT_S = BUSY_LIMIT_S
 
-OPTIONS = WatchOptions(code_version="test", await_ms=50, lease_s=5.0, renew_every_s=0.2, save_every_s=0.0)
+OPTIONS = FollowOptions(code_version="test", await_ms=50, lease_s=5.0, renew_every_s=0.2, save_every_s=0.0)
 
 Histories = Mapping[str, list[Document]]
 
@@ -111,7 +112,7 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, limi
 class Running:
     """A progress role in this process."""
 
-    role: ProgressWatcher
+    role: Follower[Any]
     metrics: Metrics
     task: asyncio.Task[None]
     stop: asyncio.Event
@@ -206,7 +207,7 @@ async def running(
     `checked_by` reads for the test, where the role's own client is made to fail.
     """
     used, metrics, stop = clock or SystemClock(), Metrics(), asyncio.Event()
-    role = ProgressWatcher(
+    role = event_follower(
         database,
         used,
         Health(used).component("progress"),

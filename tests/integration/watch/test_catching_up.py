@@ -20,21 +20,23 @@ from worker.storage.shares import GROUPS
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock, cancel_and_wait
+from worker.watch import roles
 from worker.watch.folds import catch_up
-from worker.watch.folds.catch_up import Interrupted, behind
-from worker.watch.folds.service import ProgressWatcher
+from worker.watch.folds.catch_up import behind
+from worker.watch.folds.executor import Heads
+from worker.watch.follower import Follower, Interrupted, StreamSession
 
 
-class Restless(ProgressWatcher):
+class Restless(Follower[Heads]):
     """In a fleet whose shares change with every page it compares."""
 
     changes = 0
     _calls = 0
 
-    async def _share_changed(self, turn: object) -> bool:
+    async def _share_changed(self, session: StreamSession) -> bool:
         self._calls += 1
         if self._calls % 2:
-            return await super()._share_changed(turn)  # type: ignore[arg-type]
+            return await super()._share_changed(session)
         self.changes += 1
         return True
 
@@ -45,7 +47,8 @@ async def test_a_pass_comes_to_its_end_though_the_share_changes_with_every_page(
     monkeypatch.setattr(catch_up, "STREAMS_PER_PAGE", 5)
     await store(database, interleaved(histories(learners=60, events=2)))
     clock, metrics, stop = SystemClock(), Metrics(), asyncio.Event()
-    role = Restless(
+    monkeypatch.setattr(roles, "Follower", Restless)
+    role = roles.event_follower(
         database,
         clock,
         Health(clock).component("progress"),
@@ -60,6 +63,7 @@ async def test_a_pass_comes_to_its_end_though_the_share_changes_with_every_page(
 
     try:
         await until(folded, "everything folded")
+        assert isinstance(role, Restless)
         assert 10 <= role.changes <= 30
     finally:
         await cancel_and_wait(task)

@@ -21,7 +21,7 @@ from worker.storage.driver import close
 from worker.storage.leases import Token
 from worker.storage.schema import apply_schema
 from worker.storage.shares import GROUPS
-from worker.watch.stream.change_stream import EventStream
+from worker.watch.folds.changes import follow_events, highest
 
 # Names a moment of the year 2039: valid in form, but of no history this server has.
 FUTURE = "8281FFFFFF000000032B0229296E04"
@@ -271,19 +271,19 @@ async def test_a_server_that_is_away_is_waited_for(
 
 
 async def test_a_token_of_one_event_serves_whoever_takes_other_slots(database: Database) -> None:
-    stream = await EventStream.open(database, range(256))
+    stream = await follow_events(database, range(256), None)
     await store(database, interleaved(histories(learners=20, events=1)))
     token: Token | None = None
     while token is None:
-        if (await stream.next(1, await_ms=500)).changes:
+        if await stream.next(1, await_ms=500):
             token = stream.token
     await stream.close()
     documents_stored = await database.course_events.find({}, {"slot": 1}).sort({"$natural": 1}).to_list(None)
     others = set(range(256)) - {documents_stored[0]["slot"]}
     heads: set[str] = set()
-    later = await EventStream.open(database, others, after=token)
+    later = await follow_events(database, others, token)
     while len(heads) < sum(document["slot"] in others for document in documents_stored):
-        heads |= (await later.next(100, await_ms=500)).heads.keys()
+        heads |= highest(await later.next(100, await_ms=500)).keys()
     await later.close()
 
 

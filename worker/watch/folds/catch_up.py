@@ -11,7 +11,7 @@ from types import MappingProxyType
 from worker.contract.identity import stream_object_id, stream_slot
 from worker.storage import reading
 from worker.storage.database import Database, Document
-from worker.storage.leases import Token, group_slots
+from worker.storage.leases import group_slots
 from worker.storage.stream_versions import HIGHEST_VERSIONS
 from worker.watch.folds.plan import number_in
 from worker.watch.stream.cursor import ServerCursor
@@ -31,22 +31,6 @@ class Page:
 
     heads: dict[str, int]
     below: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Interrupted:
-    """How far a pass came that did not get to its end.
-
-    Of each group, under the epoch of its lease, the streams from `below` up were compared, and the changes up to
-    `token` have had their effect: a stream opened there misses nothing of them.
-    """
-
-    below: Mapping[int, tuple[int, str]]
-    token: Token
-
-    def resumed(self, held: Mapping[int, int]) -> dict[int, str]:
-        """Where to go on, for the groups that nobody else has had meanwhile."""
-        return {group: below for group, (epoch, below) in self.below.items() if held.get(group) == epoch}
 
 
 async def behind(

@@ -1,34 +1,28 @@
-"""The change stream over the event store: it tells which streams moved, and nothing else is taken from it.
+"""The change stream as every follower opens it: what moved, and how far everything is.
 
-Proof of life: the token moves even when nothing is stored, because every member renews its membership with a
-majority write every few seconds and the stream leaves out it. A token that stands still for longer means
-that the majority is lost: the stream is silent, not idle. No heartbeat document is needed.
+Nothing but keys is taken from it. Proof of life: the token moves even when nothing is stored, because every member
+renews its membership with a majority write every few seconds and the stream passes over it. A token that stands
+still for longer means that the majority is lost: the stream is silent, not idle. No heartbeat document is needed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from worker.errors import Fatal, HistoryLost, Misconfigured, Refused, UnknownAnswer
-from worker.storage.database import Database, Document
+from worker.storage.database import Collection, Document
 from worker.storage.leases import Token
 from worker.watch.stream.cursor import ServerCursor
-from worker.watch.stream.resume_token import ahead, token_moment
+from worker.watch.stream.resume_token import ahead
+
+_GONE = ("drop", "rename", "dropDatabase")
 
 
 class Invalidated(HistoryLost):
-    """The collection was dropped or renamed: the stream is over, and what follows must be compared."""
+    """A collection was dropped or renamed: the stream is over, and what follows must be compared."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChangedStreams:
-    """The streams that moved, with the highest version seen of each, and how many changes said so."""
-
-    heads: Mapping[str, int]
-    changes: int
-
-
-class EventStream:
-    """An open change stream of the inserts into some slots of `course_events`."""
+class ChangeStream:
+    """An open change stream; `token` moves along with `next`."""
 
     def __init__(self, cursor: ServerCursor, token: Token) -> None:
         self._cursor = cursor
@@ -36,14 +30,19 @@ class EventStream:
 
     @classmethod
     async def open(
-        cls, database: Database, slots: Iterable[int], *, after: Token | None = None
-    ) -> "EventStream":
-        """Open after a token, or now. Whatever is stored later is seen.
+        cls,
+        collection: Collection,
+        pipeline: Sequence[Mapping[str, Any]],
+        *,
+        after: Token | None,
+        whole_database: bool = False,
+    ) -> "ChangeStream":
+        """Open it by a pipeline that goes on `after` a token, or begins now. Whatever is stored later is seen.
 
-        Raises HistoryLost where the server cannot go on from `after`, for whatever reason it states.
+        Raises HistoryLost where the server cannot go on from there, for whatever reason it states.
         """
         try:
-            cursor = await ServerCursor.open(database.course_events, _pipeline(slots, after))
+            cursor = await ServerCursor.open(collection, pipeline, whole_database=whole_database)
         except Misconfigured:
             raise
         except (Refused, Fatal, UnknownAnswer) as error:  # unknown: without a token it is waited for
@@ -63,39 +62,17 @@ class EventStream:
         """The server's cluster time at opening, Unix seconds: a token beyond it is not of this history."""
         return self._cursor.opened_at_s
 
-    async def next(self, limit: int, *, await_ms: int) -> ChangedStreams:
-        """What moved, up to `limit` changes; empty if nothing did within `await_ms`. Moves `token` along.
+    async def next(self, limit: int, *, await_ms: int) -> Sequence[Document]:
+        """The changes as the pipeline shows them, `limit` at most; none if nothing moved within `await_ms`.
 
         Raises Retryable (open again after `token`), HistoryLost, or Invalidated.
         """
         changes = await self._cursor.next_batch(limit, await_ms=await_ms)
         if self._cursor.token is not None:
             self.token = self._cursor.token
-        if self._cursor.exhausted:
-            raise Invalidated("the event store was dropped or renamed under the change stream")
-        return ChangedStreams(highest(changes), len(changes))
+        if self._cursor.exhausted or any(change.get("operationType") in _GONE for change in changes):
+            raise Invalidated("a collection was dropped or renamed under the change stream")
+        return changes
 
     async def close(self) -> None:
         await self._cursor.close()
-
-
-def highest(changes: Sequence[Document]) -> dict[str, int]:
-    """The highest version of each stream among the projected changes."""
-    heads: dict[str, int] = {}
-    for change in changes:
-        stream, version = change["stream_id"], change["version"]
-        if version > heads.get(stream, 0):
-            heads[stream] = version
-    return heads
-
-
-def _pipeline(slots: Iterable[int], after: Token | None) -> list[Document]:
-    # By time, not by token: a token may be that of one event, and a stream that filters this event out, because its
-    # slot is another worker's now, cannot resume after it (code 280). Time is inclusive; repeats are harmless.
-    moment = None if after is None else token_moment(after)
-    start: Document = {} if moment is None else {"startAtOperationTime": moment}
-    return [
-        {"$changeStream": start},
-        {"$match": {"operationType": "insert", "fullDocument.slot": {"$in": list(slots)}}},
-        {"$project": {"stream_id": "$fullDocument.stream_id", "version": "$fullDocument.version"}},
-    ]

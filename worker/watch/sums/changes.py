@@ -18,74 +18,11 @@ from bson import ObjectId
 from bson.binary import Binary
 
 from projections.counts import Counted, course_stats, user_stats
-from worker.errors import Fatal, HistoryLost, Misconfigured, Refused, UnknownAnswer
-from worker.storage.database import Database, Document
+from worker.storage.database import Document
 from worker.storage.leases import Token
-from worker.watch.stream.change_stream import Invalidated
-from worker.watch.stream.cursor import ServerCursor
-from worker.watch.stream.resume_token import ahead
 from worker.watch.sums.counting import DirtyKeys
 
 _RECORDS, _COURSES, _USERS = "user_progress", "courses", "users"
-_GONE = ("drop", "rename", "dropDatabase")
-
-
-class RecordStream:
-    """An open change stream; the token moves along with `next`."""
-
-    def __init__(self, cursor: ServerCursor, token: Token) -> None:
-        self._cursor = cursor
-        self.token = token
-        self.changes = 0
-
-    @classmethod
-    async def open(
-        cls, database: Database, *, after: Token | None = None, own: Iterable[UUID] = ()
-    ) -> "RecordStream":
-        """Open after a token, or now. Whatever is stored later is seen, but for statistics that we wrote.
-
-        `own` are the sessions whose transactions are ours.
-
-        Raises HistoryLost where the server cannot go on from `after`, for whatever reason it states.
-        """
-        try:
-            cursor = await ServerCursor.open(
-                database.user_progress, _pipeline(after, own), whole_database=True
-            )
-        except Misconfigured:
-            raise
-        except (Refused, Fatal, UnknownAnswer) as error:  # unknown: without a token it is waited for
-            if after is None:
-                raise
-            raise HistoryLost(f"the server does not take the resume token: {error}") from error
-        if cursor.token is None:
-            await cursor.close()
-            raise Misconfigured("the server sends no postBatchResumeToken: MongoDB 6.0 or later is needed")
-        if after is not None and ahead(after, cursor.opened_at_s):
-            await cursor.close()
-            raise HistoryLost("the resume token lies in the server's future")
-        return cls(cursor, cursor.token)
-
-    @property
-    def opened_at_s(self) -> int:
-        """The server's cluster time at opening, Unix seconds: a token beyond it is not of this history."""
-        return self._cursor.opened_at_s
-
-    async def next(self, limit: int, *, await_ms: int) -> DirtyKeys:
-        """What moved, up to `limit` changes (`changes` says how many); empty if nothing did within `await_ms`.
-
-        Raises Retryable (open again after `token`), HistoryLost, or Invalidated.
-        """
-        changes = await self._cursor.next_batch(limit, await_ms=await_ms)
-        if self._cursor.token is not None:
-            self.token = self._cursor.token
-        self.changes = len(changes)
-        if self._cursor.exhausted or any(change["operationType"] in _GONE for change in changes):
-            raise Invalidated("a collection was dropped or renamed under the change stream")
-        return dirty_keys(changes)
-
-    async def close(self) -> None:
-        await self._cursor.close()
 
 
 def dirty_keys(changes: Sequence[Mapping[str, Any]]) -> DirtyKeys:
@@ -98,8 +35,11 @@ def dirty_keys(changes: Sequence[Mapping[str, Any]]) -> DirtyKeys:
     return DirtyKeys(frozenset(moved[_RECORDS]), frozenset(moved[_COURSES]), frozenset(moved[_USERS]))
 
 
-def _pipeline(after: Token | None, own: Iterable[UUID]) -> list[Document]:
-    """Which collection first: the server asks this of every entry of the oplog, and of few entries the rest."""
+def records_and_statistics(after: Token | None, own: Iterable[UUID]) -> list[Document]:
+    """The pipeline over the content database; `own` are the sessions whose transactions are ours.
+
+    Which collection first: the server asks this of every entry of the oplog, and of few entries the rest.
+    """
     # startAfter, not resumeAfter: it also takes the token of an invalidated stream.
     start: Document = {} if after is None else {"startAfter": dict(after)}
     concerned = {"ns.coll": {"$in": [_RECORDS, _COURSES, _USERS]}}

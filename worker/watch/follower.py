@@ -1,0 +1,332 @@
+"""The loop of every watcher, once: hold a share of the groups, follow one source, keep its documents current.
+
+A follower knows no projection by name: an `Executor` opens the change stream, says what its changes mean, brings
+documents up to date, and compares where the change stream cannot tell. Everything may be done twice: a crash, a lost
+lease or a server that went away costs only the work since the last saved token.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+
+from worker import __version__
+from worker.errors import HistoryLost, Retryable, WorkerError
+from worker.storage.database import Database, Document
+from worker.storage.leases import Position, Positions, Token
+from worker.storage.resume_tokens import token_time_s
+from worker.telemetry.health import Component
+from worker.telemetry.metrics import Metrics, RestartReason
+from worker.telemetry.mongodb import retry_counter
+from worker.timing import Backoff, Clock, Pace
+from worker.watch.held_groups import HeldGroups
+from worker.watch.stream.change_stream import ChangeStream, Invalidated
+from worker.watch.stream.checkpoint import TokenSaver
+from worker.watch.stream.liveness import StreamLiveness
+from worker.watch.stream.oplog_window import OplogWindow
+from worker.watch.stream.resume_token import ahead, smallest
+
+log = structlog.get_logger(__name__)
+
+Keys = TypeVar("Keys")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Keys]):
+    """A part of a comparison: what is behind, in chunks of a second of work at most.
+
+    `below`: all streams of this name or a later one are compared, so that another pass may go on below it. None where
+    a pass that is interrupted has to start over.
+    """
+
+    chunks: Iterable[Keys]
+    below: str | None = None
+
+
+class Executor(Protocol[Keys]):
+    """What a follower drives. `Keys` name what moved; every call may be made twice, and beside other workers'."""
+
+    name: str
+    """Of the watcher: in leases, positions, metrics and log events."""
+
+    versions: Mapping[str, int]
+    """Of each projection that is kept: whoever saves a token has brought its documents up to these."""
+
+    async def open(self, groups: Iterable[int], after: Token | None) -> ChangeStream:
+        """Follow these groups from a token on, or from now on. Raises HistoryLost where that cannot be."""
+
+    def keys(self, changes: Sequence[Document], before: Token) -> Keys:
+        """What changes are about; `before` is the stream's token before them."""
+
+    async def apply(self, keys: Keys, *, live: bool) -> None:
+        """Return when the documents are current, or quarantined. `live`: the keys have just moved."""
+
+    def missed(
+        self, stale: Mapping[int, frozenset[str]], resumed: Mapping[int, str]
+    ) -> AsyncGenerator[Page[Keys], None]:
+        """Compare everything in these groups, for the projections named with each, page by page.
+
+        Of `resumed` groups only what lies below the name. Only what had a majority when this was called is certain to
+        be seen.
+        """
+
+    def covered(self, token: Token) -> Token:
+        """The token up to which everything has had its effect, when everything before `token` was applied."""
+
+    def holds(self, groups: Mapping[int, int]) -> None:
+        """Told what is held after each renewal: others look after the rest."""
+
+    async def tidy(self) -> None:
+        """Called after every batch, for work that is due from time to time."""
+
+    async def leave(self) -> None:
+        """End what others would have to wait for."""
+
+
+@dataclass(frozen=True, slots=True)
+class FollowOptions:
+    """How a follower follows; the defaults fit one process with all roles."""
+
+    # A document is read and written once a batch, however many of its changes the batch holds: 10,000 instead of
+    # 2,000 makes a backlog of interleaved learners three times as fast. An idle stream gives small batches.
+    changes_per_batch: int = 10_000
+    # A turn costs eight commands, however few its changes.
+    pace_s: float = 0.05
+    await_ms: int = 500  # how long an idle turn takes: a beat, and a look at `stop`
+    lease_s: float = 10.0
+    renew_every_s: float = 3.0
+    # Saving is one majority write; what a crash repeats in this time is harmless. Idle: see `TokenSaver`.
+    save_every_s: float = 1.0
+    save_idle_every_s: float = 10.0
+    # The token moves with every renewal, every few seconds: this long without one, the majority is lost.
+    silent_after_s: float = 60.0
+    drain_deadline_s: float = 10.0
+    code_version: str = __version__
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSession:
+    """One open change stream, and the groups it is followed for, each with the epoch of its lease.
+
+    `stale` groups are to be compared, each for the projections named.
+    """
+
+    stream: ChangeStream
+    held: Mapping[int, int]
+    stale: Mapping[int, frozenset[str]]
+    liveness: StreamLiveness
+    saver: TokenSaver
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """How far a comparison came that did not get to its end.
+
+    Of each group, under the epoch of its lease, the streams from `below` up were compared, and the changes up to
+    `token` have had their effect: a change stream opened there misses nothing of them.
+    """
+
+    below: Mapping[int, tuple[int, str]]
+    token: Token
+
+    def resumed(self, held: Mapping[int, int]) -> dict[int, str]:
+        """Where to go on, for the groups that nobody else has had meanwhile."""
+        return {group: below for group, (epoch, below) in self.below.items() if held.get(group) == epoch}
+
+
+class Follower(Generic[Keys]):
+    """`run` returns after a drain and raises when something fails that waiting cannot heal."""
+
+    def __init__(
+        self,
+        database: Database,
+        executor: Executor[Keys],
+        groups: HeldGroups,
+        positions: Positions,
+        clock: Clock,
+        component: Component,
+        metrics: Metrics,
+        options: FollowOptions,
+        seed: int | None = None,
+    ) -> None:
+        self.name = executor.name
+        self._executor = executor
+        self._groups = groups
+        self._positions = positions
+        self._clock = clock
+        self._component = component
+        self._metrics = metrics
+        self._options = options
+        self._oplog_window = OplogWindow(database, self.name, clock, metrics)
+        self._count_retry = retry_counter(metrics)
+        self._backoff = Backoff(clock, component.beat, seed)
+        self._pace = Pace(clock, options.pace_s)
+        self._resync_needed = False
+        self._interrupted: Interrupted | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow until `stop`; then finish the batch, save the token and give the groups back."""
+        while not stop.is_set():
+            self._component.beat()
+            try:
+                await self._follow(stop)
+            except HistoryLost as lost:
+                invalidated = isinstance(lost, Invalidated)
+                self._restarted(RestartReason.INVALIDATED if invalidated else RestartReason.HISTORY_LOST)
+                log.warning(f"{self.name}_history_lost", reason=str(lost))
+                self._resync_needed, self._interrupted = True, None
+                await self._backoff.wait(stop)
+            except Retryable as error:
+                self._restarted(RestartReason.RESUMABLE)
+                self._count_retry(error)
+                log.warning(f"{self.name}_waits_for_mongodb", reason=str(error))
+                await self._backoff.wait(stop)
+        await self._leave()
+
+    async def _follow(self, stop: asyncio.Event) -> None:
+        """Share the groups and follow them until the share changes.
+
+        1. take the leases  2. read the positions, which fences former owners out  3. open the change stream where the
+        slowest group stopped  4. behind a barrier, compare the groups whose past is unknown  5. batch after batch:
+        read, apply, save the token
+        """
+        held = await self._groups.share()  # 1
+        self._executor.holds(held)
+        if not held:
+            await self._backoff.pause(stop, self._options.renew_every_s)
+            return
+        positions = await self._positions.take(held)  # 2
+        session = await self._open(held, positions)  # 3
+        try:
+            if not await self._catch_up(session, stop):  # 4
+                return  # what was not compared has had no effect: no token says otherwise
+            while not stop.is_set() and not await self._share_changed(session):  # 5
+                await self._pace.keep(stop)
+                await self._batch(session, self._options.await_ms)
+                await self._save(session)
+                await self._executor.tidy()
+            await self._save(session, at_once=True)
+        finally:
+            await session.stream.close()
+
+    async def _open(self, held: Mapping[int, int], positions: Mapping[int, Position]) -> StreamSession:
+        """Open the change stream; groups are stale without a usable token, or with one that other code saved."""
+        usable = {} if self._resync_needed else _usable(positions)
+        tokens = [*usable.values()]
+        if self._interrupted is not None and self._interrupted.resumed(held):
+            tokens.append(self._interrupted.token)
+        stream = await self._executor.open(held, smallest(tokens))
+        versions, every = self._executor.versions, frozenset(self._executor.versions)
+        known = {group for group, token in usable.items() if not ahead(token, stream.opened_at_s)}
+        stale = {group: _outdated(positions[group], versions) if group in known else every for group in held}
+        options, clock, metrics = self._options, self._clock, self._metrics
+        return StreamSession(
+            stream,
+            held,
+            {group: projections for group, projections in stale.items() if projections},
+            StreamLiveness(self.name, clock, metrics, options.silent_after_s),
+            TokenSaver(
+                self._positions.save,
+                self.name,
+                clock,
+                metrics,
+                every_s=options.save_every_s,
+                idle_every_s=options.save_idle_every_s,
+            ),
+        )
+
+    async def _catch_up(self, session: StreamSession, stop: asyncio.Event) -> bool:
+        """Bring up to date whatever the change stream does not tell of; False if it ends before that.
+
+        The stream is open already. The barrier: what was stored before it was opened has a majority when the
+        comparison reads. Live changes are applied between the chunks, so that freshness does not wait for a long
+        past; and when the share changes it ends, so that a group taken meanwhile does not wait either: the next pass
+        goes on where this one stood, for the groups that stayed. The token is saved at the end only.
+        """
+        if not session.stale:
+            return True
+        resumed = {} if self._interrupted is None else self._interrupted.resumed(session.held)
+        log.info(f"{self.name}_catching_up", groups=len(session.stale), resumed=len(resumed))
+        await self._groups.barrier()
+        async with aclosing(self._executor.missed(session.stale, resumed)) as pages:
+            async for page in pages:
+                for keys in page.chunks:
+                    if stop.is_set() or await self._share_changed(session):
+                        return False
+                    await self._executor.apply(keys, live=False)
+                    await self._batch(session, await_ms=1)
+                self._came_to(session, resumed, page.below)
+        self._resync_needed, self._interrupted = False, None
+        await self._save(session, at_once=True)
+        log.info(f"{self.name}_caught_up", groups=len(session.stale))
+        return True
+
+    def _came_to(self, session: StreamSession, resumed: Mapping[int, str], below: str | None) -> None:
+        """Note that a page is done: fleets whose shares change all the time would start over for ever."""
+        if below is None:
+            self._interrupted = None
+            return
+        came = {
+            group: (session.held[group], min(below, resumed.get(group, below))) for group in session.stale
+        }
+        self._interrupted = Interrupted(came, session.stream.token)
+
+    async def _batch(self, session: StreamSession, await_ms: int) -> None:
+        """One batch: what moved is brought up to date. May run twice (see `Executor.apply`)."""
+        keys, count = await self._next(session, await_ms)
+        self._metrics.change_stream_events_total.labels(self.name).inc(count)
+        await self._executor.apply(keys, live=True)
+        session.saver.took_effect(count)
+        session.liveness.observe(session.stream.token, idle=not count)
+        await self._oplog_window.measure(session.stream.token)
+        self._backoff.reset()
+
+    async def _next(self, session: StreamSession, await_ms: int) -> tuple[Keys, int]:
+        """What moved, and how many changes said so; the changes themselves are let go."""
+        before = session.stream.token
+        changes = await session.stream.next(self._options.changes_per_batch, await_ms=await_ms)
+        return self._executor.keys(changes, before), len(changes)
+
+    async def _share_changed(self, session: StreamSession) -> bool:
+        """Renew when it is due; True where a group came or went, or came back under another epoch."""
+        await self._groups.keep_alive()
+        held = self._groups.held
+        self._executor.holds(held)
+        if held == session.held:
+            return False
+        lost = [group for group, epoch in session.held.items() if held.get(group) != epoch]
+        if lost:
+            self._restarted(RestartReason.LEASE_LOST)
+        log.info(f"{self.name}_groups_changed", held=len(held), lost=len(lost))
+        return True
+
+    async def _save(self, session: StreamSession, *, at_once: bool = False) -> None:
+        """Save the token of every group still held: everything up to it has had its effect, or is quarantined."""
+        held = self._groups.held
+        ours = {group: epoch for group, epoch in session.held.items() if held.get(group) == epoch}
+        await session.saver.save(ours, self._executor.covered(session.stream.token), at_once=at_once)
+
+    async def _leave(self) -> None:
+        """Give the groups back; if the server does not answer in time, the leases expire by themselves."""
+        try:
+            await self._groups.leave(self._options.drain_deadline_s, first=self._executor.leave)
+        except (WorkerError, TimeoutError) as error:
+            log.warning(f"{self.name}_leases_left_to_expire", reason=str(error))
+        self._executor.holds({})
+
+    def _restarted(self, reason: RestartReason) -> None:
+        self._metrics.change_stream_restarts_total.labels(self.name, reason).inc()
+
+
+def _usable(positions: Mapping[int, Position]) -> dict[int, Token]:
+    """The tokens that can be ones; the server judges them again."""
+    tokens = {group: position.token for group, position in positions.items()}
+    return {group: token for group, token in tokens.items() if token and token_time_s(token) is not None}
+
+
+def _outdated(position: Position, versions: Mapping[str, int]) -> frozenset[str]:
+    """The projections that whoever saved this position did not have, or had in another version."""
+    return frozenset(name for name, version in versions.items() if position.versions.get(name) != version)

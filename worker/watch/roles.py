@@ -1,0 +1,93 @@
+"""The followers, one for each source: the event store for folds, the records for sums."""
+
+from collections.abc import Mapping
+
+from projections import progress
+from worker.storage.database import Database
+from worker.storage.leases import GroupLeases, Positions
+from worker.storage.shares import GROUPS
+from worker.telemetry.health import Component
+from worker.telemetry.metrics import Metrics
+from worker.timing import Clock
+from worker.watch.folds.executor import Heads, StreamExecutor
+from worker.watch.folds.fold import Projection
+from worker.watch.follower import Follower, FollowOptions
+from worker.watch.held_groups import HeldGroups
+from worker.watch.sums.counting import DirtyKeys
+from worker.watch.sums.executor import CountsOptions, SumExecutor
+
+
+def event_follower(
+    database: Database,
+    clock: Clock,
+    component: Component,
+    metrics: Metrics,
+    options: FollowOptions,
+    *,
+    owner: str,
+    projection: Projection = progress,
+    seed: int | None = None,
+) -> Follower[Heads]:
+    """Follows the event store and keeps the documents that are folds of one stream; workers share the slots.
+
+    `owner` names this run of the process in the leases; one that exists elsewhere would share its groups.
+    """
+    versions = {StreamExecutor.name: projection.PROJECTION_VERSION}
+    groups = _groups(
+        StreamExecutor.name, GROUPS, versions, database, clock, component, metrics, options, owner
+    )
+    executor = StreamExecutor(
+        database,
+        clock,
+        metrics,
+        barrier=groups.barrier,
+        keep_alive=groups.keep_alive,
+        code_version=options.code_version,
+        projection=projection,
+    )
+    positions = Positions(database, watcher=executor.name, versions=versions)
+    return Follower(database, executor, groups, positions, clock, component, metrics, options, seed)
+
+
+def record_follower(
+    database: Database,
+    clock: Clock,
+    component: Component,
+    metrics: Metrics,
+    options: CountsOptions,
+    *,
+    owner: str,
+    seed: int | None = None,
+) -> Follower[DirtyKeys]:
+    """Follows the learners' records and keeps the statistics equal to their sum.
+
+    One worker at a time: two on the same course would wait for each other. `owner` as above.
+    """
+    versions = SumExecutor.versions
+    groups = _groups(SumExecutor.name, 1, versions, database, clock, component, metrics, options, owner)
+    executor = SumExecutor(database, clock, metrics, groups, options, seed)
+    positions = Positions(database, watcher=executor.name, versions=versions)
+    return Follower(database, executor, groups, positions, clock, component, metrics, options, seed)
+
+
+def _groups(
+    watcher: str,
+    number: int,
+    versions: Mapping[str, int],
+    database: Database,
+    clock: Clock,
+    component: Component,
+    metrics: Metrics,
+    options: FollowOptions,
+    owner: str,
+) -> HeldGroups:
+    # Every projection's version only goes up, and so does their sum: it tells the newer release.
+    leases = GroupLeases(
+        database,
+        owner,
+        watcher=watcher,
+        lease_s=options.lease_s,
+        groups=number,
+        version=sum(versions.values()),
+    )
+    return HeldGroups(leases, clock, component, metrics, options.renew_every_s)
