@@ -10,6 +10,7 @@ from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
 from worker.app.redriving import open_redriver
 from worker.cli import help as text
+from worker.cli.acting import Action, act, code_for_named, require_intent
 from worker.cli.ending import end_with, say_error
 from worker.cli.listing import (
     LONGEST_TABLE,
@@ -21,29 +22,16 @@ from worker.cli.listing import (
     with_bytes,
     with_everything,
 )
-from worker.cli.named import code_for_named
-from worker.cli.options import (
-    All,
-    DryRun,
-    Fingerprint,
-    Grouped,
-    JsonFlag,
-    Limit,
-    Reason,
-    Since,
-    Stream,
-    require_intent,
-    selection,
-)
+from worker.cli.options import All, DryRun, Grouped, JsonFlag, filtered
 from worker.cli.tables import JsonList, print_json
 from worker.kafka.security import kafka_options
 from worker.retry.letters import discard_letters, find_names, pages, read_kept, show_letter
 from worker.retry.redrive import MAX_REDRIVES, Redriven, redrive
-from worker.retry.selection import grouped_in_pages
+from worker.retry.selection import Selection, grouped_in_pages
 from worker.settings import load_settings
+from worker.storage.database import Database
 from worker.words import counted
 
-Ids = Annotated[list[str] | None, typer.Argument(help="Ids, as `dead-letters list` shows them.")]
 AlsoRedriven = Annotated[bool, typer.Option("--redriven", help="Also those that were sent again already.")]
 
 dead_letters_app = typer.Typer(
@@ -61,18 +49,14 @@ dead_letters_app = typer.Typer(
 
 
 @dead_letters_app.command("list", epilog=text.settings(*text.MONGODB))
+@filtered
 def list_letters(
-    reason: Reason = None,
-    since: Since = None,
-    stream: Stream = None,
-    fingerprint: Fingerprint = None,
-    limit: Limit = None,
+    chosen: Selection,
     redriven: AlsoRedriven = False,
     group: Grouped = False,
     as_json: JsonFlag = False,
 ) -> None:
     """List letters nobody has acted upon, the oldest first."""
-    chosen = selection(reason=reason, since=since, stream=stream, fingerprint=fingerprint, limit=limit)
 
     async def work() -> int:
         async with opened_in_use(load_settings()) as database:
@@ -114,13 +98,9 @@ def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag =
 
 
 @dead_letters_app.command("redrive", epilog=text.settings(*text.MONGODB, *text.KAFKA))
+@filtered
 def redrive_letters(
-    ids: Ids = None,
-    reason: Reason = None,
-    since: Since = None,
-    stream: Stream = None,
-    fingerprint: Fingerprint = None,
-    limit: Limit = None,
+    chosen: Selection,
     again: Annotated[
         bool, typer.Option("--again", help="Also letters that were sent again already.")
     ] = False,
@@ -138,7 +118,6 @@ def redrive_letters(
     Without filters, all that nobody has acted upon. Letters made meanwhile are not looked at. A letter stays,
     marked; what is refused again is a new letter.
     """
-    chosen = selection(ids, reason=reason, since=since, stream=stream, fingerprint=fingerprint, limit=limit)
 
     async def work() -> int:
         settings = load_settings()
@@ -156,42 +135,29 @@ def redrive_letters(
                 database, names, publish, max_redrives=max_redrives, again=again, dry_run=dry_run
             )
         _say_redriven(result, dry_run=dry_run, as_json=as_json)
-        return code_for_named(ids, set(result.sent), "dead letter that could be sent")
+        return code_for_named(chosen.ids, set(result.sent), "dead letter that could be sent")
 
     end_with(work, interrupted=lambda: "some letters may have been sent; they are marked, the others are not")
 
 
 @dead_letters_app.command("discard", epilog=text.settings(*text.MONGODB))
+@filtered
 def discard(
-    ids: Ids = None,
-    reason: Reason = None,
-    since: Since = None,
-    stream: Stream = None,
-    fingerprint: Fingerprint = None,
-    limit: Limit = None,
+    chosen: Selection,
     redriven: AlsoRedriven = False,
     everything: All = False,
     dry_run: DryRun = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Delete letters with their bytes. There is no way back."""
-    chosen = selection(ids, reason=reason, since=since, stream=stream, fingerprint=fingerprint, limit=limit)
     require_intent(chosen, everything=everything)
 
-    async def work() -> int:
-        async with opened_in_use(load_settings()) as database:
-            names = await find_names(database, chosen, redriven=redriven)
-            deleted = len(names) if dry_run else await discard_letters(database, names)
-        if as_json:
-            print_json({"discarded": deleted, "dry_run": dry_run})
-        else:
-            Console().print(f"{counted(deleted, 'letter')} {'would be ' if dry_run else ''}discarded.")
-        return code_for_named(ids, set(map(str, names)), "dead letter")
+    async def find(database: Database) -> dict[str, str]:
+        return {name: name for name in await find_names(database, chosen, redriven=redriven)}
 
-    end_with(
-        work,
-        interrupted=lambda: "some letters may be gone already; the same command again deletes the others",
-    )
+    partly = "some letters may be gone already; the same command again deletes the others"
+    action = Action("discarded", "letter", "dead letter", partly)
+    act(action, chosen, find, discard_letters, dry_run=dry_run, as_json=as_json)
 
 
 def _say_redriven(result: Redriven, *, dry_run: bool, as_json: bool) -> None:

@@ -8,11 +8,13 @@ from typing import Any, NoReturn
 
 import structlog
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
 from worker.app.exits import ExitCode, exit_code
 from worker.cli.output import visible
 from worker.errors import WorkerError
+from worker.mistakes import words_for
 from worker.telemetry.logs import describe
 from worker.timing import cancel_and_wait, cancel_within
 from worker.words import in_words
@@ -25,13 +27,6 @@ _LEFT_OVER_S = 5.0
 
 # The root of everything that is wrong with arguments; where it lives depends on the version of typer.
 _WRONG_ARGUMENTS: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-# What validates arguments has phrases of its own.
-_PHRASES = (
-    ("Value error, ", ""),
-    ("Input should be a valid integer, unable to parse string as an integer", "is not a whole number"),
-    ("Input should be greater than or equal to", "must be at least"),
-    ("Input should be", "must be"),
-)
 
 
 def run_app(app: typer.Typer) -> NoReturn:
@@ -39,8 +34,8 @@ def run_app(app: typer.Typer) -> NoReturn:
     try:
         code = app(prog_name="sevenp-worker", standalone_mode=False)
     except _WRONG_ARGUMENTS as error:
-        for phrase, words in _PHRASES:
-            error.message = error.message.replace(phrase, words)
+        if isinstance(error.__cause__, ValidationError):
+            error.message = "; ".join(map(words_for, error.__cause__.errors(include_url=False)))
         error.show()
         code = error.exit_code
     except (typer.Abort, KeyboardInterrupt):

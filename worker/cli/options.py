@@ -1,10 +1,13 @@
 """Options that several commands share, and what people write in them."""
 
+import inspect
 import os
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,13 +16,6 @@ from worker.retry.selection import Selection
 
 Format = Literal["native", "xapi"]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Reason = Annotated[str | None, typer.Option(help="Only this reason.")]
-Since = Annotated[
-    str | None, typer.Option(help="Only what was made since then: 90m, 12h, 7d, or a date and time (UTC).")
-]
-Stream = Annotated[str | None, typer.Option(help="Only this stream: course_<id>_user_<id>.")]
-Fingerprint = Annotated[str | None, typer.Option(help="Only this kind of failure (see list --group).")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many, the oldest first.")]
 Grouped = Annotated[bool, typer.Option("--group", help="One line per kind of failure.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
 All = Annotated[bool, typer.Option("--all", help="Needed to act on everything, without any filter.")]
@@ -48,7 +44,7 @@ def output_file(path: Path | None) -> Path | None:
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def moment(text: str, now: datetime) -> datetime:
+def parse_time(text: str, now: datetime) -> datetime:
     """`90m` ago, or a date and time of ISO 8601, UTC unless it says otherwise. Raises typer.BadParameter."""
     ago = re.fullmatch(r"([0-9]{1,6})([smhdw])", text.strip())
     try:
@@ -57,32 +53,45 @@ def moment(text: str, now: datetime) -> datetime:
         read = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError):
         raise typer.BadParameter(
-            f"'{text}' is no moment: write 90m, 12h, 7d or 2026-03-01T12:00", param_hint="--since"
+            f"'{text}' is no time: write 90m, 12h, 7d or 2026-03-01T12:00", param_hint="--since"
         ) from None
     return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
 def selection(
-    ids: list[str] | None = None,
-    *,
-    reason: str | None = None,
-    since: str | None = None,
-    stream: str | None = None,
-    fingerprint: str | None = None,
-    limit: int | None = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids, as `list` shows them.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only this reason.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Only what was made since then: 90m, 12h, 7d, or a date and time (UTC)."),
+    ] = None,
+    stream: Annotated[str | None, typer.Option(help="Only this stream: course_<id>_user_<id>.")] = None,
+    fingerprint: Annotated[
+        str | None, typer.Option(help="Only this kind of failure (see list --group).")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many, the oldest first.")] = None,
 ) -> Selection:
     """The filters as they were given."""
     return Selection(
         ids=tuple(ids or ()),
         reason=reason,
-        since=moment(since, datetime.now(UTC)) if since else None,
+        since=parse_time(since, datetime.now(UTC)) if since else None,
         stream=stream,
         fingerprint=fingerprint,
         limit=limit,
     )
 
 
-def require_intent(chosen: Selection, *, everything: bool) -> None:
-    """Refuse to act on everything by accident."""
-    if chosen.everything and not everything:
-        raise typer.BadParameter("name ids or a filter, or say --all")
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the arguments of `selection`, of which it is given what they select as its first."""
+    filters = inspect.signature(selection).parameters
+    _, *others = inspect.signature(command).parameters.values()
+
+    @wraps(command)
+    def with_filters(**given: Any) -> None:
+        chosen = selection(**{name: given.pop(name) for name in filters})
+        command(chosen, **given)
+
+    named: Any = with_filters  # what typer reads
+    named.__signature__ = inspect.Signature([*filters.values(), *others])
+    return with_filters

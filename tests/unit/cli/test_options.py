@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from worker.app.exits import ExitCode
 from worker.cli.commands import app
+from worker.cli.ending import run_app
 from worker.cli.listing import plain, with_bytes, with_everything
-from worker.cli.options import moment
+from worker.cli.options import parse_time
 from worker.cli.output import visible
 from worker.cli.tables import JsonList, print_json, print_table
 from worker.retry.letters import Kept
@@ -32,14 +33,32 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
         ("2026-02-28T10:00:00+02:00", datetime(2026, 2, 28, 8, tzinfo=UTC)),
     ],
 )
-def test_a_moment_is_a_time_ago_or_a_date(text: str, expected: datetime) -> None:
-    assert moment(text, NOW) == expected
+def test_a_time_is_a_time_ago_or_a_date(text: str, expected: datetime) -> None:
+    assert parse_time(text, NOW) == expected
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "-5m", "5", "5y", "1e3h", "9999999d", "999999w"])
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="90m"):
-        moment(text, NOW)
+        parse_time(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--limit", "x"], "Invalid value for --limit: must be a whole number"),
+        (["--limit", "0"], "Invalid value for --limit: must be 1 or more"),
+        (["--status", "x"], "Invalid value for --status: 'x' is not one of 'pending', 'processing',"),
+    ],
+)
+def test_a_wrong_argument_is_told_in_the_words_of_a_wrong_setting(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["sevenp-worker", "queue", "list", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        run_app(app)
+    assert ended.value.code == ExitCode.USAGE
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("group", ["queue", "dead-letters"])
