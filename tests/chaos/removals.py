@@ -6,13 +6,14 @@ mechanism does, not the code around it: the worker goes on as if it had never be
 
 import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 from pymongo import UpdateMany
 from pymongo.read_concern import ReadConcern
 
-from worker.ingest import pipeline
+from worker.ingest import pipeline, time_series
 from worker.ingest.event_store import EventStore
 from worker.kafka.record import Batch
 from worker.storage import database, outbox, partition_lease
@@ -27,29 +28,17 @@ def offset_last() -> None:
     """The offsets are committed before anything is stored."""
     ingest = pipeline.Pipeline.ingest
 
+    async def nothing(_positions: object) -> None:
+        """It already is committed."""
+
     @functools.wraps(ingest)
-    async def early(self: pipeline.Pipeline, batch: Batch, writers: Any, feed: pipeline.Feed) -> None:
-        await feed.commit(batch.positions)
-        await ingest(self, batch, writers, _Early(feed))
+    async def early(
+        self: pipeline.Pipeline, batch: Batch, writers: Any, source: pipeline.BatchSource, *rest: Any
+    ) -> None:
+        await source.commit(batch.positions)
+        await ingest(self, batch, writers, replace(source, commit=nothing), *rest)
 
     _put(pipeline.Pipeline, "ingest", early)
-
-
-class _Early:
-    """Acknowledges what it hands out, and nothing when it is durable."""
-
-    def __init__(self, feed: pipeline.Feed) -> None:
-        self._feed = feed
-        self.done = feed.done
-
-    async def more(self) -> Batch | None:
-        batch = await self._feed.more()
-        if batch is not None:
-            await self._feed.commit(batch.positions)
-        return batch
-
-    async def commit(self, _positions: object) -> None:
-        """It already is."""
 
 
 def burn() -> None:
@@ -67,7 +56,7 @@ def look_after_burn() -> None:
     async def nothing(_database: object, _rows: object) -> set[UUID]:
         return set()
 
-    _put(pipeline, "rows_present", nothing)
+    _put(time_series, "rows_present", nothing)
 
 
 def rev_guard() -> None:

@@ -11,8 +11,8 @@ from worker.app.dependencies import Probe, Readiness
 from worker.app.notify import notify_options, notify_senders
 from worker.app.retry import retry_handlers, retry_leases, retry_options
 from worker.app.supervision import Role
-from worker.ingest.options import IngestOptions
-from worker.ingest.pipeline import BATCHES_IN_HAND, PipelineOptions
+from worker.ingest.options import IngestOptions, PipelineOptions
+from worker.ingest.pipeline import BATCHES_IN_FLIGHT
 from worker.ingest.service import Ingest
 from worker.kafka.consumer import ConsumerOptions
 from worker.kafka.security import kafka_options
@@ -69,7 +69,7 @@ def _ingest(settings: Settings, given: Surroundings) -> Role:
             group_instance_id=settings.kafka.group_instance_id,
             topics=(settings.ingest.topic,),
             max_records=settings.ingest.max_records,
-            max_bytes=settings.ingest.max_bytes // BATCHES_IN_HAND,
+            max_bytes=settings.ingest.max_bytes // BATCHES_IN_FLIGHT,
             session_timeout_s=settings.kafka.session_timeout_ms / 1000,
             heartbeats_per_session=settings.kafka.heartbeats_per_session,
             rebalance_timeout_s=settings.kafka.rebalance_timeout_ms / 1000,

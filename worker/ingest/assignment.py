@@ -8,7 +8,7 @@ import structlog
 
 from worker.contract.gaps import GapReason
 from worker.errors import Retryable
-from worker.ingest.dead_letters import keep_gaps
+from worker.ingest.dead_letters import store_gaps
 from worker.ingest.options import IngestOptions
 from worker.ingest.time_series import SeriesWriter
 from worker.kafka.consumer import EventConsumer
@@ -121,7 +121,7 @@ class Assignment:
             self._metrics.kafka_assigned_partitions.labels(topic).set(owned)
             self._metrics.kafka_paused_partitions.labels(topic).set(0)
 
-    def read(self, batch: Batch) -> None:
+    def note_newest(self, batch: Batch) -> None:
         """Note how new the records are that have just become durable."""
         self._newest.update({r.partition: r.timestamp for r in batch.records if r.timestamp is not None})
 
@@ -157,7 +157,7 @@ class Assignment:
         }
         gaps = [start.gap for start in decided.values() if start.gap is not None]
         self._confirm_restarts({gap.partition for gap in gaps if gap.reason is GapReason.LOG_RESTARTED})
-        await keep_gaps(self._database, gaps, self._clock.now())
+        await store_gaps(self._database, gaps, self._clock.now())
         for gap in gaps:
             self._report(gap)
         return {partition: start.offset for partition, start in decided.items()}
@@ -191,12 +191,12 @@ class Assignment:
         """
         gap = corrupt.gap
         try:
-            await keep_gaps(self._database, [gap], self._clock.now())
+            await store_gaps(self._database, [gap], self._clock.now())
             if corrupt.generation != self._consumer.generation:
                 return  # whoever reads the partition now meets the batch, too
             self._consumer.seek({gap.partition: gap.last_offset + 1})
         except Retryable as error:
-            log.warning("gap_not_passed", reason=str(error))
+            log.warning("gap_not_skipped", reason=str(error))
             return
         self._report(gap)
         await self.commit({gap.partition: gap.last_offset + 1})

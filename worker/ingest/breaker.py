@@ -28,7 +28,7 @@ class Tally:
 
     at: float
     records: int
-    letters: int
+    dead_letters: int
 
 
 class Breaker:
@@ -54,7 +54,7 @@ class Breaker:
         return next((each for each, until in self._paused_until.items() if until <= now), None)
 
     def note(
-        self, now: float, records: Mapping[Partition, int], letters: Mapping[Partition, int]
+        self, now: float, records: Mapping[Partition, int], dead_letters: Mapping[Partition, int]
     ) -> dict[Partition, bool]:
         """Take in a batch; says which partitions have opened (True) or closed (False) by it.
 
@@ -64,7 +64,7 @@ class Breaker:
         for partition, count in records.items():
             if now < self._paused_until.get(partition, now):
                 continue
-            tally = Tally(now, count, letters.get(partition, 0))
+            tally = Tally(now, count, dead_letters.get(partition, 0))
             was_open = partition in self._paused_until
             is_open = self._fails_probe(tally) if was_open else self._trips(partition, tally)
             if is_open:
@@ -78,7 +78,7 @@ class Breaker:
 
     def _fails_probe(self, tally: Tally) -> bool:
         """A probe that found nothing to read found no poison either."""
-        return tally.letters > self._options.share * tally.records
+        return tally.dead_letters > self._options.share * tally.records
 
     def _trips(self, partition: Partition, tally: Tally) -> bool:
         window = self._windows.setdefault(partition, deque())
@@ -86,5 +86,5 @@ class Breaker:
         while window[0].at < tally.at - self._options.window_s:
             window.popleft()
         records = sum(each.records for each in window)
-        letters = sum(each.letters for each in window)
-        return records >= self._options.least_records and letters > self._options.share * records
+        dead_letters = sum(each.dead_letters for each in window)
+        return records >= self._options.least_records and dead_letters > self._options.share * records

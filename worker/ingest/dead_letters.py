@@ -12,7 +12,7 @@ from pymongo.errors import BulkWriteError
 from worker import __version__
 from worker.contract.identity import failure_fingerprint
 from worker.errors import Refused, Retryable
-from worker.ingest.record import Letter
+from worker.ingest.record import DeadLetter
 from worker.kafka.positions import Gap
 from worker.kafka.record import Record
 from worker.storage.database import Database, Document
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 STEP = "ingest"
 # A document holds at most 16 MB; one bulk message at most 48 MB. Longer values are kept in parts.
 PART_BYTES = 8_000_000
-# Keys and headers have no use but to be sent again: longer ones would only make lists of letters slow.
+# Keys and headers have no use but to be sent again: longer ones would only make lists of dead letters slow.
 KEY_BYTES = 64 * 1024
 HEADERS_BYTES = 64 * 1024
 _MOST_HEADERS = 1_000
@@ -35,32 +35,32 @@ _INSERT_BYTES = 16_000_000
 _DOCUMENT_BYTES = 16 * 1024 * 1024 - 16 * 1024
 
 
-async def keep(database: Database, letters: Sequence[Letter], now: datetime) -> None:
+async def store_dead_letters(database: Database, dead_letters: Sequence[DeadLetter], now: datetime) -> None:
     """Store dead letters. Keyed by position and payload hash, so that keeping them twice keeps them once.
 
-    A letter that the store refuses, for whatever reason, is kept without its bytes: position, hashes, sizes, reason.
+    What the store refuses, for whatever reason, is kept without its bytes: position, hashes, sizes, reason.
     Raises Retryable when MongoDB gives no answer, or refuses even that: the offset then stays where it is.
     """
-    for chunk in _chunks(letters, now):
+    for chunk in _chunks(dead_letters, now):
         refused = await _insert(database, chunk)
-        for letter, why in refused.items():
-            await _keep_minimal(database, letters[letter], now, why)
+        for index, why in refused.items():
+            await _store_minimal(database, dead_letters[index], now, why)
 
 
-async def keep_gaps(database: Database, gaps: Sequence[Gap], now: datetime) -> None:
+async def store_gaps(database: Database, gaps: Sequence[Gap], now: datetime) -> None:
     """Store gap records: offsets that were passed over unread. Keyed by their range."""
     for gap in gaps:
         document = gap_document(gap, now)
-        refused = await _insert(database, [_Piece(0, encoded(document))])
+        refused = await _insert(database, [_Entry(0, encoded(document))])
         if refused:
             raise Retryable(f"the store refuses the record of a gap: {refused[0]}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
-    """A document of the letter at this index; None where BSON or the server has no room for it."""
+class _Entry:
+    """A document of the dead letter at this index; None where BSON or the server has no room for it."""
 
-    letter: int
+    index: int
     document: RawBSONDocument | None
 
     @property
@@ -68,33 +68,33 @@ class _Piece:
         return len(self.document.raw) if self.document is not None else 0
 
 
-async def _insert(database: Database, pieces: Sequence[_Piece]) -> dict[int, str]:
-    """Insert what can be inserted; says which letters have a document that cannot, and why."""
-    refused = {piece.letter: "no BSON document" for piece in pieces if piece.document is None}
-    sent = [piece for piece in pieces if piece.document is not None]
+async def _insert(database: Database, entries: Sequence[_Entry]) -> dict[int, str]:
+    """Insert what can be inserted; says which dead letters have a document that cannot, and why."""
+    refused = {entry.index: "no BSON document" for entry in entries if entry.document is None}
+    sent = [entry for entry in entries if entry.document is not None]
     if not sent:
         return refused
     try:
         with translated():
-            await database.dead_letters.insert_many([piece.document for piece in sent], ordered=False)  # type: ignore[misc]
+            await database.dead_letters.insert_many([entry.document for entry in sent], ordered=False)  # type: ignore[misc]
     except BulkWriteError as error:
         refused |= {
-            sent[failure.index].letter: f"code {failure.code}"
+            sent[failure.index].index: f"code {failure.code}"
             for failure in write_failures(error)
             if not failure.duplicate
         }
     except Refused as error:
         if len(sent) == 1:
-            return refused | {sent[0].letter: str(error)}
-        for piece in sent:  # which of them it was
-            refused |= await _insert(database, [piece])
+            return refused | {sent[0].index: str(error)}
+        for entry in sent:  # which of them it was
+            refused |= await _insert(database, [entry])
     return refused
 
 
-async def _keep_minimal(database: Database, letter: Letter, now: datetime, why: str) -> None:
-    """Keep what an operator needs to find the record in Kafka. Keyed like the letter, in whose place it stands."""
-    document = minimal_letter(letter, now)
-    source = letter.record.source
+async def _store_minimal(database: Database, dead_letter: DeadLetter, now: datetime, why: str) -> None:
+    """Keep what finds the record in Kafka. Keyed like the dead letter, in whose place it stands."""
+    document = minimal_dead_letter(dead_letter, now)
+    source = dead_letter.record.source
     log.error(
         "dead_letter_without_bytes",
         topic=source.topic,
@@ -109,30 +109,30 @@ async def _keep_minimal(database: Database, letter: Letter, now: datetime, why: 
         raise Retryable(f"the store refuses even a dead letter without bytes: {error}") from error
 
 
-def _chunks(letters: Sequence[Letter], now: datetime) -> Iterator[list[_Piece]]:
-    chunk: list[_Piece] = []
+def _chunks(dead_letters: Sequence[DeadLetter], now: datetime) -> Iterator[list[_Entry]]:
+    chunk: list[_Entry] = []
     size = 0
-    for index, letter in enumerate(letters):
-        for document in letter_documents(letter, now):
+    for index, dead_letter in enumerate(dead_letters):
+        for document in dead_letter_documents(dead_letter, now):
             blob = encoded(document)
-            piece = _Piece(index, blob if blob is not None and len(blob.raw) <= _DOCUMENT_BYTES else None)
-            if chunk and size + piece.size_bytes > _INSERT_BYTES:
+            entry = _Entry(index, blob if blob is not None and len(blob.raw) <= _DOCUMENT_BYTES else None)
+            if chunk and size + entry.size_bytes > _INSERT_BYTES:
                 yield chunk
                 chunk, size = [], 0
-            chunk.append(piece)
-            size += piece.size_bytes
+            chunk.append(entry)
+            size += entry.size_bytes
     if chunk:
         yield chunk
 
 
-def letter_documents(letter: Letter, now: datetime) -> Iterator[Document]:
+def dead_letter_documents(dead_letter: DeadLetter, now: datetime) -> Iterator[Document]:
     """The dead letter of a record, and the parts of what is too long for it.
 
     A value over PART_BYTES, a key over KEY_BYTES, headers over HEADERS_BYTES (or very many, or whose names are no
-    text) lie in parts; the letter has null, or no headers, in their place, and their sizes and hashes.
+    text) lie in parts; the dead letter has null, or no headers, in their place, and their sizes and hashes.
     """
-    record = letter.record
-    document = _document(letter, now)
+    record = dead_letter.record
+    document = _document(dead_letter, now)
     value = record.value or b""
     parts = {"value": _cut(value) if len(value) > PART_BYTES else []}
     document |= {"value": None if parts["value"] else record.value, "parts": len(parts["value"])}
@@ -153,10 +153,10 @@ def letter_documents(letter: Letter, now: datetime) -> Iterator[Document]:
             yield _part(document["_id"], of, number, part, now)
 
 
-def minimal_letter(letter: Letter, now: datetime) -> Document:
+def minimal_dead_letter(dead_letter: DeadLetter, now: datetime) -> Document:
     """The dead letter of a record without any of its bytes, which are told by their sizes and hashes alone."""
-    record = letter.record
-    document = _document(letter, now)
+    record = dead_letter.record
+    document = _document(dead_letter, now)
     document["message"] = f"{document['message']} (the store refused the bytes: see the record in Kafka)"
     if record.key is not None:
         document |= _measured("key", record.key)
@@ -168,9 +168,9 @@ def minimal_letter(letter: Letter, now: datetime) -> Document:
     return {**document, "without_bytes": True}
 
 
-def _document(letter: Letter, now: datetime) -> Document:
-    """A letter as yet without key, headers and value."""
-    record, rejected = letter.record, letter.rejected
+def _document(dead_letter: DeadLetter, now: datetime) -> Document:
+    """A dead letter as yet without key, headers and value."""
+    record, rejected = dead_letter.record, dead_letter.rejected
     source = record.source
     digest = hashlib.sha256(record.value or b"").digest()
     return {
@@ -184,7 +184,7 @@ def _document(letter: Letter, now: datetime) -> Document:
         "topic": source.topic,
         "partition": source.partition,
         "offset": source.offset,
-        "event_id": letter.event_id,
+        "event_id": dead_letter.event_id,
         "key": None,
         "headers": [],
         "value": None,
@@ -218,12 +218,12 @@ def _cut(content: bytes) -> list[bytes]:
     return [content[at : at + PART_BYTES] for at in range(0, len(content), PART_BYTES)]
 
 
-def _part(letter: str, of: str, number: int, content: bytes, now: datetime) -> Document:
-    """A part of the value is `<letter>#<number>`, of the key `<letter>#key<number>`, and so on."""
+def _part(part_of: str, of: str, number: int, content: bytes, now: datetime) -> Document:
+    """A part of the value is `<id>#<number>`, of the key `<id>#key<number>`, and so on."""
     document = {
-        "_id": f"{letter}#{'' if of == 'value' else of}{number}",
+        "_id": f"{part_of}#{'' if of == 'value' else of}{number}",
         "kind": "part",
-        "part_of": letter,
+        "part_of": part_of,
         "part": number,
         "value": content,
         "created_at": now,

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from worker.contract.codec import Limits
 from worker.contract.event import Rejected, RejectReason
-from worker.ingest.record import Candidate, Letter
+from worker.ingest.record import Candidate, DeadLetter
 from worker.ingest.routes import Route
 from worker.kafka.record import Record
 
@@ -16,7 +16,7 @@ class Decoded:
     """`tombstones` are records without a value: skipped and counted."""
 
     candidates: list[Candidate] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
     tombstones: list[Record] = field(default_factory=list)
 
 
@@ -33,12 +33,14 @@ def decode_records(
             decoded.tombstones.append(record)
             continue
         if record.unreadable is not None:
-            decoded.letters.append(Letter(record, Rejected(RejectReason.UNDECODABLE, record.unreadable)))
+            decoded.dead_letters.append(
+                DeadLetter(record, Rejected(RejectReason.UNDECODABLE, record.unreadable))
+            )
             continue
         timestamp = record.timestamp or read_at
         result = table[record.source.topic].decode(record.value, timestamp, limits)
         if isinstance(result, Rejected):
-            decoded.letters.append(Letter(record, result))
+            decoded.dead_letters.append(DeadLetter(record, result))
         else:
             decoded.candidates.append(Candidate(record, result))
     return decoded

@@ -16,7 +16,7 @@ from worker.contract.fingerprint import of_document
 from worker.contract.source import Source, source_of
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
 from worker.ingest.plan import Known, assign_versions, holes
-from worker.ingest.record import Appended, Candidate, Letter, Stored
+from worker.ingest.record import Appended, Candidate, DeadLetter, Stored
 from worker.ingest.versions import StreamVersions
 from worker.storage import reading
 from worker.storage.database import Database, Document
@@ -82,7 +82,7 @@ class EventStore:
         """Insert new events, each under the next version of its stream. May run twice: `_id` decides.
 
         1. versions  2. documents, each encoded by itself  3. insert, unordered  4. fill holes
-        An event that was inserted although no answer came returns in `again` after a repeat, and is then found
+        An event that was inserted although no answer came returns in `lost_race` after a repeat, and is then found
         stored under its own source. Raises Retryable when MongoDB gives no answer.
         """
         # 1.
@@ -107,7 +107,7 @@ class EventStore:
         self._versions.forget(streams[index] for index in failed)
         return Appended(
             stored=[Stored(candidates[index].record, documents[index]) for index in stored],
-            again=[candidates[index] for index in sorted(taken)],
+            lost_race=[candidates[index] for index in sorted(taken)],
             refused=[_refused(candidates[index]) for index in sorted(failed.keys() - taken)],
             holes_filled=filled,
         )
@@ -167,5 +167,5 @@ def _met_version(failure: WriteFailure | None) -> bool:
     return failure is not None and failure.duplicate and "version" in failure.key_pattern
 
 
-def _refused(candidate: Candidate) -> Letter:
-    return Letter(candidate.record, _REFUSED, candidate.event.event_id)
+def _refused(candidate: Candidate) -> DeadLetter:
+    return DeadLetter(candidate.record, _REFUSED, candidate.event.event_id)

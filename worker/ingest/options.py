@@ -2,10 +2,24 @@
 
 from dataclasses import dataclass, field
 
+from worker.contract.codec import Limits
 from worker.ingest.breaker import BreakerOptions
-from worker.ingest.pipeline import PipelineOptions
 from worker.kafka.consumer import ConsumerOptions
 from worker.kafka.positions import StartPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    """`max_rows` and `max_bytes` bound one time-series command; `deadline_s` is one answer of MongoDB.
+
+    A batch of more than `part_records` is worked on in parts, which costs MongoDB nothing (tried: 2,000 to 20,000).
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    part_records: int = 2_500
+    max_rows: int = 20_000
+    max_bytes: int = 15_000_000
+    deadline_s: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)

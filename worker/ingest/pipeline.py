@@ -6,94 +6,55 @@ the steps in parts: while MongoDB stores one, the next is decoded and the rows o
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from itertools import count
-from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-import structlog
 from bson import ObjectId
 
 from worker.chunks import chunks
-from worker.contract.codec import Limits
-from worker.contract.event import RejectReason
-from worker.errors import Fenced, Retryable
+from worker.ingest.accounting import count_outcome
 from worker.ingest.curriculum import courses_to_count, read_curricula
-from worker.ingest.dead_letters import keep
+from worker.ingest.dead_letters import store_dead_letters
 from worker.ingest.decode import Decoded, decode_records
-from worker.ingest.event_store import EventStore
-from worker.ingest.plan import Known, sort_candidates, undecided, unlike, without_outcome
-from worker.ingest.record import Candidate, Letter, Settled, Stored
+from worker.ingest.event_store import Curricula, EventStore
+from worker.ingest.options import PipelineOptions
+from worker.ingest.plan import Known, Sorted, sort_candidates, undecided, unlike
+from worker.ingest.record import BatchOutcome, Candidate, Stored
 from worker.ingest.routes import Route
-from worker.ingest.rows_behind import RowsBehind
-from worker.ingest.time_series import SeriesWriter, assert_young, commands, rows_present
+from worker.ingest.steps import Steps
+from worker.ingest.time_series import SeriesRows, SeriesWriter
+from worker.ingest.write_behind import SeriesWriteBehind
 from worker.kafka.record import Batch, Partition, Record
-from worker.storage.database import Database, Document
-from worker.storage.documents import interaction_row
+from worker.storage.database import Database
 from worker.storage.errors import translated
-from worker.storage.retrying import retrying
 from worker.telemetry.health import Component
-from worker.telemetry.metrics import DropReason, Metrics, Outcome, Stage
-from worker.telemetry.mongodb import retry_counter
+from worker.telemetry.metrics import Metrics, Stage
 from worker.timing import Clock, backoff_s, cancel_and_wait_shielded
 
-log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
-
 # While the last rows of a batch are written, the next one is read and stored.
-BATCHES_IN_HAND = 2
+BATCHES_IN_FLIGHT = 2
 # Between rounds of sorting and inserting the same events.
-_SHORTEST_REST_S = 0.025
-_LONGEST_REST_S = 2.0
-# Of records that were dropped, which is a defect: enough to find them in Kafka.
-_SHOWN_POSITIONS = 20
-# A sum that has taken in one absurd value says nothing any more; the last bucket is a week.
-_LONGEST_LATENESS_S = 366 * 86_400.0
+_SHORTEST_PAUSE_S = 0.025
+_LONGEST_PAUSE_S = 2.0
 # Decoding is pure computation: give the loop its turn after this many records (about 20 ms).
 _DECODE_CHUNK = 200
 
 
 @dataclass(frozen=True, slots=True)
-class PipelineOptions:
-    """`max_rows` and `max_bytes` bound one time-series command; `deadline_s` is one answer of MongoDB.
+class BatchSource:
+    """Where batches come from, and who is told of them: all that the pipeline calls in the role that runs it.
 
-    A batch of more than `part_records` is worked on in parts, which costs MongoDB nothing (tried: 2,000 to 20,000).
+    `next_batch` gives the next batch of the same assignment, None if there is none at once or something else has to
+    be seen to first. `commit` acknowledges the next offsets to read. `on_durable` hears of each batch that is durable
+    and acknowledged, with the number of dead letters of each partition.
     """
 
-    limits: Limits = field(default_factory=Limits)
-    part_records: int = 2_500
-    max_rows: int = 20_000
-    max_bytes: int = 15_000_000
-    deadline_s: float = 20.0
-
-
-class Feed(Protocol):
-    """Where batches come from, and who is told that they are durable."""
-
-    async def more(self) -> Batch | None:
-        """The next batch of the same assignment, if there is one at once and nothing else has to be seen to first."""
-
-    async def commit(self, positions: Mapping[Partition, int]) -> None:
-        """Acknowledge: the next offsets to read."""
-
-    def done(self, batch: Batch, letters: Counter[Partition]) -> None:
-        """A batch is durable and acknowledged; `letters` counts the dead letters of each partition."""
-
-
-class Became(NamedTuple):
-    """What became of the records of a batch."""
-
-    decoded: Decoded
-    settled: Settled
-
-    @property
-    def letters(self) -> Sequence[Letter]:
-        return [*self.decoded.letters, *self.settled.letters]
+    next_batch: Callable[[], Awaitable[Batch | None]]
+    commit: Callable[[Mapping[Partition, int]], Awaitable[None]]
+    on_durable: Callable[[Batch, Counter[Partition]], None]
 
 
 class Pipeline:
@@ -115,125 +76,129 @@ class Pipeline:
         self._options = options
         self._clock = clock
         self._metrics = metrics
-        self._component = component
-        self._count_retry = retry_counter(metrics)
+        self._steps = Steps(clock, metrics, component)
+        self._series = SeriesRows(database, table, options, clock, self._steps)
 
-    async def ingest(self, batch: Batch, writers: Mapping[Partition, SeriesWriter], feed: Feed) -> None:
-        """Make a batch durable, and after it those that the feed has more of, in their order.
+    async def run(self, batch: Batch, writers: Mapping[Partition, SeriesWriter], source: BatchSource) -> None:
+        """Ingest a batch, and after it those that the source has more of, in their order.
 
-        1. decode and validate  2. drop duplicates  3. give versions  4. insert the events, fill holes
-        5. insert the rows; keep dead letters  6. commit the next offsets
-        Of a large batch part by part, up to 5.: of the parts, 1., 2. to 4., and 5. go on beside each other. Two
-        batches are in hand at most: the next one is stored while the last rows of this one are written.
-
-        Stops with Fenced when a newer owner exists; waits as long as MongoDB is away.
+        Two are in flight at most: the next one is stored while the last rows of this one are written. Stops with
+        Fenced when a newer owner exists; waits as long as MongoDB is away.
         """
-        before: asyncio.Task[None] | None = None
+        tasks: list[asyncio.Task[None]] = []
         current: Batch | None = batch
-        rows = RowsBehind(partial(self._write_rows, batch, writers))
         del batch  # let go of as soon as it is durable, however long this goes on
         try:
             while current is not None:
-                became = await self._store(current, rows)
+                stored = asyncio.get_running_loop().create_future()
+                before = tasks[-1] if tasks else None
+                tasks.append(asyncio.create_task(self.ingest(current, writers, source, stored, before)))
+                await asyncio.wait({tasks[-1], stored}, return_when=asyncio.FIRST_COMPLETED)
+                if tasks[-1].done():
+                    tasks[-1].result()
                 if before is not None:
                     await before
-                before = asyncio.create_task(self._finish(current, became, rows, feed))
-                current = await feed.more()
-                if current is None:
-                    await before
-                else:
-                    rows = RowsBehind(partial(self._write_rows, current, writers), before)
+                    tasks.remove(before)
+                current = await source.next_batch()
+            await tasks[-1]
         finally:
-            await cancel_and_wait_shielded(*rows.tasks, *([before] if before is not None else []))
+            await cancel_and_wait_shielded(*tasks)
 
-    async def _store(self, batch: Batch, rows: RowsBehind) -> Became:
-        """Steps 1. to 4. of all parts; what has settled is handed to the `rows`."""
-        decoded, settled = Decoded(), Settled()
-        size = self._options.part_records
-        parts = list(chunks(batch.records, size))
-        decoding = asyncio.create_task(self._decode(parts[0], batch.read_at, decoded))
+    async def ingest(
+        self,
+        batch: Batch,
+        writers: Mapping[Partition, SeriesWriter],
+        source: BatchSource,
+        stored: asyncio.Future[None],
+        before: asyncio.Task[None] | None = None,
+    ) -> None:
+        """Make one batch durable. `stored` is done when its events are; `before` is the batch that comes first.
+
+        1. decode and validate  2. drop duplicates  3. give versions  4. insert the events, fill holes
+        5. insert the rows; store dead letters  6. commit the next offsets
+        Of a large batch part by part, up to 5.: of the parts, 1., 2. to 4., and 5. go on beside each other.
+        """
+        outcome = BatchOutcome()
+        rows = SeriesWriteBehind(partial(self._series.write, batch, writers), before)
+        parts = list(chunks(batch.records, self._options.part_records))
+        decoding = asyncio.create_task(self._decode(parts[0], batch.read_at))
         try:
             for following in [*parts[1:], ()]:
-                candidates = await decoding
-                decoding = asyncio.create_task(self._decode(following, batch.read_at, decoded))
-                part = await self._settle(candidates)
-                settled.add(part)
+                # 1.
+                decoded = await decoding
+                decoding = asyncio.create_task(self._decode(following, batch.read_at))
+                part = BatchOutcome(tombstones=decoded.tombstones, dead_letters=decoded.dead_letters)
+                pending, rounds = decoded.candidates, 0
+                curricula = await self._curricula(pending)
+                while pending:
+                    # 2.
+                    await self._pause_before(rounds)
+                    found = await self._sort(pending)
+                    # 3. and 4.
+                    append = partial(self._events.append, found.new, curricula, self._clock.now())
+                    with self._steps.timed(Stage.EVENT_STORE):
+                        appended = await self._steps.with_retry(append)
+                    self._metrics.version_holes_filled_total.inc(appended.holes_filled)
+                    decided, pending = undecided(
+                        pending, found, appended, await self._stored_before(found.redelivered)
+                    )
+                    part.add(decided)
+                    rounds += 1
+                outcome.add(part)
+                # 5.
                 rows.add(part)
-        finally:
-            await cancel_and_wait_shielded(decoding)
-        return Became(decoded, settled)
-
-    async def _finish(self, batch: Batch, became: Became, rows: RowsBehind, feed: Feed) -> None:
-        """The rest of steps 5. and 6."""
-        letters = became.letters
-        try:
-            await self._with_retry(lambda: keep(self._database, letters, self._clock.now()))
+            stored.set_result(None)
+            dead_letters = partial(store_dead_letters, self._database, outcome.dead_letters)
+            await self._steps.with_retry(lambda: dead_letters(self._clock.now()))
             await rows.finish()
         finally:
-            await cancel_and_wait_shielded(*rows.tasks)
-        with self._timed(Stage.COMMIT):
-            await feed.commit(batch.positions)
-        self._count(batch, became.decoded, became.settled, letters)
-        feed.done(batch, Counter(letter.record.partition for letter in letters))
+            await cancel_and_wait_shielded(decoding, *rows.tasks)
+        # 6.
+        with self._steps.timed(Stage.COMMIT):
+            await source.commit(batch.positions)
+        count_outcome(self._metrics, batch, outcome, self._clock.now() + self._options.limits.max_future)
+        source.on_durable(batch, Counter(each.record.partition for each in outcome.dead_letters))
 
-    async def _decode(
-        self, records: Sequence[Record], read_at: datetime, whole: Decoded
-    ) -> Sequence[Candidate]:
-        """Add what the records are to the `whole`; returns those that hold an event."""
-        candidates: list[Candidate] = []
-        took = 0.0
+    async def _decode(self, records: Sequence[Record], read_at: datetime) -> Decoded:
+        """Decode record by record, and let the event loop have its turns."""
+        whole = Decoded()
+        took_s = 0.0
         for chunk in chunks(records, _DECODE_CHUNK):
             began = self._clock.monotonic()
             part = decode_records(chunk, self._table, self._options.limits, read_at)
-            took += self._clock.monotonic() - began
-            candidates.extend(part.candidates)
-            whole.letters.extend(part.letters)
+            took_s += self._clock.monotonic() - began
+            whole.candidates.extend(part.candidates)
+            whole.dead_letters.extend(part.dead_letters)
             whole.tombstones.extend(part.tombstones)
-            self._component.beat()
+            self._steps.beat()
             await asyncio.sleep(0)
         if records:
-            self._metrics.ingest_stage_duration_seconds.labels(Stage.DECODE.value).observe(took)
-        return candidates
+            self._metrics.ingest_stage_duration_seconds.labels(Stage.DECODE.value).observe(took_s)
+        return whole
 
-    async def _settle(self, candidates: Sequence[Candidate]) -> Settled:
-        """Sort and insert until nothing is left open.
+    async def _curricula(self, candidates: Sequence[Candidate]) -> Curricula:
+        courses = courses_to_count(candidates)
+        return await self._steps.with_retry(lambda: read_curricula(self._database, courses))
+
+    async def _pause_before(self, rounds: int) -> None:
+        """Who lost a race tries again at once; who loses again waits for a write that no majority has yet."""
+        if rounds > 1:
+            self._steps.beat()
+            await self._clock.sleep(backoff_s(rounds + 1, _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S))
+
+    async def _sort(self, candidates: Sequence[Candidate]) -> Sorted:
+        """Hold candidates against what is stored under their ids, and against the learners that were erased.
 
         Sorted anew is who lost a race on an id or a version, whoever was sorted by a record that is not stored after
         all, and an event that was erased between two reads.
         """
-        settled = Settled()
-        pending = list(candidates)
-        courses = courses_to_count(candidates)
-        curricula = await self._with_retry(lambda: read_curricula(self._database, courses))
-        for again in count():
-            if not pending:
-                break
-            await self._rest_between(again)
-            with self._timed(Stage.PLAN):
-                erased = await self._with_retry(partial(self._erased_learners, pending))
-                found = sort_candidates(pending, await self._known(pending), erased)
-            with self._timed(Stage.EVENT_STORE):
-                append = partial(self._events.append, found.new, curricula, self._clock.now())
-                appended = await self._with_retry(append)
-            self._metrics.version_holes_filled_total.inc(appended.holes_filled)
-            redelivered = await self._stored_before(found.redelivered)
-            decided, pending = undecided(pending, found, appended, redelivered)
-            settled.add(decided)
-        return settled
-
-    async def _rest_between(self, rounds: int) -> None:
-        """Who lost a race tries again at once; who loses again waits for a write that no majority has yet."""
-        if rounds > 1:
-            self._component.beat()
-            await self._clock.sleep(backoff_s(rounds + 1, _SHORTEST_REST_S, _LONGEST_REST_S))
-
-    async def _known(self, candidates: Sequence[Candidate]) -> Mapping[UUID, Known]:
-        """What is stored under the candidates' ids."""
-        ids = [candidate.event.event_id for candidate in candidates]
-        known = await self._with_retry(partial(self._events.known, ids))
-        if others := unlike(candidates, known):
-            known |= await self._with_retry(partial(self._events.known_by_content, others))
-        return known
+        with self._steps.timed(Stage.PLAN):
+            erased = await self._steps.with_retry(partial(self._erased_learners, candidates))
+            ids = [candidate.event.event_id for candidate in candidates]
+            known: dict[UUID, Known] = await self._steps.with_retry(partial(self._events.known, ids))
+            if others := unlike(candidates, known):
+                known |= await self._steps.with_retry(partial(self._events.known_by_content, others))
+            return sort_candidates(candidates, known, erased)
 
     async def _erased_learners(self, candidates: Sequence[Candidate]) -> set[ObjectId]:
         learners = {candidate.event.user_id for candidate in candidates}
@@ -248,115 +213,6 @@ class Pipeline:
     async def _stored_before(self, candidates: Sequence[Candidate]) -> list[Stored]:
         """Those that are still there, with their documents."""
         ids = [candidate.event.event_id for candidate in candidates]
-        documents = await self._with_retry(lambda: self._events.documents(ids))
+        documents = await self._steps.with_retry(lambda: self._events.documents(ids))
         found = ((c.record, documents.get(c.event.event_id)) for c in candidates)
         return [Stored(record, document) for record, document in found if document is not None]
-
-    async def _write_rows(
-        self, batch: Batch, writers: Mapping[Partition, SeriesWriter], settled: Settled
-    ) -> None:
-        """Each partition's rows on its own session: new events, and redelivered ones whose row is missing."""
-        with self._timed(Stage.TIME_SERIES):
-            await self._insert_rows(batch, writers, await self._missing_rows(settled))
-
-    async def _missing_rows(self, settled: Settled) -> Mapping[Partition, Sequence[Document]]:
-        rows: dict[Partition, list[Document]] = {}
-        for stored in settled.stored:
-            rows.setdefault(stored.record.partition, []).append(interaction_row(stored.document))
-        again = [
-            (stored.record.partition, interaction_row(stored.document)) for stored in settled.redelivered
-        ]
-        present = await self._with_retry(lambda: rows_present(self._database, [row for _, row in again]))
-        for partition, row in again:
-            if row["_id"] not in present:
-                rows.setdefault(partition, []).append(row)
-        return rows
-
-    async def _insert_rows(
-        self,
-        batch: Batch,
-        writers: Mapping[Partition, SeriesWriter],
-        rows: Mapping[Partition, Sequence[Document]],
-    ) -> None:
-        # No TaskGroup: it passes a cancellation on once, and a driver's operation can lose one (see `end`).
-        writing = [
-            asyncio.create_task(self._write_partition(batch, writers[partition], missing))
-            for partition, missing in rows.items()
-            if self._table[partition.topic].time_series
-        ]
-        try:
-            if writing:
-                await asyncio.wait(writing, return_when=asyncio.FIRST_EXCEPTION)
-        finally:
-            await cancel_and_wait_shielded(*writing)
-        errors = [error for task in writing if not task.cancelled() and (error := task.exception())]
-        if errors:
-            # Several may fail at once: that a newer owner exists matters more than how else it went.
-            raise min(errors, key=lambda error: not isinstance(error, Fenced))
-        for task in writing:
-            task.result()  # one that gave up by itself has not written its rows
-
-    async def _write_partition(self, batch: Batch, writer: SeriesWriter, rows: Sequence[Document]) -> None:
-        """One command after the other, each sent unchanged until it is answered."""
-
-        async def send() -> None:
-            assert_young(batch, self._clock)
-            await writer.send(self._database, self._clock, deadline_s=self._options.deadline_s)
-
-        for command in commands(rows, self._options.max_rows, self._options.max_bytes):
-            writer.begin(command)
-            await self._with_retry(send)
-
-    async def _with_retry(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Repeat while MongoDB is away; both an answer and a counted retry are progress."""
-        result = await retrying(operation, clock=self._clock, on_retry=self._retried)
-        self._component.beat()
-        return result
-
-    def _retried(self, error: Retryable) -> None:
-        self._count_retry(error)
-        self._component.beat()
-
-    def _count(self, batch: Batch, decoded: Decoded, settled: Settled, letters: Sequence[Letter]) -> None:
-        """Every record of the batch under exactly one outcome; one that has none was dropped."""
-        conflicts = [letter for letter in letters if letter.rejected.reason is RejectReason.CONFLICT]
-        dead = [letter for letter in letters if letter.rejected.reason is not RejectReason.CONFLICT]
-        by_outcome: list[tuple[Outcome, Sequence[Record]]] = [
-            (Outcome.STORED, [stored.record for stored in settled.stored]),
-            (Outcome.REDELIVERED, [stored.record for stored in settled.redelivered]),
-            (Outcome.DUPLICATE, [candidate.record for candidate in settled.duplicates]),
-            (Outcome.CONFLICT, [letter.record for letter in conflicts]),
-            (Outcome.DEAD_LETTERED, [letter.record for letter in dead]),
-            (Outcome.SKIPPED, [*decoded.tombstones, *(candidate.record for candidate in settled.erased)]),
-        ]
-        for outcome, records in by_outcome:
-            for topic, number in Counter(record.source.topic for record in records).items():
-                self._metrics.events_processed_total.labels(topic, outcome.value).inc(number)
-        dropped = without_outcome(batch.records, [records for _, records in by_outcome])
-        if dropped:
-            self._metrics.events_dropped_total.labels(DropReason.UNEXPECTED.value).inc(len(dropped))
-            log.error("records_dropped", records=len(dropped), first=dropped[:_SHOWN_POSITIONS])
-        for letter in letters:
-            self._metrics.dead_lettered_events_total.labels(letter.rejected.reason.value).inc()
-        newest = self._clock.now() + self._options.limits.max_future
-        for stored in settled.stored:
-            lateness_s = _lateness_s(stored, newest)
-            if lateness_s is not None:
-                self._metrics.event_lateness_seconds.observe(lateness_s)
-
-    @contextmanager
-    def _timed(self, stage: Stage) -> Iterator[None]:
-        began = self._clock.monotonic()
-        yield
-        self._metrics.ingest_stage_duration_seconds.labels(stage.value).observe(
-            self._clock.monotonic() - began
-        )
-
-
-def _lateness_s(stored: Stored, newest: datetime) -> float | None:
-    """From what happened to its record in Kafka; None where the record's time is none, or lies ahead of `newest`."""
-    timestamp = stored.record.timestamp
-    if timestamp is None or timestamp > newest:
-        return None
-    lateness_s: float = (timestamp - stored.document["occurred_at"]).total_seconds()
-    return min(max(0.0, lateness_s), _LONGEST_LATENESS_S)

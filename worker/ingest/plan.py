@@ -10,7 +10,7 @@ from bson import ObjectId
 
 from worker.contract.event import Rejected, RejectReason
 from worker.contract.source import Source
-from worker.ingest.record import Appended, Candidate, Letter, Settled, Stored
+from worker.ingest.record import Appended, BatchOutcome, Candidate, DeadLetter, Stored
 from worker.kafka.record import Record
 
 _SAME_ID_OTHER_CONTENT = Rejected(
@@ -32,7 +32,7 @@ class Sorted:
     new: list[Candidate] = field(default_factory=list)
     redelivered: list[Candidate] = field(default_factory=list)
     duplicates: list[Candidate] = field(default_factory=list)
-    conflicts: list[Letter] = field(default_factory=list)
+    conflicts: list[DeadLetter] = field(default_factory=list)
     erased: list[Candidate] = field(default_factory=list)
 
 
@@ -67,7 +67,7 @@ def sort_candidates(
             seen[event.event_id] = Known(event.fingerprint, source)
             result.new.append(candidate)
         elif known.fingerprint != event.fingerprint:
-            result.conflicts.append(Letter(candidate.record, _SAME_ID_OTHER_CONTENT, event.event_id))
+            result.conflicts.append(DeadLetter(candidate.record, _SAME_ID_OTHER_CONTENT, event.event_id))
         elif known.source == source:
             result.redelivered.append(candidate)
         else:
@@ -77,27 +77,27 @@ def sort_candidates(
 
 def undecided(
     pending: Sequence[Candidate], found: Sorted, appended: Appended, redelivered: Sequence[Stored]
-) -> tuple[Settled, list[Candidate]]:
+) -> tuple[BatchOutcome, list[Candidate]]:
     """What became of `pending` in one round, and who has to be sorted anew, in the order of arrival.
 
     A duplicate or a conflict was told by an event that was stored, or by one new in this round: where that one
     was refused, or lost a race, nothing has been told. A redelivered event may have been erased meanwhile.
     """
-    told_by = {candidate.event.event_id for candidate in appended.again}
-    told_by |= {letter.event_id for letter in appended.refused if letter.event_id is not None}
+    told_by = {candidate.event.event_id for candidate in appended.lost_race}
+    told_by |= {each.event_id for each in appended.refused if each.event_id is not None}
     duplicates = [each for each in found.duplicates if each.event.event_id not in told_by]
     conflicts = [each for each in found.conflicts if each.event_id not in told_by]
-    settled = Settled(
+    outcome = BatchOutcome(
         stored=appended.stored,
         redelivered=list(redelivered),
         duplicates=duplicates,
         erased=found.erased,
-        letters=[*conflicts, *appended.refused],
+        dead_letters=[*conflicts, *appended.refused],
     )
     if not told_by and len(redelivered) == len(found.redelivered):
-        return settled, []
-    decided = {record.source for record in _records_of(settled)}
-    return settled, [candidate for candidate in pending if candidate.record.source not in decided]
+        return outcome, []
+    decided = {record.source for record in _records_of(outcome)}
+    return outcome, [candidate for candidate in pending if candidate.record.source not in decided]
 
 
 def without_outcome(records: Sequence[Record], outcomes: Sequence[Sequence[Record]]) -> list[str]:
@@ -112,8 +112,14 @@ def without_outcome(records: Sequence[Record], outcomes: Sequence[Sequence[Recor
     ]
 
 
-def _records_of(settled: Settled) -> Iterator[Record]:
-    for some in (settled.stored, settled.redelivered, settled.duplicates, settled.erased, settled.letters):
+def _records_of(outcome: BatchOutcome) -> Iterator[Record]:
+    for some in (
+        outcome.stored,
+        outcome.redelivered,
+        outcome.duplicates,
+        outcome.erased,
+        outcome.dead_letters,
+    ):
         yield from (each.record for each in some)
 
 

@@ -21,7 +21,7 @@ class Candidate(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A record that cannot be stored, and why."""
 
     record: Record
@@ -38,27 +38,33 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """One round of inserting. `again` met an id or a version that was taken meanwhile: sort these anew."""
+    """One round of inserting. `lost_race` met an id or a version that was taken meanwhile: sort these anew."""
 
     stored: list[Stored] = field(default_factory=list)
-    again: list[Candidate] = field(default_factory=list)
-    refused: list[Letter] = field(default_factory=list)
+    lost_race: list[Candidate] = field(default_factory=list)
+    refused: list[DeadLetter] = field(default_factory=list)
     holes_filled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What became of candidates; `redelivered` carry the documents that were stored before."""
+class BatchOutcome:
+    """What became of the records of a batch, or of a part of it: each is in one list, in the order of arrival.
+
+    `redelivered` carry the documents that were stored before; `tombstones` are records without a value.
+    """
 
     stored: list[Stored] = field(default_factory=list)
     redelivered: list[Stored] = field(default_factory=list)
     duplicates: list[Candidate] = field(default_factory=list)
     erased: list[Candidate] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
+    tombstones: list[Record] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
 
-    def add(self, other: "Settled") -> None:
+    def add(self, other: "BatchOutcome") -> None:
+        """Take in what became of another part."""
         self.stored.extend(other.stored)
         self.redelivered.extend(other.redelivered)
         self.duplicates.extend(other.duplicates)
         self.erased.extend(other.erased)
-        self.letters.extend(other.letters)
+        self.tombstones.extend(other.tombstones)
+        self.dead_letters.extend(other.dead_letters)

@@ -1,7 +1,8 @@
 """Step 5: the rows of a batch, exactly once, into a collection that has no unique index."""
 
+import asyncio
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,13 +10,19 @@ from bson.raw_bson import RawBSONDocument
 
 from worker.chunks import chunks
 from worker.errors import Fenced, Refused
-from worker.kafka.record import Batch
+from worker.ingest.options import PipelineOptions
+from worker.ingest.record import BatchOutcome
+from worker.ingest.routes import Route
+from worker.ingest.steps import Steps
+from worker.kafka.record import Batch, Partition
 from worker.storage import reading
 from worker.storage.database import Database, Document
+from worker.storage.documents import interaction_row
 from worker.storage.encoding import encoded
 from worker.storage.fenced import insert_once
 from worker.storage.partition_lease import PartitionLease, assert_in_force, burn_again
-from worker.timing import Clock
+from worker.telemetry.metrics import Stage
+from worker.timing import Clock, cancel_and_wait_shielded
 
 # Exact (learner, time) pairs per look-up: 0.3-0.5 ms an event; larger queries cost more per event.
 _PAIRS_PER_QUERY = 250
@@ -63,9 +70,9 @@ class SeriesWriter:
         now = clock.monotonic()
         if now - self.owner_at > _MAX_IDLE_S:
             await assert_in_force(database, self.lease, clock.now())
-        again, self._sent = self._sent, True
+        repeated, self._sent = self._sent, True
         await self._insert(database, deadline_s)
-        if again:
+        if repeated:
             # The answer may be for rows of the first sending, on this primary only. The write in between waits for
             # them; and if that was another primary's, which never had them, the last sending inserts them there.
             await assert_in_force(database, self.lease, clock.now())
@@ -91,6 +98,78 @@ class SeriesWriter:
             self._pending,
             deadline_s=deadline_s,
         )
+
+
+class SeriesRows:
+    """Writes the rows of what was stored, each partition's by its writer, all partitions beside each other."""
+
+    def __init__(
+        self,
+        database: Database,
+        table: Mapping[str, Route],
+        options: PipelineOptions,
+        clock: Clock,
+        steps: Steps,
+    ) -> None:
+        self._database = database
+        self._table = table
+        self._options = options
+        self._clock = clock
+        self._steps = steps
+
+    async def write(
+        self, batch: Batch, writers: Mapping[Partition, SeriesWriter], outcome: BatchOutcome
+    ) -> None:
+        """Rows of new events, and of redelivered ones whose row is missing. May run twice: the look-up decides.
+
+        Raises Fenced when a newer owner exists.
+        """
+        with self._steps.timed(Stage.TIME_SERIES):
+            rows = await self._missing(outcome)
+            # No TaskGroup: it passes a cancellation on once, and a driver's operation can lose one (see
+            # `cancel_and_wait`).
+            writing = [
+                asyncio.create_task(self._write_partition(batch, writers[partition], missing))
+                for partition, missing in rows.items()
+                if self._table[partition.topic].time_series
+            ]
+            try:
+                if writing:
+                    await asyncio.wait(writing, return_when=asyncio.FIRST_EXCEPTION)
+            finally:
+                await cancel_and_wait_shielded(*writing)
+            errors = [error for task in writing if not task.cancelled() and (error := task.exception())]
+            if errors:
+                # Several may fail at once: that a newer owner exists matters more than how else it went.
+                raise min(errors, key=lambda error: not isinstance(error, Fenced))
+            for task in writing:
+                task.result()  # one that gave up by itself has not written its rows
+
+    async def _missing(self, outcome: BatchOutcome) -> Mapping[Partition, Sequence[Document]]:
+        rows: dict[Partition, list[Document]] = {}
+        for stored in outcome.stored:
+            rows.setdefault(stored.record.partition, []).append(interaction_row(stored.document))
+        redelivered = [
+            (stored.record.partition, interaction_row(stored.document)) for stored in outcome.redelivered
+        ]
+        present = await self._steps.with_retry(
+            lambda: rows_present(self._database, [row for _, row in redelivered])
+        )
+        for partition, row in redelivered:
+            if row["_id"] not in present:
+                rows.setdefault(partition, []).append(row)
+        return rows
+
+    async def _write_partition(self, batch: Batch, writer: SeriesWriter, rows: Sequence[Document]) -> None:
+        """One command after the other, each sent unchanged until it is answered."""
+
+        async def send() -> None:
+            assert_young(batch, self._clock)
+            await writer.send(self._database, self._clock, deadline_s=self._options.deadline_s)
+
+        for command in commands(rows, self._options.max_rows, self._options.max_bytes):
+            writer.begin(command)
+            await self._steps.with_retry(send)
 
 
 def due_to_burn(writers: Iterable[SeriesWriter], clock: Clock) -> SeriesWriter | None:

@@ -13,8 +13,8 @@ from tests.conftest import RunningMongo
 from worker.app.exits import ExitCode
 from worker.contract.event import Rejected, RejectReason
 from worker.contract.source import Source
-from worker.ingest.dead_letters import keep
-from worker.ingest.record import Letter
+from worker.ingest.dead_letters import store_dead_letters
+from worker.ingest.record import DeadLetter
 from worker.kafka.record import Record
 from worker.retry.letters import find_letters
 from worker.retry.selection import Selection
@@ -90,8 +90,8 @@ async def test_nested_fields_are_shown_as_json_and_not_as_python(
 
 async def keep_letter(database: Database, value: bytes) -> str:
     record = Record(Source("t", 0, 1), datetime.now(UTC), b"k", value, (("trace", None),))
-    await keep(
-        database, [Letter(record, Rejected(RejectReason.NOT_JSON, "no JSON", None))], datetime.now(UTC)
+    await store_dead_letters(
+        database, [DeadLetter(record, Rejected(RejectReason.NOT_JSON, "no JSON", None))], datetime.now(UTC)
     )
     [entry] = await find_letters(database, Selection())
     return str(entry.id)

@@ -39,7 +39,7 @@ async def test_an_insert_repeated_after_a_lost_answer_fills_the_holes_of_the_fir
         if number != refused:
             await put(database, stored, number + 1)
     appended = await EventStore(database, versions).append(batch, {}, NOON)
-    assert [again.event.event_id for again in appended.again] == [
+    assert [again.event.event_id for again in appended.lost_race] == [
         stored.event.event_id for number, stored in enumerate(batch) if number != refused
     ]
     assert [letter.event_id for letter in appended.refused] == [batch[refused].event.event_id]
@@ -75,11 +75,11 @@ async def test_an_event_stored_meanwhile_by_another_writer_leaves_no_hole(databa
     store = EventStore(database, versions)
     appended = await store.append(batch, {}, NOON)
     assert_dense(await database.course_events.find({}).to_list(None))
-    known = await store.known([candidate.event.event_id for candidate in appended.again])
+    known = await store.known([candidate.event.event_id for candidate in appended.lost_race])
     assert known[batch[1].event.event_id].source == other.record.source
-    again = [candidate for candidate in appended.again if candidate.event.event_id not in known]
+    again = [candidate for candidate in appended.lost_race if candidate.event.event_id not in known]
     last = await store.append(again, {}, NOON)
-    assert not last.again
+    assert not last.lost_race
     documents = await database.course_events.find({}).to_list(None)
     assert_dense(documents)
     assert {d["_id"] for d in documents if d["event_type"] != "void"} == {c.event.event_id for c in batch}

@@ -18,7 +18,8 @@ from worker.contract.codec import encode
 from worker.contract.source import Source
 from worker.ingest import pipeline as pipeline_module
 from worker.ingest.event_store import Curricula, EventStore
-from worker.ingest.pipeline import Pipeline, PipelineOptions
+from worker.ingest.options import PipelineOptions
+from worker.ingest.pipeline import BatchSource, Pipeline
 from worker.ingest.plan import Known, Sorted, sort_candidates
 from worker.ingest.record import Appended, Candidate
 from worker.ingest.routes import routes
@@ -48,16 +49,16 @@ class Rests(SystemClock):
 
 
 class OneBatch:
-    """A feed of no more batches than the first."""
+    """A source of no more batches than the first."""
 
-    async def more(self) -> Batch | None:
+    async def next_batch(self) -> Batch | None:
         return None
 
     async def commit(self, positions: Mapping[Partition, int]) -> None:
         assert positions
 
-    def done(self, batch: Batch, letters: Counter[Partition]) -> None:
-        assert letters.keys() <= {P0}
+    def on_durable(self, batch: Batch, dead_letters: Counter[Partition]) -> None:
+        assert dead_letters.keys() <= {P0}
         assert batch.records
 
 
@@ -79,7 +80,9 @@ async def ingested(
     lease = await take_partition(database, TOPIC, 0, uuid.uuid4(), clock=clock, deadline_s=20.0)
     batch = Batch(taken, {P0: len(taken)}, 1, clock.monotonic(), clock.now())
     async with asyncio.timeout(60):
-        await pipeline.ingest(batch, {P0: SeriesWriter(lease, clock.monotonic())}, OneBatch())
+        one = OneBatch()
+        source = BatchSource(one.next_batch, one.commit, one.on_durable)
+        await pipeline.run(batch, {P0: SeriesWriter(lease, clock.monotonic())}, source)
 
     def value(name: str, **labels: str) -> int:
         return int(metrics.registry.get_sample_value(f"sevenp_worker_{name}", labels) or 0)

@@ -22,8 +22,8 @@ from worker.contract.event import Rejected, RejectReason
 from worker.contract.gaps import GapReason
 from worker.contract.source import Source
 from worker.errors import Refused, Retryable
-from worker.ingest.dead_letters import PART_BYTES, keep, keep_gaps
-from worker.ingest.record import Letter
+from worker.ingest.dead_letters import PART_BYTES, store_dead_letters, store_gaps
+from worker.ingest.record import DeadLetter
 from worker.kafka.positions import Gap
 from worker.kafka.record import Partition, Record
 from worker.retry.letters import (
@@ -71,11 +71,13 @@ def run(database: Database, mongodb: RunningMongo, kafka: str, topic: str) -> Ru
     )
 
 
-def letter(number: int, value: bytes | None = b"{}", key: bytes | None = b"k", topic: str = "t") -> Letter:
+def letter(
+    number: int, value: bytes | None = b"{}", key: bytes | None = b"k", topic: str = "t"
+) -> DeadLetter:
     record = Record(
         Source(topic, 0, number), datetime.now(UTC), key, value, (("trace", b"1"), ("none", None))
     )
-    return Letter(record, Rejected(RejectReason.NOT_JSON, "no JSON", None))
+    return DeadLetter(record, Rejected(RejectReason.NOT_JSON, "no JSON", None))
 
 
 async def stored(database: Database, name: str) -> dict[str, Any]:
@@ -141,12 +143,14 @@ async def test_the_guard_stops_the_fourth_round_of_a_record_that_stays_bad(
 
 
 async def test_letters_made_during_a_redrive_are_not_looked_at(database: Database) -> None:
-    await keep(database, [letter(number) for number in range(5)], datetime.now(UTC))
+    await store_dead_letters(database, [letter(number) for number in range(5)], datetime.now(UTC))
 
     class Making(Publishing):
         async def __call__(self, topic: str, records: Sequence[Again]) -> None:
             await super().__call__(topic, records)
-            await keep(database, [letter(number) for number in range(10, 15)], datetime.now(UTC))
+            await store_dead_letters(
+                database, [letter(number) for number in range(10, 15)], datetime.now(UTC)
+            )
 
     entries = await find_names(database, Selection())
     result = await redrive(database, entries, Making())
@@ -156,7 +160,7 @@ async def test_letters_made_during_a_redrive_are_not_looked_at(database: Databas
 
 async def test_parts_are_put_together(database: Database) -> None:
     value = bytes(range(256)) * (2 * PART_BYTES // 256 + 100)
-    await keep(database, [letter(1, value), letter(2, b"small")], datetime.now(UTC))
+    await store_dead_letters(database, [letter(1, value), letter(2, b"small")], datetime.now(UTC))
     assert await database.dead_letters.count_documents({"kind": "part"}) == 3
     publishing = Publishing()
     result = await redrive(database, await find_names(database, Selection()), publishing)
@@ -170,7 +174,7 @@ async def test_a_large_letter_travels_through_a_real_broker(database: Database, 
     topic = await make_topic(
         kafka, 4, max_message_bytes=6_000_000
     )  # Apache Kafka takes 1 MB unless told otherwise
-    await keep(database, [letter(1, value, topic=topic)], datetime.now(UTC))
+    await store_dead_letters(database, [letter(1, value, topic=topic)], datetime.now(UTC))
     settings = load_settings(kafka_bootstrap_servers=kafka)
     async with open_redriver(settings, idempotent=False) as publish:
         result = await redrive(database, await find_names(database, Selection()), publish)
@@ -182,7 +186,7 @@ async def test_a_large_letter_travels_through_a_real_broker(database: Database, 
 @pytest.mark.parametrize("harm", ["part gone", "bytes changed"])
 async def test_a_damaged_letter_is_not_sent_and_stops_no_other(database: Database, harm: str) -> None:
     value = b"a" * (PART_BYTES + 5)
-    await keep(database, [letter(1, value), letter(2)], datetime.now(UTC))
+    await store_dead_letters(database, [letter(1, value), letter(2)], datetime.now(UTC))
     if harm == "part gone":
         await database.dead_letters.delete_one({"part": 2})
     else:
@@ -195,7 +199,9 @@ async def test_a_damaged_letter_is_not_sent_and_stops_no_other(database: Databas
 
 
 async def test_a_record_the_broker_does_not_take_stops_no_other(database: Database) -> None:
-    await keep(database, [letter(number, b"%d" % number) for number in range(10)], datetime.now(UTC))
+    await store_dead_letters(
+        database, [letter(number, b"%d" % number) for number in range(10)], datetime.now(UTC)
+    )
     names = await find_names(database, Selection())
     publishing = Publishing(refuses=lambda record: record.value == b"4")
     result = await redrive(database, names, publishing)
@@ -209,7 +215,7 @@ async def test_a_record_the_broker_does_not_take_stops_no_other(database: Databa
 async def test_what_was_sent_before_the_broker_went_away_is_marked_and_the_rest_is_not(
     database: Database,
 ) -> None:
-    await keep(database, [letter(number) for number in range(450)], datetime.now(UTC))
+    await store_dead_letters(database, [letter(number) for number in range(450)], datetime.now(UTC))
     with pytest.raises(Retryable):
         await redrive(database, await find_names(database, Selection()), Publishing(fails_after=2))
     assert len(await open_letters(database)) == 50
@@ -220,7 +226,7 @@ async def test_what_was_sent_before_the_broker_went_away_is_marked_and_the_rest_
 
 async def test_gaps_are_listed_and_can_be_discarded_but_not_sent(database: Database) -> None:
     gap = Gap(Partition("t", 0), 10, 19, GapReason.RETENTION, "gone")
-    await keep_gaps(database, [gap], datetime.now(UTC))
+    await store_gaps(database, [gap], datetime.now(UTC))
     entries = await find_names(database, Selection())
     result = await redrive(database, entries, Publishing())
     assert list(result.skipped.values()) == [Skipped.NO_BYTES]
@@ -238,13 +244,15 @@ async def test_a_stream_s_letters_are_found_by_key_or_by_what_the_value_says(dat
         letter(5, b"broken", f"{COURSE}:{learner(8)}".encode()),
         letter(6, None, None),
     ]
-    await keep(database, letters, datetime.now(UTC))
+    await store_dead_letters(database, letters, datetime.now(UTC))
     found = await find_letters(database, Selection(stream=stream))
     assert [entry.document["offset"] for entry in found] == [1, 2, 3]
 
 
 async def test_discarding_takes_the_parts_along_and_nothing_else(database: Database) -> None:
-    await keep(database, [letter(1, b"x" * (PART_BYTES + 1)), letter(11), letter(2)], datetime.now(UTC))
+    await store_dead_letters(
+        database, [letter(1, b"x" * (PART_BYTES + 1)), letter(11), letter(2)], datetime.now(UTC)
+    )
     entries = await find_names(database, Selection(limit=1))
     assert await discard_letters(database, entries) == 1
     left = await database.dead_letters.find({}).sort("offset", 1).to_list(None)
@@ -252,7 +260,9 @@ async def test_discarding_takes_the_parts_along_and_nothing_else(database: Datab
 
 
 async def test_the_commands_list_group_show_and_discard(database: Database, run: Run) -> None:
-    await keep(database, [letter(number, b"\x1b[2J%d" % number) for number in range(3)], datetime.now(UTC))
+    await store_dead_letters(
+        database, [letter(number, b"\x1b[2J%d" % number) for number in range(3)], datetime.now(UTC)
+    )
     listed = json.loads((await run("list", "--reason", "not_json", "--json")).stdout)
     assert [each["offset"] for each in listed] == [0, 1, 2]
     [group] = json.loads((await run("list", "--group", "--json")).stdout)
@@ -270,7 +280,7 @@ async def test_the_commands_list_group_show_and_discard(database: Database, run:
 
 
 async def test_depths_of_dead_letters_and_redrives_are_counted(database: Database) -> None:
-    await keep(database, [letter(number) for number in range(4)], datetime.now(UTC))
+    await store_dead_letters(database, [letter(number) for number in range(4)], datetime.now(UTC))
     async with running(database, {EVENT_TYPE: Noting()}) as retry:
         await until(lambda: retry.value("dead_letter_events", step="ingest") == 4, "measured")
         assert retry.value("dead_letter_oldest_age_seconds", step="ingest") > 0

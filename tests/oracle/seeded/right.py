@@ -37,8 +37,8 @@ from worker.contract.identity import stream_object_id, stream_slot
 from worker.contract.source import Source
 from worker.devstack.simulator.platform_documents import Moment
 from worker.devstack.simulator.simulation import Simulation, simulate
-from worker.ingest.dead_letters import letter_documents
-from worker.ingest.record import Letter
+from worker.ingest.dead_letters import dead_letter_documents
+from worker.ingest.record import DeadLetter
 from worker.kafka.record import Record
 from worker.notify.message import message_of
 from worker.storage.billing import billing_upsert
@@ -113,7 +113,7 @@ class _Ingest:
         run.log.append(LogRecord(TOPIC, partition, source.offset, record.key, value))
         if isinstance(decoded, Rejected):
             run.ledger.append(Entry(None, None, "poison", value, reason=_POISON[value]))
-            run.letters.extend(letter_documents(Letter(record, decoded), NOW))
+            run.letters.extend(dead_letter_documents(DeadLetter(record, decoded), NOW))
             self.outcomes[Outcome.DEAD_LETTERED] += 1
         else:
             self._decoded(run, record, decoded)
@@ -134,7 +134,7 @@ class _Ingest:
         else:
             conflict = Rejected(RejectReason.CONFLICT, "another event has this id")
             run.ledger.append(Entry(event.event_id, event.stream_id, "conflict", value, reason="conflict"))
-            run.letters.extend(letter_documents(Letter(record, conflict, event.event_id), NOW))
+            run.letters.extend(dead_letter_documents(DeadLetter(record, conflict, event.event_id), NOW))
             self.outcomes[Outcome.CONFLICT] += 1
 
 

@@ -11,19 +11,19 @@ ONE, OTHER = Partition("events", 0), Partition("events", 1)
 OPTIONS = BreakerOptions()
 
 
-def noted(breaker: Breaker, at: float, records: int, letters: int) -> bool | None:
+def noted(breaker: Breaker, at: float, records: int, dead_letters: int) -> bool | None:
     """What becomes of partition ONE by this batch: opened, closed or neither."""
-    return breaker.note(at, {ONE: records}, {ONE: letters}).get(ONE)
+    return breaker.note(at, {ONE: records}, {ONE: dead_letters}).get(ONE)
 
 
 @pytest.mark.parametrize(
-    ("records", "letters", "opens"),
+    ("records", "dead_letters", "opens"),
     [(200, 41, True), (200, 40, None), (199, 199, None), (20_000, 4_001, True), (20_000, 4_000, None)],
 )
 def test_more_than_a_fifth_of_at_least_two_hundred_records_opens_it(
-    records: int, letters: int, opens: bool | None
+    records: int, dead_letters: int, opens: bool | None
 ) -> None:
-    assert noted(Breaker(OPTIONS), 0, records, letters) is opens
+    assert noted(Breaker(OPTIONS), 0, records, dead_letters) is opens
 
 
 def test_batches_of_thirty_seconds_count_together_and_older_ones_do_not() -> None:
@@ -52,11 +52,11 @@ def test_after_thirty_seconds_a_probe_decides() -> None:
     assert breaker.open == frozenset()
 
 
-@pytest.mark.parametrize("letters", [0, 50])
-def test_what_was_read_before_it_opened_is_no_probe(letters: int) -> None:
+@pytest.mark.parametrize("dead_letters", [0, 50])
+def test_what_was_read_before_it_opened_is_no_probe(dead_letters: int) -> None:
     breaker = Breaker(OPTIONS)
     noted(breaker, 0, 200, 200)
-    assert noted(breaker, 0.2, 50, letters) is None
+    assert noted(breaker, 0.2, 50, dead_letters) is None
     assert breaker.open == {ONE}
     assert breaker.due(30) == ONE
 
@@ -81,9 +81,9 @@ def test_what_is_open_becomes_due_and_what_is_healthy_never_opens(
     batches: list[tuple[float, int, int]],
 ) -> None:
     breaker, healthy, now = Breaker(OPTIONS), Breaker(OPTIONS), 0.0
-    for pause, records, letters in batches:
+    for pause, records, dead_letters in batches:
         now += pause
-        noted(breaker, now, records, min(letters, records))
+        noted(breaker, now, records, min(dead_letters, records))
         noted(healthy, now, records, records // 5)
         assert (breaker.due(now + OPTIONS.pause_s) == ONE) == (ONE in breaker.open)
     assert healthy.open == frozenset()

@@ -1,4 +1,4 @@
-"""A dead letter keeps the exact bytes, where they came from and why; the same letter has the same id."""
+"""A dead letter keeps the exact bytes, where they came from and why; the same dead letter has the same id."""
 
 import hashlib
 from typing import Any
@@ -14,15 +14,15 @@ from worker.ingest.dead_letters import (
     HEADERS_BYTES,
     KEY_BYTES,
     PART_BYTES,
+    dead_letter_documents,
     gap_document,
-    letter_documents,
-    minimal_letter,
+    minimal_dead_letter,
 )
-from worker.ingest.record import Letter
+from worker.ingest.record import DeadLetter
 from worker.kafka.positions import Gap
 from worker.kafka.record import Partition, Record
+from worker.storage import models
 from worker.storage.encoding import encoded
-from worker.storage.models import DeadLetter, DeadLetterPart
 from worker.storage.record_headers import encode_headers
 
 NOT_JSON = Rejected(RejectReason.NOT_JSON, "is not JSON")
@@ -30,38 +30,38 @@ INVALID = Rejected(RejectReason.INVALID_FIELD, "must be a string", "session_id")
 
 
 def documents(kept: Record, rejected: Rejected = NOT_JSON) -> list[dict[str, Any]]:
-    return list(letter_documents(Letter(kept, rejected, event_id(1)), NOON))
+    return list(dead_letter_documents(DeadLetter(kept, rejected, event_id(1)), NOON))
 
 
 def bytes_of(kept: list[dict[str, Any]]) -> bytes:
     """The value as an operator puts it together again."""
-    letter, *parts = kept
-    if letter["parts"] == 0:
-        return bytes(letter["value"])
-    assert [part["part_of"] for part in parts] == [letter["_id"]] * letter["parts"]
+    dead_letter, *parts = kept
+    if dead_letter["parts"] == 0:
+        return bytes(dead_letter["value"])
+    assert [part["part_of"] for part in parts] == [dead_letter["_id"]] * dead_letter["parts"]
     return b"".join(part["value"] for part in sorted(parts, key=lambda part: int(part["part"])))
 
 
 def test_a_letter_has_bytes_headers_position_and_reason() -> None:
     headers = (("trace", b"\x00\xff"), ("trace", None))
     kept = record(41, b"\xff{", partition=2, key=b"\x00k", headers=headers)
-    [letter] = documents(kept, INVALID)
-    assert letter["value"] == b"\xff{"
-    assert letter["key"] == b"\x00k"
-    assert letter["headers"] == [{"key": "trace", "value": b"\x00\xff"}, {"key": "trace", "value": None}]
-    assert (letter["topic"], letter["partition"], letter["offset"]) == (TOPIC, 2, 41)
-    assert (letter["reason"], letter["field"], letter["event_id"]) == (
+    [dead_letter] = documents(kept, INVALID)
+    assert dead_letter["value"] == b"\xff{"
+    assert dead_letter["key"] == b"\x00k"
+    assert dead_letter["headers"] == [{"key": "trace", "value": b"\x00\xff"}, {"key": "trace", "value": None}]
+    assert (dead_letter["topic"], dead_letter["partition"], dead_letter["offset"]) == (TOPIC, 2, 41)
+    assert (dead_letter["reason"], dead_letter["field"], dead_letter["event_id"]) == (
         "invalid_field",
         "session_id",
         event_id(1),
     )
-    assert (letter["size_bytes"], letter["parts"], letter["gap"]) == (2, 0, None)
-    assert letter["payload_sha256"] == hashlib.sha256(b"\xff{").digest()
+    assert (dead_letter["size_bytes"], dead_letter["parts"], dead_letter["gap"]) == (2, 0, None)
+    assert dead_letter["payload_sha256"] == hashlib.sha256(b"\xff{").digest()
 
 
 def test_the_id_is_position_and_payload() -> None:
-    [letter] = documents(record(41, b"abc", partition=2))
-    assert letter["_id"] == f"{TOPIC}:2:41:{hashlib.sha256(b'abc').hexdigest()[:16]}"
+    [dead_letter] = documents(record(41, b"abc", partition=2))
+    assert dead_letter["_id"] == f"{TOPIC}:2:41:{hashlib.sha256(b'abc').hexdigest()[:16]}"
 
 
 def test_the_same_record_gives_the_same_id_and_another_payload_at_its_position_another() -> None:
@@ -95,25 +95,25 @@ def test_bytes_over_the_limit_are_kept_in_parts_exactly(size: int, parts: int) -
 def test_every_letter_fits_the_stored_model_and_bson(
     value: bytes, key: bytes | None, headers: list[tuple[str, bytes | None]], reason: RejectReason
 ) -> None:
-    [letter] = documents(record(3, value, key=key, headers=tuple(headers)), Rejected(reason, "why"))
-    DeadLetter.model_validate(letter, strict=True)
-    assert encoded(letter) is not None
+    [dead_letter] = documents(record(3, value, key=key, headers=tuple(headers)), Rejected(reason, "why"))
+    models.DeadLetter.model_validate(dead_letter, strict=True)
+    assert encoded(dead_letter) is not None
 
 
 @pytest.mark.parametrize("size", [KEY_BYTES, KEY_BYTES + 1, PART_BYTES + 1, 17_000_000])
 def test_a_key_over_its_limit_is_kept_in_parts_exactly(size: int) -> None:
     key = b"0123456789" * (size // 10) + b"x" * (size % 10)
-    letter, *parts = documents(record(0, b"v", key=key))
+    dead_letter, *parts = documents(record(0, b"v", key=key))
     if size == KEY_BYTES:
-        assert (letter["key"], parts) == (key, [])
+        assert (dead_letter["key"], parts) == (key, [])
         return
-    assert (letter["key"], letter["value"]) == (None, b"v")
-    assert (letter["key_size_bytes"], letter["key_sha256"]) == (size, hashlib.sha256(key).digest())
+    assert (dead_letter["key"], dead_letter["value"]) == (None, b"v")
+    assert (dead_letter["key_size_bytes"], dead_letter["key_sha256"]) == (size, hashlib.sha256(key).digest())
     assert [part["_id"] for part in parts] == [
-        f"{letter['_id']}#key{number}" for number in range(1, letter["key_parts"] + 1)
+        f"{dead_letter['_id']}#key{number}" for number in range(1, dead_letter["key_parts"] + 1)
     ]
     assert b"".join(part["value"] for part in parts) == key
-    assert_storable(letter, parts)
+    assert_storable(dead_letter, parts)
 
 
 @pytest.mark.parametrize(
@@ -129,20 +129,20 @@ def test_a_key_over_its_limit_is_kept_in_parts_exactly(size: int) -> None:
 def test_headers_over_their_limit_or_without_text_are_kept_in_parts_exactly(headers: Any) -> None:
     if isinstance(headers, tuple) and isinstance(headers[0], str):
         headers = (headers,)
-    letter, *parts = documents(record(0, b"v", key=b"k", headers=headers))
-    assert (letter["headers"], letter["key"]) == ([], b"k")
+    dead_letter, *parts = documents(record(0, b"v", key=b"k", headers=headers))
+    assert (dead_letter["headers"], dead_letter["key"]) == ([], b"k")
     encoded_headers = b"".join(part["value"] for part in parts)
     assert encoded_headers == (headers if isinstance(headers, bytes) else encode_headers(headers))
-    assert letter["headers_size_bytes"] == len(encoded_headers)
-    assert letter["headers_sha256"] == hashlib.sha256(encoded_headers).digest()
-    assert_storable(letter, parts)
+    assert dead_letter["headers_size_bytes"] == len(encoded_headers)
+    assert dead_letter["headers_sha256"] == hashlib.sha256(encoded_headers).digest()
+    assert_storable(dead_letter, parts)
 
 
-def assert_storable(letter: dict[str, Any], parts: list[dict[str, Any]]) -> None:
-    DeadLetter.model_validate(letter, strict=True)
+def assert_storable(dead_letter: dict[str, Any], parts: list[dict[str, Any]]) -> None:
+    models.DeadLetter.model_validate(dead_letter, strict=True)
     for part in parts:
-        DeadLetterPart.model_validate(part, strict=True)
-    for document in (letter, *parts):
+        models.DeadLetterPart.model_validate(part, strict=True)
+    for document in (dead_letter, *parts):
         blob = encoded(document)
         assert blob is not None
         assert len(blob.raw) < 2**24
@@ -150,18 +150,31 @@ def assert_storable(letter: dict[str, Any], parts: list[dict[str, Any]]) -> None
 
 def test_without_its_bytes_a_letter_has_position_sizes_hashes_and_reason() -> None:
     kept = record(41, b"v" * 20, partition=2, key=b"k", headers=(("h", b"x"),))
-    letter = minimal_letter(Letter(kept, INVALID, event_id(1)), NOON)
-    assert letter["_id"] == documents(kept, INVALID)[0]["_id"]
-    assert (letter["partition"], letter["offset"], letter["reason"]) == (2, 41, "invalid_field")
-    assert (letter["value"], letter["key"], letter["headers"], letter["parts"]) == (None, None, [], 0)
-    assert (letter["size_bytes"], letter["key_size_bytes"], letter["without_bytes"]) == (20, 1, True)
-    assert letter["payload_sha256"] == hashlib.sha256(b"v" * 20).digest()
-    assert_storable(letter, [])
+    dead_letter = minimal_dead_letter(DeadLetter(kept, INVALID, event_id(1)), NOON)
+    assert dead_letter["_id"] == documents(kept, INVALID)[0]["_id"]
+    assert (dead_letter["partition"], dead_letter["offset"], dead_letter["reason"]) == (
+        2,
+        41,
+        "invalid_field",
+    )
+    assert (dead_letter["value"], dead_letter["key"], dead_letter["headers"], dead_letter["parts"]) == (
+        None,
+        None,
+        [],
+        0,
+    )
+    assert (dead_letter["size_bytes"], dead_letter["key_size_bytes"], dead_letter["without_bytes"]) == (
+        20,
+        1,
+        True,
+    )
+    assert dead_letter["payload_sha256"] == hashlib.sha256(b"v" * 20).digest()
+    assert_storable(dead_letter, [])
 
 
 def test_a_part_fits_the_stored_model() -> None:
     _, *parts = documents(record(0, b"x" * (PART_BYTES + 1)))
-    assert [DeadLetterPart.model_validate(part, strict=True).part for part in parts] == [1, 2]
+    assert [models.DeadLetterPart.model_validate(part, strict=True).part for part in parts] == [1, 2]
 
 
 def test_equal_failures_share_a_fingerprint_and_others_do_not() -> None:
@@ -183,4 +196,4 @@ def test_a_gap_has_its_exact_range_and_no_bytes() -> None:
     assert (document["kind"], document["reason"], document["offset"]) == ("gap", "retention", 100)
     assert document["gap"] == {"first_offset": 100, "last_offset": 249}
     assert (document["value"], document["size_bytes"]) == (None, 0)
-    DeadLetter.model_validate(document, strict=True)
+    models.DeadLetter.model_validate(document, strict=True)

@@ -27,7 +27,7 @@ def outcome(found: Sorted) -> dict[str, list[int]]:
         "new": offsets(found.new),
         "redelivered": offsets(found.redelivered),
         "duplicates": offsets(found.duplicates),
-        "conflicts": [letter.record.source.offset for letter in found.conflicts],
+        "conflicts": [dead_letter.record.source.offset for dead_letter in found.conflicts],
         "erased": offsets(found.erased),
     }
     return {name: places for name, places in named.items() if places}
@@ -67,8 +67,8 @@ def test_other_content_under_a_stored_id_is_a_conflict_even_from_the_same_record
     stored = {event_id(1): Known(B, source(7))}
     found = sort_candidates([candidate(1, 7), candidate(1, 8)], stored, set())
     assert outcome(found) == {"conflicts": [7, 8]}
-    assert [letter.rejected.reason for letter in found.conflicts] == [RejectReason.CONFLICT] * 2
-    assert [letter.event_id for letter in found.conflicts] == [event_id(1)] * 2
+    assert [dead_letter.rejected.reason for dead_letter in found.conflicts] == [RejectReason.CONFLICT] * 2
+    assert [dead_letter.event_id for dead_letter in found.conflicts] == [event_id(1)] * 2
 
 
 def test_of_equal_events_in_one_batch_the_first_is_new_and_the_others_are_duplicates() -> None:

@@ -1,33 +1,35 @@
-"""The rows of one batch, written behind the event store: what has settled is written while the next part settles."""
+"""The rows of one batch, written behind the event store: what is stored is written while the next part is."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from worker.ingest.record import Settled
+from worker.ingest.record import BatchOutcome
 
 
-class RowsBehind:
-    """Writes rows behind the event store: one `write` at a time, of everything that has settled since the last.
+class SeriesWriteBehind:
+    """Writes rows behind the event store: one `write` at a time, of everything that was stored since the last.
 
     The first one waits for `before`, the batch before: its rows and offsets come first. If that fails, so does this.
     """
 
     def __init__(
-        self, write: Callable[[Settled], Coroutine[Any, Any, None]], before: asyncio.Task[None] | None = None
+        self,
+        write: Callable[[BatchOutcome], Coroutine[Any, Any, None]],
+        before: asyncio.Task[None] | None = None,
     ) -> None:
         self._write = write
         self._before = before
-        self._waiting: Settled | None = None
+        self._waiting: BatchOutcome | None = None
         self._writing: asyncio.Task[None] | None = None
 
-    def add(self, part: Settled) -> None:
+    def add(self, part: BatchOutcome) -> None:
         """Write this part's rows now, or with those of the next parts if a write is under way.
 
         Raises what an earlier write raised.
         """
         if self._waiting is None:
-            self._waiting = Settled()
+            self._waiting = BatchOutcome()
         self._waiting.add(part)
         if self._writing is not None and self._writing.done():
             self._writing.result()
@@ -36,7 +38,8 @@ class RowsBehind:
             self._writing = self._begin()
 
     async def finish(self) -> None:
-        """Return when the rows of all parts are written. Raises what a write raised."""
+        """Return when the batch before is durable and all rows are written. Raises what one of them raised."""
+        await self._wait_for_the_batch_before()
         while self._writing is not None:
             await self._writing
             self._writing = self._begin()
@@ -50,8 +53,11 @@ class RowsBehind:
         parts, self._waiting = self._waiting, None
         return asyncio.create_task(self._write_in_turn(parts)) if parts is not None else None
 
-    async def _write_in_turn(self, parts: Settled) -> None:
+    async def _write_in_turn(self, parts: BatchOutcome) -> None:
+        await self._wait_for_the_batch_before()
+        await self._write(parts)
+
+    async def _wait_for_the_batch_before(self) -> None:
         if self._before is not None:
             await asyncio.wait({self._before})  # not cancelled with us
             self._before.result()
-        await self._write(parts)

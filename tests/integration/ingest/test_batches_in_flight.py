@@ -15,7 +15,8 @@ from tests.integration.ingest.ledger import assert_exactly_once
 from worker.contract.source import Source
 from worker.errors import Fenced
 from worker.ingest.event_store import EventStore
-from worker.ingest.pipeline import BATCHES_IN_HAND, Feed, Pipeline, PipelineOptions
+from worker.ingest.options import PipelineOptions
+from worker.ingest.pipeline import BATCHES_IN_FLIGHT, BatchSource, Pipeline
 from worker.ingest.routes import routes
 from worker.ingest.time_series import SeriesWriter
 from worker.ingest.versions import StreamVersions
@@ -61,7 +62,11 @@ class Log:
     def first(self) -> Batch:
         return self._next()
 
-    async def more(self) -> Batch | None:
+    @property
+    def source(self) -> BatchSource:
+        return BatchSource(self.next_batch, self.commit, self.on_durable)
+
+    async def next_batch(self) -> Batch | None:
         gc.collect()
         self.alive.append(sum(isinstance(each, Batch) for each in gc.get_objects()))
         await asyncio.sleep(0)
@@ -72,13 +77,13 @@ class Log:
     async def commit(self, positions: Mapping[Partition, int]) -> None:
         self.committed.append(positions[PARTITIONS[0]])
 
-    def done(self, batch: Batch, letters: Counter[Partition]) -> None:
-        assert not letters
+    def on_durable(self, batch: Batch, dead_letters: Counter[Partition]) -> None:
+        assert not dead_letters
         self.durable += 1
 
     def _next(self) -> Batch:
         self.given += 1
-        assert self.given - self.durable <= BATCHES_IN_HAND
+        assert self.given - self.durable <= BATCHES_IN_FLIGHT
         return batch(self.given - 1, self.published)
 
 
@@ -118,13 +123,16 @@ def pipeline(database: Database, component: Component) -> Pipeline:
 async def ingest(database: Database, log: Log, steps: Steps | None = None) -> None:
     """A new owner reads the log."""
     writers = await owner(database)
-    feed: Feed = log
-    await pipeline(database, steps or Steps()).ingest(log.first(), writers, feed)
+    await pipeline(database, steps or Steps()).run(log.first(), writers, log.source)
 
 
 def left_running() -> list[str]:
     names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
-    return [name for name in names if name.startswith(("Pipeline.", "RowsBehind.", "end"))]
+    return [
+        name
+        for name in names
+        if name.startswith(("Pipeline.", "SeriesRows.", "SeriesWriteBehind.", "cancel_and_wait"))
+    ]
 
 
 def published() -> list[dict[str, Any]]:
@@ -137,12 +145,12 @@ async def test_batches_are_acknowledged_in_their_order_and_let_go_of(database: D
     assert log.committed == [PER_BATCH // 2 * count for count in range(1, BATCHES + 1)]
     assert log.durable == BATCHES
     # Asked for one more, the pipeline holds the one it has just stored: those before are durable and gone.
-    assert log.alive == [BATCHES_IN_HAND - 1] * BATCHES
+    assert log.alive == [BATCHES_IN_FLIGHT - 1] * BATCHES
     await assert_exactly_once(database, log.published)
 
 
 @pytest.mark.parametrize("given", range(1, BATCHES))
-async def test_a_feed_that_breaks_leaves_nothing_running_and_nothing_half(
+async def test_a_source_that_breaks_leaves_nothing_running_and_nothing_half(
     database: Database, given: int
 ) -> None:
     log = Log(published(), failing=given)
@@ -157,7 +165,7 @@ async def test_of_several_failures_that_there_is_a_newer_owner_is_raised(databas
     log, writers = Log(published()), await owner(database)
     await owner(database)
     with pytest.raises(Fenced):
-        await pipeline(database, Steps()).ingest(log.first(), writers, log)
+        await pipeline(database, Steps()).run(log.first(), writers, log.source)
     assert left_running() == []
     assert log.committed == []
     await ingest(database, Log(log.published))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from worker.ingest.record import Settled
-from worker.ingest.rows_behind import RowsBehind
+from worker.ingest.record import BatchOutcome
+from worker.ingest.write_behind import SeriesWriteBehind
 from worker.timing import cancel_and_wait
 
 
@@ -19,7 +19,7 @@ class Sink:
         self.busy = 0
         self.let = asyncio.Semaphore(0)
 
-    async def write(self, settled: Settled) -> None:
+    async def write(self, settled: BatchOutcome) -> None:
         self.busy += 1
         assert self.busy == 1, "two writes at a time"
         self.begun.append(list(settled.stored))
@@ -27,8 +27,8 @@ class Sink:
         self.busy -= 1
 
 
-def part(*names: Any) -> Settled:
-    return Settled(stored=list(names))
+def part(*names: Any) -> BatchOutcome:
+    return BatchOutcome(stored=list(names))
 
 
 async def turns() -> None:
@@ -37,11 +37,11 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def held_back() -> tuple[Sink, asyncio.Event, asyncio.Task[None], RowsBehind]:
+async def held_back() -> tuple[Sink, asyncio.Event, asyncio.Task[None], SeriesWriteBehind]:
     """A part that waits for the batch before, which the event lets end."""
     sink, gate = Sink(), asyncio.Event()
     before = asyncio.create_task(_opened(gate))
-    rows = RowsBehind(sink.write, before)
+    rows = SeriesWriteBehind(sink.write, before)
     rows.add(part("a"))
     await turns()
     return sink, gate, before, rows
@@ -49,7 +49,7 @@ async def held_back() -> tuple[Sink, asyncio.Event, asyncio.Task[None], RowsBehi
 
 async def test_parts_that_settle_during_a_write_are_written_together() -> None:
     sink = Sink()
-    rows = RowsBehind(sink.write)
+    rows = SeriesWriteBehind(sink.write)
     rows.add(part("a"))
     await turns()
     rows.add(part("b"))
@@ -77,7 +77,7 @@ async def test_the_first_write_waits_for_the_batch_before() -> None:
 
 async def test_rows_are_not_written_when_the_batch_before_has_failed() -> None:
     sink = Sink()
-    rows = RowsBehind(sink.write, asyncio.create_task(_failed()))
+    rows = SeriesWriteBehind(sink.write, asyncio.create_task(_failed()))
     rows.add(part("a"))
     with pytest.raises(ValueError, match="the batch before"):
         await rows.finish()
@@ -85,10 +85,10 @@ async def test_rows_are_not_written_when_the_batch_before_has_failed() -> None:
 
 
 async def test_a_failed_write_is_raised_by_the_next_part() -> None:
-    async def write(_settled: Settled) -> None:
+    async def write(_settled: BatchOutcome) -> None:
         raise ValueError("this one")
 
-    rows = RowsBehind(write)
+    rows = SeriesWriteBehind(write)
     rows.add(part("a"))
     await turns()
     with pytest.raises(ValueError, match="this one"):

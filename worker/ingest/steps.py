@@ -1,0 +1,47 @@
+"""How every step of ingest is run: again while MongoDB is away, its time measured, each answer a sign of life."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from worker.errors import Retryable
+from worker.storage.retrying import retrying
+from worker.telemetry.health import Component
+from worker.telemetry.metrics import Metrics, Stage
+from worker.telemetry.mongodb import retry_counter
+from worker.timing import Clock
+
+T = TypeVar("T")
+
+
+class Steps:
+    """What the steps have in common; nothing in here knows what a step does."""
+
+    def __init__(self, clock: Clock, metrics: Metrics, component: Component) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._component = component
+        self._count_retry = retry_counter(metrics)
+
+    async def with_retry(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Repeat while MongoDB is away; both an answer and a counted retry are progress."""
+        result = await retrying(operation, clock=self._clock, on_retry=self._retried)
+        self._component.beat()
+        return result
+
+    def beat(self) -> None:
+        """Tell the watchdog that something has been done."""
+        self._component.beat()
+
+    @contextmanager
+    def timed(self, stage: Stage) -> Iterator[None]:
+        """Measure what is done inside; nothing is measured when it fails."""
+        began = self._clock.monotonic()
+        yield
+        self._metrics.ingest_stage_duration_seconds.labels(stage.value).observe(
+            self._clock.monotonic() - began
+        )
+
+    def _retried(self, error: Retryable) -> None:
+        self._count_retry(error)
+        self._component.beat()
