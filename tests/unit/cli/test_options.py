@@ -46,9 +46,9 @@ def test_anything_else_is_refused_with_an_example(text: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--limit", "x"], "Invalid value for --limit: must be a whole number"),
-        (["--limit", "0"], "Invalid value for --limit: must be 1 or more"),
-        (["--status", "x"], "Invalid value for --status: 'x' is not one of 'pending', 'processing',"),
+        (["--limit", "x"], "Invalid value for '--limit': must be a whole number"),
+        (["--limit", "0"], "Invalid value for '--limit': must be 1 or more"),
+        (["--status", "x"], "Invalid value for '--status': 'x' is not one of 'pending', 'processing',"),
     ],
 )
 def test_a_wrong_argument_is_told_in_the_words_of_a_wrong_setting(
