@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from projections.counts.activity import ActivityEntry
 from projections.counts.counted import Counted, counted_before, vector
-from projections.progress.document import By
+from projections.kinds import By
 from projections.progress.fold import PROJECTION_VERSION
 
 COUNTS_VERSION = 2

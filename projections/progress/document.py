@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from bson import ObjectId
 from pydantic import BaseModel, ConfigDict, Field
 
-By = Literal["live", "replay", "retry"]
+from projections.kinds import By
+
 Percent = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from projections.event import StoredEvent
+from projections.kinds import By
 from projections.progress.apply import apply_event
-from projections.progress.document import By
 from projections.progress.render import completed_at, percentage_before, visible_fields
 from projections.progress.state import State, close_state, empty_state, open_state
 from worker.contract.identity import stream_slot

@@ -14,8 +14,10 @@ _VOID_NAMESPACE = UUID("6f1d9c1e-7b0a-5c55-9d51-3b7f4f0f7a70")
 
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{24}")
-# What streams are about: a learner in a course, a course, a user, a content item.
-_STREAMS = frozenset({("course", "user"), ("course",), ("user",), ("content",)})
+LEARNER = ("course", "user")
+"""The kind of a learner's stream in one course."""
+# The kinds of streams, by what they are about.
+_KINDS = frozenset({LEARNER, ("course",), ("user",), ("content",)})
 
 
 def stream_id(course_id: ObjectId | str, user_id: ObjectId | str) -> str:
@@ -23,16 +25,24 @@ def stream_id(course_id: ObjectId | str, user_id: ObjectId | str) -> str:
     return f"course_{course_id}_user_{user_id}"
 
 
-def parse_stream_id(stream: str) -> dict[str, ObjectId] | None:
-    """What a stream is about, `{course_id, user_id}` for a learner's; None for a text that names no stream.
+def stream_kind(stream: str) -> tuple[str, ...] | None:
+    """What a stream is about, `("course", "user")` for a learner's; None for a text that names no stream.
 
     Known are `course_<id>_user_<id>`, `course_<id>`, `user_<id>` and `content_<id>`, ids in small letters.
     """
     parts = stream.split("_")
-    entities, ids = parts[::2], parts[1::2]
-    if tuple(entities) not in _STREAMS or not all(map(_OBJECT_ID.fullmatch, ids)) or len(parts) % 2:
+    kind = tuple(parts[::2])
+    known = kind in _KINDS and len(parts) == 2 * len(kind) and all(map(_OBJECT_ID.fullmatch, parts[1::2]))
+    return kind if known else None
+
+
+def parse_stream_id(stream: str) -> dict[str, ObjectId] | None:
+    """The entities a stream is about, `{course_id, user_id}` for a learner's; None for no stream's name."""
+    kind = stream_kind(stream)
+    if kind is None:
         return None
-    return {f"{entity}_id": ObjectId(value) for entity, value in zip(entities, ids, strict=True)}
+    ids = stream.split("_")[1::2]
+    return {f"{entity}_id": ObjectId(value) for entity, value in zip(kind, ids, strict=True)}
 
 
 @lru_cache(maxsize=65_536)
@@ -41,7 +51,13 @@ def _digest(stream: str) -> bytes:
 
 
 def stream_object_id(stream: str) -> ObjectId:
-    """`_id` of the stream's progress document and projection: the first 12 bytes of the SHA-1."""
+    """`_id` of a stream's document: of a course's, user's or content item's stream that entity's own id.
+
+    Of every other one, a learner's first of all, the first 12 bytes of the SHA-1.
+    """
+    entities = parse_stream_id(stream) if "_user_" not in stream else None
+    if entities is not None and len(entities) == 1:
+        return next(iter(entities.values()))
     return ObjectId(_digest(stream)[:12])
 
 

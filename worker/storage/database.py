@@ -8,7 +8,7 @@ whoever sends a raw command adds `WRITE_CONCERN.document` itself.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
@@ -19,6 +19,8 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
+from projections.catalogue import CATALOGUE
+from projections.kinds import Catalogue, DatabaseName
 from worker.errors import Misconfigured, Retryable, UnknownAnswer
 from worker.storage.driver import Client, Collection, Document
 from worker.storage.errors import ATLAS_ERROR, UNAUTHORIZED, translated
@@ -33,8 +35,6 @@ __all__ = [
     "open_database",
 ]
 
-DatabaseName = Literal["content", "analytics", "config"]
-
 WRITE_CONCERN = WriteConcern(w="majority", j=True)
 READ_CONCERN = ReadConcern("majority")
 CODEC_OPTIONS: CodecOptions[Document] = CodecOptions(
@@ -42,12 +42,10 @@ CODEC_OPTIONS: CodecOptions[Document] = CodecOptions(
 )
 
 # Names are interfaces: the platform's other services use the same ones.
-COLLECTIONS: dict[str, DatabaseName] = {
+_PLATFORM: Mapping[str, DatabaseName] = {
     "courses": "content",
     "users": "content",
     "course_events": "content",
-    "user_progress": "content",
-    "user_progress_projections": "content",
     "notifications": "content",
     "billing_transactions": "content",
     "promotions": "content",
@@ -61,6 +59,14 @@ COLLECTIONS: dict[str, DatabaseName] = {
     "job_runs": "config",
     "tombstones": "config",
 }
+
+
+def collections_of(catalogue: Catalogue) -> dict[str, DatabaseName]:
+    """Every collection, with the database it lies in: the platform's, and those that the projections write."""
+    return {**_PLATFORM, **{target.collection: target.database for target in catalogue.targets}}
+
+
+COLLECTIONS = collections_of(CATALOGUE)
 
 # A primary is elected within 10 s; a shorter selection gives the caller its turn to report and go on polling.
 _SERVER_SELECTION_MS = 5_000
@@ -78,10 +84,14 @@ _FROM_URI: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One handle per collection, named as it; `content`, `analytics` and `config` are the databases."""
+    """One handle per collection, named as it; `content`, `analytics` and `config` are the databases.
+
+    What further projections of the `catalogue` write is reached by `collection`.
+    """
 
     client: Client
     prefix: str
+    catalogue: Catalogue
     content: AsyncDatabase[Document]
     analytics: AsyncDatabase[Document]
     config: AsyncDatabase[Document]
@@ -110,7 +120,7 @@ class Database:
     def home(self, name: str) -> AsyncDatabase[Document]:
         """The database a collection lives in."""
         return {"content": self.content, "analytics": self.analytics, "config": self.config}[
-            COLLECTIONS[name]
+            collections_of(self.catalogue)[name]
         ]
 
 
@@ -154,7 +164,9 @@ def make_client(
         raise Misconfigured(f"the MongoDB URI cannot be used: {error}") from error
 
 
-def open_database(client: Client, prefix: str = "education_platform") -> Database:
+def open_database(
+    client: Client, prefix: str = "education_platform", catalogue: Catalogue = CATALOGUE
+) -> Database:
     """Handles on `<prefix>_content`, `<prefix>_analytics` and `<prefix>_config`; nothing is sent yet.
 
     An injected `motor.motor_asyncio.AsyncIOMotorClient` works as well (a type checker needs a `cast`):
@@ -174,7 +186,11 @@ def open_database(client: Client, prefix: str = "education_platform") -> Databas
     }
     handles = {name: homes[home].get_collection(name) for name, home in COLLECTIONS.items()}
     return Database(
-        client=client, prefix=prefix, **cast(dict[str, Any], homes), **cast(dict[str, Any], handles)
+        client=client,
+        prefix=prefix,
+        catalogue=catalogue,
+        **cast(dict[str, Any], homes),
+        **cast(dict[str, Any], handles),
     )
 
 

@@ -5,26 +5,13 @@ the unique indexes on optional fields are partial, or a second document without 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from projections.catalogue import CATALOGUE
+from projections.kinds import Catalogue, Index
 from worker.storage.work_items import EVENT_TYPES
 
 Options = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """One index: `keys` in order, `options` as `createIndexes` takes them."""
-
-    collection: str
-    name: str
-    keys: tuple[tuple[str, int | str], ...]
-    options: Options = field(default_factory=dict)
-
-    def specification(self) -> dict[str, Any]:
-        """The index as the `createIndexes` command takes it."""
-        return {"key": dict(self.keys), "name": self.name, **self.options}
 
 
 def _unique_where_text(path: str) -> Options:
@@ -79,20 +66,6 @@ _OWN = (
         (("stream_id", 1), ("version", 1)),
         {"unique": True},
     ),
-    Index(
-        "user_progress",
-        "idx_user_progress_user_course_unique",
-        (("user_id", 1), ("course_id", 1)),
-        {"unique": True},
-    ),
-    Index(
-        "user_progress_projections",
-        "idx_user_progress_projections_user_course_unique",
-        (("user_id", 1), ("course_id", 1)),
-        {"unique": True},
-    ),
-    # A course's statistics are summed from its learners' projections.
-    Index("user_progress_projections", "idx_user_progress_projections_course", (("course_id", 1),)),
     # When is the next item due? Items of types the worker does not handle are not even passed over.
     Index("analytics_queue", "idx_analytics_queue_due", (("event_type", 1), ("status", 1), ("due_at", 1))),
     # Claiming in turns, stream after stream, the oldest due item of each.
@@ -130,7 +103,13 @@ _OWN = (
     Index("job_runs", "idx_job_runs_job_started", (("job", 1), ("started_at", -1))),
 )
 
-INDEXES: tuple[Index, ...] = _SPEC + _OWN
+
+def indexes_of(catalogue: Catalogue) -> tuple[Index, ...]:
+    """Every index: the spec's, the worker's own, and those of what the projections write."""
+    return (*_SPEC, *_OWN, *(index for target in catalogue.targets for index in target.indexes))
+
+
+INDEXES = indexes_of(CATALOGUE)
 
 
 def described(index: Mapping[str, Any]) -> dict[str, Any]:

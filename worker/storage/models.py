@@ -4,8 +4,8 @@ The worker does not run its own documents through these models on the way to the
 them. A model that forbids further fields describes documents the worker alone writes; an open one (`_Open`)
 describes documents it shares with the platform and only pins the fields it relies on. Field types are BSON's:
 `float` is a double, `int` a 32- or 64-bit integer, `int | float` any number, `datetime` a date, `bytes` and
-`UUID` binary. A field with a default may be absent, and is null only if its type says so. `user_progress` has
-its model in `projections.progress.document`.
+`UUID` binary. A field with a default may be absent, and is null only if its type says so. The shapes of
+what projections write stand with them.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,8 @@ from bson import ObjectId
 from bson.decimal128 import Decimal128
 from pydantic import BaseModel, ConfigDict, Field
 
-from projections.progress.document import ProgressDocument
+from projections.catalogue import CATALOGUE
+from projections.kinds import Catalogue
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -113,40 +114,6 @@ class CourseEvent(_Closed):
     occurred_at: datetime
     recorded_at: datetime
     schema_version: Positive
-
-
-class ProjectionState(_Closed):
-    """The spec's `current_state`, and the learner's status."""
-
-    progress_percentage: Number
-    current_lesson: ObjectId | None
-    total_time_spent: Number
-    last_activity: datetime | None
-    status: Literal["active", "dropped"]
-
-
-class ProgressProjection(_Closed):
-    """`user_progress_projections`: what of a learner has been counted.
-
-    `counted` is a vector of integers, `source_rev` the revision of the record it was taken from, `enrolled_at`
-    the date in the activity log; `emitted` names the milestones that have their rows. `payments` counts the
-    enrolments with a payment up to `last_event_version`, all of which have theirs; in counts version 1 `emitted`
-    named the last 20 of them.
-    """
-
-    id: ObjectId = Field(alias="_id")
-    stream_id: Text
-    user_id: ObjectId
-    course_id: ObjectId
-    current_state: ProjectionState
-    last_event_version: Count
-    source_rev: Count
-    counts_version: Positive
-    counted: dict[str, int]
-    enrolled_at: datetime | None
-    emitted: list[str]
-    payments: Count = Field(default_factory=_absent)
-    last_updated: datetime
 
 
 class Notification(_Closed):
@@ -390,13 +357,11 @@ class SystemSetting(_Open):
     environment: Literal["development", "staging", "production"]
 
 
-MODELS: Mapping[str, tuple[type[BaseModel], ...]] = MappingProxyType(
+_PLATFORM: Mapping[str, tuple[type[BaseModel], ...]] = MappingProxyType(
     {
         "courses": (Course,),
         "users": (User,),
         "course_events": (CourseEvent,),
-        "user_progress": (ProgressDocument,),
-        "user_progress_projections": (ProgressProjection,),
         "notifications": (Notification,),
         "billing_transactions": (BillingTransaction,),
         "analytics_queue": (QueueItem,),
@@ -408,4 +373,11 @@ MODELS: Mapping[str, tuple[type[BaseModel], ...]] = MappingProxyType(
         "tombstones": (Tombstone,),
     }
 )
-"""The shapes a collection may hold. A time series has no validator; `promotions` and `cache` are not ours."""
+
+
+def models_of(catalogue: Catalogue) -> Mapping[str, tuple[type[BaseModel], ...]]:
+    """The shapes a collection may hold. A time series has no validator; `promotions` and `cache` are not ours."""
+    return {**_PLATFORM, **{target.collection: target.shapes for target in catalogue.targets}}
+
+
+MODELS = models_of(CATALOGUE)

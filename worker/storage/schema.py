@@ -12,12 +12,13 @@ from typing import Any
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
+from projections.kinds import Catalogue, Index
 from worker.errors import Fatal, SchemaMismatch
 from worker.storage import driver
-from worker.storage.database import COLLECTIONS, WRITE_CONCERN, Database, Document
+from worker.storage.database import WRITE_CONCERN, Database, Document, collections_of
 from worker.storage.errors import translated
-from worker.storage.indexes import INDEXES, Index, described
-from worker.storage.models import MODELS
+from worker.storage.indexes import described, indexes_of
+from worker.storage.models import models_of
 from worker.storage.validators import validator
 
 TIME_SERIES: Mapping[str, Document] = {
@@ -75,15 +76,18 @@ class Found:
         return next((index for index in self.indexes if index["name"] == name), None)
 
 
-WANTED: tuple[Wanted, ...] = tuple(
-    Wanted(
-        collection=name,
-        validator=validator(MODELS[name]) if name in MODELS else None,
-        time_series=TIME_SERIES.get(name),
-        indexes=tuple(index for index in INDEXES if index.collection == name),
+def wanted_of(catalogue: Catalogue) -> tuple[Wanted, ...]:
+    """How each collection should be for these projections."""
+    models, indexes = models_of(catalogue), indexes_of(catalogue)
+    return tuple(
+        Wanted(
+            collection=name,
+            validator=validator(models[name]) if name in models else None,
+            time_series=TIME_SERIES.get(name),
+            indexes=tuple(index for index in indexes if index.collection == name),
+        )
+        for name in collections_of(catalogue)
     )
-    for name in COLLECTIONS
-)
 
 
 async def apply_schema(database: Database, *, external: Set[str] = frozenset()) -> list[Change]:
@@ -94,7 +98,7 @@ async def apply_schema(database: Database, *, external: Set[str] = frozenset()) 
     """
     found = await _look(database, external)
     done = await asyncio.gather(
-        *(_apply(database, wanted, found[wanted.collection]) for wanted in _ours(external))
+        *(_apply(database, wanted, found[wanted.collection]) for wanted in _ours(database, external))
     )
     left = await check_schema(database, external=external)
     if left:
@@ -107,7 +111,7 @@ async def check_schema(database: Database, *, external: Set[str] = frozenset()) 
     found = await _look(database, external)
     return [
         difference
-        for wanted in _ours(external)
+        for wanted in _ours(database, external)
         for difference in differences(wanted, found[wanted.collection])
     ]
 
@@ -187,7 +191,7 @@ async def _command(home: AsyncDatabase[Document], command: Document) -> None:
 
 async def _look(database: Database, external: Set[str]) -> dict[str, Found]:
     """The present state of every collection that is ours."""
-    names = [wanted.collection for wanted in _ours(external)]
+    names = [wanted.collection for wanted in _ours(database, external)]
     return dict(zip(names, await asyncio.gather(*(_look_at(database, name) for name in names)), strict=True))
 
 
@@ -200,8 +204,8 @@ async def _look_at(database: Database, name: str) -> Found:
     return Found(options=listed[0].get("options", {}), indexes=tuple(indexes))
 
 
-def _ours(external: Set[str]) -> list[Wanted]:
-    return [wanted for wanted in WANTED if wanted.collection not in external]
+def _ours(database: Database, external: Set[str]) -> list[Wanted]:
+    return [wanted for wanted in wanted_of(database.catalogue) if wanted.collection not in external]
 
 
 def _validation(wanted: Wanted) -> Document:

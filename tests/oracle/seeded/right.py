@@ -27,8 +27,8 @@ from projections.counts import (
     vector,
 )
 from projections.event import StoredEvent
+from projections.kinds import By
 from projections.progress import fold
-from projections.progress.document import By
 from tests.oracle import Delivery, Entry, LogRecord
 from tests.oracle.seeded.run import CANARY, PARTITIONS, TOPIC, Run
 from worker.contract.codec import decode, encode, record_key

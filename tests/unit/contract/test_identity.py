@@ -1,9 +1,11 @@
 """A stream's name says what it is about, and nothing else passes for one."""
 
+import hashlib
+
 import pytest
 from bson import ObjectId
 
-from worker.contract.identity import parse_stream_id, stream_id
+from worker.contract.identity import parse_stream_id, stream_id, stream_object_id
 
 A, B = ObjectId(), ObjectId()
 
@@ -36,3 +38,10 @@ def test_a_stream_of_one_entity_names_it(entity: str) -> None:
 )
 def test_any_other_text_names_none(text: str) -> None:
     assert parse_stream_id(text) is None
+
+
+def test_a_document_of_one_entity_has_its_id_and_a_learners_record_the_hash_of_its_stream() -> None:
+    assert stream_object_id(f"content_{A}") == A
+    assert stream_object_id(f"user_{B}") == B
+    expected = hashlib.sha1(stream_id(A, B).encode(), usedforsecurity=False).digest()[:12]
+    assert stream_object_id(stream_id(A, B)) == ObjectId(expected)

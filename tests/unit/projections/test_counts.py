@@ -21,11 +21,11 @@ from projections.counts import (
     user_stats,
     vector,
 )
+from projections.counts.document import ProgressProjection
 from projections.event import StoredEvent
 from projections.progress import fold
 from tests.unit.projections.events import VOID, arrive, event, event_sets, moment, split, stored_document
 from worker.contract.identity import stream_object_id
-from worker.storage.models import ProgressProjection
 
 VECTORS = st.builds(Counted, *[st.integers(-1_000, 1_000)] * len(NAMES))
 

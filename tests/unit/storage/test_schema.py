@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from projections.catalogue import CATALOGUE
 from worker.storage.database import COLLECTIONS
 from worker.storage.models import MODELS
-from worker.storage.schema import TIME_SERIES, WANTED, Found, Wanted, differences
+from worker.storage.schema import TIME_SERIES, Found, Wanted, differences, wanted_of
 
-WISHES = {wanted.collection: wanted for wanted in WANTED}
+WISHES = {wanted.collection: wanted for wanted in wanted_of(CATALOGUE)}
 
 
 def _as_wanted(wanted: Wanted) -> Found:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projections.event import StoredEvent
-from projections.progress.document import By
+from projections.kinds import By
 from tests.integration.verify.history import stored_events
 from worker.errors import Refused
 from worker.watch.folds.fold import fold_run

@@ -1,0 +1,202 @@
+"""The three kinds of projection, as frozen values: a feature declares one in its own file, `catalogue` registers it.
+
+A value says everything that differs from projection to projection: what it is made of, how, and where it is kept.
+Collections, validators, indexes, metric labels, queue items, `verify` and the choices of the commands are derived
+from the registered values; an executor knows a kind, and no projection by name.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+from pydantic import BaseModel
+
+from projections.event import StoredEvent
+from worker.contract.identity import LEARNER, stream_kind
+
+Document = dict[str, Any]
+By = Literal["live", "replay", "retry"]
+"""Who folds: the follower of the event store, a job over the past, or the retry of what failed."""
+DatabaseName = Literal["content", "analytics", "config"]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """One index: `keys` in order, `options` as `createIndexes` takes them."""
+
+    collection: str
+    name: str
+    keys: tuple[tuple[str, int | str], ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def specification(self) -> dict[str, Any]:
+        """The index as the `createIndexes` command takes it."""
+        return {"key": dict(self.keys), "name": self.name, **self.options}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A collection that a projection writes: where it lies, the shapes its documents may have, and its indexes.
+
+    The validator is made from the shapes. `schema apply` makes all of it.
+    """
+
+    collection: str
+    shapes: tuple[type[BaseModel], ...]
+    indexes: tuple[Index, ...] = ()
+    database: DatabaseName = "content"
+
+
+class Fold(Protocol):
+    """From a document and the next events of its stream to the document after them. Pure."""
+
+    def __call__(self, current: Mapping[str, Any] | None, events: Sequence[StoredEvent], by: By) -> Document:
+        """All fields of the projection's `paths`; neither argument is changed.
+
+        `current` is the stored document of this very version, None for a new stream; `events` are the next ones, in
+        version order, voids included. The result is the same in any split of the events into batches. Raises for an
+        event that it cannot take: the stream is then quarantined at it.
+        """
+
+
+class Refold(Protocol):
+    """`Fold` of a whole stream from its first event."""
+
+    def __call__(self, events: Sequence[StoredEvent], keep: Mapping[str, Any] | None, by: By) -> Document:
+        """`keep` is the document so far, of any version: what must not be taken back is read there, and no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamProjection:
+    """One stream of events becomes one document.
+
+    `_id` is derived from the stream (`stream_object_id`). The fold gives `stream_id`, `slot`, `version` (of the last
+    event), `projection_version`, `recorded_at` (of the latest event) and what readers want; the executor adds `rev`,
+    which guards every write. `version` goes up with every change of the fold: documents of an older one are folded
+    anew, those of a newer one are left alone.
+    """
+
+    name: str
+    version: int
+    about: tuple[str, ...]  # the kind of stream it folds, as `contract.identity.stream_kind` names it
+    target: Target
+    paths: tuple[str, ...]  # the top-level paths it owns; all others belong to the platform
+    fold: Fold
+    refold: Refold
+
+    def folds(self, stream: str) -> bool:
+        """Whether this stream is one of its kind. A name of no known kind counts as a learner's, and fails there."""
+        return (stream_kind(stream) or LEARNER) == self.about
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return (self.target,)
+
+
+Vector: TypeAlias = Mapping[str, int]
+"""What one document adds to the sums: integers by name, so that sums depend on no order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """One sum of a `SumProjection`: what the vectors of the same `key` add up to.
+
+    `key` is a field of the source's documents, whose value is the `_id` of the document in `collection` that shows
+    the sum; where there is none, nothing is added. `shown` makes of the integers what readers see.
+    """
+
+    collection: str
+    key: str
+    shown: Callable[[Vector], Document]
+
+
+@dataclass(frozen=True, slots=True)
+class SumProjection:
+    """Documents of another projection become vectors of integers, and these become sums.
+
+    What of each document has been counted is kept in `counted`, keyed like the document, with the revision it was
+    taken from: one transaction replaces it and adds the difference to the sums, so that at any snapshot they are the
+    sum over all that is counted. `version` goes up with every change of `vector`: all is counted anew then.
+    """
+
+    name: str
+    version: int
+    source: str  # the stream projection whose documents are counted, by name
+    vector: Callable[[Mapping[str, Any]], Vector]
+    counted: Target
+    sums: tuple[Sum, ...]
+    shows: tuple[Target, ...] = ()  # those collections of its sums that are the worker's own
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return (self.counted, *self.shows)
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A change of one document of `collection` makes the view dirty that `key` names; None: no view."""
+
+    collection: str
+    key: Callable[[Mapping[str, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a view is built from: `query` gives, for a view's key, the filter of one collection."""
+
+    collection: str
+    query: Callable[[Any], Mapping[str, Any]]
+    paths: tuple[str, ...]
+    most: int = 10_000  # documents; a view of more must be summed first
+
+
+@dataclass(frozen=True, slots=True)
+class ReadModel:
+    """A dirty key becomes a rebuilt view.
+
+    The executor reads what `reads` name, in one snapshot, and `build` makes the view of it, or None where there is
+    nothing to show: the view is removed then. `as_of`, the time of that snapshot, guards the write: an older view
+    never takes the place of a newer one. A view is rebuilt at most every `freshness_s` seconds.
+    """
+
+    name: str
+    version: int
+    target: Target
+    triggers: tuple[Trigger, ...]
+    reads: Mapping[str, Read]
+    build: Callable[[Any, Mapping[str, Sequence[Document]]], Document | None]
+    freshness_s: float = 1.0
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return (self.target,)
+
+
+Projection: TypeAlias = StreamProjection | SumProjection | ReadModel
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The registered projections. It is handed to whoever works on them; nothing registers itself."""
+
+    projections: tuple[Projection, ...]
+
+    @property
+    def streams(self) -> tuple[StreamProjection, ...]:
+        return tuple(each for each in self.projections if isinstance(each, StreamProjection))
+
+    @property
+    def sums(self) -> tuple[SumProjection, ...]:
+        return tuple(each for each in self.projections if isinstance(each, SumProjection))
+
+    @property
+    def models(self) -> tuple[ReadModel, ...]:
+        return tuple(each for each in self.projections if isinstance(each, ReadModel))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(each.name for each in self.projections)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return tuple(target for each in self.projections for target in each.targets)

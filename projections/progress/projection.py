@@ -1,0 +1,29 @@
+"""The value that registers `progress`: a learner's record in a course."""
+
+from projections.kinds import Index, StreamProjection, Target
+from projections.progress.document import FOLDED_PATHS, ProgressDocument
+from projections.progress.fold import PROJECTION_VERSION, fold, refold
+from worker.contract.identity import LEARNER
+
+_COLLECTION = "user_progress"
+
+PROGRESS = StreamProjection(
+    name="progress",
+    version=PROJECTION_VERSION,
+    about=LEARNER,
+    target=Target(
+        collection=_COLLECTION,
+        shapes=(ProgressDocument,),
+        indexes=(
+            Index(
+                _COLLECTION,
+                "idx_user_progress_user_course_unique",
+                (("user_id", 1), ("course_id", 1)),
+                {"unique": True},
+            ),
+        ),
+    ),
+    paths=FOLDED_PATHS,
+    fold=fold,
+    refold=refold,
+)
