@@ -72,7 +72,7 @@ def typed(value: Any) -> Any:
 @contextlib.asynccontextmanager
 async def counted(database: Database, **options: Any) -> AsyncIterator[Running]:
     await add_platform(database, 2, 3)
-    async with running(database, **{"rhythm": AT_ONCE, **options}) as worker:
+    async with running(database, **{"cool_down": AT_ONCE, **options}) as worker:
         await worker.until_caught_up()
         await store_all(database, learners())
         await worker.until_counted()
