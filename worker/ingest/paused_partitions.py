@@ -53,12 +53,12 @@ class PausedPartitions:
     def nothing_read(self) -> None:
         """A poll found no records: if it was a probe, whatever comes is read as usual."""
         if self._half_open is not None and not self._consumer.polling:
-            self._decide({self._half_open: 0}, {})
+            self._decide({self._half_open: 0}, {}, {})
 
     def on_durable(self, batch: Batch, dead_letters: Mapping[Partition, int]) -> None:
         """Take in what became of a batch of the assignment in force."""
         records = Counter(record.partition for record in batch.records)
-        self._decide(records, dead_letters)
+        self._decide(records, dead_letters, batch.positions)
 
     def show(self) -> None:
         """Set the gauge to what the breaker has paused."""
@@ -66,7 +66,12 @@ class PausedPartitions:
         for topic in self._topics:
             self._metrics.kafka_paused_partitions.labels(topic).set(paused[topic])
 
-    def _decide(self, records: Mapping[Partition, int], dead_letters: Mapping[Partition, int]) -> None:
+    def _decide(
+        self,
+        records: Mapping[Partition, int],
+        dead_letters: Mapping[Partition, int],
+        positions: Mapping[Partition, int],
+    ) -> None:
         self._half_open = None
         changes = self._breaker.note(self._clock.monotonic(), records, dead_letters)
         for partition, is_open in changes.items():
@@ -77,6 +82,7 @@ class PausedPartitions:
                     **where,
                     records=records[partition],
                     dead_letters=dead_letters[partition],
+                    waiting=self._consumer.waiting(partition, positions[partition]),
                 )
             else:
                 log.info("breaker_closed", **where)

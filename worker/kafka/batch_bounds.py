@@ -199,7 +199,7 @@ async def _batch_at(client: Any, partition: Partition, offset: int) -> Found | N
 
 async def _fetch(client: Any, partition: Partition, offset: int) -> _Fetched:
     """One batch and the log's end. The request has always been the same; only the versions' fields differ."""
-    topic_partition = TopicPartition(partition.topic, partition.number)
+    topic_partition = TopicPartition(*partition)
     wanted = [(partition.topic, [(partition.number, offset, _ONE_BATCH_BYTES)])]
     request = FetchRequest(_WAIT_MS, 1, _ONE_BATCH_BYTES, _READ_COMMITTED, wanted, rack_id="")
     leader = client.cluster.leader_for_partition(topic_partition)

@@ -26,7 +26,9 @@ from worker.kafka.poller import PartitionPoller
 from worker.kafka.positions import Gap, LogRange
 from worker.kafka.record import Batch, Partition
 from worker.kafka.record_batch import record_of
+from worker.settings import variable
 from worker.timing import Clock, cancel_and_wait
+from worker.words import in_words
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +38,7 @@ _SESSION_TIMEOUT_REFUSED = (
     "the brokers do not accept SEVENP_SESSION_TIMEOUT_MS: it lies outside their group.min.session.timeout.ms "
     "(6 s by default) and group.max.session.timeout.ms"
 )
+_NOT_ALLOWED = (GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 # A poll with everything paused has nothing to wait for, except for a rebalance: then the next one comes soon.
 _IDLE_POLL_S = 1.0
 
@@ -174,7 +177,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._consumer.pause(*assigned)
         self._out_of_range.clear()
         self._paused = frozenset()
-        self.assigned = frozenset(Partition(tp.topic, tp.partition) for tp in assigned)
+        self.assigned = frozenset(Partition(*tp) for tp in assigned)
 
     def _new_generation(self) -> None:
         self.generation += 1
@@ -197,14 +200,12 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         try:
             return poll.result()
         except NoOffsetForPartitionError:
-            return (
-                None  # noticed by aiokafka while the assignment was taken over; `seek` has set the position
-            )
+            return None  # noticed while the assignment was made ready; `seek` has set the position since
         except OffsetOutOfRangeError as error:
-            self._out_of_range.update(Partition(tp.topic, tp.partition) for tp in error.args[0])
+            self._out_of_range.update(Partition(*tp) for tp in error.args[0])
             raise Retryable("a position is no longer in the log") from error
-        except (GroupAuthorizationFailedError, TopicAuthorizationFailedError) as error:
-            raise Misconfigured(f"Kafka does not let this user read: {error}") from error
+        except _NOT_ALLOWED as error:
+            raise self._not_allowed(error) from error
         except InvalidSessionTimeoutError as error:
             raise Misconfigured(_SESSION_TIMEOUT_REFUSED) from error
         except KafkaError as error:
@@ -256,9 +257,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             raise ConsumerLostError("the consumer's fetching ended with an error")
         generation, polled_at = self.generation, self._clock.monotonic()
         records = tuple(record_of(message) for messages in polled.values() for message in messages)
-        positions = {
-            Partition(tp.topic, tp.partition): messages[-1].offset + 1 for tp, messages in polled.items()
-        }
+        positions = {Partition(*tp): messages[-1].offset + 1 for tp, messages in polled.items()}
         return Batch(records, positions, generation, polled_at, self._clock.now()) if records else None
 
     async def keep_polling(self) -> None:
@@ -286,11 +285,11 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
     @property
     def paused(self) -> frozenset[Partition]:
         """Partitions that are left alone (see `pause`)."""
-        return frozenset(Partition(each.topic, each.partition) for each in self._paused)
+        return frozenset(Partition(*each) for each in self._paused)
 
     def pause(self, partitions: Collection[Partition]) -> None:
         """Leave these partitions alone, and no others; takes effect with the next poll."""
-        wanted = {TopicPartition(each.topic, each.number) for each in partitions}
+        wanted = {TopicPartition(*each) for each in partitions}
         self._paused = frozenset(wanted & self._consumer.assignment())
         if self._paused:
             self._consumer.pause(*self._paused)
@@ -298,7 +297,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     def half_open_probe(self, partition: Partition, max_records: int) -> None:
         """Have the next poll read some records of this one partition, which rests otherwise."""
-        chosen = TopicPartition(partition.topic, partition.number)
+        chosen = TopicPartition(*partition)
         if chosen in self._paused:
             self._consumer.resume(chosen)
             self._probe = (chosen, max_records)
@@ -312,6 +311,11 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
     def paused_count(self) -> int:
         """Number of partitions that are assigned but not read at the moment."""
         return len(self._consumer.paused()) if self._consumer is not None else 0
+
+    def waiting(self, partition: Partition, position: int) -> int | None:
+        """How many records there are from `position` on, as of the latest fetch; None before the first."""
+        end = self._consumer.highwater(TopicPartition(*partition))
+        return max(0, end - position) if end is not None else None
 
     def partitions_of_topics(self) -> frozenset[Partition]:
         """All partitions that the topics have, whoever reads them, as far as this consumer has heard."""
@@ -328,26 +332,24 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         answer when they are asked for the last offset, but not in what a fetch carries. A fetch that was refused
         as out of range carries none, and leaves that of the log before: there the broker is asked.
         """
-        partitions = [TopicPartition(partition.topic, partition.number) for partition in self.assigned]
+        partitions = [TopicPartition(*partition) for partition in self.assigned]
         begins = await self._answer(self._consumer.beginning_offsets(partitions))
         asked = await self.ends(self._out_of_range & self.assigned)
         if not self._consumer.assignment().issuperset(partitions):
             raise Retryable("the assignment changed meanwhile")
         ends = {tp: self._consumer.highwater(tp) for tp in partitions}
-        by_fetch = {Partition(tp.topic, tp.partition): LogRange(begins[tp], ends[tp]) for tp in partitions}
+        by_fetch = {Partition(*tp): LogRange(begins[tp], ends[tp]) for tp in partitions}
         return by_fetch | {p: LogRange(by_fetch[p].begin, end) for p, end in asked.items() if p in by_fetch}
 
     async def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         """Where the log of each partition ends, as the broker says when asked: good enough to begin at."""
-        wanted = [TopicPartition(partition.topic, partition.number) for partition in partitions]
+        wanted = [TopicPartition(*partition) for partition in partitions]
         answer = await self._answer(self._consumer.end_offsets(wanted)) if wanted else {}
-        return {Partition(tp.topic, tp.partition): offset for tp, offset in answer.items()}
+        return {Partition(*tp): offset for tp, offset in answer.items()}
 
     async def committed(self, partition: Partition) -> int | None:
         """The group's durable offset (the next to read), None where it has none."""
-        offset: int | None = await self._answer(
-            self._consumer.committed(TopicPartition(partition.topic, partition.number))
-        )
+        offset: int | None = await self._answer(self._consumer.committed(TopicPartition(*partition)))
         return offset
 
     async def position(self, partition: Partition) -> int:
@@ -356,20 +358,18 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         Raises Retryable if the assignment is gone.
         """
         try:
-            offset: int = await self._answer(
-                self._consumer.position(TopicPartition(partition.topic, partition.number))
-            )
+            offset: int = await self._answer(self._consumer.position(TopicPartition(*partition)))
         except IllegalStateError as error:
             raise Retryable("the assignment changed meanwhile") from error
         if self._poller is not None and not self.polling:
-            self._poller.moved(TopicPartition(partition.topic, partition.number), offset)
+            self._poller.moved(TopicPartition(*partition), offset)
         return offset
 
     def seek(self, positions: Mapping[Partition, int]) -> None:
         """Read from these offsets on. Raises Retryable if the assignment is gone."""
         try:
             for partition, offset in positions.items():
-                topic_partition = TopicPartition(partition.topic, partition.number)
+                topic_partition = TopicPartition(*partition)
                 self._consumer.seek(topic_partition, offset)
                 if topic_partition not in self._paused:
                     self._consumer.resume(topic_partition)
@@ -382,14 +382,23 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
     async def commit(self, positions: Mapping[Partition, int]) -> bool:
         """Commit these next offsets; False where the partitions have already moved to another worker.
 
-        Raises Retryable when the coordinator gives no answer in time (aiokafka itself would try for ever).
+        Raises Retryable when the coordinator gives no answer in time (aiokafka itself would try for ever),
+        Misconfigured when it does not let this user commit.
         """
-        offsets = {TopicPartition(p.topic, p.number): offset for p, offset in positions.items()}
+        offsets = {TopicPartition(*p): offset for p, offset in positions.items()}
         try:
             await self._answer(self._consumer.commit(offsets))
         except (CommitFailedError, IllegalStateError):
             return False
         return True
+
+    def _not_allowed(self, error: KafkaError) -> Misconfigured:
+        """What only an operator can change, whatever was asked for."""
+        return Misconfigured(
+            f"{in_words(error)} (group {self._options.group_id}, topic {', '.join(self._options.topics)}): look at "
+            f"{variable('kafka_group_id')}, {variable('topic')}, {variable('kafka_sasl_username')} and at what the "
+            "brokers allow that user"
+        )
 
     async def _answer(self, request: Awaitable[Any]) -> Any:
         try:
@@ -397,6 +406,8 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                 return await request
         except (CommitFailedError, IllegalStateError):
             raise
+        except _NOT_ALLOWED as error:
+            raise self._not_allowed(error) from error
         except (KafkaError, TimeoutError) as error:
             raise Retryable(f"no answer from Kafka: {type(error).__name__}") from error
 

@@ -94,7 +94,7 @@ class SinglePartitionReader:
                 return taken
             if not about_a_batch(error):
                 raise error
-        wanted = Partition(partition.topic, partition.partition)
+        wanted = Partition(*partition)
         broken = await self._bounds.broken_at(wanted, position, max_records, self._max_bytes)
         if broken is None:
             raise Retryable("a batch could not be decoded, but the broker's bytes can be")

@@ -1,5 +1,9 @@
 """A flood of poison in one partition: it is left alone, the others go on, and everything is there in the end."""
 
+from dataclasses import replace
+
+from structlog.testing import capture_logs
+
 from tests.integration.ingest.kit import Sent, event, options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.ingest.breaker import BreakerOptions
@@ -15,7 +19,7 @@ def poison(count: int, partition: int) -> list[Sent]:
     ]
 
 
-async def test_a_flood_of_poison_rests_its_partition_and_drops_nothing(
+async def test_a_flood_of_poison_pauses_its_partition_and_drops_nothing(
     database: Database, kafka: str, topic: str
 ) -> None:
     healthy, after = [event(number % 9) for number in range(600)], [event(number % 9) for number in range(50)]
@@ -58,3 +62,16 @@ async def test_it_closes_when_the_producer_is_mended(database: Database, kafka: 
         await until(lambda: ingest.value("kafka_paused_partitions", topic=topic) == 0, "it has closed")
     assert await database.dead_letters.count_documents({"kind": "record"}) == 300
     await assert_exactly_once(database, mended, voids=None)
+
+
+async def test_the_log_says_how_many_records_wait_in_a_paused_partition(
+    database: Database, kafka: str, topic: str
+) -> None:
+    await send(kafka, topic, poison(300, 1))
+    chosen = options(kafka, topic)
+    chosen = replace(chosen, consumer=replace(chosen.consumer, max_records=200))
+    with capture_logs() as logs:
+        async with running(database, chosen) as ingest:
+            await until(lambda: ingest.value("kafka_paused_partitions", topic=topic) == 1, "it has opened")
+    [opened] = [entry for entry in logs if entry["event"] == "breaker_opened"]
+    assert (opened["partition"], opened["dead_letters"], opened["waiting"]) == (1, 200, 100)

@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import RecordTooLargeError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaError,
+    RecordTooLargeError,
+    TopicAuthorizationFailedError,
+)
 from structlog.testing import capture_logs
 
 from tests.integration.ingest.kit import LIMIT_S, Sent, event, options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
-from worker.errors import Retryable
+from worker.errors import Misconfigured, Retryable
 from worker.kafka.consumer import ConsumerLostError, EventConsumer
 from worker.kafka.record import Batch, Partition
 from worker.storage.database import Database
@@ -146,6 +151,20 @@ async def test_a_batch_of_large_records_ends_by_its_bytes_and_the_next_one_goes_
 
         await until(all_taken, "350 records are taken")
     assert offsets == list(range(350))
+
+
+@pytest.mark.parametrize("error", [GroupAuthorizationFailedError, TopicAuthorizationFailedError])
+async def test_a_commit_that_is_not_allowed_is_a_mistake_in_the_settings(
+    kafka: str, topic: str, monkeypatch: pytest.MonkeyPatch, error: type[KafkaError]
+) -> None:
+    async def refused(*_arguments: object) -> None:
+        raise error
+
+    async with started(kafka, topic) as consumer:
+        await until(lambda: consumer.assigned, "partitions are assigned")
+        monkeypatch.setattr(vars(consumer)["_consumer"], "commit", refused)
+        with pytest.raises(Misconfigured, match="SEVENP_KAFKA_GROUP_ID"):
+            await consumer.commit({Partition(topic, 0): 1})
 
 
 async def test_a_consumer_that_fetches_no_more_is_noticed(kafka: str, topic: str) -> None:
