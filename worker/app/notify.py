@@ -21,13 +21,13 @@ _TAKEOVER_GRACE_S = 15.0
 def notify_options(settings: Settings) -> NotifyOptions:
     """How the role works."""
     return NotifyOptions(
-        code_version=settings.process.code_version,
+        code_version=settings.role.code_version,
         routes={kind.value: channel.value for kind, channel in settings.notify.routes.items()},
         lane=LaneOptions(
             lease_s=settings.notify.lease_s, policy=Policy(max_refusals=settings.notify.max_refusals)
         ),
         takeover_grace_s=min(_TAKEOVER_GRACE_S, settings.notify.lease_s),
-        drain_deadline_s=settings.process.drain_deadline_s,
+        drain_deadline_s=settings.role.drain_deadline_s,
     )
 
 

@@ -44,9 +44,9 @@ def retry_options(settings: Settings) -> RetryOptions:
             longest_backoff_s=settings.retry.longest_backoff_s,
             lease_s=settings.retry.lease_s,
         ),
-        code_version=settings.process.code_version,
-        lease_s=settings.watch.lease_s,
-        renew_every_s=settings.watch.renew_every_s,
+        code_version=settings.role.code_version,
+        lease_s=settings.progress.lease_s,
+        renew_every_s=settings.progress.renew_every_s,
     )
 
 

@@ -26,10 +26,8 @@ from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock
 from worker.watch.folds.refold import Refold
-from worker.watch.follower import FollowOptions
 from worker.watch.roles import event_follower, record_follower
 from worker.watch.sums.counting import Counter
-from worker.watch.sums.executor import CountsOptions
 from worker.watch.sums.rejected_rows import RejectedRows
 
 # A full batch is decoded, stored and written in so many parts beside each other.
@@ -81,7 +79,7 @@ def _ingest(settings: Settings, given: Surroundings) -> Role:
             max_bytes=settings.ingest.max_bytes,
         ),
         start_policy=settings.ingest.start_policy.value,
-        drain_deadline_s=settings.process.drain_deadline_s,
+        drain_deadline_s=settings.role.drain_deadline_s,
         position_check_interval_s=settings.ingest.position_check_interval_s,
     )
     component = given.health.component(RoleName.INGEST)
@@ -89,26 +87,17 @@ def _ingest(settings: Settings, given: Surroundings) -> Role:
 
 
 def _progress(settings: Settings, given: Surroundings) -> Role:
-    options = FollowOptions(
-        code_version=settings.process.code_version,
-        lease_s=settings.watch.lease_s,
-        renew_every_s=settings.watch.renew_every_s,
-        drain_deadline_s=settings.process.drain_deadline_s,
-    )
     component = given.health.component(RoleName.PROGRESS)
-    return event_follower(given.database, given.clock, component, given.metrics, options, owner=_owner())
+    return event_follower(
+        given.database, given.clock, component, given.metrics, settings.progress, owner=_owner()
+    )
 
 
 def _counts(settings: Settings, given: Surroundings) -> Role:
-    options = CountsOptions(
-        code_version=settings.process.code_version,
-        lease_s=settings.watch.lease_s,
-        renew_every_s=settings.watch.renew_every_s,
-        notify_within=settings.watch.notify_within,
-        drain_deadline_s=settings.process.drain_deadline_s,
-    )
     component = given.health.component(RoleName.COUNTS)
-    return record_follower(given.database, given.clock, component, given.metrics, options, owner=_owner())
+    return record_follower(
+        given.database, given.clock, component, given.metrics, settings.counts, owner=_owner()
+    )
 
 
 def _notify(settings: Settings, given: Surroundings) -> Role:
@@ -146,10 +135,10 @@ def _retry(settings: Settings, given: Surroundings) -> Role:
         given.metrics,
         keep_alive=keep_alive,
         on_retry=retry_counter(given.metrics),
-        notify_within=settings.watch.notify_within,
+        notify_within=settings.counts.notify_within,
         code_version=options.code_version,
     )
-    rejected_rows = RejectedRows(given.database, given.metrics, settings.watch.notify_within)
+    rejected_rows = RejectedRows(given.database, given.metrics, settings.counts.notify_within)
     handlers = retry_handlers(given.database, refold, counter, rejected_rows)
     return RetryProcessor(given.database, given.clock, component, given.metrics, options, handlers, leases)
 

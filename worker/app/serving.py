@@ -91,7 +91,7 @@ async def _run(
     await supervise(
         roles,
         stop,
-        drain_s=settings.process.drain_deadline_s,
+        drain_s=settings.role.drain_deadline_s,
         clock=clock,
         metrics=metrics,
         health=health,
@@ -176,5 +176,5 @@ def dependency_probes(
 
 def _prepare(metrics: Metrics, settings: Settings) -> None:
     """Create the series that the settings determine."""
-    metrics.describe_build(settings.process.revision)
+    metrics.describe_build(settings.role.revision)
     metrics.prepare_topic(settings.ingest.topic)

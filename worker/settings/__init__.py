@@ -14,18 +14,23 @@ from worker.settings.names import variable
 from worker.settings.notify import Channel, NotificationKind, NotifySettings
 from worker.settings.process import ProcessSettings, RoleName
 from worker.settings.retry import RetrySettings
-from worker.settings.watch import WatchSettings
+from worker.settings.role import LeasedRoleSettings, RoleSettings
+from worker.settings.watch import CoolDownSettings, CountsSettings, WatchSettings
 
 __all__ = [
     "Channel",
+    "CoolDownSettings",
+    "CountsSettings",
     "IngestSettings",
     "KafkaSettings",
+    "LeasedRoleSettings",
     "MongoDBSettings",
     "NotificationKind",
     "NotifySettings",
     "ProcessSettings",
     "RetrySettings",
     "RoleName",
+    "RoleSettings",
     "SettingLine",
     "Settings",
     "StartPolicy",

@@ -31,11 +31,13 @@ class SettingLine:
 
 
 def setting_lines() -> tuple[SettingLine, ...]:
-    """Every setting, group by group."""
+    """Every setting, group by group; one that several share stands in the first."""
     return tuple(
-        SettingLine(variable(name), _shown(field.default), field.description or "")
-        for _, group in Settings.groups()
-        for name, field in group.settings().items()
+        dict.fromkeys(
+            SettingLine(variable(name), _shown(field.default), field.description or "")
+            for _, group in Settings.groups()
+            for name, field in group.settings().items()
+        )
     )
 
 
@@ -60,7 +62,7 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings.model_validate(groups)
     except ValidationError as error:
-        raise Misconfigured("; ".join(_problems(error))) from None
+        raise Misconfigured("; ".join(dict.fromkeys(_problems(error)))) from None
 
 
 def _refuse_unknown(names: Iterable[str], known: Iterable[str]) -> None:

@@ -12,19 +12,25 @@ from worker.settings.mongodb import MongoDBSettings
 from worker.settings.notify import NotifySettings
 from worker.settings.process import ProcessSettings, RoleName
 from worker.settings.retry import RetrySettings
-from worker.settings.watch import WatchSettings
+from worker.settings.role import RoleSettings
+from worker.settings.watch import CountsSettings, WatchSettings
 
 
 class Settings(BaseModel):
-    """Every setting. Made by `load_settings`, which says what is wrong in an operator's words."""
+    """Every setting. Made by `load_settings`, which says what is wrong in an operator's words.
+
+    A role is handed its own group, and those of the servers it speaks to. A setting may stand in several groups.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     process: ProcessSettings
+    role: RoleSettings
     mongodb: MongoDBSettings
     kafka: KafkaSettings
     ingest: IngestSettings
-    watch: WatchSettings
+    progress: WatchSettings
+    counts: CountsSettings
     notify: NotifySettings
     retry: RetrySettings
 
@@ -48,9 +54,9 @@ class Settings(BaseModel):
         return self
 
     def _mistakes(self) -> Iterator[str]:
-        yield from self.kafka.overtaken(self.process.drain_deadline_s)
+        yield from self.kafka.overtaken(self.role.drain_deadline_s)
         if not self.process.allow_plaintext:
             yield from self.kafka.exposed()
             yield from self.mongodb.exposed()
         if RoleName.NOTIFY in self.process.roles:
-            yield from self.notify.unusable(self.process.drain_deadline_s)
+            yield from self.notify.unusable(self.role.drain_deadline_s)

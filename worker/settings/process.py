@@ -1,4 +1,4 @@
-"""The process: which roles it runs, how long it starts and stops, how it logs and where it is watched from."""
+"""The process: which roles it runs, how long it may start, how it logs and where it is watched from."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from worker import __version__
 from worker.settings.addresses import Host
 from worker.settings.group import Group, listed
 from worker.settings.names import SECRETS_DIR
@@ -46,12 +45,6 @@ class ProcessSettings(Group):
     start_timeout_s: float = Field(
         30.0, gt=0, le=3_600, description="How long MongoDB and Kafka may stay silent at start."
     )
-    drain_deadline_s: float = Field(
-        20.0,
-        gt=0,
-        le=600,
-        description="Time to finish what is in hand at a stop. Below the grace period of the orchestrator.",
-    )
     http_host: Host = Field(
         "127.0.0.1", description="Address of /metrics, /livez, /readyz. In a container: 0.0.0.0."
     )
@@ -61,15 +54,7 @@ class ProcessSettings(Group):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error. Batches are logged at debug."
     )
-    revision: str = Field(
-        "unknown", description="Source revision, shown in the metric build_info. Set by the image."
-    )
     secrets_dir: Path = Field(
         SECRETS_DIR,
         description="Folder of secret files, one setting per file (sevenp_mongodb_uri). May be absent.",
     )
-
-    @property
-    def code_version(self) -> str:
-        """What tells one code from another: a fix may come without a new version number."""
-        return __version__ if self.revision == "unknown" else f"{__version__}+{self.revision}"

@@ -5,30 +5,51 @@ from datetime import timedelta
 from pydantic import Field
 
 from worker.settings.group import Group
+from worker.settings.role import LeasedRoleSettings
 
 
-class WatchSettings(Group, alias_generator="watch_{}".format):
-    """How the roles progress and counts follow changes."""
+class WatchSettings(LeasedRoleSettings):
+    """How a follower follows."""
 
-    lease_s: float = Field(
-        10.0,
-        ge=2,
-        le=300,
-        description="Silence after which another worker takes over this one's slot groups.",
-    )
+    # A document is read and written once a batch, however many of its changes the batch holds: 10,000 instead of
+    # 2,000 makes a backlog of interleaved learners three times as fast. An idle stream gives small batches.
+    changes_per_batch: int = 10_000
+    # A turn costs eight commands, however few its changes.
+    pace_s: float = 0.05
+    await_ms: int = 500  # how long an idle turn takes: a beat, and a look at `stop`
+    # Saving is one majority write; what a crash repeats in this time is harmless. Idle: see `TokenSaver`.
+    save_every_s: float = 1.0
+    save_idle_every_s: float = 10.0
+    # The token moves with every renewal, every few seconds: this long without one, the majority is lost.
+    silent_after_s: float = 60.0
+
+
+class CoolDownSettings(Group):
+    """How often one document is summed because somebody else wrote to it.
+
+    `at_most_every_s` always, `turns` times in a row; a further turn is earned in `then_every_s`.
+    """
+
+    at_most_every_s: float = 5.0
+    # A minute of being overwritten without a pause: nobody edits a course by hand for that long.
+    turns: int = 12
+    then_every_s: float = 60.0
+
+
+class CountsSettings(WatchSettings):
+    """How the records are followed, and what is announced of them."""
+
+    # Nobody waits for statistics, and a turn costs a transaction.
+    pace_s: float = 0.5
+    # Litter of a few hundred bytes per document that was absent once.
+    forget_every_s: float = 600.0
+    cool_down: CoolDownSettings = CoolDownSettings()
     notify_within_hours: float = Field(
         48.0,
         ge=0,
         le=24 * 366 * 100,
-        validation_alias="notify_within_hours",
         description="How old a milestone may be, when it is counted, to be announced; an older one is suppressed.",
     )
-    # One slow answer costs no lease.
-    renewals_per_lease: int = 3
-
-    @property
-    def renew_every_s(self) -> float:
-        return self.lease_s / self.renewals_per_lease
 
     @property
     def notify_within(self) -> timedelta:

@@ -13,8 +13,8 @@ from typing import Generic, Protocol, TypeVar
 
 import structlog
 
-from worker import __version__
 from worker.errors import HistoryLost, Retryable, WorkerError
+from worker.settings import WatchSettings
 from worker.storage.database import Database, Document
 from worker.storage.leases import Position, Positions, Token
 from worker.storage.resume_tokens import token_time_s
@@ -87,27 +87,6 @@ class Executor(Protocol[Keys]):
 
 
 @dataclass(frozen=True, slots=True)
-class FollowOptions:
-    """How a follower follows; the defaults fit one process with all roles."""
-
-    # A document is read and written once a batch, however many of its changes the batch holds: 10,000 instead of
-    # 2,000 makes a backlog of interleaved learners three times as fast. An idle stream gives small batches.
-    changes_per_batch: int = 10_000
-    # A turn costs eight commands, however few its changes.
-    pace_s: float = 0.05
-    await_ms: int = 500  # how long an idle turn takes: a beat, and a look at `stop`
-    lease_s: float = 10.0
-    renew_every_s: float = 3.0
-    # Saving is one majority write; what a crash repeats in this time is harmless. Idle: see `TokenSaver`.
-    save_every_s: float = 1.0
-    save_idle_every_s: float = 10.0
-    # The token moves with every renewal, every few seconds: this long without one, the majority is lost.
-    silent_after_s: float = 60.0
-    drain_deadline_s: float = 10.0
-    code_version: str = __version__
-
-
-@dataclass(frozen=True, slots=True)
 class StreamSession:
     """One open change stream, and the groups it is followed for, each with the epoch of its lease.
 
@@ -149,7 +128,7 @@ class Follower(Generic[Keys]):
         clock: Clock,
         component: Component,
         metrics: Metrics,
-        options: FollowOptions,
+        settings: WatchSettings,
         seed: int | None = None,
     ) -> None:
         self.name = executor.name
@@ -159,11 +138,11 @@ class Follower(Generic[Keys]):
         self._clock = clock
         self._component = component
         self._metrics = metrics
-        self._options = options
+        self._settings = settings
         self._oplog_window = OplogWindow(database, self.name, clock, metrics)
         self._count_retry = retry_counter(metrics)
         self._backoff = Backoff(clock, component.beat, seed)
-        self._pace = Pace(clock, options.pace_s)
+        self._pace = Pace(clock, settings.pace_s)
         self._resync_needed = False
         self._interrupted: Interrupted | None = None
 
@@ -196,7 +175,7 @@ class Follower(Generic[Keys]):
         held = await self._groups.share()  # 1
         self._executor.holds(held)
         if not held:
-            await self._backoff.pause(stop, self._options.renew_every_s)
+            await self._backoff.pause(stop, self._settings.renew_every_s)
             return
         positions = await self._positions.take(held)  # 2
         session = await self._open(held, positions)  # 3
@@ -205,7 +184,7 @@ class Follower(Generic[Keys]):
                 return  # what was not compared has had no effect: no token says otherwise
             while not stop.is_set() and not await self._share_changed(session):  # 5
                 await self._pace.keep(stop)
-                await self._batch(session, self._options.await_ms)
+                await self._batch(session, self._settings.await_ms)
                 await self._save(session)
                 await self._executor.tidy()
             await self._save(session, at_once=True)
@@ -222,19 +201,19 @@ class Follower(Generic[Keys]):
         versions, every = self._executor.versions, frozenset(self._executor.versions)
         known = {group for group, token in usable.items() if not ahead(token, stream.opened_at_s)}
         stale = {group: _outdated(positions[group], versions) if group in known else every for group in held}
-        options, clock, metrics = self._options, self._clock, self._metrics
+        settings, clock, metrics = self._settings, self._clock, self._metrics
         return StreamSession(
             stream,
             held,
             {group: projections for group, projections in stale.items() if projections},
-            StreamLiveness(self.name, clock, metrics, options.silent_after_s),
+            StreamLiveness(self.name, clock, metrics, settings.silent_after_s),
             TokenSaver(
                 self._positions.save,
                 self.name,
                 clock,
                 metrics,
-                every_s=options.save_every_s,
-                idle_every_s=options.save_idle_every_s,
+                every_s=settings.save_every_s,
+                idle_every_s=settings.save_idle_every_s,
             ),
         )
 
@@ -287,7 +266,7 @@ class Follower(Generic[Keys]):
     async def _next(self, session: StreamSession, await_ms: int) -> tuple[Keys, int]:
         """What moved, and how many changes said so; the changes themselves are let go."""
         before = session.stream.token
-        changes = await session.stream.next(self._options.changes_per_batch, await_ms=await_ms)
+        changes = await session.stream.next(self._settings.changes_per_batch, await_ms=await_ms)
         return self._executor.keys(changes, before), len(changes)
 
     async def _share_changed(self, session: StreamSession) -> bool:
@@ -312,7 +291,7 @@ class Follower(Generic[Keys]):
     async def _leave(self) -> None:
         """Give the groups back; if the server does not answer in time, the leases expire by themselves."""
         try:
-            await self._groups.leave(self._options.drain_deadline_s, first=self._executor.leave)
+            await self._groups.leave(self._settings.drain_deadline_s, first=self._executor.leave)
         except (WorkerError, TimeoutError) as error:
             log.warning(f"{self.name}_leases_left_to_expire", reason=str(error))
         self._executor.holds({})

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from projections import progress
+from worker.settings import CountsSettings, WatchSettings
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases, Positions
 from worker.storage.shares import GROUPS
@@ -11,10 +12,10 @@ from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
 from worker.watch.folds.executor import Heads, StreamExecutor
 from worker.watch.folds.fold import Projection
-from worker.watch.follower import Follower, FollowOptions
+from worker.watch.follower import Follower
 from worker.watch.held_groups import HeldGroups
 from worker.watch.sums.counting import DirtyKeys
-from worker.watch.sums.executor import CountsOptions, SumExecutor
+from worker.watch.sums.executor import SumExecutor
 
 
 def event_follower(
@@ -22,7 +23,7 @@ def event_follower(
     clock: Clock,
     component: Component,
     metrics: Metrics,
-    options: FollowOptions,
+    settings: WatchSettings,
     *,
     owner: str,
     projection: Projection = progress,
@@ -34,7 +35,7 @@ def event_follower(
     """
     versions = {StreamExecutor.name: projection.PROJECTION_VERSION}
     groups = _groups(
-        StreamExecutor.name, GROUPS, versions, database, clock, component, metrics, options, owner
+        StreamExecutor.name, GROUPS, versions, database, clock, component, metrics, settings, owner
     )
     executor = StreamExecutor(
         database,
@@ -42,11 +43,11 @@ def event_follower(
         metrics,
         barrier=groups.barrier,
         keep_alive=groups.keep_alive,
-        code_version=options.code_version,
+        code_version=settings.code_version,
         projection=projection,
     )
     positions = Positions(database, watcher=executor.name, versions=versions)
-    return Follower(database, executor, groups, positions, clock, component, metrics, options, seed)
+    return Follower(database, executor, groups, positions, clock, component, metrics, settings, seed)
 
 
 def record_follower(
@@ -54,7 +55,7 @@ def record_follower(
     clock: Clock,
     component: Component,
     metrics: Metrics,
-    options: CountsOptions,
+    settings: CountsSettings,
     *,
     owner: str,
     seed: int | None = None,
@@ -64,10 +65,10 @@ def record_follower(
     One worker at a time: two on the same course would wait for each other. `owner` as above.
     """
     versions = SumExecutor.versions
-    groups = _groups(SumExecutor.name, 1, versions, database, clock, component, metrics, options, owner)
-    executor = SumExecutor(database, clock, metrics, groups, options, seed)
+    groups = _groups(SumExecutor.name, 1, versions, database, clock, component, metrics, settings, owner)
+    executor = SumExecutor(database, clock, metrics, groups, settings, seed)
     positions = Positions(database, watcher=executor.name, versions=versions)
-    return Follower(database, executor, groups, positions, clock, component, metrics, options, seed)
+    return Follower(database, executor, groups, positions, clock, component, metrics, settings, seed)
 
 
 def _groups(
@@ -78,7 +79,7 @@ def _groups(
     clock: Clock,
     component: Component,
     metrics: Metrics,
-    options: FollowOptions,
+    settings: WatchSettings,
     owner: str,
 ) -> HeldGroups:
     # Every projection's version only goes up, and so does their sum: it tells the newer release.
@@ -86,8 +87,8 @@ def _groups(
         database,
         owner,
         watcher=watcher,
-        lease_s=options.lease_s,
+        lease_s=settings.lease_s,
         groups=number,
         version=sum(versions.values()),
     )
-    return HeldGroups(leases, clock, component, metrics, options.renew_every_s)
+    return HeldGroups(leases, clock, component, metrics, settings.renew_every_s)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import islice
@@ -16,8 +16,10 @@ from projections.counts import COUNTS_VERSION
 from projections.event import StoredEvent
 from projections.progress import fold
 from tests.clocks import BUSY_LIMIT_S
+from tests.settings import changed
 from tests.unit.projections.events import arrive, course_event, event
 from worker.contract.identity import stream_id, stream_object_id
+from worker.settings import CountsSettings
 from worker.storage import driver
 from worker.storage.database import Client, Database, Document
 from worker.storage.transactions import Transactions
@@ -26,7 +28,6 @@ from worker.telemetry.metrics import Metrics, RestartReason
 from worker.timing import SystemClock, cancel_and_wait
 from worker.watch.roles import record_follower
 from worker.watch.sums.counting import Counter, DirtyKeys
-from worker.watch.sums.executor import CountsOptions
 
 LIMIT_S = BUSY_LIMIT_S
 
@@ -34,7 +35,13 @@ _AT_ONCE = 50
 
 # What happens in these stories happened long ago.
 EVER = timedelta(days=36_500)
-OPTIONS = CountsOptions(await_ms=50, lease_s=5.0, renew_every_s=0.2, save_every_s=0.0, notify_within=EVER)
+SETTINGS = CountsSettings(
+    await_ms=50,
+    lease_s=5.0,
+    renewals_per_lease=25.0,
+    save_every_s=0.0,
+    notify_within_hours=EVER / timedelta(hours=1),
+)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -407,7 +414,7 @@ async def running(
         clock,
         Health(clock).component("counts"),
         metrics,
-        replace(OPTIONS, **changes),
+        changed(SETTINGS, **changes),
         owner=owner or uuid.uuid4().hex,
     )
     task = asyncio.create_task(role.run(stop))

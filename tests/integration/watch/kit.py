@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,8 @@ from projections.event import StoredEvent
 from projections.progress import FOLDED_PATHS
 from tests.clocks import BUSY_LIMIT_S
 from tests.integration.verify.history import stored_events
+from tests.settings import changed
+from worker.settings import WatchSettings
 from worker.storage.database import Database, Document
 from worker.storage.leases import group_name
 from worker.storage.shares import GROUPS
@@ -21,12 +23,12 @@ from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock, cancel_and_wait
 from worker.watch.folds.fold import By, Projection
 from worker.watch.folds.projector import Projector
-from worker.watch.follower import Follower, FollowOptions
+from worker.watch.follower import Follower
 from worker.watch.roles import event_follower
 
 LIMIT_S = BUSY_LIMIT_S
 
-OPTIONS = FollowOptions(code_version="test", await_ms=50, lease_s=5.0, renew_every_s=0.2, save_every_s=0.0)
+SETTINGS = WatchSettings(release="test", await_ms=50, lease_s=5.0, renewals_per_lease=25.0, save_every_s=0.0)
 
 Histories = Mapping[str, list[Document]]
 
@@ -212,7 +214,7 @@ async def running(
         used,
         Health(used).component("progress"),
         metrics,
-        replace(OPTIONS, **changes),
+        changed(SETTINGS, **changes),
         owner=owner or uuid.uuid4().hex,
         projection=projection,
     )

@@ -2,12 +2,11 @@
 
 import asyncio
 import uuid
-from dataclasses import replace
 
 import pytest
 
 from tests.integration.watch.kit import (
-    OPTIONS,
+    SETTINGS,
     documents,
     expected,
     histories,
@@ -15,6 +14,7 @@ from tests.integration.watch.kit import (
     store,
     until,
 )
+from tests.settings import changed
 from worker.storage.database import Database
 from worker.storage.shares import GROUPS
 from worker.telemetry.health import Health
@@ -53,7 +53,7 @@ async def test_a_pass_comes_to_its_end_though_the_share_changes_with_every_page(
         clock,
         Health(clock).component("progress"),
         metrics,
-        replace(OPTIONS, renew_every_s=3.0),
+        changed(SETTINGS, renewals_per_lease=SETTINGS.lease_s / 3.0),
         owner=uuid.uuid4().hex,
     )
     task = asyncio.create_task(role.run(stop))

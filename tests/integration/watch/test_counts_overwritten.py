@@ -22,12 +22,12 @@ from tests.integration.watch.counts_kit import (
     store_all,
     user,
 )
+from worker.settings import CoolDownSettings
 from worker.storage.database import Collection, Database, Document
 from worker.storage.driver import aggregate
-from worker.watch.sums.cool_down import CoolDownLimits
 
 # Every write is answered at once: how long one waits that is not the first is a matter of `CoolDown`.
-AT_ONCE = CoolDownLimits(at_most_every_s=0.0, turns=1_000)
+AT_ONCE = CoolDownSettings(at_most_every_s=0.0, turns=1_000)
 
 Write = Callable[[Database], Awaitable[Any]]
 
@@ -222,7 +222,7 @@ async def test_a_platform_that_writes_stats_many_times_a_second_delays_nobody_el
     database: Database,
 ) -> None:
     """Suspected in issue 13: that it would end every transaction, or keep the worker summing."""
-    cool_down = CoolDownLimits(at_most_every_s=1.0, turns=2, then_every_s=2.0)
+    cool_down = CoolDownSettings(at_most_every_s=1.0, turns=2, then_every_s=2.0)
     async with counted(database, cool_down=cool_down) as worker:
         over = asyncio.Event()
         loaded = {
@@ -262,7 +262,7 @@ async def is_counted(database: Database, learner: Learner) -> bool:
 async def test_one_that_waits_for_its_turn_when_the_worker_dies_is_summed_by_the_next(
     database: Database,
 ) -> None:
-    async with counted(database, cool_down=CoolDownLimits(at_most_every_s=600.0), owner="same") as worker:
+    async with counted(database, cool_down=CoolDownSettings(at_most_every_s=600.0), owner="same") as worker:
         before, told = await everything(database), worker.lost()
         await sets("courses", course(0), stats__sums__enrolled=99)(database)
         await right(worker, before, told)

@@ -305,7 +305,7 @@ def headroom_known(watcher: Running) -> bool:
 
 
 async def test_a_silent_stream_is_opened_again(database: Database) -> None:
-    async with running(database, silent_after_s=0.0, renew_every_s=3600.0) as watcher:
+    async with running(database, silent_after_s=0.0, renewals_per_lease=0.001) as watcher:
         await watcher.until(lambda: watcher.restarts("resumable") >= 2, "stream opened again")
         await store(database, interleaved(histories(learners=3, events=4)))
         await watcher.until_current()

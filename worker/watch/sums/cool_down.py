@@ -7,25 +7,13 @@ from itertools import islice
 
 from bson import ObjectId
 
+from worker.settings import CoolDownSettings
 from worker.storage.leases import Token
 from worker.watch.sums.counting import DirtyKeys
 from worker.watch.sums.plan import Kind, Target
 
 # Remembered documents, and documents that wait; beyond that the oldest are forgotten, or summed at once.
 _KEPT = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class CoolDownLimits:
-    """How often one document is summed because somebody else wrote to it.
-
-    `at_most_every_s` always, `turns` times in a row; a further turn is earned in `then_every_s`.
-    """
-
-    at_most_every_s: float = 5.0
-    # A minute of being overwritten without a pause: nobody edits a course by hand for that long.
-    turns: int = 12
-    then_every_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +30,7 @@ class CoolDown:
     It holds nothing that a restart would miss: as long as a document waits, `token` lies before its change.
     """
 
-    def __init__(self, limits: CoolDownLimits) -> None:
+    def __init__(self, limits: CoolDownSettings) -> None:
         self._limits = limits
         self._summed: OrderedDict[Target, _Summed] = OrderedDict()
         self._waiting: OrderedDict[Target, Token] = OrderedDict()

@@ -1,46 +1,31 @@
 """Counting as a follower drives it: of every record, course or user that moved, the statistics."""
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
 from uuid import UUID
 
 import structlog
 
 from projections.counts import COUNTS_VERSION
 from worker.errors import Fatal, UnknownAnswer
+from worker.settings import CountsSettings
 from worker.storage.database import Database, Document
 from worker.storage.leases import Token
 from worker.storage.transactions import Transactions
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock
-from worker.watch.follower import FollowOptions, Page
+from worker.watch.follower import Page
 from worker.watch.held_groups import HeldGroups
 from worker.watch.stream.change_stream import ChangeStream
 from worker.watch.sums.catch_up import missed
 from worker.watch.sums.changes import dirty_keys, records_and_statistics
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
-from worker.watch.sums.cool_down import CoolDown, CoolDownLimits
+from worker.watch.sums.cool_down import CoolDown
 from worker.watch.sums.counting import NAME, Counter, DirtyKeys
 from worker.watch.sums.lost_records import LostRecords
 from worker.watch.sums.quarantine import Quarantine
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class CountsOptions(FollowOptions):
-    """How the role follows, and what it announces; the defaults fit one process with all roles."""
-
-    # Nobody waits for statistics, and a turn costs a transaction.
-    pace_s: float = 0.5
-    # Litter of a few hundred bytes per document that was absent once.
-    forget_every_s: float = 600.0
-    # An older milestone is not announced: whoever reads a history writes to nobody.
-    notify_within: timedelta = timedelta(days=2)
-    # How often a document that somebody else goes on overwriting is summed.
-    cool_down: CoolDownLimits = field(default_factory=CoolDownLimits)
 
 
 class SumExecutor:
@@ -55,12 +40,12 @@ class SumExecutor:
         clock: Clock,
         metrics: Metrics,
         groups: HeldGroups,
-        options: CountsOptions,
+        settings: CountsSettings,
         seed: int | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._options = options
+        self._settings = settings
         self._markers = WriteConflictMarkers(database.watch_positions)
         self._transactions = Transactions(database.client)
         self._counter = Counter(
@@ -70,20 +55,20 @@ class SumExecutor:
             metrics,
             keep_alive=groups.keep_alive,
             on_retry=retry_counter(metrics),
-            notify_within=options.notify_within,
-            code_version=options.code_version,
+            notify_within=settings.notify_within,
+            code_version=settings.code_version,
             fold_lost=LostRecords(
                 database,
                 clock,
                 metrics,
                 barrier=groups.barrier,
                 keep_alive=groups.keep_alive,
-                code_version=options.code_version,
+                code_version=settings.code_version,
             ),
             seed=seed,
         )
-        self._quarantine = Quarantine(database, options.code_version)
-        self._cool_down = CoolDown(options.cool_down)
+        self._quarantine = Quarantine(database, settings.code_version)
+        self._cool_down = CoolDown(settings.cool_down)
         self._forget_at = 0.0
 
     async def open(self, groups: Iterable[int], after: Token | None) -> ChangeStream:
@@ -125,7 +110,7 @@ class SumExecutor:
         """Delete the markers that no transaction can still need."""
         if self._clock.monotonic() >= self._forget_at:
             await self._markers.forget()
-            self._forget_at = self._clock.monotonic() + self._options.forget_every_s
+            self._forget_at = self._clock.monotonic() + self._settings.forget_every_s
 
     async def leave(self) -> None:
         """Say that the session ended in good order, and end it."""

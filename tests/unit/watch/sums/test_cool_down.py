@@ -6,10 +6,11 @@ from bson import ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.watch.sums.cool_down import _KEPT, CoolDown, CoolDownLimits
+from worker.settings import CoolDownSettings
+from worker.watch.sums.cool_down import _KEPT, CoolDown
 from worker.watch.sums.counting import DirtyKeys
 
-RHYTHM = CoolDownLimits(at_most_every_s=5.0, turns=12, then_every_s=60.0)
+RHYTHM = CoolDownSettings(at_most_every_s=5.0, turns=12, then_every_s=60.0)
 COURSE = ObjectId(b"c" * 12)
 OTHER = ObjectId(b"o" * 12)
 
