@@ -11,7 +11,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.apache.load import Load
-from tests.chaos.victim import committed, projected, uncounted, until
+from tests.chaos.target import committed, projected, uncounted, until
 from tests.oracle import ALL, Violation, check
 from worker.devstack.servers.process import ServerProcess, free_port, spawn
 from worker.devstack.servers.topics import create_topic
@@ -168,7 +168,7 @@ class Fleet:
         return await verify(self.database, quiescent=True)
 
     def _settings(self) -> dict[str, str]:
-        """A death is noticed soon, but not where a busy machine only makes a worker slow."""
+        """A crash is noticed soon, but not where a busy machine only makes a worker slow."""
         return {
             "SEVENP_MONGODB_URI": self.mongodb_uri,
             "SEVENP_DATABASE_PREFIX": self.database.prefix,

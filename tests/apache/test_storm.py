@@ -1,4 +1,4 @@
-"""Rebalances and broker deaths under load: every record is stored once."""
+"""Rebalances and broker crashes under load: every record is stored once."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer
 
 from tests.apache.fleet import GROUP, LIMIT_S, Fleet, Worker, fleet
 from tests.apache.load import Load
-from tests.chaos.victim import until
+from tests.chaos.target import until
 from tests.conftest import RunningMongo
 from worker.devstack.servers.apache.cluster import ApacheKafka, start_apache
 from worker.storage.database import Database
@@ -31,7 +31,7 @@ async def broker(tmp_path: Path) -> AsyncIterator[ApacheKafka]:
         kafka.stop()
 
 
-async def test_twenty_rebalances_and_five_broker_deaths_lose_nothing_and_double_nothing(
+async def test_twenty_rebalances_and_five_broker_crashes_lose_nothing_and_double_nothing(
     tmp_path: Path, database: Database, mongodb: RunningMongo, broker: ApacheKafka
 ) -> None:
     servers = broker.bootstrap_servers

@@ -9,7 +9,7 @@ from tests.apache import upgraded
 from tests.apache.fleet import LIMIT_S, Worker, fleet
 from tests.apache.load import Load
 from tests.apache.reader import Reader
-from tests.chaos.victim import until
+from tests.chaos.target import until
 from tests.conftest import RunningMongo
 from tests.oracle import ALL
 from worker.storage.database import Collection, Database

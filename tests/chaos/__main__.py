@@ -1,4 +1,4 @@
-"""Breaks the worker on purpose and judges what is left: exit 0 if all invariants hold, 1 if not, 2 for a wrong call.
+"""Breaks the worker on purpose and checks what is left: exit 0 if all invariants hold, 1 if not, 2 for a wrong call.
 
     python -m tests.chaos                    every crash point and one history of random faults
     python -m tests.chaos --seconds 1800     more: mongod at each point, lost replies, pairs, zombies, a soak

@@ -1,11 +1,11 @@
-"""The ways in which a wire breaks, as scripts of a proxy, and a worker that lives through one of them."""
+"""The ways in which a wire breaks, as scripts of a proxy, and a worker that goes through one of them."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.chaos.proxy import Proxy
-from tests.chaos.whole import Whole, flowing
+from tests.chaos.running_worker import RunningWorker, flowing
 from tests.integration.ingest.kit import event
 from worker.storage.database import Database
 
@@ -56,8 +56,8 @@ def batch() -> list[dict[str, object]]:
 
 
 @asynccontextmanager
-async def lived_through(
-    breaks: Break, proxy: Proxy, worker: Whole, database: Database, kafka: str
+async def going_through(
+    breaks: Break, proxy: Proxy, worker: RunningWorker, database: Database, kafka: str
 ) -> AsyncIterator[list[Mapping[str, Any]]]:
     """Break the way under load; the block looks at a worker that has lived with it for a while. Then it heals.
 

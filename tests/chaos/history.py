@@ -1,4 +1,4 @@
-"""One history: a world, a feed, the faults that hit them, and at the end the judgement of oracle and verify."""
+"""One history: a world, a workload, the faults that hit them, and at the end what oracle and verify say of it."""
 
 import asyncio
 from bisect import bisect_right
@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
-from tests.chaos.feed import RATE_PER_S, Feed, feeding
-from tests.chaos.nursery import Nursery
-from tests.chaos.rest import Open, open_now
-from tests.chaos.stories import CANARY
-from tests.chaos.victim import LIMIT_S, Victim, until
+from tests.chaos.quiescence import Unfinished, unfinished_now
+from tests.chaos.scenarios import CANARY
+from tests.chaos.target import LIMIT_S, TargetWorker, until
+from tests.chaos.worker_pool import WorkerPool
+from tests.chaos.workload import RATE_PER_S, Workload, generating
 from tests.chaos.world import GROUP, PREFIX, TOPIC, World, world
 from tests.oracle import Delivery, Evidence, check, read_ledger
 from tests.oracle.case import Case
 from tests.oracle.kafka import read_log
-from tests.oracle.rest import metrics_at_rest
+from tests.oracle.quiescence import metrics_at_quiescence
 from tests.oracle.stored import Stored
 from worker.devstack.servers.process import ServerProcess
 from worker.devstack.servers.stack import KafkaKind
@@ -48,19 +48,19 @@ class Fault:
 class History:
     """`in_doubt` are notifications in the hands of a worker that was hit, by key and owner: they may go out twice.
 
-    `limit_s` is how long everything may take to come to rest.
+    `limit_s` is how long everything may take to become quiescent.
     """
 
     name: str
     seed: int
     world: World
-    feed: Feed
-    victim: Victim
+    workload: Workload
+    target: TargetWorker
     faults: list[Fault] = field(default_factory=list)
     in_doubt: set[tuple[str, str]] = field(default_factory=set)
     limit_s: float = LIMIT_S
 
-    def struck(self, fault: Fault) -> None:
+    def record_fault(self, fault: Fault) -> None:
         """Note a fault. Raises NotProven for one that hit nothing."""
         if fault.in_flight == 0:
             raise NotProven(f"{fault.kind} {fault.detail}: nothing was in flight")
@@ -71,27 +71,27 @@ class History:
         rows = self.world.database.notifications.find({"status": "taken"}, {"lease_owner": 1})
         self.in_doubt |= {(row["_id"], row["lease_owner"]) for row in await rows.to_list(None)}
 
-    async def come_to_rest(self, workers: Mapping[str, ServerProcess]) -> None:
+    async def reach_quiescence(self, workers: Mapping[str, ServerProcess]) -> None:
         """Stop publishing and wait until nothing waits for anything; the workers must survive that."""
-        await self.feed.end()
-        left: list[Open] = []
+        await self.workload.end()
+        left: list[Unfinished] = []
 
-        async def resting() -> bool:
-            self.feed.require_alive()
+        async def quiescent() -> bool:
+            self.workload.require_alive()
             for process in workers.values():
                 process.require_alive()
-            left.append(await open_now(self.world, self.feed))
+            left.append(await unfinished_now(self.world, self.workload))
             return left[-1].total == 0
 
         try:
-            await until(resting, "everything to be read, folded, counted and sent", self.limit_s)
+            await until(quiescent, "everything to be read, folded, counted and sent", self.limit_s)
         except TimeoutError as error:
             raise TimeoutError(f"{error}: {left[-1]}") from None
 
     async def measured(self) -> Sequence[Fault]:
         """The faults, each with its recovery where the next one did not come first.
 
-        For a death of the only worker it is the moment when the next one stored events, by their own `recorded_at`.
+        For a crash of the only worker it is the moment when the next one stored events, by their own `recorded_at`.
         """
         moments = sorted(await self.world.database.course_events.distinct("recorded_at"))
         seconds = [moment.timestamp() for moment in moments]
@@ -103,7 +103,7 @@ class History:
             for fault, end in zip(self.faults, nexts, strict=False)
         ]
 
-    async def judge(self, metrics: Mapping[str, str]) -> Sequence[str]:
+    async def check(self, metrics: Mapping[str, str]) -> Sequence[str]:
         """What is wrong, in sentences; everything was drained and every worker has ended."""
         world = self.world
         evidence = Evidence(
@@ -112,12 +112,12 @@ class History:
             repeats=len(self.in_doubt),
             metrics=metrics,
             logs={
-                log.name: log.read_text(errors="backslashreplace") for log in world.folder.glob("victim*.log")
+                log.name: log.read_text(errors="backslashreplace") for log in world.folder.glob("target*.log")
             },
             canaries=[CANARY],
             passwords=world.secrets,
         )
-        ledger = read_ledger(self.feed.ledger)
+        ledger = read_ledger(self.workload.ledger)
         violations = await asyncio.to_thread(
             check, world.mongod.uri, PREFIX, ledger, in_order=True, evidence=evidence
         )
@@ -144,18 +144,18 @@ def _deliveries(world: World) -> Sequence[Delivery]:
     return [*posted, *(Delivery(key) for key in world.receiver.accepted.elements())]
 
 
-async def last_words(probe: WorkerProbe) -> str:
+async def final_metrics(probe: WorkerProbe) -> str:
     """A worker's metrics, once they say that nothing waits: lag is measured every few seconds."""
     texts: list[str] = []
 
-    async def resting() -> bool:
+    async def quiescent() -> bool:
         probe.require_alive()
         texts.append(await probe.metrics())
         case = Case(Stored(), evidence=Evidence(metrics={"worker": texts[-1]}))
-        return next(metrics_at_rest(case), None) is None
+        return next(metrics_at_quiescence(case), None) is None
 
-    with suppress(TimeoutError):  # the oracle says what does not rest
-        await until(resting, "the worker's metrics to come to rest", _METRICS_LIMIT_S)
+    with suppress(TimeoutError):  # the oracle says what is not quiescent
+        await until(quiescent, "the worker's metrics to become quiescent", _METRICS_LIMIT_S)
     return texts[-1]
 
 
@@ -168,10 +168,10 @@ async def history(
     rate_per_s: float = RATE_PER_S,
     through: Callable[[World], AbstractAsyncContextManager[None]] = lambda _world: nullcontext(),
 ) -> AsyncIterator[History]:
-    """A world of its own with a feed; `through` may put something before its servers."""
+    """A world of its own with a workload; `through` may put something before its servers."""
     async with world(kind, seed) as surroundings, through(surroundings):
         ledger = surroundings.folder / "ledger.jsonl"
-        async with feeding(
+        async with generating(
             surroundings.kafka.bootstrap_servers,
             TOPIC,
             surroundings.database,
@@ -179,10 +179,10 @@ async def history(
             seed=seed,
             idempotent=surroundings.kafka.knows_idempotence,
             rate_per_s=rate_per_s,
-        ) as feed:
-            nursery = Nursery(surroundings.folder / "nursery.log")
+        ) as workload:
+            pool = WorkerPool(surroundings.folder / "worker-pool.log")
             try:
-                victim = Victim(surroundings.folder, surroundings.settings(), nursery)
-                yield History(name, seed, surroundings, feed, victim)
+                target = TargetWorker(surroundings.folder, surroundings.settings(), pool)
+                yield History(name, seed, surroundings, workload, target)
             finally:
-                await asyncio.to_thread(nursery.close)
+                await asyncio.to_thread(pool.close)

@@ -1,11 +1,11 @@
 """Runs the worker's command line and kills its own process with SIGKILL at one chosen point; no hooks in the worker.
 
-    CHAOS_KILL=after:insert:course_events:3 CHAOS_DEATHS=deaths.jsonl python -m tests.chaos.launcher run
+    CHAOS_KILL=after:insert:course_events:3 CHAOS_CRASHES=crashes.jsonl python -m tests.chaos.launcher run
 
 kills before the third insert into `course_events` is sent, or after it was answered. `update:leases~burns` are
 only the updates whose text has "burns", `update:leases/partition/inc.burns` those of this shape (see `shape`);
 `insert|update:user_progress` are both. Kafka's commit of offsets is `commit:offsets`, the end of a transaction
-`commitTransaction:1`, a request to the webhook `send:webhook`. The deaths' file gets one line before the process
+`commitTransaction:1`, a request to the webhook `send:webhook`. The crashes' file gets one line before the process
 dies, or before it does what CHAOS_ACT says instead: `kill:PID`, `tell:PORT`, or `stop`.
 
 With CHAOS_TRACE=file the process writes down its own writes; with CHAOS_BROKEN_LESSON=id live folds of that lesson
@@ -19,15 +19,15 @@ from pathlib import Path
 
 from bson import ObjectId
 
-from tests.chaos.executioner import Executioner, KillPoint, acting
 from tests.chaos.failing import fail_live_on
+from tests.chaos.fault_injector import FaultInjector, KillPoint, acting
 from tests.chaos.removals import remove
 from tests.chaos.trace import Recorder
-from tests.chaos.watching import Doom, watch
+from tests.chaos.watching import PointWatcher, watch
 
 POINT_VARIABLE = "CHAOS_KILL"
 ACT_VARIABLE = "CHAOS_ACT"
-DEATHS_VARIABLE = "CHAOS_DEATHS"
+CRASHES_VARIABLE = "CHAOS_CRASHES"
 TRACE_VARIABLE = "CHAOS_TRACE"
 BROKEN_VARIABLE = "CHAOS_BROKEN_LESSON"
 WITHOUT_VARIABLE = "CHAOS_WITHOUT"
@@ -44,7 +44,7 @@ def main() -> None:
         watch(Recorder(Path(trace)))
     if point:
         act = acting(os.environ.get(ACT_VARIABLE))
-        watch(Doom(Executioner(KillPoint.parse(point), Path(os.environ[DEATHS_VARIABLE]), act)))
+        watch(PointWatcher(FaultInjector(KillPoint.parse(point), Path(os.environ[CRASHES_VARIABLE]), act)))
     sys.argv[0] = "sevenp-worker"
     runpy.run_module("worker", run_name="__main__", alter_sys=True)
 

@@ -1,4 +1,4 @@
-"""Which points to die at: every kind of write in the trace, before and after; of the frequent ones a later, too."""
+"""Which points to kill at: every kind of write in the trace, before and after; of the frequent ones a later, too."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from tests.chaos.executioner import KillPoint, Side
+from tests.chaos.fault_injector import KillPoint, Side
 from tests.chaos.stages import OTHER, stage_of
 from tests.chaos.trace import Write
 from tests.chaos.tracing import Traces
 
-# When a kind of write happens: once on empty databases, in every life, or when a life ends in good order.
+# When a kind of write happens: once on empty databases, in every run, or when a run ends in good order.
 When = Literal["once", "always", "stopping"]
 
 _SIDES: tuple[Side, Side] = ("before", "after")
@@ -21,7 +21,7 @@ LATER = 4
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A kind of write of the trace, and how often a life of a few seconds makes it."""
+    """A kind of write of the trace, and how often a run of a few seconds makes it."""
 
     command: str
     target: str
@@ -39,7 +39,7 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Appointment:
+class ScheduledPoint:
     """A point, when it comes up, and the stage it belongs to."""
 
     point: KillPoint
@@ -61,14 +61,14 @@ def planned(traces: Traces) -> Sequence[Planned]:
     return found
 
 
-def appointments(plans: Iterable[Planned], seed: int) -> Sequence[Appointment]:
+def schedule(plans: Iterable[Planned], seed: int) -> Sequence[ScheduledPoint]:
     """All points: what happens only once comes first and in order, the rest in an order of the seed's.
 
     Later occurrences are for the stages' own writes: what keeps a role going is the same each time.
     """
     plans = list(plans)
     made = [
-        Appointment(point, plan.when, plan.stage)
+        ScheduledPoint(point, plan.when, plan.stage)
         for plan in plans
         for point in plan.points(later=plan.stage != OTHER)
     ]
@@ -78,12 +78,12 @@ def appointments(plans: Iterable[Planned], seed: int) -> Sequence[Appointment]:
     return [*once, *rest]
 
 
-def shared(all_of_them: Sequence[Appointment], parts: int) -> Sequence[Sequence[Appointment]]:
+def shared(all_of_them: Sequence[ScheduledPoint], parts: int) -> Sequence[Sequence[ScheduledPoint]]:
     """Fair shares, each in order; what happens only once is for the first, whose databases are empty."""
     once = [each for each in all_of_them if each.when == "once"]
     rest = all_of_them[len(once) :]
     loads = [len(once), *[0] * (parts - 1)]
-    shares: list[list[Appointment]] = [list(once), *([] for _ in range(parts - 1))]
+    shares: list[list[ScheduledPoint]] = [list(once), *([] for _ in range(parts - 1))]
     for each in rest:
         least = loads.index(min(loads))
         shares[least].append(each)
@@ -92,7 +92,7 @@ def shared(all_of_them: Sequence[Appointment], parts: int) -> Sequence[Sequence[
 
 
 def early(traces: Traces, plans: Iterable[Planned]) -> Sequence[Planned]:
-    """What a life does before it commits an offset for the first time: writes of recovery."""
+    """What a run does before it commits an offset for the first time: writes of recovery."""
     kinds = list(_kinds(traces.second))
     commit = kinds.index(("commit", "offsets"))
     return [plan for plan in plans if plan.when == "always" and (plan.command, plan.target) in kinds[:commit]]

@@ -15,7 +15,7 @@ from tests.chaos.history import Fault
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class HistoryResult:
     """One history as it went; `wrong` are the sentences of oracle and verify, or why nothing is proven."""
 
     name: str
@@ -45,25 +45,25 @@ class Report:
 
     seed: int
     command: str
-    histories: list[Told] = field(default_factory=list)
+    histories: list[HistoryResult] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
         """Whether there is a history, and nothing is wrong in any."""
-        return bool(self.histories) and not any(told.wrong for told in self.histories)
+        return bool(self.histories) and not any(result.wrong for result in self.histories)
 
     def rows(self) -> Sequence[Row]:
         """One row a kind of fault, in the order of their names."""
         kinds: dict[str, list[Fault]] = {}
-        for told in self.histories:
-            for fault in told.faults:
+        for result in self.histories:
+            for fault in result.faults:
                 kinds.setdefault(fault.kind, []).append(fault)
         return [_row(kind, faults) for kind, faults in sorted(kinds.items())]
 
     def as_json(self) -> Mapping[str, Any]:
         points = Counter(
-            fault.detail for told in self.histories for fault in told.faults if ":" in fault.detail
+            fault.detail for result in self.histories for fault in result.faults if ":" in fault.detail
         )
         return {
             "seed": self.seed,
@@ -72,15 +72,15 @@ class Report:
             "left_out": self.left_out,
             "histories": [
                 {
-                    "name": told.name,
-                    "seed": told.seed,
-                    "kafka": told.kafka,
-                    "records": told.records,
-                    "seconds": round(told.seconds, 1),
-                    "faults": len(told.faults),
-                    "wrong": list(told.wrong),
+                    "name": result.name,
+                    "seed": result.seed,
+                    "kafka": result.kafka,
+                    "records": result.records,
+                    "seconds": round(result.seconds, 1),
+                    "faults": len(result.faults),
+                    "wrong": list(result.wrong),
                 }
-                for told in self.histories
+                for result in self.histories
             ],
             "faults": [
                 {
@@ -111,17 +111,17 @@ class Report:
             times = ["" if each is None else f"{each:.1f}" for each in (row.median_s, row.max_s)]
             table.add_row(row.kind, str(row.fired), str(row.least_in_flight), str(row.recovered), *times)
         console.print(table)
-        for told in self.histories:
-            outcome = "holds" if not told.wrong else f"{len(told.wrong)} wrong"
+        for result in self.histories:
+            outcome = "holds" if not result.wrong else f"{len(result.wrong)} wrong"
             console.print(
-                f"{told.name} (seed {told.seed}, {told.kafka}): {len(told.faults)} faults, {told.records} records, "
-                f"{told.seconds:.0f} s: {outcome}"
+                f"{result.name} (seed {result.seed}, {result.kafka}): {len(result.faults)} faults, "
+                f"{result.records} records, {result.seconds:.0f} s: {outcome}"
             )
-            for sentence in told.wrong:
+            for sentence in result.wrong:
                 console.print(f"  {sentence}", markup=False)
-            if told.wrong and told.name.startswith("storm"):
+            if result.wrong and result.name.startswith("storm"):
                 console.print(
-                    f"  repeat: python -m tests.chaos --only storm --seed {told.seed}", highlight=False
+                    f"  repeat: python -m tests.chaos --only storm --seed {result.seed}", highlight=False
                 )
         for sentence in self.left_out:
             console.print(f"left out: {sentence}")

@@ -17,7 +17,7 @@ from bson import ObjectId
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-from tests.chaos.victim import committed, until
+from tests.chaos.target import committed, until
 from tests.integration.ingest.kit import event, learner, records, send
 from worker.devstack.servers.broker import start_broker
 from worker.devstack.servers.mongod import REPLICA_SET, spawn_mongod
@@ -71,10 +71,10 @@ async def rolled_back(settings: Mapping[str, str]) -> Sequence[str]:
         await create_topic(broker.bootstrap_servers, _TOPIC, 1)
         worker = _start_worker(folder, uri, broker.bootstrap_servers, settings)
         on_leaving.callback(worker.stop)
-        return await _story(members, database, broker.bootstrap_servers, worker)
+        return await _scenario(members, database, broker.bootstrap_servers, worker)
 
 
-async def _story(
+async def _scenario(
     members: Sequence[Member], database: Database, kafka: str, worker: ServerProcess
 ) -> Sequence[str]:
     first, *others = members
@@ -176,5 +176,5 @@ def _start_worker(folder: Path, uri: str, kafka: str, settings: Mapping[str, str
         **settings,
     }
     return spawn(
-        "worker", [sys.executable, "-m", "tests.chaos.launcher", "run"], folder / "victim.log", environment
+        "worker", [sys.executable, "-m", "tests.chaos.launcher", "run"], folder / "target.log", environment
     )

@@ -1,4 +1,4 @@
-"""What a run consists of: histories, each judged by itself; one that fails leaves its logs and stops no other."""
+"""What a run consists of: histories, each checked by itself; one that fails leaves its logs and stops no other."""
 
 import asyncio
 import time
@@ -9,17 +9,17 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from tests.chaos.deaths import die_everywhere
-from tests.chaos.ending import survive
+from tests.chaos.crashes import crash_everywhere
+from tests.chaos.faults import kill_mongod_everywhere, losable, lose_replies_everywhere
+from tests.chaos.final_run import run_to_quiescence
 from tests.chaos.history import Fault, History, history
-from tests.chaos.plan import Appointment, Planned, appointments, early, planned, shared
+from tests.chaos.plan import Planned, ScheduledPoint, early, planned, schedule, shared
 from tests.chaos.proxy import Loss, losing, proxied
-from tests.chaos.report import Report, Told
-from tests.chaos.storm import Storm, weather
-from tests.chaos.strikes import kill_mongod_everywhere, losable, lose_replies_everywhere
+from tests.chaos.report import HistoryResult, Report
+from tests.chaos.storm import Storm, run_storm
 from tests.chaos.tracing import traced
 from tests.chaos.world import World
-from tests.chaos.zombies import SLEEPS, sleep_at
+from tests.chaos.zombies import STOPS, stop_at
 from worker.devstack.servers.stack import KafkaKind
 
 # Long enough for the server to have done what it was asked; the worker waits longer than this for an answer.
@@ -47,14 +47,14 @@ class Run:
     traced: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def trace(self) -> None:
-        """Find the points; `traced` is set once they are known, or never will be. Its own history is judged, too."""
+        """Find the points; `traced` is set once they are known, or never will be. Its own history is checked, too."""
 
         async def act(one: History) -> Sequence[str]:
             traces = await traced(one)
             self.plans, self.recovery = planned(traces), early(traces, planned(traces))
             self.say(f"trace: {len(self.plans)} kinds of writes")
             self.traced.set()
-            return await survive(one)
+            return await run_to_quiescence(one)
 
         await self.one("trace", "embedded", self.report.seed, act)
         if not self.plans:
@@ -64,45 +64,45 @@ class Run:
             self.report.left_out.append(f"crash points: all but {self.most}")
 
     async def points(self, parts: int) -> None:
-        """The worker dies at every point, in several histories side by side, as soon as they are known."""
+        """The worker is killed at every point, in several histories side by side, as soon as they are known."""
         await self.traced.wait()
-        shares = shared(self._appointments(), parts)
+        shares = shared(self._scheduled(), parts)
 
-        def dying(share: Sequence[Appointment]) -> Act:
+        def crashing(share: Sequence[ScheduledPoint]) -> Act:
             async def act(one: History) -> Sequence[str]:
-                await die_everywhere(one, share, self.say)
-                return await survive(one)
+                await crash_everywhere(one, share, self.say)
+                return await run_to_quiescence(one)
 
             return act
 
         await asyncio.gather(
             *(
-                self.one(f"points {number}", "embedded", self.report.seed + number, dying(share))
+                self.one(f"points {number}", "embedded", self.report.seed + number, crashing(share))
                 for number, share in enumerate(shares, start=1)
                 if share
             )
         )
 
     async def pairs(self) -> None:
-        """The worker dies somewhere, and again in the recovery from that."""
+        """The worker is killed somewhere, and again in the recovery from that."""
         random = Random(self.report.seed)  # noqa: S311 - a repeatable order, not a secret
-        anywhere = [each for each in self._appointments() if each.when == "always"]
-        again = [each for each in appointments(self.recovery, self.report.seed) if each.point.occurrence == 1]
+        anywhere = [each for each in self._scheduled() if each.when == "always"]
+        again = [each for each in schedule(self.recovery, self.report.seed) if each.point.occurrence == 1]
         pairs = PAIRS if self.most is None else min(PAIRS, self.most)
         chosen = [each for _ in range(pairs) for each in (random.choice(anywhere), random.choice(again))]
 
         async def act(one: History) -> Sequence[str]:
-            await die_everywhere(one, chosen, self.say)
-            return await survive(one)
+            await crash_everywhere(one, chosen, self.say)
+            return await run_to_quiescence(one)
 
         await self.one("pairs", "embedded", self.report.seed, act)
 
     async def mongod_at_points(self) -> None:
-        """Mongod dies at every point."""
+        """Mongod is killed at every point."""
 
-        async def act(one: History, chosen: Sequence[Appointment]) -> Sequence[str]:
+        async def act(one: History, chosen: Sequence[ScheduledPoint]) -> Sequence[str]:
             await kill_mongod_everywhere(one, chosen, self.say)
-            return await survive(one)
+            return await run_to_quiescence(one)
 
         for name, chosen in self._by_world("mongod at points"):
             await self.one(name, "embedded", self.report.seed, partial(act, chosen=chosen))
@@ -118,9 +118,9 @@ class Run:
                 world.mongod_uri = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
                 yield
 
-        async def act(one: History, chosen: Sequence[Appointment]) -> Sequence[str]:
+        async def act(one: History, chosen: Sequence[ScheduledPoint]) -> Sequence[str]:
             await lose_replies_everywhere(one, chosen, losses[-1], self.say)
-            return await survive(one)
+            return await run_to_quiescence(one)
 
         for name, chosen in self._by_world("lost replies"):
             if losable(chosen):
@@ -129,42 +129,44 @@ class Run:
                 )
 
     async def zombies(self) -> None:
-        """A worker falls asleep before a write and wakes up when another has done everything; a history for each."""
-        for number, point in enumerate(SLEEPS, start=1):
-            act = partial(sleep_at, point=point)
+        """A worker is stopped before a write and goes on when another has done everything; a history for each."""
+        for number, point in enumerate(STOPS, start=1):
+            act = partial(stop_at, point=point)
             await self.one(f"zombie {number}", "embedded", self.report.seed + number, act)
 
     async def storm(self, seed: int, storm: Storm, until_s: float | None = None) -> None:
         """Random faults in one history."""
-        await self.one(f"storm {seed}", self.kafka, seed, lambda one: weather(one, storm, self.say, until_s))
+        await self.one(
+            f"storm {seed}", self.kafka, seed, lambda one: run_storm(one, storm, self.say, until_s)
+        )
 
     async def one(self, name: str, kafka: KafkaKind, seed: int, act: Act, **options: object) -> None:
         """One history from begin to end, into the report."""
         began = time.monotonic()
         wrong: Sequence[str] = ()
-        lived: History | None = None
+        ran: History | None = None
         faults: tuple[Fault, ...] = ()
         try:
-            async with history(name, kafka, seed, **options) as lived:  # type: ignore[arg-type]
-                lived.world.keep = self.logs / name.replace(" ", "-")
-                wrong = await act(lived)
-                faults = tuple(await lived.measured())
+            async with history(name, kafka, seed, **options) as ran:  # type: ignore[arg-type]
+                ran.world.keep = self.logs / name.replace(" ", "-")
+                wrong = await act(ran)
+                faults = tuple(await ran.measured())
                 if not wrong:
-                    lived.world.keep = None
+                    ran.world.keep = None
         except Exception as error:  # whatever it is, it concerns this history only, which proves nothing now
             wrong = [f"not proven: {type(error).__name__}: {error}"]
-            faults = tuple(lived.faults) if lived else ()
-        records = lived.feed.records if lived else 0
-        told = Told(name, seed, kafka, records, time.monotonic() - began, faults, wrong)
-        self.report.histories.append(told)
+            faults = tuple(ran.faults) if ran else ()
+        records = ran.workload.records if ran else 0
+        result = HistoryResult(name, seed, kafka, records, time.monotonic() - began, faults, wrong)
+        self.report.histories.append(result)
         self.say(f"{name}: {len(faults)} faults, {wrong or 'holds'}")
 
-    def _appointments(self) -> Sequence[Appointment]:
-        return appointments(self.plans, self.report.seed)[: self.most]
+    def _scheduled(self) -> Sequence[ScheduledPoint]:
+        return schedule(self.plans, self.report.seed)[: self.most]
 
-    def _by_world(self, name: str) -> Sequence[tuple[str, Sequence[Appointment]]]:
+    def _by_world(self, name: str) -> Sequence[tuple[str, Sequence[ScheduledPoint]]]:
         """First occurrences; what happens only once in a world, and is survived, needs a world of its own."""
-        firsts = [each for each in self._appointments() if each.point.occurrence == 1]
+        firsts = [each for each in self._scheduled() if each.point.occurrence == 1]
         once = [each for each in firsts if each.when == "once"]
         worlds = [(f"{name}, first write {number}", [each]) for number, each in enumerate(once, start=1)]
         return [*worlds, (name, [each for each in firsts if each.when != "once"])]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-# What changes nothing. A command that is not known here counts as a write: better one death too many.
+# What changes nothing. A command that is not known here counts as a write: better one crash too many.
 READS = frozenset(
     {
         *("find", "getMore", "aggregate", "count", "distinct", "killCursors"),

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from random import Random
 from time import monotonic
 
-from tests.chaos.crew import REGULARS, Crew
-from tests.chaos.ending import finish
-from tests.chaos.feed import PARTITIONS
+from tests.chaos.cluster import MEMBERS, WorkerCluster
+from tests.chaos.final_run import finish
 from tests.chaos.history import History
+from tests.chaos.workload import PARTITIONS
 
 Say = Callable[[str], None]
 
@@ -36,41 +36,41 @@ class Storm:
         return faults
 
 
-async def weather(history: History, storm: Storm, say: Say, until_s: float | None = None) -> Sequence[str]:
+async def run_storm(history: History, storm: Storm, say: Say, until_s: float | None = None) -> Sequence[str]:
     """All of it, while events keep coming; what is wrong in the end.
 
     Faults whose broker keeps no files are left out. `until_s` (monotonic) ends the storm early.
     """
     random = Random(history.seed)  # noqa: S311 - a repeatable order, not a secret
-    crew = Crew(history, random)
+    cluster = WorkerCluster(history, random)
     try:
-        for name in REGULARS:
-            crew.start(name)
-        await crew.shared(dict.fromkeys(REGULARS, PARTITIONS // len(REGULARS)))
+        for name in MEMBERS:
+            cluster.start(name)
+        await cluster.shared(dict.fromkeys(MEMBERS, PARTITIONS // len(MEMBERS)))
         for number, fault in enumerate(faults := storm.order(random), start=1):
             if until_s is not None and monotonic() > until_s:
                 break
-            for strike in _strikes(crew, fault):
-                await strike()
+            for inject in _faults_of(cluster, fault):
+                await inject()
                 last = history.faults[-1]
                 say(
                     f"{history.name} {number}/{len(faults)}: {last.kind} {last.detail}, {last.in_flight} in flight,"
                     f" {last.recovered_s or 0:.1f} s"
                 )
-        say(f"{history.name}: {crew.fenced:.0f} writes of former owners were refused")
-        return await finish(history, crew.probes)
+        say(f"{history.name}: {cluster.fenced:.0f} writes of former owners were refused")
+        return await finish(history, cluster.probes)
     finally:
-        crew.kill_all()
+        cluster.kill_all()
 
 
-def _strikes(crew: Crew, fault: str) -> Sequence[Callable[[], Awaitable[None]]]:
+def _faults_of(cluster: WorkerCluster, fault: str) -> Sequence[Callable[[], Awaitable[None]]]:
     match fault:
         case "worker":
-            return [crew.worker_killed]
+            return [cluster.worker_killed]
         case "mongod":
-            return [crew.mongod_killed]
+            return [cluster.mongod_killed]
         case "broker":
-            return [crew.broker_killed] if crew.has_broker_with_files else []
+            return [cluster.broker_killed] if cluster.has_broker_with_files else []
         case "zombie":
-            return [crew.zombie]
-    return [crew.joined, crew.left]
+            return [cluster.zombie]
+    return [cluster.joined, cluster.left]

@@ -1,4 +1,4 @@
-"""A whole worker whose way to Kafka breaks under load: it stays alive, goes on by itself, and misses nothing."""
+"""A worker whose way to Kafka breaks under load: it stays alive, goes on by itself, and misses nothing."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.breaks import Break, half_open, lag, lived_through, refuse, reset, swallow
+from tests.chaos.breaks import Break, going_through, half_open, lag, refuse, reset, swallow
 from tests.chaos.proxy import Proxy, proxied
-from tests.chaos.whole import settings, working
+from tests.chaos.running_worker import settings, working
 from tests.conftest import RunningMongo
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.integration.kafka import damage
@@ -44,7 +44,7 @@ async def test_a_broken_way_to_kafka_costs_time_and_nothing_else(
         }
         async with (
             working(chosen, tmp_path / "worker.log") as worker,
-            lived_through(breaks, proxy, worker, database, kafka) as published,
+            going_through(breaks, proxy, worker, database, kafka) as published,
         ):
             assert proxy.to_client.passed_bytes > 0
             assert proxy.cuts or proxy.to_client.dropped_bytes or breaks in (swallow, lag)

@@ -1,4 +1,4 @@
-"""A whole worker whose way to MongoDB breaks under load: it waits, says so, stays alive, and misses nothing."""
+"""A worker whose way to MongoDB breaks under load: it waits, says so, stays alive, and misses nothing."""
 
 import time
 from collections.abc import AsyncIterator
@@ -9,10 +9,10 @@ import pytest
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
-from tests.chaos.breaks import SILENT, Break, batch, crawl, half_open, lived_through, refuse, reset, swallow
+from tests.chaos.breaks import SILENT, Break, batch, crawl, going_through, half_open, refuse, reset, swallow
 from tests.chaos.proxy import Proxy, proxied
-from tests.chaos.victim import until
-from tests.chaos.whole import flowing, settings, started, working
+from tests.chaos.running_worker import flowing, settings, started, working
+from tests.chaos.target import until
 from tests.conftest import RunningMongo
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.app.exits import ExitCode
@@ -47,7 +47,7 @@ async def test_a_broken_way_to_mongodb_costs_time_and_nothing_else(
     async with (
         way_to(mongodb) as (proxy, uri),
         working(settings(uri, database, kafka, topic), tmp_path / "worker.log") as worker,
-        lived_through(breaks, proxy, worker, database, kafka) as published,
+        going_through(breaks, proxy, worker, database, kafka) as published,
     ):
         if breaks in SILENT:
             assert await worker.sum("mongodb_retries_total") >= 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.whole import flowing, settings, working
+from tests.chaos.running_worker import flowing, settings, working
 from tests.integration.ingest.kit import event
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.devstack.servers.mongod import start_mongod

@@ -24,8 +24,8 @@ from tests.chaos.foreign_bson import (
     replace,
     spoilt,
 )
-from tests.chaos.victim import until
-from tests.chaos.whole import Whole, settings, working
+from tests.chaos.running_worker import RunningWorker, settings, working
+from tests.chaos.target import until
 from tests.conftest import RunningMongo
 from tests.integration.ingest.kit import event, learner, records, send
 from tests.integration.watch.counts_kit import expected_course, expected_user, visible
@@ -72,7 +72,7 @@ async def add_platform(database: Database) -> None:
         await database.users.insert_one({"_id": user, **name, "activity_log": log})
 
 
-def story(user: ObjectId, course: ObjectId, part: int) -> Iterator[dict[str, Any]]:
+def scenario(user: ObjectId, course: ObjectId, part: int) -> Iterator[dict[str, Any]]:
     """One half of what a learner does in a course: enrols and pays, or finishes."""
     fields: dict[str, Any] = {"user_id": str(user), "course_id": str(course), "value": None}
     if part:
@@ -146,7 +146,7 @@ def _stories(part: int) -> Iterator[dict[str, Any]]:
     for users, courses in ((GOOD, GOOD_COURSES), (ODD, ODD_COURSES)):
         for user in users:
             for course in courses:
-                yield from story(user, course, part)
+                yield from scenario(user, course, part)
 
 
 async def _spoil(database: Database, size: int) -> None:
@@ -217,7 +217,7 @@ async def _rows(database: Database, notifications: int) -> bool:
     return sent == notifications * streams and billed == streams
 
 
-async def _assert_alive(worker: Whole) -> None:
+async def _assert_alive(worker: RunningWorker) -> None:
     worker.process.require_alive()
     assert (await worker.get("livez"))[0] == 200
     for role in ROLES:

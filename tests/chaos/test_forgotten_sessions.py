@@ -1,4 +1,4 @@
-"""A worker dies between rows and commit, and MongoDB has forgotten its session when the next one starts."""
+"""A worker is killed between rows and commit, and MongoDB has forgotten its session when the next one starts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from bson import Binary
 
-from tests.chaos.victim import until
+from tests.chaos.target import until
 from tests.integration.ingest.kit import event, options, records, running, send
 from tests.integration.ingest.ledger import assert_exactly_once
 from worker.devstack.servers.mongod import start_mongod

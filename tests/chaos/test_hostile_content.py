@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.whole import settings, working
+from tests.chaos.running_worker import settings, working
 from tests.conftest import RunningMongo
 from tests.integration.ingest.kit import Sent, event, records, send
 from tests.integration.ingest.ledger import assert_exactly_once

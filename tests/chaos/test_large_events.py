@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from tests.chaos.running_worker import settings, working
+from tests.chaos.target import until
 from tests.chaos.test_slow_sink import PEAK_MIB, peak_mib
-from tests.chaos.victim import until
-from tests.chaos.whole import settings, working
 from tests.conftest import RunningMongo
 from tests.integration.ingest.kit import Sent, event, records
 from worker.storage.database import Database

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.executioner import Executioner, KillPoint
+from tests.chaos.fault_injector import FaultInjector, KillPoint
 
 
 @pytest.mark.parametrize("text", ["before:insert:course_events:1", "after:update:leases~burns:12"])
@@ -42,6 +42,6 @@ def test_a_point_covers_its_command_on_its_collection(
 
 
 def test_only_the_end_of_the_chosen_occurrence_is_awaited(tmp_path: Path) -> None:
-    executioner = Executioner(KillPoint.parse("after:insert:course_events:3"), tmp_path / "report")
+    injector = FaultInjector(KillPoint.parse("after:insert:course_events:3"), tmp_path / "report")
 
-    assert [executioner.begins() for _ in range(5)] == [False, False, True, False, False]
+    assert [injector.begins() for _ in range(5)] == [False, False, True, False, False]

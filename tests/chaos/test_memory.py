@@ -11,9 +11,9 @@ import pytest
 from bson import ObjectId
 
 from projections.event import StoredEvent
+from tests.chaos.running_worker import RunningWorker, settings, working
+from tests.chaos.target import uncounted, until
 from tests.chaos.test_slow_sink import PEAK_MIB, peak_mib
-from tests.chaos.victim import uncounted, until
-from tests.chaos.whole import Whole, settings, working
 from tests.conftest import RunningMongo
 from tests.integration.ingest.kit import event as sent_event
 from tests.integration.ingest.kit import records, send
@@ -66,7 +66,7 @@ async def add_users(database: Database, lessons: int) -> None:
         await database.users.insert_one(document)
 
 
-async def until_current(worker: Whole, database: Database, versions: dict[ObjectId, int]) -> None:
+async def until_current(worker: RunningWorker, database: Database, versions: dict[ObjectId, int]) -> None:
     """Records have these versions, and are counted."""
 
     async def current() -> bool:
@@ -78,7 +78,7 @@ async def until_current(worker: Whole, database: Database, versions: dict[Object
     await until(current, "all folded and counted", 600.0)
 
 
-def note(step: str, worker: Whole) -> None:
+def note(step: str, worker: RunningWorker) -> None:
     print(f"{step}: at most {peak_mib(worker):.0f} MiB")  # noqa: T201 - shown by -rP
 
 
@@ -99,7 +99,7 @@ async def test_learners_of_long_courses_and_large_events_fit_into_the_memory_of_
         assert peak_mib(worker) <= PEAK_MIB
 
 
-async def many_learners(worker: Whole, database: Database, lessons: int) -> None:
+async def many_learners(worker: RunningWorker, database: Database, lessons: int) -> None:
     """All of them move at once."""
     template, record = finished(lessons)
     await add_course(database, lessons)
@@ -116,7 +116,7 @@ async def many_learners(worker: Whole, database: Database, lessons: int) -> None
     await until_current(worker, database, {each.identity: last + 1 for each in everybody})
 
 
-async def comparisons(worker: Whole, database: Database, lessons: int) -> None:
+async def comparisons(worker: RunningWorker, database: Database, lessons: int) -> None:
     """Records somebody else wrote to, all of whose events are read at once."""
     template, record = finished(lessons)
     items: list[dict[str, Any]] = []
@@ -137,7 +137,7 @@ async def comparisons(worker: Whole, database: Database, lessons: int) -> None:
     assert record["status"] == "active"
 
 
-async def large_events(worker: Whole, database: Database, kafka: str, topic: str) -> None:
+async def large_events(worker: RunningWorker, database: Database, kafka: str, topic: str) -> None:
     for start in range(0, LARGE_EVENTS, 500):
         some = [
             sent_event(number % 100, details={"text": "x" * LARGE}) for number in range(start, start + 500)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.chaos.plan import LATER, appointments, early, planned, shared
+from tests.chaos.plan import LATER, early, planned, schedule, shared
 from tests.chaos.stages import OTHER, STAGES, missing, stage_of
 from tests.chaos.trace import Recorder, Write, read_trace
 from tests.chaos.tracing import Traces
@@ -39,7 +39,7 @@ def test_every_kind_is_planned_once_with_the_time_it_comes() -> None:
 
 
 def test_both_sides_of_every_kind_are_points_and_a_later_one_of_the_frequent() -> None:
-    points = {str(each.point) for each in appointments(planned(TRACES), seed=1)}
+    points = {str(each.point) for each in schedule(planned(TRACES), seed=1)}
     kinds = [CREATED, EVENTS, ROWS, OFFSETS, BURNED, RELEASED]
     firsts = {f"{side}:{':'.join(kind)}:1" for kind in kinds for side in ("before", "after")}
     later = {f"{side}:{':'.join(EVENTS)}:{LATER}" for side in ("before", "after")}
@@ -47,20 +47,20 @@ def test_both_sides_of_every_kind_are_points_and_a_later_one_of_the_frequent() -
 
 
 def test_what_happens_once_comes_first_and_in_order() -> None:
-    made = appointments(planned(TRACES), seed=7)
+    made = schedule(planned(TRACES), seed=7)
     assert [str(each.point) for each in made[:2]] == ["before:insert:leases:1", "after:insert:leases:1"]
     assert [each.when for each in made].count("once") == 2
 
 
 def test_the_seed_decides_the_order_and_nothing_else() -> None:
-    one, same, other = (appointments(planned(TRACES), seed) for seed in (1, 1, 2))
+    one, same, other = (schedule(planned(TRACES), seed) for seed in (1, 1, 2))
     assert one == same
     assert one != other
     assert set(one) == set(other)
 
 
 def test_shares_hold_every_point_once_and_the_first_what_happens_once() -> None:
-    made = appointments(planned(TRACES), seed=1)
+    made = schedule(planned(TRACES), seed=1)
     shares = shared(made, 3)
     assert sorted(str(each.point) for share in shares for each in share) == sorted(
         str(each.point) for each in made
@@ -69,7 +69,7 @@ def test_shares_hold_every_point_once_and_the_first_what_happens_once() -> None:
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_recovery_is_what_a_life_writes_before_its_first_commit() -> None:
+def test_recovery_is_what_a_run_writes_before_its_first_commit() -> None:
     found = {(plan.command, plan.target) for plan in early(TRACES, planned(TRACES))}
     assert found == {BURNED, EVENTS, ROWS}
 

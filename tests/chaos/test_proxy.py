@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.chaos.executioner import acting
+from tests.chaos.fault_injector import acting
 from tests.chaos.proxy import Proxy, losing, proxied
-from tests.chaos.victim import until
+from tests.chaos.target import until
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.chaos.history import Fault
-from tests.chaos.report import Report, Told
+from tests.chaos.report import HistoryResult, Report
 
 FAULTS = (
     Fault("worker killed", "a", 1.0, 12, 0.5),
@@ -17,7 +17,7 @@ FAULTS = (
 
 
 def report(*wrong: str, faults: tuple[Fault, ...] = FAULTS) -> Report:
-    return Report(7, "again", [Told("one", 7, "embedded", 100, 12.34, faults, wrong)], ["no broker"])
+    return Report(7, "again", [HistoryResult("one", 7, "embedded", 100, 12.34, faults, wrong)], ["no broker"])
 
 
 def test_nothing_wrong_in_any_history_holds_and_no_history_does_not() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.target import TargetWorker, committed, projected, uncounted, until
 from tests.chaos.traffic import Traffic, traffic
-from tests.chaos.victim import Victim, committed, projected, uncounted, until
 from tests.conftest import RunningMongo
 from tests.oracle import check, read_ledger, write_ledger
 from worker.devstack.servers.process import free_port
@@ -22,8 +22,8 @@ PARTITIONS = 4
 LEAST_UNREAD = 1_000
 GROUP = "chaos"
 
-# Each stage before and after its write. The first life finds no session to burn, so it dies at its events.
-# Later occurrences than the first let some batches through, so that most lives leave something behind.
+# Each stage before and after its write. The first run finds no session to burn, so it is killed at its events.
+# Later occurrences than the first let some batches through, so that most runs leave something behind.
 POINTS = (
     "after:insert:course_events:2",
     "before:update:leases~burns:1",
@@ -48,23 +48,23 @@ POINTS = (
 
 
 @pytest.mark.long
-async def test_eighteen_deaths_lose_nothing_and_double_nothing(
+async def test_eighteen_crashes_lose_nothing_and_double_nothing(
     database: Database, mongodb: RunningMongo, kafka: str, topic: str, tmp_path: Path
 ) -> None:
     load = traffic(SEED, RECORDS)
     write_ledger(tmp_path / "ledger.jsonl", load.ledger)
     await _publish(kafka, topic, load)
-    victim = Victim(tmp_path, _settings(database, mongodb, kafka, topic))
+    target = TargetWorker(tmp_path, _settings(database, mongodb, kafka, topic))
 
     for number, point in enumerate(POINTS, start=1):
-        exit_code = await victim.killed_at(point)
-        # Everything was published before. What this life was not given stands where the group's offsets are.
-        read = {**await committed(kafka, topic, GROUP, PARTITIONS), **victim.deaths()[-1].read}
+        exit_code = await target.killed_at(point)
+        # Everything was published before. What this run was not given stands where the group's offsets are.
+        read = {**await committed(kafka, topic, GROUP, PARTITIONS), **target.crashes()[-1].read}
         assert exit_code == -signal.SIGKILL
-        assert [death.point for death in victim.deaths()] == list(POINTS[:number])
+        assert [crash.point for crash in target.crashes()] == list(POINTS[:number])
         assert len(load.records) - sum(read.values()) >= LEAST_UNREAD, point
 
-    await _drain(victim, database, kafka, topic, len(load.records))
+    await _drain(target, database, kafka, topic, len(load.records))
     ledger = read_ledger(tmp_path / "ledger.jsonl")
     assert await asyncio.to_thread(check, mongodb.uri, database.prefix, ledger, in_order=True) == []
     assert (await verify(database, quiescent=True)).finding_counts == {}
@@ -76,9 +76,9 @@ async def _publish(kafka: str, topic: str, load: Traffic) -> None:
         await publisher.publish(load.records)
 
 
-async def _drain(victim: Victim, database: Database, kafka: str, topic: str, records: int) -> None:
-    """A last life without a death: everything is read, committed and folded, and SIGTERM ends it with 0."""
-    process = victim.start()
+async def _drain(target: TargetWorker, database: Database, kafka: str, topic: str, records: int) -> None:
+    """A last run without a crash: everything is read, committed and folded, and SIGTERM ends it with 0."""
+    process = target.start()
     try:
 
         async def drained() -> bool:
@@ -93,7 +93,7 @@ async def _drain(victim: Victim, database: Database, kafka: str, topic: str, rec
 
 
 def _settings(database: Database, mongodb: RunningMongo, kafka: str, topic: str) -> dict[str, str]:
-    """Small batches, so that a life is many writes; short leases, so that a life begins soon after a death."""
+    """Small batches, so that a run is many writes; short leases, so that a run begins soon after a crash."""
     return {
         "SEVENP_MONGODB_URI": mongodb.uri,
         "SEVENP_DATABASE_PREFIX": database.prefix,

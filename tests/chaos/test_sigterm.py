@@ -1,4 +1,4 @@
-"""Workers told to stop at random moments drain, end with 0 in time, and leave nothing to be done again."""
+"""Workers that are told to stop at random moments drain, end with 0 in time, and leave nothing to be done again."""
 
 import asyncio
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.nursery import Nursery
-from tests.chaos.victim import Victim, committed, projected, uncounted, until
-from tests.chaos.whole import PARTITIONS, settings
+from tests.chaos.running_worker import PARTITIONS, settings
+from tests.chaos.target import TargetWorker, committed, projected, uncounted, until
+from tests.chaos.worker_pool import WorkerPool
 from tests.conftest import RunningMongo
 from tests.integration.ingest.kit import event, records, send
 from tests.integration.ingest.ledger import assert_exactly_once
@@ -21,9 +21,9 @@ from worker.storage.database import Database
 from worker.verify.run import verify
 
 SEED = 20_261_125
-# Lives that are told to stop; one more reads the rest. 200 take some ten minutes.
-LIVES = int(os.environ.get("SEVENP_TEST_SIGTERMS", "14"))
-RECORDS = 640 * LIVES
+# Runs that are told to stop; one more reads the rest. 200 take some ten minutes.
+RUNS = int(os.environ.get("SEVENP_TEST_SIGTERMS", "14"))
+RECORDS = 640 * RUNS
 DRAIN_S = 10.0
 # On top of the drain: closing consumers and leases, on a busy machine.
 CLOSING_S = 20.0
@@ -36,7 +36,7 @@ async def test_workers_told_to_stop_at_random_moments_leave_nothing_to_be_done_a
     chance = random.Random(SEED)  # noqa: S311 - the same moments at every run
     published = [event(number % 200) for number in range(RECORDS)]
     await send(kafka, topic, records(published))
-    nursery = Nursery(tmp_path / "nursery.log")
+    pool = WorkerPool(tmp_path / "worker-pool.log")
     chosen = {
         **settings(mongodb.uri, database, kafka, topic),
         "SEVENP_DRAIN_DEADLINE_S": str(DRAIN_S),
@@ -44,7 +44,7 @@ async def test_workers_told_to_stop_at_random_moments_leave_nothing_to_be_done_a
         "SEVENP_SESSION_TIMEOUT_MS": "2000",
         "SEVENP_WATCH_LEASE_S": "2",
     }
-    victim = Victim(tmp_path, chosen, nursery)
+    target = TargetWorker(tmp_path, chosen, pool)
 
     async def stored() -> int:
         return await database.course_events.count_documents({})
@@ -54,28 +54,28 @@ async def test_workers_told_to_stop_at_random_moments_leave_nothing_to_be_done_a
 
     try:
         in_mid_work = 0
-        for life in range(LIVES):
+        for run in range(RUNS):
             before = await stored()
             # From the first moment it can be told, to the middle of what is left; every second one is told twice.
-            wanted = before + chance.choice([0, 1, chance.randrange(RECORDS // LIVES)])
-            process = victim.start(name=f"life-{life}")
+            wanted = before + chance.choice([0, 1, chance.randrange(RECORDS // RUNS)])
+            process = target.start(name=f"run-{run}")
             try:
-                await _told(process, wanted, stored, times=1 + life % 2)
+                await _terminated(process, wanted, stored, times=1 + run % 2)
             finally:
                 await asyncio.to_thread(process.stop)
-            assert process.returncode == 0, (life, process.log_tail())
+            assert process.returncode == 0, (run, process.log_tail())
             # Everything stored is committed: the next one is given nothing that is there already.
             assert await read() == await stored() < RECORDS
             in_mid_work += await stored() > before
-        assert in_mid_work >= LIVES // 2
-        await _finish(victim, database, read)
+        assert in_mid_work >= RUNS // 2
+        await _finish(target, database, read)
     finally:
-        nursery.close()
+        pool.close()
     await assert_exactly_once(database, published)
     assert (await verify(database, quiescent=True)).finding_counts == {}
 
 
-async def _told(
+async def _terminated(
     process: ServerProcess, wanted: int, stored: Callable[[], Awaitable[int]], times: int
 ) -> None:
     """Tell a worker to stop once so much is stored; it must end in time."""
@@ -93,8 +93,8 @@ async def _told(
     assert time.monotonic() - told < DRAIN_S + CLOSING_S
 
 
-async def _finish(victim: Victim, database: Database, read: Callable[[], Awaitable[int]]) -> None:
-    process = victim.start(name="last")
+async def _finish(target: TargetWorker, database: Database, read: Callable[[], Awaitable[int]]) -> None:
+    process = target.start(name="last")
     try:
 
         async def done() -> bool:

@@ -9,8 +9,8 @@ import pytest
 from pymongo.uri_parser import parse_uri
 
 from tests.chaos.proxy import proxied
-from tests.chaos.victim import committed, until
-from tests.chaos.whole import PARTITIONS, Whole, settings, working
+from tests.chaos.running_worker import PARTITIONS, RunningWorker, settings, working
+from tests.chaos.target import committed, until
 from tests.conftest import RunningMongo
 from tests.integration.ingest.kit import event, records, send
 from tests.integration.ingest.ledger import assert_exactly_once
@@ -26,7 +26,7 @@ LARGEST = 8_600
 PEAK_MIB = 256
 
 
-def peak_mib(worker: Whole) -> float:
+def peak_mib(worker: RunningWorker) -> float:
     """The most memory the worker's process has had."""
     status = Path(f"/proc/{worker.process.pid}/status").read_text(encoding="utf-8")
     found = re.search(r"^VmHWM:\s+(\d+) kB$", status, flags=re.MULTILINE)
@@ -73,7 +73,7 @@ async def test_a_slow_sink_pauses_reading_and_memory_stays_flat(
     assert len(stored) == sum((await committed(kafka, topic, worker.group, PARTITIONS)).values()) > 0
 
 
-async def watched(worker: Whole, batches: int) -> tuple[float, float]:
+async def watched(worker: RunningWorker, batches: int) -> tuple[float, float]:
     """The most bytes held, and the most partitions paused, until so many more batches are done."""
     held = paused = 0.0
     goal = await worker.sum("ingest_batch_events_count") + batches

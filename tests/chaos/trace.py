@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.executioner import append_line
+from tests.chaos.fault_injector import append_line
 from tests.chaos.shape import is_write, narrowest, shapes
 
 # A rare command says what it is in its first occurrences; the rest would only make the file long.

@@ -1,4 +1,4 @@
-"""The first run: nobody dies on purpose, and every write of two lives is written down."""
+"""The first run: nobody is killed on purpose, and every write of two runs is written down."""
 
 import asyncio
 import time
@@ -9,11 +9,11 @@ from pathlib import Path
 from tests.chaos.history import History, NotProven
 from tests.chaos.launcher import TRACE_VARIABLE
 from tests.chaos.stages import missing, stage_of
+from tests.chaos.target import until
 from tests.chaos.trace import Write, read_trace
-from tests.chaos.victim import until
 from worker.devstack.servers.process import ServerProcess
 
-# Renewals, tokens and measurements come every few seconds: a life of so many batches has seen all of them.
+# Renewals, tokens and measurements come every few seconds: a run of so many batches has seen all of them.
 _LEAST_BATCHES = 10
 # On empty databases there is nobody to take a partition from.
 _NOT_AT_FIRST = frozenset({"assignment: burn", "assignment: lease"})
@@ -21,7 +21,7 @@ _NOT_AT_FIRST = frozenset({"assignment: burn", "assignment: lease"})
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """Writes of a first life on empty databases, and of one after a crash; `stopped_at` is when that was to stop."""
+    """Writes of a first run on empty databases, and of one after a crash; `stopped_at` is when that was to stop."""
 
     first: Sequence[Write]
     second: Sequence[Write]
@@ -31,14 +31,14 @@ class Traces:
 async def traced(history: History) -> Traces:
     """Let a worker live, kill it, let another live, and stop that one in good order.
 
-    Raises NotProven when a stage wrote nothing in the second life, or when that did not end well.
+    Raises NotProven when a stage wrote nothing in the second run, or when that did not end well.
     """
     first, second = (history.world.folder / f"trace-{number}.jsonl" for number in (1, 2))
-    process = await _lived(history, first, excused=_NOT_AT_FIRST)
+    process = await _run_until_traced(history, first, excused=_NOT_AT_FIRST)
     process.popen.kill()
     await asyncio.to_thread(process.stop)
     await history.note_doubt()
-    process = await _lived(history, second)
+    process = await _run_until_traced(history, second)
     stopped_at = time.time()
     await asyncio.to_thread(process.stop)
     if process.returncode != 0:
@@ -46,13 +46,13 @@ async def traced(history: History) -> Traces:
     return Traces(read_trace(first), read_trace(second), stopped_at)
 
 
-async def _lived(history: History, file: Path, excused: Set[str] = frozenset()) -> ServerProcess:
+async def _run_until_traced(history: History, file: Path, excused: Set[str] = frozenset()) -> ServerProcess:
     """Start a worker and return it once every stage has written, and often."""
-    process = history.victim.start(settings={TRACE_VARIABLE: str(file)})
+    process = history.target.start(settings={TRACE_VARIABLE: str(file)})
 
     def complete() -> bool:
         process.require_alive()
-        history.feed.require_alive()
+        history.workload.require_alive()
         trace = read_trace(file)
         batches = sum(stage_of(write) == "ingest: offsets" for write in trace)
         return batches >= _LEAST_BATCHES and not set(missing(trace)) - excused

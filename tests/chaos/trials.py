@@ -1,6 +1,6 @@
 """Takes each safety mechanism out of the worker in turn; the loss must be noticed: `python -m tests.chaos.trials`.
 
-Every trial runs twice: with the mechanism, when nothing may be wrong, and without it, when the judgement must name
+Every trial runs twice: with the mechanism, when nothing may be wrong, and without it, when oracle or verify must name
 what the mechanism is for. Exit code 0 if both happened for every one. `--only burn` runs one, and may be repeated.
 """
 
@@ -15,31 +15,31 @@ from functools import partial
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos.deaths import die_everywhere, live_once
-from tests.chaos.ending import survive
-from tests.chaos.executioner import KillPoint
+from tests.chaos.crashes import crash_everywhere, run_once
+from tests.chaos.fault_injector import KillPoint
+from tests.chaos.final_run import run_to_quiescence
 from tests.chaos.history import History, history
 from tests.chaos.launcher import WITHOUT_VARIABLE
-from tests.chaos.plan import Appointment
+from tests.chaos.plan import ScheduledPoint
 from tests.chaos.removals import REMOVALS
 from tests.chaos.rollback import rolled_back
-from tests.chaos.zombies import sleep_at
+from tests.chaos.zombies import stop_at
 
 SEED = 7
-# Long enough for what rests at all to rest; without a mechanism it may never.
-_REST_S = 90.0
+# Long enough for what becomes quiescent at all; without a mechanism it may never.
+_QUIESCENCE_S = 90.0
 _BACKLOG = 400  # records published before the first worker starts
 
-Judged = Awaitable[Sequence[str]]
+Violations = Awaitable[Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is done to a worker without the mechanism, and words that the judgement then has in it."""
+    """What is done to a worker without the mechanism, and words that stand in what is found then."""
 
     removed: str
     fault: str
-    act: Callable[[Mapping[str, str]], Judged]
+    act: Callable[[Mapping[str, str]], Violations]
     noticed: str
 
 
@@ -56,14 +56,14 @@ class Outcome:
         return not self.with_it and any(self.trial.noticed in sentence for sentence in self.without_it)
 
 
-def _in_history(act: Callable[[History], Judged]) -> Callable[[Mapping[str, str]], Judged]:
+def _in_history(act: Callable[[History], Violations]) -> Callable[[Mapping[str, str]], Violations]:
     """The act in a history of its own, whose workers have these further settings."""
 
     async def run(settings: Mapping[str, str]) -> Sequence[str]:
         try:
             async with history("trial", "embedded", SEED) as one:
-                one.limit_s = _REST_S
-                one.victim = replace(one.victim, settings={**one.victim.settings, **settings})
+                one.limit_s = _QUIESCENCE_S
+                one.target = replace(one.target, settings={**one.target.settings, **settings})
                 return await act(one)
         except Exception as error:  # a worker that cannot go on is a finding like any other
             return [f"{type(error).__name__}: {error}"]
@@ -71,64 +71,66 @@ def _in_history(act: Callable[[History], Judged]) -> Callable[[Mapping[str, str]
     return run
 
 
-async def _die(one: History, point: str) -> Sequence[str]:
-    await die_everywhere(one, [Appointment(KillPoint.parse(point), "always", point)], lambda _sentence: None)
-    return await survive(one)
+async def _crash(one: History, point: str) -> Sequence[str]:
+    await crash_everywhere(
+        one, [ScheduledPoint(KillPoint.parse(point), "always", point)], lambda _sentence: None
+    )
+    return await run_to_quiescence(one)
 
 
-async def _live_on_a_backlog(one: History) -> Sequence[str]:
+async def _run_on_a_backlog(one: History) -> Sequence[str]:
     """Refused events leave holes only where their learner's next one comes in the same batch."""
-    await one.feed.burst(_BACKLOG)
-    await live_once(one)
-    return await survive(one)
+    await one.workload.burst(_BACKLOG)
+    await run_once(one)
+    return await run_to_quiescence(one)
 
 
 async def _lose_projections(one: History) -> Sequence[str]:
     """What has been counted is forgotten, as by a restored backup: everything is counted, and asked for, again."""
-    await live_once(one)
-    process = one.victim.start()
-    await one.come_to_rest({"first": process})
+    await run_once(one)
+    process = one.target.start()
+    await one.reach_quiescence({"first": process})
     await asyncio.to_thread(process.stop)
     await one.world.database.user_progress_projections.delete_many({})
     await one.world.database.watch_positions.delete_many({"_id": {"$regex": "^counts"}})
-    return await survive(one)
+    return await run_to_quiescence(one)
 
 
-def _dying(point: str) -> Callable[[Mapping[str, str]], Judged]:
-    return _in_history(partial(_die, point=point))
+def _crashing(point: str) -> Callable[[Mapping[str, str]], Violations]:
+    return _in_history(partial(_crash, point=point))
 
 
-def _asleep(point: str) -> Callable[[Mapping[str, str]], Judged]:
-    return _in_history(partial(sleep_at, point=point))
+def _stopped(point: str) -> Callable[[Mapping[str, str]], Violations]:
+    return _in_history(partial(stop_at, point=point))
 
 
 TRIALS: Sequence[Trial] = (
     Trial(
         "offset_last",
         "killed before events are stored",
-        _dying("before:insert:course_events/event:3"),
+        _crashing("before:insert:course_events/event:3"),
         "missing",
     ),
     Trial(
-        "burn", "asleep before rows are written", _asleep("before:insert:user_interactions:3"), "too often"
+        "burn", "stopped before rows are written", _stopped("before:insert:user_interactions:3"), "too often"
     ),
     Trial(
         "look_after_burn",
         "killed after rows are written",
-        _dying("after:insert:user_interactions:2"),
+        _crashing("after:insert:user_interactions:2"),
         "too often",
     ),
     Trial(
         "rev_guard",
-        "asleep before documents are written",
-        _asleep("before:update:user_progress:2"),
+        "stopped before documents are written",
+        _stopped("before:update:user_progress:2"),
         "unfolded=",
     ),
-    Trial("hole_filling", "events the store refuses", _in_history(_live_on_a_backlog), "unfolded="),
+    Trial("hole_filling", "events the store refuses", _in_history(_run_on_a_backlog), "unfolded="),
     Trial(
         "one_transaction",
         "killed after projections are written",
-        _dying("after:insert|update:user_progress_projections:2"),
+        _crashing("after:insert|update:user_progress_projections:2"),
         "is missing",
     ),
     Trial("outbox_key", "projections deleted", _in_history(_lose_projections), "notification"),
@@ -137,7 +139,7 @@ TRIALS: Sequence[Trial] = (
 
 
 async def tried(trial: Trial) -> Outcome:
-    """With the mechanism first: a fault that already breaks the whole worker would prove nothing."""
+    """With the mechanism first: a fault that already breaks the complete worker would prove nothing."""
     with_it = await trial.act({})
     return Outcome(trial, with_it, await trial.act({WITHOUT_VARIABLE: trial.removed}))
 

@@ -8,7 +8,7 @@ import httpx
 from aiokafka import AIOKafkaConsumer
 from pymongo import monitoring
 
-from tests.chaos.executioner import Executioner
+from tests.chaos.fault_injector import FaultInjector
 
 _COMMIT: Mapping[str, Any] = {"commit": "offsets"}
 _SEND: Mapping[str, Any] = {"send": "webhook"}
@@ -24,20 +24,20 @@ class Watcher(Protocol):
     def handed_out(self, partition: str, next_offset: int) -> None: ...
 
 
-class Doom:
-    """Lets an executioner act at its point."""
+class PointWatcher:
+    """Lets a fault injector act at its point."""
 
-    def __init__(self, executioner: Executioner) -> None:
-        self._executioner = executioner
+    def __init__(self, injector: FaultInjector) -> None:
+        self._injector = injector
 
     def begins(self, name: str, command: Mapping[str, Any]) -> bool:
-        return self._executioner.point.covers(name, command) and self._executioner.begins()
+        return self._injector.point.covers(name, command) and self._injector.begins()
 
     def ended(self) -> None:
-        self._executioner.execute()
+        self._injector.inject()
 
     def handed_out(self, partition: str, next_offset: int) -> None:
-        self._executioner.read[partition] = next_offset
+        self._injector.read[partition] = next_offset
 
 
 class CommandWatch(monitoring.CommandListener):

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.feed import PARTITIONS
 from tests.chaos.launcher import BROKEN_VARIABLE
-from tests.chaos.stories import BROKEN_LESSON, REFUSED_DEVICE, courses, learner_id
+from tests.chaos.scenarios import BROKEN_LESSON, REFUSED_DEVICE, courses, learner_id
+from tests.chaos.workload import PARTITIONS
 from tests.integration.notify.http_receiver import HttpReceiver
 from worker.devstack.servers.apache.cluster import ApacheKafka, start_apache
 from worker.devstack.servers.broker import start_broker
@@ -69,9 +69,9 @@ class World:
         await self.kafka.restart(self.kafka.nodes[0])
 
     def settings(self) -> Mapping[str, str]:
-        """Small batches, so that a life is many writes; short leases, so that a life begins soon after a death.
+        """Small batches, so that a run is many writes; short leases, so that a run begins soon after a crash.
 
-        The event store counts as somebody else's, since the stories have put a stricter validator on it.
+        The event store counts as somebody else's, since the scenarios have put a stricter validator on it.
         """
         return {
             "SEVENP_MONGODB_URI": self.mongod_uri,
@@ -91,7 +91,7 @@ class World:
             "SEVENP_RETRY_LEASE_S": "2",
             "SEVENP_RETRY_BACKOFF_S": "0.5",
             "SEVENP_RETRY_LONGEST_BACKOFF_S": "1",
-            # Each death in an attempt counts as one.
+            # Each crash in an attempt counts as one.
             "SEVENP_RETRY_MAX_ATTEMPTS": "100",
             "SEVENP_HTTP_HOST": "127.0.0.1",
             "SEVENP_HTTP_PORT": str(free_port()),

@@ -1,4 +1,4 @@
-"""A second opinion: judges what the worker did from a producer's ledger; imports nothing of what it judges.
+"""A second opinion: checks what the worker did from a producer's ledger; imports nothing of what it checks.
 
 At rest, ten invariants hold:
 
@@ -13,7 +13,7 @@ At rest, ten invariants hold:
 9. queue items settled, committed offset = end, lags 0, consumed = sum of outcomes
 10. no secret in any log, metric, or word about a failure
 
-`python -m tests.oracle --help` judges from the command line; `check` from a test.
+`python -m tests.oracle --help` checks from the command line; `check` from a test.
 """
 
 from tests.oracle.case import Delivery, Evidence, Log, LogRecord

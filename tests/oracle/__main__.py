@@ -1,4 +1,4 @@
-"""The oracle's command line: exit 0 when every invariant holds, 1 when one is violated, 2 when it cannot judge."""
+"""The oracle's command line: exit 0 when every invariant holds, 1 when one is violated, 2 when it cannot check."""
 
 import argparse
 import asyncio
@@ -13,7 +13,7 @@ from pymongo.errors import PyMongoError
 
 import tests.oracle
 from tests.oracle.case import Case, Evidence
-from tests.oracle.check import ALL, judge, not_judged
+from tests.oracle.check import ALL, check_case, not_checked
 from tests.oracle.kafka import read_log
 from tests.oracle.ledger import read_ledger
 from tests.oracle.outbox import parse_deliveries
@@ -24,7 +24,7 @@ HOLDS, VIOLATED, CANNOT_JUDGE = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read everything, judge, print; the exit code."""
+    """Read everything, check_case, print; the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if (options.topic is None) != (options.kafka is None) or (options.group is None) != (
@@ -33,11 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--kafka, --topic and --group go together")
     try:
         case = _case(options)
-        violations = judge(case, options.invariants)
+        violations = check_case(case, options.invariants)
     except (OSError, ValueError, LookupError, KafkaError, PyMongoError) as error:
-        sys.stderr.write(f"cannot judge: {type(error).__name__}: {error}\n")
+        sys.stderr.write(f"cannot check: {type(error).__name__}: {error}\n")
         return CANNOT_JUDGE
-    missing = {number: why for number, why in not_judged(case).items() if number in options.invariants}
+    missing = {number: why for number, why in not_checked(case).items() if number in options.invariants}
     report = _json(violations, missing) if options.json else _text(violations, missing, options.invariants)
     sys.stdout.write(report + "\n")
     return VIOLATED if violations or (options.complete and missing) else HOLDS
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--password", action="append", default=[], help="a secret that may stand nowhere; may be repeated")
     option("--in-order", action="store_true", help="each stream went to one partition in the ledger's order")
     option("--invariants", type=_numbers, default=ALL, metavar="N,N-M", help="only these (default all)")
-    option("--complete", action="store_true", help="what could not be judged counts as violated")
+    option("--complete", action="store_true", help="what could not be checked counts as violated")
     option("--json", action="store_true", help="print JSON")
     return parser
 
@@ -111,7 +111,7 @@ def _json(violations: Sequence[Violation], missing: Mapping[int, str]) -> str:
     report: dict[str, Any] = {
         "violations": [{"invariant": each.invariant, "sentence": each.sentence} for each in violations],
         "violated": sorted({each.invariant for each in violations}),
-        "not_judged": {str(number): why for number, why in missing.items()},
+        "not_checked": {str(number): why for number, why in missing.items()},
     }
     return json.dumps(report, indent=2)
 
@@ -120,7 +120,7 @@ def _text(violations: Sequence[Violation], missing: Mapping[int, str], invariant
     violated = {each.invariant for each in violations}
     holding = ", ".join(str(number) for number in sorted(invariants - violated))
     lines = [str(violation) for violation in violations]
-    lines += [f"not judged of {number}: {why}" for number, why in missing.items()]
+    lines += [f"not checked of {number}: {why}" for number, why in missing.items()]
     return "\n".join([*lines, f"holding: {holding or 'none'}"])
 
 

@@ -1,4 +1,4 @@
-"""One case to judge: what was published, what is stored, and whatever else was seen of the run."""
+"""One case to check: what was published, what is stored, and whatever else was seen of the run."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was seen beside MongoDB; None means that nobody looked, and then nobody judges by it.
+    """What was seen beside MongoDB; None means that nobody looked, and then nobody checks by it.
 
     `repeats` is how often a receiver may have accepted a key again: the crashes between sending and marking.
     `metrics` and `logs` are texts by name, each metrics text one life of one worker at rest. `canaries` are

@@ -1,4 +1,4 @@
-"""Judges a case by the ten invariants; nothing said means that all of them hold, as far as there is evidence."""
+"""Checks a case by the ten invariants; nothing said means that all of them hold, as far as there is evidence."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
@@ -6,12 +6,12 @@ from tests.oracle import (
     billing,
     canaries,
     counts,
+    dead_letters,
     events,
-    letters,
     outbox,
     outcomes,
     progress,
-    rest,
+    quiescence,
     series,
 )
 from tests.oracle.case import Case, Evidence
@@ -41,13 +41,13 @@ RULES: Mapping[int, Sequence[Rule]] = {
         billing.billing_rows,
     ),
     8: (
-        letters.kept_once,
-        letters.nothing_healthy,
-        letters.reasons,
-        letters.exact_bytes,
-        letters.as_logged,
+        dead_letters.kept_once,
+        dead_letters.nothing_healthy,
+        dead_letters.reasons,
+        dead_letters.exact_bytes,
+        dead_letters.as_logged,
     ),
-    9: (rest.settled_items, rest.committed_offsets, rest.metrics_at_rest),
+    9: (quiescence.completed_items, quiescence.committed_offsets, quiescence.metrics_at_quiescence),
     10: (canaries.planted, canaries.logs_and_metrics, canaries.words_of_errors, canaries.documents),
 }
 ALL = frozenset(RULES)
@@ -71,10 +71,10 @@ def check(
     follow that order, too. `invariants` leaves out those a run did not work for.
     """
     case = Case(read_stored(mongodb_uri, prefix), ledger, evidence or Evidence(), in_order)
-    return judge(case, invariants)
+    return check_case(case, invariants)
 
 
-def judge(case: Case, invariants: Collection[int] = ALL) -> list[Violation]:
+def check_case(case: Case, invariants: Collection[int] = ALL) -> list[Violation]:
     """The same for what was read already. Raises ValueError for a secret too short to be searched for."""
     for secret in (*case.evidence.canaries, *case.evidence.passwords):
         if len(secret) < canaries.SHORTEST:
@@ -83,15 +83,15 @@ def judge(case: Case, invariants: Collection[int] = ALL) -> list[Violation]:
         violation
         for number in sorted(invariants)
         for rule in RULES[number]
-        for violation in bounded(number, _judged(rule, case))
+        for violation in bounded(number, _checked(rule, case))
     ]
 
 
-def not_judged(case: Case) -> Mapping[int, str]:
+def not_checked(case: Case) -> Mapping[int, str]:
     """By invariant, what nobody looked at: there a violation would not be seen."""
     evidence = case.evidence
     missing = {
-        1: [] if evidence.log else ["no log: judged by ids and bytes, not by positions"],
+        1: [] if evidence.log else ["no log: checked by ids and bytes, not by positions"],
         3: [] if case.in_order else ["order of the partition unknown"],
         7: [] if evidence.received is not None else ["no receiver's log"],
         9: [
@@ -107,7 +107,7 @@ def not_judged(case: Case) -> Mapping[int, str]:
     return {number: ", ".join(words) for number, words in missing.items() if words}
 
 
-def _judged(rule: Rule, case: Case) -> Iterator[str]:
+def _checked(rule: Rule, case: Case) -> Iterator[str]:
     """The rule's sentences; a document it cannot read breaks it."""
     try:
         yield from rule(case)

@@ -11,7 +11,7 @@ from uuid import UUID
 from bson import ObjectId
 
 from tests.oracle.case import Case
-from tests.oracle.said import moment, sha1, spelling
+from tests.oracle.reported import moment, sha1, spelling
 from tests.oracle.stored import Document
 from tests.oracle.violation import miscounted, shortened
 

@@ -9,7 +9,7 @@ from typing import Any
 from bson import ObjectId
 
 from tests.oracle.decimals import cut, milliseconds, rounded
-from tests.oracle.said import (
+from tests.oracle.reported import (
     KNOWN_TYPES,
     PLAYER,
     Event,

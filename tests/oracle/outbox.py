@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.oracle.case import Case, Delivery
 from tests.oracle.progress import milestones, percentage_at_welcome
-from tests.oracle.said import Event, at
+from tests.oracle.reported import Event, at
 from tests.oracle.stored import Document
 from tests.oracle.violation import miscounted, shortened, unequal
 

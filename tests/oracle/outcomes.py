@@ -14,7 +14,7 @@ Position = tuple[str, int, int]
 
 
 def of_the_ledger(case: Case) -> Iterator[str]:
-    """Each acknowledged entry came to one end, judged by its event id and its bytes."""
+    """Each acknowledged entry came to one end, checked by its event id and its bytes."""
     ids, kept = case.stored.ids, Counter(map(case.stored.bytes_of, case.stored.records))
     for number, entry in enumerate(case.ledger):
         if not entry.acknowledged:
@@ -28,7 +28,7 @@ def of_the_ledger(case: Case) -> Iterator[str]:
 
 
 def of_the_log(case: Case) -> Iterator[str]:
-    """Each record in the log came to one end, judged by its position, too; a tombstone comes to none."""
+    """Each record in the log came to one end, checked by its position, too; a tombstone comes to none."""
     if case.evidence.log is None:
         return
     events = {event["_id"]: event for event in case.stored.real_events}

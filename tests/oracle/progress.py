@@ -14,7 +14,7 @@ from bson import ObjectId
 from tests.oracle.case import Case
 from tests.oracle.decimals import cut, mean, rounded
 from tests.oracle.lessons import COUNTED, WHOLE, Lesson, kept, lesson_entries, lessons_of
-from tests.oracle.said import (
+from tests.oracle.reported import (
     PLAYER,
     SOCIAL,
     Event,

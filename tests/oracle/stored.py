@@ -1,4 +1,4 @@
-"""Everything the worker stored, read once with majority read concern; nothing here judges it."""
+"""Everything the worker stored, read once with majority read concern; nothing here checks it."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from pymongo import MongoClient
 
 from tests.conftest import RunningMongo
 from tests.oracle.case import Case
-from tests.oracle.check import ALL, RULES, Rule, judge, not_judged
+from tests.oracle.check import ALL, RULES, Rule, check_case, not_checked
 from tests.oracle.seeded.bugs_edges import EDGES
 from tests.oracle.seeded.bugs_ingest import INGEST, Bug
 from tests.oracle.seeded.bugs_watch import WATCH
@@ -94,13 +94,13 @@ async def _insert(uri: str, prefix: str, run: Run) -> None:
         await close(client)
 
 
-def test_a_right_run_is_accepted_and_nothing_of_it_goes_unjudged(right: Run) -> None:
+def test_a_right_run_is_accepted_and_nothing_of_it_goes_unchecked(right: Run) -> None:
     assert {entry.kind for entry in right.ledger} == {"ok", "duplicate", "conflict", "poison"}
     assert {row["status"] for row in right.notifications} == {"sent", "suppressed"}
     assert any(True for _ in right.finished())
     assert right.billing
-    assert not_judged(right.case) == {}
-    assert judge(right.case) == []
+    assert not_checked(right.case) == {}
+    assert check_case(right.case) == []
 
 
 @pytest.mark.parametrize("seeded", BUGS, ids=str)
@@ -124,11 +124,11 @@ def test_no_rule_is_idle(verdicts: Verdicts, invariant: int, rule: Rule) -> None
     assert any(rule in verdicts.broken(seeded) for seeded in BUGS if seeded.invariant == invariant)
 
 
-def test_a_rule_broken_often_is_told_a_few_times_and_counted(right: Run) -> None:
+def test_a_rule_broken_often_is_reported_a_few_times_and_counted(right: Run) -> None:
     run = copy.deepcopy(right)
     run.rows = run.rows[:1]
 
-    violations = judge(run.case)
+    violations = check_case(run.case)
 
     assert {violation.invariant for violation in violations} == {4}
     assert len(violations) == 21
@@ -149,15 +149,15 @@ def test_a_gap_where_the_log_holds_nothing_any_more_is_none_of_the_workers(right
     run.letters.append(letter)
     without_log = replace(run.case, evidence=replace(run.case.evidence, log=None))
 
-    assert judge(run.case) == []
-    assert [violation.invariant for violation in judge(without_log)] == [1]
+    assert check_case(run.case) == []
+    assert [violation.invariant for violation in check_case(without_log)] == [1]
 
 
 def test_a_document_that_cannot_be_read_is_a_violation_not_an_end(right: Run) -> None:
     run = copy.deepcopy(right)
     del run.progress[0]["milestones"]
 
-    violations = judge(run.case)
+    violations = check_case(run.case)
 
     assert {violation.invariant for violation in violations} == {5, 6}
     assert any("cannot be read" in violation.sentence for violation in violations)
@@ -168,4 +168,4 @@ def test_a_secret_too_short_to_be_looked_for_is_refused(right: Run) -> None:
     run.passwords = ["secret"]
 
     with pytest.raises(ValueError, match="at least 8 characters"):
-        judge(run.case)
+        check_case(run.case)

@@ -18,10 +18,10 @@ from tests.oracle.seeded.run import CANARY, PASSWORD, Run
 from worker.storage.database import Database
 
 ROOT = Path(__file__).parents[2]
-GROUP = "judged"
+GROUP = "checked"
 
 
-class Judged:
+class CheckedRun:
     """A right run in place: its documents, its log, its committed offsets, its files."""
 
     def __init__(self, run: Run, arguments: Sequence[str], folder: Path) -> None:
@@ -45,7 +45,9 @@ class Judged:
 
 
 @pytest.fixture
-async def judged(database: Database, mongodb: RunningMongo, kafka: str, topic: str, tmp_path: Path) -> Judged:
+async def checked(
+    database: Database, mongodb: RunningMongo, kafka: str, topic: str, tmp_path: Path
+) -> CheckedRun:
     run = at_topic(right_run(), topic)
     await run.insert(database)
     await _publish(kafka, run)
@@ -65,7 +67,9 @@ async def judged(database: Database, mongodb: RunningMongo, kafka: str, topic: s
     ]
     named = [part for option, name in files for part in (option, str(tmp_path / name))]
     servers = ("--kafka", kafka, "--topic", topic, "--group", GROUP, "--in-order", "--complete")
-    return Judged(run, (*databases, *named, *servers, "--canary", CANARY, "--password", PASSWORD), tmp_path)
+    return CheckedRun(
+        run, (*databases, *named, *servers, "--canary", CANARY, "--password", PASSWORD), tmp_path
+    )
 
 
 async def _publish(kafka: str, run: Run) -> None:
@@ -88,52 +92,54 @@ async def _commit(kafka: str, topic: str, offsets: dict[int, int]) -> None:
         await consumer.stop()
 
 
-async def test_all_ten_hold_for_a_right_run(judged: Judged) -> None:
-    code, output, errors = await judged.verdict()
+async def test_all_ten_hold_for_a_right_run(checked: CheckedRun) -> None:
+    code, output, errors = await checked.verdict()
 
     assert (code, output) == (0, "holding: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10\n"), errors
 
 
-async def test_a_violation_is_told_with_its_number(database: Database, judged: Judged) -> None:
-    victim = judged.run.rows[0]
-    await database.user_interactions.insert_one(victim)
+async def test_a_violation_is_reported_with_its_number(database: Database, checked: CheckedRun) -> None:
+    damaged_row = checked.run.rows[0]
+    await database.user_interactions.insert_one(damaged_row)
 
-    code, output, _ = await judged.verdict()
+    code, output, _ = await checked.verdict()
 
     assert code == 1
     assert output == (
-        f"4: row {victim['_id']} is there too often: 2 of 1\nholding: 1, 2, 3, 5, 6, 7, 8, 9, 10\n"
+        f"4: row {damaged_row['_id']} is there too often: 2 of 1\nholding: 1, 2, 3, 5, 6, 7, 8, 9, 10\n"
     )
 
 
-async def test_a_record_behind_the_committed_offset_is_seen(kafka: str, topic: str, judged: Judged) -> None:
+async def test_a_record_behind_the_committed_offset_is_seen(
+    kafka: str, topic: str, checked: CheckedRun
+) -> None:
     async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
         sent = await producer.send_and_wait(topic, b"{", partition=1)
 
-    code, output, _ = await judged.verdict("--json")
+    code, output, _ = await checked.verdict("--json")
     report = json.loads(output)
 
-    assert (code, report["violated"], report["not_judged"]) == (1, [1, 9], {})
+    assert (code, report["violated"], report["not_checked"]) == (1, [1, 9], {})
     assert [each["sentence"] for each in report["violations"]] == [
         f"the record at {topic}:1:{sent.offset} has no outcome",
         f"partition 1 is committed at {sent.offset} and ends at {sent.offset + 1}",
     ]
 
 
-async def test_what_nobody_could_judge_is_told(judged: Judged, mongodb: RunningMongo) -> None:
+async def test_what_nobody_could_check_is_reported(checked: CheckedRun, mongodb: RunningMongo) -> None:
     arguments = ("--mongodb-uri", mongodb.uri, "--prefix", "nothing", "--ledger", "/dev/null")
-    bare = Judged(judged.run, arguments, judged.folder)
+    bare = CheckedRun(checked.run, arguments, checked.folder)
 
     assert (await bare.verdict())[0] == 0
     code, output, _ = await bare.verdict("--complete", "--invariants", "2,9")
     assert code == 1
-    assert output == "not judged of 9: no log and no group, no metrics\nholding: 2, 9\n"
+    assert output == "not checked of 9: no log and no group, no metrics\nholding: 2, 9\n"
 
 
-async def test_what_cannot_be_read_is_no_verdict(judged: Judged) -> None:
-    missing = str(judged.folder / "missing")
+async def test_what_cannot_be_read_is_no_verdict(checked: CheckedRun) -> None:
+    missing = str(checked.folder / "missing")
 
-    code, output, errors = await judged.verdict("--ledger", missing)
+    code, output, errors = await checked.verdict("--ledger", missing)
 
     assert (code, output) == (2, "")
-    assert errors.startswith("cannot judge: FileNotFoundError")
+    assert errors.startswith("cannot check: FileNotFoundError")

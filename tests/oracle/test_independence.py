@@ -1,4 +1,4 @@
-"""The oracle shares nothing with what it judges: no import, direct or by way of others."""
+"""The oracle shares nothing with what it checks: no import, direct or by way of others."""
 
 import subprocess
 import sys
@@ -9,8 +9,8 @@ ROOT = Path(__file__).parents[2]
 PROBE = """
 import sys
 import tests.oracle.__main__
-judged = ("worker", "projections")
-print(sorted(name for name in sys.modules if name.split(".")[0] in judged))
+checked = ("worker", "projections")
+print(sorted(name for name in sys.modules if name.split(".")[0] in checked))
 print(sorted(name for name in sys.modules if name.startswith("tests.oracle.")))
 """
 
@@ -19,9 +19,9 @@ def test_the_oracle_imports_nothing_of_what_it_judges() -> None:
     finished = subprocess.run(  # noqa: S603 - our own interpreter on our own words
         [sys.executable, "-c", PROBE], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
     )
-    judged, own = finished.stdout.splitlines()
+    checked, own = finished.stdout.splitlines()
 
-    assert judged == "[]"
+    assert checked == "[]"
     for path in Path(__file__).parent.glob("*.py"):
         if not path.name.startswith(("test_", "__init__")):
             assert f"'tests.oracle.{path.stem}'" in own, f"{path.name} is no part of the program"

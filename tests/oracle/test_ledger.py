@@ -7,7 +7,7 @@ from uuid import UUID
 
 from tests.oracle import Entry, acknowledge, read_ledger, write_ledger
 from tests.oracle.case import Case
-from tests.oracle.check import judge
+from tests.oracle.check import check_case
 from tests.oracle.seeded.right import derive, right_run
 from tests.oracle.seeded.run import Run
 
@@ -47,8 +47,8 @@ def test_what_nobody_acknowledged_may_be_stored_or_not() -> None:
     lost.events.remove(last)
     derive(lost)
 
-    assert judge(_without_log(right)) == []
-    assert judge(_without_log(lost)) == []
+    assert check_case(_without_log(right)) == []
+    assert check_case(_without_log(lost)) == []
 
 
 def test_a_poisonous_record_nobody_acknowledged_may_have_a_letter_or_not() -> None:
@@ -57,8 +57,8 @@ def test_a_poisonous_record_nobody_acknowledged_may_have_a_letter_or_not() -> No
     lost = copy.deepcopy(right)
     lost.letters = [letter for letter in lost.letters if letter["reason"] == "conflict"]
 
-    assert judge(_without_log(right)) == []
-    assert judge(_without_log(lost)) == []
+    assert check_case(_without_log(right)) == []
+    assert check_case(_without_log(lost)) == []
 
 
 def test_an_acknowledged_repeat_makes_sure_of_its_event() -> None:
@@ -72,7 +72,7 @@ def test_an_acknowledged_repeat_makes_sure_of_its_event() -> None:
     ]
     run.events = [event for event in run.events if event["_id"] != repeated.event_id]
 
-    violations = judge(_without_log(run), invariants={1, 2})
+    violations = check_case(_without_log(run), invariants={1, 2})
 
     assert {violation.invariant for violation in violations} == {1, 2}
 

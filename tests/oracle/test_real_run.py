@@ -4,14 +4,14 @@ import asyncio
 import urllib.request
 from pathlib import Path
 
+from tests.chaos.target import until
 from tests.chaos.traffic import ledger_of
-from tests.chaos.victim import until
 from tests.integration.devstack.test_demo import kept_demo
 from tests.oracle import Evidence
 from tests.oracle.case import Case
-from tests.oracle.check import judge, not_judged
+from tests.oracle.check import check_case, not_checked
 from tests.oracle.kafka import read_log
-from tests.oracle.rest import metrics_at_rest
+from tests.oracle.quiescence import metrics_at_quiescence
 from tests.oracle.stored import Stored, read_stored
 from worker.devstack.simulator.simulation import simulate
 
@@ -34,19 +34,19 @@ def test_a_real_run_breaks_no_invariant(tmp_path: Path) -> None:
 
     assert len(log.records) == RECORDS
     assert worker_log
-    assert judge(case) == []
-    assert not_judged(case) == {7: "no receiver's log"}
+    assert check_case(case) == []
+    assert not_checked(case) == {7: "no receiver's log"}
 
 
 def _at_rest(address: str) -> str:
     """The worker's metrics, once they say that nothing waits: lag is measured every few seconds."""
     texts: list[str] = []
 
-    def resting() -> bool:
+    def quiescent() -> bool:
         with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 - our own worker's address
             texts.append(answer.read().decode())
         case = Case(Stored(), evidence=Evidence(metrics={"worker": texts[-1]}))
-        return next(metrics_at_rest(case), None) is None
+        return next(metrics_at_quiescence(case), None) is None
 
-    asyncio.run(until(resting, "the worker's metrics to come to rest"))
+    asyncio.run(until(quiescent, "the worker's metrics to come to rest"))
     return texts[-1]

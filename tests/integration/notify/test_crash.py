@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.victim import Victim, until
+from tests.chaos.target import TargetWorker, until
 from tests.conftest import RunningMongo
 from tests.integration.notify.http_receiver import HttpReceiver
 from tests.integration.notify.kit import row, write
@@ -29,8 +29,8 @@ async def test_only_what_was_sent_and_not_marked_goes_out_twice(
 ) -> None:
     keys = await write(database, [row(number) for number in range(ROWS)])
     with HttpReceiver() as receiver:
-        victim = Victim(tmp_path, _settings(database, mongodb, receiver))
-        assert await victim.killed_at(point) == -signal.SIGKILL
+        target = TargetWorker(tmp_path, _settings(database, mongodb, receiver))
+        assert await target.killed_at(point) == -signal.SIGKILL
         receiver.die()  # nothing of the dead worker is accepted from here on
         accepted = +receiver.accepted
         marked = {each["_id"] async for each in database.notifications.find({"status": "sent"})}
@@ -40,17 +40,17 @@ async def test_only_what_was_sent_and_not_marked_goes_out_twice(
         assert in_doubt or f"before:{MARK}" not in point
 
         receiver.revive()
-        heir = victim.start()
+        successor = target.start()
         try:
 
             async def all_sent() -> bool:
-                heir.require_alive()
+                successor.require_alive()
                 return await database.notifications.count_documents({"status": "sent"}) == ROWS
 
             await until(all_sent, "every row to be sent")
         finally:
-            await asyncio.to_thread(heir.stop)
-        assert heir.returncode == 0
+            await asyncio.to_thread(successor.stop)
+        assert successor.returncode == 0
     assert receiver.accepted == {key: 2 if key in in_doubt else 1 for key in keys}
     assert all(len(bodies) == 1 for bodies in receiver.bodies.values())
 

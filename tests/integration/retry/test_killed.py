@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.victim import Victim, until
+from tests.chaos.target import TargetWorker, until
 from tests.conftest import RunningMongo
 from tests.integration.retry.kit import item, put, with_status
 from tests.integration.watch.kit import documents, expected, histories, interleaved, store
@@ -39,20 +39,20 @@ async def test_a_killed_processor_s_items_are_taken_back_and_done(
     fold = {"event_type": "progress_fold", "code_version": __version__}
     await put(database, [item(f"progress:{stream}", stream, **fold) for stream in streams])
 
-    victim = Victim(tmp_path, _settings(database, mongodb))
-    assert await victim.killed_at(point) == -signal.SIGKILL
-    heir = victim.start()
+    target = TargetWorker(tmp_path, _settings(database, mongodb))
+    assert await target.killed_at(point) == -signal.SIGKILL
+    successor = target.start()
     try:
 
         async def all_done() -> bool:
-            heir.require_alive()
+            successor.require_alive()
             inherited = await database.leases.count_documents({"_id": "retry:00", "epoch": 2})
             return bool(inherited) and await with_status(database, "completed") == STREAMS
 
-        await until(all_done, "every item to be done, and the lease to be the heir's")
+        await until(all_done, "every item to be done, and the lease to be the successor's")
     finally:
-        await asyncio.to_thread(heir.stop)
-    assert heir.returncode == 0
+        await asyncio.to_thread(successor.stop)
+    assert successor.returncode == 0
     assert await documents(database) == await expected(database)
     assert set(await database.analytics_queue.distinct("retry_count")) == attempts
 

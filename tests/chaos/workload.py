@@ -1,4 +1,4 @@
-"""Publishes stories at a steady rate and watches them arrive: work is always in flight, an outage is a gap."""
+"""Publishes scenarios at a steady rate and watches them arrive: work is always in flight, an outage is a gap."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from uuid import UUID
 from aiokafka import AIOKafkaProducer
 from pymongo.errors import PyMongoError
 
-from tests.chaos.stories import Told, stories
+from tests.chaos.scenarios import Step, scenarios
 from tests.oracle import acknowledge, write_ledger
 from worker.storage.database import Database
 from worker.timing import SystemClock, cancel_and_wait
@@ -42,7 +42,7 @@ class Seen:
 
 
 @dataclass
-class Feed:
+class Workload:
     """What was published so far. Times are the wall clock's, in seconds.
 
     `waiting` are the events that were not seen in the store yet: partition, and when they were acknowledged.
@@ -51,7 +51,7 @@ class Feed:
     producer: AIOKafkaProducer
     topic: str
     ledger: Path
-    told: Iterator[Told]
+    steps: Iterator[Step]
     acknowledged: dict[int, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
     waiting: dict[UUID, tuple[int, float]] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Feed:
     async def burst(self, count: int = _BURST) -> None:
         """Publish the next records and wait for their acknowledgements. Raises KafkaError."""
         async with self._lock:
-            chosen = [next(self.told) for _ in range(count)]
+            chosen = [next(self.steps) for _ in range(count)]
             write_ledger(self.ledger, [each.entry for each in chosen])
             first, self.records = self.records, self.records + count
             sent = [
@@ -105,7 +105,7 @@ class Feed:
             await self.burst()
 
     def stored_since(self, at: float) -> bool:
-        """Whether an event published after `at` is stored. What is merely seen after it may be an earlier life's."""
+        """Whether an event published after `at` is stored. What is merely seen after it may be an earlier run's."""
         return any(each.published > at for each in reversed(self.seen))
 
     def recovered(self, at: float) -> float | None:
@@ -123,22 +123,22 @@ class Feed:
                 task.result()
 
 
-async def _publish(feed: Feed, rate_per_s: float) -> None:
+async def _publish(workload: Workload, rate_per_s: float) -> None:
     began, bursts = _CLOCK.monotonic(), 0
     while True:
-        if not feed.paused and len(feed.waiting) < _MOST_WAITING:
-            await feed.burst()
+        if not workload.paused and len(workload.waiting) < _MOST_WAITING:
+            await workload.burst()
         bursts += 1
         # After an outage there is no catching up: the rate is a rate.
         began = max(began, _CLOCK.monotonic() - (bursts + 4) * _BURST / rate_per_s)
         await _CLOCK.sleep(began + bursts * _BURST / rate_per_s - _CLOCK.monotonic())
 
 
-async def _watch(feed: Feed, database: Database) -> None:
+async def _watch(workload: Workload, database: Database) -> None:
     """Ask for what is not stored yet: the oldest, and the newest."""
     while True:
         await _CLOCK.sleep(_LOOK_EVERY_S)
-        open_ids = list(feed.waiting)
+        open_ids = list(workload.waiting)
         asked = open_ids[:_MOST_ASKED] + open_ids[_MOST_ASKED:][-_BURST:]
         try:
             rows = await database.course_events.find({"_id": {"$in": asked}}, {"_id": 1}).to_list(None)
@@ -146,11 +146,11 @@ async def _watch(feed: Feed, database: Database) -> None:
             continue
         now = time.time()
         for row in rows:
-            feed.seen.append(Seen(*feed.waiting.pop(row["_id"]), now))
+            workload.seen.append(Seen(*workload.waiting.pop(row["_id"]), now))
 
 
 @asynccontextmanager
-async def feeding(
+async def generating(
     kafka: str,
     topic: str,
     database: Database,
@@ -159,7 +159,7 @@ async def feeding(
     seed: int,
     idempotent: bool,
     rate_per_s: float,
-) -> AsyncIterator[Feed]:
+) -> AsyncIterator[Workload]:
     """Publish and watch until the block ends; what goes wrong in it ends the block, too."""
     producer = AIOKafkaProducer(
         bootstrap_servers=kafka,
@@ -169,14 +169,14 @@ async def feeding(
         request_timeout_ms=_REQUEST_TIMEOUT_MS,
     )
     await producer.start()
-    feed = Feed(producer, topic, ledger, stories(seed))
-    feed.tasks += [
-        asyncio.create_task(_publish(feed, rate_per_s)),
-        asyncio.create_task(_watch(feed, database)),
+    workload = Workload(producer, topic, ledger, scenarios(seed))
+    workload.tasks += [
+        asyncio.create_task(_publish(workload, rate_per_s)),
+        asyncio.create_task(_watch(workload, database)),
     ]
     try:
-        yield feed
-        feed.require_alive()
+        yield workload
+        workload.require_alive()
     finally:
-        await cancel_and_wait(*feed.tasks)
+        await cancel_and_wait(*workload.tasks)
         await producer.stop()

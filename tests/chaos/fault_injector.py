@@ -1,4 +1,4 @@
-"""One point in the life of a process, and what is done to the world when the process comes to it."""
+"""One point in the run of a process, and what is done to the world when the process comes to it."""
 
 import json
 import os
@@ -53,7 +53,7 @@ class KillPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
+class Crash:
     """What the process writes down first: `read` are the next offsets the worker had not been given yet.
 
     `at` is the wall clock's time in seconds; who compares it runs on the same machine.
@@ -66,7 +66,7 @@ class Death:
 
 
 @dataclass
-class Executioner:
+class FaultInjector:
     """Counts occurrences of its point and acts, once, at the right side of the right one.
 
     `act` is what happens after the report is on disk: by default the process dies at once, without any clean-up.
@@ -76,27 +76,27 @@ class Executioner:
     report: Path
     act: Callable[[], None] = field(default=lambda: os.kill(os.getpid(), signal.SIGKILL))
     read: dict[str, int] = field(default_factory=dict)
-    met: int = 0
+    occurrences: int = 0
 
     def begins(self) -> bool:
         """An occurrence is about to be sent; True if it is the one whose end counts."""
-        self.met += 1
-        if self.met != self.point.occurrence:
+        self.occurrences += 1
+        if self.occurrences != self.point.occurrence:
             return False
         if self.point.side == "before":
-            self.execute()
+            self.inject()
             return False
         return True
 
-    def execute(self) -> None:
+    def inject(self) -> None:
         """Write the report to disk and act."""
-        death = Death(str(self.point), os.getpid(), dict(self.read), time.time())
-        append_line(self.report, asdict(death))
+        crash = Crash(str(self.point), os.getpid(), dict(self.read), time.time())
+        append_line(self.report, asdict(crash))
         self.act()
 
 
 def acting(text: str | None) -> Callable[[], None]:
-    """The act an environment variable names: nothing for this process's death, `stop`, `kill:PID`, `tell:PORT`.
+    """The act an environment variable names: nothing for this process's crash, `stop`, `kill:PID`, `tell:PORT`.
 
     A process that is stopped goes on from its point when somebody sends it SIGCONT.
 

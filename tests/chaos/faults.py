@@ -3,17 +3,17 @@
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from tests.chaos.deaths import Say, live_once
+from tests.chaos.crashes import Say, run_once
 from tests.chaos.history import Fault, History, NotProven
 from tests.chaos.launcher import ACT_VARIABLE
-from tests.chaos.plan import Appointment
+from tests.chaos.plan import ScheduledPoint
 from tests.chaos.proxy import Loss
-from tests.chaos.victim import until
+from tests.chaos.target import until
 from worker.devstack.servers.process import ServerProcess
 
 
-async def kill_mongod_everywhere(history: History, chosen: Sequence[Appointment], say: Say) -> None:
-    """At each point mongod dies by SIGKILL and is started again on its files; the worker lives through it."""
+async def kill_mongod_everywhere(history: History, chosen: Sequence[ScheduledPoint], say: Say) -> None:
+    """At each point mongod is killed by SIGKILL and started again on its files; the worker keeps running."""
 
     async def heal() -> None:
         await history.world.restart_mongod()
@@ -24,7 +24,7 @@ async def kill_mongod_everywhere(history: History, chosen: Sequence[Appointment]
 
 
 async def lose_replies_everywhere(
-    history: History, chosen: Sequence[Appointment], loss: Loss, say: Say
+    history: History, chosen: Sequence[ScheduledPoint], loss: Loss, say: Say
 ) -> None:
     """From before each point on the server's replies are lost, and then every connection is cut."""
     met = 0
@@ -41,7 +41,7 @@ async def lose_replies_everywhere(
     await _everywhere(history, losable(chosen), "reply lost", lambda: f"tell:{loss.port}", heal, say)
 
 
-def losable(chosen: Sequence[Appointment]) -> Sequence[Appointment]:
+def losable(chosen: Sequence[ScheduledPoint]) -> Sequence[ScheduledPoint]:
     """Those of the points at which a reply can be lost: before what goes through the proxy and is answered."""
     return [each for each in chosen if each.point.side == "before" and each.point.command in _ON_THE_WIRE]
 
@@ -51,62 +51,62 @@ _ON_THE_WIRE = frozenset({"insert", "update", "delete", "findAndModify", "commit
 
 async def _everywhere(
     history: History,
-    chosen: Sequence[Appointment],
+    chosen: Sequence[ScheduledPoint],
     kind: str,
     act: Callable[[], str],
     heal: Callable[[], Awaitable[None]],
     say: Say,
 ) -> None:
     if chosen and chosen[0].when != "once":
-        await live_once(history)
-    for number, appointment in enumerate(chosen, start=1):
-        # A point of the worker's start may come before the feed's first records.
-        if not history.feed.waiting:
-            await history.feed.burst()
-        process = history.victim.start(str(appointment.point), settings={ACT_VARIABLE: act()})
+        await run_once(history)
+    for number, scheduled in enumerate(chosen, start=1):
+        # A point of the worker's start may come before the workload's first records.
+        if not history.workload.waiting:
+            await history.workload.burst()
+        process = history.target.start(str(scheduled.point), settings={ACT_VARIABLE: act()})
         try:
-            fault = await _one(history, appointment, process, kind, heal)
+            fault = await _one(history, scheduled, process, kind, heal)
         finally:
             process.popen.kill()
             process.popen.wait()
         await history.note_doubt()
-        history.struck(fault)
+        history.record_fault(fault)
         say(
-            f"{history.name} {number}/{len(chosen)}: {kind} at {appointment.point}, {fault.in_flight} in flight"
+            f"{history.name} {number}/{len(chosen)}: {kind} at {scheduled.point}, {fault.in_flight} in flight"
         )
 
 
 async def _one(
     history: History,
-    appointment: Appointment,
+    scheduled: ScheduledPoint,
     process: ServerProcess,
     kind: str,
     heal: Callable[[], Awaitable[None]],
 ) -> Fault:
     """Wait for the point, heal the server, and wait until events are stored again."""
-    known, started, feed = len(history.victim.deaths()), time.time(), history.feed
+    known, started, workload = len(history.target.crashes()), time.time(), history.workload
 
     def reached() -> bool:
-        feed.require_alive()
-        return len(history.victim.deaths()) > known or process.returncode is not None
+        workload.require_alive()
+        return len(history.target.crashes()) > known or process.returncode is not None
 
-    if appointment.when == "stopping":
-        await until(lambda: reached() or feed.stored_since(started), "the worker to store something")
+    if scheduled.when == "stopping":
+        await until(lambda: reached() or workload.stored_since(started), "the worker to store something")
         process.popen.terminate()
-    await until(reached, f"the point {appointment.point}")
-    deaths = history.victim.deaths()[known:]
-    if [death.point for death in deaths] != [str(appointment.point)]:
-        raise NotProven(f"{appointment.point}: the worker ended with {process.returncode} elsewhere")
-    in_flight = len(feed.waiting)
+    await until(reached, f"the point {scheduled.point}")
+    crashes = history.target.crashes()[known:]
+    if [crash.point for crash in crashes] != [str(scheduled.point)]:
+        raise NotProven(f"{scheduled.point}: the worker ended with {process.returncode} elsewhere")
+    in_flight = len(workload.waiting)
     await heal()
     healed = time.time()
     await history.note_doubt()
-    if appointment.when != "stopping":
+    if scheduled.when != "stopping":
 
         def again() -> bool:
             process.require_alive()
-            return feed.stored_since(healed)
+            return workload.stored_since(healed)
 
-        await until(again, f"events to be stored again after {kind} at {appointment.point}")
-    recovered = next((each.seen - healed for each in feed.seen if each.seen > healed), None)
-    return Fault(f"{kind} at {appointment.stage}", deaths[0].point, deaths[0].at, in_flight, recovered)
+        await until(again, f"events to be stored again after {kind} at {scheduled.point}")
+    recovered = next((each.seen - healed for each in workload.seen if each.seen > healed), None)
+    return Fault(f"{kind} at {scheduled.stage}", crashes[0].point, crashes[0].at, in_flight, recovered)

@@ -1,7 +1,7 @@
 """Starts workers in no time: one process has imported everything once, and each worker is a fork of it.
 
-Half of a short life would be spent on imports. A forked worker is a process like any other, with its own log,
-environment and session, and dies with the nursery as the nursery dies with its owner. Requests are JSON lines.
+Half of a short run would be spent on imports. A forked worker is a process like any other, with its own log,
+environment and session, and ends with the pool as the pool ends with its owner. Requests are JSON lines.
 """
 
 import json
@@ -24,13 +24,13 @@ _POLL_S = 0.01
 _STOP_S = 20.0
 
 
-class Nursery:
-    """The owner's side. Call `close` at the end: it ends whoever still lives."""
+class WorkerPool:
+    """The owner's side. Call `close` at the end: it ends whoever still runs."""
 
     def __init__(self, log: Path) -> None:
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.nursery"],
+                [sys.executable, "-m", "tests.chaos.worker_pool"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -42,7 +42,7 @@ class Nursery:
     def start(self, name: str, log: Path, environment: Mapping[str, str]) -> ServerProcess:
         """A worker with its output in `log` and this on top of our environment."""
         pid = self._asked({"log": str(log), "environment": dict(environment)})
-        return ServerProcess(name, cast("subprocess.Popen[bytes]", Hatched(self, pid)), log)
+        return ServerProcess(name, cast("subprocess.Popen[bytes]", PooledWorker(self, pid)), log)
 
     def returncode(self, pid: int) -> int | None:
         """As Popen has it: the negative signal for a process that was killed."""
@@ -50,7 +50,7 @@ class Nursery:
         return None if code is None else int(code)
 
     def close(self) -> None:
-        """End the nursery and, by that, its workers; blocks until it is gone."""
+        """End the pool and, by that, its workers; blocks until it is gone."""
         self._process.terminate()
         self._process.wait(_STOP_S)
         for pipe in (self._process.stdin, self._process.stdout):
@@ -60,23 +60,23 @@ class Nursery:
     def _asked(self, request: Mapping[str, Any]) -> Any:
         with self._lock:
             if self._process.stdin is None or self._process.stdout is None:
-                raise OSError("the nursery has no pipes")
+                raise OSError("the pool has no pipes")
             self._process.stdin.write((json.dumps(request) + "\n").encode())
             self._process.stdin.flush()
             return json.loads(self._process.stdout.readline())
 
 
-class Hatched:
-    """What the harness needs of a `Popen`, for a process that is the nursery's child."""
+class PooledWorker:
+    """What the harness needs of a `Popen`, for a process that is the pool's child."""
 
-    def __init__(self, nursery: Nursery, pid: int) -> None:
+    def __init__(self, pool: WorkerPool, pid: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
-        self._nursery = nursery
+        self._pool = pool
 
     def poll(self) -> int | None:
         if self.returncode is None:
-            self.returncode = self._nursery.returncode(self.pid)
+            self.returncode = self._pool.returncode(self.pid)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:

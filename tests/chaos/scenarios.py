@@ -1,4 +1,4 @@
-"""Learners for ever, and the ledger of what they do: each story touches every stage of the worker within seconds.
+"""Learners for ever, and the ledger of what they do: each scenario touches every stage of the worker within seconds.
 
 A learner enrols (every second one pays), works through two lessons and completes the course. Some records come
 twice, some contradict an earlier one, some are no events, some the store refuses, and some lessons fail to fold.
@@ -18,7 +18,7 @@ from worker.contract.identity import foreign_object_id
 from worker.devstack.simulator.ledger import Course
 from worker.kafka.files import OutgoingRecord
 
-# What the stories' own validator refuses, and what their own fold fails on.
+# What the scenarios' own validator refuses, and what their own fold fails on.
 REFUSED_DEVICE = "refused-device"
 BROKEN_LESSON = foreign_object_id("a lesson that cannot be folded live")
 # Stands in every event, and in nobody's log.
@@ -29,7 +29,7 @@ _SIDE_BY_SIDE = 24  # learners under way at a time: each partition has some of t
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Step:
     """One record to publish, and what must become of it."""
 
     record: OutgoingRecord
@@ -54,24 +54,24 @@ def learner_id(seed: int, number: int) -> str:
     return str(foreign_object_id(f"learner {seed} {number}"))
 
 
-def stories(seed: int) -> Iterator[Told]:
+def scenarios(seed: int) -> Iterator[Step]:
     """Records in the order of publishing, without an end; the same for the same seed."""
     random = Random(seed)  # noqa: S311 - a repeatable order, not a secret
-    under_way: list[Iterator[Told]] = []
+    under_way: list[Iterator[Step]] = []
     number = 0
     while True:
         while len(under_way) < _SIDE_BY_SIDE:
-            under_way.append(_story(random, seed, number))
+            under_way.append(_scenario(random, seed, number))
             number += 1
         chosen = random.randrange(len(under_way))
-        told = next(under_way[chosen], None)
-        if told is None:
+        step = next(under_way[chosen], None)
+        if step is None:
             del under_way[chosen]
         else:
-            yield told
+            yield step
 
 
-def _story(random: Random, seed: int, number: int) -> Iterator[Told]:
+def _scenario(random: Random, seed: int, number: int) -> Iterator[Step]:
     """One learner's records; which of them are special turns with the learner's number."""
     every = courses()
     course = every[number % len(every)]
@@ -116,22 +116,22 @@ class _Writer:
     number: int
     count: int = 0
 
-    def ok(self, event_type: str, **fields: Any) -> Told:
-        return self._told("ok", self._fields(event_type, **fields))
+    def ok(self, event_type: str, **fields: Any) -> Step:
+        return self._step("ok", self._fields(event_type, **fields))
 
-    def again(self, told: Told) -> Told:
-        return Told(told.record, _entry("duplicate", json.loads(told.entry.value)))
+    def again(self, step: Step) -> Step:
+        return Step(step.record, _entry("duplicate", json.loads(step.entry.value)))
 
-    def contradicting(self, told: Told) -> Told:
-        return self._told("conflict", {**json.loads(told.entry.value), "value": 1})
+    def contradicting(self, step: Step) -> Step:
+        return self._step("conflict", {**json.loads(step.entry.value), "value": 1})
 
-    def refused(self, lesson: str) -> Told:
+    def refused(self, lesson: str) -> Step:
         fields = self._fields("lesson_view", lesson_id=lesson)
-        return self._told("poison", {**fields, "device_type": REFUSED_DEVICE}, reason="refused_by_store")
+        return self._step("poison", {**fields, "device_type": REFUSED_DEVICE}, reason="refused_by_store")
 
-    def _told(self, kind: Any, fields: dict[str, Any], reason: str | None = None) -> Told:
+    def _step(self, kind: Any, fields: dict[str, Any], reason: str | None = None) -> Step:
         value = encode(fields)
-        return Told(OutgoingRecord(value, record_key(value)), _entry(kind, fields, value, reason))
+        return Step(OutgoingRecord(value, record_key(value)), _entry(kind, fields, value, reason))
 
     def _fields(self, event_type: str, **fields: Any) -> dict[str, Any]:
         self.count += 1
@@ -154,7 +154,7 @@ def _entry(kind: Any, fields: dict[str, Any], value: bytes | None = None, reason
     return Entry(event_id, stream, kind, value or encode(fields), reason, acknowledged=False)
 
 
-def _poison(seed: int, number: int) -> Told:
+def _poison(seed: int, number: int) -> Step:
     """Bytes that are no event, each of its own."""
     value = b'{"event_id": "%d-%d", "\xff' % (seed, number)
-    return Told(OutgoingRecord(value), Entry(None, None, "poison", value, "not_utf8", acknowledged=False))
+    return Step(OutgoingRecord(value), Entry(None, None, "poison", value, "not_utf8", acknowledged=False))

@@ -1,4 +1,4 @@
-"""A whole worker, all roles in a process of its own, on servers that a test breaks; and what it says meanwhile."""
+"""A worker with all roles in a process of its own, on servers that a test breaks; and what it says meanwhile."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tests.chaos.victim import committed, projected, uncounted, until
+from tests.chaos.target import committed, projected, uncounted, until
 from tests.integration.app.conftest import fetch
 from tests.integration.ingest.kit import records, send
 from worker.devstack.servers.process import ServerProcess, free_port, spawn
@@ -42,7 +42,7 @@ def settings(mongodb_uri: str, database: Database, kafka: str, topic: str) -> di
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class RunningWorker:
     """A worker that runs. Reading its metrics never fails: an absent sample counts as 0."""
 
     process: ServerProcess
@@ -105,26 +105,30 @@ class Whole:
 
 
 @asynccontextmanager
-async def started(environment: Mapping[str, str], log: Path, name: str = "worker") -> AsyncIterator[Whole]:
+async def started(
+    environment: Mapping[str, str], log: Path, name: str = "worker"
+) -> AsyncIterator[RunningWorker]:
     """A worker that is ready; the test ends it, or it is ended with the block."""
     process = spawn(name, [sys.executable, "-m", "worker", "run"], log, environment)
     url = f"http://127.0.0.1:{environment['SEVENP_HTTP_PORT']}"
-    whole = Whole(process, url, environment["SEVENP_KAFKA_GROUP_ID"], environment["SEVENP_TOPIC"])
+    worker = RunningWorker(process, url, environment["SEVENP_KAFKA_GROUP_ID"], environment["SEVENP_TOPIC"])
     try:
-        await whole.until_status("readyz", 200)
-        yield whole
+        await worker.until_status("readyz", 200)
+        yield worker
     finally:
         await asyncio.to_thread(process.stop, 1.0)
 
 
 @asynccontextmanager
-async def working(environment: Mapping[str, str], log: Path, name: str = "worker") -> AsyncIterator[Whole]:
+async def working(
+    environment: Mapping[str, str], log: Path, name: str = "worker"
+) -> AsyncIterator[RunningWorker]:
     """A worker that is told to stop at the end, and must drain then."""
-    async with started(environment, log, name) as whole:
-        yield whole
-        whole.process.popen.terminate()
-        await until(lambda: whole.process.returncode is not None, "the worker has drained")
-        assert whole.process.returncode == 0, whole.process.log_tail()
+    async with started(environment, log, name) as worker:
+        yield worker
+        worker.process.popen.terminate()
+        await until(lambda: worker.process.returncode is not None, "the worker has drained")
+        assert worker.process.returncode == 0, worker.process.log_tail()
 
 
 @asynccontextmanager

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.chaos.feed import PARTITIONS, Feed
-from tests.chaos.victim import committed, uncounted
+from tests.chaos.target import committed, uncounted
+from tests.chaos.workload import PARTITIONS, Workload
 from tests.chaos.world import GROUP, TOPIC, World
 from worker.storage.database import Database
 from worker.storage.driver import aggregate
@@ -14,7 +14,7 @@ _OPEN_ITEM = {"status": {"$ne": "completed"}}
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class Unfinished:
     """What was unfinished at one moment, by what it waits for."""
 
     unread: int
@@ -33,22 +33,22 @@ async def next_offsets(world: World) -> dict[str, int]:
     return await committed(world.kafka.bootstrap_servers, TOPIC, GROUP, PARTITIONS)
 
 
-async def open_at(world: World, feed: Feed, read: Mapping[str, int], at: float) -> Open:
+async def unfinished_at(world: World, workload: Workload, read: Mapping[str, int], at: float) -> Unfinished:
     """What was unfinished at `at`, when nobody has worked since; `read` are the next offsets not handed out yet."""
-    return await _open(world.database, feed.unread({**await next_offsets(world), **read}, at))
+    return await _unfinished(world.database, workload.unread({**await next_offsets(world), **read}, at))
 
 
-async def open_now(world: World, feed: Feed) -> Open:
-    """What is unfinished: at rest nothing is."""
+async def unfinished_now(world: World, workload: Workload) -> Unfinished:
+    """What is unfinished: at quiescence nothing is."""
     offsets = await next_offsets(world)
-    return await _open(
+    return await _unfinished(
         world.database,
-        sum(abs(end - offsets[f"{TOPIC}:{partition}"]) for partition, end in feed.ends().items()),
+        sum(abs(end - offsets[f"{TOPIC}:{partition}"]) for partition, end in workload.ends().items()),
     )
 
 
-async def _open(database: Database, unread: int) -> Open:
-    return Open(
+async def _unfinished(database: Database, unread: int) -> Unfinished:
+    return Unfinished(
         unread=unread,
         unfolded=await _unfolded(database),
         uncounted=await uncounted(database),

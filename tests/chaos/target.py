@@ -1,4 +1,4 @@
-"""The worker as a child process under the launcher, and what can be seen of it from outside."""
+"""The worker under test as a child process of the launcher, and what can be seen of it from outside."""
 
 import asyncio
 import json
@@ -10,9 +10,9 @@ from types import MappingProxyType
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from tests.chaos.executioner import Death
-from tests.chaos.launcher import DEATHS_VARIABLE, POINT_VARIABLE
-from tests.chaos.nursery import Nursery
+from tests.chaos.fault_injector import Crash
+from tests.chaos.launcher import CRASHES_VARIABLE, POINT_VARIABLE
+from tests.chaos.worker_pool import WorkerPool
 from tests.clocks import BUSY_LIMIT_S
 from worker.devstack.servers.process import ServerProcess, spawn
 from worker.storage.database import Database
@@ -26,39 +26,39 @@ _CLOCK: Clock = SystemClock()
 
 
 @dataclass(frozen=True, slots=True)
-class Victim:
-    """Starts workers that share one configuration: as processes of their own, or from a nursery if there is one."""
+class TargetWorker:
+    """Starts workers that share one configuration: as processes of their own, or from a pool if there is one."""
 
     folder: Path
     settings: Mapping[str, str]
-    nursery: Nursery | None = None
+    pool: WorkerPool | None = None
 
     def start(
         self,
         point: str | None = None,
         settings: Mapping[str, str] = MappingProxyType({}),
-        name: str = "victim",
+        name: str = "target",
     ) -> ServerProcess:
-        """A worker, doomed to die at `point` if there is one; `settings` go over the common ones."""
-        environment = {**self.settings, **settings, DEATHS_VARIABLE: str(self._deaths)}
+        """A worker that is killed at `point` if there is one; `settings` go over the common ones."""
+        environment = {**self.settings, **settings, CRASHES_VARIABLE: str(self._crashes)}
         if point is not None:
             environment[POINT_VARIABLE] = point
-        if self.nursery is not None:
-            return self.nursery.start(name, self.folder / f"{name}.log", environment)
+        if self.pool is not None:
+            return self.pool.start(name, self.folder / f"{name}.log", environment)
         command = [sys.executable, "-m", "tests.chaos.launcher", "run"]
         return spawn(name, command, self.folder / f"{name}.log", environment)
 
-    def deaths(self) -> list[Death]:
-        """What all victims wrote down so far."""
-        if not self._deaths.exists():
+    def crashes(self) -> list[Crash]:
+        """What all workers wrote down before they were killed."""
+        if not self._crashes.exists():
             return []
-        return [Death(**json.loads(line)) for line in self._deaths.read_text(encoding="utf-8").splitlines()]
+        return [Crash(**json.loads(line)) for line in self._crashes.read_text(encoding="utf-8").splitlines()]
 
     async def killed_at(self, point: str) -> int:
         """Run a worker until it is gone; its exit code."""
         process = self.start(point)
         try:
-            await until(lambda: process.returncode is not None, f"the death {point}")
+            await until(lambda: process.returncode is not None, f"the crash {point}")
         except TimeoutError as error:
             raise TimeoutError(f"{error}; its log says:\n{process.log_tail()}") from None
         finally:
@@ -66,8 +66,8 @@ class Victim:
         return process.popen.returncode
 
     @property
-    def _deaths(self) -> Path:
-        return self.folder / "deaths.jsonl"
+    def _crashes(self) -> Path:
+        return self.folder / "crashes.jsonl"
 
 
 async def committed(bootstrap_servers: str, topic: str, group: str, partitions: int) -> dict[str, int]:

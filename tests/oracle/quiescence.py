@@ -1,4 +1,4 @@
-"""Invariant 9: at rest nothing waits: queue items settled, offsets at the end, lags 0, consumed = sum of outcomes."""
+"""Invariant 9: at quiescence nothing waits: items completed, offsets at the end, no lag, consumed = all outcomes."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ _PREFIX = "sevenp_worker_"
 _CONSUMED = "kafka_records_consumed_total"
 _PROCESSED = "events_processed_total"
 # What is 0 when everything is read and nothing was ever dropped.
-_ZERO_AT_REST = (
+_ZERO_AT_QUIESCENCE = (
     "kafka_consumer_lag_records",
     "kafka_consumer_lag_seconds",
     "kafka_scalable_lag_records",
@@ -22,7 +22,7 @@ _ZERO_AT_REST = (
 _OURS = ("progress_fold", "progress_updated")
 
 
-def settled_items(case: Case) -> Iterator[str]:
+def completed_items(case: Case) -> Iterator[str]:
     """Every item of the worker's is done, and nobody holds it."""
     for item in case.stored.queue:
         if item["event_type"] not in _OURS:
@@ -42,13 +42,13 @@ def committed_offsets(case: Case) -> Iterator[str]:
             yield f"partition {partition} is committed at {committed} and ends at {end}"
 
 
-def metrics_at_rest(case: Case) -> Iterator[str]:
+def metrics_at_quiescence(case: Case) -> Iterator[str]:
     """Each worker counted an outcome for every record it consumed, drops nothing and lags behind nothing."""
     for name, text in (case.evidence.metrics or {}).items():
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         yield from _accounting(name, samples)
         for sample in samples:
-            if sample.name.removeprefix(_PREFIX) in _ZERO_AT_REST and sample.value != 0:
+            if sample.name.removeprefix(_PREFIX) in _ZERO_AT_QUIESCENCE and sample.value != 0:
                 yield f"{name}: {sample.name} is {sample.value:g} at {dict(sample.labels)}"
 
 
