@@ -19,8 +19,8 @@ from typing import Literal, get_args
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import containers
-from tests.containers import MongoContainer
+from tests.support import containers
+from tests.support.containers import MongoContainer
 from worker.devstack.servers.mongod import Mongod, start_mongod
 from worker.devstack.servers.stack import KafkaKind, KafkaServer, start_kafka
 from worker.devstack.servers.topics import create_topic

@@ -8,9 +8,9 @@ from functools import cache
 import cramjam
 from aiokafka.record.util import encode_varint
 
-from tests.apache.kit import batch_of
-from tests.integration.ingest.kit import Sent
 from tests.integration.kafka.damage import with_payload
+from tests.support.ingest import Sent
+from tests.support.kafka import batch_of
 
 GZIP, LZ4, ZSTD = 1, 3, 4
 MIB = 1024 * 1024

@@ -11,8 +11,9 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.apache.load import Load
-from tests.chaos.target import committed, projected, uncounted, until
+from tests.chaos.target import committed, projected, uncounted
 from tests.oracle import ALL, Violation, check
+from tests.support.waiting import until
 from worker.devstack.servers.process import ServerProcess, free_port, spawn
 from worker.devstack.servers.topics import create_topic
 from worker.storage.database import Database

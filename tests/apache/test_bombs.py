@@ -7,10 +7,20 @@ from pathlib import Path
 import pytest
 
 from tests.apache.bombs import GZIP, LZ4, MIB, ZSTD, bomb
-from tests.apache.kit import durable, ends, events, gaps, ids, in_time_s, make_topic, send_as_is, stored_ids
 from tests.apache.worker import until_stored, watched
 from tests.conftest import RunningMongo
-from tests.integration.ingest.kit import records, send
+from tests.support.ingest import records, send
+from tests.support.kafka import (
+    durable,
+    ends,
+    events,
+    gaps,
+    ids,
+    in_time_s,
+    make_topic,
+    send_as_is,
+    stored_ids,
+)
 from worker.storage.database import Database
 
 PEAK_BYTES = 256 * MIB

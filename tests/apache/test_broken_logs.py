@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.apache.kit import durable, events, gaps, ids, in_time_s, make_topic, settled, stored_ids
-from tests.integration.ingest.kit import options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.integration.kafka import damage
+from tests.support.ingest import options, records, running, send
+from tests.support.kafka import durable, events, gaps, ids, in_time_s, make_topic, settled, stored_ids
+from tests.support.waiting import until
 from worker.devstack.servers.apache.cluster import ApacheKafka
 from worker.devstack.servers.apache.node import Node
 from worker.storage.database import Database

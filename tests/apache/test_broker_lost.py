@@ -7,10 +7,11 @@ import pytest
 from aiokafka import AIOKafkaClient, TopicPartition
 from aiokafka.errors import KafkaError
 
-from tests.apache.kit import administering, make_topic, settled
 from tests.apache.traffic import flowing
-from tests.integration.ingest.kit import RunningIngest, options, running, until
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import RunningIngest, options, running
+from tests.support.kafka import administering, make_topic, settled
+from tests.support.waiting import until
 from worker.devstack.servers.apache.cluster import ApacheKafka
 from worker.devstack.servers.apache.node import Node
 from worker.storage.database import Database

@@ -4,7 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.apache.kit import (
+from tests.integration.ingest.ledger import assert_exactly_once
+from tests.integration.kafka.damage import send_batches
+from tests.integration.storage.fences import failpoint
+from tests.support.ingest import options, records, running, send
+from tests.support.kafka import (
     add_partitions,
     delete_records,
     delete_topic,
@@ -16,10 +20,7 @@ from tests.apache.kit import (
     settled,
     stored_ids,
 )
-from tests.integration.ingest.kit import options, records, running, send, until
-from tests.integration.ingest.ledger import assert_exactly_once
-from tests.integration.kafka.damage import send_batches
-from tests.integration.storage.fences import failpoint
+from tests.support.waiting import until
 from worker.ingest.options import IngestOptions
 from worker.storage.database import Database
 

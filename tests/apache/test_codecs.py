@@ -2,9 +2,10 @@
 
 import pytest
 
-from tests.apache.kit import batch_of, events, make_topic, producing, send_as_is, settled
-from tests.integration.ingest.kit import options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import options, records, running, send
+from tests.support.kafka import batch_of, events, make_topic, producing, send_as_is, settled
+from tests.support.waiting import until
 from worker.storage.database import Database
 
 # The numbers are those in the attributes of a batch.

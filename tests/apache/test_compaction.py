@@ -5,9 +5,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from tests.apache.kit import gaps, make_topic, producing, send_as_is, settled
-from tests.integration.ingest.kit import Sent, event, options, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import Sent, event, options, running, send
+from tests.support.kafka import gaps, make_topic, producing, send_as_is, settled
+from tests.support.waiting import until
 from tests.unit.kafka.raw_batches import raw_batch, raw_record
 from worker.contract.codec import encode
 from worker.storage.database import Database

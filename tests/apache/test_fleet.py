@@ -6,8 +6,8 @@ from pathlib import Path
 from tests.apache.fleet import LIMIT_S, Fleet, Worker, fleet
 from tests.apache.freezing import ORDER_VARIABLE
 from tests.apache.load import Load
-from tests.chaos.target import until
 from tests.conftest import RunningMongo
+from tests.support.waiting import until
 from worker.storage.database import Database
 from worker.storage.shares import GROUPS
 from worker.timing import Deadline, SystemClock

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import sevenp_worker
 from tests.integration.cli.test_publish import TEXT, servers, topics
+from tests.support.commands import sevenp_worker
 from worker.app.exits import ExitCode
 from worker.devstack.servers.apache.cluster import start_apache
 

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from tests.apache.kit import batch_of, events, make_topic, producing, send_as_is, settled
-from tests.integration.ingest.kit import Sent, event, options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import Sent, event, options, records, running, send
+from tests.support.kafka import batch_of, events, make_topic, producing, send_as_is, settled
+from tests.support.waiting import until
 from worker.contract.codec import encode
 from worker.storage.database import Database
 from worker.timing import SystemClock

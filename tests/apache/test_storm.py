@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaConsumer
 
 from tests.apache.fleet import GROUP, LIMIT_S, Fleet, Worker, fleet
 from tests.apache.load import Load
-from tests.chaos.target import until
 from tests.conftest import RunningMongo
+from tests.support.waiting import until
 from worker.devstack.servers.apache.cluster import ApacheKafka, start_apache
 from worker.storage.database import Database
 from worker.timing import SystemClock

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.apache.kit import ends, events, make_topic, producing, settled, stored_ids
-from tests.integration.ingest.kit import RunningIngest, Sent, options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import RunningIngest, Sent, options, records, running, send
+from tests.support.kafka import ends, events, make_topic, producing, settled, stored_ids
+from tests.support.waiting import until
 from worker.storage.database import Database
 
 EACH = 1_000

@@ -9,9 +9,9 @@ from tests.apache import upgraded
 from tests.apache.fleet import LIMIT_S, Worker, fleet
 from tests.apache.load import Load
 from tests.apache.reader import Reader
-from tests.chaos.target import until
 from tests.conftest import RunningMongo
 from tests.oracle import ALL
+from tests.support.waiting import until
 from worker.storage.database import Collection, Database
 from worker.storage.shares import GROUPS
 

@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 
 from tests.apache.logins import change_password
-from tests.certificates import Authority, Issued
-from tests.commands import sevenp_worker
 from tests.conftest import RunningMongo
-from tests.integration.app.conftest import StartWorker, fetch, start_worker, until
-from tests.integration.ingest.kit import event, records, send
-from tests.integration.ingest.kit import until as until_async
+from tests.integration.conftest import start_worker
 from tests.integration.kafka.test_producer import everything
-from tests.integration.notify.kit import row, write
+from tests.support.certificates import Authority, Issued
+from tests.support.commands import sevenp_worker
+from tests.support.ingest import event, records, send
+from tests.support.notify import row, write
+from tests.support.waiting import until as until_async
+from tests.support.waiting import wait_until
+from tests.support.worker_process import StartWorker, fetch
 from worker.app.dependencies import kafka_probe
 from worker.app.exits import ExitCode
 from worker.app.producing import open_publisher
@@ -329,14 +331,14 @@ async def test_a_password_that_becomes_wrong_makes_the_worker_wait_and_nothing_i
     try:
         await send(secured.inside, topic, records([event(number) for number in range(5, 10)]))
         await asyncio.to_thread(
-            until,
+            wait_until,
             lambda: "not let 'worker' in" in fetch(f"{url}/readyz")[1],
             "the worker says what it waits for",
         )
         assert fetch(f"{url}/livez")[0] == 200
     finally:
         await change_password(node, secured.inside, "worker", PASSWORD)
-    await asyncio.to_thread(until, lambda: fetch(f"{url}/readyz")[0] == 200, "the worker is ready again")
+    await asyncio.to_thread(wait_until, lambda: fetch(f"{url}/readyz")[0] == 200, "the worker is ready again")
     await until_async(lambda: _rows(database, 10), "all are stored")
     assert await database.course_events.count_documents({}) == 10
     worker.popen.send_signal(signal.SIGTERM)

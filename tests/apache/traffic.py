@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.apache.kit import producing
-from tests.integration.ingest.kit import event, records, until
+from tests.support.ingest import event, records
+from tests.support.kafka import producing
+from tests.support.waiting import until
 
 _PAUSE_S = 0.01  # about a hundred records a second: enough to have some under way whenever a broker dies
 

@@ -9,8 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import RunningMongo
-from tests.integration.app.conftest import fetch
-from tests.integration.ingest.kit import until
+from tests.support.waiting import until
+from tests.support.worker_process import fetch
 from worker.devstack.servers.process import ServerProcess
 from worker.devstack.servers.worker_process import WorkerProbe, start_worker
 from worker.settings import variable

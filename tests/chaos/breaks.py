@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.chaos.proxy import Proxy
 from tests.chaos.running_worker import RunningWorker, flowing
-from tests.integration.ingest.kit import event
+from tests.support.ingest import event
 from worker.storage.database import Database
 
 Break = Callable[[Proxy], None]

@@ -9,9 +9,9 @@ from random import Random
 from types import MappingProxyType
 
 from tests.chaos.history import Fault, History, NotProven
-from tests.chaos.target import until
 from tests.chaos.workload import PARTITIONS
 from tests.chaos.world import TOPIC
+from tests.support.waiting import until
 from worker.devstack.servers.apache.cluster import ApacheKafka
 from worker.devstack.servers.process import ServerProcess, free_port
 from worker.devstack.servers.worker_process import WorkerProbe

@@ -9,7 +9,7 @@ from tests.chaos.fault_injector import Crash
 from tests.chaos.history import Fault, History, NotProven
 from tests.chaos.plan import ScheduledPoint
 from tests.chaos.quiescence import unfinished_at
-from tests.chaos.target import until
+from tests.support.waiting import until
 from worker.devstack.servers.process import ServerProcess
 
 # A crash that hit nothing does not count; it is tried again.

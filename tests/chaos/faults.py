@@ -8,7 +8,7 @@ from tests.chaos.history import Fault, History, NotProven
 from tests.chaos.launcher import ACT_VARIABLE
 from tests.chaos.plan import ScheduledPoint
 from tests.chaos.proxy import Loss
-from tests.chaos.target import until
+from tests.support.waiting import until
 from worker.devstack.servers.process import ServerProcess
 
 

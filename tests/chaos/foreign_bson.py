@@ -11,7 +11,7 @@ from bson.raw_bson import RawBSONDocument
 from hypothesis import Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.odd_bson import documents, raw_document, raw_text, values
+from tests.support.odd_bson import documents, raw_document, raw_text, values
 from worker.storage.database import CODEC_OPTIONS, Database
 from worker.storage.elements import Element, elements, joined
 

@@ -17,8 +17,9 @@ from bson import ObjectId
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-from tests.chaos.target import committed, until
-from tests.integration.ingest.kit import event, learner, records, send
+from tests.chaos.target import committed
+from tests.support.ingest import event, learner, records, send
+from tests.support.waiting import until
 from worker.devstack.servers.broker import start_broker
 from worker.devstack.servers.mongod import REPLICA_SET, spawn_mongod
 from worker.devstack.servers.process import ServerProcess, free_port, spawn

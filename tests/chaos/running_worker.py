@@ -12,9 +12,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tests.chaos.target import committed, projected, uncounted, until
-from tests.integration.app.conftest import fetch
-from tests.integration.ingest.kit import records, send
+from tests.chaos.target import committed, projected, uncounted
+from tests.support.ingest import records, send
+from tests.support.waiting import until
+from tests.support.worker_process import fetch
 from worker.devstack.servers.process import ServerProcess, free_port, spawn
 from worker.storage.database import Database
 

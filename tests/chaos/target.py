@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -13,16 +13,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from tests.chaos.fault_injector import Crash
 from tests.chaos.launcher import CRASHES_VARIABLE, POINT_VARIABLE
 from tests.chaos.worker_pool import WorkerPool
-from tests.clocks import BUSY_LIMIT_S
+from tests.support.waiting import until
 from worker.devstack.servers.process import ServerProcess, spawn
 from worker.storage.database import Database
 from worker.storage.driver import aggregate
-from worker.timing import Clock, SystemClock
-
-LIMIT_S = BUSY_LIMIT_S
-POLL_S = 0.05
-
-_CLOCK: Clock = SystemClock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +81,6 @@ async def projected(database: Database) -> bool:
     total = [{"$group": {"_id": None, "versions": {"$sum": "$version"}}}]
     folded = await aggregate(database.user_progress, total)
     return (folded[0]["versions"] if folded else 0) == await database.course_events.count_documents({})
-
-
-async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, limit_s: float = LIMIT_S) -> None:
-    """Return once the condition holds; TimeoutError naming `what` otherwise."""
-    end = _CLOCK.monotonic() + limit_s
-    while _CLOCK.monotonic() < end:
-        holds = condition()
-        if holds if isinstance(holds, bool) else await holds:
-            return
-        await _CLOCK.sleep(POLL_S)
-    raise TimeoutError(f"waited {limit_s:.0f} s for {what}")
 
 
 async def uncounted(database: Database) -> int:

@@ -12,9 +12,9 @@ from pymongo.uri_parser import parse_uri
 from tests.chaos.breaks import SILENT, Break, batch, crawl, going_through, half_open, refuse, reset, swallow
 from tests.chaos.proxy import Proxy, proxied
 from tests.chaos.running_worker import flowing, settings, started, working
-from tests.chaos.target import until
 from tests.conftest import RunningMongo
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.waiting import until
 from worker.app.exits import ExitCode
 from worker.app.supervision import CLOSING_S
 from worker.storage.database import Database

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.running_worker import flowing, settings, working
-from tests.integration.ingest.kit import event
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import event
 from worker.devstack.servers.mongod import start_mongod
 from worker.storage.database import make_client, open_database
 from worker.storage.driver import close

@@ -25,11 +25,11 @@ from tests.chaos.foreign_bson import (
     spoilt,
 )
 from tests.chaos.running_worker import RunningWorker, settings, working
-from tests.chaos.target import until
 from tests.conftest import RunningMongo
-from tests.integration.ingest.kit import event, learner, records, send
-from tests.integration.watch.counts_kit import expected_course, expected_user, visible
-from tests.odd_bson import raw_document, values
+from tests.support.counts import expected_course, expected_user, visible
+from tests.support.ingest import event, learner, records, send
+from tests.support.odd_bson import raw_document, values
+from tests.support.waiting import until
 from worker.contract.identity import stream_id, stream_object_id
 from worker.storage.database import Database, Document
 from worker.storage.elements import elements

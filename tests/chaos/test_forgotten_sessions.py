@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from bson import Binary
 
-from tests.chaos.target import until
-from tests.integration.ingest.kit import event, options, records, running, send
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import event, options, records, running, send
+from tests.support.waiting import until
 from worker.devstack.servers.mongod import start_mongod
 from worker.storage.database import Client, make_client, open_database
 from worker.storage.driver import close

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from bson import Binary
 
-from tests.chaos.target import until
 from tests.chaos.test_forgotten_sessions import FORGETFUL, forgotten, remembered
 from tests.integration.storage.fences import DEADLINE_S, once, rows, stored
+from tests.support.waiting import until
 from worker.devstack.servers.mongod import start_mongod
 from worker.errors import Fenced
 from worker.ingest.time_series import SeriesWriter

@@ -8,8 +8,8 @@ from typing import Any
 
 from tests.chaos.running_worker import settings, working
 from tests.conftest import RunningMongo
-from tests.integration.ingest.kit import Sent, event, records, send
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import Sent, event, records, send
 from worker.storage.database import Database
 from worker.verify.run import verify
 

@@ -8,10 +8,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from tests.chaos.running_worker import settings, working
-from tests.chaos.target import until
 from tests.chaos.test_slow_sink import PEAK_MIB, peak_mib
 from tests.conftest import RunningMongo
-from tests.integration.ingest.kit import Sent, event, records
+from tests.support.ingest import Sent, event, records
+from tests.support.waiting import until
 from worker.storage.database import Database
 
 EVENTS = 600

@@ -12,12 +12,13 @@ from bson import ObjectId
 
 from projections.event import StoredEvent
 from tests.chaos.running_worker import RunningWorker, settings, working
-from tests.chaos.target import uncounted, until
+from tests.chaos.target import uncounted
 from tests.chaos.test_slow_sink import PEAK_MIB, peak_mib
 from tests.conftest import RunningMongo
-from tests.integration.ingest.kit import event as sent_event
-from tests.integration.ingest.kit import records, send
-from tests.integration.watch.counts_kit import Learner, add_course, course
+from tests.support.counts import Learner, add_course, course
+from tests.support.ingest import event as sent_event
+from tests.support.ingest import records, send
+from tests.support.waiting import until
 from tests.unit.projections.events import arrive, course_event
 from worker.contract.identity import stream_id, stream_object_id, stream_slot
 from worker.storage.database import Database, Document

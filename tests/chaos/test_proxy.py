@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.fault_injector import acting
 from tests.chaos.proxy import Proxy, losing, proxied
-from tests.chaos.target import until
+from tests.support.waiting import until
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

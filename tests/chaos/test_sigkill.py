@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.target import TargetWorker, committed, projected, uncounted, until
+from tests.chaos.target import TargetWorker, committed, projected, uncounted
 from tests.chaos.traffic import Traffic, traffic
 from tests.conftest import RunningMongo
 from tests.oracle import check, read_ledger, write_ledger
+from tests.support.waiting import until
 from worker.devstack.servers.process import free_port
 from worker.kafka.producer import Publisher
 from worker.storage.database import Database

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.running_worker import PARTITIONS, settings
-from tests.chaos.target import TargetWorker, committed, projected, uncounted, until
+from tests.chaos.target import TargetWorker, committed, projected, uncounted
 from tests.chaos.worker_pool import WorkerPool
 from tests.conftest import RunningMongo
-from tests.integration.ingest.kit import event, records, send
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import event, records, send
+from tests.support.waiting import until
 from worker.devstack.servers.process import ServerProcess
 from worker.storage.database import Database
 from worker.verify.run import verify

@@ -10,10 +10,11 @@ from pymongo.uri_parser import parse_uri
 
 from tests.chaos.proxy import proxied
 from tests.chaos.running_worker import PARTITIONS, RunningWorker, settings, working
-from tests.chaos.target import committed, until
+from tests.chaos.target import committed
 from tests.conftest import RunningMongo
-from tests.integration.ingest.kit import event, records, send
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import event, records, send
+from tests.support.waiting import until
 from worker.storage.database import Database
 
 DELAY_S = 2.0

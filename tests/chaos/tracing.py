@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.chaos.history import History, NotProven
 from tests.chaos.launcher import TRACE_VARIABLE
 from tests.chaos.stages import missing, stage_of
-from tests.chaos.target import until
 from tests.chaos.trace import Write, read_trace
+from tests.support.waiting import until
 from worker.devstack.servers.process import ServerProcess
 
 # Renewals, tokens and measurements come every few seconds: a run of so many batches has seen all of them.

@@ -10,8 +10,8 @@ from tests.chaos.final_run import finish
 from tests.chaos.history import Fault, History, NotProven
 from tests.chaos.launcher import ACT_VARIABLE, POINT_VARIABLE
 from tests.chaos.quiescence import unfinished_now
-from tests.chaos.target import until
 from tests.chaos.workload import PARTITIONS
+from tests.support.waiting import until
 
 # What a zombie may have in hand, and the writes of it that MongoDB must have refused by the time it works again.
 # Kept harmless by: the burn, the revision, the session that the successor ended, the group's generation, the lease.

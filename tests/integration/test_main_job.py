@@ -11,7 +11,7 @@ from pymongo import MongoClient
 
 from tests.integration.devstack.test_demo import demo, kept_demo
 from tests.integration.ingest.bad_records import bad_records
-from tests.integration.ingest.kit import event
+from tests.support.ingest import event
 from worker.contract.codec import encode
 
 STATEMENTS = Path(__file__).parents[3] / "shared" / "data" / "xapi-video-statements.json.gz"

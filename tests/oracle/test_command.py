@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from tests.clocks import BUSY_LIMIT_S
 from tests.conftest import RunningMongo
 from tests.oracle import write_ledger
 from tests.oracle.seeded.right import at_topic, right_run
 from tests.oracle.seeded.run import CANARY, PASSWORD, Run
+from tests.support.waiting import LIMIT_S
 from worker.storage.database import Database
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ class CheckedRun:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=BUSY_LIMIT_S,
+            timeout=LIMIT_S,
             check=False,
         )
         return finished.returncode, finished.stdout, finished.stderr

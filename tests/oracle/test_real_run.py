@@ -4,7 +4,6 @@ import asyncio
 import urllib.request
 from pathlib import Path
 
-from tests.chaos.target import until
 from tests.chaos.traffic import ledger_of
 from tests.integration.devstack.test_demo import kept_demo
 from tests.oracle import Evidence
@@ -13,6 +12,7 @@ from tests.oracle.check import check_case, not_checked
 from tests.oracle.kafka import read_log
 from tests.oracle.quiescence import metrics_at_quiescence
 from tests.oracle.stored import Stored, read_stored
+from tests.support.waiting import until
 from worker.devstack.simulator.simulation import simulate
 
 SEED, RECORDS = 11, 1_500

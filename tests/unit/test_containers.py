@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers import IMAGES, image_of
+from tests.support.containers import IMAGES, image_of
 from worker.devstack.servers.process import free_port
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.clocks import ManualClock
+from tests.support.clocks import ManualClock
 from worker.timing import Pace, cancel_and_wait_shielded
 
 

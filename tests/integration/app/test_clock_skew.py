@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.integration.ingest import kit as ingesting
 from tests.integration.ingest.ledger import assert_exactly_once
-from tests.integration.notify import kit as outbox
-from tests.integration.retry import kit as retrying
-from tests.integration.watch import kit as watching
+from tests.support import ingest as ingesting
+from tests.support import notify as outbox
+from tests.support import progress as watching
+from tests.support import retry as retrying
+from tests.support.waiting import LIMIT_S, until
 from worker.notify.delivery import Accepted, Delivery, Message, Recipient
 from worker.storage.database import Database
 from worker.timing import Clock, SystemClock
@@ -60,9 +61,7 @@ async def test_ingest_stores_every_event_once_and_shows_no_lag_that_is_none(
         async with ingesting.running(database, chosen) as right:
             await ingesting.send(kafka, topic, ingesting.records(second))
             await skewed.drain()
-            await ingesting.until(
-                lambda: skewed.processed() + right.processed() >= 200, "all is processed", ingesting.LIMIT_S
-            )
+            await until(lambda: skewed.processed() + right.processed() >= 200, "all is processed", LIMIT_S)
         assert skewed.outcome("stored") + right.outcome("stored") == 200
     await assert_exactly_once(database, first + second)
 

@@ -5,7 +5,8 @@ import json
 import signal
 from pathlib import Path
 
-from tests.integration.app.conftest import StartWorker, fetch, until
+from tests.support.waiting import wait_until
+from tests.support.worker_process import StartWorker, fetch
 from worker.app.exits import ExitCode
 from worker.devstack.servers.broker import start_broker
 from worker.devstack.servers.topics import create_topic
@@ -25,7 +26,9 @@ def test_a_worker_told_to_stop_drains_and_ends_with_0_however_often_it_is_told(
 ) -> None:
     worker = start_worker()
     url = worker.wait_until_ready()
-    until(lambda: f'assigned_partitions{{topic="{topic}"}} 4.0' in fetch(f"{url}/metrics")[1], "worker reads")
+    wait_until(
+        lambda: f'assigned_partitions{{topic="{topic}"}} 4.0' in fetch(f"{url}/metrics")[1], "worker reads"
+    )
     for told in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
         worker.popen.send_signal(told)
     assert worker.exit_code() == ExitCode.OK
@@ -78,7 +81,7 @@ def test_a_broker_that_goes_away_makes_the_worker_unready_but_leaves_it_alive(
         url = worker.wait_until_ready()
     finally:
         broker.stop()
-    until(lambda: fetch(f"{url}/readyz")[0] == 503, "worker is unready")
+    wait_until(lambda: fetch(f"{url}/readyz")[0] == 503, "worker is unready")
     assert json.loads(fetch(f"{url}/readyz")[1])["down"] == ["kafka"]
     assert fetch(f"{url}/livez")[0] == 200
     worker.popen.send_signal(signal.SIGTERM)

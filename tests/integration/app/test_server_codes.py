@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.conftest import RunningMongo
-from tests.integration.app.conftest import StartWorker, WorkerProcess, fetch, until
+from tests.support.waiting import wait_until
+from tests.support.worker_process import StartWorker, WorkerProcess, fetch
 from worker.app.exits import ExitCode
 from worker.storage import driver
 from worker.storage.database import make_client
@@ -35,7 +36,7 @@ async def test_a_worker_waits_for_a_server_that_refuses_all_writes_is_not_ready_
     worker = start_worker()
     url = await asyncio.to_thread(worker.wait_until_ready)
     async with refusing(mongodb, WRITES, code):
-        await asyncio.to_thread(until, lambda: _told(f"{url}/readyz", code), f"not ready for {code}")
+        await asyncio.to_thread(wait_until, lambda: _told(f"{url}/readyz", code), f"not ready for {code}")
         assert worker.popen.poll() is None, worker.lines()
     await asyncio.to_thread(worker.wait_until_ready)
     assert _logged(worker, str(code))
@@ -47,7 +48,7 @@ async def test_start_checks_wait_for_a_server_that_cannot_answer_them_yet(
     async with refusing(mongodb, ["listCollections"], 94):
         worker = start_worker()
         url = await asyncio.to_thread(worker.url)
-        await asyncio.to_thread(until, lambda: _told(f"{url}/readyz", 94), "the check waits")
+        await asyncio.to_thread(wait_until, lambda: _told(f"{url}/readyz", 94), "the check waits")
     await asyncio.to_thread(worker.wait_until_ready)
 
 

@@ -12,7 +12,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from tests.conftest import RunningMongo
-from tests.integration.app.conftest import LIMIT_S, fetch
+from tests.support.waiting import until
+from tests.support.worker_process import fetch
 from worker.app.roles import Surroundings, build_roles
 from worker.app.serving import dependency_probes
 from worker.app.supervision import Role, run_role
@@ -114,24 +115,6 @@ class Site:
         return next(p.seconds_since_progress for p in self.health.components() if p.name == name)
 
 
-async def _until(condition: Callable[[], bool], what: str) -> None:
-    async def holds() -> bool:
-        return condition()
-
-    await _until_async(holds, what)
-
-
-async def _until_async(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Return once the condition holds, looking twenty times a second; fail with `what` after a generous limit."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + LIMIT_S
-    while not await condition():
-        assert loop.time() < end, f"not within {LIMIT_S:.0f} s: {what}"
-        tick = loop.create_future()
-        loop.call_later(0.05, tick.set_result, None)
-        await tick
-
-
 Sites = Callable[..., Any]
 
 
@@ -184,7 +167,7 @@ async def _assert_stalls(site: Site, clock: ShiftedClock, name: str) -> None:
     A machine that is slow enough comes to rest in between: who has moved since then is waited for again.
     """
     while True:
-        await _until(lambda: site.since_progress_s(name) > QUIET_S, f"{name} comes to rest")
+        await until(lambda: site.since_progress_s(name) > QUIET_S, f"{name} comes to rest")
         clock.ahead_s += STALL_S
         status, body = await site.livez()
         if site.since_progress_s(name) >= STALL_S:
@@ -198,7 +181,7 @@ async def _assert_stalls(site: Site, clock: ShiftedClock, name: str) -> None:
 async def test_a_role_whose_await_never_returns_is_named_within_a_minute(site: Sites, name: str) -> None:
     clock = ShiftedClock()
     async with site(name, clock) as running:
-        await _until(lambda: running.since_progress_s(name) < 0.5, f"{name} moves")
+        await until(lambda: running.since_progress_s(name) < 0.5, f"{name} moves")
         running.role.blocked = True
         await _assert_stalls(running, clock, name)
 
@@ -258,7 +241,7 @@ async def test_a_role_on_a_slow_server_stays_alive_and_gets_on(
                 stalled.update((await running.livez())[1]["stalled"])
                 return await database.collection(result).count_documents({}) > 0
 
-            await _until_async(gets_on, f"{result} is written")
+            await until(gets_on, f"{result} is written")
         assert name not in stalled
     finally:
         await close(client)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.commands import sevenp_worker
 from tests.conftest import RunningMongo
+from tests.support.commands import sevenp_worker
 from worker.app.exits import ExitCode
 from worker.contract.event import Rejected, RejectReason
 from worker.contract.source import Source

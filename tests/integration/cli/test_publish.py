@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaClient
 
-from tests.commands import sevenp_worker
 from tests.integration.kafka.test_producer import everything
+from tests.support.commands import sevenp_worker
 from worker.app.exits import ExitCode
 from worker.contract.codec import encode
 from worker.contract.export import examples

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.integration.ingest.kit import event
+from tests.support.ingest import event
 
 # One wrong type in every field of the envelope.
 WRONG_TYPES: dict[str, Any] = {

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from tests.integration.ingest.kit import Sent
+from tests.support.ingest import Sent
 from worker.contract.codec import decode
 from worker.contract.event import Event
 from worker.contract.source import Source

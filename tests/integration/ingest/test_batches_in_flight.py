@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.integration.ingest.kit import event, records
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import event, records
 from worker.contract.source import Source
 from worker.errors import Fenced
 from worker.ingest.event_store import EventStore

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from structlog.testing import capture_logs
 
-from tests.integration.ingest.kit import Sent, event, options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import Sent, event, options, records, running, send
+from tests.support.waiting import until
 from worker.ingest.breaker import BreakerOptions
 from worker.storage.database import Database
 

@@ -14,9 +14,10 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from tests.conftest import TEST_PARAMETERS
-from tests.integration.ingest.kit import RunningIngest, Sent, event, options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once, stored_before
 from tests.integration.storage.fences import Failpoint, failpoint, operations
+from tests.support.ingest import RunningIngest, Sent, event, options, records, running, send
+from tests.support.waiting import until
 from worker.contract.codec import encode
 from worker.devstack.servers.mongod import Mongod, start_mongod
 from worker.errors import Refused

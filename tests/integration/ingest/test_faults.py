@@ -9,15 +9,6 @@ from typing import Any
 import pytest
 from aiokafka.errors import InvalidTimestampError
 
-from tests.integration.ingest.kit import (
-    Sent,
-    event,
-    options,
-    records,
-    running,
-    send,
-    until,
-)
 from tests.integration.ingest.ledger import (
     assert_dense,
     assert_exactly_once,
@@ -25,6 +16,8 @@ from tests.integration.ingest.ledger import (
     stored_before,
 )
 from tests.integration.storage.fences import failpoint
+from tests.support.ingest import Sent, event, options, records, running, send
+from tests.support.waiting import until
 from worker.contract.codec import encode
 from worker.ingest.options import IngestOptions
 from worker.storage.database import Database

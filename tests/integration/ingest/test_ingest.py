@@ -8,19 +8,9 @@ from typing import Any
 from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
 
-from tests.integration.ingest.kit import (
-    COURSE,
-    LESSON,
-    Sent,
-    event,
-    learner,
-    options,
-    records,
-    running,
-    send,
-    until,
-)
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import COURSE, LESSON, Sent, event, learner, options, records, running, send
+from tests.support.waiting import until
 from worker.contract.codec import decode, encode
 from worker.contract.event import Event
 from worker.contract.source import Source

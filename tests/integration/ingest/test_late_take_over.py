@@ -4,8 +4,9 @@ import uuid
 
 from prometheus_client import CollectorRegistry
 
-from tests.integration.ingest.kit import event, options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import event, options, records, running, send
+from tests.support.waiting import until
 from worker.errors import Retryable
 from worker.ingest.assignment import Assignment
 from worker.ingest.options import IngestOptions

@@ -13,8 +13,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from structlog.testing import capture_logs
 
 from tests.conftest import RunningMongo
-from tests.integration.ingest.kit import RunningIngest, event, options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once, committed
+from tests.support.ingest import RunningIngest, event, options, records, running, send
+from tests.support.waiting import until
 from worker.devstack.servers.broker import start_broker
 from worker.devstack.servers.mongod import start_mongod
 from worker.devstack.servers.topics import create_topic

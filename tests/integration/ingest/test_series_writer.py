@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from tests.clocks import ManualClock
 from tests.integration.storage.fences import NOON, failpoint, once, rows, stored
+from tests.support.clocks import ManualClock
 from worker.errors import Fenced, Retryable
 from worker.ingest.time_series import SeriesWriter
 from worker.storage.database import Database

@@ -11,9 +11,9 @@ import pytest
 from bson import ObjectId
 from prometheus_client import CollectorRegistry
 
-from tests.integration.ingest.kit import event, learner
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.integration.ingest.test_faults import POISON, refusing
+from tests.support.ingest import event, learner
 from worker.contract.codec import encode
 from worker.contract.source import Source
 from worker.ingest import pipeline as pipeline_module

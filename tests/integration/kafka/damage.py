@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.protocol import fetch
 from aiokafka.record.util import calc_crc32c
 
-from tests.integration.ingest.kit import Sent
+from tests.support.ingest import Sent
 
 _FETCH = 1
 _HOST = b"127.0.0.1"

@@ -16,8 +16,9 @@ from aiokafka.errors import (
 )
 from structlog.testing import capture_logs
 
-from tests.integration.ingest.kit import LIMIT_S, Sent, event, options, records, running, send, until
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import Sent, event, options, records, running, send
+from tests.support.waiting import LIMIT_S, until
 from worker.errors import Misconfigured, Retryable
 from worker.kafka.consumer import ConsumerLostError, EventConsumer
 from worker.kafka.record import Batch, Partition

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from tests.apache.kit import make_topic
-from tests.integration.ingest.kit import RunningIngest, Sent, event, options, records, running, send, until
 from tests.integration.kafka import damage
 from tests.integration.kafka.damage import Damage, FetchProxy, proxied, send_batches
+from tests.support.ingest import RunningIngest, Sent, event, options, records, running, send
+from tests.support.kafka import make_topic
+from tests.support.waiting import until
 from worker.contract.codec import encode
 from worker.ingest.options import IngestOptions
 from worker.retry.letters import Kept, find_names, read_kept

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from tests.apache.kit import make_topic
-from tests.integration.ingest.kit import Sent, event, options, records, running, send
 from tests.integration.ingest.ledger import assert_exactly_once
+from tests.support.ingest import Sent, event, options, records, running, send
+from tests.support.kafka import make_topic
 from worker.contract.event import Rejected, RejectReason
 from worker.contract.gaps import GapReason
 from worker.contract.source import Source

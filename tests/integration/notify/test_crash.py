@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.target import TargetWorker, until
+from tests.chaos.target import TargetWorker
 from tests.conftest import RunningMongo
 from tests.integration.notify.http_receiver import HttpReceiver
-from tests.integration.notify.kit import row, write
+from tests.support.notify import row, write
+from tests.support.waiting import until
 from worker.devstack.servers.process import free_port
 from worker.storage.database import Database
 

@@ -7,9 +7,9 @@ import pytest
 from bson import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 
-from tests.integration.notify.kit import RunningNotifier, notifying, row, write
 from tests.integration.notify.test_role import Collector, learner
-from tests.odd_bson import raw_document, raw_text
+from tests.support.notify import RunningNotifier, notifying, row, write
+from tests.support.odd_bson import raw_document, raw_text
 from worker.app.retry import NotificationHandler
 from worker.storage.database import CODEC_OPTIONS, Database, Document
 from worker.storage.elements import elements

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from tests.integration.notify.kit import LIMIT_S, notifying, row, until, write
 from tests.integration.notify.wire import Wire
+from tests.support.notify import notifying, row, write
+from tests.support.waiting import LIMIT_S, until
 from worker.devstack.servers.broker import broker_binary
 from worker.devstack.servers.process import ServerProcess, free_port, spawn, wait_for_port
 from worker.devstack.servers.topics import create_topic

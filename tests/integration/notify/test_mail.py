@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from bson import ObjectId
 
-from tests.integration.notify.kit import QUICK, notifying, row, write
 from tests.integration.notify.mail_receiver import (
     HANG_UP,
     OK,
@@ -19,6 +18,7 @@ from tests.integration.notify.mail_receiver import (
     authenticator,
     certificate,
 )
+from tests.support.notify import QUICK, notifying, row, write
 from worker.notify.senders.mail import MailOptions, MailSender, message_id
 from worker.notify.senders.mailbox import Mailbox
 from worker.storage.database import Database, Document

@@ -6,9 +6,9 @@ from typing import Any
 
 from pymongo.monitoring import CommandListener
 
-from tests.clocks import BUSY_LIMIT_S
 from tests.conftest import RunningMongo
-from tests.integration.notify.kit import row, write
+from tests.support.notify import row, write
+from tests.support.waiting import LIMIT_S
 from worker.errors import Retryable
 from worker.notify.outbox import Outbox
 from worker.notify.policy import Settled
@@ -97,7 +97,7 @@ async def test_a_mark_whose_writer_is_cancelled_is_written_by_the_next(database:
     await admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=away)
     try:
         marking = [asyncio.create_task(ours.mark(each, Settled("sent"), "log")) for each in rows]
-        await asyncio.wait_for(retried.wait(), BUSY_LIMIT_S)
+        await asyncio.wait_for(retried.wait(), LIMIT_S)
         await cancel_and_wait(marking[0])
         assert marking[0].cancelled()
     finally:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from bson import ObjectId
 
-from tests.integration.notify.kit import QUICK, notifying, row, write
+from tests.support.notify import QUICK, notifying, row, write
 from worker.notify.delivery import Accepted, Away, Delivery, Message, Recipient
 from worker.notify.policy import FAILURES_BEFORE_PAUSE
 from worker.storage.database import Database, Document

@@ -8,7 +8,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from tests.integration.notify.http_receiver import HttpReceiver, Posted, Reply
-from tests.integration.notify.kit import QUICK, notifying, row, write
+from tests.support.notify import QUICK, notifying, row, write
 from worker.notify.delivery import Sender
 from worker.notify.senders.log import LogSender
 from worker.notify.senders.webhook import LONGEST_REPLY_BYTES, WebhookOptions, WebhookSender

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from bson import DatetimeMS, Decimal128, Int64, ObjectId
 
-from tests.integration.retry.kit import folding, item, put, running
-from tests.integration.watch.kit import documents, expected, histories, interleaved, projector, store
+from tests.support.progress import documents, expected, histories, interleaved, projector, store
+from tests.support.retry import folding, item, put, running
 from worker.contract.identity import stream_object_id
 from worker.storage.database import Database, Document
 

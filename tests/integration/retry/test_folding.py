@@ -5,18 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from projections.progress import PROJECTION_VERSION
-from tests.integration.retry.kit import POLICY, folding, item, put, running, stored
-from tests.integration.watch.kit import (
-    Variant,
-    documents,
-    expected,
-    histories,
-    interleaved,
-    projector,
-    store,
-    until,
-)
-from tests.integration.watch.kit import running as watching
+from tests.support.progress import Variant, documents, expected, histories, interleaved, projector, store
+from tests.support.progress import running as watching
+from tests.support.retry import POLICY, folding, item, put, running, stored
+from tests.support.waiting import until
 from worker.contract.identity import foreign_object_id
 from worker.retry.operate import find_items, retry_items
 from worker.retry.policy import Policy

@@ -6,9 +6,9 @@ import bson
 from bson import DatetimeMS, Int64, ObjectId
 from bson.raw_bson import RawBSONDocument
 
-from tests.integration.retry.kit import EVENT_TYPE, Noting, item, put, running, stored
-from tests.integration.watch.kit import until
-from tests.odd_bson import raw_document, raw_text
+from tests.support.odd_bson import raw_document, raw_text
+from tests.support.retry import EVENT_TYPE, Noting, item, put, running, stored
+from tests.support.waiting import until
 from worker.retry.operate import count_foreign, discard_items, find_items, retry_items, show_item
 from worker.retry.queue import Queue
 from worker.retry.selection import Selection

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.target import TargetWorker, until
+from tests.chaos.target import TargetWorker
 from tests.conftest import RunningMongo
-from tests.integration.retry.kit import item, put, with_status
-from tests.integration.watch.kit import documents, expected, histories, interleaved, store
+from tests.support.progress import documents, expected, histories, interleaved, store
+from tests.support.retry import item, put, with_status
+from tests.support.waiting import until
 from worker import __version__
 from worker.devstack.servers.process import free_port
 from worker.storage.database import Database

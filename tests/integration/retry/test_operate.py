@@ -7,7 +7,7 @@ import pytest
 from bson import ObjectId
 
 from tests.conftest import RunningMongo
-from tests.integration.retry.kit import Run, command_line, item, put, stored, with_status
+from tests.support.retry import Run, command_line, item, put, stored, with_status
 from worker.app.exits import ExitCode
 from worker.retry.operate import discard_items, find_items, item_fingerprint, retry_items
 from worker.retry.selection import Selection

@@ -11,13 +11,13 @@ import pytest
 from bson import ObjectId
 from structlog.testing import capture_logs
 
-from tests.clocks import ManualClock
-from tests.integration.retry.kit import (
+from tests.support.clocks import ManualClock
+from tests.support.failpoints import failing
+from tests.support.retry import (
     EVENT_TYPE,
-    LIMIT_S,
     POLICY,
     Noting,
-    Running,
+    RunningRetry,
     item,
     processor,
     put,
@@ -25,7 +25,7 @@ from tests.integration.retry.kit import (
     stored,
     with_status,
 )
-from tests.integration.watch.kit import failing, until
+from tests.support.waiting import LIMIT_S, until
 from worker.errors import Retryable
 from worker.retry.policy import Policy
 from worker.storage.database import Database
@@ -34,7 +34,7 @@ from worker.storage.work_items import Failed, Item, ItemId, Postponed, Verdict
 NO_WAIT = Policy(rate_per_s=1_000, backoff_s=0.01, longest_backoff_s=0.01, lease_s=5.0)
 
 
-def attempts(retry: Running, outcome: str, error_class: str) -> float:
+def attempts(retry: RunningRetry, outcome: str, error_class: str) -> float:
     """As the metric says, which is raised a moment after the documents are written."""
     return retry.value("retry_attempts_total", outcome=outcome, error_class=error_class)
 

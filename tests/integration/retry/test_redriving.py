@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.apache.kit import make_topic
 from tests.conftest import RunningMongo
-from tests.integration.ingest.kit import COURSE, Sent, event, learner, options, records, send, until
-from tests.integration.ingest.kit import running as ingesting
 from tests.integration.kafka.test_producer import everything
-from tests.integration.retry.kit import EVENT_TYPE, Noting, Run, command_line, running
+from tests.support.ingest import COURSE, Sent, event, learner, options, records, send
+from tests.support.ingest import running as ingesting
+from tests.support.kafka import make_topic
+from tests.support.retry import EVENT_TYPE, Noting, Run, command_line, running
+from tests.support.waiting import until
 from worker.app.exits import ExitCode
 from worker.app.redriving import open_redriver
 from worker.contract.codec import encode

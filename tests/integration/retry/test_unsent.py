@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.conftest import RunningMongo
-from tests.integration.notify.kit import MADE, row, write
-from tests.integration.retry.kit import Run, command_line, item, put, stored
+from tests.support.notify import MADE, row, write
+from tests.support.retry import Run, command_line, item, put, stored
 from worker.app.exits import ExitCode
 from worker.retry.operate import WAITING, discard_items, find_items, retry_items
 from worker.retry.selection import Selection

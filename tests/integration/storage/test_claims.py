@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.notify.kit import row, write
 from tests.integration.notify.test_foreign import broken, put
+from tests.support.notify import row, write
 from worker.notify.rows import checked
 from worker.storage import claims as module
 from worker.storage.claims import DUE, Claims

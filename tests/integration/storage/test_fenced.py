@@ -10,9 +10,7 @@ from bson import Binary, Int64
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.client_session_shared import _EmptyServerSession, _ServerSession, _ServerSessionPool
 
-from tests.clocks import ManualClock
 from tests.conftest import RunningMongo
-from tests.integration.ingest.kit import until
 from tests.integration.storage.fences import (
     DEADLINE_S,
     NOON,
@@ -25,6 +23,8 @@ from tests.integration.storage.fences import (
     stored,
     watched_client,
 )
+from tests.support.clocks import ManualClock
+from tests.support.waiting import until
 from worker.devstack.servers.mongod import start_mongod
 from worker.errors import Fenced, Refused, Retryable
 from worker.storage import driver

@@ -1,9 +1,8 @@
 """Group leases and positions on a real server, on both drivers."""
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
 
+from tests.support.waiting import until
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases, Position, Positions
 from worker.storage.shares import GROUPS
@@ -11,14 +10,6 @@ from worker.storage.shares import GROUPS
 TOKEN = {"_data": "826B03A34F000000032B0229296E04"}
 LATER = {"_data": "826B03A351000000012B0229296E04"}
 NONE = Position(None, {})
-
-
-async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    never = asyncio.Event()
-    async with asyncio.timeout(20):
-        while not await condition():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(never.wait(), 0.02)
 
 
 async def rounds(*workers: GroupLeases, times: int = GROUPS) -> list[int]:

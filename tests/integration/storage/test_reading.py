@@ -4,7 +4,7 @@ import pytest
 from bson import DatetimeMS, ObjectId
 from bson.raw_bson import RawBSONDocument
 
-from tests.odd_bson import raw_document, raw_text
+from tests.support.odd_bson import raw_document, raw_text
 from worker.storage import driver
 from worker.storage.database import Database
 from worker.storage.reading import Unreadable, aggregate, batches, find, find_one

@@ -17,11 +17,12 @@ from urllib.parse import quote
 import pytest
 from pymongo import AsyncMongoClient
 
-from tests.certificates import Authority, Issued
-from tests.commands import sevenp_worker
-from tests.integration.app.conftest import StartWorker, start_worker, until
-from tests.integration.ingest.kit import event, records, send
-from tests.integration.ingest.kit import until as until_async
+from tests.support.certificates import Authority, Issued
+from tests.support.commands import sevenp_worker
+from tests.support.ingest import event, records, send
+from tests.support.waiting import until as until_async
+from tests.support.waiting import wait_until
+from tests.support.worker_process import StartWorker
 from worker.app.dependencies import mongodb_probe
 from worker.app.exits import ExitCode
 from worker.app.serving import assert_schema, opened
@@ -31,8 +32,6 @@ from worker.errors import Misconfigured
 from worker.settings import Settings, load_settings, variable
 from worker.storage.schema import check_schema
 from worker.telemetry.logs import describe
-
-__all__ = ["start_worker"]  # a fixture
 
 PASSWORD = "p@ss:word/of-the-worker"  # noqa: S105 - of this test; every character a URI would have to escape
 DATABASES = ("content", "analytics", "config")
@@ -176,7 +175,7 @@ def test_a_user_of_three_databases_is_enough_to_apply_the_schema_and_run_over_tl
     asyncio.run(send(kafka, topic, records([event(number) for number in range(5)])))
     worker = _started(start_worker, ingesting)
     worker.wait_until_ready()
-    until(lambda: _stored(secured, ingesting[variable("database_prefix")]) == 5, "all are stored")
+    wait_until(lambda: _stored(secured, ingesting[variable("database_prefix")]) == 5, "all are stored")
     worker.popen.send_signal(signal.SIGTERM)
     assert worker.exit_code() == ExitCode.OK
     assert PASSWORD not in worker.log.read_text()
@@ -335,7 +334,7 @@ def test_a_password_that_becomes_wrong_ends_the_worker_with_5_and_nothing_is_los
     worker = _started(start_worker, ingesting)
     worker.wait_until_ready()
     asyncio.run(send(kafka, topic, records([event(number) for number in range(5)])))
-    until(lambda: _stored(secured, prefix) == 5, "the first are stored")
+    wait_until(lambda: _stored(secured, prefix) == 5, "the first are stored")
 
     asyncio.run(secured.set_password("another"))
     asyncio.run(secured.restart())
@@ -347,7 +346,7 @@ def test_a_password_that_becomes_wrong_ends_the_worker_with_5_and_nothing_is_los
     asyncio.run(secured.set_password(PASSWORD))
     again = _started(start_worker, ingesting)
     again.wait_until_ready()
-    until(lambda: _stored(secured, prefix) == 10, "all are stored")
+    wait_until(lambda: _stored(secured, prefix) == 10, "all are stored")
     again.popen.send_signal(signal.SIGTERM)
     assert again.exit_code() == ExitCode.OK
     assert all(PASSWORD not in each.log.read_text() for each in (worker, again))

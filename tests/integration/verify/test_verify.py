@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import pytest
 
-from tests.clocks import ManualClock
 from tests.integration.verify.history import (
     START,
     Learner,
@@ -20,6 +19,7 @@ from tests.integration.verify.history import (
     without,
 )
 from tests.integration.verify.letters import gap, letter
+from tests.support.clocks import ManualClock
 from worker.contract.identity import (
     foreign_object_id,
     stream_id,

@@ -13,7 +13,6 @@ from pymongo import MongoClient, monitoring
 from pymongo.read_concern import ReadConcern
 
 from projections.counts import Counted, count_learner, course_stats, sums_in, user_stats
-from tests.clocks import ManualClock
 from tests.conftest import RunningMongo
 from tests.integration.verify.counted import (
     INSTRUCTOR,
@@ -23,6 +22,7 @@ from tests.integration.verify.counted import (
     user_document,
 )
 from tests.integration.verify.history import COURSE, START, Learner, as_sent, learner, progress_of, store
+from tests.support.clocks import ManualClock
 from worker.contract.identity import foreign_object_id
 from worker.storage.database import CODEC_OPTIONS, Database, Document, make_client, open_database
 from worker.storage.driver import close

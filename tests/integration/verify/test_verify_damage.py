@@ -10,9 +10,9 @@ from bson import Binary, ObjectId
 from bson.datetime_ms import DatetimeMS
 from pymongo.asynchronous.collection import AsyncCollection
 
-from tests.clocks import ManualClock
 from tests.integration.verify.history import START, learner, store
 from tests.integration.verify.letters import gap, headers_in_parts, in_parts, letter
+from tests.support.clocks import ManualClock
 from worker.contract.identity import stream_object_id
 from worker.storage.database import Database, Document
 from worker.storage.leases import group_name

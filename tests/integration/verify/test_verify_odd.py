@@ -19,7 +19,7 @@ from tests.integration.verify.counted import counted, store_counted
 from tests.integration.verify.history import START, learner, store
 from tests.integration.verify.letters import in_parts
 from tests.integration.verify.test_verify_damage import group_lease, item, position
-from tests.odd_bson import documents, values
+from tests.support.odd_bson import documents, values
 from worker.storage.database import CODEC_OPTIONS, Database, Document, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.elements import elements, joined

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.clocks import ManualClock
 from tests.integration.verify.history import START, learner, progress_of
 from tests.integration.verify.test_verify import VICTIM, found, soon, store_with
+from tests.support.clocks import ManualClock
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases
 from worker.verify.run import OVERDUE, verify

@@ -11,8 +11,8 @@ import pytest
 from bson import ObjectId
 
 from projections.event import StoredEvent
-from tests.integration.watch.counts_kit import NOW, Learner, add_course, add_user, count, course
-from tests.integration.watch.kit import documents, expected, projector
+from tests.support.counts import NOW, Learner, add_course, add_user, count, course
+from tests.support.progress import documents, expected, projector
 from tests.unit.projections.events import arrive, course_event
 from worker.contract.identity import stream_id, stream_object_id, stream_slot
 from worker.storage.database import Database, Document

@@ -5,16 +5,9 @@ import uuid
 
 import pytest
 
-from tests.integration.watch.kit import (
-    SETTINGS,
-    documents,
-    expected,
-    histories,
-    interleaved,
-    store,
-    until,
-)
-from tests.settings import changed
+from tests.support.progress import SETTINGS, documents, expected, histories, interleaved, store
+from tests.support.settings import changed
+from tests.support.waiting import until
 from worker.storage.database import Database
 from worker.storage.shares import GROUPS
 from worker.telemetry.health import Health

@@ -13,7 +13,8 @@ from bson.decimal128 import Decimal128
 from pymongo import MongoClient
 
 from tests.conftest import RunningMongo
-from tests.integration.watch.counts_kit import (
+from tests.integration.watch.listeners import Guillotine, Meddler
+from tests.support.counts import (
     Learner,
     add_course,
     add_platform,
@@ -27,10 +28,9 @@ from tests.integration.watch.counts_kit import (
     snapshot,
     statistics,
     store_all,
-    until,
     user,
 )
-from tests.integration.watch.listeners import Guillotine, Meddler
+from tests.support.waiting import until
 from tests.unit.projections.events import moment
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close

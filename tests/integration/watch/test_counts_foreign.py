@@ -9,8 +9,8 @@ import pytest
 from bson import DatetimeMS, Int64, ObjectId
 from bson.raw_bson import RawBSONDocument
 
-from tests.clocks import ManualClock
-from tests.integration.watch.counts_kit import (
+from tests.support.clocks import ManualClock
+from tests.support.counts import (
     EVER,
     NOW,
     Learner,
@@ -24,7 +24,7 @@ from tests.integration.watch.counts_kit import (
     user,
     visible,
 )
-from tests.odd_bson import raw_array, raw_document, raw_text
+from tests.support.odd_bson import raw_array, raw_document, raw_text
 from worker.storage.database import CODEC_OPTIONS, Database, Document
 from worker.storage.elements import elements
 from worker.storage.transactions import Transactions

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from tests.integration.watch.counts_kit import (
+from tests.support.counts import (
     NOW,
     Learner,
-    Running,
+    RunningCounts,
     add_platform,
     add_user,
     assert_counted,
@@ -36,7 +36,7 @@ def learners() -> list[Learner]:
     return [Learner(course(n % 2), user(n // 2)).enrol().meet("course_rated", 1, value=4) for n in range(6)]
 
 
-async def right(worker: Running, before: Mapping[ObjectId, Document], told: int) -> None:
+async def right(worker: RunningCounts, before: Mapping[ObjectId, Document], told: int) -> None:
     """Wait until every document is what it was before, and the change stream alone told of it."""
 
     async def restored() -> bool:
@@ -70,7 +70,7 @@ def typed(value: Any) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def counted(database: Database, **options: Any) -> AsyncIterator[Running]:
+async def counted(database: Database, **options: Any) -> AsyncIterator[RunningCounts]:
     await add_platform(database, 2, 3)
     async with running(database, **{"cool_down": AT_ONCE, **options}) as worker:
         await worker.until_caught_up()

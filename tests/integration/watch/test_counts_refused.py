@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from tests.clocks import ManualClock
-from tests.integration.watch.counts_kit import (
+from tests.support.clocks import ManualClock
+from tests.support.counts import (
     EVER,
     Learner,
     add_platform,

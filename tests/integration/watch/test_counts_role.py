@@ -10,26 +10,25 @@ from bson import ObjectId
 
 from tests.conftest import RunningMongo
 from tests.integration.storage.conftest import new_client
-from tests.integration.watch.counts_kit import (
-    LIMIT_S,
+from tests.integration.watch.listeners import Stopper
+from tests.support.counts import (
     NOW,
     Learner,
-    Running,
+    RunningCounts,
     add_course,
     add_platform,
     add_user,
     assert_counted,
     course,
-    failing,
     instructor,
     running,
     snapshot,
     statistics,
     store_all,
-    until,
     user,
 )
-from tests.integration.watch.listeners import Stopper
+from tests.support.failpoints import failing
+from tests.support.waiting import LIMIT_S, until
 from worker.storage import driver
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
@@ -90,7 +89,9 @@ async def test_documents_missing_late_or_deleted_end_with_the_statistics_of_a_ru
     assert await database.billing_transactions.count_documents({}) == 200
 
 
-async def until_statistics(worker: Running, condition: Callable[[], Awaitable[bool]], what: str) -> None:
+async def until_statistics(
+    worker: RunningCounts, condition: Callable[[], Awaitable[bool]], what: str
+) -> None:
     """The change stream told of it: everything was compared before, and nothing was since."""
     lost = worker.lost()
     await worker.until(condition, what)
@@ -188,7 +189,7 @@ async def test_a_server_that_is_away_is_waited_for(
     # Catching up needs the end of a session and the change stream's next answer only once.
     least = 1 if command in ("killSessions", "getMore") else 3
     async with (
-        failing(watched, command, code=262, times=3) as entered,
+        failing(watched, [command], code=262, times=3) as entered,
         running(watched, checked_by=database, owner="first") as second,
     ):
         await store_all(database, learners[:6])
@@ -207,7 +208,7 @@ async def test_a_server_that_lets_nobody_end_a_session_is_no_reason_to_stop(
     former = {"_id": "counts:session", "token": {"lsid": uuid.uuid4()}, "epoch": 1, "saved_at": NOW}
     await database.watch_positions.insert_one(former)
     async with (
-        failing(watched, "killSessions", code=13, times=9) as entered,
+        failing(watched, ["killSessions"], code=13, times=9) as entered,
         running(watched, checked_by=database) as worker,
     ):
         await Learner(course(0), user(0)).enrol().store(database)
@@ -220,7 +221,7 @@ async def test_lost_history_is_compared_and_nobody_is_called(database: Database,
     learners = [Learner(course(n % 2), user(n)).enrol() for n in range(8)]
     async with running(watched, checked_by=database) as worker:
         await worker.until_following()
-        async with failing(watched, "getMore", code=286, times=1):
+        async with failing(watched, ["getMore"], code=286, times=1):
             await store_all(database, learners[:4])
             await worker.until(lambda: worker.restarts("history_lost") == 1, "history lost")
         await worker.until_counted()

@@ -8,7 +8,7 @@ from bson import ObjectId
 from bson.decimal128 import Decimal128
 
 from projections.counts import COUNTS_VERSION
-from tests.integration.watch.counts_kit import (
+from tests.support.counts import (
     Learner,
     add_platform,
     assert_counted,

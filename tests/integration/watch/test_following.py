@@ -4,18 +4,18 @@ import pytest
 
 from tests.conftest import RunningMongo
 from tests.integration.storage.conftest import new_client
-from tests.integration.watch.kit import (
-    Running,
+from tests.integration.watch.listeners import Stopper
+from tests.support.failpoints import failing
+from tests.support.progress import (
+    RunningProgress,
     documents,
     expected,
-    failing,
     histories,
     interleaved,
     running,
     store,
-    until,
 )
-from tests.integration.watch.listeners import Stopper
+from tests.support.waiting import until
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.leases import Token
@@ -298,7 +298,7 @@ async def test_the_way_to_the_end_of_the_oplog_is_exported(database: Database) -
         assert 0 <= watcher.value(headroom, watcher="progress") <= newest["ts"].time - oldest["ts"].time
 
 
-def headroom_known(watcher: Running) -> bool:
+def headroom_known(watcher: RunningProgress) -> bool:
     labels = {"watcher": "progress"}
     name = "sevenp_worker_change_stream_oplog_headroom_seconds"
     return watcher.metrics.registry.get_sample_value(name, labels) is not None

@@ -7,8 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from projections import progress
-from tests.integration.watch import counts_kit
-from tests.integration.watch.kit import (
+from tests.support import counts as counts_role
+from tests.support.progress import (
     Variant,
     documents,
     expected,
@@ -46,7 +46,7 @@ async def test_a_record_that_went_back_is_folded_again_within_ten_seconds(
     database: Database, lose: Callable[[Database, Document], Awaitable[None]]
 ) -> None:
     streams = histories(learners=5, events=8)
-    async with running(database) as folding, counts_kit.running(database) as counts:
+    async with running(database) as folding, counts_role.running(database) as counts:
         await store(database, interleaved(streams, 1, 3))
         await folding.until_current()
         old = await database.user_progress.find_one({})
@@ -67,11 +67,11 @@ async def test_records_deleted_while_nobody_counts_come_back_when_somebody_does(
     streams = histories(learners=5, events=4)
     await store(database, interleaved(streams))
     async with running(database) as folding:
-        async with counts_kit.running(database) as counts:
+        async with counts_role.running(database) as counts:
             await folding.until_current()
             await counts.until(lambda: _counted(database), "all counted")
         await database.user_progress.drop()
-        async with counts_kit.running(database):
+        async with counts_role.running(database):
             await folding.until(lambda: _as_expected(database), "the records are back")
 
 
@@ -111,7 +111,7 @@ async def _counted(database: Database) -> bool:
 async def test_learners_that_newer_code_counted_and_that_moved_on_are_told(database: Database) -> None:
     streams = histories(learners=4, events=4)
     await store(database, interleaved(streams, 1, 2))
-    async with running(database) as folding, counts_kit.running(database) as counts:
+    async with running(database) as folding, counts_role.running(database) as counts:
         await folding.until_current()
         await counts.until_caught_up()
         await counts.until(lambda: _counted(database), "all counted")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from projections import progress
-from tests.integration.watch.kit import (
+from tests.support.progress import (
     Variant,
     documents,
     expected,

@@ -6,7 +6,7 @@ from pymongo import monitoring
 
 from projections import progress
 from tests.conftest import RunningMongo
-from tests.integration.watch.kit import (
+from tests.support.progress import (
     Variant,
     highest_versions,
     histories,

@@ -2,7 +2,7 @@
 
 from structlog.testing import capture_logs
 
-from tests.clocks import ManualClock
+from tests.support.clocks import ManualClock
 from worker.app.server_state import ServerState
 
 

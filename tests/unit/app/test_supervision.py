@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from structlog.testing import capture_logs
 
-from tests.clocks import ManualClock
+from tests.support.clocks import ManualClock
 from worker.app.exits import DrainOverdue, RoleDied
 from worker.app.supervision import supervise
 from worker.errors import Fatal, Misconfigured

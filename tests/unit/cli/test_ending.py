@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.clocks import BUSY_LIMIT_S
+from tests.support.waiting import LIMIT_S
 from worker.app.exits import ExitCode
 
 # A task that cannot be cancelled, as one of a library that waits for a lock which nobody will ever give back.
@@ -39,7 +39,7 @@ end_with(work)
 def ended(left: str, end: str) -> subprocess.CompletedProcess[str]:
     code = _STUBBORN.format(left=left, end=end)
     return subprocess.run(  # noqa: S603  # our own code
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=BUSY_LIMIT_S, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
 
 

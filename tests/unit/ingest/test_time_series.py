@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.clocks import ManualClock
+from tests.support.clocks import ManualClock
 from tests.unit.ingest.samples import event_id
 from worker.errors import Fenced, Refused
 from worker.ingest.time_series import MAX_BATCH_AGE_S, SeriesWriter, assert_young, commands, due_to_burn

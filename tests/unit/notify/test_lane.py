@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from tests.clocks import ManualClock
+from tests.support.clocks import ManualClock
 from worker.notify.lane import Lane, LaneOptions
 from worker.storage.database import Document
 from worker.telemetry.metrics import Metrics

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.clocks import ManualClock
+from tests.support.clocks import ManualClock
 from worker.retry.policy import Policy, RateCap, first_of_each, shared, turn_size
 
 POLICY = Policy(max_attempts=3, backoff_s=10.0, longest_backoff_s=60.0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import Authority
+from tests.support.certificates import Authority
 from worker.errors import Misconfigured
 from worker.settings.certificates import Certificates, context, not_accepted
 

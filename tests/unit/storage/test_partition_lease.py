@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.clocks import ManualClock
+from tests.support.clocks import ManualClock
 from worker.errors import Retryable
 from worker.storage import partition_lease
 from worker.storage.partition_lease import PartitionLease, burn_again

@@ -12,7 +12,7 @@ from bson.errors import InvalidBSON
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.odd_bson import documents, raw_document, raw_text
+from tests.support.odd_bson import documents, raw_document, raw_text
 from worker.storage.elements import elements, joined
 from worker.storage.reading import KeptArray, Unreadable, _up_to, decoded, decoded_one, find, name_of, shown
 

@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.clocks import ManualClock
+from tests.support.clocks import ManualClock
 from worker.telemetry.health import Health, beat_acting
 from worker.telemetry.metrics import Metrics
 

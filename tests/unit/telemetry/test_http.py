@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.clocks import ManualClock
+from tests.support.clocks import ManualClock
 from worker.errors import Misconfigured
 from worker.telemetry import http_connections
 from worker.telemetry.health import Health

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from bson import ObjectId
 
-from tests.clocks import ManualClock
+from tests.support.clocks import ManualClock
 from worker.errors import Retryable
 from worker.storage.database import make_client, open_database
 from worker.storage.transactions import Transactions

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.clocks import ManualClock
+from tests.support.clocks import ManualClock
 from worker.errors import Retryable
 from worker.storage.leases import Token
 from worker.telemetry.metrics import Metrics

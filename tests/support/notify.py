@@ -1,8 +1,7 @@
 """What notify tests share: rows as the counts transaction writes them, and a notify role that runs inside a test."""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -11,7 +10,7 @@ from uuid import uuid4
 from bson import ObjectId
 from prometheus_client import CollectorRegistry
 
-from tests.clocks import BUSY_LIMIT_S
+from tests.support.running import RunningRole, run
 from worker.contract.identity import stream_id
 from worker.notify.delivery import Sender
 from worker.notify.lane import LaneOptions
@@ -21,10 +20,8 @@ from worker.storage.database import Database, Document
 from worker.storage.outbox import notification_row
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
-from worker.timing import Clock, SystemClock, cancel_and_wait
+from worker.timing import Clock, SystemClock
 
-LIMIT_S = BUSY_LIMIT_S
-POLL_S = 0.02
 MADE = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 
 _CLOCK: Clock = SystemClock()
@@ -61,31 +58,14 @@ async def write(database: Database, rows: Iterable[Document]) -> list[str]:
 
 
 @dataclass(slots=True)
-class RunningNotifier:
+class RunningNotifier(RunningRole):
     """A notify role in this process."""
 
     database: Database
-    metrics: Metrics
     health: Health
-    task: asyncio.Task[None]
-    stop: asyncio.Event
 
     def count(self, outcome: str, kind: str = "completion") -> int:
         return int(self.value("notifications_total", kind=kind, outcome=outcome))
-
-    def value(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(f"sevenp_worker_{name}", labels) or 0.0
-
-    async def until(self, condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
-        """Wait for a condition while the role runs."""
-
-        async def holds() -> bool:
-            if self.task.done():
-                self.task.result()
-            result = condition()
-            return result if isinstance(result, bool) else await result
-
-        await until(holds, what)
 
     async def until_status(self, status: str, count: int) -> None:
         """Wait until exactly `count` rows have a status."""
@@ -94,20 +74,6 @@ class RunningNotifier:
             return await self.database.notifications.count_documents({"status": status}) == count
 
         await self.until(holds, f"{count} rows {status}")
-
-    async def drain(self) -> None:
-        self.stop.set()
-        await asyncio.wait_for(self.task, LIMIT_S)
-
-
-async def until(condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
-    end = _CLOCK.monotonic() + LIMIT_S
-    while _CLOCK.monotonic() < end:
-        result = condition()
-        if result if isinstance(result, bool) else await result:
-            return
-        await _CLOCK.sleep(POLL_S)
-    raise AssertionError(f"not within {LIMIT_S:.0f} s: {what}")
 
 
 @contextlib.asynccontextmanager
@@ -140,12 +106,7 @@ async def notifying(
         owner=f"test:{uuid4().hex}",
         seed=7,
     )
-    stop = asyncio.Event()
-    task = asyncio.create_task(notifier.run(stop))
-    try:
-        yield RunningNotifier(database, metrics, health, task, stop)
-        if not task.done():
-            stop.set()
-            await asyncio.wait_for(task, LIMIT_S)
-    finally:
-        await cancel_and_wait(task)
+    async with run(
+        notifier, lambda task, stop: RunningNotifier(metrics, task, stop, database, health)
+    ) as running:
+        yield running

@@ -12,8 +12,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from projections import progress
-from tests.clocks import BUSY_LIMIT_S
-from tests.integration.watch.kit import until
+from tests.support.running import RunningRole, run
 from worker.app.retry import retry_handlers, retry_leases
 from worker.cli.commands import app
 from worker.retry.policy import Policy
@@ -24,13 +23,12 @@ from worker.storage.transactions import Transactions
 from worker.storage.work_items import PROGRESS_FOLD, Handler, Item, ItemId, Verdict
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
-from worker.timing import Clock, SystemClock, cancel_and_wait
+from worker.timing import Clock, SystemClock
 from worker.watch.folds.fold import Projection
 from worker.watch.folds.refold import Refold
 from worker.watch.sums.counting import Counter
 from worker.watch.sums.rejected_rows import RejectedRows
 
-LIMIT_S = BUSY_LIMIT_S
 POLICY = Policy(rate_per_s=1_000, backoff_s=0.05, longest_backoff_s=0.1, lease_s=5.0)
 OPTIONS = RetryOptions(
     policy=POLICY,
@@ -99,33 +97,17 @@ async def with_status(database: Database, status: str) -> int:
 
 
 @dataclass(slots=True)
-class Running:
+class RunningRetry(RunningRole):
     """A retry role in this process."""
 
     role: RetryProcessor
-    metrics: Metrics
-    task: asyncio.Task[None]
-    stop: asyncio.Event
     database: Database
-
-    def value(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(f"sevenp_worker_{name}", labels) or 0.0
 
     async def until_status(self, status: str, count: int) -> None:
         async def reached() -> bool:
-            if self.task.done():
-                self.task.result()
             return await with_status(self.database, status) == count
 
-        await until(reached, f"{count} items {status}")
-
-    async def drain(self) -> None:
-        self.stop.set()
-        await asyncio.wait_for(self.task, LIMIT_S)
-
-    async def kill(self) -> None:
-        """End it where it stands: nothing is written or given back."""
-        await cancel_and_wait(self.task)
+        await self.until(reached, f"{count} items {status}")
 
 
 def processor(
@@ -151,18 +133,12 @@ def processor(
 @contextlib.asynccontextmanager
 async def running(
     database: Database, handlers: Mapping[str, Handler], **changes: Any
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningRetry]:
     """Run a retry role; it is drained at the end, unless the test has ended it."""
-    metrics, stop = Metrics(), asyncio.Event()
+    metrics = Metrics()
     role = processor(database, handlers, metrics=metrics, **changes)
-    task = asyncio.create_task(role.run(stop))
-    started = Running(role, metrics, task, stop, database)
-    try:
+    async with run(role, lambda task, stop: RunningRetry(metrics, task, stop, role, database)) as started:
         yield started
-        if not task.done():
-            await started.drain()
-    finally:
-        await started.kill()
 
 
 def folding(

@@ -1,10 +1,6 @@
-"""A clock that only a test moves, and how long a test waits by the other one."""
+"""A clock that only a test moves."""
 
 from datetime import UTC, datetime, timedelta
-
-# For one condition, most of which are met within a second: only a failure waits this long, also on a machine that has
-# ten times as much to do as it can.
-BUSY_LIMIT_S = 240.0
 
 
 class ManualClock:

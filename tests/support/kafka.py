@@ -12,7 +12,7 @@ from aiokafka.errors import for_code
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from tests.integration.ingest.kit import Sent, event
+from tests.support.ingest import Sent, event
 from worker.storage.database import Database
 
 # What is promised of a machine that has time for it: behind what cannot be read, reading goes on this soon.

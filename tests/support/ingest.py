@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from prometheus_client import CollectorRegistry
 
-from tests.clocks import BUSY_LIMIT_S
+from tests.support.running import RunningRole, run
 from worker.contract.codec import encode
 from worker.ingest.options import IngestOptions
 from worker.ingest.service import Ingest
@@ -18,9 +18,7 @@ from worker.kafka.consumer import ConsumerOptions
 from worker.storage.database import Database
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
-from worker.timing import Clock, SystemClock, cancel_and_wait
-
-LIMIT_S = BUSY_LIMIT_S
+from worker.timing import Clock, SystemClock
 
 COURSE = "5f1d7f3e9d1c4b0001a0c001"
 LESSON = "5f1d7f3e9d1c4b0001a0e001"
@@ -86,66 +84,31 @@ async def send(kafka: str, topic: str, sent: Sequence[Sent]) -> list[tuple[int, 
     return [(answer.partition, answer.offset) for answer in answers]
 
 
-async def until(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
-    """Wait until `condition` (plain or async) returns something true, and return it."""
-    changed = asyncio.Event()
-    try:
-        async with asyncio.timeout(limit_s):
-            while True:
-                result = condition()
-                if asyncio.iscoroutine(result):
-                    result = await result
-                if result:
-                    return result
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), 0.02)
-    except TimeoutError:
-        raise AssertionError(f"not within {limit_s:.0f} s: {what}") from None
-
-
 @dataclass(slots=True)
-class RunningIngest:
+class RunningIngest(RunningRole):
     """An ingest role in this process; `outcome` reads its counters."""
 
     role: Ingest
-    metrics: Metrics
-    task: asyncio.Task[None]
-    stop: asyncio.Event
     topic: str
 
     def outcome(self, name: str) -> int:
-        return int(self._value("events_processed_total", topic=self.topic, outcome=name))
+        return int(self.value("events_processed_total", topic=self.topic, outcome=name))
 
     def processed(self) -> int:
         names = ("stored", "redelivered", "duplicate", "conflict", "dead_lettered", "skipped")
         return sum(self.outcome(name) for name in names)
 
     def consumed(self) -> int:
-        return int(self._value("kafka_records_consumed_total", topic=self.topic))
-
-    def value(self, name: str, **labels: str) -> float:
-        return self._value(name, **labels)
-
-    def _value(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(f"sevenp_worker_{name}", labels) or 0.0
+        return int(self.value("kafka_records_consumed_total", topic=self.topic))
 
     async def until_processed(self, count: int) -> None:
-        def condition() -> bool:
-            if self.task.done():
-                self.task.result()
-            return self.processed() >= count
-
-        await until(condition, f"{count} records processed")
+        await self.until(lambda: self.processed() >= count, f"{count} records processed")
 
     async def until_assigned(self, partitions: int) -> None:
-        def condition() -> bool:
-            return self.value("kafka_assigned_partitions", topic=self.topic) == partitions
-
-        await until(condition, f"{partitions} partitions assigned")
-
-    async def drain(self) -> None:
-        self.stop.set()
-        await asyncio.wait_for(self.task, LIMIT_S)
+        await self.until(
+            lambda: self.value("kafka_assigned_partitions", topic=self.topic) == partitions,
+            f"{partitions} partitions assigned",
+        )
 
 
 def options(kafka: str, topic: str, **changes: Any) -> IngestOptions:
@@ -171,12 +134,6 @@ async def running(
 ) -> AsyncIterator[RunningIngest]:
     """Run an ingest role; it is drained at the end, or cancelled where the test ended it otherwise."""
     role, metrics = make_ingest(database, chosen, clock)
-    stop = asyncio.Event()
-    task = asyncio.create_task(role.run(stop))
-    try:
-        yield RunningIngest(role, metrics, task, stop, chosen.consumer.topics[0])
-        if not task.done():
-            stop.set()
-            await asyncio.wait_for(task, LIMIT_S)
-    finally:
-        await cancel_and_wait(task)
+    topic = chosen.consumer.topics[0]
+    async with run(role, lambda task, stop: RunningIngest(metrics, task, stop, role, topic)) as started:
+        yield started

@@ -1,9 +1,8 @@
 """Running watchers, stored histories, and the documents they must lead to."""
 
-import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,22 +10,20 @@ from typing import Any
 from projections import progress
 from projections.event import StoredEvent
 from projections.progress import FOLDED_PATHS
-from tests.clocks import BUSY_LIMIT_S
 from tests.integration.verify.history import stored_events
-from tests.settings import changed
+from tests.support.running import RunningRole, run
+from tests.support.settings import changed
 from worker.settings import WatchSettings
 from worker.storage.database import Database, Document
 from worker.storage.leases import group_name
 from worker.storage.shares import GROUPS
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
-from worker.timing import Clock, SystemClock, cancel_and_wait
+from worker.timing import Clock, SystemClock
 from worker.watch.folds.fold import By, Projection
 from worker.watch.folds.projector import Projector
 from worker.watch.follower import Follower
 from worker.watch.roles import event_follower
-
-LIMIT_S = BUSY_LIMIT_S
 
 SETTINGS = WatchSettings(release="test", await_ms=50, lease_s=5.0, renewals_per_lease=25.0, save_every_s=0.0)
 
@@ -95,33 +92,12 @@ async def expected(database: Database) -> dict[str, Document]:
     return {stream: owned(progress.refold(run, None, "live")) for stream, run in streams.items()}
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, limit_s: float = LIMIT_S) -> None:
-    """Wait until the condition, plain or async, holds."""
-    never = asyncio.Event()
-    try:
-        async with asyncio.timeout(limit_s):
-            while True:
-                result = condition()
-                if result if isinstance(result, bool) else await result:
-                    return
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(never.wait(), 0.02)
-    except TimeoutError:
-        raise AssertionError(f"not within {limit_s:.0f} s: {what}") from None
-
-
 @dataclass(slots=True)
-class Running:
+class RunningProgress(RunningRole):
     """A progress role in this process."""
 
     role: Follower[Any]
-    metrics: Metrics
-    task: asyncio.Task[None]
-    stop: asyncio.Event
     database: Database
-
-    def value(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(f"sevenp_worker_{name}", labels) or 0.0
 
     def applied(self, outcome: str = "applied") -> int:
         labels = {"projection": "progress", "mode": "live", "outcome": outcome}
@@ -139,15 +115,6 @@ class Running:
 
     def groups_held(self) -> int:
         return sum(int(self.value("lease_held", lease=group_name("progress", n))) for n in range(GROUPS))
-
-    async def until(self, condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
-        async def or_failed() -> bool:
-            if self.task.done():
-                self.task.result()
-            result = condition()
-            return result if isinstance(result, bool) else await result
-
-        await until(or_failed, what)
 
     async def until_following(self, groups: int = GROUPS) -> None:
         """Groups taken, and the change stream has answered: what is stored from now on arrives by it."""
@@ -177,14 +144,6 @@ class Running:
         await self.until(current, "all streams folded")
         assert await documents(self.database) == await expected(self.database)
 
-    async def drain(self) -> None:
-        self.stop.set()
-        await asyncio.wait_for(self.task, LIMIT_S)
-
-    async def kill(self) -> None:
-        """End it where it stands: nothing is saved or given back."""
-        await cancel_and_wait(self.task)
-
 
 async def highest_versions(database: Database) -> dict[str, int]:
     rows = await database.course_events.find({}, {"stream_id": 1, "version": 1}).to_list(None)
@@ -203,12 +162,12 @@ async def running(
     projection: Projection = progress,
     clock: Clock | None = None,
     **changes: Any,
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningProgress]:
     """Run a progress role; it is drained at the end, unless the test has ended it.
 
     `checked_by` reads for the test, where the role's own client is made to fail.
     """
-    used, metrics, stop = clock or SystemClock(), Metrics(), asyncio.Event()
+    used, metrics = clock or SystemClock(), Metrics()
     role = event_follower(
         database,
         used,
@@ -218,14 +177,10 @@ async def running(
         owner=owner or uuid.uuid4().hex,
         projection=projection,
     )
-    task = asyncio.create_task(role.run(stop))
-    watcher = Running(role, metrics, task, stop, checked_by or database)
-    try:
+    async with run(
+        role, lambda task, stop: RunningProgress(metrics, task, stop, role, checked_by or database)
+    ) as watcher:
         yield watcher
-        if not task.done():
-            await watcher.drain()
-    finally:
-        await watcher.kill()
 
 
 def projector(
@@ -251,33 +206,3 @@ def projector(
         events_per_round=events_per_round,
         doubting=doubting,
     )
-
-
-@contextlib.asynccontextmanager
-async def failing(
-    watched: Database, commands: Sequence[str], *, code: int, collection: str, times: int = 1
-) -> AsyncIterator[Callable[[], Awaitable[int]]]:
-    """Let commands of this client on one collection fail. Yields a function that tells how often they have."""
-
-    async def entered() -> int:
-        reply = await admin.command({"configureFailPoint": "failCommand", "mode": "off"})
-        return int(reply["count"]) - before
-
-    admin = watched.client.admin
-    armed = await admin.command(
-        {
-            "configureFailPoint": "failCommand",
-            "mode": {"times": times},
-            "data": {
-                "failCommands": list(commands),
-                "errorCode": code,
-                "namespace": f"{watched.collection(collection).database.name}.{collection}",
-                "appName": watched.prefix,
-            },
-        }
-    )
-    before = int(armed["count"])  # the server counts from its start
-    try:
-        yield entered
-    finally:
-        await admin.command({"configureFailPoint": "failCommand", "mode": "off"})

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -15,8 +15,8 @@ from bson import ObjectId
 from projections.counts import COUNTS_VERSION
 from projections.event import StoredEvent
 from projections.progress import fold
-from tests.clocks import BUSY_LIMIT_S
-from tests.settings import changed
+from tests.support.running import RunningRole, run
+from tests.support.settings import changed
 from tests.unit.projections.events import arrive, course_event, event
 from worker.contract.identity import stream_id, stream_object_id
 from worker.settings import CountsSettings
@@ -25,11 +25,9 @@ from worker.storage.database import Client, Database, Document
 from worker.storage.transactions import Transactions
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics, RestartReason
-from worker.timing import SystemClock, cancel_and_wait
+from worker.timing import SystemClock
 from worker.watch.roles import record_follower
 from worker.watch.sums.counting import Counter, DirtyKeys
-
-LIMIT_S = BUSY_LIMIT_S
 
 _AT_ONCE = 50
 
@@ -315,44 +313,14 @@ async def count(database: Database, learners: Iterable[Learner] = (), **others: 
         await counter.count(DirtyKeys(frozenset(each.identity for each in learners), **named))
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
-    """Wait until the condition, plain or async, holds."""
-    never = asyncio.Event()
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            while True:
-                result = condition()
-                if result if isinstance(result, bool) else await result:
-                    return
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(never.wait(), 0.02)
-    except TimeoutError:
-        raise AssertionError(f"not within {LIMIT_S:.0f} s: {what}") from None
-
-
 @dataclass(slots=True)
-class Running:
+class RunningCounts(RunningRole):
     """A counts role in this process."""
 
-    metrics: Metrics
-    task: asyncio.Task[None]
-    stop: asyncio.Event
     database: Database
-
-    def value(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(f"sevenp_worker_{name}", labels) or 0.0
 
     def restarts(self, reason: str) -> int:
         return int(self.value("change_stream_restarts_total", watcher="counts", reason=reason))
-
-    async def until(self, condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
-        async def or_failed() -> bool:
-            if self.task.done():
-                self.task.result()
-            result = condition()
-            return result if isinstance(result, bool) else await result
-
-        await until(or_failed, what)
 
     def lost(self) -> int:
         """How often the change stream could not tell what happened, so that everything was compared."""
@@ -391,24 +359,16 @@ class Running:
             await assert_counted(self.database)  # says what differs
             raise
 
-    async def drain(self) -> None:
-        self.stop.set()
-        await asyncio.wait_for(self.task, LIMIT_S)
-
-    async def kill(self) -> None:
-        """End it where it stands: nothing is saved or given back."""
-        await cancel_and_wait(self.task)
-
 
 @contextlib.asynccontextmanager
 async def running(
     database: Database, *, owner: str = "", checked_by: Database | None = None, **changes: Any
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningCounts]:
     """Run a counts role; it is drained at the end, unless the test has ended it.
 
     `checked_by` reads what the role did where the role has a client of its own.
     """
-    clock, metrics, stop = SystemClock(), Metrics(), asyncio.Event()
+    clock, metrics = SystemClock(), Metrics()
     role = record_follower(
         database,
         clock,
@@ -417,31 +377,7 @@ async def running(
         changed(SETTINGS, **changes),
         owner=owner or uuid.uuid4().hex,
     )
-    task = asyncio.create_task(role.run(stop))
-    watcher = Running(metrics, task, stop, checked_by or database)
-    try:
+    async with run(
+        role, lambda task, stop: RunningCounts(metrics, task, stop, checked_by or database)
+    ) as watcher:
         yield watcher
-        if not task.done():
-            await watcher.drain()
-    finally:
-        await watcher.kill()
-
-
-@contextlib.asynccontextmanager
-async def failing(
-    watched: Database, command: str, *, code: int, times: int
-) -> AsyncIterator[Callable[[], Awaitable[int]]]:
-    """Let a command of this client fail, wherever it goes. Yields a function that tells how often it has."""
-
-    async def entered() -> int:
-        reply = await admin.command({"configureFailPoint": "failCommand", "mode": "off"})
-        return int(reply["count"]) - before
-
-    admin = watched.client.admin
-    data = {"failCommands": [command], "errorCode": code, "appName": watched.prefix}
-    armed = await admin.command({"configureFailPoint": "failCommand", "mode": {"times": times}, "data": data})
-    before = int(armed["count"])  # the server counts from its start
-    try:
-        yield entered
-    finally:
-        await admin.command({"configureFailPoint": "failCommand", "mode": "off"})
