@@ -15,7 +15,7 @@ from bench import parts
 from bench.comparison import FEW_WAYS, LIMIT_WAYS, Comparison, Say, Way, compare, goals_of
 from bench.contestants.field import FIELD, PEERS, ROOT, Contestant
 from bench.fixture import CLOCK, Fixture, fixture, kafka_here
-from bench.goals import judge
+from bench.goals import check_goals
 from bench.parts import Found
 from bench.records import Workload
 from bench.report import Result, contestants_json, contestants_section, print_result, write_result
@@ -80,7 +80,7 @@ async def measure(size: Size, kind: KafkaKind, field: Sequence[Contestant], cons
         events=size.events,
         rounds=size.rounds,
         kafka=kind,
-        goals=judge(found.measured, found.missing),
+        goals=check_goals(found.measured, found.missing),
         sections=found.sections,
         data={
             "contestants": contestants_json(comparison),
@@ -121,7 +121,7 @@ def main() -> None:
     options = parser.parse_args()
     size = FULL if options.full else QUICK
     size = replace(size, events=options.events or size.events, rounds=options.rounds or size.rounds)
-    # A topic that was just created is unknown for a moment: no news.
+    # A topic that was just created is unknown for some time: no news.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = Console(soft_wrap=True)
     result = asyncio.run(measure(size, options.kafka or kafka_here(), FIELD, console))

@@ -27,7 +27,7 @@ class Checkpoints:
         return sum(ended - began for began, ended in self.spans)
 
     def touch(self, since: float, until: float) -> bool:
-        """True if one was being written between the two moments, or shortly before."""
+        """True if one was being written between the two times, or shortly before."""
         return any(since <= ended + SETTLED_AFTER_S and began <= until for began, ended in self.spans)
 
 

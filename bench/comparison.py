@@ -64,12 +64,12 @@ class Comparison:
 
 def able(field_: Sequence[Contestant], has: Mapping[str, bool]) -> tuple[list[Contestant], dict[str, str]]:
     """Who can run here, and of the others what is missing."""
-    said = {
+    missing = {
         "java": "needs Java 17 and Maven, which are not on this machine",
         "peers": "needs the environment of the peers: make bench",
     }
     absent = {
-        each.name: said[next(need for need in each.needs if not has[need])]
+        each.name: missing[next(need for need in each.needs if not has[need])]
         for each in field_
         if not all(has[need] for need in each.needs)
     }
@@ -87,7 +87,7 @@ async def compare(
 ) -> Comparison:
     """1. records into Kafka  2. final documents into files  3. the best way to the limit  4. rounds.
 
-    A contestant that fails once is left out, with what it said; ours that fails raises: nothing can be compared then.
+    A contestant that fails once is left out, with its message; ours that fails raises: nothing can be compared then.
     """
     # 1.
     records = await publish_workload(given, TOPIC, PARTITIONS, workload)

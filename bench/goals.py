@@ -81,11 +81,11 @@ class Row:
         """Goal, wanted, measured with spread, met, reason."""
         if self.measured is None:
             return self.goal.what, self.goal.wanted, "", "not measured", self.reason
-        said = f"{shown(self.measured.median)} ({self.measured.spread})"
-        return self.goal.what, self.goal.wanted, said, "yes" if self.met else "no", self.reason
+        measured = f"{shown(self.measured.median)} ({self.measured.spread})"
+        return self.goal.what, self.goal.wanted, measured, "yes" if self.met else "no", self.reason
 
 
-def judge(found: Mapping[str, Measured], missing: Mapping[str, str]) -> list[Row]:
+def check_goals(found: Mapping[str, Measured], missing: Mapping[str, str]) -> list[Row]:
     """All goals in their order. `missing` says by key why something was not measured.
 
     KeyError for a goal that is in neither: a measurement that was forgotten must not look like a choice.

@@ -28,7 +28,7 @@ class Grown:
 
 
 def copies(events: Sequence[Raw], rows: Sequence[Raw], random: Random) -> Iterator[tuple[Raw, Raw]]:
-    """The same documents of other learners: ids replaced in the bytes, which is ten times as fast as making anew."""
+    """The same documents of other learners: ids replaced in the bytes, ten times as fast as making new ones."""
     users = {event["event_data"]["user_id"].binary for event in events}
     others = {user: random.randbytes(len(user)) for user in users}
     for event, row in zip(events, rows, strict=True):

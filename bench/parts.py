@@ -41,7 +41,7 @@ class Found:
     data: dict[str, Any] = field(default_factory=dict)
 
     async def add(self, key: str, part: Callable[[], Awaitable[None]], say: Say) -> None:
-        """Run a part; one that fails is said, and the others are measured nevertheless."""
+        """Run a part; one that fails is reported, and the others are measured nevertheless."""
         try:
             await part()
         except WorkerError as error:

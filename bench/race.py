@@ -115,9 +115,9 @@ async def _begun(process: ServerProcess, mark: str) -> float:
     """When the mark appeared in its output, in monotonic seconds; its own figure where it gives one."""
     end = CLOCK.monotonic() + BEGIN_LIMIT_S
     while CLOCK.monotonic() < end:
-        said = next((line for line in _lines(process.log) if mark in line), None)
-        if said is not None:
-            return float(said.split()[1]) if mark == FETCHING else CLOCK.monotonic()
+        line = next((each for each in _lines(process.log) if mark in each), None)
+        if line is not None:
+            return float(line.split()[1]) if mark == FETCHING else CLOCK.monotonic()
         process.require_alive()
         await CLOCK.sleep(POLL_S)
     raise Fatal(f"{process.name} did not begin; its log says:\n{process.log_tail()}")

@@ -70,6 +70,6 @@ class Workload:
 def _record(draft: Draft, random: Random) -> OutgoingRecord:
     digits = f"{random.getrandbits(128):032x}"
     parts = (digits[:8], digits[8:12], f"4{digits[13:16]}", f"a{digits[17:20]}", digits[20:])
-    moment = draft.occurred_at.isoformat(timespec="milliseconds")
-    value = encode({"event_id": "-".join(parts), "occurred_at": moment, **draft.fields})
+    occurred_at = draft.occurred_at.isoformat(timespec="milliseconds")
+    value = encode({"event_id": "-".join(parts), "occurred_at": occurred_at, **draft.fields})
     return OutgoingRecord(value, record_key(value))

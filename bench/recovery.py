@@ -1,7 +1,7 @@
 """How long events wait when something dies, joins or leaves: `python -m bench.recovery --tries 20 --json FILE`.
 
 A worker, mongod or the broker is killed by SIGKILL under a steady stream of events. The time is from the kill to the
-moment when events of every partition that was waited for, published after the kill, are in the event store.
+time when events of every partition that was waited for, published after the kill, are in the event store.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.house import PARTITIONS, TOPIC, House, house
-from bench.pulse import CLOCK, Pulse, beating
+from bench.steady_load import CLOCK, SteadyLoad, steady_load
 from worker.errors import Fatal
 from worker.settings import Settings
 
@@ -48,7 +48,7 @@ class Row:
         return None if self.goal_s is None else self.p99 <= self.goal_s
 
 
-Attempt = Callable[[House, Pulse], Awaitable[float]]
+Attempt = Callable[[House, SteadyLoad], Awaitable[float]]
 
 
 def static(name: str) -> dict[str, str]:
@@ -56,55 +56,55 @@ def static(name: str) -> dict[str, str]:
     return {"SEVENP_KAFKA_GROUP_INSTANCE_ID": name}
 
 
-async def worker_killed(house: House, pulse: Pulse, settings: dict[str, str]) -> float:
+async def worker_killed(house: House, load: SteadyLoad, settings: dict[str, str]) -> float:
     """The only worker dies and is started again at once."""
     began = CLOCK.monotonic()
     house.kill("a")
     house.start("a", settings)
-    return await pulse.recovered(began)
+    return await load.recovered(began)
 
 
-async def taken_over(house: House, pulse: Pulse, settings: dict[str, str]) -> float:
+async def replaced(house: House, load: SteadyLoad, settings: dict[str, str]) -> float:
     """One of two workers dies and stays away; its partitions are waited for. Then it comes back for the next try."""
     began = CLOCK.monotonic()
     house.kill("b")
-    took = await pulse.recovered(began)
+    took = await load.recovered(began)
     house.start("b", settings)
     await shared(house)
     return took
 
 
-async def mongod_killed(house: House, pulse: Pulse) -> float:
+async def mongod_killed(house: House, load: SteadyLoad) -> float:
     """Mongod dies and is started again at once; the time is from its being primary again."""
     await house.restart_mongod()
-    return await pulse.recovered(CLOCK.monotonic())
+    return await load.recovered(CLOCK.monotonic())
 
 
-async def broker_killed(house: House, pulse: Pulse) -> float:
+async def broker_killed(house: House, load: SteadyLoad) -> float:
     """The only broker dies and is started again at once; the time is from its answering again."""
     await house.restart_broker()
-    return await pulse.recovered(CLOCK.monotonic())
+    return await load.recovered(CLOCK.monotonic())
 
 
-async def joined(house: House, pulse: Pulse) -> float:
+async def joined(house: House, load: SteadyLoad) -> float:
     """A second worker joins: the longest that an event had to wait."""
     began = CLOCK.monotonic()
     house.start("b")
     await shared(house)
-    return await _slowest_since(pulse, began)
+    return await _slowest_since(load, began)
 
 
-async def left(house: House, pulse: Pulse) -> float:
-    """The second worker is told to stop: the longest that an event had to wait."""
+async def left(house: House, load: SteadyLoad) -> float:
+    """The second worker is stopped: the longest that an event had to wait."""
     began = CLOCK.monotonic()
     await house.stop("b")
-    return await _slowest_since(pulse, began)
+    return await _slowest_since(load, began)
 
 
-async def _slowest_since(pulse: Pulse, began: float) -> float:
+async def _slowest_since(load: SteadyLoad, began: float) -> float:
     await CLOCK.sleep(_CALM_S)
-    await pulse.settled()
-    return pulse.slowest(began - 1, CLOCK.monotonic())
+    await load.caught_up()
+    return load.slowest(began - 1, CLOCK.monotonic())
 
 
 async def owns(house: House, name: str) -> int:
@@ -141,11 +141,11 @@ async def repeat(house: House, tries: int, seed: int, attempt: Attempt) -> list[
     """The attempt again and again; in between everything is stored, and a random while passes."""
     chance, seconds = Random(seed), []  # noqa: S311 - a repeatable order, not a secret
     for _ in range(tries):
-        async with beating(house) as pulse:
+        async with steady_load(house) as load:
             await CLOCK.sleep(chance.uniform(1.0, 2.0))
-            await pulse.settled()
-            seconds.append(await attempt(house, pulse))
-            await pulse.settled()
+            await load.caught_up()
+            seconds.append(await attempt(house, load))
+            await load.caught_up()
     return seconds
 
 
@@ -180,7 +180,7 @@ async def _deaths(word: str, tries: int, seed: int, say: Say) -> list[Row]:
         await shared(one)
         taken = Row(
             f"worker killed, another takes over, {word} members",
-            await repeat(one, tries, seed, lambda h, p: taken_over(h, p, second)),
+            await repeat(one, tries, seed, lambda h, p: replaced(h, p, second)),
             takeover_s,
         )
         say(taken)

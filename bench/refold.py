@@ -1,4 +1,4 @@
-"""How fast all records are folded anew after a deployment raised the projection version."""
+"""How fast all records are folded again after a deployment raised the projection version."""
 
 import asyncio
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ RAISED = PROJECTION_VERSION + 1
 
 @dataclass(frozen=True, slots=True)
 class Refold:
-    """`events` were folded anew in `seconds`, from the first record that was seen new until the last one."""
+    """`events` were folded again in `seconds`, from the first record that was seen new until the last one."""
 
     events: int
     seconds: float
@@ -72,7 +72,7 @@ async def _folded(
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """So many events were folded under the version at this moment."""
+    """So many events were folded under the version at this time."""
 
     events: int
     at: float

@@ -141,11 +141,11 @@ def print_result(console: Console, result: Result) -> None:
 
 def markdown(result: Result) -> str:
     """The same as a page."""
-    said = machine()
-    load = " ".join(str(each) for each in said["load_average"])
+    host = machine()
+    load = " ".join(str(each) for each in host["load_average"])
     about = (
-        f"{result.events:,} events, {result.rounds} rounds, {result.kafka} Kafka, {said['cores']} cores, Python "
-        f"{said['python']}, load average at the end {load}. Written by the command; how to read it: README.md here."
+        f"{result.events:,} events, {result.rounds} rounds, {result.kafka} Kafka, {host['cores']} cores, Python "
+        f"{host['python']}, load average at the end {load}. Written by the command; how to read it: README.md here."
     )
     lines = [f"# `make {result.kind}` of {datetime.now(UTC).date()}", "", about]
     for section in (goals_section(result.goals), *result.sections):

@@ -97,7 +97,7 @@ async def measure_scales(
     workload: Workload,
     say: Callable[[str], None],
 ) -> list[Scale]:
-    """Every number of workers on every number of partitions; what cannot be measured is said and left out."""
+    """Every number of workers on every number of partitions; what cannot be measured is reported and left out."""
     found = []
     for partitions in all_partitions:
         topic = f"scale-{partitions}"

@@ -1,7 +1,7 @@
 """The worker as an operator starts it; only that its first fetch is announced. Roles come from the environment.
 
 With BENCH_SAMPLES its CPU time is sampled into that file. With BENCH_PROJECTION_VERSION its fold says that it is of
-that version, so that every record has to be folded anew.
+that version, so that every record has to be folded again.
 """
 
 import os

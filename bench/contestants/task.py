@@ -1,4 +1,4 @@
-"""What a contestant is told, and how it says that it begins. Standard library only: every environment has it."""
+"""The task of a contestant, and how it reports that it begins. Standard library only: every environment has it."""
 
 import json
 import os

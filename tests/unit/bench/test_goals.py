@@ -5,7 +5,7 @@ import pytest
 from bench.comparison import AGAINST, EVERYTHING, OURS, Comparison, able, goals_of
 from bench.contestants.field import CONNECT, FASTSTREAM, FIELD
 from bench.figures import Figure
-from bench.goals import GOALS, Goal, Measured, judge
+from bench.goals import GOALS, Goal, Measured, check_goals
 from tests.unit.bench.runs import run
 
 RATES = {OURS: 4_000.0, EVERYTHING: 2_600.0, "limit": 8_000.0, **dict.fromkeys(AGAINST.values(), 2_000.0)}
@@ -36,13 +36,13 @@ def test_a_goal_is_met_on_its_own_side_of_the_value() -> None:
 
 def test_every_goal_has_one_row_in_the_order_of_the_goals() -> None:
     found, missing = goals_of(compared({**RATES, "limit": 8_000.0}))
-    rows = judge(found, missing | REST)
+    rows = check_goals(found, missing | REST)
     assert [row.goal for row in rows] == list(GOALS)
 
 
 def test_a_missed_goal_says_what_limits_it_and_a_met_one_nothing() -> None:
     found, missing = goals_of(compared({**RATES, "limit": 8_000.0}))
-    rows = {row.goal.key: row for row in judge(found, missing | REST)}
+    rows = {row.goal.key: row for row in check_goals(found, missing | REST)}
     assert rows["equal"].met
     assert rows["equal"].reason == ""
     assert rows["limit"].met is False
@@ -51,7 +51,7 @@ def test_a_missed_goal_says_what_limits_it_and_a_met_one_nothing() -> None:
 
 def test_what_was_not_measured_says_why_and_is_neither_met_nor_missed() -> None:
     found, missing = goals_of(compared({**RATES, "limit": 8_000.0}, {CONNECT.name: "no Java here"}))
-    row = next(row for row in judge(found, missing | REST) if row.goal.key == "connector")
+    row = next(row for row in check_goals(found, missing | REST) if row.goal.key == "connector")
     assert (row.measured, row.met, row.reason) == (None, None, "no Java here")
     assert row.as_cells()[3] == "not measured"
     assert row.as_json()["met"] is None
@@ -60,7 +60,7 @@ def test_what_was_not_measured_says_why_and_is_neither_met_nor_missed() -> None:
 def test_a_goal_that_nobody_measured_or_excused_is_an_error() -> None:
     found, missing = goals_of(compared(RATES))
     with pytest.raises(KeyError, match="latency"):
-        judge(found, missing)
+        check_goals(found, missing)
 
 
 @pytest.mark.parametrize("name", [OURS, FASTSTREAM.name])
@@ -78,7 +78,7 @@ def test_cpu_per_projected_event_is_what_everything_on_adds() -> None:
 
 
 def test_the_row_as_json_has_goal_measured_met_and_reason() -> None:
-    (first, *_) = judge(
+    (first, *_) = check_goals(
         {"limit": Measured(Figure(0.7654, 0.7, 0.81), "mongod")}, dict.fromkeys([g.key for g in GOALS], "-")
     )
     assert first.as_json() == {

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from bench.comparison import EVERYTHING, OURS, Comparison, goals_of
-from bench.goals import GOALS, judge
+from bench.goals import GOALS, check_goals
 from bench.report import Result, Section, contestants_json, contestants_section, markdown, write_result
 from tests.unit.bench.runs import run
 
@@ -18,7 +18,7 @@ COMPARISON = Comparison(
 
 def result() -> Result:
     found, missing = goals_of(COMPARISON)
-    goals = judge(found, dict.fromkeys([goal.key for goal in GOALS], "left out") | missing)
+    goals = check_goals(found, dict.fromkeys([goal.key for goal in GOALS], "left out") | missing)
     section = contestants_section(COMPARISON, 3)
     return Result(
         "bench", 10_000, 3, "embedded", goals, [section], {"contestants": contestants_json(COMPARISON)}

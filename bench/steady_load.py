@@ -24,7 +24,7 @@ _LIMIT_S = 300.0
 
 
 @dataclass
-class Pulse:
+class SteadyLoad:
     """`published` and `stored`: monotonic seconds by event id; `partition` of each. Stored is when we saw it."""
 
     published: dict[UUID, float] = field(default_factory=dict)
@@ -33,16 +33,16 @@ class Pulse:
     open: set[UUID] = field(default_factory=set)
 
     def first_stored(self, after: float, partition: int) -> float | None:
-        """When the first event of the partition that was published after this moment was seen."""
+        """When the first event of the partition that was published after this time was seen."""
         seen = (
-            moment
-            for event, moment in self.stored.items()
+            at
+            for event, at in self.stored.items()
             if self.partition[event] == partition and self.published[event] > after
         )
         return min(seen, default=None)
 
     async def recovered(self, after: float, partitions: range = range(PARTITIONS)) -> float:
-        """Wait for an event of every partition that was published after this moment; seconds until the last one.
+        """Wait for an event of every partition that was published after this time; seconds until the last one.
 
         Raises TimeoutError after minutes: then a worker has not come back at all.
         """
@@ -55,14 +55,14 @@ class Pulse:
         raise TimeoutError(f"no new events of every partition within {_LIMIT_S:.0f} s")
 
     def slowest(self, begin: float, end: float) -> float:
-        """Longest time from published to stored of the events published between these moments."""
+        """Longest time from published to stored of the events published between these times."""
         return max(
-            self.stored[event] - moment
-            for event, moment in self.published.items()
-            if begin <= moment <= end and event in self.stored
+            self.stored[event] - at
+            for event, at in self.published.items()
+            if begin <= at <= end and event in self.stored
         )
 
-    async def settled(self) -> None:
+    async def caught_up(self) -> None:
         """Wait until everything published so far is stored."""
         waiting = set(self.open)
         while waiting & self.open:
@@ -70,43 +70,43 @@ class Pulse:
 
 
 @asynccontextmanager
-async def beating(house: House, rate_per_s: int = RATE_PER_S) -> AsyncIterator[Pulse]:
+async def steady_load(house: House, rate_per_s: int = RATE_PER_S) -> AsyncIterator[SteadyLoad]:
     """Publish at this rate over all partitions, and watch, until the block ends."""
-    pulse = Pulse()
+    load = SteadyLoad()
     producer = AIOKafkaProducer(
         bootstrap_servers=house.kafka.bootstrap_servers, acks="all", enable_idempotence=True, linger_ms=5
     )
     await producer.start()
     tasks = [
-        asyncio.create_task(_publish(producer, pulse, rate_per_s)),
-        asyncio.create_task(_watch(house, pulse)),
+        asyncio.create_task(_publish(producer, load, rate_per_s)),
+        asyncio.create_task(_watch(house, load)),
     ]
     try:
-        yield pulse
+        yield load
     finally:
         await cancel_and_wait(*tasks)
         await producer.stop()
 
 
-async def _publish(producer: AIOKafkaProducer, pulse: Pulse, rate_per_s: int) -> None:
+async def _publish(producer: AIOKafkaProducer, load: SteadyLoad, rate_per_s: int) -> None:
     began = CLOCK.monotonic()
     for number in count():
         await CLOCK.sleep(began + number / rate_per_s - CLOCK.monotonic())
         event, partition = uuid4(), number % PARTITIONS
-        pulse.partition[event], pulse.published[event] = partition, CLOCK.monotonic()
-        pulse.open.add(event)
+        load.partition[event], load.published[event] = partition, CLOCK.monotonic()
+        load.open.add(event)
         try:
             sent = await producer.send(TOPIC, _value(event, number), partition=partition)
         except KafkaError:
-            pulse.open.discard(event)
+            load.open.discard(event)
         else:
-            sent.add_done_callback(partial(_not_published, pulse, event))
+            sent.add_done_callback(partial(_not_published, load, event))
 
 
-def _not_published(pulse: Pulse, event: UUID, sent: "asyncio.Future[object]") -> None:
+def _not_published(load: SteadyLoad, event: UUID, sent: "asyncio.Future[object]") -> None:
     """A broker that is away longer than the producer waits never got it: nobody needs to wait for it."""
     if sent.cancelled() or sent.exception() is not None:
-        pulse.open.discard(event)
+        load.open.discard(event)
 
 
 def _value(event: UUID, number: int) -> bytes:
@@ -122,11 +122,11 @@ def _value(event: UUID, number: int) -> bytes:
     )
 
 
-async def _watch(house: House, pulse: Pulse) -> None:
+async def _watch(house: House, load: SteadyLoad) -> None:
     """Ask for what is not stored yet: the oldest, and the newest of each partition."""
     while True:
         await CLOCK.sleep(_POLL_S)
-        waiting = sorted(pulse.open, key=pulse.published.__getitem__)
+        waiting = sorted(load.open, key=load.published.__getitem__)
         asked = waiting[:400] + waiting[400:][-40:]
         try:
             found = house.database.course_events.find({"_id": {"$in": asked}}, {"_id": 1})
@@ -135,5 +135,5 @@ async def _watch(house: House, pulse: Pulse) -> None:
             continue
         now = CLOCK.monotonic()
         for event in ids:
-            pulse.stored[event] = now
-            pulse.open.discard(event)
+            load.stored[event] = now
+            load.open.discard(event)
