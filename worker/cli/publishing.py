@@ -108,7 +108,7 @@ class Publishing:
             if invalid == report.records
             else f"{invalid:,} of them {'is no valid event' if invalid == 1 else 'are no valid events'}"
         )
-        console.print(f"{who} ({reasons}): the worker will set them aside as dead letters.", markup=False)
+        console.print(f"{who} ({reasons}): the worker will make dead letters of them.", markup=False)
         console.print(f"The first is {self._checked.examples[0]}. --check refuses such a file.", markup=False)
 
 

@@ -1,4 +1,4 @@
-"""Says of records that are about to be published which are no valid events: the worker would set them aside."""
+"""Finds records about to be published that are no valid events: the worker would make dead letters of them."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
