@@ -35,7 +35,7 @@ from worker.contract.codec import decode, encode, record_key
 from worker.contract.event import Event, Rejected, RejectReason
 from worker.contract.identity import stream_object_id, stream_slot
 from worker.contract.source import Source
-from worker.devstack.simulator.platform_documents import Moment
+from worker.devstack.simulator.platform_documents import Timing
 from worker.devstack.simulator.simulation import Simulation, simulate
 from worker.ingest.dead_letters import dead_letter_documents
 from worker.ingest.record import DeadLetter
@@ -180,7 +180,7 @@ def _certificate(valid_until: str) -> dict[str, Any]:
 
 
 def _platform(simulation: Simulation, collection: str) -> Iterator[Document]:
-    for each in simulation.documents(Moment.BEFORE, Moment.AFTER):
+    for each in simulation.documents(Timing.BEFORE, Timing.AFTER):
         if each.collection == collection:
             yield each.document
 

@@ -7,9 +7,9 @@ import pytest
 from bson import ObjectId
 
 from projections.counts import Counted, course_stats, user_stats
-from worker.devstack.demo.statistics_check import Shown, compare_statistics
+from worker.devstack.demo.statistics_check import StoredDocuments, compare_statistics
 from worker.devstack.simulator.ledger import Course, LedgerEntry
-from worker.devstack.simulator.platform_documents import Moment, learner_document
+from worker.devstack.simulator.platform_documents import Timing, learner_document
 from worker.devstack.simulator.simulation import Simulation, simulate
 from worker.devstack.simulator.totals import totals
 from worker.storage.database import Document
@@ -50,8 +50,8 @@ def test_a_learner_counts_over_courses_and_an_instructor_over_those_with_a_docum
 def test_documents_come_before_after_and_never_for_every_kind() -> None:
     simulation = simulate(seed=7, records=5_000)
     for collection in ("courses", "users"):
-        moments = {each.moment for each in simulation.platform if each.collection == collection}
-        assert moments == set(Moment)
+        timings = {each.timing for each in simulation.platform if each.collection == collection}
+        assert timings == set(Timing)
 
 
 def test_the_platform_writes_each_document_once_and_no_two_with_one_name() -> None:
@@ -66,25 +66,29 @@ def test_some_learners_want_no_messages() -> None:
     assert sum(not each["email_course_updates"] for each in switches) == 2
 
 
-def test_what_agrees_with_the_ledger_has_no_difference(simulation: Simulation, shown: Shown) -> None:
+def test_what_agrees_with_the_ledger_has_no_difference(
+    simulation: Simulation, shown: StoredDocuments
+) -> None:
     assert compare_statistics(simulation, shown) == []
 
 
 @pytest.mark.parametrize("collection", ["courses", "users", "notifications", "billing"])
 def test_a_document_that_is_missing_is_a_difference(
-    simulation: Simulation, shown: Shown, collection: str
+    simulation: Simulation, shown: StoredDocuments, collection: str
 ) -> None:
     documents = dict(getattr(shown, collection))
     documents.popitem()
     assert compare_statistics(simulation, replace(shown, **{collection: documents}))
 
 
-def test_a_document_that_must_not_be_there_is_a_difference(simulation: Simulation, shown: Shown) -> None:
-    stub = simulation.documents(Moment.NEVER)[0].document
+def test_a_document_that_must_not_be_there_is_a_difference(
+    simulation: Simulation, shown: StoredDocuments
+) -> None:
+    stub = simulation.documents(Timing.NEVER)[0].document
     assert compare_statistics(simulation, replace(shown, courses={**shown.courses, str(stub["_id"]): stub}))
 
 
-def test_every_figure_of_a_course_is_compared(simulation: Simulation, shown: Shown) -> None:
+def test_every_figure_of_a_course_is_compared(simulation: Simulation, shown: StoredDocuments) -> None:
     key, document = next(iter(shown.courses.items()))
     for figure in (
         "enrolled",
@@ -104,7 +108,7 @@ def test_every_figure_of_a_course_is_compared(simulation: Simulation, shown: Sho
 
 
 def test_a_figure_of_the_platforms_that_was_lost_is_a_difference(
-    simulation: Simulation, shown: Shown
+    simulation: Simulation, shown: StoredDocuments
 ) -> None:
     instructor = next(each for each in simulation.totals.instructors if each.user_id in shown.users)
     document = shown.users[instructor.user_id]
@@ -115,7 +119,7 @@ def test_a_figure_of_the_platforms_that_was_lost_is_a_difference(
 
 
 def test_a_row_that_only_a_replay_would_suppress_is_a_difference(
-    simulation: Simulation, shown: Shown
+    simulation: Simulation, shown: StoredDocuments
 ) -> None:
     key, row = next(iter(shown.notifications.items()))
     rows = {**shown.notifications, key: {**row, "status": "suppressed", "channel": None}}
@@ -130,9 +134,9 @@ def simulation() -> Simulation:
 
 
 @pytest.fixture(scope="module")
-def shown(simulation: Simulation) -> Shown:
+def shown(simulation: Simulation) -> StoredDocuments:
     """What a correct worker makes of the simulation, by the worker's own pure parts."""
-    written = {str(each.document["_id"]): each for each in simulation.documents(Moment.BEFORE, Moment.AFTER)}
+    written = {str(each.document["_id"]): each for each in simulation.documents(Timing.BEFORE, Timing.AFTER)}
     by_course = {
         each.course_id: counted(simulation, "course_id", each.course_id) for each in simulation.ledger
     }
@@ -150,7 +154,7 @@ def shown(simulation: Simulation) -> Shown:
                 if document["instructor_id"] == each.document["_id"]
             ]
             users[user_id] = user(simulation, each.document, sum(taught, Counted()) if taught else None)
-    return Shown(courses, users, outbox(simulation), billing(simulation))
+    return StoredDocuments(courses, users, outbox(simulation), billing(simulation))
 
 
 def counted(simulation: Simulation, path: str, key: str) -> Counted:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from worker.devstack.demo.stored import first_set_aside, learners_uncounted, poll_sums, streams_behind
+from worker.devstack.demo.stored import first_quarantined, learners_uncounted, poll_sums, streams_behind
 from worker.devstack.servers.worker_process import WorkerCounts, WorkerProbe
 from worker.errors import Fatal
 from worker.storage.database import Database
@@ -23,7 +23,7 @@ COLUMN_WIDTH = 12  # tens of millions fit, and six columns fit into the 80 chara
 NO_PROGRESS_LIMIT_S = 90.0  # longer than a rebalance with a dead member, or a lease that must expire
 
 
-class Stuck(Fatal):
+class Stalled(Fatal):
     """Nothing moved for too long; the message says how far everything had come."""
 
 
@@ -84,9 +84,9 @@ class RunWatch:
         return role in self.baseline.components
 
     async def until_drained(self, display: "Display") -> float:
-        """Return the moment (monotonic) at which everything published was seen accounted for, folded and counted.
+        """Return the time (monotonic) at which everything published was seen accounted for, folded and counted.
 
-        Raises StartFailed when the worker or a server ends, Stuck when nothing moves.
+        Raises StartFailed when the worker or a server ends, Stalled when nothing moves.
         """
         last = await self._sample()
         moved_at = last.at
@@ -99,9 +99,9 @@ class RunWatch:
             if await self._drained(sample):
                 return sample.at
             if self.published.done and sample.lag == 0:
-                await self._require_nothing_set_aside(sample)
+                await self._require_nothing_quarantined(sample)
             if sample.at - moved_at > NO_PROGRESS_LIMIT_S:
-                raise Stuck(f"nothing moved for {NO_PROGRESS_LIMIT_S:.0f} s: {await self._state(sample)}")
+                raise Stalled(f"nothing moved for {NO_PROGRESS_LIMIT_S:.0f} s: {await self._state(sample)}")
             last = sample
             await self.clock.sleep(POLL_S)
 
@@ -112,7 +112,7 @@ class RunWatch:
             self.counts = counts.since(self.baseline)
             self._heard_at = at
         elif self._heard_at is not None and at - self._heard_at > SILENCE_LIMIT_S:
-            raise Stuck(f"the worker at {self.worker.url} does not answer any more: has it ended?")
+            raise Stalled(f"the worker at {self.worker.url} does not answer any more: has it ended?")
         sums = await poll_sums(self.database, exact=self.published.done)
         published, accounted = self.published.count, self.counts.accounted
         return Sample(at, published, accounted, sums.stored, sums.projected, sums.counted)
@@ -127,11 +127,11 @@ class RunWatch:
             return False
         return not (self.counting and await learners_uncounted(self.database))
 
-    async def _require_nothing_set_aside(self, sample: Sample) -> None:
-        """A stream that is set aside waits for other code, not for time: say why at once."""
-        first = await first_set_aside(self.database)
+    async def _require_nothing_quarantined(self, sample: Sample) -> None:
+        """A stream in quarantine waits for other code, not for time: say why at once."""
+        first = await first_quarantined(self.database)
         if first is not None:
-            raise Stuck(f"a fold fails, its stream is set aside: {first}; {await self._state(sample)}")
+            raise Stalled(f"a fold fails, its stream is in quarantine: {first}; {await self._state(sample)}")
 
     async def _state(self, sample: Sample) -> str:
         behind = await streams_behind(self.database)

@@ -21,7 +21,7 @@ async def leave_worker_url(database: Database, bootstrap_servers: str, worker_ur
 
 
 async def remove_worker_url(database: Database) -> None:
-    """Say nothing any more; harmless when nothing was said."""
+    """Remove that; harmless when nothing is there."""
     with translated():
         await database.system_settings.delete_one(_KEY)
 

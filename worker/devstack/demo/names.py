@@ -1,4 +1,4 @@
-"""Whose names the demo uses: on servers that somebody named, its own, unless that somebody said otherwise."""
+"""Whose names the demo uses: on servers that were named, names of its own, unless the options say otherwise."""
 
 import os
 from dataclasses import replace
@@ -17,7 +17,7 @@ OWN_NAMES = Names(database_prefix="sevenp_demo", topic="sevenp-demo-events", kaf
 _PREFIX = "SEVENP_"
 
 
-async def settle_names(stack: Stack, options: DemoOptions, console: Console) -> DemoOptions:
+async def choose_names(stack: Stack, options: DemoOptions, console: Console) -> DemoOptions:
     """The options with the names this run uses, after saying so where others use these servers, too.
 
     Servers of our own, `as_configured`, and those of a demo that was kept there: the names of the settings.

@@ -1,4 +1,4 @@
-"""What `make demo` may be told; the command line makes one of these."""
+"""The options of `make demo`; the command line makes one of these."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pymongo import UpdateOne
 
-from worker.devstack.demo.arrival import Stuck
+from worker.devstack.demo.arrival import Stalled
 from worker.devstack.simulator.platform_documents import PlatformDocument
 from worker.storage.database import Database
 from worker.storage.errors import translated
@@ -34,12 +34,12 @@ async def until_statistics(
     clock: Clock,
     require_alive: Callable[[], None],
 ) -> float:
-    """Seconds until every one of these documents shows statistics. Raises Stuck if one never does."""
+    """Seconds until every one of these documents shows statistics. Raises Stalled if one never does."""
     started = clock.monotonic()
     while missing := await _without_statistics(database, documents):
         require_alive()
         if clock.monotonic() - started > STATISTICS_LIMIT_S:
-            raise Stuck(f"no statistics after {STATISTICS_LIMIT_S:.0f} s: {missing}")
+            raise Stalled(f"no statistics after {STATISTICS_LIMIT_S:.0f} s: {missing}")
         await clock.sleep(POLL_S)
     return clock.monotonic() - started
 

@@ -1,26 +1,28 @@
 """Holds statistics, activity logs, outbox and billing against what follows from the simulator's ledger."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bson import ObjectId
 
-from worker.chunks import chunks
 from worker.devstack.demo.progress_check import Difference, differences, scaled
-from worker.devstack.demo.stored import IDS_AT_ONCE
+from worker.devstack.demo.stored import documents_by
 from worker.devstack.simulator.ledger import FULL, LedgerEntry
-from worker.devstack.simulator.platform_documents import REVENUE, Moment
+from worker.devstack.simulator.platform_documents import REVENUE, Timing
 from worker.devstack.simulator.simulation import Simulation
 from worker.devstack.simulator.totals import STARS, CourseTotal, InstructorTotal, LearnerTotal
-from worker.storage.database import Collection, Database, Document
-from worker.storage.errors import translated
+from worker.storage.database import Database, Document
 
 _KINDS = ("welcome", "completion")
 
+Figures = tuple[Mapping[str, object], Mapping[str, object]]
+"""What a document must show, and what it shows, by name."""
+
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class StoredDocuments:
     """What the platform shows of a simulation's courses and people, and what was put out for them.
 
     Documents by id in hex, outbox rows by id, billing rows by transaction.
@@ -32,53 +34,57 @@ class Shown:
     billing: Mapping[str, Document]
 
 
-async def read_shown(database: Database, simulation: Simulation) -> Shown:
+async def read_stored(database: Database, simulation: Simulation) -> StoredDocuments:
     """Read all that `compare_statistics` looks at."""
     ledger, expected = simulation.ledger, simulation.totals
     people = [each.user_id for each in expected.learners] + [each.user_id for each in expected.instructors]
     rows = [row_id for entry in ledger for row_id in _row_ids(entry)]
     paid = [entry.transaction_id for entry in ledger if entry.transaction_id]
-    return Shown(
-        await _by(database.courses, "_id", [ObjectId(each.course_id) for each in expected.courses]),
-        await _by(database.users, "_id", [ObjectId(user_id) for user_id in people]),
-        await _by(database.notifications, "_id", rows),
-        await _by(database.billing_transactions, "transaction_id", paid),
+    course_ids = [ObjectId(each.course_id) for each in expected.courses]
+    user_ids = [ObjectId(user_id) for user_id in people]
+    return StoredDocuments(
+        _in_hex(await documents_by(database.courses, "_id", course_ids)),
+        _in_hex(await documents_by(database.users, "_id", user_ids)),
+        await documents_by(database.notifications, "_id", rows),
+        await documents_by(database.billing_transactions, "transaction_id", paid),
     )
 
 
-def compare_statistics(simulation: Simulation, shown: Shown) -> list[Difference]:
+def _in_hex(documents: Mapping[ObjectId, Document]) -> dict[str, Document]:
+    return {str(identity): document for identity, document in documents.items()}
+
+
+def compare_statistics(simulation: Simulation, stored: StoredDocuments) -> list[Difference]:
     """Every difference, of documents the platform wrote and of those that must not be there."""
-    return list(_compare(simulation, shown))
+    return list(_compare(simulation, stored))
 
 
-def _compare(simulation: Simulation, shown: Shown) -> Iterator[Difference]:
-    written = simulation.documents(Moment.BEFORE, Moment.AFTER)
+def _compare(simulation: Simulation, stored: StoredDocuments) -> Iterator[Difference]:
+    written = simulation.documents(Timing.BEFORE, Timing.AFTER)
     present = {str(each.document["_id"]) for each in written}
-    for course in simulation.totals.courses:
-        document = shown.courses.get(course.course_id)
-        subject = f"course {course.course_id}"
-        yield from _presence(subject, course.course_id in present, document)
-        yield from _course(subject, course, document) if document else ()
-    for learner in simulation.totals.learners:
-        document = shown.users.get(learner.user_id)
-        subject = f"learner {learner.user_id}"
-        yield from _presence(subject, learner.user_id in present, document)
-        yield from _learner(subject, learner, document) if document else ()
-    for instructor in simulation.totals.instructors:
-        document = shown.users.get(instructor.user_id)
-        subject = f"instructor {instructor.user_id}"
-        yield from _presence(subject, instructor.user_id in present, document)
-        yield from _instructor(subject, instructor, document) if document else ()
+
+    def compare(
+        subject: str, identity: str, documents: Mapping[str, Document], figures: Callable[[Document], Figures]
+    ) -> Iterator[Difference]:
+        subject, document = f"{subject} {identity}", documents.get(identity)
+        there = {"document": document is not None}
+        yield from differences(subject, {"document": identity in present}, there)
+        if document:
+            yield from differences(subject, *figures(document))
+
+    totals = simulation.totals
+    for course in totals.courses:
+        yield from compare("course", course.course_id, stored.courses, partial(_course, course))
+    for learner in totals.learners:
+        yield from compare("learner", learner.user_id, stored.users, partial(_learner, learner))
+    for instructor in totals.instructors:
+        yield from compare("instructor", instructor.user_id, stored.users, partial(_instructor, instructor))
     for entry in simulation.ledger:
-        yield from _outbox(entry, shown.notifications)
-        yield from _billing(entry, shown.billing)
+        yield from _outbox(entry, stored.notifications)
+        yield from _billing(entry, stored.billing)
 
 
-def _presence(subject: str, expected: bool, document: Document | None) -> Iterator[Difference]:
-    return differences(subject, {"document": expected}, {"document": document is not None})
-
-
-def _course(subject: str, course: CourseTotal, document: Document) -> Iterator[Difference]:
+def _course(course: CourseTotal, document: Document) -> Figures:
     stats: Mapping[str, Any] = document.get("stats", {})
     enrolments, ratings = stats.get("enrollments", {}), stats.get("ratings", {})
     engagement, distribution = stats.get("engagement", {}), ratings.get("distribution", {})
@@ -102,10 +108,10 @@ def _course(subject: str, course: CourseTotal, document: Document) -> Iterator[D
         **{name: engagement.get(name) for name in ("completion_rate", "average_progress")},
         **{name: engagement.get(name) for name in ("discussion_posts", "questions_asked")},
     }
-    return differences(subject, expected, shown)
+    return expected, shown
 
 
-def _learner(subject: str, learner: LearnerTotal, document: Document) -> Iterator[Difference]:
+def _learner(learner: LearnerTotal, document: Document) -> Figures:
     stats: Mapping[str, Any] = document.get("stats", {})
     names = ("courses_enrolled", "courses_completed", "certificates_earned")
     enrolments = [
@@ -115,10 +121,10 @@ def _learner(subject: str, learner: LearnerTotal, document: Document) -> Iterato
     ]
     expected = {name: getattr(learner, name) for name in names} | {"enrolments": learner.course_ids}
     shown = {name: stats.get(name) for name in names} | {"enrolments": tuple(sorted(enrolments))}
-    return differences(subject, expected, shown)
+    return expected, shown
 
 
-def _instructor(subject: str, instructor: InstructorTotal, document: Document) -> Iterator[Difference]:
+def _instructor(instructor: InstructorTotal, document: Document) -> Figures:
     """The worker's figures, and one of the platform's, which must have stayed."""
     stats: Mapping[str, Any] = document.get("stats", {})
     expected = {
@@ -131,7 +137,7 @@ def _instructor(subject: str, instructor: InstructorTotal, document: Document) -
         "rating_average": scaled(stats.get("avg_rating"), 100),
         "total_revenue": stats.get("total_revenue"),
     }
-    return differences(subject, expected, shown)
+    return expected, shown
 
 
 def _row_ids(entry: LedgerEntry) -> list[str]:
@@ -164,12 +170,3 @@ def _billing(entry: LedgerEntry, rows: Mapping[str, Document]) -> Iterator[Diffe
     return differences(
         f"transaction {entry.transaction_id}", expected, {name: str(row.get(name)) for name in expected}
     )
-
-
-async def _by(collection: Collection, path: str, keys: Iterable[object]) -> dict[str, Document]:
-    found: dict[str, Document] = {}
-    with translated():
-        for some in chunks(keys, IDS_AT_ONCE):
-            for document in await collection.find({path: {"$in": some}}).to_list(None):
-                found[str(document[path])] = document
-    return found

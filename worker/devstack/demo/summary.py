@@ -30,7 +30,7 @@ class Summary:
 
     Published, duplicates, conflicts and dead letters are this run's; conflicts are among the dead letters.
     Stored, time series, types, streams and lessons are what the collections hold afterwards. `seconds` runs
-    from the first record handed to the broker to the moment the last document was seen current. `counting` says
+    from the first record handed to the broker until the last document was seen current. `counting` says
     that the worker counts learners, `statistics` how what follows from that differs from the ledger. `left_out`
     counts statements that have no event.
     """

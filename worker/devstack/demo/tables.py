@@ -100,7 +100,7 @@ def print_learner(console: Console, example: Example) -> None:
     )
     table.add_row("quiz average", _percent(document["performance"]["quiz_average"]))
     table.add_row("social", ", ".join(f"{_words(name)} {count:,}" for name, count in social.items() if count))
-    table.add_row("last activity", _moment(time["last_activity"]))
+    table.add_row("last activity", _date(time["last_activity"]))
     table.add_row("version", f"{counted(document['version'], 'event')} folded")
     for row in example.notifications:
         table.add_row("notification", f"{row['kind']}, {row['status']}")
@@ -207,8 +207,8 @@ def _duration(seconds: float) -> str:
     return f"{hours:,} h {minutes:02} min" if hours else f"{minutes} min {whole:02} s"
 
 
-def _moment(moment: datetime | None) -> str:
-    return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
+def _date(date: datetime | None) -> str:
+    return "never" if date is None else f"{date:%Y-%m-%d %H:%M} UTC"
 
 
 def _words(name: str) -> str:

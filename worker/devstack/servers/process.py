@@ -14,7 +14,7 @@ from typing import Protocol
 
 from worker.errors import Fatal
 
-TERM_GRACE_S = 15.0  # mongod's clean shutdown writes one checkpoint; beyond this it is stuck
+TERM_GRACE_S = 15.0  # mongod's clean shutdown writes one checkpoint; beyond this it does not end
 LOG_TAIL_BYTES = 4_000  # about 40 lines: enough to see why a server ended
 POLL_S = 0.05  # servers need about a second to start; finer polling only burns their CPU
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -138,7 +138,7 @@ def tail(path: Path, size_bytes: int = LOG_TAIL_BYTES) -> str:
 
 
 def free_port() -> int:
-    """A loopback TCP port nobody listens on at this moment."""
+    """A loopback TCP port nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -75,7 +75,7 @@ async def topic_ends(
 
 
 async def _partitions(bootstrap_servers: str, topic: str, kafka: Mapping[str, Any]) -> list[TopicPartition]:
-    """All of the topic; a cluster needs a moment before everybody knows of a topic that was just created."""
+    """All of the topic; a cluster needs some time before everybody knows of a topic that was just created."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, **kafka)
     try:
         await admin.start()

@@ -133,7 +133,7 @@ def mean_half_up(values: Sequence[int]) -> int:
 
 
 def _percentage(plan: LearnerPlan) -> int:
-    """100 % needs every lesson; else the mean over the course's lessons, or more if the player said more."""
+    """100 % needs every lesson; else the mean over the course's lessons, or more if the player reported more."""
     total = len(plan.course.lessons)
     full = sum(lesson.hundredths == FULL for lesson in plan.lessons)
     seen = FULL if full >= total else min(ALMOST, sum(lesson.hundredths for lesson in plan.lessons) // total)

@@ -31,7 +31,7 @@ GIVEN_NAMES = ("Ada", "Ben", "Chiara", "Deniz", "Ewa", "Farid", "Greta", "Hugo",
 FAMILY_NAMES = ("Abel", "Brandt", "Costa", "Dietrich", "Evans", "Fischer", "Gallo", "Haas", "Ito")
 
 
-class Moment(StrEnum):
+class Timing(StrEnum):
     """When the platform writes a document, seen from the events."""
 
     BEFORE = "before"
@@ -39,9 +39,9 @@ class Moment(StrEnum):
     NEVER = "never"
 
 
-_COURSES = (*3 * (Moment.BEFORE,), Moment.AFTER, *3 * (Moment.BEFORE,), Moment.NEVER)
-_INSTRUCTORS = (Moment.BEFORE, Moment.AFTER, Moment.BEFORE, Moment.NEVER)
-_LEARNERS = (Moment.BEFORE, Moment.AFTER, Moment.BEFORE, Moment.NEVER, Moment.BEFORE)
+_COURSES = (*3 * (Timing.BEFORE,), Timing.AFTER, *3 * (Timing.BEFORE,), Timing.NEVER)
+_INSTRUCTORS = (Timing.BEFORE, Timing.AFTER, Timing.BEFORE, Timing.NEVER)
+_LEARNERS = (Timing.BEFORE, Timing.AFTER, Timing.BEFORE, Timing.NEVER, Timing.BEFORE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,13 @@ class PlatformDocument:
     """One document and when it is written."""
 
     collection: Literal["courses", "users"]
-    moment: Moment
+    timing: Timing
     document: Document
 
 
 def courses_shown(courses: Iterable[Course]) -> list[Course]:
     """Those that have a document, sooner or later."""
-    return [course for course in courses if _of_course(course) is not Moment.NEVER]
+    return [course for course in courses if _of_course(course) is not Timing.NEVER]
 
 
 def platform_documents(courses: Sequence[Course], learner_ids: Iterable[str]) -> Iterator[PlatformDocument]:
@@ -64,8 +64,8 @@ def platform_documents(courses: Sequence[Course], learner_ids: Iterable[str]) ->
         yield PlatformDocument("courses", _of_course(course), course_document(course))
     instructors = {course.instructor_id: course.number for course in courses}
     for user_id, number in instructors.items():
-        moment = _INSTRUCTORS[number % len(_INSTRUCTORS)]
-        yield PlatformDocument("users", moment, instructor_document(user_id, number))
+        timing = _INSTRUCTORS[number % len(_INSTRUCTORS)]
+        yield PlatformDocument("users", timing, instructor_document(user_id, number))
     for number, user_id in enumerate(dict.fromkeys(learner_ids)):
         yield PlatformDocument("users", _LEARNERS[number % len(_LEARNERS)], learner_document(user_id, number))
 
@@ -111,7 +111,7 @@ def instructor_document(user_id: str, number: int) -> Document:
     return document
 
 
-def _of_course(course: Course) -> Moment:
+def _of_course(course: Course) -> Timing:
     return _COURSES[course.number % len(_COURSES)]
 
 

@@ -30,7 +30,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class _Beat:
+class _Action:
     """One thing the learner does, and how long it takes them."""
 
     fields: Fields
@@ -41,15 +41,15 @@ def draft_events(plan: LearnerPlan, random: Random, start: datetime) -> Iterator
     """Exactly `plan.event_count` events, in order of occurrence, strictly increasing by at least a second."""
     common = {"user_id": plan.user_id, "course_id": plan.course.course_id, "producer": "simulator"}
     at = start
-    for beats in _sessions(plan, random):
+    for actions in _sessions(plan, random):
         session = {**common, **_session_fields(random)}
-        moments: list[tuple[Fields, datetime]] = []
-        for beat in beats:
-            at += beat.takes + timedelta(milliseconds=random.randint(1_000, 20_000))
-            moments.append((beat.fields, at))
+        occurrences: list[tuple[Fields, datetime]] = []
+        for action in actions:
+            at += action.takes + timedelta(milliseconds=random.randint(1_000, 20_000))
+            occurrences.append((action.fields, at))
         offline = random.random() < OFFLINE_SHARE
         wait = timedelta(hours=random.uniform(*OFFLINE_HOURS))
-        for number, (fields, occurred) in enumerate(moments):
+        for number, (fields, occurred) in enumerate(occurrences):
             delay = timedelta(milliseconds=random.randint(50, 5_000))
             published = at + wait + timedelta(milliseconds=number) if offline else occurred + delay
             yield Draft({**session, **fields}, occurred, published)
@@ -66,25 +66,25 @@ def _session_fields(random: Random) -> Fields:
     }
 
 
-def _sessions(plan: LearnerPlan, random: Random) -> list[list[_Beat]]:
-    """Enrolment first; then one or two lessons a sitting, with social life and reports spread over them."""
-    sittings = [[_enrolment(plan)]]
+def _sessions(plan: LearnerPlan, random: Random) -> list[list[_Action]]:
+    """Enrolment first; then one or two lessons a session, with social life and reports spread over them."""
+    sessions = [[_enrolment(plan)]]
     lessons = list(plan.lessons)
     while lessons:
         together, lessons = lessons[:2], lessons[2:]
         parts = [together] if random.random() < 0.5 else [[lesson] for lesson in together]
-        sittings += [[beat for lesson in part for beat in _lesson(lesson, random)] for part in parts]
-    later = sittings[1:] or sittings
+        sessions += [[action for lesson in part for action in _lesson(lesson, random)] for part in parts]
+    later = sessions[1:] or sessions
     for extra in _extras(plan, random):
         random.choice(later).append(extra)
     places = sorted(random.randrange(len(later)) for _ in plan.ratings)  # in their order: the last one counts
     for place, stars in zip(places, plan.ratings, strict=True):
-        later[place].append(_Beat({"event_type": "course_rated", "value": stars}, timedelta(seconds=5)))
-    sittings[-1] += _ending(plan, random)
-    return sittings
+        later[place].append(_Action({"event_type": "course_rated", "value": stars}, timedelta(seconds=5)))
+    sessions[-1] += _ending(plan, random)
+    return sessions
 
 
-def _enrolment(plan: LearnerPlan) -> _Beat:
+def _enrolment(plan: LearnerPlan) -> _Action:
     details: Fields = {"total_lessons": len(plan.course.lessons)}
     if plan.payment is not None:
         details["payment"] = {
@@ -93,13 +93,13 @@ def _enrolment(plan: LearnerPlan) -> _Beat:
             "currency": "EUR",
             "method": "card",
         }
-    return _Beat({"event_type": "course_enrolled", "details": details}, timedelta(0))
+    return _Action({"event_type": "course_enrolled", "details": details}, timedelta(0))
 
 
-def _lesson(lesson: LessonPlan, random: Random) -> Iterator[_Beat]:
-    def event(event_type: str, takes_s: float = 2, **fields: Any) -> _Beat:
+def _lesson(lesson: LessonPlan, random: Random) -> Iterator[_Action]:
+    def event(event_type: str, takes_s: float = 2, **fields: Any) -> _Action:
         fields = {"event_type": event_type, "lesson_id": lesson.lesson_id, **fields}
-        return _Beat(fields, timedelta(seconds=takes_s))
+        return _Action(fields, timedelta(seconds=takes_s))
 
     yield event("lesson_started")
     if lesson.shown:
@@ -119,7 +119,7 @@ def _lesson(lesson: LessonPlan, random: Random) -> Iterator[_Beat]:
         yield event("complete", 120)
 
 
-def _player(lesson: LessonPlan, random: Random) -> Iterator[_Beat]:
+def _player(lesson: LessonPlan, random: Random) -> Iterator[_Action]:
     """Player events whose times add up to the plan's and whose highest progress is the plan's.
 
     Pauses and seeks report; the last player event reports what is left. A finished lesson's player may stop
@@ -138,7 +138,7 @@ def _player(lesson: LessonPlan, random: Random) -> Iterator[_Beat]:
             details["progress"] = min(reached, 9_900 if lesson.completed else reached) / 10_000
         if details:
             fields["details"] = details
-        yield _Beat({**fields, "value": round(position_s, 3)}, timedelta(milliseconds=max(spent_ms, 500)))
+        yield _Action({**fields, "value": round(position_s, 3)}, timedelta(milliseconds=max(spent_ms, 500)))
 
 
 def _player_event(number: int, random: Random) -> str:
@@ -154,24 +154,24 @@ def _parts(total: int, count: int, random: Random) -> Sequence[int]:
     return [upper - lower for lower, upper in zip([0, *cuts], [*cuts, total], strict=True)]
 
 
-def _extras(plan: LearnerPlan, random: Random) -> Iterator[_Beat]:
+def _extras(plan: LearnerPlan, random: Random) -> Iterator[_Action]:
     for event_type in plan.social:
-        yield _Beat({"event_type": event_type}, timedelta(seconds=random.randint(20, 300)))
+        yield _Action({"event_type": event_type}, timedelta(seconds=random.randint(20, 300)))
     for report in plan.reports:
         yield _report(report, random)
 
 
-def _report(report: ReportPlan, random: Random) -> _Beat:
+def _report(report: ReportPlan, random: Random) -> _Action:
     spent_s = report.time_ms / 1000
     old = random.randint(0, report.hundredths)
     details = {"new_progress": report.hundredths / 100, "old_progress": old / 100, "time_spent": spent_s}
-    return _Beat({"event_type": "progress_updated", "details": details}, timedelta(seconds=spent_s))
+    return _Action({"event_type": "progress_updated", "details": details}, timedelta(seconds=spent_s))
 
 
-def _ending(plan: LearnerPlan, random: Random) -> Iterator[_Beat]:
+def _ending(plan: LearnerPlan, random: Random) -> Iterator[_Action]:
     if plan.certified:
         code = f"{random.getrandbits(48):012x}"
         details = {"certificate_url": f"https://example.org/certificates/{code}", "verification_code": code}
-        yield _Beat({"event_type": "certificate_issued", "details": details}, timedelta(minutes=1))
+        yield _Action({"event_type": "certificate_issued", "details": details}, timedelta(minutes=1))
     if plan.drops_out:
-        yield _Beat({"event_type": "course_unenrolled"}, timedelta(minutes=1))
+        yield _Action({"event_type": "course_unenrolled"}, timedelta(minutes=1))

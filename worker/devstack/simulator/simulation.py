@@ -14,8 +14,8 @@ from worker.contract.codec import encode, record_key
 from worker.devstack.simulator.ledger import LedgerEntry, expected
 from worker.devstack.simulator.planner import make_plans, seeded
 from worker.devstack.simulator.platform_documents import (
-    Moment,
     PlatformDocument,
+    Timing,
     courses_shown,
     platform_documents,
 )
@@ -46,9 +46,9 @@ class Simulation:
     duplicates: int
     conflicts: int
 
-    def documents(self, *moments: Moment) -> list[PlatformDocument]:
-        """The platform's documents of these moments."""
-        return [each for each in self.platform if each.moment in moments]
+    def documents(self, *timings: Timing) -> list[PlatformDocument]:
+        """The platform's documents that are written then."""
+        return [each for each in self.platform if each.timing in timings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,5 +119,5 @@ def _record(fields: Mapping[str, Any]) -> OutgoingRecord:
     return OutgoingRecord(value, record_key(value))
 
 
-def _rfc_3339(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds")
+def _rfc_3339(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds")

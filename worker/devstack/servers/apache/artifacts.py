@@ -24,7 +24,7 @@ MAVEN_LIMIT_S = (
 async def fetch_jars(pom: Path = POM, name: str = "apache-kafka") -> Path:
     """The folder with all jars of this pom; Maven is asked where this environment does not have them yet.
 
-    Raises Misconfigured without Java or Maven, StartFailed with what Maven said.
+    Raises Misconfigured without Java or Maven, StartFailed with the output of Maven.
     """
     return await asyncio.to_thread(_fetch_jars, pom, name)
 
@@ -36,12 +36,12 @@ def java_binary() -> str:
         raise Misconfigured(
             f"Apache Kafka needs Java {OLDEST_JAVA} or later, and no java is on PATH; {OTHER_WAYS}"
         )
-    said = subprocess.run(  # noqa: S603 - found on PATH, no arguments of anybody else
+    output = subprocess.run(  # noqa: S603 - found on PATH, no arguments of anybody else
         [java, "-version"], capture_output=True, text=True, check=False, timeout=60
     ).stderr
-    version = re.search(r'version "(\d+)', said)
+    version = re.search(r'version "(\d+)', output)
     if version is None or int(version[1]) < OLDEST_JAVA:
-        shown = said.partition("\n")[0] or "nothing"
+        shown = output.partition("\n")[0] or "nothing"
         raise Misconfigured(f"Apache Kafka needs Java {OLDEST_JAVA} or later; `java -version` says: {shown}")
     return java
 

@@ -76,7 +76,7 @@ class Node:
         self.running.require_alive()
 
     async def format(self, cluster_id: str) -> None:
-        """Prepare its folder once; raises StartFailed with what the tool said."""
+        """Prepare its folder once; raises StartFailed with the output of the tool."""
         self.folder.mkdir(parents=True)
         self._configuration.write_text("".join(f"{name}={value}\n" for name, value in self._all_properties()))
         arguments = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._configuration)]

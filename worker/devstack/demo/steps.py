@@ -1,0 +1,202 @@
+"""What one run of the demo does on servers and a worker that are already up, step by step."""
+
+import asyncio
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from worker.devstack.demo.arrival import Published, RunWatch, make_display
+from worker.devstack.demo.input import DemoInput
+from worker.devstack.demo.kept import leave_worker_url, print_urls, remove_worker_url
+from worker.devstack.demo.options import DemoOptions
+from worker.devstack.demo.platform_writes import until_sent, until_statistics, write_platform
+from worker.devstack.demo.progress_check import Difference, compare
+from worker.devstack.demo.statistics_check import compare_statistics, read_stored
+from worker.devstack.demo.stored import (
+    Totals,
+    count_known,
+    count_totals,
+    dead_letter_reasons,
+    example_of,
+    progress_documents,
+)
+from worker.devstack.demo.summary import Summary
+from worker.devstack.demo.tables import print_course, print_learner, print_totals
+from worker.devstack.servers.stack import Stack
+from worker.devstack.servers.topics import topic_ends
+from worker.devstack.servers.worker_process import WorkerCounts, WorkerProbe
+from worker.devstack.simulator.platform_documents import Timing
+from worker.devstack.simulator.totals import write_ledger
+from worker.kafka.producer import Publisher
+from worker.storage.database import Database
+from worker.timing import Clock
+from worker.verify.run import verify
+from worker.words import counted
+
+LOOK_EVERY_S = 0.5  # at what is kept running
+
+
+def raise_if_cancelled() -> None:
+    """Between steps: a driver may lose a cancellation that meets an answer."""
+    current = asyncio.current_task()
+    if current is not None and current.cancelling():
+        raise asyncio.CancelledError
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """How everything stood before the first record: what this run adds is measured against it."""
+
+    totals: Totals
+    counts: WorkerCounts
+    ends: Mapping[int, int]
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
+class DemoRun:
+    """One run: what it works on, and what it publishes."""
+
+    stack: Stack
+    database: Database
+    worker: WorkerProbe
+    options: DemoOptions
+    sent: DemoInput
+    console: Console
+    clock: Clock
+
+    def require_alive(self) -> None:
+        """Raises StartFailed when a server or the worker has ended: nobody else would notice."""
+        raise_if_cancelled()
+        self.worker.require_alive()
+        self.stack.require_alive()
+
+    async def before(self) -> Before:
+        """Write what stands before the first event, the ledger and most documents of the platform; then count."""
+        if (simulation := self.sent.simulation) is not None:
+            write_ledger(self.stack.folder / "ledger.jsonl", simulation.ledger, simulation.totals)
+            await write_platform(self.database, simulation.documents(Timing.BEFORE))
+        raise_if_cancelled()
+        servers, topic = self.stack.kafka_bootstrap_servers, self.options.names.topic
+        ends = await topic_ends(servers, topic, self.options.kafka)
+        counts = await self.worker.wait_until_ready(topic, len(ends))
+        known = await count_known(self.database, self.sent.event_ids())
+        return Before(await count_totals(self.database), counts, ends, known)
+
+    async def publish_and_watch(self, before: Before) -> tuple[RunWatch, float]:
+        """Publish while watching; the watch as it ended, and the seconds from first record to last document."""
+
+        def require_alive() -> None:
+            self.require_alive()
+            if publishing.done():
+                publishing.result()
+
+        published, topic = Published(self.sent.total), self.options.names.topic
+        watch = RunWatch(
+            self.database, self.worker, topic, before.counts, published, self.clock, require_alive
+        )
+        publishing = asyncio.create_task(self._publish(published))
+        try:
+            with make_display(self.console, published) as display:
+                ended = await watch.until_drained(display)
+        finally:
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
+        return watch, ended - published.started_at
+
+    async def _publish(self, published: Published) -> None:
+        def progress(count: int) -> None:
+            published.count = count
+
+        stack, options = self.stack, self.options
+        # The embedded broker cannot drop repeats; of others nothing is known, so they are asked.
+        idempotent = stack.broker is None or stack.broker.knows_idempotence
+        async with Publisher(
+            stack.kafka_bootstrap_servers,
+            options.names.topic,
+            clock=self.clock,
+            idempotent=idempotent,
+            kafka=options.kafka,
+        ) as publisher:
+            published.started_at = self.clock.monotonic()
+            report = await publisher.publish(self.sent.records(), on_progress=progress)
+            published.count = report.records
+            published.done = True
+
+    async def after(self, watch: RunWatch) -> None:
+        """Write the documents that come after the events; wait for their statistics, and for the outbox."""
+        late = self.sent.simulation.documents(Timing.AFTER) if self.sent.simulation else []
+        await write_platform(self.database, late)
+        if watch.counting and late:
+            seconds = await until_statistics(self.database, late, self.clock, self.require_alive)
+            came = counted(len(late), "course and user document")
+            self.console.print(f"{came} came late: statistics after {seconds:.1f} s", highlight=False)
+        if watch.runs("notify"):
+            waiting = await until_sent(self.database, self.clock, self.require_alive)
+            if waiting:
+                self.console.print(f"still to be sent: {counted(waiting, 'notification')}", highlight=False)
+        raise_if_cancelled()
+
+    async def summarise(self, before: Before, watch: RunWatch, seconds: float) -> Summary:
+        """Compare with the ledger, verify, and count again."""
+        ledger = self.sent.simulation.ledger if self.sent.simulation else ()
+        streams = [(entry.user_id, entry.course_id) for entry in ledger]
+        documents = await progress_documents(self.database, streams)
+        topic = self.options.names.topic
+        return Summary(
+            published=watch.published.count,
+            unreadable=len(self.sent.unreadable),
+            left_out=self.sent.statements.left_out.total(),
+            before=before.totals,
+            after=await count_totals(self.database),
+            counts=watch.counts,
+            dead_letter_reasons=await dead_letter_reasons(self.database, topic, before.ends),
+            verification=await verify(self.database, quiescent=True),
+            differences=compare(ledger, documents),
+            counting=watch.counting,
+            statistics=await self._statistics() if watch.counting else [],
+            simulation=self.sent.simulation,
+            known=before.known,
+            seconds=seconds,
+        )
+
+    async def _statistics(self) -> list[Difference]:
+        simulation = self.sent.simulation
+        if simulation is None:
+            return []
+        return compare_statistics(simulation, await read_stored(self.database, simulation))
+
+    async def show(self, summary: Summary) -> None:
+        """Print what could not be published, an example, and the summary."""
+        for line in self.sent.unreadable[:10]:
+            self.console.print(f"not published: {line}", markup=False)
+        if left_out := str(self.sent.statements):
+            self.console.print(left_out, markup=False)
+        example = await example_of(self.database)
+        if example is not None:
+            print_learner(self.console, example)
+            print_course(self.console, example)
+        print_totals(self.console, summary)
+
+    async def keep(self) -> None:
+        """Leave all as it is until Ctrl-C or SIGTERM; meanwhile another demo can find a worker of ours."""
+        own = self.worker.process is not None
+        if own:
+            await leave_worker_url(self.database, self.stack.kafka_bootstrap_servers, self.worker.url)
+        print_urls(self.console, self.stack, self.worker.url, self.options)
+        await self._until_interrupted()
+        if own:
+            await remove_worker_url(self.database)
+
+    async def _until_interrupted(self) -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        while not stop.is_set():
+            self.require_alive()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
