@@ -292,7 +292,7 @@ async def test_a_wrong_password_ends_the_worker_soon_with_2_whatever_it_needs_ka
         assert "wrong-one" not in ended.output
 
 
-async def test_events_letters_and_notifications_travel_by_the_same_security(
+async def test_events_dead_letters_and_notifications_travel_by_the_same_security(
     secured: Secured,
     settings: dict[str, str],
     topic: str,

@@ -15,7 +15,7 @@ from worker.app.mongodb import explained
 from worker.app.server_state import ServerState
 from worker.errors import Retryable, TopicMissing, WorkerError
 from worker.kafka.metadata import require_topic
-from worker.kafka.security import why_silent
+from worker.kafka.security import diagnose_connection
 from worker.settings import variable
 from worker.storage.database import Database
 from worker.storage.errors import translated
@@ -94,7 +94,7 @@ def _kafka_probe(
             await look(client)
         except (KafkaError, OSError) as error:
             silent = Retryable(f"no broker answers at {bootstrap_servers} ({in_words(error)})")
-            raise await why_silent(bootstrap_servers, options) or silent from error
+            raise await diagnose_connection(bootstrap_servers, options) or silent from error
         finally:
             await client.close()
 

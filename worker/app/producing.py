@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from worker.app.dependencies import unreachable
 from worker.errors import Misconfigured, Retryable, TopicMissing
 from worker.kafka.producer import MAX_REQUEST_BYTES, Publisher
-from worker.kafka.security import kafka_options, why_silent
+from worker.kafka.security import diagnose_connection, kafka_options
 from worker.settings import Settings, variable
 from worker.timing import SystemClock
 
@@ -36,7 +36,7 @@ async def open_publisher(
             hint = f", or look at {variable('topic')}" if topic == settings.ingest.topic else ""
             raise TopicMissing(f"{error}{hint}") from error
         except Retryable as error:
-            reason = await why_silent(settings.kafka.bootstrap_servers, options) or error
+            reason = await diagnose_connection(settings.kafka.bootstrap_servers, options) or error
             if isinstance(reason, Misconfigured):
                 raise reason from error
             raise unreachable("kafka", str(reason), variable("kafka_bootstrap_servers")) from error

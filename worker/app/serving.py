@@ -13,7 +13,7 @@ from worker.app.roles import Surroundings, build_roles
 from worker.app.server_state import ServerState
 from worker.app.supervision import supervise
 from worker.errors import Misconfigured, SchemaMismatch, WorkerError
-from worker.kafka.security import kafka_options, why_silent
+from worker.kafka.security import diagnose_connection, kafka_options
 from worker.settings import Channel, RoleName, Settings
 from worker.storage.database import Database, assert_safe_server, make_client, open_database
 from worker.storage.driver import close
@@ -117,7 +117,7 @@ async def _assert_notifications_can_leave(settings: Settings) -> None:
     """Raise `Misconfigured` for a user or certificate that is not accepted; a Kafka that is away is waited for."""
     if RoleName.NOTIFY not in settings.process.roles or Channel.KAFKA not in settings.notify.channels:
         return
-    refusal = await why_silent(settings.kafka.bootstrap_servers, kafka_options(settings.kafka))
+    refusal = await diagnose_connection(settings.kafka.bootstrap_servers, kafka_options(settings.kafka))
     if isinstance(refusal, Misconfigured):
         raise refusal
 

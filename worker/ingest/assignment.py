@@ -1,4 +1,4 @@
-"""The partitions this worker owns: taken over in order, committed last, their positions held against the log."""
+"""The partitions this worker owns: made ready in order, committed last, their positions held against the log."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -54,12 +54,12 @@ class Assignment:
         self._owed: dict[Partition, int] = {}
         self._newest: dict[Partition, datetime] = {}
         self._restart_suspects: set[Partition] = set()
-        self._known: frozenset[Partition] | None = None  # all there were when partitions were last taken over
+        self._known: frozenset[Partition] | None = None  # all there were when partitions were last assigned
         self._next_check = 0.0
 
     @property
     def is_ready(self) -> bool:
-        """True while everything of the assignment in force has been taken over."""
+        """True while everything of the assignment in force is ready to be read."""
         return self._consumer.generation == self._ready_generation
 
     @property
@@ -76,7 +76,7 @@ class Assignment:
         """Get ready for a new assignment: nothing is read before this is done. May be repeated at any point.
 
         1. positions by policy, gaps recorded  2. older owners burned, leases taken, by whom the broker still
-        knows as the owner  3. partitions opened, and what was passed over committed: a gap counts once
+        knows as the owner  3. partitions opened, and what was skipped committed: a gap counts once
         Returns without being ready when the assignment changes meanwhile. Raises Retryable without an answer.
         """
         generation = self._consumer.generation
@@ -149,7 +149,7 @@ class Assignment:
     async def _starts(
         self, positions: Mapping[Partition, int], ranges: Mapping[Partition, LogRange]
     ) -> dict[Partition, int]:
-        """Where to read each partition; gaps are on record before they are passed over."""
+        """Where to read each partition; gaps are on record before they are skipped."""
         decided = {
             partition: start_of(partition, position, ranges[partition])
             for partition, position in positions.items()
@@ -206,7 +206,7 @@ class Assignment:
     ) -> dict[Partition, SeriesWriter]:
         """Take the partitions' leases from their former owners, and from nobody who came after us.
 
-        A take-over may come late (a machine that slept, a frozen process), when the group has gone on without us. So
+        This may come late (a machine that slept, a frozen process), when the group has gone on without us. So
         the broker is asked between reading a session and burning it: once for all, and again for any other one.
         """
         former = await sessions_in_force(self._database, [(p.topic, p.number) for p in partitions])

@@ -1,7 +1,7 @@
-"""A partition that holds mostly poison is left alone for a while: no flood of dead letters, and nothing is dropped.
+"""A partition that holds mostly poison is paused for a while: no flood of dead letters, and nothing is dropped.
 
 Pure: time is an argument. Closed: read as usual. Open: not read for `pause_s`. Half-open: a few records are read, and
-they decide. What was read has been set aside with its bytes; what was not read waits in Kafka.
+they decide. What was read and is poison is a dead letter with its bytes; what was not read waits in Kafka.
 """
 
 from collections import deque

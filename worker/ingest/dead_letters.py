@@ -48,7 +48,7 @@ async def store_dead_letters(database: Database, dead_letters: Sequence[DeadLett
 
 
 async def store_gaps(database: Database, gaps: Sequence[Gap], now: datetime) -> None:
-    """Store gap records: offsets that were passed over unread. Keyed by their range."""
+    """Store gap records: offsets that were skipped unread. Keyed by their range."""
     for gap in gaps:
         document = gap_document(gap, now)
         refused = await _insert(database, [_Entry(0, encoded(document))])

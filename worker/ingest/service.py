@@ -1,4 +1,4 @@
-"""The ingest role: owns partitions, hands their batches to the pipeline, acknowledges last, drains when told."""
+"""The ingest role: owns partitions, gives their batches to the pipeline, acknowledges last, drains when told."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -241,7 +241,7 @@ class Ingest:
         self._metrics.kafka_paused_partitions.labels(topic).set(self._consumer.paused_count)
 
     async def _drain_for_revoke(self) -> None:
-        """Finish and commit the batch in hand before the partitions go to somebody else, within the deadline."""
+        """Finish and commit the batches in flight before the partitions go to somebody else, within the deadline."""
         self._metrics.kafka_rebalances_total.labels(RebalanceKind.REVOKED.value).inc()
         work = self._work
         if work is None:

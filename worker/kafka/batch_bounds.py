@@ -148,7 +148,7 @@ def _salvaged(
     if batch.is_transactional and any(
         producer == batch.producer_id and first <= batch.base_offset for producer, first in aborted
     ):
-        return Salvaged((), batch.next_offset)  # never happened: passed over as aiokafka does
+        return Salvaged((), batch.next_offset)  # never happened: skipped as aiokafka does
     return salvage(content, topic, partition, offset, max_records, max_bytes)
 
 
@@ -206,11 +206,11 @@ async def _fetch(client: Any, partition: Partition, offset: int) -> _Fetched:
     if leader is None or leader < 0:
         raise Retryable("the partition has no leader at the moment")
     response = await client.send(leader, request)
-    [(_, [(_, code, high_watermark, *rest)])] = response.topics
+    [(_, [(_, code, high_watermark, *others)])] = response.topics
     if code:
         raise for_code(code)(f"{partition.topic}-{partition.number} at {offset}")
     # Versions before 4 have no last stable offset; the batches are always the last field.
-    stable = rest[0] if response.API_VERSION >= 4 and rest[0] >= 0 else high_watermark
+    stable = others[0] if response.API_VERSION >= 4 and others[0] >= 0 else high_watermark
     # The list of aborted transactions is the only one among the fields between.
-    aborted = next((field for field in rest[:-1] if isinstance(field, list)), [])
-    return _Fetched(rest[-1] or b"", min(stable, high_watermark), aborted)
+    aborted = next((field for field in others[:-1] if isinstance(field, list)), [])
+    return _Fetched(others[-1] or b"", min(stable, high_watermark), aborted)

@@ -59,7 +59,7 @@ class ConsumerOptions:
     # Of values, keys and headers in a batch; ordinary events of 400 bytes reach `max_records` first.
     max_bytes: int = 7_500_000
     session_timeout_s: float = 10.0
-    # A member learns of a rebalance with its next heartbeat: so much longer than the session may a take-over last.
+    # A member learns of a rebalance with its next heartbeat: so much longer than the session may its start last.
     heartbeats_per_session: int = 20
     rebalance_timeout_s: float = 60.0
     # One answer of the broker; longer counts as no answer.
@@ -186,7 +186,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             self._poller.forget()
 
     async def poll(self, wait_s: float) -> Batch | CorruptBatch | None:
-        """The next batch, or None after `wait_s` without one; CorruptBatch until `seek` passes over its gap.
+        """The next batch, or None after `wait_s` without one; CorruptBatch until `seek` skips its gap.
 
         Raises Retryable where the position is not valid, ConsumerLostError when a new consumer is needed.
         A poll that is under way is never cancelled (records it had already passed would be lost to this
@@ -272,13 +272,13 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             async with asyncio.timeout(_IDLE_POLL_S):  # nothing is returned, so nothing is lost with the poll
                 await self._consumer.getmany(timeout_ms=0)
         except (KafkaError, TimeoutError) as error:
-            # aiokafka passes over a record that it takes for too large before it says so.
+            # aiokafka skips a record that it takes for too large before it says so.
             if self._poller is not None and self._consumer is not None:
                 self._poller.rewind()
             raise Retryable(f"a paused poll failed: {type(error).__name__}") from error
 
     def resume(self) -> None:
-        """Read on after `keep_polling`, but for what rests."""
+        """Read on after `keep_polling`, but for what is paused by `pause`."""
         if paused := self._consumer.paused() - self._paused:
             self._consumer.resume(*paused)
 
@@ -296,7 +296,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self.resume()
 
     def half_open_probe(self, partition: Partition, max_records: int) -> None:
-        """Have the next poll read some records of this one partition, which rests otherwise."""
+        """Have the next poll read some records of this one partition, which is paused otherwise."""
         chosen = TopicPartition(*partition)
         if chosen in self._paused:
             self._consumer.resume(chosen)

@@ -58,7 +58,7 @@ _DECODING_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class CorruptBatch:
-    """The next records of a partition can never be read; nothing has been passed over yet."""
+    """The next records of a partition can never be read; nothing has been skipped yet."""
 
     gap: Gap
     generation: int

@@ -114,7 +114,7 @@ def records_of(
     """Yield the source's records in its order, keyed `<course_id>:<user_id>` where that can be read.
 
     native: each line's bytes unchanged, without the line feed, valid or not. xapi: each statement translated
-    to the contract and encoded; blank lines are passed over, and `statements` counts those without an event.
+    to the contract and encoded; blank lines are skipped, and `statements` counts those without an event.
     A line that cannot be translated, or is larger than any record, goes to `on_unreadable`; without one it raises
     CannotTranslate. Raises what `Source.lines` does.
     """

@@ -126,7 +126,7 @@ def _text(raw: BinaryIO, name: str) -> BinaryIO:
     head = _head(raw)
     if not head.startswith(_GZIP):
         return _checked(head, raw, name)
-    unpacked = cast(BinaryIO, gzip.GzipFile(fileobj=_Again(head, raw), mode="rb"))
+    unpacked = cast(BinaryIO, gzip.GzipFile(fileobj=_Rejoined(head, raw), mode="rb"))
     head = _head(unpacked)
     if head.startswith(_GZIP):
         raise NoLines(f"{name} is packed twice: unpack it once, `gunzip -c FILE | sevenp-worker publish -`")
@@ -136,8 +136,8 @@ def _text(raw: BinaryIO, name: str) -> BinaryIO:
 def _checked(head: bytes, rest: BinaryIO, name: str) -> BinaryIO:
     if reason := why_no_lines(head):
         raise NoLines(f"{name} {reason}")
-    again = _Again(head.removeprefix(_UTF8_MARK), rest)
-    return cast(BinaryIO, io.BufferedReader(again, _BUFFER_BYTES))
+    whole = _Rejoined(head.removeprefix(_UTF8_MARK), rest)
+    return cast(BinaryIO, io.BufferedReader(whole, _BUFFER_BYTES))
 
 
 def why_no_lines(head: bytes) -> str | None:
@@ -182,7 +182,7 @@ def _whole(line: bytes, text: BinaryIO) -> bytes | TooLong:
     return TooLong(size)
 
 
-class _Again(io.RawIOBase):
+class _Rejoined(io.RawIOBase):
     """A stream whose first bytes were read already: they come once more, then the rest."""
 
     def __init__(self, head: bytes, rest: BinaryIO) -> None:

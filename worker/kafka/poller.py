@@ -58,7 +58,7 @@ class PartitionPoller:
         self._next[partition] = offset
 
     async def poll(self, max_records: int, *, only: TopicPartition | None = None) -> Polled | Gap:
-        """The next records; or the gap that comes next, again and again until `moved` passes over it.
+        """The next records; or the gap that comes next, again and again until `moved` skips it.
 
         `only` asks one partition, unless a broken batch is being looked for.
         """
@@ -75,7 +75,7 @@ class PartitionPoller:
                 log.warning("batch_not_decoded", error=type(error).__name__)
             elif not polled:
                 raise
-            # Else it comes again with the next poll, which has nothing in hand yet.
+            # Else it comes again with the next poll, which has taken nothing yet.
         return polled
 
     async def _take(

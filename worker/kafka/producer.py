@@ -144,23 +144,23 @@ class Publisher:
         What `records` itself raises is raised once everything before it is acknowledged.
         """
         started = self._clock.monotonic()
-        flight = _Flight(on_progress)
+        in_flight = _InFlight(on_progress)
         try:
             for record in records:
                 try:
                     sent = await self._send(record)
                 except KafkaError as error:
-                    raise await flight.failure(_Sent(record), error) from error
-                flight.add(_Sent(record), sent)
-                if len(flight) >= MAX_IN_FLIGHT:
-                    await flight.settle(keep=MAX_IN_FLIGHT // 2)
-        except RecordRefused:  # all that was in flight has come to rest
+                    raise await in_flight.failure(_Sent(record), error) from error
+                in_flight.add(_Sent(record), sent)
+                if len(in_flight) >= MAX_IN_FLIGHT:
+                    await in_flight.complete(leaving=MAX_IN_FLIGHT // 2)
+        except RecordRefused:  # all that was in flight has been answered
             raise
         except (Refused, OSError):  # of the records' own source: what was read before it is on its way
-            await flight.settle(keep=0)
+            await in_flight.complete(leaving=0)
             raise
-        await flight.settle(keep=0)
-        return Report(flight.acknowledged, flight.size_bytes, self._clock.monotonic() - started)
+        await in_flight.complete(leaving=0)
+        return Report(in_flight.acknowledged, in_flight.size_bytes, self._clock.monotonic() - started)
 
     async def _send(self, record: OutgoingRecord) -> "asyncio.Future[object]":
         if self._producer is None:
@@ -199,7 +199,7 @@ class _Sent:
         self.size_bytes = record.size_bytes
 
 
-class _Flight:
+class _InFlight:
     """Records handed to the producer and not yet acknowledged, oldest first."""
 
     def __init__(self, on_progress: OnProgress | None) -> None:
@@ -214,9 +214,9 @@ class _Flight:
     def add(self, record: _Sent, sent: "asyncio.Future[object]") -> None:
         self._pending.append((record, sent))
 
-    async def settle(self, keep: int) -> None:
-        """Wait for the oldest until `keep` are left; raises for the first one that failed."""
-        while len(self._pending) > keep:
+    async def complete(self, leaving: int) -> None:
+        """Wait for the oldest until `leaving` are left; raises for the first one that failed."""
+        while len(self._pending) > leaving:
             record, sent = self._pending.popleft()
             try:
                 await sent
@@ -228,7 +228,7 @@ class _Flight:
             self._on_progress(self.acknowledged)
 
     async def failure(self, record: _Sent, error: KafkaError) -> WorkerError:
-        """What a failed record means to the caller, once all that is in flight has come to rest."""
+        """What a failed record means to the caller, once all that is in flight has been answered."""
         await asyncio.gather(*(future for _, future in self._pending), return_exceptions=True)
         where = f"line {record.line}" if record.line else f"record {self.acknowledged + 1}"
         safe = f"{counted(self.acknowledged, 'record')} before it {'is' if self.acknowledged == 1 else 'are'} safe"

@@ -41,24 +41,26 @@ def kafka_options(kafka: KafkaSettings) -> dict[str, Any]:
     return options
 
 
-async def why_silent(bootstrap_servers: str, options: Mapping[str, Any]) -> Misconfigured | Retryable | None:
+async def diagnose_connection(
+    bootstrap_servers: str, options: Mapping[str, Any]
+) -> Misconfigured | Retryable | None:
     """Why no broker talks to us, asked of each: the first reason that waiting cannot heal, else the last one.
 
     None when one does talk. For use when a client could not connect: aiokafka's clients log the reason and raise
     an error without it.
     """
-    said: Misconfigured | Retryable | None = None
+    reason: Misconfigured | Retryable | None = None
     for host, port, _ in collect_hosts(bootstrap_servers, randomize=False):
         try:
             connection = await create_conn(host, port, request_timeout_ms=_CONNECT_LIMIT_MS, **options)
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
-            said = _meaning(error, f"{host}:{port}", options)
-            if isinstance(said, Misconfigured):
-                return said
+            reason = _meaning(error, f"{host}:{port}", options)
+            if isinstance(reason, Misconfigured):
+                return reason
         else:
             connection.close()
             return None
-    return said
+    return reason
 
 
 def _meaning(error: Exception, broker: str, options: Mapping[str, Any]) -> Misconfigured | Retryable:

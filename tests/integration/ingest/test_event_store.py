@@ -49,7 +49,7 @@ async def test_an_insert_repeated_after_a_lost_answer_fills_the_holes_of_the_fir
 
 
 @pytest.mark.parametrize("places", [(0,), (499,), (999,), (0, 1, 2, 498, 500, 998, 999)])
-async def test_of_a_thousand_documents_only_the_refused_ones_are_set_aside(
+async def test_of_a_thousand_documents_only_the_refused_ones_become_dead_letters(
     database: Database, places: tuple[int, ...]
 ) -> None:
     await refuse_poison(database)

@@ -151,7 +151,9 @@ async def test_an_event_erased_between_two_reads_ends_nothing(
     assert await database.course_events.count_documents({}) == (1 if with_tombstone else 2)
 
 
-async def test_who_meets_a_write_that_no_majority_has_yet_rests_longer_and_longer(database: Database) -> None:
+async def test_who_meets_a_write_that_no_majority_has_yet_pauses_longer_and_longer(
+    database: Database,
+) -> None:
     published = [event(1)]
 
     class Behind(EventStore):

@@ -110,7 +110,7 @@ async def test_a_paused_poll_does_not_wait_for_a_rebalance(kafka: str, topic: st
             await consumer.keep_polling()
 
 
-async def test_a_record_that_a_paused_poll_finds_too_large_is_not_passed_over(kafka: str, topic: str) -> None:
+async def test_a_record_that_a_paused_poll_finds_too_large_is_not_skipped(kafka: str, topic: str) -> None:
     await send(kafka, topic, [Sent(b"x", partition=0)] * 3)
     only = TopicPartition(topic, 0)
     async with started(kafka, topic) as consumer:

@@ -107,7 +107,7 @@ async def refusing(database: Database, **condition: Any) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("refused", [{"value": b"poison"}, {"kind": "part"}], ids=["letter", "part"])
-async def test_a_letter_that_the_store_refuses_is_kept_without_its_bytes_and_ends_nothing(
+async def test_a_dead_letter_that_the_store_refuses_is_kept_without_its_bytes_and_ends_nothing(
     database: Database, kafka: str, topic: str, refused: dict[str, Any]
 ) -> None:
     published = [event(n) for n in range(4)]

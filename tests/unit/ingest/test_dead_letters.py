@@ -42,7 +42,7 @@ def bytes_of(kept: list[dict[str, Any]]) -> bytes:
     return b"".join(part["value"] for part in sorted(parts, key=lambda part: int(part["part"])))
 
 
-def test_a_letter_has_bytes_headers_position_and_reason() -> None:
+def test_a_dead_letter_has_bytes_headers_position_and_reason() -> None:
     headers = (("trace", b"\x00\xff"), ("trace", None))
     kept = record(41, b"\xff{", partition=2, key=b"\x00k", headers=headers)
     [dead_letter] = documents(kept, INVALID)
@@ -92,7 +92,7 @@ def test_bytes_over_the_limit_are_kept_in_parts_exactly(size: int, parts: int) -
     headers=st.lists(st.tuples(st.text(max_size=5), st.none() | st.binary(max_size=5)), max_size=3),
     reason=st.sampled_from(RejectReason),
 )
-def test_every_letter_fits_the_stored_model_and_bson(
+def test_every_dead_letter_fits_the_stored_model_and_bson(
     value: bytes, key: bytes | None, headers: list[tuple[str, bytes | None]], reason: RejectReason
 ) -> None:
     [dead_letter] = documents(record(3, value, key=key, headers=tuple(headers)), Rejected(reason, "why"))
@@ -148,7 +148,7 @@ def assert_storable(dead_letter: dict[str, Any], parts: list[dict[str, Any]]) ->
         assert len(blob.raw) < 2**24
 
 
-def test_without_its_bytes_a_letter_has_position_sizes_hashes_and_reason() -> None:
+def test_without_its_bytes_a_dead_letter_has_position_sizes_hashes_and_reason() -> None:
     kept = record(41, b"v" * 20, partition=2, key=b"k", headers=(("h", b"x"),))
     dead_letter = minimal_dead_letter(DeadLetter(kept, INVALID, event_id(1)), NOON)
     assert dead_letter["_id"] == documents(kept, INVALID)[0]["_id"]

@@ -47,7 +47,7 @@ async def held_back() -> tuple[Sink, asyncio.Event, asyncio.Task[None], SeriesWr
     return sink, gate, before, rows
 
 
-async def test_parts_that_settle_during_a_write_are_written_together() -> None:
+async def test_parts_that_are_stored_during_a_write_are_written_together() -> None:
     sink = Sink()
     rows = SeriesWriteBehind(sink.write)
     rows.add(part("a"))
