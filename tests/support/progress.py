@@ -3,13 +3,14 @@
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from projections import progress
 from projections.event import StoredEvent
+from projections.kinds import By, StreamProjection
 from projections.progress import FOLDED_PATHS
+from projections.progress.projection import PROGRESS
 from tests.integration.verify.history import stored_events
 from tests.support.running import RunningRole, run
 from tests.support.settings import changed
@@ -20,7 +21,6 @@ from worker.storage.shares import GROUPS
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock
-from worker.watch.folds.fold import By, Projection
 from worker.watch.folds.projector import Projector
 from worker.watch.follower import Follower
 from worker.watch.roles import event_follower
@@ -30,27 +30,24 @@ SETTINGS = WatchSettings(release="test", await_ms=50, lease_s=5.0, renewals_per_
 Histories = Mapping[str, list[Document]]
 
 
-class Variant:
-    """The real fold under another version number, or raising at the events of one lesson."""
+def variant(version: int = PROGRESS.version, fails_on: object = None) -> StreamProjection:
+    """The real fold under another version number, or raising at the events of one lesson, or of a set of them."""
 
-    def __init__(self, version: int = progress.PROJECTION_VERSION, fails_on: object = None) -> None:
-        self.PROJECTION_VERSION = version
-        self.fails_on = fails_on
+    def fold(current: Mapping[str, Any] | None, events: Sequence[StoredEvent], by: By) -> dict[str, Any]:
+        raise_on(events)
+        ours = current and {**current, "projection_version": PROGRESS.version}
+        return {**PROGRESS.fold(ours, events, by), "projection_version": version}
 
-    def fold(
-        self, current: Mapping[str, Any] | None, events: Sequence[StoredEvent], by: By
-    ) -> dict[str, Any]:
-        self._raise_on(events)
-        ours = current and {**current, "projection_version": progress.PROJECTION_VERSION}
-        return {**progress.fold(ours, events, by), "projection_version": self.PROJECTION_VERSION}
+    def refold(events: Sequence[StoredEvent], keep: Mapping[str, Any] | None, by: By) -> dict[str, Any]:
+        raise_on(events)
+        return {**PROGRESS.refold(events, keep, by), "projection_version": version}
 
-    def refold(self, events: Sequence[StoredEvent], keep: Mapping[str, Any] | None, by: By) -> dict[str, Any]:
-        self._raise_on(events)
-        return {**progress.refold(events, keep, by), "projection_version": self.PROJECTION_VERSION}
-
-    def _raise_on(self, events: Sequence[StoredEvent]) -> None:
-        if self.fails_on is not None and any(event.lesson_id == self.fails_on for event in events):
+    def raise_on(events: Sequence[StoredEvent]) -> None:
+        lessons = fails_on if isinstance(fails_on, set) else {fails_on} - {None}
+        if any(event.lesson_id in lessons for event in events):
             raise ArithmeticError("the fold of this lesson has a bug")
+
+    return replace(PROGRESS, version=version, fold=fold, refold=refold)
 
 
 def histories(learners: int, events: int, prefix: str = "learner") -> dict[str, list[Document]]:
@@ -89,7 +86,7 @@ async def expected(database: Database) -> dict[str, Document]:
     streams: dict[str, list[StoredEvent]] = {}
     for event in events:
         streams.setdefault(event["stream_id"], []).append(StoredEvent.from_document(event))
-    return {stream: owned(progress.refold(run, None, "live")) for stream, run in streams.items()}
+    return {stream: owned(PROGRESS.refold(run, None, "live")) for stream, run in streams.items()}
 
 
 @dataclass(slots=True)
@@ -159,7 +156,7 @@ async def running(
     *,
     owner: str = "",
     checked_by: Database | None = None,
-    projection: Projection = progress,
+    projection: StreamProjection = PROGRESS,
     clock: Clock | None = None,
     **changes: Any,
 ) -> AsyncIterator[RunningProgress]:
@@ -175,7 +172,7 @@ async def running(
         metrics,
         changed(SETTINGS, **changes),
         owner=owner or uuid.uuid4().hex,
-        projection=projection,
+        projections=(projection,),
     )
     async with run(
         role, lambda task, stop: RunningProgress(metrics, task, stop, role, checked_by or database)
@@ -186,7 +183,7 @@ async def running(
 def projector(
     database: Database,
     *,
-    projection: Projection = progress,
+    projection: StreamProjection = PROGRESS,
     events_per_round: int = 4_000,
     doubting: bool = False,
 ) -> Projector:

@@ -11,7 +11,8 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from projections import progress
+from projections.kinds import StreamProjection
+from projections.progress.projection import PROGRESS
 from tests.support.running import RunningRole, run
 from worker.app.retry import retry_handlers, retry_leases
 from worker.cli.commands import app
@@ -24,7 +25,6 @@ from worker.storage.work_items import PROGRESS_FOLD, Handler, Item, ItemId, Verd
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock
-from worker.watch.folds.fold import Projection
 from worker.watch.folds.refold import Refold
 from worker.watch.sums.counting import Counter
 from worker.watch.sums.rejected_rows import RejectedRows
@@ -142,7 +142,7 @@ async def running(
 
 
 def folding(
-    database: Database, projection: Projection = progress, metrics: Metrics | None = None
+    database: Database, projection: StreamProjection = PROGRESS, metrics: Metrics | None = None
 ) -> dict[str, Handler]:
     """The handlers of the real worker, with a fold of the test's choice."""
 
@@ -151,11 +151,11 @@ def folding(
 
     refold = Refold(
         database,
+        projection,
         SystemClock(),
         metrics or Metrics(),
         barrier=nothing,
         keep_alive=nothing,
-        projection=projection,
         code_version="test",
     )
     counter = Counter(
@@ -169,7 +169,7 @@ def folding(
         code_version="test",
     )
     rejected_rows = RejectedRows(database, metrics or Metrics(), timedelta.max)
-    return dict(retry_handlers(database, refold, counter, rejected_rows))
+    return dict(retry_handlers(database, {projection.name: refold}, counter, rejected_rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bson import ObjectId
 
+from projections.progress.projection import PROGRESS
 from worker.contract.identity import stream_id
 from worker.notify.rows import checked
 from worker.retry.policy import Policy
@@ -19,7 +20,6 @@ from worker.storage.work_items import (
     COUNTS_FOLD,
     COUNTS_ROW,
     NOTIFICATION_SEND,
-    PROGRESS_FOLD,
     PROGRESS_UPDATED,
     Failed,
     Handler,
@@ -27,6 +27,7 @@ from worker.storage.work_items import (
     ItemId,
     Postponed,
     Verdict,
+    fold_type,
     notification_of,
 )
 from worker.watch.folds.refold import Refold
@@ -56,12 +57,12 @@ def retry_leases(database: Database, owner: str, lease_s: float) -> GroupLeases:
 
 
 def retry_handlers(
-    database: Database, refold: Refold, counter: Counter, rejected_rows: RejectedRows
+    database: Database, refolds: Mapping[str, Refold], counter: Counter, rejected_rows: RejectedRows
 ) -> Mapping[str, Handler]:
-    """Who does the work of each event type."""
+    """Who does the work of each event type; `refolds` by stream projection."""
     return {
-        PROGRESS_FOLD: FoldHandler(refold),
-        PROGRESS_UPDATED: FoldHandler(refold, doubting=True),
+        **{fold_type(name): FoldHandler(refold) for name, refold in refolds.items()},
+        PROGRESS_UPDATED: FoldHandler(refolds[PROGRESS.name], doubting=True),
         COUNTS_FOLD: CountHandler(counter),
         COUNTS_ROW: RowHandler(rejected_rows),
         NOTIFICATION_SEND: NotificationHandler(database),

@@ -120,14 +120,18 @@ def _retry(settings: Settings, given: Surroundings) -> Role:
     async def keep_alive() -> None:
         component.beat()
 
-    refold = Refold(
-        given.database,
-        given.clock,
-        given.metrics,
-        barrier=leases.announce,
-        keep_alive=keep_alive,
-        code_version=options.code_version,
-    )
+    refolds = {
+        each.name: Refold(
+            given.database,
+            each,
+            given.clock,
+            given.metrics,
+            barrier=leases.announce,
+            keep_alive=keep_alive,
+            code_version=options.code_version,
+        )
+        for each in given.database.catalogue.streams
+    }
     counter = Counter(
         given.database,
         Transactions(given.database.client),
@@ -139,7 +143,7 @@ def _retry(settings: Settings, given: Surroundings) -> Role:
         code_version=options.code_version,
     )
     rejected_rows = RejectedRows(given.database, given.metrics, settings.counts.notify_within)
-    handlers = retry_handlers(given.database, refold, counter, rejected_rows)
+    handlers = retry_handlers(given.database, refolds, counter, rejected_rows)
     return RetryProcessor(given.database, given.clock, component, given.metrics, options, handlers, leases)
 
 

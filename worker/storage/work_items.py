@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from bson import ObjectId
 
 PROGRESS_FOLD = "progress_fold"
-"""A stream whose fold failed."""
+"""A stream whose fold failed: `fold_type` of the projection."""
 PROGRESS_UPDATED = "progress_updated"
 """The platform's own word for analytics work that is pending: compare the learner's documents, and put them right."""
 COUNTS_FOLD = "counts_fold"
@@ -26,9 +26,14 @@ OPEN = ("pending", "processing", "failed")
 _NOTIFICATION = "notification:"
 
 
-def fold_item_id(stream: object) -> str:
-    """`_id` of the item of a stream whose fold failed: there is never a second one."""
-    return f"progress:{stream}"
+def fold_type(projection: str) -> str:
+    """The type of the items about streams at which a projection's fold failed."""
+    return f"{projection}_fold"
+
+
+def fold_item_id(stream: object, projection: str = "progress") -> str:
+    """`_id` of the item of a stream at which a projection's fold failed: there is never a second one."""
+    return f"{projection}:{stream}"
 
 
 def counts_item_id(kind: object, identity: object) -> str:

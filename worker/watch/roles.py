@@ -1,8 +1,8 @@
 """The followers, one for each source: the event store for folds, the records for sums."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from projections import progress
+from projections.kinds import StreamProjection
 from worker.settings import CountsSettings, WatchSettings
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases, Positions
@@ -10,8 +10,7 @@ from worker.storage.shares import GROUPS
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
-from worker.watch.folds.executor import Heads, StreamExecutor
-from worker.watch.folds.fold import Projection
+from worker.watch.folds.executor import EVENTS, Heads, StreamExecutor
 from worker.watch.follower import Follower
 from worker.watch.held_groups import HeldGroups
 from worker.watch.sums.counting import DirtyKeys
@@ -26,25 +25,24 @@ def event_follower(
     settings: WatchSettings,
     *,
     owner: str,
-    projection: Projection = progress,
+    projections: Sequence[StreamProjection] | None = None,
     seed: int | None = None,
 ) -> Follower[Heads]:
-    """Follows the event store and keeps the documents that are folds of one stream; workers share the slots.
+    """Follows the event store and keeps the documents of all stream projections; workers share the slots.
 
     `owner` names this run of the process in the leases; one that exists elsewhere would share its groups.
     """
-    versions = {StreamExecutor.name: projection.PROJECTION_VERSION}
-    groups = _groups(
-        StreamExecutor.name, GROUPS, versions, database, clock, component, metrics, settings, owner
-    )
+    kept = database.catalogue.streams if projections is None else projections
+    versions = {each.name: each.version for each in kept}
+    groups = _groups(EVENTS, GROUPS, versions, database, clock, component, metrics, settings, owner)
     executor = StreamExecutor(
         database,
+        kept,
         clock,
         metrics,
         barrier=groups.barrier,
         keep_alive=groups.keep_alive,
         code_version=settings.code_version,
-        projection=projection,
     )
     positions = Positions(database, watcher=executor.name, versions=versions)
     return Follower(database, executor, groups, positions, clock, component, metrics, settings, seed)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from projections.progress import PROJECTION_VERSION
-from tests.support.progress import Variant, documents, expected, histories, interleaved, projector, store
+from tests.support.progress import documents, expected, histories, interleaved, projector, store, variant
 from tests.support.progress import running as watching
 from tests.support.retry import POLICY, folding, item, put, running, stored
 from tests.support.waiting import until
@@ -16,6 +16,7 @@ from worker.retry.selection import Selection
 from worker.storage.database import Database
 from worker.telemetry.metrics import Metrics
 from worker.watch.folds import refold
+from worker.watch.folds.catch_up import highest_versions
 
 BAD_LESSON = foreign_object_id("lesson-1")
 LONG_WAIT = Policy(rate_per_s=1_000, backoff_s=600.0, longest_backoff_s=600.0)
@@ -27,7 +28,7 @@ async def test_after_the_fix_a_retry_gives_the_documents_of_a_run_that_never_fai
     streams = histories(learners=6, events=10)
     good = {stream: events[:4] for stream, events in list(streams.items())[:5]}
     [(bad, bad_events)] = list(streams.items())[5:]
-    broken = Variant(fails_on=BAD_LESSON)
+    broken = variant(fails_on=BAD_LESSON)
     async with (
         watching(database, projection=broken) as watcher,
         running(database, folding(database, broken), policy=LONG_WAIT) as retry,
@@ -57,7 +58,7 @@ async def test_after_the_fix_a_retry_gives_the_documents_of_a_run_that_never_fai
 async def test_the_others_are_folded_while_it_fails_over_and_over(database: Database) -> None:
     streams = histories(learners=12, events=12)
     metrics = Metrics()
-    broken = Variant(fails_on=BAD_LESSON)
+    broken = variant(fails_on=BAD_LESSON)
     bad = next(iter(streams))
     await store(database, streams[bad])
     await projector(database, projection=broken).project({bad: 12})
@@ -87,7 +88,7 @@ async def test_the_others_are_folded_while_it_fails_over_and_over(database: Data
 async def test_new_code_takes_up_what_old_code_gave_up(database: Database) -> None:
     streams = histories(learners=4, events=9)
     await store(database, interleaved(streams))
-    broken = Variant(fails_on=BAD_LESSON)
+    broken = variant(fails_on=BAD_LESSON)
     await projector(database, projection=broken).project(dict.fromkeys(streams, 9))
     policy = Policy(max_attempts=2, rate_per_s=1_000, backoff_s=0.01, longest_backoff_s=0.01)
     async with running(database, folding(database, broken), policy=policy) as old:
@@ -103,12 +104,12 @@ async def test_new_code_takes_up_what_old_code_gave_up(database: Database) -> No
 
 async def test_a_retried_stream_is_followed_live_again(database: Database) -> None:
     [(stream, events)] = histories(learners=1, events=12).items()
-    broken = Variant(fails_on=BAD_LESSON)
-    async with watching(database, projection=broken) as watcher:
+    lessons = {BAD_LESSON}
+    async with watching(database, projection=variant(fails_on=lessons)) as watcher:
         await watcher.until_following()
         await store(database, events[:9])
         await watcher.until(lambda: watcher.applied("failed") >= 1, "quarantined")
-        broken.fails_on = None
+        lessons.clear()
         async with running(database, folding(database), policy=POLICY) as retry:
             await retry.until_status("completed", 1)
         await store(database, events[9:])
@@ -150,7 +151,8 @@ async def test_the_platform_s_pending_work_brings_its_learner_up_to_date(databas
 async def test_a_document_of_a_newer_fold_is_left_to_newer_code(database: Database) -> None:
     [(stream, events)] = histories(learners=1, events=9).items()
     await store(database, events)
-    newer = Variant(PROJECTION_VERSION + 1, fails_on=BAD_LESSON)
+    lessons = {BAD_LESSON}
+    newer = variant(PROJECTION_VERSION + 1, fails_on=lessons)
     await projector(database, projection=newer).project({stream: 9})
     policy = Policy(max_attempts=1, rate_per_s=1_000, backoff_s=0.01, longest_backoff_s=0.01)
     async with running(database, folding(database), policy=policy) as old:
@@ -159,11 +161,11 @@ async def test_a_document_of_a_newer_fold_is_left_to_newer_code(database: Databa
             "put off again and again",
         )
     assert (await stored(database, f"progress:{stream}"))["status"] == "pending"
-    newer.fails_on = None
+    lessons.clear()
     async with running(database, folding(database, newer), code_version="newer") as new:
         await new.until_status("completed", 1)
     [document] = await database.user_progress.find({}).to_list(None)
-    assert (document["projection_version"], document["version"]) == (newer.PROJECTION_VERSION, 9)
+    assert (document["projection_version"], document["version"]) == (newer.version, 9)
 
 
 async def test_a_live_failure_under_other_code_opens_a_failed_item_anew(database: Database) -> None:
@@ -171,10 +173,10 @@ async def test_a_live_failure_under_other_code_opens_a_failed_item_anew(database
     await store(database, events)
     ended = item(f"progress:{stream}", stream, event_type="progress_fold", status="failed", retry_count=3)
     await put(database, [{**ended, "code_version": "before", "occurrences": 4}])
-    await projector(database, projection=Variant(fails_on=BAD_LESSON)).project({stream: 9})
+    await projector(database, projection=variant(fails_on=BAD_LESSON)).project({stream: 9})
     opened = await stored(database, f"progress:{stream}")
     assert (opened["status"], opened["retry_count"], opened["occurrences"]) == ("pending", 0, 5)
-    await projector(database, projection=Variant(fails_on=BAD_LESSON)).project({stream: 9})
+    await projector(database, projection=variant(fails_on=BAD_LESSON)).project({stream: 9})
     again = await stored(database, f"progress:{stream}")
     assert (again["due_at"], again["occurrences"]) == (opened["due_at"], 6)
 
@@ -183,10 +185,10 @@ async def test_an_event_that_comes_while_a_retry_folds_its_stream_is_folded_too(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [(bad, events)] = histories(learners=1, events=12).items()
-    live = projector(database, projection=Variant(fails_on=BAD_LESSON))
+    live = projector(database, projection=variant(fails_on=BAD_LESSON))
     await store(database, events[:11])
     await live.project({bad: 11})
-    asked = refold.highest_versions
+    asked = highest_versions
 
     async def overtaken(database: Database, streams: Sequence[str]) -> dict[str, int]:
         """Right after the attempt has asked how far to go one more event is stored, and its watcher woken."""

@@ -44,7 +44,7 @@ async def item(database: Database) -> Document:
 
 async def test_two_processors_that_take_turns_end_after_the_attempts_of_each(database: Database) -> None:
     older, newer = queue(database, "1.0"), queue(database, "2.0")
-    await quarantine_streams(database, [FAILURE], code_version="1.0")
+    await quarantine_streams(database, "progress", [FAILURE], code_version="1.0")
     attempts = 0
     for _ in range(10):
         for turn in (older, newer):
@@ -57,7 +57,9 @@ async def test_two_processors_that_take_turns_end_after_the_attempts_of_each(dat
 async def test_a_live_step_of_the_other_version_grants_no_new_attempts(database: Database) -> None:
     newer, attempts = queue(database, "2.0"), 0
     for _ in range(20):
-        await quarantine_streams(database, [FAILURE], code_version="1.0")  # its stream goes on moving
+        await quarantine_streams(
+            database, "progress", [FAILURE], code_version="1.0"
+        )  # its stream goes on moving
         attempts += await attempt(newer)
     assert attempts <= 2 * ATTEMPTS
     assert (await item(database))["status"] == "failed"
@@ -67,7 +69,7 @@ async def test_code_that_has_not_tried_opens_what_failed_and_code_that_has_does_
     database: Database,
 ) -> None:
     older, newer = queue(database, "1.0"), queue(database, "2.0")
-    await quarantine_streams(database, [FAILURE], code_version="1.0")
+    await quarantine_streams(database, "progress", [FAILURE], code_version="1.0")
     for _ in range(ATTEMPTS):
         await attempt(older)
     assert (await item(database))["status"] == "failed"

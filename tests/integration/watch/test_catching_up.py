@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from projections.progress.projection import PROGRESS
 from tests.support.progress import SETTINGS, documents, expected, histories, interleaved, store
 from tests.support.settings import changed
 from tests.support.waiting import until
@@ -18,6 +19,8 @@ from worker.watch.folds import catch_up
 from worker.watch.folds.catch_up import behind
 from worker.watch.folds.executor import Heads
 from worker.watch.follower import Follower, Interrupted, StreamSession
+
+ALL = dict.fromkeys(range(GROUPS), (PROGRESS.name,))
 
 
 class Restless(Follower[Heads]):
@@ -67,21 +70,21 @@ async def test_of_resumed_groups_only_the_streams_below_are_compared(
 ) -> None:
     monkeypatch.setattr(catch_up, "STREAMS_PER_PAGE", 7)
     await store(database, interleaved(histories(learners=40, events=1)))
-    everything = [page async for page in behind(database, range(GROUPS), 1)]
-    streams = [stream for page in everything for stream in page.heads]
+    everything = [page async for page in behind(database, (PROGRESS,), ALL)]
+    streams = [stream for page in everything for stream in page.heads["progress"]]
     assert streams == sorted(streams, reverse=True)
     middle = everything[2].below
     assert middle is not None
 
     rest = [
         s
-        async for page in behind(database, range(GROUPS), 1, dict.fromkeys(range(GROUPS), middle))
-        for s in page.heads
+        async for page in behind(database, (PROGRESS,), ALL, dict.fromkeys(range(GROUPS), middle))
+        for s in page.heads["progress"]
     ]
     assert rest == [stream for stream in streams if stream < middle]
 
     half = dict.fromkeys(range(GROUPS // 2), middle)
-    mixed = {s async for page in behind(database, range(GROUPS), 1, half) for s in page.heads}
+    mixed = {s async for page in behind(database, (PROGRESS,), ALL, half) for s in page.heads["progress"]}
     assert set(rest) < mixed < set(streams)
 
 

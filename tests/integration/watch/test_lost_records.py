@@ -6,10 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from structlog.testing import capture_logs
 
-from projections import progress
+from projections.progress.projection import PROGRESS
 from tests.support import counts as counts_role
 from tests.support.progress import (
-    Variant,
     documents,
     expected,
     highest_versions,
@@ -17,6 +16,7 @@ from tests.support.progress import (
     interleaved,
     running,
     store,
+    variant,
 )
 from worker.storage.database import Database, Document
 
@@ -79,7 +79,7 @@ async def test_streams_that_stand_still_for_a_newer_release_are_told(database: D
     """After a roll-back everything looked green."""
     streams = histories(learners=6, events=4)
     await store(database, interleaved(streams, 1, 2))
-    async with running(database, projection=Variant(progress.PROJECTION_VERSION + 1)) as newer:
+    async with running(database, projection=variant(PROGRESS.version + 1)) as newer:
         await newer.until(lambda: _at_head(database), "documents of the newer release")
     with capture_logs() as logs:
         async with running(database) as older:

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from projections import progress
+from projections.progress.projection import PROGRESS
 from tests.support.progress import (
-    Variant,
     documents,
     expected,
     highest_versions,
@@ -16,6 +15,7 @@ from tests.support.progress import (
     projector,
     running,
     store,
+    variant,
 )
 from worker.contract.identity import foreign_object_id, stream_object_id, void_event_id
 from worker.storage.database import Database, Document
@@ -24,7 +24,7 @@ from worker.watch.folds.plan import Run, Task
 from worker.watch.folds.writing import write_all
 
 BAD_LESSON = foreign_object_id("lesson-1")
-NEXT = progress.PROJECTION_VERSION + 1
+NEXT = PROGRESS.version + 1
 
 
 @pytest.mark.parametrize("missing", [[1], [3], [2, 3, 5], [1, 2, 3, 4, 5]])
@@ -70,7 +70,7 @@ async def test_a_fold_that_raises_sets_only_its_stream_aside(database: Database)
     good = {stream: events[:4] for stream, events in list(streams.items())[:5]}
     [(bad_stream, bad_events)] = list(streams.items())[5:]
     failing_version = first_of_lesson(bad_events)
-    async with running(database, projection=Variant(fails_on=BAD_LESSON)) as watcher:
+    async with running(database, projection=variant(fails_on=BAD_LESSON)) as watcher:
         await watcher.until_following()
         await store(database, [*interleaved(good), *bad_events])
         await watcher.until(lambda: watcher.applied("failed") >= 1, "the failure met")
@@ -89,7 +89,7 @@ async def test_a_fold_that_raises_sets_only_its_stream_aside(database: Database)
 
 async def test_after_the_fix_the_documents_are_those_of_a_run_that_never_failed(database: Database) -> None:
     streams = histories(learners=8, events=12)
-    async with running(database, projection=Variant(fails_on=BAD_LESSON)) as broken:
+    async with running(database, projection=variant(fails_on=BAD_LESSON)) as broken:
         await broken.until_following()
         await store(database, interleaved(streams, 1, 9))
         await broken.until(lambda: broken.applied("failed") >= 8, "all have failed")
@@ -103,11 +103,11 @@ async def test_after_the_fix_the_documents_are_those_of_a_run_that_never_failed(
 async def test_a_quarantined_stream_makes_one_item_however_often_it_changes(database: Database) -> None:
     [(stream, events)] = histories(learners=1, events=12).items()
     failing_version = first_of_lesson(events)
-    blocked = projector(database, projection=Variant(fails_on=BAD_LESSON))
+    blocked = projector(database, projection=variant(fails_on=BAD_LESSON))
     for event in events:
         await store(database, [event])
         await blocked.project({stream: event["version"]})
-    again = projector(database, projection=Variant(fails_on=BAD_LESSON))
+    again = projector(database, projection=variant(fails_on=BAD_LESSON))
     await again.project({stream: 12})
 
     [item] = await database.analytics_queue.find({}).to_list(None)
@@ -118,10 +118,10 @@ async def test_a_quarantined_stream_makes_one_item_however_often_it_changes(data
 async def test_a_settled_item_is_opened_anew_when_its_stream_fails_again(database: Database) -> None:
     [(stream, events)] = histories(learners=1, events=9).items()
     await store(database, events)
-    await projector(database, projection=Variant(fails_on=BAD_LESSON)).project({stream: 9})
+    await projector(database, projection=variant(fails_on=BAD_LESSON)).project({stream: 9})
     await database.analytics_queue.update_many({}, {"$set": {"status": "completed", "retry_count": 3}})
 
-    await projector(database, projection=Variant(fails_on=BAD_LESSON)).project({stream: 9})
+    await projector(database, projection=variant(fails_on=BAD_LESSON)).project({stream: 9})
 
     [item] = await database.analytics_queue.find({}).to_list(None)
     assert (item["status"], item["retry_count"]) == ("pending", 0)
@@ -136,7 +136,7 @@ async def test_an_older_fold_s_documents_are_brought_up_at_start_although_the_to
         await store(database, interleaved(streams))
         await old.until_past(20 * 6)
 
-    async with running(database, projection=Variant(NEXT)) as new:
+    async with running(database, projection=variant(NEXT)) as new:
 
         async def all_new() -> bool:
             return await database.user_progress.count_documents({"projection_version": NEXT}) == 20
@@ -151,7 +151,7 @@ async def test_an_older_fold_s_documents_are_brought_up_at_start_although_the_to
 
 async def test_a_newer_fold_s_documents_are_left_alone(database: Database) -> None:
     streams = histories(learners=5, events=6)
-    async with running(database, projection=Variant(NEXT)) as new:
+    async with running(database, projection=variant(NEXT)) as new:
         await new.until_following()
         await store(database, interleaved(streams, 1, 4))
         await new.until(lambda: new.applied() == 5 * 4, "folded by the newer code")
@@ -164,7 +164,7 @@ async def test_a_newer_fold_s_documents_are_left_alone(database: Database) -> No
         assert old.applied() == 0
     assert await database.user_progress.find({}).sort("_id", 1).to_list(None) == before
 
-    async with running(database, projection=Variant(NEXT)) as new_again:
+    async with running(database, projection=variant(NEXT)) as new_again:
 
         async def all_current() -> bool:
             return await database.user_progress.count_documents({"version": 6}) == 5
@@ -174,7 +174,7 @@ async def test_a_newer_fold_s_documents_are_left_alone(database: Database) -> No
 
 async def test_two_versions_of_the_fold_side_by_side_do_not_flap(database: Database) -> None:
     streams = histories(learners=30, events=8)
-    old, new = projector(database), projector(database, projection=Variant(NEXT))
+    old, new = projector(database), projector(database, projection=variant(NEXT))
     for version in range(1, 9):
         await store(database, interleaved(streams, version, version))
         heads = dict.fromkeys(streams, version)
@@ -192,7 +192,7 @@ async def test_a_failing_new_fold_keeps_the_older_document_until_it_is_fixed(dat
     await projector(database).project({stream: 12})
     before = await database.user_progress.find_one({})
 
-    await projector(database, projection=Variant(NEXT, fails_on=BAD_LESSON)).project({stream: 12})
+    await projector(database, projection=variant(NEXT, fails_on=BAD_LESSON)).project({stream: 12})
 
     assert await database.user_progress.find_one({}) == before
     assert await database.analytics_queue.count_documents({}) == 1
@@ -203,7 +203,7 @@ async def test_a_writer_with_an_old_revision_loses(database: Database) -> None:
     await store(database, events)
     await projector(database).project({stream: 3})
     stale = await database.user_progress.find_one({"_id": stream_object_id(stream)})
-    zombie = fold_run(progress, Run(Task(stream, stale, 3, 4), events[3:4]), "live")
+    zombie = fold_run(PROGRESS, Run(Task(stream, stale, 3, 4), events[3:4]), "live")
     await projector(database).project({stream: 6})
     before = await database.user_progress.find_one({})
 
@@ -217,7 +217,7 @@ async def test_a_writer_with_an_old_revision_loses(database: Database) -> None:
 async def test_a_zombie_that_thinks_a_stream_is_new_loses(database: Database) -> None:
     [(stream, events)] = histories(learners=1, events=6).items()
     await store(database, events)
-    zombie = fold_run(progress, Run(Task(stream, None, 0, 1), events[:1]), "live")
+    zombie = fold_run(PROGRESS, Run(Task(stream, None, 0, 1), events[:1]), "live")
     await projector(database).project({stream: 6})
 
     written = await write_all(database.user_progress, [zombie])
@@ -226,17 +226,17 @@ async def test_a_zombie_that_thinks_a_stream_is_new_loses(database: Database) ->
     assert (await documents(database))[stream]["version"] == 6
 
 
-@pytest.mark.parametrize("projection", [progress, Variant(NEXT)])
+@pytest.mark.parametrize("projection", [PROGRESS, variant(NEXT)])
 async def test_a_long_stream_is_folded_page_by_page(database: Database, projection: Any) -> None:
     [(stream, events)] = histories(learners=1, events=95).items()
     await store(database, events)
-    if projection is not progress:
+    if projection is not PROGRESS:
         await projector(database).project({stream: 90})
 
     await projector(database, projection=projection, events_per_round=10).project({stream: 95})
 
     wanted = await expected(database)
-    version = projection.PROJECTION_VERSION
+    version = projection.version
     assert await documents(database) == {stream: {**wanted[stream], "projection_version": version}}
 
 

@@ -4,20 +4,20 @@ import asyncio
 
 from pymongo import monitoring
 
-from projections import progress
+from projections.progress.projection import PROGRESS
 from tests.conftest import RunningMongo
 from tests.support.progress import (
-    Variant,
     highest_versions,
     histories,
     interleaved,
     running,
     store,
+    variant,
 )
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
 
-NEXT = progress.PROJECTION_VERSION + 1
+NEXT = PROGRESS.version + 1
 
 
 class Saving(monitoring.CommandListener):
@@ -44,7 +44,7 @@ async def test_an_older_worker_that_dies_right_after_saving_its_tokens_hides_not
 ) -> None:
     streams, late = histories(learners=20, events=6), histories(learners=10, events=4, prefix="late")
     await store(database, interleaved(streams, 1, 3))
-    async with running(database, projection=Variant(NEXT)) as newer:
+    async with running(database, projection=variant(NEXT)) as newer:
         await newer.until(lambda: raised(database), "documents of the newer version")
     # Of these the older worker moves none, and makes the late ones its own.
     await store(database, interleaved(streams, 4))
@@ -59,7 +59,7 @@ async def test_an_older_worker_that_dies_right_after_saving_its_tokens_hides_not
     finally:
         await close(client)
 
-    async with running(database, projection=Variant(NEXT)) as newer:
+    async with running(database, projection=variant(NEXT)) as newer:
         await newer.until(lambda: raised(database), "everything raised and current")
 
 

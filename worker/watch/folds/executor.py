@@ -1,8 +1,8 @@
-"""Folding as a follower drives it: of every stream that moved in the event store, the document."""
+"""Folding as a follower drives it: of every stream that moved in the event store, the documents."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 
-from projections import progress
+from projections.kinds import StreamProjection
 from worker.chunks import chunks
 from worker.contract.identity import stream_slot
 from worker.storage.database import Database, Document
@@ -11,75 +11,94 @@ from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
 from worker.watch.folds.catch_up import behind
 from worker.watch.folds.changes import follow_events, highest
-from worker.watch.folds.fold import Projection
-from worker.watch.folds.projector import NAME, Projector
+from worker.watch.folds.projector import Projector
 from worker.watch.follower import Page
 from worker.watch.stream.change_stream import ChangeStream
+
+EVENTS = "progress"
+"""The watcher of the event store: in leases, positions and metrics it has the name of its first projection."""
 
 # Catching up folds this many streams, a second of work at most, before live changes get their turn.
 _STREAMS_PER_CHUNK = 500
 
-Heads = Mapping[str, int]
+Heads = Mapping[str, Mapping[str, int]]
+"""By projection the streams that moved, with the versions seen."""
 
 
 class StreamExecutor:
-    """Folds streams up to the versions seen; `barrier` and `keep_alive` are those of `Projector`."""
+    """Keeps the documents of all stream projections; `barrier` and `keep_alive` are those of `Projector`.
 
-    name = NAME
+    One change stream wakes them all, so its token is as far as the slowest of them.
+    """
 
     def __init__(
         self,
         database: Database,
+        projections: Sequence[StreamProjection],
         clock: Clock,
         metrics: Metrics,
         *,
         barrier: Callable[[], Awaitable[None]],
         keep_alive: Callable[[], Awaitable[None]],
         code_version: str,
-        projection: Projection = progress,
     ) -> None:
+        self.name = EVENTS
+        self.versions: Mapping[str, int] = {each.name: each.version for each in projections}
         self._database = database
-        self._projector = Projector(
-            database,
-            projection,
-            clock,
-            metrics,
-            code_version=code_version,
-            barrier=barrier,
-            keep_alive=keep_alive,
-        )
+        self._projections = projections
+        self._projectors = {
+            each.name: Projector(
+                database,
+                each,
+                clock,
+                metrics,
+                code_version=code_version,
+                barrier=barrier,
+                keep_alive=keep_alive,
+            )
+            for each in projections
+        }
         self._held: frozenset[int] = frozenset()
-        self.versions: Mapping[str, int] = {NAME: projection.PROJECTION_VERSION}
 
     async def open(self, groups: Iterable[int], after: Token | None) -> ChangeStream:
         slots = [slot for group in groups for slot in group_slots(group)]
         return await follow_events(self._database, slots, after)
 
     def keys(self, changes: Sequence[Document], before: Token) -> Heads:
-        return highest(changes)
+        heads = highest(changes)
+        return {
+            each.name: {stream: head for stream, head in heads.items() if each.folds(stream)}
+            for each in self._projections
+        }
 
     async def apply(self, keys: Heads, *, live: bool) -> None:
         """Fold each stream up to its version. May run twice (see `Projector.project`)."""
-        await self._projector.project(keys)
+        for name, heads in keys.items():
+            await self._projectors[name].project(heads)
 
     async def missed(
         self, stale: Mapping[int, frozenset[str]], resumed: Mapping[int, str]
     ) -> AsyncGenerator[Page[Heads], None]:
-        """The groups' streams whose document is missing, behind, or made by an older fold."""
-        async for page in behind(self._database, stale, self.versions[NAME], resumed):
-            heads = page.heads
+        """Streams whose document is missing, behind, or made by an older fold."""
+        async for page in behind(self._database, self._projections, stale, resumed):
+            parts: list[Heads] = [
+                {name: {stream: heads[stream] for stream in part}}
+                for name, heads in page.heads.items()
+                for part in chunks(heads, _STREAMS_PER_CHUNK)
+            ]
             # An empty page is one chunk, too, so that the live changes get their turn.
-            parts = [*chunks(heads, _STREAMS_PER_CHUNK)] or [[]]
-            yield Page([{stream: heads[stream] for stream in part} for part in parts], page.below)
+            yield Page(parts or [{}], page.below)
 
     def covered(self, token: Token) -> Token:
         return token
 
     def holds(self, groups: Mapping[int, int]) -> None:
         """Streams of other groups are told of by whoever holds them."""
-        if self._held != groups.keys():
-            self._held = frozenset(groups)
-            self._projector.frozen.retain(lambda stream: slot_group(stream_slot(str(stream))) in self._held)
+        if self._held == groups.keys():
+            return
+        self._held = frozenset(groups)
+        for projector in self._projectors.values():
+            projector.frozen.retain(lambda stream: slot_group(stream_slot(str(stream))) in self._held)
 
     async def tidy(self) -> None:
         """Nothing is kept beside the documents."""

@@ -1,33 +1,14 @@
 """One stream's fold with its failure as a value: the prefix before the failing event is kept."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from traceback import extract_tb
-from typing import Any, Literal, Protocol
 
 from projections.event import StoredEvent
+from projections.kinds import By, StreamProjection
 from worker.errors import WorkerError
 from worker.storage.database import Document
 from worker.watch.folds.plan import Run, Task
-
-By = Literal["live", "replay", "retry"]
-
-
-class Projection(Protocol):
-    """A fold and its version; the module `projections.progress` is one."""
-
-    @property
-    def PROJECTION_VERSION(self) -> int:  # noqa: N802  # a module's constant
-        """Goes up with every change of the fold."""
-
-    def fold(
-        self, current: Mapping[str, Any] | None, events: Sequence[StoredEvent], by: By
-    ) -> dict[str, Any]:
-        """All owned fields after the next events of the stream."""
-
-    def refold(self, events: Sequence[StoredEvent], keep: Mapping[str, Any] | None, by: By) -> dict[str, Any]:
-        """All owned fields after a stream's first events; milestones of `keep` stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +35,7 @@ class Folded:
         return self.run.task
 
 
-def fold_run(projection: Projection, run: Run, by: By, carry: Document | None = None) -> Folded:
+def fold_run(projection: StreamProjection, run: Run, by: By, carry: Document | None = None) -> Folded:
     """Fold the run, or as many of its events as the fold takes.
 
     `carry` is what earlier pages of the same task gave. The failing event is found by folding prefixes of
@@ -78,7 +59,7 @@ def fold_run(projection: Projection, run: Run, by: By, carry: Document | None = 
 
 
 def _attempt(
-    projection: Projection, run: Run, count: int, by: By, carry: Document | None
+    projection: StreamProjection, run: Run, count: int, by: By, carry: Document | None
 ) -> tuple[Document | None, Exception | None]:
     task = run.task
     try:

@@ -1,4 +1,4 @@
-"""The progress projection: dirty streams in; out come documents that follow the event store."""
+"""One stream projection: dirty streams in; out come documents that follow the event store."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
@@ -8,6 +8,7 @@ from itertools import chain, islice
 import structlog
 from pymongo.errors import BulkWriteError
 
+from projections.kinds import By, StreamProjection
 from worker.storage.database import Database
 from worker.storage.documents import void_document
 from worker.storage.errors import translated, write_failures
@@ -15,15 +16,13 @@ from worker.storage.work_items import fold_item_id
 from worker.telemetry.metrics import Applied, Metrics, Mode
 from worker.timing import Clock
 from worker.watch.folds.failed_streams import quarantine_streams
-from worker.watch.folds.fold import By, Failure, Folded, Projection, fold_run
+from worker.watch.folds.fold import Failure, Folded, fold_run
 from worker.watch.folds.plan import Plan, Run, Task, plan_round
 from worker.watch.folds.reading import Records, read_records, read_runs
 from worker.watch.folds.writing import needs_write, write_all
 from worker.watch.frozen import Frozen
 
 log = structlog.get_logger(__name__)
-
-NAME = "progress"
 
 OnFailures = Callable[[Sequence[Failure]], Awaitable[None]]
 
@@ -51,7 +50,7 @@ class Remaining:
 
 
 class Projector:
-    """Folds streams into `user_progress`; safe beside any number of others like it, of any version.
+    """Folds streams into the projection's documents; safe beside any number of others like it, of any version.
 
     `barrier` returns once everything stored before it has a majority. `keep_alive` is awaited after every round, a
     second of work at most: to beat, to renew leases. `on_failures` gets the failures; without one, each makes a queue
@@ -63,7 +62,7 @@ class Projector:
     def __init__(
         self,
         database: Database,
-        projection: Projection,
+        projection: StreamProjection,
         clock: Clock,
         metrics: Metrics,
         *,
@@ -77,6 +76,7 @@ class Projector:
     ) -> None:
         self._database = database
         self._projection = projection
+        self._documents = database.collection(projection.target.collection)
         self._clock = clock
         self._metrics = metrics
         self._code_version = code_version
@@ -88,7 +88,7 @@ class Projector:
         self._doubting = doubting
         self._width = _STREAMS_PER_ROUND
         self._blocked: OrderedDict[str, Failure] = OrderedDict()
-        self.frozen = Frozen(NAME, projection.PROJECTION_VERSION, clock, metrics)
+        self.frozen = Frozen(projection.name, projection.version, clock, metrics)
 
     async def project(self, heads: Mapping[str, int]) -> None:
         """Return when each stream's document has at least the version in `heads`, or the stream is quarantined.
@@ -112,7 +112,7 @@ class Projector:
                 sought.update(unsought)
                 waiting.update(unsought)
             if gone := len(remaining.invisible) - len(unsought):
-                log.warning("progress_events_gone", streams=gone)
+                log.warning(f"{self._projection.name}_events_gone", streams=gone)
             await self._keep_alive()
 
     async def _round(self, heads: Mapping[str, int], sought: Set[str]) -> Remaining:
@@ -122,13 +122,11 @@ class Projector:
         failures, and note that more has come for earlier ones  6. fill holes. Streams that met a hole, lost a race or
         have more to read go round again.
         """
-        records = await read_records(self._database, heads)  # 1
+        records = await read_records(self._documents, self._projection.paths, heads)  # 1
         self._width = len(records.documents) if records.unread else min(2 * self._width, _STREAMS_PER_ROUND)
         plan = self._plan({s: v for s, v in heads.items() if s not in records.unread}, records, sought)  # 2
         results, unread = await self._fold_all(plan)  # 3
-        written = await write_all(
-            self._database.user_progress, [one for one in results if needs_write(one)]
-        )  # 4
+        written = await write_all(self._documents, [one for one in results if needs_write(one)])  # 4
         self._count(plan, written.done)
         racing = frozenset(folded.task.stream for folded in written.unproven)
         failures = [one.failure for one in results if one.failure and one.task.stream not in racing]
@@ -148,7 +146,7 @@ class Projector:
             heads,
             records.documents,
             blocked,
-            self._projection.PROJECTION_VERSION,
+            self._projection.version,
             self._events_per_round,
             doubted={stream: stream in sought for stream in heads} if self._doubting else None,
         )
@@ -212,14 +210,18 @@ class Projector:
         """
         if self._by == "live":
             failures = [self._blocked[stream] for stream in streams]
-            await quarantine_streams(self._database, failures, code_version=self._code_version)
+            await quarantine_streams(
+                self._database, self._projection.name, failures, code_version=self._code_version
+            )
 
     async def _put_items(self, failures: Sequence[Failure]) -> None:
-        await quarantine_streams(self._database, failures, code_version=self._code_version)
+        await quarantine_streams(
+            self._database, self._projection.name, failures, code_version=self._code_version
+        )
         for failure in failures:
             log.warning(
-                "progress_quarantined",
-                item=fold_item_id(failure.stream),
+                f"{self._projection.name}_quarantined",
+                item=fold_item_id(failure.stream, self._projection.name),
                 version=failure.version,
                 error_class=failure.error_class,
                 reason=failure.message,
@@ -240,7 +242,7 @@ class Projector:
                 raise
             filled -= len(error.details["writeErrors"])
         self._metrics.version_holes_filled_total.inc(filled)
-        log.info("progress_holes_filled", holes=len(voids), by_us=filled)
+        log.info(f"{self._projection.name}_holes_filled", holes=len(voids), by_us=filled)
 
     def _count(self, plan: Plan, done: Sequence[Folded]) -> None:
         self._applied(Applied.STALE, plan.stale)
@@ -248,10 +250,12 @@ class Projector:
         if self._by != "live":
             return  # a retried event is late by the failure, not by the fold
         now = self._clock.now()
-        freshness = self._metrics.projection_freshness_seconds.labels(NAME)
+        freshness = self._metrics.projection_freshness_seconds.labels(self._projection.name)
         news = (folded.run.events[: folded.count] for folded in done if not folded.task.refold)
         for event in chain.from_iterable(news):
             freshness.observe(max(0.0, (now - event["recorded_at"]).total_seconds()))
 
     def _applied(self, outcome: Applied, count: int) -> None:
-        self._metrics.projection_events_applied_total.labels(NAME, Mode(self._by), outcome).inc(count)
+        self._metrics.projection_events_applied_total.labels(
+            self._projection.name, Mode(self._by), outcome
+        ).inc(count)

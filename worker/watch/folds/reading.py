@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from projections.event import READ_PATHS
-from projections.progress import FOLDED_PATHS
 from worker.chunks import chunks
 from worker.contract.identity import stream_object_id
-from worker.storage.database import Database, Document
+from worker.storage.database import Collection, Database, Document
 from worker.storage.reading import Reading, Unreadable, find, find_one
 from worker.watch.folds.plan import Run, Task, run_of
 
@@ -20,10 +19,9 @@ _STREAMS_PER_QUERY = 100
 # Without a hint the server plans every range by itself, which takes as long as reading them.
 _EVENT_INDEX = [("stream_id", 1), ("version", 1)]
 
-_RECORD_PATHS = dict.fromkeys((*FOLDED_PATHS, "rev"), 1)
 _EVENT_PATHS = dict.fromkeys(READ_PATHS, 1)
-# Of a record that cannot be read, as much as can: enough to put another one in its place.
-_REMAINS = ({"rev": 1, "milestones": 1}, {"rev": 1})
+# Of a document that cannot be read: without these it is made again, whatever it says.
+_CLAIMS = ("version", "projection_version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +40,20 @@ class Runs:
     unread: list[Task]
 
 
-async def read_records(database: Database, streams: Iterable[str]) -> Records:
-    """As many of the streams' records as fit, one at least.
+async def read_records(collection: Collection, paths: Sequence[str], streams: Iterable[str]) -> Records:
+    """As many of the streams' records as fit, one at least: these paths of them, and the revision.
 
     One that Python cannot hold comes without what makes it so, and without version: it is made again from its events.
     """
     by_id = {stream_object_id(stream): stream for stream in streams}
     found = await find(
-        database.user_progress,
+        collection,
         {"_id": {"$in": list(by_id)}},
-        _RECORD_PATHS,
+        dict.fromkeys((*paths, "rev"), 1),
         sort=[("_id", 1)],
         max_bytes=_RECORD_BYTES,
     )
-    remains = [await _remains(database, one) for one in found.unreadable]
+    remains = [await _remains(collection, paths, one) for one in found.unreadable]
     documents = {by_id[one["_id"]]: one for one in [*found.documents, *remains]}
     if found.complete:
         return Records(documents)
@@ -63,12 +61,14 @@ async def read_records(database: Database, streams: Iterable[str]) -> Records:
     return Records(documents, frozenset(stream for identity, stream in by_id.items() if identity > last))
 
 
-async def _remains(database: Database, record: Unreadable) -> Document:
-    for paths in _REMAINS:
-        found = await find_one(database.user_progress, {"_id": record.id}, paths)
+async def _remains(collection: Collection, paths: Sequence[str], record: Unreadable) -> Document:
+    """What can be read of it, path by path: a re-fold keeps what must not be taken back."""
+    remains: Document = {"_id": record.id}
+    for path in ("rev", *(path for path in paths if path not in _CLAIMS)):
+        found = await find_one(collection, {"_id": record.id}, {path: 1})
         if isinstance(found, dict):
-            return found
-    return {"_id": record.id}
+            remains |= found
+    return remains
 
 
 async def read_runs(database: Database, tasks: Sequence[Task]) -> Runs:

@@ -1,17 +1,18 @@
 """Folding again what was quarantined: the same fold, past what a live projector remembers of its failures."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from projections import progress
+from projections.kinds import StreamProjection
 from worker import __version__
 from worker.contract.identity import stream_object_id
 from worker.storage import reading
 from worker.storage.database import Database
-from worker.storage.stream_versions import highest_of
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
-from worker.watch.folds.fold import Failure, Projection
+from worker.watch.folds.catch_up import highest_versions
+from worker.watch.folds.failed_streams import quarantine_streams
+from worker.watch.folds.fold import Failure
 from worker.watch.folds.projector import Projector
 
 
@@ -27,7 +28,7 @@ class RefoldResult:
 
 
 class Refold:
-    """Brings the documents of streams up to the event store, in version order, however they failed before.
+    """Brings a projection's documents of streams up to the event store, in version order, however they failed.
 
     May run twice, and beside live projectors: a document changes only from the `rev` that was read. `barrier`
     and `keep_alive` are those of `Projector`.
@@ -36,12 +37,12 @@ class Refold:
     def __init__(
         self,
         database: Database,
+        projection: StreamProjection,
         clock: Clock,
         metrics: Metrics,
         *,
         barrier: Callable[[], Awaitable[None]],
         keep_alive: Callable[[], Awaitable[None]],
-        projection: Projection = progress,
         code_version: str = __version__,
     ) -> None:
         self._database = database
@@ -69,6 +70,14 @@ class Refold:
         failed = await self._project(rebuild, doubting=True)  # 3
         return RefoldResult(failed, await self._foreign(heads))  # 4
 
+    async def restore(self, streams: Collection[str]) -> None:
+        """Make documents again that were lost; a stream whose fold fails gets its item in the queue."""
+        result = await self([], doubted=list(streams))
+        failures = list(result.failed.values())
+        await quarantine_streams(
+            self._database, self._projection.name, failures, code_version=self._code_version
+        )
+
     async def _project(self, heads: Mapping[str, int], *, doubting: bool = False) -> dict[str, Failure]:
         """The streams that could not be folded as far as this."""
         failures: list[Failure] = []
@@ -95,13 +104,9 @@ class Refold:
         by_id = {stream_object_id(stream): stream for stream in streams}
         newer = {
             "_id": {"$in": list(by_id)},
-            "projection_version": {"$gt": self._projection.PROJECTION_VERSION},
+            "projection_version": {"$gt": self._projection.version},
         }
-        found = await reading.find(self._database.user_progress, newer, {"_id": 1})
+        found = await reading.find(
+            self._database.collection(self._projection.target.collection), newer, {"_id": 1}
+        )
         return frozenset(by_id[document["_id"]] for document in found.documents)
-
-
-async def highest_versions(database: Database, streams: Sequence[str]) -> dict[str, int]:
-    """The highest stored version of each stream that has events."""
-    found = await reading.aggregate(database.course_events, highest_of(streams))
-    return {row["_id"]: row["version"] for row in found.documents}

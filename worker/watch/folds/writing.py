@@ -102,7 +102,7 @@ def _sort_in(written: Written, folded: Folded, failure: WriteFailure | None, *, 
     elif failure.duplicate and "_id" in failure.key_pattern:
         written.unproven.append(folded)
     elif failure.duplicate:
-        written.rejected.append(_rejection(folded, "another document stands for this learner and course"))
+        written.rejected.append(_rejection(folded, "another document has its key"))
     else:
         written.rejected.append(_rejection(folded, f"the server refused the document (code {failure.code})"))
 

@@ -21,8 +21,9 @@ from worker.storage.refused_rows import RowTarget
 from worker.storage.transactions import Session, Transactions
 from worker.telemetry.metrics import Applied, Metrics, Mode, NotificationOutcome
 from worker.timing import Clock
+from worker.watch.folds.refold import Refold
 from worker.watch.frozen import Frozen
-from worker.watch.sums.lost_records import FoldLost, lost
+from worker.watch.sums.lost_records import lost
 from worker.watch.sums.plan import Kind, Target, deltas_of
 from worker.watch.sums.quarantine import Quarantine, Reason, Rejections
 from worker.watch.sums.reading import PROJECTION_PATHS, RECORD_PATHS, Allowance, TooLarge
@@ -88,7 +89,7 @@ class Counter:
     """Counts learners and sums statistics; safe beside any number of others like it.
 
     `keep_alive` is awaited after every transaction, some tenths of a second: to beat, to renew leases. A milestone
-    older than `notify_within` when it is counted is not announced. `fold_lost` brings records back that went back
+    older than `notify_within` when it is counted is not announced. `refold` brings records back that went back
     behind what was counted of them.
     """
 
@@ -103,7 +104,7 @@ class Counter:
         on_retry: Callable[[Retryable], None],
         notify_within: timedelta,
         code_version: str = __version__,
-        fold_lost: FoldLost | None = None,
+        refold: Refold | None = None,
         seed: int | None = None,
     ) -> None:
         self._database = database
@@ -114,7 +115,7 @@ class Counter:
         self._on_retry = on_retry
         self._notify_within = notify_within
         self._code_version = code_version
-        self._fold_lost = fold_lost
+        self._refold = refold
         self.frozen = Frozen(NAME, COUNTS_VERSION, clock, metrics)
         self._accepted: frozenset[ObjectId] = frozenset()
         self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
@@ -181,7 +182,7 @@ class Counter:
         if counting.has_room:
             self._width = min(max(self._width, 2 * len(chunk)), _LEARNERS_PER_TRANSACTION)
         self._observe(counting, live=live)
-        if self._fold_lost is not None:  # the one that follows, not one that tries again
+        if self._refold is not None:  # the one that follows, not one that tries again
             self.frozen.observe(counting.frozen, chunk.learners)
         if counting.lost:
             await self._recover(counting.lost, live=live)
@@ -223,8 +224,9 @@ class Counter:
 
     async def _recover(self, gone: Mapping[ObjectId, str], *, live: bool) -> None:
         """Have lost records folded again; whatever comes of it is counted."""
-        if self._fold_lost is not None:
-            await self._fold_lost(gone.values())
+        if self._refold is not None:
+            log.warning("counts_records_lost", streams=len(gone))
+            await self._refold.restore(gone.values())
         self._accepted = frozenset(gone)
         try:
             await self._count_chunk(DirtyKeys(learners=self._accepted), live=live)
@@ -259,7 +261,7 @@ class Counter:
         )
 
     def _lost(self, records: Reading, known: Reading) -> dict[ObjectId, str]:
-        gone = lost(records, known) if self._fold_lost is not None else {}
+        gone = lost(records, known) if self._refold is not None else {}
         return {identity: stream for identity, stream in gone.items() if identity not in self._accepted}
 
     async def _write_projections(self, steps: Iterable[Step], session: Session) -> None:

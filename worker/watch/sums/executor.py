@@ -6,6 +6,7 @@ from uuid import UUID
 import structlog
 
 from projections.counts import COUNTS_VERSION
+from projections.counts.projection import COUNTS
 from worker.errors import Fatal, UnknownAnswer
 from worker.settings import CountsSettings
 from worker.storage.database import Database, Document
@@ -14,6 +15,7 @@ from worker.storage.transactions import Transactions
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock
+from worker.watch.folds.refold import Refold
 from worker.watch.follower import Page
 from worker.watch.held_groups import HeldGroups
 from worker.watch.stream.change_stream import ChangeStream
@@ -22,7 +24,6 @@ from worker.watch.sums.changes import dirty_keys, records_and_statistics
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
 from worker.watch.sums.cool_down import CoolDown
 from worker.watch.sums.counting import NAME, Counter, DirtyKeys
-from worker.watch.sums.lost_records import LostRecords
 from worker.watch.sums.quarantine import Quarantine
 
 log = structlog.get_logger(__name__)
@@ -57,8 +58,9 @@ class SumExecutor:
             on_retry=retry_counter(metrics),
             notify_within=settings.notify_within,
             code_version=settings.code_version,
-            fold_lost=LostRecords(
+            refold=Refold(
                 database,
+                next(each for each in database.catalogue.streams if each.name == COUNTS.source),
                 clock,
                 metrics,
                 barrier=groups.barrier,

@@ -1,6 +1,7 @@
 """A fold that raises costs only what lies behind the failing event."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projections.event import StoredEvent
-from projections.kinds import By
+from projections.kinds import By, StreamProjection
+from projections.progress.projection import PROGRESS
 from tests.integration.verify.history import stored_events
 from worker.errors import Refused
 from worker.watch.folds.fold import fold_run
@@ -20,8 +22,6 @@ STREAM = EVENTS[0]["stream_id"]
 
 class Counting:
     """Counts events; raises at one version, and remembers how many events it was given in all."""
-
-    PROJECTION_VERSION = 1
 
     def __init__(self, fails_at: int | None = None, error: Exception | None = None) -> None:
         self.fails_at = fails_at
@@ -39,6 +39,9 @@ class Counting:
     def refold(self, events: Sequence[StoredEvent], keep: Mapping[str, Any] | None, by: By) -> dict[str, Any]:
         return {**self.fold(None, events, by), "kept": dict(keep or {})}
 
+    def value(self) -> StreamProjection:
+        return replace(PROGRESS, fold=self.fold, refold=self.refold)
+
 
 def run(
     first: int = 1, last: int = 40, document: dict[str, Any] | None = None, *, refold: bool = False
@@ -49,7 +52,7 @@ def run(
 def test_a_run_is_folded_at_once() -> None:
     projection = Counting()
 
-    folded = fold_run(projection, run(), "live")
+    folded = fold_run(projection.value(), run(), "live")
 
     assert (folded.fields, folded.count, folded.failure) == ({"version": 40, "count": 40}, 40, None)
     assert projection.given == [40]
@@ -57,7 +60,7 @@ def test_a_run_is_folded_at_once() -> None:
 
 @given(st.integers(1, 40))
 def test_the_prefix_before_the_failing_event_is_kept(fails_at: int) -> None:
-    folded = fold_run(Counting(fails_at), run(), "live")
+    folded = fold_run(Counting(fails_at).value(), run(), "live")
 
     assert folded.count == fails_at - 1
     assert (folded.fields or {}).get("version", 0) == fails_at - 1
@@ -68,13 +71,13 @@ def test_the_prefix_before_the_failing_event_is_kept(fails_at: int) -> None:
 def test_a_failure_at_the_front_costs_two_folds() -> None:
     projection = Counting(fails_at=1)
 
-    fold_run(projection, run(), "live")
+    fold_run(projection.value(), run(), "live")
 
     assert projection.given == [40, 1]
 
 
 def test_a_failure_s_message_says_where_and_holds_no_values() -> None:
-    failure = fold_run(Counting(fails_at=7), run(), "live").failure
+    failure = fold_run(Counting(fails_at=7).value(), run(), "live").failure
 
     assert failure is not None
     assert failure.error_class == "KeyError"
@@ -83,7 +86,7 @@ def test_a_failure_s_message_says_where_and_holds_no_values() -> None:
 
 
 def test_our_own_errors_keep_their_sentence() -> None:
-    failure = fold_run(Counting(fails_at=7, error=Refused("too deep")), run(), "live").failure
+    failure = fold_run(Counting(fails_at=7, error=Refused("too deep")).value(), run(), "live").failure
 
     assert failure is not None
     assert failure.message == "too deep"
@@ -92,7 +95,7 @@ def test_our_own_errors_keep_their_sentence() -> None:
 def test_an_event_that_cannot_even_be_read_fails_like_a_fold() -> None:
     broken = [*EVENTS[:2], {"stream_id": STREAM, "version": 3}, *EVENTS[3:5]]
 
-    folded = fold_run(Counting(), Run(Task(STREAM, None, 0, 5), broken), "live")
+    folded = fold_run(Counting().value(), Run(Task(STREAM, None, 0, 5), broken), "live")
 
     assert folded.count == 2
     assert folded.failure is not None
@@ -103,8 +106,8 @@ def test_pages_of_one_task_are_carried_on_in_memory() -> None:
     projection = Counting()
     old = {"version": 9, "projection_version": 0}
 
-    first = fold_run(projection, run(1, 10, old, refold=True), "live")
-    second = fold_run(projection, run(11, 20, old, refold=True), "live", first.fields)
+    first = fold_run(projection.value(), run(1, 10, old, refold=True), "live")
+    second = fold_run(projection.value(), run(11, 20, old, refold=True), "live", first.fields)
 
     assert first.fields == {"version": 10, "count": 10, "kept": old}
     assert second.fields == {"version": 20, "count": 20}
@@ -112,6 +115,6 @@ def test_pages_of_one_task_are_carried_on_in_memory() -> None:
 
 @pytest.mark.parametrize("carry", [None, {"version": 3}])
 def test_nothing_to_fold_leaves_what_was_there(carry: dict[str, Any] | None) -> None:
-    folded = fold_run(Counting(), Run(Task(STREAM, None, 0, 3), [], short=True), "live", carry)
+    folded = fold_run(Counting().value(), Run(Task(STREAM, None, 0, 3), [], short=True), "live", carry)
 
     assert (folded.fields, folded.count, folded.failure) == (carry, 0, None)
