@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from worker.contract.codec import decode
-from worker.contract.event import Rejected
+from worker.contract.codec import decode_event
+from worker.contract.rejection import Rejected
 from worker.contract.source import Source
 from worker.errors import Fatal
 from worker.kafka.files import OutgoingRecord
@@ -20,7 +20,7 @@ def write_final_documents(folder: Path, topic: str, records: Iterable[OutgoingRe
     now = datetime.now(UTC)
     with (folder / "events.bson").open("wb") as events, (folder / "rows.bson").open("wb") as rows:
         for offset, record in enumerate(records):
-            event = decode(record.value or b"", timestamp=now)
+            event = decode_event(record.value or b"", timestamp=now)
             if isinstance(event, Rejected):
                 raise Fatal(f"a record of the benchmark breaks the contract: {event}")
             versions[event.stream_id] += 1

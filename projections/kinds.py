@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 from pydantic import BaseModel
 
 from projections.event import StoredEvent
-from worker.contract.identity import LEARNER, stream_kind
+from worker.contract.families import LEARNER
+from worker.contract.identity import stream_kind
 
 Document = dict[str, Any]
 By = Literal["live", "replay", "retry"]

@@ -3,7 +3,7 @@
 from projections.kinds import Index, StreamProjection, Target
 from projections.progress.document import FOLDED_PATHS, ProgressDocument
 from projections.progress.fold import PROJECTION_VERSION, fold, refold
-from worker.contract.identity import LEARNER
+from worker.contract.families import LEARNER
 
 _COLLECTION = "user_progress"
 

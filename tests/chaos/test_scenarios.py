@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from tests.chaos.scenarios import BROKEN_LESSON, REFUSED_DEVICE, scenarios
-from worker.contract.codec import decode
-from worker.contract.event import Event, RejectReason
+from worker.contract.codec import decode_event
+from worker.contract.event import Event
+from worker.contract.rejection import RejectReason
 
 SOME = 1_000
 PUBLISHED = datetime(2026, 11, 25, tzinfo=UTC)
@@ -31,7 +32,7 @@ def test_every_kind_of_record_comes_soon() -> None:
 def test_the_ledger_says_of_each_record_what_the_contract_says() -> None:
     first: dict[object, bytes] = {}
     for step in islice(scenarios(5), SOME):
-        found = decode(step.entry.value, timestamp=PUBLISHED)
+        found = decode_event(step.entry.value, timestamp=PUBLISHED)
         assert step.record.value == step.entry.value
         if step.entry.reason == "not_utf8":
             assert not isinstance(found, Event)

@@ -13,7 +13,7 @@ from bson import ObjectId
 from projections.event import StoredEvent
 from projections.progress import fold
 from tests.oracle.progress import document_differences
-from worker.contract.codec import decode, encode
+from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
 from worker.contract.identity import stream_object_id
 from worker.contract.source import Source
@@ -28,7 +28,7 @@ LESSONS, NOTES, SESSIONS, CODES = 1_100, 260, 230, 30
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_both_agree_on_simulated_learners_in_any_order_of_arrival(seed: int) -> None:
     values = [record.value for record in simulate(seed, 3_000).records if record.value is not None]
-    events = [decode(value, timestamp=NOW) for value in values]
+    events = [decode_event(value, timestamp=NOW) for value in values]
     unique = list({event.event_id: event for event in events if isinstance(event, Event)}.values())
     random.Random(seed).shuffle(unique)  # noqa: S311 - a repeatable order, nothing secret
 
@@ -91,7 +91,7 @@ def _lessons_without_end(count: int) -> Iterator[Event]:
     for number, (event_type, fields) in enumerate(drafts):
         moment = NOW - timedelta(days=9) + timedelta(seconds=number)
         sent = {**owner, **fields, "event_id": UUID(int=number + 1), "event_type": event_type}
-        event = decode(encode({**sent, "occurred_at": moment}), timestamp=NOW)
+        event = decode_event(encode({**sent, "occurred_at": moment}), timestamp=NOW)
         assert isinstance(event, Event)
         yield event
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from worker.app.exits import ExitCode
 from worker.cli.commands import app
 from worker.contract import export
-from worker.contract.codec import decode, encode
+from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
 from worker.kafka.files import read_records
 from worker.settings import setting_lines
@@ -61,7 +61,7 @@ def test_files_that_the_readme_reads_are_in_a_clone_and_hold_valid_events(name: 
     records = list(read_records(ROOT / name, format_))  # type: ignore[arg-type]
     assert len(records) >= 10
     for record in records:
-        assert isinstance(decode(record.value or b"", timestamp=datetime.now(UTC)), Event)
+        assert isinstance(decode_event(record.value or b"", timestamp=datetime.now(UTC)), Event)
 
 
 def test_the_example_file_is_what_the_contract_exports() -> None:

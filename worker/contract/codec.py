@@ -9,9 +9,10 @@ Three rules worth knowing before reading:
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -19,11 +20,15 @@ from bson import ObjectId
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from worker.contract.event import Event, Rejected, RejectReason
+from worker.contract.event import Event
+from worker.contract.families import INTERACTIONS, Family
 from worker.contract.fingerprint import of_record
+from worker.contract.formats import Headers
 from worker.contract.json_reader import read_object
-from worker.contract.models import MODELS, Envelope
+from worker.contract.models import Envelope
 from worker.contract.personal import take_text
+from worker.contract.rejection import Rejected, RejectReason
+from worker.contract.routes import Route
 from worker.contract.spelling import respelt
 from worker.contract.upcasters import UPCASTERS, Upcasters, newest_version, oldest_version, upcast
 from worker.mistakes import words_for
@@ -58,12 +63,36 @@ def decode(
     value: bytes,
     *,
     timestamp: datetime,
+    route: Route,
+    headers: Headers = (),
+    limits: Limits = DEFAULT_LIMITS,
+) -> Sequence[Event | Rejected]:
+    """What a record's value holds: each event, or why there is none in its place; never raises, whatever the bytes.
+
+    A record in the contract's own format holds one event; one in a foreign format of the `route` may hold several,
+    or none. `timestamp` is the record's Kafka timestamp (aware). `limits` hold for the record and for each event.
+    """
+    for known in route.formats:
+        if len(value) <= limits.max_record_bytes and known.recognises(headers, value):
+            return [
+                event
+                if isinstance(event, Rejected)
+                else decode_event(event, timestamp=timestamp, limits=limits, family=route.family)
+                for event in known.translate(value)
+            ]
+    return (decode_event(value, timestamp=timestamp, limits=limits, family=route.family),)
+
+
+def decode_event(
+    value: bytes,
+    *,
+    timestamp: datetime,
     limits: Limits = DEFAULT_LIMITS,
     upcasters: Upcasters = UPCASTERS,
+    family: Family = INTERACTIONS,
 ) -> Event | Rejected:
-    """The event in a record's value, or why there is none; never raises, whatever the bytes.
+    """The event in JSON of the contract, or why there is none; never raises, whatever the bytes.
 
-    `timestamp` is the record's Kafka timestamp (aware).
     1 read strict JSON  2 upcast  3 validate by type  4 limits of `details`  5 time  6 build the event
     """
     # 1 read
@@ -77,7 +106,7 @@ def decode(
     if isinstance(current, Rejected):
         return current
     # 3 validate
-    model = _validate(current)
+    model = _validate(current, family.events)
     if isinstance(model, Rejected):
         return model
     # 4 limits
@@ -94,7 +123,8 @@ def decode(
         )
     # 6 build
     canonical = written.canonical if current is written.fields else None
-    return _event(model, current.get("value"), spelt, of_record(current, model, canonical))
+    digest = of_record(current, model, canonical)
+    return _event(model, current.get("value"), spelt, digest, family.about)
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
@@ -143,13 +173,13 @@ def _upcast(fields: dict[str, Any], upcasters: Upcasters) -> dict[str, Any] | Re
     return {**upcast(fields, version, upcasters), "schema_version": newest}
 
 
-def _validate(fields: dict[str, Any]) -> Envelope | Rejected:
+def _validate(fields: dict[str, Any], models: Mapping[str, type[Envelope]]) -> Envelope | Rejected:
     event_type = fields.get("event_type")
     if not isinstance(event_type, str):
         if "event_type" in fields:
             return Rejected(RejectReason.INVALID_FIELD, "must be a string", "event_type")
         return Rejected(RejectReason.MISSING_FIELD, "is missing", "event_type")
-    model = MODELS.get(event_type)
+    model = models.get(event_type)
     if model is None:
         return Rejected(RejectReason.UNKNOWN_EVENT_TYPE, "is not an event type of the contract", "event_type")
     try:
@@ -199,17 +229,23 @@ def _has_bad_key(item: dict[str, Any]) -> bool:
     return any(key.startswith("$") or "." in key or "\0" in key for key in item)
 
 
-def _event(model: Envelope, value: int | float | None, given: Mapping[str, Any], digest: bytes) -> Event:
+def _event(
+    model: Envelope,
+    value: int | float | None,
+    given: Mapping[str, Any],
+    digest: bytes,
+    about: tuple[str, ...],
+) -> Event:
     """`value` and details are taken as written: validation reads 1 as 1.0, the store keeps it 1."""
     details, text = take_text(model.event_type, given)
     return Event(
         event_id=model.event_id,
         event_type=model.event_type,
         occurred_at=model.occurred_at,
-        user_id=model.user_id,
-        course_id=model.course_id,
+        user_id=_object_id(model.user_id),
+        course_id=_object_id(model.course_id),
         fingerprint=digest,
-        lesson_id=model.lesson_id,
+        lesson_id=_object_id(model.lesson_id),
         producer=model.producer,
         session_id=model.session_id,
         correlation_id=model.correlation_id,
@@ -220,4 +256,12 @@ def _event(model: Envelope, value: int | float | None, given: Mapping[str, Any],
         value=value,
         details=details,
         schema_version=model.schema_version,
+        content_id=_object_id(getattr(model, "content_id", None)),
+        about=about,
     )
+
+
+# The same learners, courses and lessons come again and again. 2 MB at most.
+@lru_cache(maxsize=16_384)
+def _object_id(value: str | None) -> ObjectId | None:
+    return None if value is None else ObjectId(value)

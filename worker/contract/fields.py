@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from bson import ObjectId
 from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, PlainValidator, WithJsonSchema
 from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -70,16 +69,10 @@ class _Uuid:
         )
 
 
-def _parse_object_id(value: Any) -> ObjectId:
-    if isinstance(value, str) and len(value) == 24 and (parsed := _object_id(value)):
-        return parsed
+def _parse_id(value: Any) -> str:
+    if isinstance(value, str) and len(value) == 24 and _OBJECT_ID.fullmatch(value):
+        return value.lower()
     raise PydanticCustomError("object_id", "must be 24 hexadecimal digits")
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _object_id(value: str) -> ObjectId | None:
-    """The same learners, courses and lessons come again and again. None for what is no id."""
-    return ObjectId(value) if _OBJECT_ID.fullmatch(value) else None
 
 
 def _parse_ip(value: Any) -> str:
@@ -124,7 +117,7 @@ EventId = Annotated[
     _Uuid(),
     WithJsonSchema({"type": "string", "format": "uuid", "pattern": f"^{_UUID}$", "maxLength": 36}),
 ]
-Id = Annotated[ObjectId, *_written(_parse_object_id, pattern=f"^{_OBJECT_ID.pattern}$", maxLength=24)]
+Id = Annotated[str, *_written(_parse_id, pattern=f"^{_OBJECT_ID.pattern}$", maxLength=24)]
 EventTime = Annotated[
     datetime,
     *_written(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from worker.contract.models import MODELS, Envelope
+from worker.contract.models import Envelope
 from worker.contract.personal import put_text
 from worker.contract.spelling import with_times_respelt
 from worker.contract.times import spelt
@@ -21,8 +21,9 @@ from worker.contract.times import spelt
 FINGERPRINT_VERSION: Final = 2
 """Stored beside the fingerprint. Version 1 has no number there: it was taken of the producer's own spelling."""
 
+_VOID: Final = "void"
 _UTC: Final = ("Z", "+00:00")
-_IDS: Final = ("event_id", "user_id", "course_id", "lesson_id")
+_IDS: Final = ("event_id", "user_id", "course_id", "lesson_id", "content_id")
 _SCALARS: Final = (str, int, float, type(None))  # what JSON has; a boolean is an int here
 
 
@@ -48,7 +49,7 @@ def of_document(document: Mapping[str, Any]) -> bytes | None:
     """
     try:
         fields = _fields(document)
-        if document["event_type"] not in MODELS or document["key_id"] is not None or not _is_json(fields):
+        if document["event_type"] == _VOID or document["key_id"] is not None or not _is_json(fields):
             return None
         present = {name: value for name, value in fields.items() if value is not None}
         return hashlib.sha256(orjson.dumps(present, option=orjson.OPT_SORT_KEYS)).digest()
@@ -78,7 +79,7 @@ def _changes(fields: Mapping[str, Any], event: Envelope) -> dict[str, Any]:
     # A valid time whose 24th character is the Z of UTC has milliseconds. A leap second is the next second.
     if moment[23:] != "Z" or moment[10] != "T" or moment[17] == "6":
         changes["occurred_at"] = _moment(moment, event.occurred_at)
-    ids = fields["event_id"] + fields["user_id"] + fields["course_id"] + fields.get("lesson_id", "")
+    ids = "".join([fields.get(name, "") for name in _IDS])
     if ids != ids.lower():
         changes |= {name: fields[name].lower() for name in _IDS if name in fields}
     if fields.get("ip_address") != event.ip_address:
@@ -106,9 +107,7 @@ def _fields(document: Mapping[str, Any]) -> dict[str, Any]:
         "event_id": str(document["_id"]),
         "event_type": event_type,
         "occurred_at": spelt(document["occurred_at"].astimezone(UTC)),
-        "user_id": str(data["user_id"]),
-        "course_id": str(data["course_id"]),
-        "lesson_id": str(data["lesson_id"]) if data.get("lesson_id") is not None else None,
+        **{name: str(data[name]) for name in _IDS[1:] if data.get(name) is not None},
         "producer": metadata["producer"],
         "session_id": data.get("session_id"),
         "correlation_id": metadata["correlation_id"],

@@ -7,6 +7,8 @@ from uuid import UUID, uuid5
 
 from bson import ObjectId
 
+from worker.contract.families import LEARNER
+
 SLOTS = 256
 
 # Fixed once and for all: changing it would give stored holes a second identity.
@@ -14,8 +16,6 @@ _VOID_NAMESPACE = UUID("6f1d9c1e-7b0a-5c55-9d51-3b7f4f0f7a70")
 
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{24}")
-LEARNER = ("course", "user")
-"""The kind of a learner's stream in one course."""
 # The kinds of streams, by what they are about.
 _KINDS = frozenset({LEARNER, ("course",), ("user",), ("content",)})
 

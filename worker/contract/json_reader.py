@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from worker.contract.event import Rejected, RejectReason
+from worker.contract.rejection import Rejected, RejectReason
 
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1

@@ -6,13 +6,12 @@ Limits of a whole record (size, depth, number of keys) are the codec's.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from worker.contract.card_numbers import holds_card_number
-from worker.contract.event import RejectReason
 from worker.contract.fields import (
     Count,
     Currency,
@@ -35,6 +34,7 @@ from worker.contract.fields import (
     Url,
     UserAgent,
 )
+from worker.contract.rejection import RejectReason
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
 
 
@@ -45,15 +45,18 @@ class Details(BaseModel):
 
 
 class Envelope(BaseModel):
-    """What every event says: which event, of what type, when, who, in which course."""
+    """What every event may say: which event, of what type, when, and what it is about.
+
+    Which of the ids an event must have follows from its family (see `contract.families`).
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     event_id: EventId
     event_type: str
     occurred_at: EventTime
-    user_id: Id
-    course_id: Id
+    user_id: Maybe[Id] = None
+    course_id: Maybe[Id] = None
     lesson_id: Maybe[Id] = None
     producer: Maybe[Name] = None
     session_id: Maybe[Name] = None
@@ -66,6 +69,13 @@ class Envelope(BaseModel):
     schema_version: Annotated[int, Field(ge=CURRENT_SCHEMA_VERSION, le=CURRENT_SCHEMA_VERSION)] = (
         CURRENT_SCHEMA_VERSION
     )
+
+
+class LearnerEvent(Envelope):
+    """Something that a learner did in a course."""
+
+    user_id: Id
+    course_id: Id
 
 
 class Payment(Details):
@@ -132,27 +142,27 @@ class NoteDetails(Details):
     text: Note
 
 
-class CourseEnrolled(Envelope):
+class CourseEnrolled(LearnerEvent):
     """The learner enrolled in the course."""
 
     event_type: Literal["course_enrolled"]
     details: Maybe[EnrolmentDetails] = None
 
 
-class CourseUnenrolled(Envelope):
+class CourseUnenrolled(LearnerEvent):
     """The learner left the course."""
 
     event_type: Literal["course_unenrolled"]
 
 
-class LessonVisit(Envelope):
+class LessonVisit(LearnerEvent):
     """A lesson was opened, shown or finished."""
 
     event_type: Literal["lesson_started", "lesson_view", "complete"]
     lesson_id: Id
 
 
-class MediaInteraction(Envelope):
+class MediaInteraction(LearnerEvent):
     """The player moved: `value` is its position in seconds."""
 
     event_type: Literal["view", "pause", "seek"]
@@ -161,14 +171,14 @@ class MediaInteraction(Envelope):
     details: Maybe[MediaDetails] = None
 
 
-class ProgressUpdated(Envelope):
+class ProgressUpdated(LearnerEvent):
     """The player reports the learner's progress through the whole course."""
 
     event_type: Literal["progress_updated"]
     details: ProgressDetails
 
 
-class QuizSubmitted(Envelope):
+class QuizSubmitted(LearnerEvent):
     """One attempt at a lesson's quiz."""
 
     event_type: Literal["quiz_submitted"]
@@ -176,7 +186,7 @@ class QuizSubmitted(Envelope):
     details: QuizDetails
 
 
-class AssignmentGraded(Envelope):
+class AssignmentGraded(LearnerEvent):
     """`value` is the grade in percent."""
 
     event_type: Literal["assignment_graded"]
@@ -184,7 +194,7 @@ class AssignmentGraded(Envelope):
     value: Percent
 
 
-class SocialActivity(Envelope):
+class SocialActivity(LearnerEvent):
     """The learner did something with others."""
 
     event_type: Literal[
@@ -192,21 +202,21 @@ class SocialActivity(Envelope):
     ]
 
 
-class CourseRated(Envelope):
+class CourseRated(LearnerEvent):
     """`value` is the rating, 1-5."""
 
     event_type: Literal["course_rated"]
     value: Stars
 
 
-class CertificateIssued(Envelope):
+class CertificateIssued(LearnerEvent):
     """The learner received a certificate."""
 
     event_type: Literal["certificate_issued"]
     details: CertificateDetails
 
 
-class LessonNoteSaved(Envelope):
+class LessonNoteSaved(LearnerEvent):
     """The learner's own note on a lesson; the latest one counts."""
 
     event_type: Literal["lesson_note_saved"]
@@ -229,28 +239,14 @@ AnyEvent = Annotated[
     Field(discriminator="event_type"),
 ]
 
-MODELS: Mapping[str, type[Envelope]] = MappingProxyType(
-    {
-        "course_enrolled": CourseEnrolled,
-        "course_unenrolled": CourseUnenrolled,
-        "lesson_started": LessonVisit,
-        "lesson_view": LessonVisit,
-        "view": MediaInteraction,
-        "pause": MediaInteraction,
-        "seek": MediaInteraction,
-        "complete": LessonVisit,
-        "progress_updated": ProgressUpdated,
-        "quiz_submitted": QuizSubmitted,
-        "assignment_graded": AssignmentGraded,
-        "discussion_posted": SocialActivity,
-        "question_asked": SocialActivity,
-        "answer_given": SocialActivity,
-        "peer_interaction": SocialActivity,
-        "study_group_joined": SocialActivity,
-        "course_rated": CourseRated,
-        "certificate_issued": CertificateIssued,
-        "lesson_note_saved": LessonNoteSaved,
-    }
-)
+
+def by_type(*models: type[Envelope]) -> Mapping[str, type[Envelope]]:
+    """Event types to their models, in the models' order: each names its types in the literal of `event_type`."""
+    return MappingProxyType(
+        {name: model for model in models for name in get_args(model.model_fields["event_type"].annotation)}
+    )
+
+
+MODELS = by_type(*get_args(get_args(AnyEvent)[0]))
 
 EVENT_TYPES: tuple[str, ...] = tuple(MODELS)

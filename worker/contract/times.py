@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic_core import PydanticCustomError
 
-from worker.contract.event import RejectReason
+from worker.contract.rejection import RejectReason
 
 _FIRST_YEAR, _FIRST_DAY, _LAST_YEAR = "1970", "1970-01-01", "2100"
 _FIRST_MOMENT: Final = datetime(1, 1, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import structlog
 
-from worker.contract.event import RejectReason
+from worker.contract.rejection import RejectReason
 from worker.ingest.plan import without_outcome
 from worker.ingest.record import BatchOutcome, Stored
 from worker.kafka.record import Batch, Record
@@ -38,7 +38,7 @@ def count_outcome(metrics: Metrics, batch: Batch, outcome: BatchOutcome, newest:
     for name, records in by_outcome:
         for topic, number in Counter(record.source.topic for record in records).items():
             metrics.events_processed_total.labels(topic, name.value).inc(number)
-    dropped = without_outcome(batch.records, [records for _, records in by_outcome])
+    dropped = without_outcome([*batch.records, *outcome.further], [records for _, records in by_outcome])
     if dropped:
         metrics.events_dropped_total.labels(DropReason.UNEXPECTED.value).inc(len(dropped))
         log.error("records_dropped", records=len(dropped), first=dropped[:_SHOWN_POSITIONS])

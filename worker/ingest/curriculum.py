@@ -18,7 +18,9 @@ def courses_to_count(candidates: Iterable[Candidate]) -> set[ObjectId]:
     return {
         candidate.event.course_id
         for candidate in candidates
-        if candidate.event.event_type == "course_enrolled" and "total_lessons" not in candidate.event.details
+        if candidate.event.event_type == "course_enrolled"
+        and candidate.event.course_id is not None
+        and "total_lessons" not in candidate.event.details
     }
 
 

@@ -11,6 +11,7 @@ from pymongo.errors import BulkWriteError
 
 from worker import __version__
 from worker.contract.identity import failure_fingerprint
+from worker.contract.source import Source
 from worker.errors import Refused, Retryable
 from worker.ingest.record import DeadLetter
 from worker.kafka.positions import Gap
@@ -174,7 +175,7 @@ def _document(dead_letter: DeadLetter, now: datetime) -> Document:
     source = record.source
     digest = hashlib.sha256(record.value or b"").digest()
     return {
-        "_id": f"{source.topic}:{source.partition}:{source.offset}:{digest.hex()[:16]}",
+        "_id": f"{source.topic}:{source.partition}:{source.offset}:{digest.hex()[:16]}{_place(source)}",
         "kind": "record",
         "step": STEP,
         "reason": rejected.reason.value,
@@ -199,6 +200,11 @@ def _document(dead_letter: DeadLetter, now: datetime) -> Document:
         "created_at": now,
         "gap": None,
     }
+
+
+def _place(source: Source) -> str:
+    """Nothing for the first event of a record, which is nearly always the only one."""
+    return f":{source.place}" if source.place else ""
 
 
 def _long_headers(record: Record) -> bytes | None:

@@ -11,8 +11,8 @@ from pymongo.errors import BulkWriteError
 
 from projections.event import upcast_document
 from worker.chunks import chunks
-from worker.contract.event import Rejected, RejectReason
 from worker.contract.fingerprint import of_document
+from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.source import Source, source_of
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
 from worker.ingest.plan import Known, assign_versions, holes
@@ -139,7 +139,8 @@ class EventStore:
 
 def _document(candidate: Candidate, version: int, curricula: Curricula, recorded_at: datetime) -> Document:
     event = candidate.event
-    curriculum = curricula.get(event.course_id) if event.event_type == "course_enrolled" else None
+    course = event.course_id if event.event_type == "course_enrolled" else None
+    curriculum = None if course is None else curricula.get(course)
     return event_document(event, version, candidate.record.source, recorded_at, curriculum)
 
 

@@ -15,6 +15,7 @@ from uuid import UUID
 from bson import ObjectId
 
 from worker.chunks import chunks
+from worker.contract.routes import Routes
 from worker.ingest.accounting import count_outcome
 from worker.ingest.curriculum import courses_to_count, read_curricula
 from worker.ingest.dead_letters import store_dead_letters
@@ -23,7 +24,6 @@ from worker.ingest.event_store import Curricula, EventStore
 from worker.ingest.options import PipelineOptions
 from worker.ingest.plan import Known, Sorted, sort_candidates, undecided, unlike
 from worker.ingest.record import BatchOutcome, Candidate, Stored
-from worker.ingest.routes import Route
 from worker.ingest.steps import Steps
 from worker.ingest.time_series import SeriesRows, SeriesWriter
 from worker.ingest.write_behind import SeriesWriteBehind
@@ -64,7 +64,7 @@ class Pipeline:
         self,
         database: Database,
         events: EventStore,
-        table: Mapping[str, Route],
+        table: Routes,
         options: PipelineOptions,
         clock: Clock,
         metrics: Metrics,
@@ -127,7 +127,11 @@ class Pipeline:
                 # 1.
                 decoded = await decoding
                 decoding = asyncio.create_task(self._decode(following, batch.read_at))
-                part = BatchOutcome(tombstones=decoded.tombstones, dead_letters=decoded.dead_letters)
+                part = BatchOutcome(
+                    tombstones=decoded.tombstones,
+                    dead_letters=decoded.dead_letters,
+                    further=decoded.further,
+                )
                 pending, rounds = decoded.candidates, 0
                 curricula = await self._curricula(pending)
                 while pending:
@@ -170,6 +174,7 @@ class Pipeline:
             whole.candidates.extend(part.candidates)
             whole.dead_letters.extend(part.dead_letters)
             whole.tombstones.extend(part.tombstones)
+            whole.further.extend(part.further)
             self._steps.beat()
             await asyncio.sleep(0)
         if records:

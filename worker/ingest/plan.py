@@ -8,7 +8,7 @@ from uuid import UUID
 
 from bson import ObjectId
 
-from worker.contract.event import Rejected, RejectReason
+from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.source import Source
 from worker.ingest.record import Appended, BatchOutcome, Candidate, DeadLetter, Stored
 from worker.kafka.record import Record

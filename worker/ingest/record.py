@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-from worker.contract.event import Event, Rejected
+from worker.contract.event import Event
+from worker.contract.rejection import Rejected
 from worker.kafka.record import Record
 from worker.storage.database import Document
 
@@ -50,7 +51,8 @@ class Appended:
 class BatchOutcome:
     """What became of the records of a batch, or of a part of it: each is in one list, in the order of arrival.
 
-    `redelivered` carry the documents that were stored before; `tombstones` are records without a value.
+    `redelivered` carry the documents that were stored before; `tombstones` are records without a value or an event.
+    Of a record with several events each is in a list; those after the first are also in `further`.
     """
 
     stored: list[Stored] = field(default_factory=list)
@@ -59,6 +61,7 @@ class BatchOutcome:
     erased: list[Candidate] = field(default_factory=list)
     tombstones: list[Record] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    further: list[Record] = field(default_factory=list)
 
     def add(self, other: "BatchOutcome") -> None:
         """Take in what became of another part."""
@@ -68,3 +71,4 @@ class BatchOutcome:
         self.erased.extend(other.erased)
         self.tombstones.extend(other.tombstones)
         self.dead_letters.extend(other.dead_letters)
+        self.further.extend(other.further)

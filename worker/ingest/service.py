@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from worker.contract.routes import routes
 from worker.errors import Fenced, Retryable
 from worker.ingest.assignment import Assignment
 from worker.ingest.event_store import EventStore
@@ -14,7 +15,6 @@ from worker.ingest.in_flight import BatchesInFlight
 from worker.ingest.options import IngestOptions
 from worker.ingest.paused_partitions import PausedPartitions
 from worker.ingest.pipeline import BATCHES_IN_FLIGHT, BatchSource, Pipeline
-from worker.ingest.routes import routes
 from worker.ingest.time_series import BatchTooOld, due_to_burn
 from worker.ingest.versions import StreamVersions
 from worker.kafka.consumer import ConsumerLostError, EventConsumer

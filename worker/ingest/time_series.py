@@ -9,10 +9,10 @@ from uuid import UUID
 from bson.raw_bson import RawBSONDocument
 
 from worker.chunks import chunks
+from worker.contract.routes import Routes
 from worker.errors import Fenced, Refused
 from worker.ingest.options import PipelineOptions
 from worker.ingest.record import BatchOutcome
-from worker.ingest.routes import Route
 from worker.ingest.steps import Steps
 from worker.kafka.record import Batch, Partition
 from worker.storage import reading
@@ -106,7 +106,7 @@ class SeriesRows:
     def __init__(
         self,
         database: Database,
-        table: Mapping[str, Route],
+        table: Routes,
         options: PipelineOptions,
         clock: Clock,
         steps: Steps,

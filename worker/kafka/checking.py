@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from worker.contract.codec import Limits, decode
-from worker.contract.event import Rejected
+from worker.contract.codec import Limits, decode_event
+from worker.contract.rejection import Rejected
 from worker.kafka.files import OutgoingRecord, UnreadableLine
 
 # Enough to see what is wrong with a file; the wrong file may have millions of lines.
@@ -31,7 +31,7 @@ class Checked:
         """The same records, each looked at on its way: as the worker would that reads it `now`."""
         for record in records:
             self.records += 1
-            rejected = decode(record.value or b"", timestamp=now, limits=limits)
+            rejected = decode_event(record.value or b"", timestamp=now, limits=limits)
             if isinstance(rejected, Rejected):
                 self._add(record.line, rejected)
             yield record

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from pymongo import UpdateOne
 
-from worker.contract.event import RejectReason
+from worker.contract.rejection import RejectReason
 from worker.errors import Refused
 from worker.retry.letters import Damaged, Kept, read_kept
 from worker.storage.database import Database, Document

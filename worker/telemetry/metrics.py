@@ -21,8 +21,8 @@ from prometheus_client import (
 from prometheus_client.metrics import MetricWrapperBase
 
 from worker import __version__
-from worker.contract.event import RejectReason
 from worker.contract.gaps import GapReason
+from worker.contract.rejection import RejectReason
 
 PREFIX = "sevenp_worker"
 

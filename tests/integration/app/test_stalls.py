@@ -17,7 +17,7 @@ from tests.support.worker_process import fetch
 from worker.app.roles import Surroundings, build_roles
 from worker.app.serving import dependency_probes
 from worker.app.supervision import Role, run_role
-from worker.contract.codec import decode, encode
+from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
 from worker.contract.export import examples
 from worker.contract.source import Source
@@ -273,7 +273,7 @@ async def _store(database: Database) -> None:
     now = SystemClock().now()
     documents = []
     for version, example in enumerate(examples().values(), start=1):
-        event = decode(encode(example), timestamp=now)
+        event = decode_event(encode(example), timestamp=now)
         assert isinstance(event, Event)
         documents.append(event_document(event, version, Source("earlier", 0, version), now, None))
     await database.course_events.insert_many(documents)

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import RunningMongo
 from tests.support.commands import sevenp_worker
 from worker.app.exits import ExitCode
-from worker.contract.event import Rejected, RejectReason
+from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.source import Source
 from worker.ingest.dead_letters import store_dead_letters
 from worker.ingest.record import DeadLetter

@@ -8,7 +8,7 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.support.ingest import Sent
-from worker.contract.codec import decode
+from worker.contract.codec import decode_event
 from worker.contract.event import Event
 from worker.contract.source import Source
 from worker.storage.database import Database, Document
@@ -44,7 +44,7 @@ def stored_before(topic: str, sent: Sequence[Sent], places: Sequence[tuple[int, 
     """What a worker that died had put into the event store for these records."""
     now, versions, documents = SystemClock().now(), Counter[str](), []
     for record, (partition, offset) in zip(sent, places, strict=True):
-        event = decode(record.value or b"", timestamp=now)
+        event = decode_event(record.value or b"", timestamp=now)
         assert isinstance(event, Event)
         versions[event.stream_id] += 1
         source = Source(topic, partition, offset)

@@ -12,12 +12,12 @@ from prometheus_client import CollectorRegistry
 
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.support.ingest import event, records
+from worker.contract.routes import routes
 from worker.contract.source import Source
 from worker.errors import Fenced
 from worker.ingest.event_store import EventStore
 from worker.ingest.options import PipelineOptions
 from worker.ingest.pipeline import BATCHES_IN_FLIGHT, BatchSource, Pipeline
-from worker.ingest.routes import routes
 from worker.ingest.time_series import SeriesWriter
 from worker.ingest.versions import StreamVersions
 from worker.kafka.record import Batch, Partition, Record

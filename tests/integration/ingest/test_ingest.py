@@ -11,7 +11,7 @@ from bson.datetime_ms import DatetimeMS
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.support.ingest import COURSE, LESSON, Sent, event, learner, options, records, running, send
 from tests.support.waiting import until
-from worker.contract.codec import decode, encode
+from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
 from worker.contract.source import Source
 from worker.storage.database import Database, Document
@@ -125,7 +125,7 @@ async def test_a_stored_event_that_nobody_can_read_is_a_conflict_and_ends_no_rol
 
 def _stored_before_the_upgrade(value: bytes, source: Source) -> Document:
     """What an older worker made of a record: the fingerprint of its spelling, and no version beside it."""
-    decoded = decode(value, timestamp=SystemClock().now())
+    decoded = decode_event(value, timestamp=SystemClock().now())
     assert isinstance(decoded, Event)
     spelling = hashlib.sha256(value).digest()  # `encode` writes sorted keys
     assert spelling != decoded.fingerprint

@@ -15,6 +15,7 @@ from tests.integration.ingest.ledger import assert_exactly_once
 from tests.integration.ingest.test_faults import POISON, refusing
 from tests.support.ingest import event, learner
 from worker.contract.codec import encode
+from worker.contract.routes import routes
 from worker.contract.source import Source
 from worker.ingest import pipeline as pipeline_module
 from worker.ingest.event_store import Curricula, EventStore
@@ -22,7 +23,6 @@ from worker.ingest.options import PipelineOptions
 from worker.ingest.pipeline import BatchSource, Pipeline
 from worker.ingest.plan import Known, Sorted, sort_candidates
 from worker.ingest.record import Appended, Candidate
-from worker.ingest.routes import routes
 from worker.ingest.time_series import SeriesWriter
 from worker.ingest.versions import StreamVersions
 from worker.kafka.record import Batch, Partition, Record

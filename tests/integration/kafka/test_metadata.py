@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaProducer
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.support.ingest import Sent, event, options, records, running, send
 from tests.support.kafka import make_topic
-from worker.contract.event import Rejected, RejectReason
 from worker.contract.gaps import GapReason
+from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.source import Source
 from worker.errors import Retryable
 from worker.ingest.dead_letters import PART_BYTES, store_dead_letters, store_gaps

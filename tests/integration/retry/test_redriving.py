@@ -19,8 +19,8 @@ from tests.support.waiting import until
 from worker.app.exits import ExitCode
 from worker.app.redriving import open_redriver
 from worker.contract.codec import encode
-from worker.contract.event import Rejected, RejectReason
 from worker.contract.gaps import GapReason
+from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.source import Source
 from worker.errors import Refused, Retryable
 from worker.ingest.dead_letters import PART_BYTES, store_dead_letters, store_gaps

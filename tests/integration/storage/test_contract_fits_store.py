@@ -17,7 +17,7 @@ from projections.counts import count_learner, payment_in
 from projections.event import StoredEvent
 from projections.progress import fold
 from tests.unit.projections.events import stored_document
-from worker.contract.codec import decode, encode
+from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
 from worker.contract.identity import stream_object_id
 from worker.contract.models import EVENT_TYPES
@@ -139,7 +139,7 @@ def accepted(records: Iterable[Mapping[str, Any]]) -> list[Event]:
     """The records that the contract takes, all of one new learner."""
     owner = {"user_id": ObjectId(), "course_id": ObjectId()}
     written = (encode({**record, **owner, "event_id": uuid4()}) for record in records)
-    decoded = (decode(value, timestamp=END - timedelta(hours=1)) for value in written)
+    decoded = (decode_event(value, timestamp=END - timedelta(hours=1)) for value in written)
     return [event for event in decoded if isinstance(event, Event)]
 
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 
 from projections.event import StoredEvent
 from projections.progress import fold
-from worker.contract.codec import decode, encode
+from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
 from worker.contract.fingerprint import of_document
 from worker.contract.identity import foreign_object_id, stream_object_id
@@ -95,7 +95,7 @@ def an_event(name: str, n: int) -> Event:
         fields["lesson_id"] = foreign_object_id(f"lesson-{n // len(types) % 4}")
     if event_type == "view":
         fields["value"] = 3 * n
-    event = decode(encode(fields), timestamp=START)
+    event = decode_event(encode(fields), timestamp=START)
     if not isinstance(event, Event):
         raise TypeError(f"the test's own event was rejected: {event}")
     return event

@@ -31,9 +31,10 @@ from projections.kinds import By
 from projections.progress import fold
 from tests.oracle import Delivery, Entry, LogRecord
 from tests.oracle.seeded.run import CANARY, PARTITIONS, TOPIC, Run
-from worker.contract.codec import decode, encode, record_key
-from worker.contract.event import Event, Rejected, RejectReason
+from worker.contract.codec import decode_event, encode, record_key
+from worker.contract.event import Event
 from worker.contract.identity import stream_object_id, stream_slot
+from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.source import Source
 from worker.devstack.simulator.platform_documents import Timing
 from worker.devstack.simulator.simulation import Simulation, simulate
@@ -105,7 +106,7 @@ class _Ingest:
         self.outcomes: Counter[Outcome] = Counter()
 
     def take(self, run: Run, value: bytes) -> None:
-        decoded = decode(value, timestamp=NOW)
+        decoded = decode_event(value, timestamp=NOW)
         partition = stream_slot(decoded.stream_id) % PARTITIONS if isinstance(decoded, Event) else 0
         source = Source(TOPIC, partition, self.offsets[partition])
         self.offsets[partition] += 1

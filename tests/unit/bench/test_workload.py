@@ -13,7 +13,7 @@ from bench.contestants.shapes import documents
 from bench.final_documents import write_final_documents
 from bench.growth import copies
 from bench.records import Workload
-from worker.contract.codec import decode
+from worker.contract.codec import decode_event
 from worker.contract.event import Event
 from worker.storage.database import CODEC_OPTIONS
 
@@ -21,7 +21,7 @@ SMALL = Workload(events=300, learners=50, courses=3)
 
 
 def events(workload: Workload) -> list[Event]:
-    read = [decode(record.value or b"", timestamp=datetime.now(UTC)) for record in workload.records()]
+    read = [decode_event(record.value or b"", timestamp=datetime.now(UTC)) for record in workload.records()]
     assert all(isinstance(event, Event) for event in read)
     return [event for event in read if isinstance(event, Event)]
 

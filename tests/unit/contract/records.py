@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from worker.contract.codec import DEFAULT_LIMITS, Limits, decode
-from worker.contract.event import Event, Rejected, RejectReason
+from worker.contract.codec import DEFAULT_LIMITS, Limits, decode_event
+from worker.contract.event import Event
 from worker.contract.export import examples
+from worker.contract.rejection import Rejected, RejectReason
 
 RECORD_TIME = datetime(2024, 1, 15, 12, 0, tzinfo=UTC)
 EXAMPLES = examples()
@@ -37,7 +38,7 @@ def decoded(
         record = json.dumps(record)
     if isinstance(record, str):
         record = record.encode()
-    return decode(record, timestamp=timestamp, limits=limits)
+    return decode_event(record, timestamp=timestamp, limits=limits)
 
 
 def accepted(record: Mapping[str, Any] | str | bytes, **arguments: Any) -> Event:

@@ -13,8 +13,9 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from tests.unit.contract.records import EXAMPLES, decoded, fields, with_details
 from worker.contract.codec import Limits
-from worker.contract.event import Event, RejectReason
+from worker.contract.event import Event
 from worker.contract.export import json_schema
+from worker.contract.rejection import RejectReason
 
 SCHEMA = json_schema()
 VALIDATOR = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)

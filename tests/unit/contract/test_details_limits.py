@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.contract.records import accepted, fields, refused
-from worker.contract.event import RejectReason
+from worker.contract.rejection import RejectReason
 
 
 def _nested(levels: int) -> Any:

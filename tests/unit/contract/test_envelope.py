@@ -9,7 +9,7 @@ from bson import ObjectId
 
 from tests.unit.contract.records import EXAMPLES, RECORD_TIME, accepted, decoded, fields, refused, without
 from worker.contract.codec import Limits
-from worker.contract.event import Rejected, RejectReason
+from worker.contract.rejection import Rejected, RejectReason
 
 NOT_A_STRING: tuple[Any, ...] = (7, 1.5, True, None, [], {}, ["text"])
 NOT_A_NUMBER: tuple[Any, ...] = ("1", True, False, None, [], {})

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.unit.contract.records import EXAMPLES, accepted, fields, refused, with_details, without
-from worker.contract.event import RejectReason
 from worker.contract.models import EVENT_TYPES, MODELS
+from worker.contract.rejection import RejectReason
 
 LESSON_TYPES = (
     "lesson_started",

@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.contract.records import accepted, fields, refused, with_details
-from worker.contract.event import RejectReason
 from worker.contract.json_reader import MAX_DEPTH, read_object, read_quickly, read_strictly
+from worker.contract.rejection import RejectReason
 
 
 @pytest.mark.parametrize(

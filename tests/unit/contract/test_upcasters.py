@@ -11,10 +11,11 @@ from bson import ObjectId
 
 from projections.event import StoredEvent, upcast_document
 from tests.unit.contract.records import RECORD_TIME, accepted, fields, without
-from worker.contract.codec import decode
-from worker.contract.event import Event, Rejected, RejectReason
+from worker.contract.codec import decode_event
+from worker.contract.event import Event
 from worker.contract.fingerprint import of_document
 from worker.contract.identity import void_event_id
+from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.source import Source
 from worker.contract.upcasters import (
     CURRENT_SCHEMA_VERSION,
@@ -66,7 +67,7 @@ def test_upcasting_leaves_its_argument_unchanged() -> None:
 
 def test_decode_upcasts_before_it_validates() -> None:
     record = json.dumps(fields(event_type="watch", schema_version=0)).encode()
-    event = decode(record, timestamp=RECORD_TIME, upcasters=FROM_0)
+    event = decode_event(record, timestamp=RECORD_TIME, upcasters=FROM_0)
     assert isinstance(event, Event)
     assert (event.event_type, event.schema_version) == ("view", 1)
 
@@ -74,7 +75,7 @@ def test_decode_upcasts_before_it_validates() -> None:
 def test_the_fingerprint_is_that_of_the_event_after_upcasting() -> None:
     """What an older record says is the same event in today's words."""
     record = json.dumps(fields(event_type="watch", schema_version=0)).encode()
-    event = decode(record, timestamp=RECORD_TIME, upcasters=FROM_0)
+    event = decode_event(record, timestamp=RECORD_TIME, upcasters=FROM_0)
     assert isinstance(event, Event)
     assert event.fingerprint == accepted(fields()).fingerprint
 
@@ -84,7 +85,7 @@ def test_an_old_record_that_comes_again_is_the_event_that_was_stored_before_the_
     stored = event_document(
         old, 3, Source("interaction-events", 0, 7), datetime(2024, 1, 16, tzinfo=UTC), None
     )
-    again = decode(
+    again = decode_event(
         json.dumps(fields(event_type="watch", schema_version=0)).encode(),
         timestamp=RECORD_TIME,
         upcasters=FROM_0,
@@ -96,7 +97,7 @@ def test_an_old_record_that_comes_again_is_the_event_that_was_stored_before_the_
 @pytest.mark.parametrize("version", [2, 3])
 def test_a_version_beyond_the_chain_is_unsupported(version: int) -> None:
     record = json.dumps(fields(schema_version=version)).encode()
-    rejected = decode(record, timestamp=RECORD_TIME, upcasters=FROM_0)
+    rejected = decode_event(record, timestamp=RECORD_TIME, upcasters=FROM_0)
     assert isinstance(rejected, Rejected)
     assert rejected.reason is RejectReason.UNSUPPORTED_VERSION
 

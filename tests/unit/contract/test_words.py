@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from worker.contract.codec import decode
-from worker.contract.event import Rejected
+from worker.contract.codec import decode_event
+from worker.contract.rejection import Rejected
 
 EXAMPLES = Path(__file__).parents[3] / "docs/examples/events.jsonl"
 WRONG: tuple[Any, ...] = (None, "", "x" * 5_000, -1, 1e9, True, [], {}, 0.5)
@@ -37,7 +37,7 @@ def _damaged(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("line", EXAMPLES.read_text().splitlines())
 def test_no_rejection_has_a_librarys_words(line: str) -> None:
     outcomes = [
-        decode(json.dumps(event).encode(), timestamp=datetime.now(UTC))
+        decode_event(json.dumps(event).encode(), timestamp=datetime.now(UTC))
         for event in _damaged(json.loads(line))
     ]
     messages = {outcome.message for outcome in outcomes if isinstance(outcome, Rejected)}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.contract.codec import decode, record_key
+from worker.contract.codec import decode_event, record_key
 from worker.contract.event import Event
 from worker.contract.models import EVENT_TYPES
 from worker.devstack.simulator.ledger import LedgerEntry
@@ -40,7 +40,7 @@ def first_of_each(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_every_record_keeps_the_contract(simulation: Simulation) -> None:
     for record, body in zip(simulation.records, bodies(simulation), strict=True):
         timestamp = datetime.fromisoformat(body["occurred_at"]) + timedelta(minutes=1)
-        decoded = decode(record.value or b"", timestamp=timestamp)
+        decoded = decode_event(record.value or b"", timestamp=timestamp)
         assert isinstance(decoded, Event), decoded
 
 

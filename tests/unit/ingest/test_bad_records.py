@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.integration.ingest.bad_records import bad_records
-from worker.contract.codec import decode
-from worker.contract.event import Rejected, RejectReason
+from worker.contract.codec import decode_event
+from worker.contract.rejection import Rejected, RejectReason
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 # Given by ingest, not by the codec: another record came first, the server objected, there is no value to decode.
@@ -17,7 +17,7 @@ ELSEWHERE = {RejectReason.CONFLICT, RejectReason.REFUSED_BY_STORE, RejectReason.
     ("reason", "value"), bad_records(), ids=[f"{n}-{reason}" for n, (reason, _) in enumerate(bad_records())]
 )
 def test_each_bad_record_is_rejected_for_its_reason(reason: str, value: bytes) -> None:
-    result = decode(value, timestamp=NOW)
+    result = decode_event(value, timestamp=NOW)
     assert isinstance(result, Rejected)
     assert result.reason.value == reason
 

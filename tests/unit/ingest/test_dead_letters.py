@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.ingest.samples import NOON, TOPIC, event_id, record
-from worker.contract.event import Rejected, RejectReason
 from worker.contract.gaps import GapReason
+from worker.contract.rejection import Rejected, RejectReason
 from worker.ingest.dead_letters import (
     HEADERS_BYTES,
     KEY_BYTES,

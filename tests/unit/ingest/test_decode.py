@@ -3,11 +3,13 @@
 from datetime import timedelta
 
 from tests.unit.contract.records import EXAMPLES
-from tests.unit.ingest.samples import NOON, TOPIC, record
+from tests.unit.ingest.samples import NOON, TOPIC, event_id, record
 from worker.contract.codec import DEFAULT_LIMITS, Limits, encode
-from worker.contract.event import RejectReason
+from worker.contract.families import INTERACTIONS
+from worker.contract.formats import Format
+from worker.contract.rejection import Rejected, RejectReason
+from worker.contract.routes import Route, routes
 from worker.ingest.decode import decode_records
-from worker.ingest.routes import routes
 
 TABLE = routes(TOPIC)
 GOOD = encode(EXAMPLES["view"])
@@ -54,3 +56,45 @@ def test_a_record_that_is_only_bytes_is_a_dead_letter_even_if_they_look_like_an_
         [record(0, GOOD, unreadable="why")], TABLE, DEFAULT_LIMITS, NOON
     ).dead_letters
     assert (dead_letter.rejected.reason, dead_letter.rejected.message) == (RejectReason.UNDECODABLE, "why")
+
+
+def _lines(value: bytes) -> list[bytes | Rejected]:
+    return [
+        line if line else Rejected(RejectReason.NOT_JSON, "an empty line") for line in value.split(b"\n")[1:]
+    ]
+
+
+LINES = Format("lines", lambda headers, value: ("format", b"lines") in headers, _lines)
+WITH_LINES = {TOPIC: Route(TOPIC, INTERACTIONS, formats=(LINES,))}
+
+
+def _events(number: int) -> list[bytes]:
+    return [encode({**EXAMPLES["view"], "event_id": str(event_id(each))}) for each in range(number)]
+
+
+def test_each_event_of_a_record_goes_its_own_way_under_its_own_place() -> None:
+    first, second = _events(2)
+    one = record(7, b"\n".join([b"", first, b"{", second, b""]), headers=(("format", b"lines"),))
+    decoded = decode_records([one], WITH_LINES, DEFAULT_LIMITS, NOON)
+    assert [each.event.event_id for each in decoded.candidates] == [event_id(0), event_id(1)]
+    assert [each.record.source.place for each in decoded.candidates] == [0, 2]
+    assert [each.record.source.place for each in decoded.dead_letters] == [1, 3]
+    assert {each.record.value for each in decoded.dead_letters} == {one.value}
+    assert [each.source.place for each in decoded.further] == [1, 2, 3]
+
+
+def test_a_record_that_holds_no_event_is_skipped_and_accounted_for() -> None:
+    one = record(7, b"nothing", headers=(("format", b"lines"),))
+    decoded = decode_records([one], WITH_LINES, DEFAULT_LIMITS, NOON)
+    assert (decoded.tombstones, decoded.candidates, decoded.further) == ([one], [], [])
+
+
+def test_without_its_header_a_record_is_in_the_contracts_own_format() -> None:
+    [candidate] = decode_records([record(0, GOOD)], WITH_LINES, DEFAULT_LIMITS, NOON).candidates
+    assert candidate.record.source.place == 0
+
+
+def test_a_record_beyond_the_limit_is_too_large_in_any_format() -> None:
+    one = record(7, b"x" * 100, headers=(("format", b"lines"),))
+    decoded = decode_records([one], WITH_LINES, Limits(max_record_bytes=99), NOON)
+    assert [each.rejected.reason for each in decoded.dead_letters] == [RejectReason.TOO_LARGE]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.ingest.samples import LEARNER, candidate, event_id, source
-from worker.contract.event import RejectReason
+from worker.contract.rejection import RejectReason
 from worker.ingest.plan import Known, Sorted, assign_versions, holes, sort_candidates, unlike
 from worker.ingest.record import Candidate
 

@@ -66,7 +66,7 @@ def event(
         **fields,
     }
     identity = uuid5(NAMESPACE_OID, repr(sent)) if number is None else UUID(int=number)
-    decoded = codec.decode(codec.encode({"event_id": str(identity), **sent}), timestamp=STORED_AT)
+    decoded = codec.decode_event(codec.encode({"event_id": str(identity), **sent}), timestamp=STORED_AT)
     if not isinstance(decoded, Event):
         raise TypeError(f"{event_type} breaks the contract: {decoded}")
     document = event_document(decoded, 0, Source("interaction-events", 0, 0), STORED_AT, curriculum)

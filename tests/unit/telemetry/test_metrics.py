@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
-from worker.contract.event import RejectReason
+from worker.contract.rejection import RejectReason
 from worker.telemetry.metrics import Metrics, Mode, Outcome, Stage
 
 GROUPS = [f"progress:{number:02}" for number in range(16)]

@@ -8,8 +8,8 @@ from bson import ObjectId
 
 from projections.event import VOID
 from worker.chunks import chunks
-from worker.contract.event import RejectReason
 from worker.contract.identity import stream_id, stream_object_id
+from worker.contract.rejection import RejectReason
 from worker.storage.database import Collection, Database, Document
 from worker.storage.driver import aggregate
 from worker.storage.errors import translated
