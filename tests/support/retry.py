@@ -5,7 +5,7 @@ import contextlib
 import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from projections.kinds import StreamProjection
 from projections.progress.projection import PROGRESS
 from tests.support.running import RunningRole, run
+from tests.support.settings import changed
 from worker.app.retry import retry_handlers, retry_leases
 from worker.cli.commands import app
-from worker.retry.policy import Policy
-from worker.retry.processor import RetryOptions, RetryProcessor
-from worker.settings import variable
+from worker.retry.processor import RetryProcessor
+from worker.settings import RetrySettings, variable
 from worker.storage.database import Database, Document
 from worker.storage.transactions import Transactions
 from worker.storage.work_items import PROGRESS_FOLD, Handler, Item, ItemId, Verdict
@@ -29,17 +29,23 @@ from worker.watch.folds.refold import Refold
 from worker.watch.sums.counting import Counter
 from worker.watch.sums.rejected_rows import RejectedRows
 
-POLICY = Policy(rate_per_s=1_000, backoff_s=0.05, longest_backoff_s=0.1, lease_s=5.0)
-OPTIONS = RetryOptions(
-    policy=POLICY,
-    code_version="test",
-    lease_s=3.0,
-    renew_every_s=0.2,
-    poll_every_s=0.05,
-    measure_every_s=0.2,
-    take_back_every_s=0.05,
-)
+QUICK = {
+    "release": "test",
+    "lease_s": 3.0,
+    "renewals_per_lease": 15.0,
+    "poll_every_s": 0.05,
+    "measure_every_s": 0.2,
+    "take_back_every_s": 0.05,
+}
 EVENT_TYPE = PROGRESS_FOLD
+
+
+def limited(**limits: Any) -> RetrySettings:
+    """The settings of a role that looks often, with these limits."""
+    return changed(RetrySettings(), **{**QUICK, **limits})
+
+
+LIMITS = limited(rate_per_s=1_000, backoff_s=0.05, longest_backoff_s=0.1, item_lease_s=5.0)
 
 
 @dataclass
@@ -115,18 +121,18 @@ def processor(
     handlers: Mapping[str, Handler],
     *,
     clock: Clock | None = None,
-    policy: Policy = POLICY,
+    limits: RetrySettings = LIMITS,
     owner: str = "",
     metrics: Metrics | None = None,
     **changes: Any,
 ) -> RetryProcessor:
     used = clock or SystemClock()
-    options = replace(OPTIONS, policy=policy, **changes)
-    leases = retry_leases(database, owner or uuid.uuid4().hex, options.lease_s)
+    settings = changed(limits, **changes)
+    leases = retry_leases(database, owner or uuid.uuid4().hex, settings.lease_s)
     component = Health(used).component("retry")
     seed = random.Random().randrange(10**6)  # noqa: S311 - jitter
     return RetryProcessor(
-        database, used, component, metrics or Metrics(), options, handlers, leases, seed=seed
+        database, used, component, metrics or Metrics(), settings, handlers, leases, seed=seed
     )
 
 

@@ -1,4 +1,4 @@
-"""Settings as the options of the retry role, and the handlers it is given: stages do not know each other."""
+"""The handlers that the retry role is given: stages do not know each other."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,7 @@ from bson import ObjectId
 from projections.progress.projection import PROGRESS
 from worker.contract.identity import stream_id
 from worker.notify.rows import checked
-from worker.retry.policy import Policy
-from worker.retry.processor import NAME, RetryOptions
-from worker.settings import Settings
+from worker.retry.processor import NAME
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.leases import GroupLeases
@@ -34,21 +32,6 @@ from worker.watch.folds.refold import Refold
 from worker.watch.sums.counting import Counter
 from worker.watch.sums.quarantine import target_of
 from worker.watch.sums.rejected_rows import RejectedRows
-
-
-def retry_options(settings: Settings) -> RetryOptions:
-    return RetryOptions(
-        policy=Policy(
-            max_attempts=settings.retry.max_attempts,
-            rate_per_s=settings.retry.rate_per_s,
-            backoff_s=settings.retry.backoff_s,
-            longest_backoff_s=settings.retry.longest_backoff_s,
-            lease_s=settings.retry.lease_s,
-        ),
-        code_version=settings.role.code_version,
-        lease_s=settings.progress.lease_s,
-        renew_every_s=settings.progress.renew_every_s,
-    )
 
 
 def retry_leases(database: Database, owner: str, lease_s: float) -> GroupLeases:

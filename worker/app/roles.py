@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from worker.app.dependencies import Probe, Readiness
 from worker.app.notify import notify_options, notify_senders
-from worker.app.retry import retry_handlers, retry_leases, retry_options
+from worker.app.retry import retry_handlers, retry_leases
 from worker.app.supervision import Role
 from worker.ingest.options import IngestOptions, PipelineOptions
 from worker.ingest.pipeline import BATCHES_IN_FLIGHT
@@ -113,9 +113,9 @@ def _notify(settings: Settings, given: Surroundings) -> Role:
 
 
 def _retry(settings: Settings, given: Surroundings) -> Role:
-    options = retry_options(settings)
+    retry = settings.retry
     component = given.health.component(RoleName.RETRY)
-    leases = retry_leases(given.database, _owner(), options.lease_s)
+    leases = retry_leases(given.database, _owner(), retry.lease_s)
 
     async def keep_alive() -> None:
         component.beat()
@@ -128,7 +128,7 @@ def _retry(settings: Settings, given: Surroundings) -> Role:
             given.metrics,
             barrier=leases.announce,
             keep_alive=keep_alive,
-            code_version=options.code_version,
+            code_version=retry.code_version,
         )
         for each in given.database.catalogue.streams
     }
@@ -140,11 +140,11 @@ def _retry(settings: Settings, given: Surroundings) -> Role:
         keep_alive=keep_alive,
         on_retry=retry_counter(given.metrics),
         notify_within=settings.counts.notify_within,
-        code_version=options.code_version,
+        code_version=retry.code_version,
     )
     rejected_rows = RejectedRows(given.database, given.metrics, settings.counts.notify_within)
     handlers = retry_handlers(given.database, refolds, counter, rejected_rows)
-    return RetryProcessor(given.database, given.clock, component, given.metrics, options, handlers, leases)
+    return RetryProcessor(given.database, given.clock, component, given.metrics, retry, handlers, leases)
 
 
 def _owner() -> str:

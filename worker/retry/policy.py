@@ -4,9 +4,9 @@ import math
 import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
+from worker.settings import RetrySettings
 from worker.timing import backoff_s
 
 T = TypeVar("T")
@@ -19,30 +19,12 @@ _CLOCK_STEP_S = 0.001
 TURNS_PER_SECOND = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The limits of retry.
-
-    `rate_per_s` caps the attempts of all workers together. `lease_s` is the silence after which an item in
-    hand counts as given up.
-    """
-
-    max_attempts: int = 3
-    rate_per_s: int = 200
-    backoff_s: float = 10.0
-    longest_backoff_s: float = 900.0
-    lease_s: float = 60.0
-
-    def wait_s(self, attempt: int, source: random.Random) -> float:
-        """Seconds to wait after failed attempt number `attempt`: exponential, full jitter, bounded."""
-        return max(
-            _SHORTEST_WAIT_S,
-            backoff_s(attempt, self.backoff_s, self.longest_backoff_s, source.random()),
-        )
-
-    def exhausted(self, attempt: int) -> bool:
-        """True if attempt number `attempt` was the last."""
-        return attempt >= self.max_attempts
+def wait_s(attempt: int, settings: RetrySettings, source: random.Random) -> float:
+    """Seconds to wait after failed attempt number `attempt`: exponential, full jitter, bounded."""
+    return max(
+        _SHORTEST_WAIT_S,
+        backoff_s(attempt, settings.backoff_s, settings.longest_backoff_s, source.random()),
+    )
 
 
 class RateCap:

@@ -8,17 +8,16 @@ import asyncio
 import random
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import groupby
 
 import structlog
 
-from worker import __version__
 from worker.errors import Fatal, Retryable, WorkerError
 from worker.retry.depths import DepthGauges, measure
-from worker.retry.policy import TURNS_PER_SECOND, Policy, RateCap, turn_size
+from worker.retry.policy import TURNS_PER_SECOND, RateCap, turn_size, wait_s
 from worker.retry.queue import Outcome, Queue
+from worker.settings import RetrySettings
 from worker.storage.claims import Claim
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases, group_name
@@ -38,19 +37,6 @@ _LEASE = group_name(NAME, _GROUP)
 _CLASSES = {each.value: each for each in ErrorClass}
 
 
-@dataclass(frozen=True, slots=True)
-class RetryOptions:
-    """How the role works; `lease_s` is the role's own lease, `policy.lease_s` that of an item in hand."""
-
-    policy: Policy = field(default_factory=Policy)
-    code_version: str = __version__
-    lease_s: float = 15.0
-    renew_every_s: float = 5.0
-    poll_every_s: float = 1.0  # how soon an item that became due is seen
-    measure_every_s: float = 10.0
-    take_back_every_s: float = 1.0
-
-
 class RetryProcessor:
     """`run` returns after a drain and raises when something fails that waiting cannot heal.
 
@@ -66,7 +52,7 @@ class RetryProcessor:
         clock: Clock,
         component: Component,
         metrics: Metrics,
-        options: RetryOptions,
+        settings: RetrySettings,
         handlers: Mapping[str, Handler],
         leases: GroupLeases,
         *,
@@ -76,8 +62,7 @@ class RetryProcessor:
         self._clock = clock
         self._component = component
         self._metrics = metrics
-        self._options = options
-        self._policy = options.policy
+        self._settings = settings
         self._handlers = handlers
         self._leases = leases
         self._queue = Queue(
@@ -85,11 +70,11 @@ class RetryProcessor:
             handlers,
             clock,
             owner=leases.owner,
-            code_version=options.code_version,
-            max_attempts=options.policy.max_attempts,
-            lease_s=options.policy.lease_s,
+            code_version=settings.code_version,
+            max_attempts=settings.max_attempts,
+            lease_s=settings.item_lease_s,
         )
-        self._cap = RateCap(options.policy.rate_per_s)
+        self._cap = RateCap(settings.rate_per_s)
         self._last_turn_s = 0.0
         self._gauges = DepthGauges(metrics)
         self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
@@ -122,9 +107,9 @@ class RetryProcessor:
         """
         began = self._clock.monotonic()
         if not await self._holding():  # 1
-            return self._options.renew_every_s
+            return self._settings.renew_every_s
         await self._look_after()  # 2
-        size = turn_size(self._policy.rate_per_s, self._last_turn_s)
+        size = turn_size(self._settings.rate_per_s, self._last_turn_s)
         room = min(size, self._cap.room(self._clock.monotonic()))
         if room <= 0:
             return self._cap.free_in_s(self._clock.monotonic())
@@ -148,7 +133,7 @@ class RetryProcessor:
         """
         now = self._clock.monotonic()
         if now >= self._renew_at:
-            self._renew_at = now + self._options.renew_every_s
+            self._renew_at = now + self._settings.renew_every_s
             epoch = (await self._leases.balance()).get(_GROUP)
             self._show_lease(held=epoch is not None)
             if epoch is None:
@@ -157,21 +142,21 @@ class RetryProcessor:
                 self._cap.fill(self._clock.monotonic())
                 await self._begin()
             self._epoch = epoch
-            self._held_until = None if epoch is None else now + self._options.lease_s
+            self._held_until = None if epoch is None else now + self._settings.lease_s
         return self._held_until is not None and self._clock.monotonic() < self._held_until
 
     async def _begin(self) -> None:
         reopened = await self._queue.reopen()
-        log.info("retry_began", reopened=reopened, code_version=self._options.code_version)
+        log.info("retry_began", reopened=reopened, code_version=self._settings.code_version)
 
     async def _look_after(self) -> None:
         now = self._clock.monotonic()
         if now >= self._take_back_at:
-            self._take_back_at = now + self._options.take_back_every_s
+            self._take_back_at = now + self._settings.take_back_every_s
             if abandoned := await self._queue.take_back():
                 log.warning("retry_abandoned", items=abandoned)
         if now >= self._measure_at:
-            self._measure_at = now + self._options.measure_every_s
+            self._measure_at = now + self._settings.measure_every_s
             self._gauges.show(await measure(self._database, self._handlers))
 
     async def _claim(self, room: int) -> Claim[Item]:
@@ -208,7 +193,7 @@ class RetryProcessor:
     async def _complete(self, claim: Claim[Item], verdicts: Mapping[ItemId, Verdict]) -> None:
         """Write the outcomes, for as long as the items are ours; after that they are taken back as abandoned."""
         outcomes = [self._outcome(item, verdicts.get(item.id)) for item in claim.taken]
-        deadline = Deadline.after(self._clock, self._policy.lease_s)
+        deadline = Deadline.after(self._clock, self._settings.item_lease_s)
         writing = retrying(
             lambda: self._queue.complete(claim.token, outcomes),
             clock=self._clock,
@@ -225,9 +210,9 @@ class RetryProcessor:
     def _outcome(self, item: Item, verdict: Verdict | None) -> Outcome:
         if verdict is None:
             return Outcome(item)
-        last = isinstance(verdict, Failed) and self._policy.exhausted(item.attempt)
-        wait_s = 0.0 if last else self._policy.wait_s(item.attempt, self._random)
-        return Outcome(item, verdict, timedelta(seconds=wait_s), last)
+        last = isinstance(verdict, Failed) and item.attempt >= self._settings.max_attempts
+        pause_s = 0.0 if last else wait_s(item.attempt, self._settings, self._random)
+        return Outcome(item, verdict, timedelta(seconds=pause_s), last)
 
     # ---- waiting and telling ----
 
@@ -266,14 +251,14 @@ class RetryProcessor:
     async def _idle_s(self) -> float:
         """Until the next item is due, but not longer than somebody who adds one wants to wait."""
         due_in_s = await self._queue.due_in_s()
-        poll_s = self._options.poll_every_s
+        poll_s = self._settings.poll_every_s
         # Something is due and was not claimed: another one was faster, or the next claim begins a new round.
         return poll_s if due_in_s is None else min(max(due_in_s, 1 / TURNS_PER_SECOND), poll_s)
 
     async def _leave(self) -> None:
         """Give the lease back; if the server does not answer in time, it expires by itself."""
         try:
-            await asyncio.wait_for(self._leases.leave(), self._options.renew_every_s)
+            await asyncio.wait_for(self._leases.leave(), self._settings.renew_every_s)
         except (WorkerError, TimeoutError) as error:
             log.warning("retry_lease_left_to_expire", reason=str(error))
         self._show_lease(held=False)

@@ -2,11 +2,14 @@
 
 from pydantic import Field
 
-from worker.settings.group import Group
+from worker.settings.role import LeasedRoleSettings
 
 
-class RetrySettings(Group, alias_generator="retry_{}".format):
-    """When an item of the queue is tried again, and when it waits for somebody."""
+class RetrySettings(LeasedRoleSettings, alias_generator="retry_{}".format):
+    """When an item of the queue is tried again, and when it waits for somebody.
+
+    `lease_s` is the lease of the role, `item_lease_s` that of an item in hand.
+    """
 
     max_attempts: int = Field(
         3, ge=1, le=100, description="Attempts at what failed, under one code, before it waits for somebody."
@@ -26,9 +29,13 @@ class RetrySettings(Group, alias_generator="retry_{}".format):
         le=86_400,
         description="Where the doubling ends. Actual waits are random below the longest.",
     )
-    lease_s: float = Field(
+    item_lease_s: float = Field(
         60.0,
         ge=2,
         le=3_600,
+        validation_alias="retry_lease_s",
         description="Silence after which an attempt counts as one that was not survived.",
     )
+    poll_every_s: float = 1.0  # how soon an item that became due is seen
+    measure_every_s: float = 10.0
+    take_back_every_s: float = 1.0

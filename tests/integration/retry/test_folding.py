@@ -7,11 +7,10 @@ import pytest
 from projections.progress import PROJECTION_VERSION
 from tests.support.progress import documents, expected, histories, interleaved, projector, store, variant
 from tests.support.progress import running as watching
-from tests.support.retry import POLICY, folding, item, put, running, stored
+from tests.support.retry import LIMITS, folding, item, limited, put, running, stored
 from tests.support.waiting import until
 from worker.contract.identity import foreign_object_id
 from worker.retry.operate import find_items, retry_items
-from worker.retry.policy import Policy
 from worker.retry.selection import Selection
 from worker.storage.database import Database
 from worker.telemetry.metrics import Metrics
@@ -19,7 +18,7 @@ from worker.watch.folds import refold
 from worker.watch.folds.catch_up import highest_versions
 
 BAD_LESSON = foreign_object_id("lesson-1")
-LONG_WAIT = Policy(rate_per_s=1_000, backoff_s=600.0, longest_backoff_s=600.0)
+LONG_WAIT = limited(rate_per_s=1_000, backoff_s=600.0, longest_backoff_s=600.0)
 
 
 async def test_after_the_fix_a_retry_gives_the_documents_of_a_run_that_never_failed(
@@ -31,7 +30,7 @@ async def test_after_the_fix_a_retry_gives_the_documents_of_a_run_that_never_fai
     broken = variant(fails_on=BAD_LESSON)
     async with (
         watching(database, projection=broken) as watcher,
-        running(database, folding(database, broken), policy=LONG_WAIT) as retry,
+        running(database, folding(database, broken), limits=LONG_WAIT) as retry,
     ):
         await watcher.until_following()
         await store(database, [*interleaved(good), *bad_events])
@@ -63,10 +62,10 @@ async def test_the_others_are_folded_while_it_fails_over_and_over(database: Data
     await store(database, streams[bad])
     await projector(database, projection=broken).project({bad: 12})
     good = {stream: events[:4] for stream, events in streams.items() if stream != bad}
-    policy = Policy(max_attempts=1_000_000, rate_per_s=1_000, backoff_s=0.001, longest_backoff_s=0.001)
+    limits = limited(max_attempts=1_000_000, rate_per_s=1_000, backoff_s=0.001, longest_backoff_s=0.001)
     async with (
         watching(database, projection=broken) as watcher,
-        running(database, folding(database, broken, metrics), policy=policy) as retry,
+        running(database, folding(database, broken, metrics), limits=limits) as retry,
     ):
         await watcher.until_following()
 
@@ -90,14 +89,14 @@ async def test_new_code_takes_up_what_old_code_gave_up(database: Database) -> No
     await store(database, interleaved(streams))
     broken = variant(fails_on=BAD_LESSON)
     await projector(database, projection=broken).project(dict.fromkeys(streams, 9))
-    policy = Policy(max_attempts=2, rate_per_s=1_000, backoff_s=0.01, longest_backoff_s=0.01)
-    async with running(database, folding(database, broken), policy=policy) as old:
+    limits = limited(max_attempts=2, rate_per_s=1_000, backoff_s=0.01, longest_backoff_s=0.01)
+    async with running(database, folding(database, broken), limits=limits) as old:
         await old.until_status("failed", 4)
-    async with running(database, folding(database), policy=policy) as same:
+    async with running(database, folding(database), limits=limits) as same:
         await put(database, [item("marker", "nobody's", event_type="progress_fold")])
         await same.until_status("completed", 1)
         assert await database.analytics_queue.count_documents({"status": "failed"}) == 4
-    async with running(database, folding(database), policy=policy, code_version="fixed") as new:
+    async with running(database, folding(database), limits=limits, release="fixed") as new:
         await new.until_status("completed", 5)
     assert await documents(database) == await expected(database)
 
@@ -110,7 +109,7 @@ async def test_a_retried_stream_is_followed_live_again(database: Database) -> No
         await store(database, events[:9])
         await watcher.until(lambda: watcher.applied("failed") >= 1, "quarantined")
         lessons.clear()
-        async with running(database, folding(database), policy=POLICY) as retry:
+        async with running(database, folding(database), limits=LIMITS) as retry:
             await retry.until_status("completed", 1)
         await store(database, events[9:])
         await watcher.until_current()
@@ -141,8 +140,8 @@ async def test_the_platform_s_pending_work_brings_its_learner_up_to_date(databas
             item("nobody", event_type="progress_updated", data={"user_id": "me"}),
         ],
     )
-    policy = Policy(max_attempts=1, rate_per_s=1_000)
-    async with running(database, folding(database), policy=policy) as retry:
+    limits = limited(max_attempts=1, rate_per_s=1_000)
+    async with running(database, folding(database), limits=limits) as retry:
         await retry.until_status("completed", 2)
         await retry.until_status("failed", 1)
     assert await documents(database) == await expected(database)
@@ -154,15 +153,15 @@ async def test_a_document_of_a_newer_fold_is_left_to_newer_code(database: Databa
     lessons = {BAD_LESSON}
     newer = variant(PROJECTION_VERSION + 1, fails_on=lessons)
     await projector(database, projection=newer).project({stream: 9})
-    policy = Policy(max_attempts=1, rate_per_s=1_000, backoff_s=0.01, longest_backoff_s=0.01)
-    async with running(database, folding(database), policy=policy) as old:
+    limits = limited(max_attempts=1, rate_per_s=1_000, backoff_s=0.01, longest_backoff_s=0.01)
+    async with running(database, folding(database), limits=limits) as old:
         await until(
             lambda: old.value("retry_attempts_total", outcome="postponed", error_class="unavailable") >= 3,
             "put off again and again",
         )
     assert (await stored(database, f"progress:{stream}"))["status"] == "pending"
     lessons.clear()
-    async with running(database, folding(database, newer), code_version="newer") as new:
+    async with running(database, folding(database, newer), release="newer") as new:
         await new.until_status("completed", 1)
     [document] = await database.user_progress.find({}).to_list(None)
     assert (document["projection_version"], document["version"]) == (newer.version, 9)

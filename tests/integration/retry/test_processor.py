@@ -15,10 +15,11 @@ from tests.support.clocks import ManualClock
 from tests.support.failpoints import failing
 from tests.support.retry import (
     EVENT_TYPE,
-    POLICY,
+    LIMITS,
     Noting,
     RunningRetry,
     item,
+    limited,
     processor,
     put,
     running,
@@ -27,11 +28,10 @@ from tests.support.retry import (
 )
 from tests.support.waiting import LIMIT_S, until
 from worker.errors import Retryable
-from worker.retry.policy import Policy
 from worker.storage.database import Database
 from worker.storage.work_items import Failed, Item, ItemId, Postponed, Verdict
 
-NO_WAIT = Policy(rate_per_s=1_000, backoff_s=0.01, longest_backoff_s=0.01, lease_s=5.0)
+NO_WAIT = limited(rate_per_s=1_000, backoff_s=0.01, longest_backoff_s=0.01, item_lease_s=5.0)
 
 
 def attempts(retry: RunningRetry, outcome: str, error_class: str) -> float:
@@ -73,7 +73,7 @@ async def test_items_of_types_nobody_handles_are_left_alone(database: Database) 
 async def test_poison_ends_as_failed_after_three_attempts_and_stays(database: Database) -> None:
     handler = Noting(verdict=lambda each: Failed("KeyError", "no such thing", 7))
     await put(database, [item("poison", "s", last_error="first", version=3)])
-    async with running(database, {EVENT_TYPE: handler}, policy=NO_WAIT) as retry:
+    async with running(database, {EVENT_TYPE: handler}, limits=NO_WAIT) as retry:
         await retry.until_status("failed", 1)
         await put(database, [item("other", "t")])
         await until(lambda: len(handler.items) >= 6, "the other is tried, too")
@@ -94,7 +94,7 @@ async def test_the_last_attempt_is_an_error_with_the_command_to_look_with(databa
     handler = Noting(verdict=lambda each: Failed("KeyError", "no such thing", 7))
     await put(database, [item("it's poison", "s")])
     with capture_logs() as logs:
-        async with running(database, {EVENT_TYPE: handler}, policy=NO_WAIT) as retry:
+        async with running(database, {EVENT_TYPE: handler}, limits=NO_WAIT) as retry:
             await retry.until_status("failed", 1)
             await until(lambda: attempts(retry, "exhausted", "KeyError") == 1, "the last attempt is counted")
     levels = [(each["event"], each["log_level"]) for each in logs if "attempt" in each]
@@ -104,10 +104,10 @@ async def test_the_last_attempt_is_an_error_with_the_command_to_look_with(databa
 
 
 async def test_a_failed_attempt_waits_in_sight(database: Database) -> None:
-    policy = Policy(rate_per_s=100, backoff_s=600.0, longest_backoff_s=3_600.0)
+    limits = limited(rate_per_s=100, backoff_s=600.0, longest_backoff_s=3_600.0)
     handler = Noting(verdict=lambda _: Failed("ValueError", "not yet"))
     await put(database, [item(f"i{n}", f"s{n}") for n in range(20)])
-    async with running(database, {EVENT_TYPE: handler}, policy=policy):
+    async with running(database, {EVENT_TYPE: handler}, limits=limits):
         await until(lambda: len(handler.items) == 20, "all tried")
 
         async def waiting() -> bool:
@@ -125,7 +125,7 @@ async def test_what_could_not_be_attempted_costs_no_attempt(database: Database) 
     answers: list[Verdict | None] = [Postponed("away")] * 5 + [None]
     handler = Noting(verdict=lambda _: answers.pop(0))
     await put(database, [item("a", "s")])
-    async with running(database, {EVENT_TYPE: handler}, policy=NO_WAIT) as retry:
+    async with running(database, {EVENT_TYPE: handler}, limits=NO_WAIT) as retry:
         await retry.until_status("completed", 1)
         await until(lambda: attempts(retry, "completed", "none") == 1, "the last attempt is counted")
         assert attempts(retry, "postponed", "unavailable") == 5
@@ -141,7 +141,7 @@ async def test_a_dependency_that_is_away_costs_no_attempt(database: Database) ->
         return None
 
     await put(database, [item("a", "s")])
-    async with running(database, {EVENT_TYPE: Noting(verdict=away_at_first)}, policy=NO_WAIT) as retry:
+    async with running(database, {EVENT_TYPE: Noting(verdict=away_at_first)}, limits=NO_WAIT) as retry:
         await retry.until_status("completed", 1)
     assert (await stored(database, "a"))["retry_count"] == 1
 
@@ -154,7 +154,7 @@ async def test_a_handler_that_raises_for_many_harms_only_the_one_it_raises_for(d
 
     await put(database, [item(f"good-{n}", f"s{n}") for n in range(9)])
     await put(database, [item("bad", "s5a")])
-    async with running(database, {EVENT_TYPE: Noting(verdict=raises)}, policy=NO_WAIT) as retry:
+    async with running(database, {EVENT_TYPE: Noting(verdict=raises)}, limits=NO_WAIT) as retry:
         await retry.until_status("completed", 9)
         await retry.until_status("failed", 1)
     assert (await stored(database, "bad"))["error_class"] == "LookupError"
@@ -170,23 +170,23 @@ async def test_an_attempt_that_the_processor_did_not_survive_is_counted_and_made
         await asyncio.Event().wait()
         return {}
 
-    policy = Policy(rate_per_s=1_000, backoff_s=0.01, longest_backoff_s=0.01, lease_s=0.3)
+    limits = limited(rate_per_s=1_000, backoff_s=0.01, longest_backoff_s=0.01, item_lease_s=0.3)
     await put(database, [item(f"i{n}", f"s{n}") for n in range(4)])
-    async with running(database, {EVENT_TYPE: never_returns}, policy=policy, lease_s=1.0) as victim:
+    async with running(database, {EVENT_TYPE: never_returns}, limits=limits, lease_s=1.0) as victim:
         await asyncio.wait_for(kills.wait(), LIMIT_S)
         await victim.kill()
     held = await database.analytics_queue.find({}).to_list(None)
     assert {(each["status"], each["retry_count"]) for each in held} == {("processing", 1)}
 
     handler = Noting()
-    async with running(database, {EVENT_TYPE: handler}, policy=NO_WAIT, lease_s=1.0) as next_one:
+    async with running(database, {EVENT_TYPE: handler}, limits=NO_WAIT, lease_s=1.0) as next_one:
         await next_one.until_status("completed", 4)
     assert [len(items) for _, items in handler.calls] == [1, 1, 1, 1]
     assert [each.attempt for each in handler.items] == [2, 2, 2, 2]
 
 
 async def test_an_item_that_kills_each_of_its_processors_ends_as_failed(database: Database) -> None:
-    policy = Policy(rate_per_s=1_000, lease_s=0.2)
+    limits = limited(rate_per_s=1_000, item_lease_s=0.2)
     await put(database, [item("killer", "s")])
     for attempt in (1, 2, 3):
         begun = asyncio.Event()
@@ -196,11 +196,11 @@ async def test_an_item_that_kills_each_of_its_processors_ends_as_failed(database
             await asyncio.Event().wait()
             return {}
 
-        async with running(database, {EVENT_TYPE: never_returns}, policy=policy, lease_s=1.0) as victim:
+        async with running(database, {EVENT_TYPE: never_returns}, limits=limits, lease_s=1.0) as victim:
             await asyncio.wait_for(begun.wait(), LIMIT_S)
             assert (await stored(database, "killer"))["retry_count"] == attempt
             await victim.kill()
-    async with running(database, {EVENT_TYPE: Noting()}, policy=policy, lease_s=1.0) as survivor:
+    async with running(database, {EVENT_TYPE: Noting()}, limits=limits, lease_s=1.0) as survivor:
         await survivor.until_status("failed", 1)
     killer = await stored(database, "killer")
     assert (killer["error_class"], killer["retry_count"]) == ("Interrupted", 3)
@@ -213,9 +213,9 @@ async def test_a_processor_that_comes_too_late_writes_nothing(database: Database
         await released.wait()
         return {}
 
-    policy = Policy(rate_per_s=1_000, lease_s=0.2)
+    limits = limited(rate_per_s=1_000, item_lease_s=0.2)
     await put(database, [item("a", "s")])
-    async with running(database, {EVENT_TYPE: slow}, policy=policy) as late:
+    async with running(database, {EVENT_TYPE: slow}, limits=limits) as late:
 
         async def held() -> bool:
             return await with_status(database, "processing") == 1
@@ -283,8 +283,8 @@ async def test_a_stream_with_a_thousand_items_has_one_turn_as_every_other(databa
     others = [item(f"{name}-{n}", f"stream-{name}") for name in "acdefghij" for n in range(3)]
     await put(database, [*hog, *others])
     handler = Noting()
-    policy = Policy(rate_per_s=200)
-    async with running(database, {EVENT_TYPE: handler}, policy=policy):
+    limits = limited(rate_per_s=200)
+    async with running(database, {EVENT_TYPE: handler}, limits=limits):
 
         def all_others_done() -> bool:
             return sum(each.stream_id != "stream-b" for each in handler.items) == len(others)
@@ -299,7 +299,7 @@ async def test_items_without_a_stream_do_not_shut_out_streams(database: Database
     await put(database, [item(f"loose-{n:03}", due_at=long_ago()) for n in range(300)])
     await put(database, [item(f"fold-{n}", f"stream-{n}") for n in range(10)])
     handler = Noting()
-    async with running(database, {EVENT_TYPE: handler}, policy=Policy(rate_per_s=100)):
+    async with running(database, {EVENT_TYPE: handler}, limits=limited(rate_per_s=100)):
         await until(lambda: sum(each.stream_id is not None for each in handler.items) == 10, "folds done")
     assert len(handler.items) <= 40
 
@@ -311,7 +311,7 @@ async def test_attempts_claims_and_outcomes_keep_below_the_cap_in_every_second(
     count = rate * 4
     await put(database, [item(f"i{n}", f"s{n}") for n in range(count)])
     handler = Noting()
-    async with running(database, {EVENT_TYPE: handler}, policy=Policy(rate_per_s=rate)) as retry:
+    async with running(database, {EVENT_TYPE: handler}, limits=limited(rate_per_s=rate)) as retry:
         await retry.until_status("completed", count)
     items = await database.analytics_queue.find({}).to_list(None)
     calls = chain.from_iterable([at] * len(given) for at, given in handler.calls)
@@ -325,9 +325,9 @@ async def test_a_backlog_is_drained_at_the_cap_by_the_clock_it_is_given(database
     clock, rate, count = ManualClock(), 2_000, 100_000
     await put(database, [item(f"i{n}", f"s{n}") for n in range(count)])
     handler = Noting(clock=clock)
-    far = {"lease_s": 10_000.0, "renew_every_s": 5_000.0, "measure_every_s": 5_000.0}
-    policy = Policy(rate_per_s=rate)
-    async with running(database, {EVENT_TYPE: handler}, clock=clock, policy=policy, **far):
+    far = {"lease_s": 10_000.0, "renewals_per_lease": 2.0, "measure_every_s": 5_000.0}
+    limits = limited(rate_per_s=rate)
+    async with running(database, {EVENT_TYPE: handler}, clock=clock, limits=limits, **far):
         await until(lambda: len(handler.items) == count, "drained", 5 * LIMIT_S)
     moments = [at for at, given in handler.calls for _ in given]
     assert most_in_a_second(moments) <= rate
@@ -337,10 +337,10 @@ async def test_a_backlog_is_drained_at_the_cap_by_the_clock_it_is_given(database
 async def test_two_processors_keep_one_cap_and_the_second_takes_over(database: Database) -> None:
     rate, count = 50, 200
     await put(database, [item(f"i{n}", f"s{n}") for n in range(count)])
-    handler, policy = Noting(), Policy(rate_per_s=rate)
+    handler, limits = Noting(), limited(rate_per_s=rate)
     async with (
-        running(database, {EVENT_TYPE: handler}, policy=policy, owner="a") as first,
-        running(database, {EVENT_TYPE: handler}, policy=policy, owner="b") as second,
+        running(database, {EVENT_TYPE: handler}, limits=limits, owner="a") as first,
+        running(database, {EVENT_TYPE: handler}, limits=limits, owner="b") as second,
     ):
         await until(lambda: len(handler.items) >= rate, "begun")
 
@@ -358,7 +358,7 @@ async def test_two_processors_keep_one_cap_and_the_second_takes_over(database: D
 async def test_a_processor_that_slept_through_another_s_turn_leaves_a_second_to_it(
     database: Database,
 ) -> None:
-    rate, policy = 40, Policy(rate_per_s=40)
+    rate, limits = 40, limited(rate_per_s=40)
     asleep, awake = asyncio.Event(), asyncio.Event()
     handler = Noting()
 
@@ -370,9 +370,9 @@ async def test_a_processor_that_slept_through_another_s_turn_leaves_a_second_to_
         return await handler(items)
 
     await put(database, [item(f"i{n:03}", f"s{n:03}") for n in range(rate * 10)])
-    async with running(database, {EVENT_TYPE: sleeps}, policy=policy, owner="a", lease_s=0.5) as first:
+    async with running(database, {EVENT_TYPE: sleeps}, limits=limits, owner="a", lease_s=0.5) as first:
         await until(asleep.is_set, "the first is in the middle of a turn")
-        async with running(database, {EVENT_TYPE: handler}, policy=policy, owner="b") as second:
+        async with running(database, {EVENT_TYPE: handler}, limits=limits, owner="b") as second:
             await until(lambda: len(handler.items) >= rate * 2, "the second took over")
             await second.drain()
         tried = len(handler.items)
@@ -412,7 +412,7 @@ async def test_depths_are_shown_by_the_one_that_holds_the_lease_and_by_nobody_el
 
 
 async def test_it_stops_at_once_when_there_is_nothing_to_do(database: Database) -> None:
-    role = processor(database, {EVENT_TYPE: Noting()}, policy=POLICY, poll_every_s=600.0)
+    role = processor(database, {EVENT_TYPE: Noting()}, limits=LIMITS, poll_every_s=600.0)
     stop = asyncio.Event()
     task = asyncio.create_task(role.run(stop))
 

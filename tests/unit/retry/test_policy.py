@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.clocks import ManualClock
-from worker.retry.policy import Policy, RateCap, first_of_each, shared, turn_size
+from worker.retry.policy import RateCap, first_of_each, shared, turn_size, wait_s
+from worker.settings import RetrySettings
 
-POLICY = Policy(max_attempts=3, backoff_s=10.0, longest_backoff_s=60.0)
+SETTINGS = RetrySettings(backoff_s=10.0, longest_backoff_s=60.0)
 
 
 @pytest.mark.parametrize(("attempt", "longest"), [(1, 10), (2, 20), (3, 40), (4, 60), (1_000_000, 60)])
@@ -17,14 +18,10 @@ def test_waits_double_up_to_a_limit_and_are_spread_over_all_that_lies_below(
     attempt: int, longest: float
 ) -> None:
     source = random.Random(7)  # noqa: S311 - jitter
-    waits = [POLICY.wait_s(attempt, source) for _ in range(2_000)]
+    waits = [wait_s(attempt, SETTINGS, source) for _ in range(2_000)]
     assert 0.1 <= min(waits) < longest * 0.05
     assert longest * 0.95 < max(waits) <= longest
     assert sum(waits) / len(waits) == pytest.approx(longest / 2, rel=0.1)
-
-
-def test_the_last_attempt_is_the_one_the_policy_names() -> None:
-    assert [POLICY.exhausted(attempt) for attempt in (1, 2, 3, 4)] == [False, False, True, True]
 
 
 @given(
