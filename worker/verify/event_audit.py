@@ -6,7 +6,7 @@ from typing import Any
 
 from projections.event import VOID
 from worker.contract.fingerprint import agrees
-from worker.contract.identity import stream_id, stream_slot, void_event_id
+from worker.contract.identity import parse_stream_id, stream_slot, void_event_id
 from worker.contract.models import MODELS
 from worker.contract.upcasters import UPCASTERS, newest_version, oldest_version
 from worker.storage.documents import void_document
@@ -31,7 +31,7 @@ def malformed_event(event: Event, stream: str) -> Finding | None:
 
 def audit_event(event: Event, stream: str, latest: datetime) -> Iterator[Finding]:
     """What is wrong with a well-formed event of `stream`; nothing was recorded after `latest`."""
-    if _owner(event) != stream or event["slot"] != stream_slot(stream):
+    if not _is_about(event, stream) or event["slot"] != stream_slot(stream):
         detail = f"event {event['_id']} is in the wrong stream or slot"
         yield Finding(Kind.EVENT, Fault.MISFILED, stream, detail)
     if event["recorded_at"] > latest:
@@ -46,7 +46,7 @@ def _audit_void(void: Event, stream: str) -> Iterator[Finding]:
     if void["_id"] != void_event_id(stream, version):
         detail = f"the void of version {version} is {void['_id']}"
         yield Finding(Kind.VOID, Fault.WRONG_ID, stream, detail)
-    elif _owner(void) == stream:
+    elif _is_about(void, stream):
         what = f"the void of version {version} has another"
         yield from differs(Kind.EVENT, stream, what, _void_differs(void, stream))
 
@@ -73,6 +73,8 @@ def _audit_content(event: Event, stream: str) -> Iterator[Finding]:
         yield Finding(Kind.EVENT, Fault.FINGERPRINT_DIFFERENT, stream, detail)
 
 
-def _owner(event: Event) -> str:
+def _is_about(event: Event, stream: str) -> bool:
+    """The event names the entities that its stream is about."""
+    entities = parse_stream_id(stream)
     data = event["event_data"]
-    return stream_id(data["course_id"], data["user_id"])
+    return entities is not None and all(data.get(name) == each for name, each in entities.items())

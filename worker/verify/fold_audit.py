@@ -9,12 +9,11 @@ from typing import Any
 import bson
 
 from projections.event import StoredEvent
-from projections.progress import FOLDED_PATHS, PROJECTION_VERSION, fold, refold
+from projections.kinds import StreamProjection
 from worker.storage.database import CODEC_OPTIONS
 from worker.storage.reading import Unreadable
 from worker.verify.findings import Fault, Finding, differs
 
-PROGRESS = "progress"
 _DIGEST_BYTES = 16
 _MODES = ("live", "retry", "replay")
 
@@ -32,18 +31,13 @@ class DocumentDigest:
     unreadable: Unreadable | None = None
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "DocumentDigest":
+    def of(cls, document: Mapping[str, Any], paths: Sequence[str]) -> "DocumentDigest":
         """Read at any time; its events are folded up to the document's own version."""
         return cls(
             _whole(document.get("version")),
             _whole(document.get("projection_version")),
-            {path: _path_digest(path, document) for path in FOLDED_PATHS},
+            {path: _path_digest(path, document) for path in paths},
         )
-
-    @property
-    def comparable(self) -> bool:
-        """Other code's documents are not compared."""
-        return self.version is not None and self.projection_version == PROJECTION_VERSION
 
 
 @dataclass(slots=True)
@@ -51,6 +45,7 @@ class FoldAudit:
     """One stream's document (None: there is none), and the fold of its events up to the document's own version."""
 
     stream: str
+    projection: StreamProjection
     document: DocumentDigest | None
     events: int = 0
     last_version: int = 0
@@ -72,12 +67,12 @@ class FoldAudit:
         try:
             stored = [StoredEvent.from_document(event) for event in seen]
             if self._folded is None:
-                self._folded = refold(stored, None, "replay")
+                self._folded = self.projection.refold(stored, None, "replay")
             else:
-                self._folded = fold(self._folded, stored, "replay")
+                self._folded = self.projection.fold(self._folded, stored, "replay")
         except Exception as error:  # one stream's fold may fail for any reason; the others are still checked
             detail = f"{type(error).__name__} at version {seen[0]['version']} or later"
-            yield Finding(PROGRESS, Fault.FOLD_FAILED, self.stream, detail)
+            yield self._finding(Fault.FOLD_FAILED, detail)
             self.stop()
 
     def stop(self) -> None:
@@ -87,44 +82,55 @@ class FoldAudit:
     def close(self) -> Iterator[Finding]:
         """All events were fed: the fold is compared and let go."""
         folded, self._folded = self._folded or {}, None
-        if self.document is None or not self.document.comparable or self._broken or not self.events:
+        if not self._comparable or self._broken or not self.events:
             return
         if self._document_version > self.last_version:
             detail = f"document at version {self._document_version}, the store ends at {self.last_version}"
-            yield Finding(PROGRESS, Fault.AHEAD, self.stream, detail)
+            yield self._finding(Fault.AHEAD, detail)
         else:
-            paths = differing_paths(folded, self.document)
-            yield from differs(PROGRESS, self.stream, "differs from its events in", paths)
+            what = "differs from its events in"
+            yield from differs(self.projection.name, self.stream, what, self._differing(folded))
 
     @property
     def behind(self) -> Finding | None:
         """The document is missing, waits for events, or for newer code than it was made by."""
         if self.document is None:
             detail = f"no document for {self.events} events"
-            return Finding(PROGRESS, Fault.MISSING, self.stream, detail) if self.events else None
+            return self._finding(Fault.MISSING, detail) if self.events else None
         version, made_by = self.document.version, self.document.projection_version
-        if version is None or made_by is None or made_by > PROJECTION_VERSION:
+        if version is None or made_by is None or made_by > self.projection.version:
             return None
-        if made_by == PROJECTION_VERSION and version >= self.last_version:
+        if made_by == self.projection.version and version >= self.last_version:
             return None
         detail = f"document at version {version} of {self.last_version}"
-        return Finding(PROGRESS, Fault.BEHIND, self.stream, detail)
+        return self._finding(Fault.BEHIND, detail)
 
     @property
     def overdue_since(self) -> datetime | None:
         """Since when it is behind; None where older code made the document, which waits for that alone."""
-        known = self.document is None or self.document.comparable
-        return self.waiting_since if known else None
+        return self.waiting_since if self.document is None or self._comparable else None
+
+    @property
+    def _comparable(self) -> bool:
+        """Other code's documents are not compared."""
+        document = self.document
+        return bool(document and document.version is not None) and self._made_by == self.projection.version
+
+    @property
+    def _made_by(self) -> int | None:
+        return self.document.projection_version if self.document else None
 
     @property
     def _document_version(self) -> int:
-        known = self.document.version if self.document is not None and self.document.comparable else None
-        return known or 0
+        return self.document.version or 0 if self.document and self._comparable else 0
 
+    def _differing(self, folded: Mapping[str, Any]) -> list[str]:
+        """Top-level paths in which the document is not what the fold says, whoever met its milestones first."""
+        stored = self.document.digests if self.document else {}
+        return [path for path in self.projection.paths if _path_digest(path, folded) != stored[path]]
 
-def differing_paths(folded: Mapping[str, Any], document: DocumentDigest) -> list[str]:
-    """Top-level paths in which a document is not what the fold says, whoever met its milestones first."""
-    return [path for path in FOLDED_PATHS if _path_digest(path, folded) != document.digests[path]]
+    def _finding(self, fault: Fault, detail: str) -> Finding:
+        return Finding(self.projection.name, fault, self.stream, detail)
 
 
 def digest(document: Mapping[str, Any]) -> bytes:
@@ -143,10 +149,10 @@ def date_in(document: Mapping[str, Any], path: str) -> datetime | None:
 
 
 def _path_digest(path: str, document: Mapping[str, Any]) -> bytes:
-    return digest({path: _comparable(path, document.get(path))})
+    return digest({path: _without_modes(path, document.get(path))})
 
 
-def _comparable(path: str, value: Any) -> Any:
+def _without_modes(path: str, value: Any) -> Any:
     """Milestones without `by`: which mode met one first is history that a refold cannot know."""
     if path != "milestones" or not isinstance(value, Mapping):
         return value

@@ -7,7 +7,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from worker.contract.identity import stream_object_id
+from worker.contract.identity import stream_kind, stream_object_id
 from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.outbox import notification_id
@@ -16,9 +16,9 @@ from worker.storage.work_items import (
     COUNTS_FOLD,
     COUNTS_ROW,
     OPEN,
-    PROGRESS_FOLD,
     counts_item_id,
     fold_item_id,
+    fold_type,
 )
 from worker.verify.findings import Fault, Finding, Kind, Tally, broken, malformed, subject_of
 from worker.verify.reading import owner_of, pages, server_times
@@ -37,17 +37,18 @@ async def check_queue(database: Database, tally: Tally) -> None:
     """Put into `tally` what is wrong with the worker's own items."""
     local, _ = await server_times(database)
     horizon = local + LONGEST_WAIT
-    own = {"event_type": {"$in": [PROGRESS_FOLD, COUNTS_FOLD, COUNTS_ROW]}}
+    folds = {fold_type(each.name): each.name for each in database.catalogue.streams}
+    own = {"event_type": {"$in": [*folds, COUNTS_FOLD, COUNTS_ROW]}}
     async for page in pages(database.analytics_queue, own):
         for item in tally.readable(page):
             with tally.guard("analytics_queue", item["_id"]):
-                tally.report(audit_item(item, horizon))
+                tally.report(audit_item(item, folds, horizon))
 
 
-async def quarantined_streams(database: Database, streams: Sequence[str]) -> set[str]:
+async def quarantined_streams(database: Database, projection: str, streams: Sequence[str]) -> set[str]:
     """Those of the streams whose fold failed, and waits in the queue: an item excuses the stream it is about."""
-    keys = {fold_item_id(stream): stream for stream in streams}
-    items = await open_items(database, PROGRESS_FOLD, list(keys))
+    keys = {fold_item_id(stream, projection): stream for stream in streams}
+    items = await open_items(database, fold_type(projection), list(keys))
     return {stream for key, stream in keys.items() if key in items and items[key].get("stream_id") == stream}
 
 
@@ -62,30 +63,30 @@ async def open_items(
     return {item["_id"]: item for item in found.documents}
 
 
-def audit_item(item: Item, horizon: datetime) -> Iterator[Finding]:
-    """What is wrong with one item; no date lies behind `horizon`."""
+def audit_item(item: Item, folds: Mapping[str, str], horizon: datetime) -> Iterator[Finding]:
+    """What is wrong with one item; no date lies behind `horizon`. `folds` are projections by the type of items."""
     if (unshaped := malformed("analytics_queue", item)) is not None:
         yield unshaped
         return
     subject = subject_of("analytics_queue", item)
-    yield from broken(Kind.QUEUE_ITEM, Fault.DIFFERENT, subject, _rules(item, horizon))
+    yield from broken(Kind.QUEUE_ITEM, Fault.DIFFERENT, subject, _rules(item, folds, horizon))
 
 
-def _rules(item: Item, horizon: datetime) -> Iterator[tuple[str, bool]]:
+def _rules(item: Item, folds: Mapping[str, str], horizon: datetime) -> Iterator[tuple[str, bool]]:
     status = item["status"]
     held = item.get("lease_owner") is not None and item.get("lease_until") is not None
-    yield "its key is not that of what it is about", item["_id"] != _key(item)
+    yield "its key is not that of what it is about", item["_id"] != _key(item, folds)
     yield "in hand without a lease", status == "processing" and not held
     yield "a lease, though it is not in hand", status != "processing" and item.get("lease_until") is not None
     yield "completed without a date", status == "completed" and item.get("processed_at") is None
     yield "a date in the future", any(item.get(name) is not None and item[name] > horizon for name in _DATES)
 
 
-def _key(item: Item) -> str | None:
+def _key(item: Item, folds: Mapping[str, str]) -> str | None:
     """The key that goes with what the item says it is about; None for what no item can be about."""
-    if item["event_type"] == PROGRESS_FOLD:
+    if (projection := folds.get(item["event_type"])) is not None:
         stream = item.get("stream_id")
-        return fold_item_id(stream) if owner_of(str(stream)) else None
+        return fold_item_id(stream, projection) if stream_kind(str(stream)) else None
     named, identity = item["data"].get("collection"), item["data"].get("id")
     if item["event_type"] == COUNTS_FOLD:
         kind = next((kind for kind, collection in _COUNTED.items() if collection == named), None)

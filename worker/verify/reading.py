@@ -8,7 +8,7 @@ from uuid import UUID
 
 from bson import ObjectId
 
-from projections.progress import FOLDED_PATHS
+from projections.kinds import StreamProjection
 from worker.chunks import chunks
 from worker.contract.identity import parse_stream_id, stream_object_id
 from worker.storage import reading
@@ -16,6 +16,7 @@ from worker.storage.database import Collection, Database
 from worker.storage.errors import translated
 from worker.storage.reading import Reading, Unreadable
 from worker.verify.fold_audit import DocumentDigest
+from worker.verify.identity_audit import IDENTITY
 
 Owner = tuple[ObjectId, ObjectId]
 """A learner and a course: what a row says of its stream."""
@@ -28,9 +29,6 @@ PAGE_BYTES = 4_000_000
 # What one command may name: about 1 MB of ids.
 _IDS_AT_ONCE = 10_000
 _STREAM_INDEX = [("stream_id", 1), ("version", 1)]
-_FOLDED = dict.fromkeys(FOLDED_PATHS, 1)
-# What a document says of itself, whoever wrote it last.
-IDENTITY = ("_id", "rev", "stream_id", "user_id", "course_id", "slot", "version", "projection_version")
 _ID_AND_SIZE: Mapping[str, Any] = {"_id": 1, "size": {"$bsonSize": "$$ROOT"}}
 
 
@@ -58,27 +56,31 @@ def stream_pages(database: Database, stream: str) -> AsyncGenerator[Reading]:
     return pages(database.course_events, {"stream_id": stream}, most=PAGE_EVENTS, sort=[("version", 1)])
 
 
-async def digests_of(database: Database, streams: Iterable[str]) -> dict[str, DocumentDigest]:
-    """What the progress documents of the streams say, by stream id; absent ones are left out.
+async def digests_of(
+    database: Database, projection: StreamProjection, streams: Iterable[str]
+) -> dict[str, DocumentDigest]:
+    """What the projection's documents of the streams say, by stream id; absent ones are left out.
 
     One document is in memory at a time, of which the platform's own fields stay on the server.
     """
     by_id = {stream_object_id(stream): stream for stream in streams}
     wanted = {"_id": {"$in": list(by_id)}}
     found: dict[str, DocumentDigest] = {}
-    async for page in pages(database.user_progress, wanted, _FOLDED, most=1, batch_size=PAGE_DOCUMENTS):
+    collection, paths = database.collection(projection.target.collection), projection.paths
+    owned = dict.fromkeys(paths, 1)
+    async for page in pages(collection, wanted, owned, most=1, batch_size=PAGE_DOCUMENTS):
         for document in page.documents:
-            found[by_id[document["_id"]]] = DocumentDigest.of(document)
+            found[by_id[document["_id"]]] = DocumentDigest.of(document, paths)
         for each in page.unreadable:
             if isinstance(each.id, ObjectId):
                 found[by_id[each.id]] = DocumentDigest(None, None, {}, each)
     return found
 
 
-def document_pages(database: Database) -> AsyncGenerator[Reading]:
-    """What all progress documents say of themselves (`IDENTITY`)."""
+def document_pages(database: Database, projection: StreamProjection) -> AsyncGenerator[Reading]:
+    """What all documents of the projection say of themselves (`IDENTITY`)."""
     paths = dict.fromkeys(IDENTITY, 1)
-    return pages(database.user_progress, {}, paths, sort=[("_id", 1)])
+    return pages(database.collection(projection.target.collection), {}, paths, sort=[("_id", 1)])
 
 
 async def id_pages(collection: Collection, most: int) -> AsyncIterator[tuple[list[Any], list[Unreadable]]]:

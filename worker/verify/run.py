@@ -11,7 +11,7 @@ from worker.storage.database import Database
 from worker.timing import Clock, SystemClock
 from worker.verify.counts_check import check_counts, was_counted
 from worker.verify.dead_letters_check import DeadLettersCheck, restarted_partitions
-from worker.verify.findings import Grace, Tally, Verification
+from worker.verify.findings import Grace, ProjectionCounts, Tally, Verification
 from worker.verify.leases_check import check_leases
 from worker.verify.queue_check import check_queue
 from worker.verify.sources import Sources
@@ -45,6 +45,7 @@ async def verify(
     about 300 bytes an event. A document that cannot be read is a finding. Raises `Retryable` while MongoDB is away.
     """
     now, tally = clock.now(), Tally()
+    tally.by_projection |= {name: ProjectionCounts() for name in database.catalogue.names}
     grace = Grace(quiescent, young_since=now - YOUNG, overdue_before=now - OVERDUE)
     streams = StreamsCheck(
         database,

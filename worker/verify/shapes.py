@@ -29,19 +29,17 @@ _PATHS_NAMED = 5
 
 
 def misfits(collection: str, document: Mapping[str, Any]) -> list[str]:
-    """Paths that are not as the collection's validator wants them; of several shapes, those of the nearest one."""
-    models = MODELS[collection]
-    if any(_fit_of(model, ())(document) for model in models):
-        return []
-    return min((misfits_of(model, document) for model in models), key=len)
+    """Paths that are not as the collection's validator wants them."""
+    return misfits_of(MODELS[collection], document)
 
 
 def misfits_of(
-    model: type[BaseModel], document: Mapping[str, Any], *, only: tuple[str, ...] = ()
+    shapes: Sequence[type[BaseModel]], document: Mapping[str, Any], *, only: tuple[str, ...] = ()
 ) -> list[str]:
-    """The same for one shape, or for some of its fields, where only those were read."""
-    fits = _fit_of(model, only)(document)
-    return [] if fits else sorted(set(_shape_of(model, only)(document, "")))
+    """Paths that fit none of the shapes, told of the nearest one; of some fields, where only those were read."""
+    if any(_fit_of(shape, only)(document) for shape in shapes):
+        return []
+    return min((sorted(set(_shape_of(shape, only)(document, ""))) for shape in shapes), key=len)
 
 
 def misfits_named(paths: Sequence[str]) -> str:
@@ -113,7 +111,7 @@ def _fit_of(model: type[BaseModel], only: tuple[str, ...]) -> Test:
 def _schema_of(model: type[BaseModel], only: tuple[str, ...]) -> Schema:
     schema = object_schema(model)
     if only:
-        schema["properties"] = {name: schema["properties"][name] for name in only}
+        schema["properties"] = {name: each for name, each in schema["properties"].items() if name in only}
         schema["required"] = [name for name in schema["required"] if name in only]
     return schema
 

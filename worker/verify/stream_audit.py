@@ -1,4 +1,4 @@
-"""Compares one stream's events with each other, with its rows and its document: values in, findings out, no I/O."""
+"""Compares one stream's events with each other, with its rows and its documents: values in, findings out, no I/O."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from projections.event import VOID
+from worker.contract.families import LEARNER
+from worker.contract.identity import stream_kind
 from worker.storage.documents import interaction_row
 from worker.verify.event_audit import audit_event, malformed_event
 from worker.verify.findings import Fault, Finding, Kind
@@ -26,7 +28,7 @@ class StreamAudit:
     """
 
     stream: str
-    fold: FoldAudit
+    folds: Sequence[FoldAudit]
     latest: datetime = _END_OF_TIME
     sources: Sources | None = None
     events: int = 0
@@ -44,11 +46,13 @@ class StreamAudit:
         """Take the next events of the stream, in version order."""
         for event in events:
             self._check(event)
-        self._findings += self.fold.feed(events)
+        for fold in self.folds:
+            self._findings += fold.feed(events)
 
     def close(self) -> None:
         """All events were fed."""
-        self._findings += self.fold.close()
+        for fold in self.folds:
+            self._findings += fold.close()
 
     def meet(self, row: Mapping[str, Any]) -> None:
         """Take one row of the time series that names this stream's learner and course."""
@@ -98,7 +102,7 @@ class StreamAudit:
         unshaped = malformed_event(event, self.stream)
         if unshaped is not None:
             self._findings.append(unshaped)
-            self.fold.stop()
+            self._stop_folds()
         self._check_version(event)
         if unshaped is not None:
             if isinstance(event.get("_id"), UUID):
@@ -116,14 +120,19 @@ class StreamAudit:
         elif version < expected:
             self._report(Kind.VERSION, Fault.REPEATED, f"version {version} occurs again")
         if version != expected:
-            self.fold.stop()
+            self._stop_folds()
         self.last_version = max(version, self.last_version)
 
+    def _stop_folds(self) -> None:
+        for fold in self.folds:
+            fold.stop()
+
     def _expect(self, event: Mapping[str, Any]) -> None:
-        """Its row; and that no other event came from its record."""
-        key = event["_id"].bytes
-        self._expected[key] = digest(interaction_row(event))
-        self._recorded[key] = event["recorded_at"]
+        """Its row, which events about a learner have; and that no other event came from its record."""
+        if stream_kind(self.stream) in (LEARNER, None):
+            key = event["_id"].bytes
+            self._expected[key] = digest(interaction_row(event))
+            self._recorded[key] = event["recorded_at"]
         source = event["metadata"]["source"]
         if self.sources is not None and source and self.sources.seen(source, event["recorded_at"]):
             detail = f"the record of event {event['_id']} is that of another event"

@@ -6,17 +6,16 @@ from datetime import datetime
 from itertools import groupby
 from uuid import UUID
 
-from projections.progress import PROJECTION_VERSION
-from projections.progress.document import ProgressDocument
-from worker.contract.identity import stream_id, stream_object_id, stream_slot
+from projections.kinds import StreamProjection
+from worker.contract.identity import stream_id
 from worker.storage.database import Database, Document
 from worker.storage.reading import name_of
 from worker.verify import reading
-from worker.verify.findings import Fault, Finding, Grace, Kind, Tally, differs, subject_of
-from worker.verify.fold_audit import PROGRESS, FoldAudit
+from worker.verify.findings import Fault, Finding, Grace, Kind, Tally, subject_of
+from worker.verify.fold_audit import FoldAudit
+from worker.verify.identity_audit import audit_identity
 from worker.verify.leases_check import live_version
 from worker.verify.queue_check import quarantined_streams
-from worker.verify.shapes import misfits_named, misfits_of
 from worker.verify.sources import Sources
 from worker.verify.stream_audit import StreamAudit
 
@@ -42,18 +41,27 @@ class StreamsCheck:
         async for page in reading.event_pages(self.database):
             events = self._placed(self.tally.readable(page))
             groups = [(stream, list(some)) for stream, some in groupby(events, _stream)]
-            documents = await reading.digests_of(self.database, (stream for stream, _ in groups))
+            folds = await self._folds([stream for stream, _ in groups])
             closed = []
             for stream, some in groups:
                 if opened is None or opened.stream != stream:
                     closed += [opened] if opened else []
-                    fold = FoldAudit(stream, documents.get(stream))
-                    opened = StreamAudit(stream, fold, self.latest, self.sources)
+                    opened = StreamAudit(stream, folds[stream], self.latest, self.sources)
                 opened.feed(some)
                 suspects |= {stream} if opened.take_findings() else set()
                 self.tally.report(opened.take_repeated())
             await self._close(closed, suspects)
         await self._close([opened] if opened else [], suspects)
+
+    async def _folds(self, streams: Sequence[str]) -> dict[str, list[FoldAudit]]:
+        """The documents of each stream, one for each projection that folds it."""
+        folds: dict[str, list[FoldAudit]] = {stream: [] for stream in streams}
+        for projection in self.database.catalogue.streams:
+            own = [stream for stream in folds if projection.folds(stream)]
+            documents = await reading.digests_of(self.database, projection, own)
+            for stream in own:
+                folds[stream].append(FoldAudit(stream, projection, documents.get(stream)))
+        return folds
 
     def _placed(self, events: Iterable[Document]) -> list[Document]:
         """Those that say where they belong; the others are reported."""
@@ -69,7 +77,7 @@ class StreamsCheck:
     async def _close(self, audits: Sequence[StreamAudit], suspects: set[str]) -> None:
         """Check streams whose events are all read; `suspects` loses those among them."""
         await self._meet_rows(audits)
-        documents = [audit.fold.document for audit in audits]
+        documents = [fold.document for audit in audits for fold in audit.folds]
         self.tally.unreadable(each.unreadable for each in documents if each and each.unreadable)
         for audit in audits:
             audit.close()
@@ -90,12 +98,11 @@ class StreamsCheck:
                         audit.meet(row)
 
     async def _look_again(self, stream: str) -> None:
-        """Read one stream anew: its document before its events, the events before the rows.
+        """Read one stream again: its documents before its events, the events before the rows.
 
-        So the document cannot be ahead of the events, and a row without event may belong to one stored since.
+        So no document can be ahead of the events, and a row without event may belong to one stored since.
         """
-        documents = await reading.digests_of(self.database, [stream])
-        audit = StreamAudit(stream, FoldAudit(stream, documents.get(stream)), self.latest)
+        audit = StreamAudit(stream, (await self._folds([stream]))[stream], self.latest)
         async for page in reading.stream_pages(self.database, stream):
             audit.feed([event for event in page.documents if isinstance(event.get("version"), int)])
             self.tally.report_unless_young(audit.take_findings(), self.grace)
@@ -114,23 +121,31 @@ class StreamsCheck:
                 self.tally.report([Finding(Kind.ROW, Fault.EXTRA, audit.stream, detail)])
 
     async def _count(self, audits: Sequence[StreamAudit]) -> None:
-        counts, progress = self.tally.counts, self.tally.by_projection[PROGRESS]
+        counts = self.tally.counts
         counts["streams"] += len(audits)
         counts["events"] += sum(audit.events for audit in audits)
         counts["voids"] += sum(audit.voids for audit in audits)
-        behind = [audit.fold for audit in audits if audit.fold.behind]
-        quarantined = await quarantined_streams(self.database, [fold.stream for fold in behind])
-        progress.behind += len(behind)
-        progress.quarantined += len(quarantined)
-        await self._report_behind([fold for fold in behind if fold.stream not in quarantined])
+        for projection in self.database.catalogue.streams:
+            folds = (fold for audit in audits for fold in audit.folds if fold.projection is projection)
+            await self._count_behind(projection, [fold for fold in folds if fold.behind])
         self.on_progress(counts["events"])
 
-    async def _report_behind(self, behind: Sequence[FoldAudit]) -> None:
-        """Report documents that wait; on a live system those that wait for an old event, and still do."""
+    async def _count_behind(self, projection: StreamProjection, behind: Sequence[FoldAudit]) -> None:
+        """Count documents that wait, and report those that are not in quarantine.
+
+        On a live system only those that wait for an old event, and still do.
+        """
+        quarantined = await quarantined_streams(
+            self.database, projection.name, [fold.stream for fold in behind]
+        )
+        counts = self.tally.by_projection[projection.name]
+        counts.behind += len(behind)
+        counts.quarantined += len(quarantined)
+        late = [fold for fold in behind if fold.stream not in quarantined]
         if not self.grace.quiescent:
-            behind = [fold for fold in behind if self.grace.is_overdue(fold.overdue_since)]
-        now = await reading.digests_of(self.database, (fold.stream for fold in behind))
-        for fold in behind:
+            late = [fold for fold in late if self.grace.is_overdue(fold.overdue_since)]
+        now = await reading.digests_of(self.database, projection, (fold.stream for fold in late))
+        for fold in late:
             if self.grace.quiescent or now.get(fold.stream) == fold.document:
                 self.tally.report([fold.behind])
 
@@ -161,46 +176,27 @@ class StreamsCheck:
             yield chunk
 
     async def documents(self) -> None:
-        """Progress documents: whose they are, and which code made them."""
-        served = await live_version(self.database, "progress")
-        async for page in reading.document_pages(self.database):
-            self.tally.by_projection[PROGRESS].documents += len(page.documents) + len(page.unreadable)
-            named = [d["stream_id"] for d in page.documents if isinstance(d.get("stream_id"), str)]
-            known = await reading.streams_with_events(self.database, named)
-            for document in self.tally.readable(page):
-                with self.tally.guard("user_progress", document["_id"]):
-                    self._document(document, known, served)
-
-    def _document(self, document: Document, known: set[str], served: int) -> None:
-        if paths := misfits_of(ProgressDocument, document, only=reading.IDENTITY):
-            subject = subject_of("user_progress", document)
-            self.tally.report([Finding(Kind.DOCUMENT, Fault.MALFORMED, subject, misfits_named(paths))])
-            return
-        stream, version = document["stream_id"], document["projection_version"]
-        self.tally.by_projection[PROGRESS].other_version += version != PROJECTION_VERSION
-        if not _belongs(document, known):
-            detail = f"document {document['_id']} belongs to no stored stream"
-            self.tally.report([Finding(PROGRESS, Fault.UNKNOWN, stream, detail)])
-        elif version != PROJECTION_VERSION:
-            what = "differs from its stream in"
-            self.tally.report(differs(PROGRESS, stream, what, _misplaced(document)))
-        if version > max(PROJECTION_VERSION, served):
-            code = f"this code is {PROJECTION_VERSION} and leaves it alone"
-            detail = f"made by projection version {version}; {code}"
-            self.tally.report([Finding(PROGRESS, Fault.NEWER, stream, detail)])
+        """The documents of every stream projection: whose they are, and which code made them."""
+        for projection in self.database.catalogue.streams:
+            collection, served = (
+                projection.target.collection,
+                await live_version(self.database, projection.name),
+            )
+            async for page in reading.document_pages(self.database, projection):
+                counts = self.tally.by_projection[projection.name]
+                counts.documents += len(page.documents) + len(page.unreadable)
+                named = [
+                    each["stream_id"] for each in page.documents if isinstance(each.get("stream_id"), str)
+                ]
+                known = await reading.streams_with_events(self.database, named)
+                for document in self.tally.readable(page):
+                    with self.tally.guard(collection, document["_id"]):
+                        other = document.get("projection_version") != projection.version
+                        findings = list(audit_identity(projection, document, known, served))
+                        malformed = any(finding.fault is Fault.MALFORMED for finding in findings)
+                        counts.other_version += other and not malformed
+                        self.tally.report(findings)
 
 
 def _stream(event: Document) -> str:
     return str(event["stream_id"])
-
-
-def _belongs(document: Document, streams: set[str]) -> bool:
-    return document["stream_id"] in streams and document["_id"] == stream_object_id(document["stream_id"])
-
-
-def _misplaced(document: Document) -> list[str]:
-    """What other code's document says otherwise of where it belongs; all else is that code's."""
-    stream = document["stream_id"]
-    user, course = reading.owner_of(stream) or (None, None)
-    expected = {"user_id": user, "course_id": course, "slot": stream_slot(stream)}
-    return [path for path, value in expected.items() if document[path] != value]

@@ -96,6 +96,7 @@ async def test_a_consistent_history_is_ok_and_completely_counted(
         "faults": {},
         "by_projection": {
             "progress": {"documents": 4, "behind": 0, "quarantined": 0, "other_version": 0},
+            "counts": {"documents": 0, "behind": 0, "quarantined": 0, "other_version": 0},
         },
     }
 

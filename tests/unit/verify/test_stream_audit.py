@@ -9,6 +9,7 @@ from bson import Int64
 from hypothesis import given
 from hypothesis import strategies as st
 
+from projections.progress.projection import PROGRESS
 from tests.integration.verify.history import Learner, learner, without
 from worker.verify.findings import FINDINGS_KEPT, Fault, Finding, Kind, Tally
 from worker.verify.fold_audit import DocumentDigest, FoldAudit, digest
@@ -20,7 +21,9 @@ AT = datetime(2024, 1, 1, tzinfo=UTC)
 
 def audited(of: Learner, cuts: Sequence[int] = ()) -> StreamAudit:
     """The learner's stream, fed in slices that begin at `cuts`, with all its rows."""
-    audit = StreamAudit(of.stream, FoldAudit(of.stream, DocumentDigest.of(of.progress)))
+    audit = StreamAudit(
+        of.stream, [FoldAudit(of.stream, PROGRESS, DocumentDigest.of(of.progress, PROGRESS.paths))]
+    )
     borders = [0, *sorted(cuts), len(of.events)]
     for begin, end in pairwise(borders):
         audit.feed(of.events[begin:end])
