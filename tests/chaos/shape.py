@@ -19,9 +19,9 @@ READS = frozenset(
     }
 )
 # Small documents of the worker's own, of which each step writes its own few fields.
-_FIELDS_TELL = frozenset({"leases", "watch_positions", "analytics_queue", "notifications"})
+_FIELDS_TELL = frozenset({"leases", "projection_state", "analytics_queue", "notifications"})
 # Collections that several steps share, told apart by the beginning of the id: `progress:03`, `member:retry:...`.
-_IDS_TELL = frozenset({"leases", "watch_positions"})
+_IDS_TELL = frozenset({"leases", "projection_state"})
 _TWO_WORDS = frozenset({"member", "counts"})
 _WORD = re.compile(r"[a-z]+")
 # More words in a name would tell nobody more.

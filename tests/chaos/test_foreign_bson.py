@@ -126,7 +126,7 @@ async def test_random_bson_in_every_shared_collection_costs_nobody_else_anything
             assert not found.ok
         await _assert_alive(worker)
     # Nothing is known of what happened: everything is compared, whatever stands there.
-    await database.watch_positions.delete_many({"_id": {"$in": ["counts:00", *_PROGRESS]}})
+    await database.projection_state.delete_many({"_id": {"$in": ["counts:00", *_PROGRESS]}})
     async with working(environment, tmp_path / "again.log") as worker:
         await until(lambda: _compared(database), "everything is compared")
         assert await _counted(database, 2)
@@ -134,8 +134,8 @@ async def test_random_bson_in_every_shared_collection_costs_nobody_else_anything
 
 
 async def _compared(database: Database) -> bool:
-    saved = {"_id": {"$in": ["counts:00", *_PROGRESS]}, "version": {"$exists": True}}
-    return await database.watch_positions.count_documents(saved) == 1 + len(_PROGRESS)
+    saved = {"_id": {"$in": ["counts:00", *_PROGRESS]}, "versions": {"$gt": {}}}
+    return await database.projection_state.count_documents(saved) == 1 + len(_PROGRESS)
 
 
 def _streams() -> int:

@@ -54,8 +54,8 @@ def update(collection: str, query: dict[str, Any], change: Any, **options: Any) 
         ("insert", {"insert": "dead_letters", "documents": [{}]}, "dead_letters"),
         (
             "delete",
-            {"delete": "watch_positions", "deletes": [{"q": {"_id": {"$gte": "counts:user:", "$lt": "x"}}}]},
-            "watch_positions/counts/user",
+            {"delete": "projection_state", "deletes": [{"q": {"_id": {"$gte": "counts:user:", "$lt": "x"}}}]},
+            "projection_state/counts/user",
         ),
         ("commitTransaction", {"commitTransaction": 1}, "1"),
         ("commit", {"commit": "offsets"}, "offsets"),

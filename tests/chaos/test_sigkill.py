@@ -38,8 +38,8 @@ POINTS = (
     "after:commit:offsets:2",
     "before:insert|update:user_progress:1",
     "after:insert|update:user_progress:2",
-    "before:update:watch_positions~currentDate:1",
-    "after:update:watch_positions~currentDate:1",
+    "before:update:projection_state~currentDate:1",
+    "after:update:projection_state~currentDate:1",
     # Counting: projections, outbox and the commit that makes them visible together.
     "after:insert|update:user_progress_projections:1",
     "before:insert|update:notifications:1",

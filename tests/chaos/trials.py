@@ -92,7 +92,7 @@ async def _lose_projections(one: History) -> Sequence[str]:
     await one.reach_quiescence({"first": process})
     await asyncio.to_thread(process.stop)
     await one.world.database.user_progress_projections.delete_many({})
-    await one.world.database.watch_positions.delete_many({"_id": {"$regex": "^counts"}})
+    await one.world.database.projection_state.delete_many({"_id": {"$regex": "^counts"}})
     return await run_to_quiescence(one)
 
 

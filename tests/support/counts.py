@@ -335,8 +335,8 @@ class RunningCounts(RunningRole):
         """Everything was compared once: from now on only the change stream tells of anything."""
 
         async def compared() -> bool:
-            saved = {"_id": "counts:00", "version": COUNTS_VERSION}
-            return await self.database.watch_positions.count_documents(saved) == 1
+            saved = {"_id": "counts:00", "versions.counts": COUNTS_VERSION}
+            return await self.database.projection_state.count_documents(saved) == 1
 
         await self.until(compared, "everything compared")
 

@@ -9,7 +9,6 @@ server's time: it held a group for the time of a lease and lives.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -37,6 +36,9 @@ _OVERDUE_AFTER = 0.6
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 Token = Mapping[str, Any]
+
+LAYOUT = 1
+"""What a member knows of `projection_state`; one of the version before says nothing of it."""
 
 
 def group_slots(group: int) -> range:
@@ -140,6 +142,7 @@ class GroupLeases:
             "kind": "member",
             "owner": {"$literal": self.owner},
             "version": self._version,
+            "layout": LAYOUT,
             "since": began,
             "holds_since": holds,
             "proved": {"$and": [{"$not": lapsed}, {"$or": [{"$ifNull": ["$proved", False]}, proves]}]},
@@ -252,67 +255,3 @@ class GroupLeases:
                 for group, epoch in groups.items()
             ]
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A saved token, and the versions of the projections whose documents are current up to it."""
-
-    token: Token | None
-    versions: Mapping[str, int]
-
-
-class Positions:
-    """Where each group's change stream goes on, saved by a worker that keeps projections of these `versions`.
-
-    A position carries the epoch of the lease it was taken under: a worker that lost the lease saves nothing. Token
-    and version are one write: a token by another version says nothing about documents of this one.
-    """
-
-    def __init__(self, database: Database, *, watcher: str, versions: Mapping[str, int]) -> None:
-        self._positions = database.watch_positions
-        self._watcher = watcher
-        self._version = versions[watcher]
-
-    async def take(self, held: Mapping[int, int]) -> dict[int, Position]:
-        """Fence former owners out and return the positions; a group somebody newer holds is left out."""
-        names = {group_name(self._watcher, group): group for group in held}
-        with translated():
-            await self._positions.bulk_write(
-                [
-                    UpdateOne({"_id": name}, [{"$set": _fence(held[group])}], upsert=True)
-                    for name, group in names.items()
-                ],
-                ordered=False,
-            )
-            rows = await self._positions.find({"_id": {"$in": list(names)}}).to_list(None)
-        return {
-            names[row["_id"]]: Position(
-                row["token"], {self._watcher: row["version"]} if "version" in row else {}
-            )
-            for row in rows
-            if row["epoch"] == held[names[row["_id"]]]
-        }
-
-    async def save(self, held: Mapping[int, int], token: Token) -> int:
-        """Set the position of the held groups; returns how many were refused for a newer epoch.
-
-        It says that everything up to `token` is folded by this version, by a newer one, or set aside.
-        """
-        if not held:
-            return 0
-        position = {"token": dict(token), "version": self._version}
-        ours = [{"_id": group_name(self._watcher, group), "epoch": epoch} for group, epoch in held.items()]
-        with translated():
-            result = await self._positions.update_many(
-                {"$or": ours}, {"$set": position, "$currentDate": {"saved_at": True}}
-            )
-        return len(held) - result.matched_count
-
-
-def _fence(epoch: int) -> Document:
-    return {
-        "epoch": {"$max": ["$epoch", epoch]},
-        "token": {"$ifNull": ["$token", None]},
-        "saved_at": {"$ifNull": ["$saved_at", "$$NOW"]},
-    }

@@ -280,21 +280,73 @@ class GroupLease(_Closed):
 class MemberLease(_Closed):
     """`leases`: one live watcher, so that the groups can be shared out evenly; `version` is its projection's.
 
-    It lives `since`, holds a group since `holds_since`, and has `proved` itself when it survived that.
+    It lives `since`, holds a group since `holds_since`, and has `proved` itself when it survived that. One without
+    `layout` is of a release that does not know `projection_state`.
     """
 
     id: Text = Field(alias="_id")
     kind: Literal["member"]
     owner: Text
     version: Count = Field(default_factory=_absent)
+    layout: Positive = Field(default_factory=_absent)
     since: datetime = Field(default_factory=_absent)
     holds_since: datetime | None = Field(default_factory=_absent)
     proved: bool = Field(default_factory=_absent)
     expires_at: datetime
 
 
+class MemberLeaseOfNow(MemberLease):
+    """`leases`: a live watcher once everything stands in `projection_state`; one that does not know it is refused."""
+
+    layout: Positive
+
+
+class ResumePosition(_Closed):
+    """`projection_state`: the resume token up to which a group's changes have had their effect.
+
+    `versions` names the projections whose worker saved the token, each with its version; none before that.
+    """
+
+    id: Text = Field(alias="_id")
+    kind: Literal["position"]
+    token: dict[str, Any] | None
+    epoch: Count
+    versions: dict[str, int]
+    saved_at: datetime
+
+
+class CountingSession(_Closed):
+    """`projection_state`: the session whose transactions count, null once it ended in good order."""
+
+    id: Text = Field(alias="_id")
+    kind: Literal["session"]
+    session: UUID | None
+    writes: Count
+    saved_at: datetime
+
+
+class WriteConflictMarker(_Closed):
+    """`projection_state`: a course or user on which transactions meet; of a course, whom it is counted for."""
+
+    id: Text = Field(alias="_id")
+    kind: Literal["marker"]
+    instructor_id: ObjectId | None = Field(default_factory=_absent)
+    writes: Count
+    saved_at: datetime
+
+
+class StateMigration(_Closed):
+    """`projection_state`: where markers and session stand while a release before may still run."""
+
+    id: Text = Field(alias="_id")
+    kind: Literal["migration"]
+    markers_in: Literal["watch_positions", "projection_state"]
+    writes: Count
+    saved_at: datetime
+
+
 class WatchPosition(_Closed):
-    """`watch_positions`: the resume token up to which a group's changes have had their effect.
+    """`watch_positions`, which `projection_state` replaces: a token or what else the release before kept there.
 
     `version` is that of the projection whose worker saved the token: absent before the first one is saved.
     Under `counts:course:<id>` and `counts:user:<id>` transactions on statistics meet; a course's `token` holds the
@@ -368,6 +420,7 @@ _PLATFORM: Mapping[str, tuple[type[BaseModel], ...]] = MappingProxyType(
         "dead_letters": (DeadLetter, DeadLetterPart),
         "system_settings": (SystemSetting,),
         "leases": (PartitionLease, GroupLease, MemberLease),
+        "projection_state": (ResumePosition, CountingSession, WriteConflictMarker, StateMigration),
         "watch_positions": (WatchPosition,),
         "job_runs": (JobRun,),
         "tombstones": (Tombstone,),
@@ -381,3 +434,6 @@ def models_of(catalogue: Catalogue) -> Mapping[str, tuple[type[BaseModel], ...]]
 
 
 MODELS = models_of(CATALOGUE)
+
+LEASES_OF_NOW: tuple[type[BaseModel], ...] = (PartitionLease, GroupLease, MemberLeaseOfNow)
+"""The shapes of `leases` once no worker that does not know `projection_state` may run any more."""

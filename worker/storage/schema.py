@@ -14,11 +14,11 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from projections.kinds import Catalogue, Index
 from worker.errors import Fatal, SchemaMismatch
-from worker.storage import driver
-from worker.storage.database import WRITE_CONCERN, Database, Document, collections_of
+from worker.storage import driver, projection_state
+from worker.storage.database import FORMER, WRITE_CONCERN, Database, Document, collections_of
 from worker.storage.errors import translated
 from worker.storage.indexes import described, indexes_of
-from worker.storage.models import models_of
+from worker.storage.models import LEASES_OF_NOW, models_of
 from worker.storage.validators import validator
 
 TIME_SERIES: Mapping[str, Document] = {
@@ -31,6 +31,7 @@ _TIME_SERIES_STORAGE: Document = {
 }
 
 _ABSENT = "absent"
+_WAITS = "wait for the workers of the version before to end"
 _NAMESPACE_EXISTS = 48
 # CannotCreateIndex, IndexOptionsConflict, IndexKeySpecsConflict: an index of the same keys or name exists.
 _INDEX_IN_THE_WAY = frozenset({67, 85, 86})
@@ -57,10 +58,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How one collection should be."""
+    """How one collection should be; `stricter` is a validator that is as good."""
 
     collection: str
     validator: Document | None
+    stricter: Document | None
     time_series: Document | None
     indexes: tuple[Index, ...]
 
@@ -83,10 +85,12 @@ def wanted_of(catalogue: Catalogue) -> tuple[Wanted, ...]:
         Wanted(
             collection=name,
             validator=validator(models[name]) if name in models else None,
+            stricter=validator(LEASES_OF_NOW) if name == "leases" else None,
             time_series=TIME_SERIES.get(name),
             indexes=tuple(index for index in indexes if index.collection == name),
         )
         for name in collections_of(catalogue)
+        if name not in FORMER
     )
 
 
@@ -100,20 +104,39 @@ async def apply_schema(database: Database, *, external: Set[str] = frozenset()) 
     done = await asyncio.gather(
         *(_apply(database, wanted, found[wanted.collection]) for wanted in _ours(database, external))
     )
+    migrated = await _migrate(database, found["leases"])
     left = await check_schema(database, external=external)
     if left:
         raise SchemaMismatch("; ".join(_sentence(difference) for difference in left))
-    return [change for changes in done for change in changes]
+    return [*(change for changes in done for change in changes), *migrated]
 
 
 async def check_schema(database: Database, *, external: Set[str] = frozenset()) -> list[Difference]:
     """Everything that differs from what the code needs, in a fixed order; empty when all is well."""
     found = await _look(database, external)
-    return [
+    different = [
         difference
         for wanted in _ours(database, external)
         for difference in differences(wanted, found[wanted.collection])
     ]
+    if await projection_state.needs_migration(database, open_leases=_are_open(found["leases"])):
+        different.append(Difference("projection_state", "documents", "taken over", "in watch_positions"))
+    return different
+
+
+async def _migrate(database: Database, leases: Found) -> list[Change]:
+    """Take over `watch_positions`: at once, or, while a worker of the version before lives, by the workers later."""
+    if await projection_state.needs_migration(database, open_leases=_are_open(leases)):
+        await projection_state.begin_migration(database)
+    elif not await projection_state.is_migrating(database):
+        return []
+    done = "moved to projection_state" if await projection_state.finish_migration(database) else _WAITS
+    return [Change("watch_positions", "documents", done)]
+
+
+def _are_open(leases: Found) -> bool:
+    """Whether `leases` lets workers live that do not know `projection_state`."""
+    return (leases.options or {}).get("validator") != validator(LEASES_OF_NOW)
 
 
 def differences(wanted: Wanted, found: Found) -> list[Difference]:
@@ -125,7 +148,7 @@ def differences(wanted: Wanted, found: Found) -> list[Difference]:
     if not _same_time_series(wanted.time_series, found.options.get("timeseries")):
         expected, actual = str(wanted.time_series), str(found.options.get("timeseries", "a plain collection"))
         result.append(Difference(name, "time series", expected, actual))
-    if not _same_validator(wanted.validator, found.options):
+    if not _same_validator(wanted, found.options):
         actual = "another one" if found.options.get("validator") else _ABSENT
         result.append(Difference(name, "validator", "the one made from the code's models", actual))
     for index in wanted.indexes:
@@ -146,7 +169,7 @@ async def _apply(database: Database, wanted: Wanted, found: Found) -> list[Chang
         if await _create(home, wanted):
             changes.append(Change(name, "collection", "created"))
         found = await _look_at(database, name)
-    if found.options is not None and not _same_validator(wanted.validator, found.options):
+    if found.options is not None and not _same_validator(wanted, found.options):
         await _command(home, {"collMod": name, **_validation(wanted)})
         changes.append(Change(name, "validator", "set"))
     missing = [index for index in wanted.indexes if found.index(index.name) is None]
@@ -214,12 +237,13 @@ def _validation(wanted: Wanted) -> Document:
     return {"validator": wanted.validator, "validationLevel": "strict", "validationAction": "error"}
 
 
-def _same_validator(wanted: Document | None, options: Mapping[str, Any]) -> bool:
+def _same_validator(wanted: Wanted, options: Mapping[str, Any]) -> bool:
     """A validator is as wanted when it also refuses, for every write; where we want none, any will do."""
-    if wanted is None:
+    if wanted.validator is None:
         return True
     enforced = (options.get("validationLevel", "strict"), options.get("validationAction", "error"))
-    return options.get("validator") == wanted and enforced == ("strict", "error")
+    allowed = (wanted.validator, wanted.stricter or wanted.validator)
+    return options.get("validator") in allowed and enforced == ("strict", "error")
 
 
 def _same_time_series(wanted: Document | None, found: Mapping[str, Any] | None) -> bool:

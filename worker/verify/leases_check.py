@@ -9,6 +9,7 @@ from typing import Any
 from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.leases import group_name
+from worker.storage.projection_state import SESSION, is_migrating
 from worker.storage.resume_tokens import token_time_s
 from worker.storage.shares import GROUPS
 from worker.verify.findings import Fault, Finding, Kind, Tally, broken, malformed
@@ -26,9 +27,9 @@ _GROUP_NAMES = frozenset(
     group_name(watcher, group) for watcher, groups in _GROUPS.items() for group in range(groups)
 )
 _PARTITION = re.compile(r"partition:.+:[0-9]+")
-# Documents by which transactions on statistics meet: docs/operations.md.
-_MARKER = re.compile(r"counts:(refused:)?(course|user|learner):[0-9a-f]{24}")
-_SESSION = "counts:session"
+_MARKER = re.compile(r"counts:(course|user):[0-9a-f]{24}")
+# What the version before kept where these stand now.
+_BEFORE = re.compile(r"counts:session|counts:(refused:)?(course|user|learner):[0-9a-f]{24}")
 _FUTURE = "a date in the future"
 
 
@@ -47,13 +48,18 @@ async def check_leases(database: Database, tally: Tally) -> None:
     Positions are read before leases and time: each has the epoch of a lease that was there before it.
     """
     groups: list[Document] = []
-    async for page in pages(database.watch_positions):
+    async for page in pages(database.projection_state):
         now = await _now(database, {})
-        for position in _well_formed("watch_positions", page, tally):
-            if position["_id"] in _GROUP_NAMES:
-                groups.append(position)
+        for state in _well_formed("projection_state", page, tally):
+            if state["kind"] == "position":
+                groups.append(state)
             else:
-                tally.report(audit_position(position, now))
+                tally.report(audit_state(state, now))
+    if await is_migrating(database):
+        async for page in pages(database.watch_positions):
+            now = await _now(database, {})
+            for state in _well_formed("watch_positions", page, tally):
+                tally.report(audit_state({"kind": "before", **state}, now))
     epochs: dict[str, int] = {}
     async for page in pages(database.leases):
         now = await _now(database, {})
@@ -62,7 +68,7 @@ async def check_leases(database: Database, tally: Tally) -> None:
             tally.report(audit_lease(lease, now))
     now = await _now(database, epochs)
     for position in groups:
-        tally.report(audit_position(position, now))
+        tally.report(audit_state(position, now))
 
 
 async def live_version(database: Database, watcher: str) -> int:
@@ -104,21 +110,29 @@ def audit_lease(lease: Document, now: Now) -> Iterator[Finding]:
     return broken(Kind.LEASE, Fault.DIFFERENT, f"leases {name}", rules)
 
 
-def audit_position(position: Document, now: Now) -> Iterator[Finding]:
-    """What is wrong with one well-formed position."""
-    rules = (*_position_rules(position, now), (_FUTURE, position["saved_at"] > now.horizon))
-    return broken(Kind.POSITION, Fault.DIFFERENT, f"watch_positions {position['_id']}", rules)
+def audit_state(state: Document, now: Now) -> Iterator[Finding]:
+    """What is wrong with one well-formed document of `projection_state`, or of the version before."""
+    name, kind = state["_id"], state["kind"]
+    known = {
+        "position": name in _GROUP_NAMES,
+        "session": name == SESSION,
+        "marker": bool(_MARKER.fullmatch(name)),
+        "migration": name == "migration",
+        "before": name in _GROUP_NAMES or bool(_BEFORE.fullmatch(name)),
+    }[kind]
+    rules = (
+        (f"no {kind} of this name is known", not known),
+        *(_position_rules(state, now) if kind == "position" else ()),
+        (_FUTURE, state["saved_at"] > now.horizon),
+    )
+    place = "watch_positions" if kind == "before" else "projection_state"
+    return broken(Kind.POSITION, Fault.DIFFERENT, f"{place} {name}", rules)
 
 
 def _position_rules(position: Document, now: Now) -> Iterator[tuple[str, bool]]:
-    name = position["_id"]
-    if name not in _GROUP_NAMES:
-        known = name == _SESSION or _MARKER.fullmatch(name)
-        yield "no group of this name is known", not known
-        return
     if position["token"] is not None:  # None: a group that was taken and has saved nothing yet
         time_s = token_time_s(position["token"])
         yield "its token is none", time_s is None
         yield "its token lies in the future", time_s is not None and time_s > now.cluster_time_s
-    ahead = position["epoch"] > now.epochs.get(name, position["epoch"])
+    ahead = position["epoch"] > now.epochs.get(position["_id"], position["epoch"])
     yield "its epoch is ahead of its lease, so that nobody can save it", ahead

@@ -16,7 +16,8 @@ import structlog
 from worker.errors import HistoryLost, Retryable, WorkerError
 from worker.settings import WatchSettings
 from worker.storage.database import Database, Document
-from worker.storage.leases import Position, Positions, Token
+from worker.storage.leases import Token
+from worker.storage.projection_state import Position, Positions
 from worker.storage.resume_tokens import token_time_s
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, RestartReason

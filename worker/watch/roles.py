@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from projections.kinds import StreamProjection
 from worker.settings import CountsSettings, WatchSettings
 from worker.storage.database import Database
-from worker.storage.leases import GroupLeases, Positions
+from worker.storage.leases import GroupLeases
+from worker.storage.projection_state import Positions
 from worker.storage.shares import GROUPS
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics

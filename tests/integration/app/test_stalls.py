@@ -195,7 +195,7 @@ async def test_a_role_whose_await_never_returns_is_named_within_a_minute(site: S
         ("ingest", "tombstones"),
         ("ingest", "user_interactions"),
         ("progress", "leases"),
-        ("progress", "watch_positions"),
+        ("progress", "projection_state"),
         ("progress", "course_events"),
         ("progress", "user_progress"),
     ],

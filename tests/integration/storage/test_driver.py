@@ -67,7 +67,7 @@ async def test_a_session_carries_operations_and_shows_its_inner_object(any_datab
 
 async def test_collections_and_indexes_are_listed(any_database: Database) -> None:
     names = {collection["name"] for collection in await driver.list_collections(any_database.config)}
-    assert {"leases", "watch_positions", "tombstones"} <= names
+    assert {"leases", "projection_state", "tombstones"} <= names
     (one,) = await driver.list_collections(any_database.config, "leases")
     assert one["name"] == "leases"
     assert await driver.list_collections(any_database.config, "absent") == []

@@ -4,7 +4,8 @@ import asyncio
 
 from tests.support.waiting import until
 from worker.storage.database import Database
-from worker.storage.leases import GroupLeases, Position, Positions
+from worker.storage.leases import GroupLeases
+from worker.storage.projection_state import Position, Positions
 from worker.storage.shares import GROUPS
 
 TOKEN = {"_data": "826B03A34F000000032B0229296E04"}

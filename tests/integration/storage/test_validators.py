@@ -25,13 +25,14 @@ from tests.integration.storage.wrong_documents import (
 from tests.unit.projections.events import arrive, event_sets
 from worker.contract.event import Event
 from worker.contract.source import Source
-from worker.storage.database import Collection, Database
+from worker.storage.database import FORMER, Collection, Database
 from worker.storage.documents import event_document, void_document
 from worker.storage.errors import DOCUMENT_VALIDATION_FAILURE, write_failures
 from worker.storage.models import MODELS
 
 NOON = datetime(2024, 1, 10, 12, 0, tzinfo=UTC)
-SHAPES = [(collection, model) for collection, models in MODELS.items() for model in models]
+CHECKED = {name: models for name, models in MODELS.items() if name not in FORMER}
+SHAPES = [(collection, model) for collection, models in CHECKED.items() for model in models]
 
 Wrong = Callable[[type[BaseModel]], Iterator[tuple[Path, Document]]]
 
@@ -52,7 +53,7 @@ async def _accepted(collection: Collection, wrong: Iterable[tuple[Path, Document
 async def test_a_full_sample_of_every_shape_is_accepted(any_database: Database) -> None:
     for name, model in SHAPES:
         await any_database.collection(name).insert_one({**sample(model), "_id": _own_id(model)})
-    for name, models in MODELS.items():
+    for name, models in CHECKED.items():
         assert await any_database.collection(name).count_documents({}) == len(models), name
 
 

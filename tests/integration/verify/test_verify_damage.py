@@ -288,11 +288,33 @@ async def test_an_item_excuses_only_the_stream_it_is_about(database: Database, o
     )
 
 
+MIGRATING = {"kind": "migration", "markers_in": "watch_positions", "writes": 0, "saved_at": START}
+STATES = [
+    {"_id": "counts:session", "kind": "session", "session": uuid4(), "writes": 1, "saved_at": START},
+    {"_id": "migration", **MIGRATING},
+]
+MARKER = {"kind": "marker", "instructor_id": None, "writes": 1, "saved_at": START}
+
+
 def group_lease(name: str, **other: Any) -> Document:
     return {"_id": name, "kind": "group", "owner": "me", "epoch": 3, "expires_at": START, **other}
 
 
 def position(name: str, **other: Any) -> Document:
+    versions = {name.partition(":")[0]: 1}
+    state = {
+        "_id": name,
+        "kind": "position",
+        "token": None,
+        "epoch": 3,
+        "versions": versions,
+        "saved_at": START,
+    }
+    return {**state, **other}
+
+
+def former(name: str, **other: Any) -> Document:
+    """As the version before wrote it."""
     return {"_id": name, "token": None, "epoch": 3, "version": 1, "saved_at": START, **other}
 
 
@@ -322,10 +344,16 @@ async def test_each_damage_to_a_lease_or_position_is_found(database: Database) -
     )
     user = ObjectId()
     await put(
-        database.watch_positions,
+        database.projection_state,
         position(group_name("progress", 0), token=token(1_700_000_000)),
-        position(f"counts:user:{user}"),
-        position("counts:session", token={"lsid": uuid4()}),
+        {"_id": f"counts:user:{user}", **MARKER},
+        *STATES,
+    )
+    await put(
+        database.watch_positions,
+        former(group_name("progress", 0), token=token(1_700_000_000)),
+        former(f"counts:user:{user}"),
+        former("counts:session", token={"lsid": uuid4()}),
     )
     damaged = {
         "leases": [
@@ -337,13 +365,15 @@ async def test_each_damage_to_a_lease_or_position_is_found(database: Database) -
             ("document_malformed", group_lease(group_name("retry", 0), epoch=3.0)),
             ("document_unreadable", group_lease(group_name("progress", 7), expires_at=NEVER)),
         ],
-        "watch_positions": [
+        "watch_positions": [("position_different", former("progress:77"))],
+        "projection_state": [
             ("position_different", position(group_name("progress", 1), token=token(4_000_000_000))),
             ("position_different", position(group_name("progress", 2), token={"_data": "no token"})),
             ("position_different", position(group_name("progress", 3), epoch=4)),
             ("position_different", position(group_name("progress", 4), saved_at=FAR)),
             ("position_different", position("progress:77")),
-            ("document_malformed", position(group_name("progress", 5), version="1")),
+            ("position_different", {**MARKER, "_id": "counts:learner:5"}),
+            ("document_malformed", position(group_name("progress", 5), versions={"progress": "1"})),
         ],
     }
     expected: Found = set()

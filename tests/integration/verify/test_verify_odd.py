@@ -50,7 +50,7 @@ GOOD: Mapping[str, tuple[str, Document]] = {
     "letter": ("dead_letters", LETTER),
     "part": ("dead_letters", PART),
     "lease": ("leases", group_lease("progress:03")),
-    "position": ("watch_positions", position("progress:03")),
+    "position": ("projection_state", position("progress:03")),
 }
 
 

@@ -175,8 +175,8 @@ async def cut_off_in_every_command(database: Database, mongodb: RunningMongo, le
     """
     cut_in: set[str] = set()
     for at in itertools.count(1):
-        for name in ("user_progress_projections", "notifications", "billing_transactions", "watch_positions"):
-            await database.collection(name).delete_many({})
+        rows = (database.user_progress_projections, database.notifications, database.billing_transactions)
+        await asyncio.gather(*(each.delete_many({}) for each in (*rows, database.projection_state)))
         await database.courses.update_many({}, {"$unset": {"stats": 1}})
         await database.users.update_many({}, {"$unset": {"stats": 1, "activity_log": 1}})
         cut = await asyncio.gather(

@@ -30,7 +30,7 @@ from tests.support.counts import (
 from tests.support.failpoints import failing
 from tests.support.waiting import LIMIT_S, until
 from worker.storage import driver
-from worker.storage.database import Database, make_client, open_database
+from worker.storage.database import Database, Document, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.transactions import Session
 
@@ -205,8 +205,8 @@ async def test_a_server_that_lets_nobody_end_a_session_is_no_reason_to_stop(
     database: Database, watched: Database
 ) -> None:
     await add_platform(database, 1, 1)
-    former = {"_id": "counts:session", "token": {"lsid": uuid.uuid4()}, "epoch": 1, "saved_at": NOW}
-    await database.watch_positions.insert_one(former)
+    former = counting_session(uuid.uuid4())
+    await database.projection_state.insert_one(former)
     async with (
         failing(watched, ["killSessions"], code=13, times=9) as entered,
         running(watched, checked_by=database) as worker,
@@ -239,7 +239,7 @@ async def test_a_stop_in_the_middle_of_a_comparison_leaves_it_to_be_done(
         await first.until_counted()
     await store_all(database, learners)
     garbage = {"$set": {"token": {"_data": "garbage"}}}
-    await database.watch_positions.update_one({"_id": "counts:00"}, garbage)
+    await database.projection_state.update_one({"_id": "counts:00"}, garbage)
     # Stopped by the first look at the records, before anything is counted.
     stopper = Stopper("user_progress")
     client = make_client(mongodb.uri, listeners=[stopper])
@@ -296,15 +296,17 @@ async def test_a_transaction_left_open_by_a_killed_process_is_ended_at_once(
         await dead.courses.update_one(
             {"_id": course(0)}, {"$set": {"stats": {"half": "done"}}}, session=session
         )
-        await database.watch_positions.insert_one(
-            {"_id": "counts:session", "token": {"lsid": uuid_of(session)}, "epoch": 1, "saved_at": NOW}
-        )
+        await database.projection_state.insert_one(counting_session(uuid_of(session)))
         async with running(database) as worker:
             await learner.store(database)
             async with asyncio.timeout(45):  # by itself the server would end it after 60 s
                 await worker.until_counted()
     finally:
         await close(client)
+
+
+def counting_session(identity: object) -> Document:
+    return {"_id": "counts:session", "kind": "session", "session": identity, "writes": 1, "saved_at": NOW}
 
 
 def uuid_of(session: Session) -> object:
@@ -323,7 +325,9 @@ async def test_without_a_token_everything_is_compared_and_what_differs_counted(d
     await database.users.update_one({"_id": user(1)}, {"$set": {"stats.sums.learning.completed": 7}})
     await database.courses.delete_one({"_id": course(1)})
     await add_course(database, 7, taught_by=1)
-    await database.watch_positions.update_one({"_id": "counts:00"}, {"$set": {"token": {"_data": "garbage"}}})
+    await database.projection_state.update_one(
+        {"_id": "counts:00"}, {"$set": {"token": {"_data": "garbage"}}}
+    )
     async with running(database) as worker:
         await worker.until_counted()
 
@@ -379,21 +383,17 @@ async def test_a_reader_sees_the_sum_of_projections_at_any_moment_while_everythi
 
 
 async def test_markers_that_no_transaction_needs_are_forgotten(database: Database) -> None:
-    old = [{"_id": f"counts:user:{user(n)}", "token": None, "epoch": 1, "saved_at": NOW} for n in range(3)]
-    kept = {
-        "_id": f"counts:course:{course(9)}",
-        "token": {"instructor_id": instructor(9)},
-        "epoch": 1,
-        "saved_at": NOW,
-    }
-    await database.watch_positions.insert_many([*old, kept])
+    marker = {"kind": "marker", "instructor_id": None, "writes": 1, "saved_at": NOW}
+    old = [{**marker, "_id": f"counts:user:{user(n)}"} for n in range(3)]
+    kept = {**marker, "_id": f"counts:course:{course(9)}", "instructor_id": instructor(9)}
+    await database.projection_state.insert_many([*old, kept])
     async with running(database):
 
         async def forgotten() -> bool:
             names = [each["_id"] for each in old]
-            return await database.watch_positions.count_documents({"_id": {"$in": names}}) == 0
+            return await database.projection_state.count_documents({"_id": {"$in": names}}) == 0
 
         await until(forgotten, "old markers forgotten")
     # The course is gone, so nobody is credited with it any more.
-    marker = await database.watch_positions.find_one({"_id": kept["_id"]})
-    assert marker is None or marker["token"] is None
+    left = await database.projection_state.find_one({"_id": kept["_id"]})
+    assert left is None or left["instructor_id"] is None

@@ -122,7 +122,7 @@ async def test_a_token_that_is_none_is_replaced_by_a_comparison(
         await store(database, interleaved(streams, 1, 3))
         await first.until_current()
     await store(database, interleaved(streams, 4, 5))
-    await database.watch_positions.update_many({"token": {"$ne": None}}, {"$set": {"token": token}})
+    await database.projection_state.update_many({"token": {"$ne": None}}, {"$set": {"token": token}})
 
     async with running(database) as second:
         await second.until_current()
@@ -135,14 +135,14 @@ async def test_one_group_s_bad_token_loses_nothing_of_that_group(database: Datab
     async with running(database) as first:
         await first.until_following()
     await store(database, interleaved(streams))
-    saved = await database.watch_positions.find_one({"_id": "progress:00"})
+    saved = await database.projection_state.find_one({"_id": "progress:00"})
     assert saved is not None
     async with running(database) as second:
         await second.until_current()
     for stream, events in streams.items():
         if events[0]["slot"] < 16:
             await database.user_progress.delete_one({"stream_id": stream})
-    await database.watch_positions.update_one({"_id": "progress:00"}, {"$set": {"token": {"_data": FUTURE}}})
+    await database.projection_state.update_one({"_id": "progress:00"}, {"$set": {"token": {"_data": FUTURE}}})
 
     async with running(database) as third:
         await third.until_current()
@@ -157,7 +157,7 @@ async def test_a_stop_in_the_middle_of_a_comparison_leaves_it_to_be_done(
         await store(database, interleaved(streams, 1, 2))
         await first.until_current()
     await store(database, interleaved(streams, 3))
-    await database.watch_positions.update_many(
+    await database.projection_state.update_many(
         {"_id": {"$regex": "^progress:[0-9]+$"}}, {"$set": {"token": {"_data": "garbage"}}}
     )
     # Stopped by the first look at the documents, before anything is folded.
@@ -248,8 +248,8 @@ async def test_a_renamed_event_store_invalidates_the_stream_and_what_came_meanwh
         ("update", "user_progress"),
         ("update", "leases"),
         ("aggregate", "leases"),
-        ("update", "watch_positions"),
-        ("find", "watch_positions"),
+        ("update", "projection_state"),
+        ("find", "projection_state"),
     ],
 )
 async def test_a_server_that_is_away_is_waited_for(
@@ -371,12 +371,12 @@ async def test_a_lost_lease_is_not_folded_or_saved_for_and_comes_back(database: 
         await database.leases.update_many(stolen, later)
         await watcher.until(lambda: watcher.restarts("lease_lost") == 1, "loss noticed")
         await watcher.until(lambda: watcher.groups_held() == GROUPS // 2, "8 groups left")
-        before = await database.watch_positions.find(stolen).to_list(None)
+        before = await database.projection_state.find(stolen).to_list(None)
         await store(database, interleaved(streams))
         ours = sum(len(events) for events in streams.values() if events[0]["slot"] >= 128)
         await watcher.until(lambda: watcher.applied() >= ours, "own groups folded")
 
         assert watcher.applied() == ours
-        assert await database.watch_positions.find(stolen).to_list(None) == before
+        assert await database.projection_state.find(stolen).to_list(None) == before
         await database.leases.update_many(stolen, [{"$set": {"expires_at": "$$NOW"}}])
         await watcher.until_current()

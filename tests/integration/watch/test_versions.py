@@ -28,7 +28,7 @@ class Saving(monitoring.CommandListener):
         self._asked: set[int] = set()
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
-        if event.command.get("update") == "watch_positions" and "$currentDate" in str(event.command):
+        if event.command.get("update") == "projection_state" and "$currentDate" in str(event.command):
             self._asked.add(event.request_id)
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:

@@ -29,9 +29,7 @@ async def missed(database: Database, counts_version: int) -> AsyncGenerator[Dirt
     async for projections in _pages(database.user_progress_projections):
         yield DirtyKeys(learners=frozenset(projections.keys() - await _recorded(database, list(projections))))
     # Courses that are gone, too: their instructors no longer have them.
-    yield DirtyKeys(
-        courses=frozenset(await WriteConflictMarkers(database.watch_positions).credited_courses())
-    )
+    yield DirtyKeys(courses=frozenset(await WriteConflictMarkers(database).credited_courses()))
     async for courses in _pages(database.courses):
         yield DirtyKeys(courses=frozenset(courses))
     async for users in _pages(database.users):

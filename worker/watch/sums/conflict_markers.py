@@ -1,18 +1,26 @@
-"""Small documents in `watch_positions` by which transactions on statistics meet, and remember."""
+"""Small documents in `projection_state` by which transactions on statistics meet, and remember."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from bson import ObjectId
 from pymongo import ReturnDocument, UpdateOne
 
-from worker.storage.database import Collection, Document
+from worker.errors import Retryable
+from worker.storage.database import Database, Document
 from worker.storage.errors import translated
+from worker.storage.projection_state import (
+    SESSION,
+    Place,
+    Places,
+    finish_migration,
+    forget_the_version_before,
+)
 from worker.storage.transactions import Session
 from worker.watch.sums.plan import Kind
 
-_SESSION = "counts:session"
 # The server ends a transaction after a minute; a marker older than this cannot meet one that still runs.
 _FORGET_MS = 3_600_000
 
@@ -23,10 +31,14 @@ def marker_name(kind: str, identity: ObjectId) -> str:
 
 
 class WriteConflictMarkers:
-    """All that counting keeps beside the resume token; every call may be made twice."""
+    """All that counting keeps beside the resume token; every call may be made twice.
 
-    def __init__(self, positions: Collection) -> None:
-        self._positions = positions
+    While a worker of the version before lives, it stands where that one looks for it (see `Places`).
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._places = Places(database)
 
     async def touch(
         self,
@@ -40,73 +52,86 @@ class WriteConflictMarkers:
 
         `taught_by` names the instructors that courses are counted for from now on.
         """
+        place = await self._places.find(session)
         updates = [
-            UpdateOne({"_id": marker_name(kind, identity)}, _touch(identity, taught_by or {}), upsert=True)
+            UpdateOne(
+                {"_id": marker_name(kind, identity)}, _touch(place, identity, taught_by or {}), upsert=True
+            )
             for identity in identities
         ]
         if updates:
+            await self._places.hold(place, session)
             with translated():
-                await self._positions.bulk_write(updates, session=session)
+                await place.collection.bulk_write(updates, session=session)
 
     async def credited(
         self, courses: Iterable[ObjectId], session: Session
     ) -> dict[ObjectId, ObjectId | None]:
         """The instructor each of the courses is counted for; absent if it is counted for nobody yet."""
+        place = await self._places.find(session)
         names = [marker_name("course", course) for course in courses]
         with translated():
-            rows = await self._positions.find({"_id": {"$in": names}}, session=session).to_list(None)
-        return {_identity(row): _instructor(row) for row in rows}
+            rows = await place.collection.find({"_id": {"$in": names}}, session=session).to_list(None)
+        return {_identity(row): place.value(row, place.instructor_path) for row in rows}
 
     async def taught(self, instructors: Iterable[ObjectId], session: Session) -> dict[ObjectId, ObjectId]:
         """The courses counted for one of these instructors."""
-        query = {**_prefix("counts:course:"), "token.instructor_id": {"$in": list(instructors)}}
+        place = await self._places.find(session)
+        query = {**_prefix("counts:course:"), place.instructor_path: {"$in": list(instructors)}}
         with translated():
-            rows = await self._positions.find(query, session=session).to_list(None)
-        return {_identity(row): row["token"]["instructor_id"] for row in rows}
+            rows = await place.collection.find(query, session=session).to_list(None)
+        return {_identity(row): place.value(row, place.instructor_path) for row in rows}
 
     async def credited_courses(self) -> list[ObjectId]:
         """Every course that is counted for an instructor, whether it still exists or not."""
-        query = {**_prefix("counts:course:"), "token.instructor_id": {"$type": "objectId"}}
+        place = await self._places.find()
+        query = {**_prefix("counts:course:"), place.instructor_path: {"$type": "objectId"}}
         with translated():
-            return [_identity(row) for row in await self._positions.find(query, {"_id": 1}).to_list(None)]
+            return [_identity(row) for row in await place.collection.find(query, {"_id": 1}).to_list(None)]
 
     async def exchange_session(self, session_id: UUID) -> UUID | None:
         """Note whose transactions count from now on; returns the session noted before, if it was another."""
+        place = await self._places.find()
         change = {
-            "$inc": {"epoch": 1},
-            "$set": {"token": {"lsid": session_id}},
+            "$inc": {place.counter: 1},
+            "$set": {**place.first("session"), **place.session(session_id)},
             "$currentDate": {"saved_at": True},
         }
         with translated():
-            before = await self._positions.find_one_and_update(
-                {"_id": _SESSION}, change, upsert=True, return_document=ReturnDocument.BEFORE
+            before = await place.collection.find_one_and_update(
+                {"_id": SESSION}, change, upsert=True, return_document=ReturnDocument.BEFORE
             )
-        token = (before or {}).get("token") or {}
-        former = token.get("lsid")
+        former = place.value(before or {}, place.session_path)
         return former if isinstance(former, UUID) and former != session_id else None
 
     async def release_session(self, session_id: UUID) -> None:
         """Say that the session ended in good order: nobody needs to end it, and others may use it."""
+        place = await self._places.find()
         with translated():
-            await self._positions.update_one(
-                {"_id": _SESSION, "token.lsid": session_id},
-                {"$set": {"token": None}, "$currentDate": {"saved_at": True}},
+            await place.collection.update_one(
+                {"_id": SESSION, place.session_path: session_id},
+                {"$set": place.session(None), "$currentDate": {"saved_at": True}},
             )
 
     async def forget(self) -> None:
-        """Delete markers that no transaction can still need."""
-        old = {"$expr": {"$lt": ["$saved_at", {"$subtract": ["$$NOW", _FORGET_MS]}]}, "token": None}
+        """Delete markers that no transaction can still need; take over the version before once it has ended."""
+        with suppress(Retryable):  # a conflict with a transaction: the next time will do
+            await finish_migration(self._database)
+        await forget_the_version_before(self._database)
+        place = await self._places.find()
+        nobody = {place.instructor_path: None}
+        old = {"$expr": {"$lt": ["$saved_at", {"$subtract": ["$$NOW", _FORGET_MS]}]}, **nobody}
         with translated():
             for kind in ("course", "user"):
-                await self._positions.delete_many({**_prefix(f"counts:{kind}:"), **old})
+                await place.collection.delete_many({**_prefix(f"counts:{kind}:"), **old})
 
 
-def _touch(identity: ObjectId, taught_by: Mapping[ObjectId, ObjectId | None]) -> Document:
-    change: Document = {"$inc": {"epoch": 1}, "$currentDate": {"saved_at": True}}
+def _touch(place: Place, identity: ObjectId, taught_by: Mapping[ObjectId, ObjectId | None]) -> Document:
+    change: Document = {"$inc": {place.counter: 1}, "$currentDate": {"saved_at": True}}
+    first = place.first("marker")
     if identity not in taught_by:
-        return {**change, "$setOnInsert": {"token": None}}
-    instructor = taught_by[identity]
-    return {**change, "$set": {"token": None if instructor is None else {"instructor_id": instructor}}}
+        return {**change, "$setOnInsert": {**first, **place.instructor(None)}}
+    return {**change, "$set": {**first, **place.instructor(taught_by[identity])}}
 
 
 def _prefix(prefix: str) -> Document:
@@ -115,8 +140,3 @@ def _prefix(prefix: str) -> Document:
 
 def _identity(row: Mapping[str, Any]) -> ObjectId:
     return ObjectId(row["_id"].rpartition(":")[2])
-
-
-def _instructor(row: Mapping[str, Any]) -> ObjectId | None:
-    token = row["token"] or {}
-    return token.get("instructor_id")

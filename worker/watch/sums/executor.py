@@ -47,7 +47,7 @@ class SumExecutor:
         self._database = database
         self._clock = clock
         self._settings = settings
-        self._markers = WriteConflictMarkers(database.watch_positions)
+        self._markers = WriteConflictMarkers(database)
         self._transactions = Transactions(database.client)
         self._counter = Counter(
             database,

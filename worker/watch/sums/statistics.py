@@ -71,7 +71,7 @@ class Statistics:
 
     def __init__(self, database: Database, quarantine: Quarantine) -> None:
         self._database = database
-        self._markers = WriteConflictMarkers(database.watch_positions)
+        self._markers = WriteConflictMarkers(database)
         self._quarantine = quarantine
         self._locked: frozenset[Target] = frozenset()
         self.concerned: set[Target] = set()
