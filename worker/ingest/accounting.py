@@ -7,7 +7,6 @@ from datetime import datetime
 import structlog
 
 from worker.contract.rejection import RejectReason
-from worker.ingest.plan import without_outcome
 from worker.ingest.record import BatchOutcome, Stored
 from worker.kafka.record import Batch, Record
 from worker.telemetry.metrics import DropReason, Metrics, Outcome
@@ -38,7 +37,7 @@ def count_outcome(metrics: Metrics, batch: Batch, outcome: BatchOutcome, newest:
     for name, records in by_outcome:
         for topic, number in Counter(record.source.topic for record in records).items():
             metrics.events_processed_total.labels(topic, name.value).inc(number)
-    dropped = without_outcome([*batch.records, *outcome.further], [records for _, records in by_outcome])
+    dropped = _without_outcome([*batch.records, *outcome.further], [records for _, records in by_outcome])
     if dropped:
         metrics.events_dropped_total.labels(DropReason.UNEXPECTED.value).inc(len(dropped))
         log.error("records_dropped", records=len(dropped), first=dropped[:_SHOWN_POSITIONS])
@@ -48,6 +47,18 @@ def count_outcome(metrics: Metrics, batch: Batch, outcome: BatchOutcome, newest:
         lateness_s = _lateness_s(stored, newest)
         if lateness_s is not None:
             metrics.event_lateness_seconds.observe(lateness_s)
+
+
+def _without_outcome(records: Sequence[Record], outcomes: Sequence[Sequence[Record]]) -> list[str]:
+    """Positions of the records that have no outcome: a defect has dropped them."""
+    if sum(map(len, outcomes)) == len(records):
+        return []
+    seen = {record.source for some in outcomes for record in some}
+    return [
+        f"{source.topic}:{source.partition}:{source.offset}"
+        for source in (record.source for record in records)
+        if source not in seen
+    ]
 
 
 def _lateness_s(stored: Stored, newest: datetime) -> float | None:

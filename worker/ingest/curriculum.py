@@ -25,17 +25,17 @@ def courses_to_count(candidates: Iterable[Candidate]) -> set[ObjectId]:
 
 
 async def read_curricula(
-    database: Database, course_ids: Iterable[ObjectId]
+    database: Database, candidates: Iterable[Candidate]
 ) -> dict[ObjectId, dict[str, Any]]:
-    """Version and number of lessons of those courses whose document has a curriculum; the rest stays unknown.
+    """Version and number of lessons of the courses that enrolments say nothing about; the rest stays unknown.
 
     So does what cannot be read: an enrolment never waits for the document of its course.
     """
-    wanted = list(course_ids)
+    wanted = courses_to_count(candidates)
     if not wanted:
         return {}
     fields = {"publication.version": 1, "curriculum.lessons._id": 1}
-    found = await reading.find(database.courses, {"_id": {"$in": wanted}}, fields)
+    found = await reading.find(database.courses, {"_id": {"$in": list(wanted)}}, fields)
     counted = found.through(lambda course: (course["_id"], count_lessons(course))).values
     return {course_id: curriculum for course_id, curriculum in counted if curriculum}
 

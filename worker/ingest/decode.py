@@ -7,21 +7,21 @@ from datetime import datetime
 from worker.contract.codec import Limits, decode
 from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.routes import Routes
-from worker.ingest.record import Candidate, DeadLetter
+from worker.ingest.record import BatchOutcome, Candidate, DeadLetter
 from worker.kafka.record import Record
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What records hold. `tombstones` are those without a value, or without any event in it: skipped and counted.
-
-    `further` stand for the second, third ... event of a record.
-    """
+    """The valid events, and what became of the records that hold none."""
 
     candidates: list[Candidate] = field(default_factory=list)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    tombstones: list[Record] = field(default_factory=list)
-    further: list[Record] = field(default_factory=list)
+    outcome: BatchOutcome = field(default_factory=BatchOutcome)
+
+    def add(self, other: "Decoded") -> None:
+        """Take in further records."""
+        self.candidates.extend(other.candidates)
+        self.outcome.add(other.outcome)
 
 
 def decode_records(records: Iterable[Record], table: Routes, limits: Limits, read_at: datetime) -> Decoded:
@@ -31,12 +31,13 @@ def decode_records(records: Iterable[Record], table: Routes, limits: Limits, rea
     time of its own is taken for as old as it was when it was read, `read_at`.
     """
     decoded = Decoded()
+    outcome = decoded.outcome
     for record in records:
         if record.value is None:
-            decoded.tombstones.append(record)
+            outcome.tombstones.append(record)
             continue
         if record.unreadable is not None:
-            decoded.dead_letters.append(
+            outcome.dead_letters.append(
                 DeadLetter(record, Rejected(RejectReason.UNDECODABLE, record.unreadable))
             )
             continue
@@ -45,14 +46,14 @@ def decode_records(records: Iterable[Record], table: Routes, limits: Limits, rea
         headers = record.headers if isinstance(record.headers, tuple) else ()
         results = decode(record.value, timestamp=timestamp, route=route, headers=headers, limits=limits)
         if not results:
-            decoded.tombstones.append(record)
+            outcome.tombstones.append(record)
         for place, result in enumerate(results):
             one = record
             if place > 0:
                 one = record._replace(source=record.source._replace(place=place))
-                decoded.further.append(one)
+                outcome.further.append(one)
             if isinstance(result, Rejected):
-                decoded.dead_letters.append(DeadLetter(one, result))
+                outcome.dead_letters.append(DeadLetter(one, result))
             else:
                 decoded.candidates.append(Candidate(one, result))
     return decoded

@@ -15,7 +15,7 @@ from worker.contract.fingerprint import of_document
 from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.source import Source, source_of
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
-from worker.ingest.plan import Known, assign_versions, holes
+from worker.ingest.plan import Known, assign_versions, holes, unlike
 from worker.ingest.record import Appended, Candidate, DeadLetter, Stored
 from worker.ingest.versions import StreamVersions
 from worker.storage import reading
@@ -42,27 +42,21 @@ class EventStore:
         self._events = database.course_events
         self._versions = versions
 
-    async def known(self, ids: Sequence[UUID]) -> dict[UUID, Known]:
-        """What is stored under these ids, read at majority: an id that is missing was never acknowledged."""
+    async def known(self, candidates: Sequence[Candidate]) -> dict[UUID, Known]:
+        """What is stored under the candidates' ids, read at majority: an id that is missing was never acknowledged.
+
+        Where a fingerprint differs it is taken of the stored event, as this version of the contract reads it.
+        """
         found: dict[UUID, Known] = {}
-        for some in chunks(ids, _IDS_PER_QUERY):
+        for some in chunks([candidate.event.event_id for candidate in candidates], _IDS_PER_QUERY):
             query = {"_id": {"$in": some}}
             fields = {"metadata.fingerprint": 1, "metadata.source": 1}
             with translated():
                 rows = await self._events.find(query, fields).to_list(None)
             found.update({row["_id"]: _known(row["metadata"]) for row in rows})
-        return found
-
-    async def known_by_content(self, ids: Sequence[UUID]) -> dict[UUID, Known]:
-        """The same, the fingerprint being taken of each stored event as this version of the contract reads it.
-
-        For the few whose fingerprints differ: one may be of an older form, or of an older `schema_version`. Without
-        those that nobody can read.
-        """
-        found: dict[UUID, Known] = {}
-        for some in chunks(ids, _DOCUMENTS_PER_QUERY):
-            query = {"_id": {"$in": some}}
-            async for read in reading.batches(self._events, query):
+        for some in chunks(unlike(candidates, found), _DOCUMENTS_PER_QUERY):
+            # One may be of an older form, or of an older `schema_version`. What nobody can read stays as it was.
+            async for read in reading.batches(self._events, {"_id": {"$in": some}}):
                 found.update(read.through(_known_by_content).values)
         return found
 

@@ -10,19 +10,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from uuid import UUID
 
 from bson import ObjectId
 
 from worker.chunks import chunks
 from worker.contract.routes import Routes
 from worker.ingest.accounting import count_outcome
-from worker.ingest.curriculum import courses_to_count, read_curricula
+from worker.ingest.curriculum import read_curricula
 from worker.ingest.dead_letters import store_dead_letters
 from worker.ingest.decode import Decoded, decode_records
-from worker.ingest.event_store import Curricula, EventStore
+from worker.ingest.event_store import EventStore
 from worker.ingest.options import PipelineOptions
-from worker.ingest.plan import Known, Sorted, sort_candidates, undecided, unlike
+from worker.ingest.plan import Sorted, sort_candidates, undecided
 from worker.ingest.record import BatchOutcome, Candidate, Stored
 from worker.ingest.steps import Steps
 from worker.ingest.time_series import SeriesRows, SeriesWriter
@@ -127,13 +126,8 @@ class Pipeline:
                 # 1.
                 decoded = await decoding
                 decoding = asyncio.create_task(self._decode(following, batch.read_at))
-                part = BatchOutcome(
-                    tombstones=decoded.tombstones,
-                    dead_letters=decoded.dead_letters,
-                    further=decoded.further,
-                )
-                pending, rounds = decoded.candidates, 0
-                curricula = await self._curricula(pending)
+                part, pending, rounds = decoded.outcome, decoded.candidates, 0
+                curricula = await self._steps.with_retry(partial(read_curricula, self._database, pending))
                 while pending:
                     # 2.
                     await self._pause_before(rounds)
@@ -171,19 +165,12 @@ class Pipeline:
             began = self._clock.monotonic()
             part = decode_records(chunk, self._table, self._options.limits, read_at)
             took_s += self._clock.monotonic() - began
-            whole.candidates.extend(part.candidates)
-            whole.dead_letters.extend(part.dead_letters)
-            whole.tombstones.extend(part.tombstones)
-            whole.further.extend(part.further)
+            whole.add(part)
             self._steps.beat()
             await asyncio.sleep(0)
         if records:
             self._metrics.ingest_stage_duration_seconds.labels(Stage.DECODE.value).observe(took_s)
         return whole
-
-    async def _curricula(self, candidates: Sequence[Candidate]) -> Curricula:
-        courses = courses_to_count(candidates)
-        return await self._steps.with_retry(lambda: read_curricula(self._database, courses))
 
     async def _pause_before(self, rounds: int) -> None:
         """Who lost a race tries again at once; who loses again waits for a write that no majority has yet."""
@@ -199,10 +186,7 @@ class Pipeline:
         """
         with self._steps.timed(Stage.PLAN):
             erased = await self._steps.with_retry(partial(self._erased_learners, candidates))
-            ids = [candidate.event.event_id for candidate in candidates]
-            known: dict[UUID, Known] = await self._steps.with_retry(partial(self._events.known, ids))
-            if others := unlike(candidates, known):
-                known |= await self._steps.with_retry(partial(self._events.known_by_content, others))
+            known = await self._steps.with_retry(partial(self._events.known, candidates))
             return sort_candidates(candidates, known, erased)
 
     async def _erased_learners(self, candidates: Sequence[Candidate]) -> set[ObjectId]:

@@ -100,18 +100,6 @@ def undecided(
     return outcome, [candidate for candidate in pending if candidate.record.source not in decided]
 
 
-def without_outcome(records: Sequence[Record], outcomes: Sequence[Sequence[Record]]) -> list[str]:
-    """Positions of the records that have no outcome: a defect has dropped them."""
-    if sum(map(len, outcomes)) == len(records):
-        return []
-    seen = {record.source for some in outcomes for record in some}
-    return [
-        f"{source.topic}:{source.partition}:{source.offset}"
-        for source in (record.source for record in records)
-        if source not in seen
-    ]
-
-
 def _records_of(outcome: BatchOutcome) -> Iterator[Record]:
     for some in (
         outcome.stored,

@@ -75,7 +75,7 @@ async def test_an_event_stored_meanwhile_by_another_writer_leaves_no_hole(databa
     store = EventStore(database, versions)
     appended = await store.append(batch, {}, NOON)
     assert_dense(await database.course_events.find({}).to_list(None))
-    known = await store.known([candidate.event.event_id for candidate in appended.lost_race])
+    known = await store.known(appended.lost_race)
     assert known[batch[1].event.event_id].source == other.record.source
     again = [candidate for candidate in appended.lost_race if candidate.event.event_id not in known]
     last = await store.append(again, {}, NOON)

@@ -161,9 +161,9 @@ async def test_who_meets_a_write_that_no_majority_has_yet_pauses_longer_and_long
 
         looks = 0
 
-        async def known(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Known]:
+        async def known(self, candidates: Sequence[Candidate]) -> dict[uuid.UUID, Known]:
             type(self).looks += 1
-            return await super().known(ids) if self.looks > 12 else {}
+            return await super().known(candidates) if self.looks > 12 else {}
 
     await ingested(database, published)
     clock = Rests()

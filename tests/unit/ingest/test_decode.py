@@ -19,26 +19,30 @@ def test_one_bad_record_does_not_harm_its_neighbours() -> None:
     batch = [record(0, GOOD), record(1, b"{"), record(2, None), record(3, GOOD)]
     decoded = decode_records(batch, TABLE, DEFAULT_LIMITS, NOON)
     assert [candidate.record for candidate in decoded.candidates] == [batch[0], batch[3]]
-    assert [(dead_letter.record, dead_letter.rejected.reason) for dead_letter in decoded.dead_letters] == [
-        (batch[1], RejectReason.NOT_JSON)
-    ]
-    assert decoded.tombstones == [batch[2]]
+    assert [
+        (dead_letter.record, dead_letter.rejected.reason) for dead_letter in decoded.outcome.dead_letters
+    ] == [(batch[1], RejectReason.NOT_JSON)]
+    assert decoded.outcome.tombstones == [batch[2]]
 
 
 def test_an_empty_value_is_no_tombstone() -> None:
     decoded = decode_records([record(0, b"")], TABLE, DEFAULT_LIMITS, NOON)
-    assert [dead_letter.rejected.reason for dead_letter in decoded.dead_letters] == [RejectReason.NOT_JSON]
+    assert [dead_letter.rejected.reason for dead_letter in decoded.outcome.dead_letters] == [
+        RejectReason.NOT_JSON
+    ]
 
 
 def test_the_limits_given_decide() -> None:
     decoded = decode_records([record(0, GOOD)], TABLE, Limits(max_record_bytes=len(GOOD) - 1), NOON)
-    assert [dead_letter.rejected.reason for dead_letter in decoded.dead_letters] == [RejectReason.TOO_LARGE]
+    assert [dead_letter.rejected.reason for dead_letter in decoded.outcome.dead_letters] == [
+        RejectReason.TOO_LARGE
+    ]
 
 
 def test_the_same_records_give_the_same_events() -> None:
     batch = [record(0, GOOD), record(1, b"[]")]
     first, second = (decode_records(batch, TABLE, DEFAULT_LIMITS, NOON) for _ in range(2))
-    assert (first.candidates, first.dead_letters) == (second.candidates, second.dead_letters)
+    assert (first.candidates, first.outcome.dead_letters) == (second.candidates, second.outcome.dead_letters)
 
 
 def test_a_record_without_a_time_is_as_old_as_its_reading() -> None:
@@ -46,7 +50,7 @@ def test_a_record_without_a_time_is_as_old_as_its_reading() -> None:
     undated = [record(0, GOOD, timestamp=None), record(1, ahead, timestamp=None)]
     decoded = decode_records(undated, TABLE, DEFAULT_LIMITS, NOON)
     assert [candidate.record for candidate in decoded.candidates] == [undated[0]]
-    assert [dead_letter.rejected.reason for dead_letter in decoded.dead_letters] == [
+    assert [dead_letter.rejected.reason for dead_letter in decoded.outcome.dead_letters] == [
         RejectReason.TIME_OUT_OF_RANGE
     ]
 
@@ -54,7 +58,7 @@ def test_a_record_without_a_time_is_as_old_as_its_reading() -> None:
 def test_a_record_that_is_only_bytes_is_a_dead_letter_even_if_they_look_like_an_event() -> None:
     [dead_letter] = decode_records(
         [record(0, GOOD, unreadable="why")], TABLE, DEFAULT_LIMITS, NOON
-    ).dead_letters
+    ).outcome.dead_letters
     assert (dead_letter.rejected.reason, dead_letter.rejected.message) == (RejectReason.UNDECODABLE, "why")
 
 
@@ -78,15 +82,15 @@ def test_each_event_of_a_record_goes_its_own_way_under_its_own_place() -> None:
     decoded = decode_records([one], WITH_LINES, DEFAULT_LIMITS, NOON)
     assert [each.event.event_id for each in decoded.candidates] == [event_id(0), event_id(1)]
     assert [each.record.source.place for each in decoded.candidates] == [0, 2]
-    assert [each.record.source.place for each in decoded.dead_letters] == [1, 3]
-    assert {each.record.value for each in decoded.dead_letters} == {one.value}
-    assert [each.source.place for each in decoded.further] == [1, 2, 3]
+    assert [each.record.source.place for each in decoded.outcome.dead_letters] == [1, 3]
+    assert {each.record.value for each in decoded.outcome.dead_letters} == {one.value}
+    assert [each.source.place for each in decoded.outcome.further] == [1, 2, 3]
 
 
 def test_a_record_that_holds_no_event_is_skipped_and_accounted_for() -> None:
     one = record(7, b"nothing", headers=(("format", b"lines"),))
     decoded = decode_records([one], WITH_LINES, DEFAULT_LIMITS, NOON)
-    assert (decoded.tombstones, decoded.candidates, decoded.further) == ([one], [], [])
+    assert (decoded.outcome.tombstones, decoded.candidates, decoded.outcome.further) == ([one], [], [])
 
 
 def test_without_its_header_a_record_is_in_the_contracts_own_format() -> None:
@@ -97,4 +101,4 @@ def test_without_its_header_a_record_is_in_the_contracts_own_format() -> None:
 def test_a_record_beyond_the_limit_is_too_large_in_any_format() -> None:
     one = record(7, b"x" * 100, headers=(("format", b"lines"),))
     decoded = decode_records([one], WITH_LINES, Limits(max_record_bytes=99), NOON)
-    assert [each.rejected.reason for each in decoded.dead_letters] == [RejectReason.TOO_LARGE]
+    assert [each.rejected.reason for each in decoded.outcome.dead_letters] == [RejectReason.TOO_LARGE]
