@@ -2,20 +2,21 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import uuid4
 
 from bson import ObjectId
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from tests.support.running import RunningRole, run
+from tests.support.settings import changed
 from worker.contract.identity import stream_id
 from worker.notify.delivery import Sender
-from worker.notify.lane import LaneOptions
-from worker.notify.policy import Policy
-from worker.notify.service import NAME, Notifier, NotifyOptions
+from worker.notify.service import NAME, Notifier
+from worker.settings import NotifySettings
 from worker.storage.database import Database, Document
 from worker.storage.outbox import notification_row
 from worker.telemetry.health import Health
@@ -27,11 +28,21 @@ MADE = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 _CLOCK: Clock = SystemClock()
 
 # Short waits keep tests short; what is tested does not depend on their length.
-QUICK = LaneOptions(
+QUICK = changed(
+    NotifySettings(),
     lease_s=5.0,
     poll_s=0.2,
-    policy=Policy(shortest_wait_s=0.05, longest_wait_away_s=0.5, longest_wait_refused_s=0.1),
+    shortest_wait_s=0.05,
+    longest_wait_away_s=0.5,
+    longest_wait_refused_s=0.1,
+    longest_grace_s=0.5,
+    look_every_s=0.1,
 )
+
+
+def hook(url: str, secret: str, **changes: Any) -> NotifySettings:
+    """The settings of a webhook."""
+    return changed(NotifySettings(), webhook_url=SecretStr(url), webhook_secret=SecretStr(secret), **changes)
 
 
 def row(
@@ -82,18 +93,12 @@ async def notifying(
     senders: Mapping[str, Sender],
     routes: Mapping[str, str] | None = None,
     *,
-    lane: LaneOptions = QUICK,
     clock: Clock = _CLOCK,
-    **options: Any,
+    **changes: Any,
 ) -> AsyncIterator[RunningNotifier]:
     """Run a notify role, by default with both kinds on the only sender; drained at the end if the test did not."""
     (only, *_) = senders
-    chosen = NotifyOptions(
-        routes=routes or {"welcome": only, "completion": only},
-        lane=lane,
-        takeover_grace_s=0.5,
-        look_every_s=0.1,
-    )
+    chosen = changed(QUICK, routes=routes or {"welcome": only, "completion": only}, **changes)
     metrics = Metrics(CollectorRegistry())
     health = Health(clock)
     notifier = Notifier(
@@ -101,7 +106,7 @@ async def notifying(
         clock,
         health.component(NAME),
         metrics,
-        replace(chosen, **options),
+        chosen,
         senders,
         owner=f"test:{uuid4().hex}",
         seed=7,

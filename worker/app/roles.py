@@ -8,7 +8,7 @@ from math import ceil
 from uuid import uuid4
 
 from worker.app.dependencies import Probe, Readiness
-from worker.app.notify import notify_options, notify_senders
+from worker.app.notify import notify_senders
 from worker.app.retry import retry_handlers, retry_leases
 from worker.app.supervision import Role
 from worker.ingest.options import IngestOptions, PipelineOptions
@@ -106,7 +106,7 @@ def _notify(settings: Settings, given: Surroundings) -> Role:
         given.clock,
         given.health.component(RoleName.NOTIFY),
         given.metrics,
-        notify_options(settings),
+        settings.notify,
         notify_senders(settings, given.clock),
         owner=_owner(),
     )

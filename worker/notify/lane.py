@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -14,7 +14,8 @@ from worker.notify.delivery import Away, Delivery, Recipient, Refused, Sender
 from worker.notify.message import message_of
 from worker.notify.outbox import Outbox
 from worker.notify.people import People, Person
-from worker.notify.policy import Breaker, Policy, Settled, settle
+from worker.notify.policy import Breaker, Settled, settle
+from worker.settings import NotifySettings
 from worker.storage.database import Document
 from worker.storage.outbox import WAITS_FOR_DOCUMENT
 from worker.telemetry.metrics import Metrics, NotificationOutcome
@@ -33,19 +34,6 @@ _OUTCOMES: Mapping[str, NotificationOutcome] = {
     "failed": NotificationOutcome.FAILED,
     "pending": NotificationOutcome.DEFERRED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class LaneOptions:
-    """How a channel sends; the defaults suit production."""
-
-    concurrency: int = 16
-    # Rows in hand, those included that wait for a free place: a claim costs five commands, however many it takes.
-    in_hand: int = 64
-    lease_s: float = 60.0
-    # The change stream wakes a lane; this is how late it may be if the stream is away.
-    poll_s: float = 2.0
-    policy: Policy = field(default_factory=Policy)
 
 
 @dataclass(slots=True)
@@ -71,7 +59,7 @@ class Lane:
         sender: Sender,
         outbox: Outbox,
         people: People,
-        options: LaneOptions,
+        settings: NotifySettings,
         clock: Clock,
         metrics: Metrics,
         *,
@@ -84,7 +72,7 @@ class Lane:
         self._sender = sender
         self._outbox = outbox
         self._people = people
-        self._options = options
+        self._settings = settings
         self._clock = clock
         self._metrics = metrics
         self._beat = beat
@@ -92,7 +80,7 @@ class Lane:
         self._breaker = Breaker()
         self._flights: dict[asyncio.Task[None], _Flight] = {}
         self._renew_at = 0.0
-        self._places = asyncio.Semaphore(options.concurrency)
+        self._places = asyncio.Semaphore(settings.concurrency)
         self._stop = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -128,7 +116,7 @@ class Lane:
             return False
         self.wake.clear()
         asks = self._breaker.suspicious
-        until = self._clock.monotonic() + self._options.lease_s
+        until = self._clock.monotonic() + self._settings.lease_s
         rows = await self._outbox.claim(self._kinds, room)
         people = await self._people.of(rows, self.channel)
         for row in rows:
@@ -142,8 +130,8 @@ class Lane:
             return 0
         if self._breaker.suspicious:
             return 0 if self._flights else 1
-        room = self._options.in_hand - len(self._flights)
-        return room if 2 * room >= self._options.in_hand else 0
+        room = self._settings.in_hand - len(self._flights)
+        return room if 2 * room >= self._settings.in_hand else 0
 
     async def _renew(self) -> None:
         """Extend the leases of what is under way, some times within a lease."""
@@ -153,8 +141,8 @@ class Lane:
         flights = list(self._flights.values())
         await self._outbox.renew([flight.row for flight in flights])
         for flight in flights:
-            flight.until = now + self._options.lease_s
-        self._renew_at = now + self._options.lease_s / _RENEWALS_PER_LEASE
+            flight.until = now + self._settings.lease_s
+        self._renew_at = now + self._settings.lease_s / _RENEWALS_PER_LEASE
 
     # ---- one row ----
 
@@ -202,21 +190,21 @@ class Lane:
 
     def _waits(self, row: Document, reason: str) -> Settled:
         """Due again later, without an attempt that counts against it: nobody was asked to take it."""
-        policy = self._options.policy
+        settings = self._settings
         dice = self._random.random()
-        wait_s = backoff_s(row["attempts"], policy.shortest_wait_s, policy.longest_wait_refused_s, dice)
+        wait_s = backoff_s(row["attempts"], settings.shortest_wait_s, settings.longest_wait_refused_s, dice)
         return Settled("pending", f"{WAITS_FOR_DOCUMENT}{reason}", wait_s)
 
     def _decide(self, row: Document, delivery: Delivery) -> Settled:
-        policy = self._options.policy
+        settings = self._settings
         now = self._clock.monotonic()
         before = self._breaker
-        self._breaker = before.after(row["_id"], delivery, policy, now, self._random.random())
+        self._breaker = before.after(row["_id"], delivery, settings, now, self._random.random())
         if self._breaker.suspicious != before.suspicious:
             reason = delivery.reason if isinstance(delivery, Away) else None
             away = self._breaker.suspicious
             log.warning("notification_channel_changed", channel=self.channel, away=away, reason=reason)
-        return settle(delivery, row, policy, self._random.random())
+        return settle(delivery, row, settings, self._random.random())
 
     def _count(self, row: Document, settled: Settled, written: bool) -> None:
         self._metrics.notifications_total.labels(row["kind"], _OUTCOMES[settled.status]).inc()
@@ -239,14 +227,14 @@ class Lane:
             with suppress(Retryable):
                 await self._renew()
             await asyncio.wait(
-                self._flights, timeout=self._options.poll_s, return_when=asyncio.FIRST_COMPLETED
+                self._flights, timeout=self._settings.poll_s, return_when=asyncio.FIRST_COMPLETED
             )
             self._landed()
 
     async def _pause(self, stop: asyncio.Event) -> None:
         """Until a row lands, is due or is announced, the receiver may be asked again, or `stop`."""
         closed_s = self._breaker.closed_until - self._clock.monotonic()
-        seconds = self._options.poll_s
+        seconds = self._settings.poll_s
         wakers = [stop.wait]
         if closed_s > 0:
             seconds = min(seconds, closed_s)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from worker.notify.delivery import Accepted, Away, Delivery, Refused
+from worker.settings import NotifySettings
 from worker.timing import backoff_s
 
 # A receiver that asks for more is asked again after an hour: a wrong clock of its own must not silence us.
@@ -12,18 +13,6 @@ LONGEST_RETRY_AFTER_S = 3_600.0
 LONGEST_ERROR = 300
 # Rows that fail one after the other before the channel, and not their content, is to blame.
 FAILURES_BEFORE_PAUSE = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How long to wait, and how often to try what a receiver refuses."""
-
-    shortest_wait_s: float = 1.0
-    # After an outage every row is tried within a minute: ten times sooner than the alert.
-    longest_wait_away_s: float = 60.0
-    longest_wait_refused_s: float = 3_600.0
-    # With the waits above: half an hour on average, long enough to undo a bad deployment of the receiver.
-    max_refusals: int = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +25,7 @@ class Settled:
     refused: bool = False
 
 
-def settle(delivery: Delivery, row: Mapping[str, Any], policy: Policy, dice: float) -> Settled:
+def settle(delivery: Delivery, row: Mapping[str, Any], settings: NotifySettings, dice: float) -> Settled:
     """Sent, again later, or, after enough refusals, failed. `row` as claimed; `dice` is uniform in 0-1.
 
     A receiver that is away is waited for without end: `refusals` alone counts against a row.
@@ -45,14 +34,14 @@ def settle(delivery: Delivery, row: Mapping[str, Any], policy: Policy, dice: flo
         case Accepted():
             return Settled("sent")
         case Away(reason, retry_after_s):
-            wait_s = backoff_s(row["attempts"], policy.shortest_wait_s, policy.longest_wait_away_s, dice)
+            wait_s = backoff_s(row["attempts"], settings.shortest_wait_s, settings.longest_wait_away_s, dice)
             asked_s = min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S)
             return Settled("pending", reason[:LONGEST_ERROR], max(wait_s, asked_s))
         case Refused(reason):
             refusals = row.get("refusals", 0) + 1
-            if refusals >= policy.max_refusals:
+            if refusals >= settings.max_refusals:
                 return Settled("failed", reason[:LONGEST_ERROR], refused=True)
-            wait_s = backoff_s(refusals, policy.shortest_wait_s, policy.longest_wait_refused_s, dice)
+            wait_s = backoff_s(refusals, settings.shortest_wait_s, settings.longest_wait_refused_s, dice)
             return Settled("pending", reason[:LONGEST_ERROR], wait_s, refused=True)
 
 
@@ -72,7 +61,9 @@ class Breaker:
         """True after a pause and before a success: one row at a time is enough to ask again."""
         return self.trips > 0
 
-    def after(self, key: str, delivery: Delivery, policy: Policy, now: float, dice: float) -> "Breaker":
+    def after(
+        self, key: str, delivery: Delivery, settings: NotifySettings, now: float, dice: float
+    ) -> "Breaker":
         """The state after one delivery; `now` and `closed_until` are monotonic seconds."""
         if not isinstance(delivery, Away):
             # An answer about the content: the receiver is there. What it asked for before, it still wants.
@@ -85,5 +76,5 @@ class Breaker:
             return Breaker(failing, self.trips, self.closed_until)
         if now < self.closed_until:
             return self  # was under way when another failure closed the channel
-        pause_s = backoff_s(self.trips + 1, policy.shortest_wait_s, policy.longest_wait_away_s, dice)
+        pause_s = backoff_s(self.trips + 1, settings.shortest_wait_s, settings.longest_wait_away_s, dice)
         return Breaker(failing, self.trips + 1, now + pause_s)

@@ -7,18 +7,17 @@ was away. Any number of workers may run the role; a claim decides who sends.
 import asyncio
 from collections.abc import Coroutine, Mapping
 from contextvars import Context
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import structlog
 
-from worker import __version__
 from worker.errors import Retryable, WorkerError
 from worker.notify.delivery import Sender
-from worker.notify.lane import Lane, LaneOptions
+from worker.notify.lane import Lane
 from worker.notify.outbox import Outbox
 from worker.notify.people import People
+from worker.settings import NotifySettings
 from worker.storage import driver
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
@@ -48,26 +47,11 @@ _ROWS: list[Document] = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class NotifyOptions:
-    """`routes` names the channel of each kind; kinds it does not name are left to workers that know them."""
-
-    routes: Mapping[str, str]
-    lane: LaneOptions = field(default_factory=LaneOptions)
-    # After MongoDB was away, leases that ran out are respected for so long: their owners mark what they have sent.
-    takeover_grace_s: float = 15.0
-    drain_deadline_s: float = 10.0
-    # An idle turn of the change stream, and how long it is left alone after a failure.
-    await_ms: int = 1_000
-    reopen_after_s: float = 2.0
-    look_every_s: float = 10.0
-    code_version: str = __version__
-
-
 class Notifier:
     """`run` returns after a drain and raises when something fails that waiting cannot heal.
 
-    `senders` has one for every channel in the routes, and they are closed at the end. `owner` names this run of
+    The routes name the channel of each kind; kinds they do not name are left to workers that know them. `senders` has
+    one for every channel in the routes, and they are closed at the end. `owner` names this run of
     the process in the claims.
     """
 
@@ -79,7 +63,7 @@ class Notifier:
         clock: Clock,
         component: Component,
         metrics: Metrics,
-        options: NotifyOptions,
+        settings: NotifySettings,
         senders: Mapping[str, Sender],
         *,
         owner: str,
@@ -89,7 +73,8 @@ class Notifier:
         self._clock = clock
         self._component = component
         self._metrics = metrics
-        self._options = options
+        self._settings = settings
+        routes = {str(kind): str(channel) for kind, channel in settings.routes.items()}
         self._count_retry = retry_counter(metrics)
         self._stopping = False
         self._moved: set[str] = set()
@@ -97,27 +82,27 @@ class Notifier:
             database,
             clock,
             owner=owner,
-            lease_s=options.lane.lease_s,
-            takeover_grace_s=options.takeover_grace_s,
+            lease_s=settings.lease_s,
+            takeover_grace_s=settings.takeover_grace_s,
             on_retry=self._mongodb_is_away,
             stopping=lambda: self._stopping,
-            code_version=options.code_version,
+            code_version=settings.code_version,
         )
         people = People(database, clock, on_retry=self._mongodb_is_away, stopping=lambda: self._stopping)
         self._lanes = [
             Lane(
                 channel,
-                [kind for kind, chosen in options.routes.items() if chosen == channel],
+                [kind for kind, chosen in routes.items() if chosen == channel],
                 senders[channel],
                 self._outbox,
                 people,
-                options.lane,
+                settings,
                 clock,
                 metrics,
                 beat=partial(self._moved.add, channel),
                 seed=seed,
             )
-            for channel in sorted(set(options.routes.values()))
+            for channel in sorted(set(routes.values()))
         ]
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -133,7 +118,7 @@ class Notifier:
                 )
             self._stopping = True
             _raise_failures([*lanes, *aside])
-            _, late = await asyncio.wait(lanes, timeout=self._options.drain_deadline_s)
+            _, late = await asyncio.wait(lanes, timeout=self._settings.drain_deadline_s)
             _raise_failures(lanes)
             if late:
                 log.warning("notifications_left_to_their_leases", lanes=len(late))
@@ -156,7 +141,7 @@ class Notifier:
             try:
                 with translated():
                     stream = await driver.watch(
-                        self._database.notifications, _ROWS, max_await_time_ms=self._options.await_ms
+                        self._database.notifications, _ROWS, max_await_time_ms=self._settings.await_ms
                     )
                     try:
                         await self._follow(stream)
@@ -166,7 +151,7 @@ class Notifier:
                 self._count_retry(error)
             except WorkerError as error:
                 log.warning("notify_change_stream_lost", reason=str(error))
-            await self._clock.sleep(self._options.reopen_after_s)
+            await self._clock.sleep(self._settings.reopen_after_s)
 
     async def _follow(self, stream: driver.ChangeStream) -> None:
         """Until the server closes the stream (a drop or rename). What was written before it was open is due, too."""
@@ -184,7 +169,7 @@ class Notifier:
             pending, oldest_s = await self._outbox.depth()
             self._metrics.outbox_pending_events.set(pending)
             self._metrics.outbox_oldest_age_seconds.set(oldest_s)
-            await self._clock.sleep(self._options.look_every_s)
+            await self._clock.sleep(self._settings.look_every_s)
 
     def _wake(self) -> None:
         for lane in self._lanes:

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from worker.settings.addresses import Host, Topic, http_url, mail_address, of_secret
-from worker.settings.group import Group
 from worker.settings.hosts import is_loopback
 from worker.settings.names import variable
+from worker.settings.role import RoleSettings
 
 
 class NotificationKind(StrEnum):
@@ -47,7 +47,7 @@ def _routes(value: Any) -> Any:
     return {**dict.fromkeys(NotificationKind, Channel.LOG), **named}
 
 
-class NotifySettings(Group, alias_generator="notify_{}".format):
+class NotifySettings(RoleSettings, alias_generator="notify_{}".format):
     """How notifications are sent."""
 
     routes: Annotated[Mapping[NotificationKind, Channel], BeforeValidator(_routes)] = Field(
@@ -92,6 +92,27 @@ class NotifySettings(Group, alias_generator="notify_{}".format):
     mail_from: Annotated[str, AfterValidator(mail_address)] | None = Field(
         None, description="Address the mails come from."
     )
+    concurrency: int = 16  # sends of a channel under way
+    # Rows in hand, those included that wait for a free place: a claim costs five commands, however many it takes.
+    in_hand: int = 64
+    # The change stream wakes a channel; this is how late it may be if the stream is away.
+    poll_s: float = 2.0
+    shortest_wait_s: float = 1.0
+    # After an outage every row is tried within a minute: ten times sooner than the alert.
+    longest_wait_away_s: float = 60.0
+    # With `max_refusals`: half an hour on average, long enough to undo a bad deployment of the receiver.
+    longest_wait_refused_s: float = 3_600.0
+    # A worker that waits for MongoDB waits 5 s at most between two attempts: three of them.
+    longest_grace_s: float = 15.0
+    # An idle turn of the change stream, and how long it is left alone after a failure.
+    await_ms: int = 1_000
+    reopen_after_s: float = 2.0
+    look_every_s: float = 10.0
+
+    @property
+    def takeover_grace_s(self) -> float:
+        """After MongoDB was away, leases that ran out are respected so long: owners mark what they have sent."""
+        return min(self.longest_grace_s, self.lease_s)
 
     @property
     def channels(self) -> frozenset[Channel]:

@@ -10,14 +10,16 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from tests.integration.notify.wire import Wire
 from tests.support.notify import notifying, row, write
+from tests.support.settings import changed
 from tests.support.waiting import LIMIT_S, until
 from worker.devstack.servers.broker import broker_binary
 from worker.devstack.servers.process import ServerProcess, free_port, spawn, wait_for_port
 from worker.devstack.servers.topics import create_topic
 from worker.notify.delivery import Sender
 from worker.notify.message import message_of
-from worker.notify.senders.kafka import KafkaOptions, KafkaSender
+from worker.notify.senders.kafka import KafkaSender
 from worker.notify.senders.log import LogSender
+from worker.settings import KafkaSettings, NotifySettings
 from worker.storage.database import Database
 
 TOPIC = "notifications"
@@ -77,7 +79,10 @@ async def house(tmp_path: Path) -> AsyncIterator[BrokerHouse]:
 
 def topic_sender(servers: str, *, idempotent: bool = False, request_limit_s: float = 10.0) -> KafkaSender:
     # The embedded broker knows no idempotent producers.
-    return KafkaSender(KafkaOptions(servers, TOPIC, idempotent=idempotent, request_limit_s=request_limit_s))
+    settings = changed(
+        NotifySettings(), kafka_topic=TOPIC, kafka_idempotent=idempotent, send_timeout_s=request_limit_s
+    )
+    return KafkaSender(settings, KafkaSettings(bootstrap_servers=servers))
 
 
 async def records(servers: str, enough: Callable[[list[ConsumerRecord]], bool]) -> list[ConsumerRecord]:

@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bson import ObjectId
@@ -18,9 +18,10 @@ from tests.integration.notify.mail_receiver import (
     authenticator,
     certificate,
 )
-from tests.support.notify import QUICK, notifying, row, write
-from worker.notify.senders.mail import MailOptions, MailSender, message_id
+from tests.support.notify import notifying, row, write
+from worker.notify.senders.mail import MailSender, message_id
 from worker.notify.senders.mailbox import Mailbox
+from worker.settings import NotifySettings
 from worker.storage.database import Database, Document
 
 SENDER = Mailbox("learning@example.org", needs_utf8=False)
@@ -34,7 +35,12 @@ def receiver() -> Iterator[MailReceiver]:
 
 
 def mail(receiver: MailReceiver, limit_s: float = 10.0) -> MailSender:
-    return MailSender(MailOptions("127.0.0.1", receiver.port, SENDER, limit_s=limit_s))
+    return MailSender(mailing(receiver.port, send_timeout_s=limit_s))
+
+
+def mailing(port: int, **changes: Any) -> NotifySettings:
+    """The settings of a mail server on this machine."""
+    return NotifySettings(smtp_host="127.0.0.1", smtp_port=port, mail_from=SENDER.address, **changes)
 
 
 def address(number: int) -> str:
@@ -104,8 +110,7 @@ async def test_a_learner_without_a_usable_address_ends_as_failed(
     fields = {} if bad is None else {"email": bad}
     await database.users.insert_one({"_id": ObjectId(f"{1:024x}"), **fields})
     await write(database, [row(1)])
-    lane = dataclasses.replace(QUICK, policy=dataclasses.replace(QUICK.policy, max_refusals=2))
-    async with notifying(database, {"mail": mail(receiver)}, lane=lane) as running:
+    async with notifying(database, {"mail": mail(receiver)}, max_refusals=2) as running:
         await running.until_status("failed", 1)
     assert receiver.mailed == []
 
@@ -119,7 +124,7 @@ async def test_a_password_stays_here_where_no_tls_is_offered(
     options = {"authenticator": authenticator, "auth_required": True, "auth_require_tls": False}
     with MailReceiver(**options) as receiver:
         sender = MailSender(
-            MailOptions("127.0.0.1", receiver.port, SENDER, username="sevenp", password="hunter2")  # noqa: S106
+            mailing(receiver.port, smtp_username="sevenp", smtp_password="hunter2")  # noqa: S106
         )
         await database.users.insert_one(user(1))
         (key,) = await write(database, [row(1)])
@@ -137,13 +142,7 @@ async def test_tls_is_used_where_it_is_offered_and_the_login_goes_through_it(
 ) -> None:
     server, client = certificate(tmp_path)
     with MailReceiver(tls_context=server, authenticator=authenticator, auth_required=True) as receiver:
-        options = MailOptions(
-            "127.0.0.1",
-            receiver.port,
-            SENDER,
-            username="sevenp",
-            password="hunter2",  # noqa: S106
-        )
+        options = mailing(receiver.port, smtp_username="sevenp", smtp_password="hunter2")  # noqa: S106
         await database.users.insert_one(user(1))
         await write(database, [row(1)])
         async with notifying(database, {"mail": MailSender(options, client)}) as running:
@@ -182,7 +181,7 @@ async def test_a_server_that_never_stops_talking_is_cut_off(database: Database, 
     port = server.sockets[0].getsockname()[1]
     await database.users.insert_one(user(1))
     await write(database, [row(1)])
-    async with notifying(database, {"mail": MailSender(MailOptions("127.0.0.1", port, SENDER))}) as running:
+    async with notifying(database, {"mail": MailSender(mailing(port))}) as running:
         await running.until(lambda: running.count("deferred") >= 2, "two attempts")
     server.close()
     # Beyond the bound there is only what fits into the sockets' buffers of a few connections.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from bson import ObjectId
 
-from tests.support.notify import QUICK, notifying, row, write
+from tests.support.notify import notifying, row, write
 from worker.notify.delivery import Accepted, Away, Delivery, Message, Recipient
 from worker.notify.policy import FAILURES_BEFORE_PAUSE
 from worker.storage.database import Database, Document
@@ -118,8 +118,7 @@ async def test_a_kind_this_worker_does_not_know_is_left_alone(database: Database
 
 async def test_a_new_row_wakes_the_role_long_before_its_next_look(database: Database) -> None:
     collector = Collector()
-    slow = dataclasses.replace(QUICK, poll_s=3_600.0)
-    async with notifying(database, {"webhook": collector}, lane=slow) as running:
+    async with notifying(database, {"webhook": collector}, poll_s=3_600.0) as running:
         for number in range(5):
             await write(database, [row(number)])
             await running.until_status("sent", number + 1)
@@ -141,8 +140,7 @@ async def test_what_waits_for_a_place_when_told_to_stop_goes_back_at_once(databa
     collector = Collector()
     collector.free.clear()
     await write(database, [row(number) for number in range(12)])
-    lane = dataclasses.replace(QUICK, concurrency=2, in_hand=12)
-    async with notifying(database, {"webhook": collector}, lane=lane) as running:
+    async with notifying(database, {"webhook": collector}, concurrency=2, in_hand=12) as running:
         await running.until_status("taken", 12)
         await running.until(lambda: len(collector.begun) == 2, "two sends under way")
         running.stop.set()
@@ -164,9 +162,14 @@ class AwayReceiver(Collector):
 async def test_what_waits_for_a_place_when_the_receiver_is_found_away_goes_back(database: Database) -> None:
     receiver = AwayReceiver()
     await write(database, [row(number) for number in range(40)])
-    policy = dataclasses.replace(QUICK.policy, shortest_wait_s=3_600.0, longest_wait_away_s=3_600.0)
-    lane = dataclasses.replace(QUICK, concurrency=1, in_hand=40, policy=policy)
-    async with notifying(database, {"webhook": receiver}, lane=lane) as running:
+    async with notifying(
+        database,
+        {"webhook": receiver},
+        concurrency=1,
+        in_hand=40,
+        shortest_wait_s=3_600.0,
+        longest_wait_away_s=3_600.0,
+    ) as running:
         await running.until(
             lambda: len(receiver.begun) == FAILURES_BEFORE_PAUSE, "the receiver is found away"
         )
@@ -207,8 +210,7 @@ async def test_a_worker_that_slept_past_its_lease_sends_nothing(database: Databa
     async def claimed_again() -> bool:
         return await database.notifications.count_documents({"attempts": {"$gte": 2}}) > 0
 
-    lane = dataclasses.replace(QUICK, lease_s=1.0)
-    async with notifying(database, {"webhook": collector}, lane=lane, clock=LeapingClock()) as running:
+    async with notifying(database, {"webhook": collector}, lease_s=1.0, clock=LeapingClock()) as running:
         await running.until(claimed_again, "rows are claimed again after their lease")
     assert collector.begun == {}
 
@@ -247,8 +249,7 @@ class Defective:
 async def test_a_defect_of_the_channel_counts_against_no_row(database: Database) -> None:
     sender = Defective()
     keys = await write(database, [row(number) for number in range(5)])
-    lane = dataclasses.replace(QUICK, policy=dataclasses.replace(QUICK.policy, max_refusals=1))
-    async with notifying(database, {"webhook": sender}, lane=lane) as running:
+    async with notifying(database, {"webhook": sender}, max_refusals=1) as running:
         await running.until(lambda: running.count("deferred") >= 5, "some attempts")
         assert await database.notifications.count_documents({"refusals": {"$gte": 1}}) == 0
         sender.mended = True
@@ -259,8 +260,7 @@ async def test_a_defect_of_the_channel_counts_against_no_row(database: Database)
 async def test_a_row_whose_key_no_header_can_hold_fails_alone(database: Database) -> None:
     collector = Collector()
     await write(database, [{**row(1), "_id": "completion:\nX: y"}, *(row(number) for number in range(2, 6))])
-    lane = dataclasses.replace(QUICK, policy=dataclasses.replace(QUICK.policy, max_refusals=2))
-    async with notifying(database, {"webhook": collector}, lane=lane) as running:
+    async with notifying(database, {"webhook": collector}, max_refusals=2) as running:
         await running.until_status("sent", 4)
         await running.until_status("failed", 1)
     assert len(collector.taken) == 4

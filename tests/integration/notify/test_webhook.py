@@ -1,17 +1,16 @@
 """The webhook against a receiver that refuses, stalls, asks to wait, rambles, redirects, dies and returns."""
 
 import base64
-import dataclasses
 from collections.abc import Iterator
 
 import pytest
 from standardwebhooks import Webhook
 
 from tests.integration.notify.http_receiver import HttpReceiver, Posted, Reply
-from tests.support.notify import QUICK, notifying, row, write
+from tests.support.notify import hook, notifying, row, write
 from worker.notify.delivery import Sender
 from worker.notify.senders.log import LogSender
-from worker.notify.senders.webhook import LONGEST_REPLY_BYTES, WebhookOptions, WebhookSender
+from worker.notify.senders.webhook import LONGEST_REPLY_BYTES, WebhookSender
 from worker.notify.signature import sign
 from worker.storage.database import Database
 from worker.timing import SystemClock
@@ -26,7 +25,7 @@ def receiver() -> Iterator[HttpReceiver]:
 
 
 def webhook(receiver: HttpReceiver, limit_s: float = 10.0) -> WebhookSender:
-    return WebhookSender(WebhookOptions(receiver.url, SECRET, limit_s=limit_s), SystemClock())
+    return WebhookSender(hook(receiver.url, SECRET, send_timeout_s=limit_s), SystemClock())
 
 
 async def test_every_pending_row_is_posted_once_and_marked_after_it(
@@ -50,7 +49,7 @@ async def test_a_receiver_verifies_by_a_library_of_standard_webhooks(
     database: Database, receiver: HttpReceiver, secret: str
 ) -> None:
     (key,) = await write(database, [row(1)])
-    options = WebhookOptions(receiver.url, secret, legacy_headers=False)
+    options = hook(receiver.url, secret, webhook_legacy_headers=False)
     async with notifying(database, {"webhook": WebhookSender(options, SystemClock())}) as running:
         await running.until_status("sent", 1)
     (posted,) = receiver.posted
@@ -159,8 +158,7 @@ async def test_content_that_is_refused_again_and_again_ends_as_failed_with_the_r
 ) -> None:
     receiver.answer = lambda _posted, _times: Reply(422)
     await write(database, [row(1)])
-    lane = dataclasses.replace(QUICK, policy=dataclasses.replace(QUICK.policy, max_refusals=3))
-    async with notifying(database, {"webhook": webhook(receiver)}, lane=lane) as running:
+    async with notifying(database, {"webhook": webhook(receiver)}, max_refusals=3) as running:
         await running.until_status("failed", 1)
     assert running.count("failed") == 1
     stored = await database.notifications.find_one({})
@@ -205,7 +203,6 @@ async def test_endless_headers_are_no_answer(database: Database, receiver: HttpR
 async def test_cookies_of_a_receiver_are_not_sent_back(database: Database, receiver: HttpReceiver) -> None:
     receiver.answer = lambda _posted, _times: Reply(200, {"Set-Cookie": "spy=1; Path=/"})
     await write(database, [row(number) for number in range(3)])
-    lane = dataclasses.replace(QUICK, concurrency=1, in_hand=1)
-    async with notifying(database, {"webhook": webhook(receiver)}, lane=lane) as running:
+    async with notifying(database, {"webhook": webhook(receiver)}, concurrency=1, in_hand=1) as running:
         await running.until_status("sent", 3)
     assert not any("Cookie" in posted.headers for posted in receiver.posted)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.support.clocks import ManualClock
-from worker.notify.lane import Lane, LaneOptions
+from worker.notify.lane import Lane
+from worker.settings import NotifySettings
 from worker.storage.database import Document
 from worker.telemetry.metrics import Metrics
 
@@ -37,7 +38,7 @@ async def test_what_is_due_and_cannot_be_claimed_is_not_asked_for_without_a_paus
     clock, others = ManualClock(), Unclaimable(claims=20)
     parts: Any = others
     lane = Lane(
-        "log", ["welcome"], parts, parts, parts, LaneOptions(), clock, Metrics(), beat=lambda: None, seed=1
+        "log", ["welcome"], parts, parts, parts, NotifySettings(), clock, Metrics(), beat=lambda: None, seed=1
     )
     async with asyncio.timeout(10):
         await lane.run(others.stop)

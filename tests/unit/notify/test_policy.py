@@ -1,7 +1,6 @@
 """What a delivery makes of a row and of its channel."""
 
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,56 +11,56 @@ from worker.notify.policy import (
     FAILURES_BEFORE_PAUSE,
     LONGEST_RETRY_AFTER_S,
     Breaker,
-    Policy,
     Settled,
     settle,
 )
+from worker.settings import NotifySettings
 from worker.timing import backoff_s
 
-POLICY = Policy()
+SETTINGS = NotifySettings()
 DICE = st.floats(0, 1)
 
 
 def after(deliveries: list[tuple[str, Delivery]], now: float = 100.0, dice: float = 1.0) -> Breaker:
     breaker = Breaker()
     for key, delivery in deliveries:
-        breaker = breaker.after(key, delivery, POLICY, now, dice)
+        breaker = breaker.after(key, delivery, SETTINGS, now, dice)
     return breaker
 
 
 def test_what_was_accepted_is_sent() -> None:
-    assert settle(Accepted(), {"attempts": 3}, POLICY, 0.5) == Settled("sent")
+    assert settle(Accepted(), {"attempts": 3}, SETTINGS, 0.5) == Settled("sent")
 
 
 @given(attempts=st.integers(1, 10**6), dice=DICE)
 def test_a_receiver_that_is_away_is_waited_for_without_end(attempts: int, dice: float) -> None:
-    settled = settle(Away("gone"), {"attempts": attempts, "refusals": 11}, POLICY, dice)
+    settled = settle(Away("gone"), {"attempts": attempts, "refusals": 11}, SETTINGS, dice)
     assert settled.status == "pending"
     assert not settled.refused
-    assert 0 <= settled.wait_s <= POLICY.longest_wait_away_s
+    assert 0 <= settled.wait_s <= SETTINGS.longest_wait_away_s
 
 
 @given(asked_s=st.floats(0, 1e12), dice=DICE)
 def test_a_row_waits_as_long_as_its_receiver_asks_but_an_hour_at_most(asked_s: float, dice: float) -> None:
-    settled = settle(Away("429", asked_s), {"attempts": 1}, POLICY, dice)
+    settled = settle(Away("429", asked_s), {"attempts": 1}, SETTINGS, dice)
     assert settled.wait_s >= min(asked_s, LONGEST_RETRY_AFTER_S)
     assert settled.wait_s <= LONGEST_RETRY_AFTER_S
 
 
 def test_refusals_count_and_the_last_one_fails_the_row() -> None:
     statuses = [
-        settle(Refused("HTTP 422"), {"attempts": 99, "refusals": refusals}, POLICY, 1.0).status
-        for refusals in range(POLICY.max_refusals)
+        settle(Refused("HTTP 422"), {"attempts": 99, "refusals": refusals}, SETTINGS, 1.0).status
+        for refusals in range(SETTINGS.max_refusals)
     ]
-    assert statuses == ["pending"] * (POLICY.max_refusals - 1) + ["failed"]
+    assert statuses == ["pending"] * (SETTINGS.max_refusals - 1) + ["failed"]
 
 
 def test_a_row_that_was_never_refused_has_no_count_yet() -> None:
-    assert settle(Refused("x"), {"attempts": 1}, replace(POLICY, max_refusals=1), 1.0).status == "failed"
+    assert settle(Refused("x"), {"attempts": 1}, NotifySettings(max_refusals=1), 1.0).status == "failed"
 
 
 def test_a_reason_is_cut_to_what_a_row_holds() -> None:
-    assert len(settle(Away("x" * 10_000), {"attempts": 1}, POLICY, 1.0).error or "") == 300
+    assert len(settle(Away("x" * 10_000), {"attempts": 1}, SETTINGS, 1.0).error or "") == 300
 
 
 @given(attempt=st.integers(-5, 10**9), dice=DICE)
@@ -88,7 +87,7 @@ def test_several_rows_that_fail_one_after_the_other_close_it_for_longer_and_long
     first = after(failures)
     assert first.suspicious
     assert first.closed_until == 101.0
-    again = first.after("row 9", Away("refused"), POLICY, first.closed_until, 1.0)
+    again = first.after("row 9", Away("refused"), SETTINGS, first.closed_until, 1.0)
     assert again.closed_until - first.closed_until == 2.0
 
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.notify import hook
 from worker.errors import Misconfigured
 from worker.notify.delivery import Accepted, Away, Refused
-from worker.notify.senders.webhook import WebhookOptions, WebhookSender, judge, retry_after_s
+from worker.notify.senders.webhook import WebhookSender, judge, retry_after_s
 from worker.notify.signature import sign
 from worker.timing import SystemClock
 
@@ -60,7 +61,7 @@ def test_what_is_neither_seconds_nor_a_date_is_ignored(value: str) -> None:
 
 def test_a_url_that_is_none_is_refused_without_showing_it() -> None:
     with pytest.raises(Misconfigured) as refused:
-        WebhookSender(WebhookOptions("https://host:token-as-port/", "secret"), SystemClock())
+        WebhookSender(hook("https://host:token-as-port/", "secret"), SystemClock())
     assert "token" not in str(refused.value)
 
 

@@ -5,9 +5,8 @@ left to the producer for as long as that takes: giving up and sending anew would
 """
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -22,7 +21,9 @@ from aiokafka.errors import (
     RecordTooLargeError,
 )
 
+from worker.kafka.security import kafka_options
 from worker.notify.delivery import Accepted, Away, Delivery, Message, Recipient, Refused
+from worker.settings import KafkaSettings, NotifySettings
 
 log = structlog.get_logger(__name__)
 
@@ -38,18 +39,6 @@ _ABOUT_THE_RECORD = (
 _CLOSING_S = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class KafkaOptions:
-    """Where to. Without `idempotent` a record whose answer is lost may stand in the topic twice."""
-
-    bootstrap_servers: str
-    topic: str
-    idempotent: bool = True
-    # One request, and the wait for a topic's metadata; without idempotence also the life of a record.
-    request_limit_s: float = 10.0
-    kafka: Mapping[str, Any] = field(default_factory=dict)
-
-
 @dataclass(slots=True, eq=False)
 class _Line:
     """One producer and the sends under way on it. A retired one is closed when the last of them ends."""
@@ -60,10 +49,14 @@ class _Line:
 
 
 class KafkaSender:
-    """Connects with the first message, and again after a failure."""
+    """Connects with the first message, and again after a failure.
 
-    def __init__(self, options: KafkaOptions) -> None:
-        self._options = options
+    Where a broker has no idempotent producers, a record whose answer is lost may stand in the topic twice.
+    """
+
+    def __init__(self, settings: NotifySettings, kafka: KafkaSettings) -> None:
+        self._settings = settings
+        self._bootstrap_servers, self._security = kafka.bootstrap_servers, kafka_options(kafka)
         self._line: _Line | None = None
         self._connecting = asyncio.Lock()
 
@@ -108,31 +101,31 @@ class KafkaSender:
 
     @property
     def _hint(self) -> str:
-        if not self._options.idempotent:
+        if not self._settings.kafka_idempotent:
             return ""
         return ": if it knows no idempotent ones, set SEVENP_NOTIFY_KAFKA_IDEMPOTENT=false"
 
     def _made(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(
-            bootstrap_servers=self._options.bootstrap_servers,
+            bootstrap_servers=self._bootstrap_servers,
             acks="all",
-            enable_idempotence=self._options.idempotent,
-            request_timeout_ms=int(self._options.request_limit_s * 1000),
-            **self._options.kafka,
+            enable_idempotence=self._settings.kafka_idempotent,
+            request_timeout_ms=int(self._settings.send_timeout_s * 1000),
+            **self._security,
         )
 
     async def _produce(self, producer: AIOKafkaProducer, message: Message) -> None:
         """Hand over, then wait for the producer's verdict, and say so when that takes long."""
         sent: asyncio.Future[Any] = await producer.send(
-            self._options.topic,
+            self._settings.kafka_topic,
             message.body,
             key=str(message.user_id).encode(),
             headers=[("idempotency-key", message.key.encode()), ("kind", message.kind.encode())],
         )
         while not sent.done():
-            await asyncio.wait({sent}, timeout=self._options.request_limit_s)
+            await asyncio.wait({sent}, timeout=self._settings.send_timeout_s)
             if not sent.done():
-                log.warning("notification_waits_for_kafka", topic=self._options.topic)
+                log.warning("notification_waits_for_kafka", topic=self._settings.kafka_topic)
         sent.result()
 
     def _retire(self, line: _Line) -> None:

@@ -9,21 +9,21 @@ import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.policy import SMTPUTF8 as SMTPUTF8_POLICY
 from ipaddress import ip_address
 from types import MappingProxyType
-from typing import Literal
 from unicodedata import category
 
 import aiosmtplib
 from aiosmtplib import SMTP
 
+from worker.errors import Misconfigured
 from worker.notify.delivery import Accepted, Away, Delivery, Message, Recipient, Refused
 from worker.notify.senders.mailbox import AddressHeader, Mailbox, mailbox
 from worker.notify.senders.subject import SubjectHeader
+from worker.settings import NotifySettings
 
 _NO_ADDRESS = "the learner's user document has no usable address"
 # A title longer than this would only be cut by whoever shows it.
@@ -40,27 +40,19 @@ _TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
 _OTHER_TEXT = ("News about {course}", "There is news about {course}.")
 
 
-@dataclass(frozen=True, slots=True)
-class MailOptions:
-    """`tls`: `auto` upgrades where the server offers it, `required` always, `implicit` speaks TLS at once.
+class MailSender:
+    """Accepted once the server has taken responsibility: its answer to the end of the data.
 
     A password is only ever sent over TLS, or to this very machine.
     """
 
-    host: str
-    port: int
-    sender: Mailbox
-    tls: Literal["auto", "required", "implicit"] = "auto"
-    username: str | None = None
-    password: str | None = None
-    limit_s: float = 10.0
-
-
-class MailSender:
-    """Accepted once the server has taken responsibility: its answer to the end of the data."""
-
-    def __init__(self, options: MailOptions, tls_context: ssl.SSLContext | None = None) -> None:
-        self._options = options
+    def __init__(self, settings: NotifySettings, tls_context: ssl.SSLContext | None = None) -> None:
+        host, sender = settings.smtp_host, mailbox(settings.mail_from)
+        if host is None or sender is None:
+            raise Misconfigured(
+                f"{settings.variable('smtp_host')} and {settings.variable('mail_from')} are needed"
+            )
+        self._settings, self._host, self._sender = settings, host, sender
         self._tls_context = tls_context or ssl.create_default_context()
 
     async def send(self, message: Message, recipient: Recipient) -> Delivery:
@@ -70,7 +62,7 @@ class MailSender:
             return Refused(_NO_ADDRESS)
         client = self._client()
         try:
-            async with asyncio.timeout(self._options.limit_s):
+            async with asyncio.timeout(self._settings.send_timeout_s):
                 return await self._conversation(client, message, learner, recipient.course_title)
         except TimeoutError:
             return Away("no answer in time")
@@ -83,14 +75,14 @@ class MailSender:
         """Nothing to give back: no connection is kept."""
 
     def _client(self) -> SMTP:
-        options = self._options
+        settings = self._settings
         return SMTP(
-            hostname=options.host,
-            port=options.port,
+            hostname=self._host,
+            port=settings.smtp_port,
             local_hostname=socket.gethostname(),  # the default asks the name service
-            timeout=options.limit_s,
-            use_tls=options.tls == "implicit",
-            start_tls={"auto": None, "required": True, "implicit": False}[options.tls],
+            timeout=settings.send_timeout_s,
+            use_tls=settings.smtp_tls == "implicit",
+            start_tls={"auto": None, "required": True, "implicit": False}[settings.smtp_tls],
             tls_context=self._tls_context,
         )
 
@@ -98,17 +90,18 @@ class MailSender:
         self, client: SMTP, message: Message, learner: Mailbox, title: str | None
     ) -> Delivery:
         await client.connect()
-        options = self._options
-        if options.username is not None:
-            if client.get_transport_info("sslcontext") is None and not _is_this_machine(options.host):
+        settings = self._settings
+        if settings.smtp_username is not None:
+            if client.get_transport_info("sslcontext") is None and not _is_this_machine(self._host):
                 return Away("the mail server offers no TLS: the password stays here")
-            await client.login(options.username, options.password or "")
+            password = settings.smtp_password
+            await client.login(settings.smtp_username, password.get_secret_value() if password else "")
         # Not `send_message`, which reads the addresses out of the headers again.
         await client.sendmail(
-            options.sender.address,
+            self._sender.address,
             [learner.address],
-            compose(message, learner, title, options.sender).as_bytes(),
-            mail_options=["SMTPUTF8"] if learner.needs_utf8 or options.sender.needs_utf8 else [],
+            compose(message, learner, title, self._sender).as_bytes(),
+            mail_options=["SMTPUTF8"] if learner.needs_utf8 or self._sender.needs_utf8 else [],
         )
         return Accepted()
 

@@ -7,7 +7,6 @@ credentials are not taken from the surroundings, and everything has to happen wi
 import asyncio
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -19,6 +18,7 @@ from worker import __version__
 from worker.errors import Misconfigured
 from worker.notify.delivery import Accepted, Away, Delivery, Message, Recipient, Refused
 from worker.notify.signature import HEADER, sign, signer, standard_headers
+from worker.settings import NotifySettings
 from worker.timing import Clock
 
 # Nothing of a reply is used; reading a usual one to its end lets the connection be used again.
@@ -29,42 +29,34 @@ _ABOUT_THE_MESSAGE: Final = frozenset({400, 405, 406, 409, 411, 412, 413, 414, 4
 _ASKS_TO_WAIT: Final = frozenset({429, 503})
 
 
-@dataclass(frozen=True, slots=True)
-class WebhookOptions:
-    """Where to and by whom. `concurrency` bounds the connections.
-
-    `legacy_headers`: `Idempotency-Key` and `Sevenp-Signature`, beside those of Standard Webhooks.
-    """
-
-    url: str
-    secret: str
-    legacy_headers: bool = True
-    limit_s: float = 10.0
-    concurrency: int = 16
-
-
 class WebhookSender:
     """Accepted by any 2xx; the header `webhook-id` lets the receiver know a repeat."""
 
-    def __init__(self, options: WebhookOptions, clock: Clock) -> None:
-        self._options = options
+    def __init__(self, settings: NotifySettings, clock: Clock) -> None:
+        if settings.webhook_url is None or settings.webhook_secret is None:
+            raise Misconfigured(
+                f"{settings.variable('webhook_url')} and {settings.variable('webhook_secret')} are needed"
+            )
+        self._settings = settings
+        self._url = settings.webhook_url.get_secret_value()
+        self._secret = settings.webhook_secret.get_secret_value()
         self._clock = clock
-        self._client = _client(options)
-        self._signer = signer(options.secret)
+        self._client = _client(settings, self._url)
+        self._signer = signer(self._secret)
 
     async def send(self, message: Message, recipient: Recipient) -> Delivery:
         """POST the body; never raises for what the receiver or the network does."""
         now = self._clock.now()
         headers = {"Content-Type": "application/json", **standard_headers(self._signer, message, now)}
-        if self._options.legacy_headers:
-            secret = self._options.secret.encode()
+        if self._settings.webhook_legacy_headers:
+            secret = self._secret.encode()
             headers |= {
                 "Idempotency-Key": message.key,
                 HEADER: sign(secret, message.body, int(now.timestamp())),
             }
-        request = self._client.build_request("POST", self._options.url, content=message.body, headers=headers)
+        request = self._client.build_request("POST", self._url, content=message.body, headers=headers)
         try:
-            async with asyncio.timeout(self._options.limit_s):
+            async with asyncio.timeout(self._settings.send_timeout_s):
                 reply = await self._client.send(request, stream=True)
         except TimeoutError:
             return Away("no answer in time")
@@ -114,14 +106,14 @@ async def _finish(reply: httpx.Response) -> None:
         await reply.aclose()
 
 
-def _client(options: WebhookOptions) -> httpx.AsyncClient:
+def _client(settings: NotifySettings, text: str) -> httpx.AsyncClient:
     try:
-        url = httpx.URL(options.url)
+        url = httpx.URL(text)
         client = httpx.AsyncClient(
             follow_redirects=False,
             trust_env=False,
-            timeout=options.limit_s,
-            limits=httpx.Limits(max_connections=options.concurrency),
+            timeout=settings.send_timeout_s,
+            limits=httpx.Limits(max_connections=settings.concurrency),
             headers={"User-Agent": f"sevenp-worker/{__version__}", "Accept-Encoding": "identity"},
             # Making a context reads all the system's certificates: plain http, never redirected, needs none.
             verify=ssl.create_default_context() if url.scheme == "https" else False,
