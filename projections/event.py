@@ -36,6 +36,7 @@ READ_PATHS = (
     "event_type",
     "event_data.user_id",
     "event_data.course_id",
+    "event_data.content_id",
     "event_data.lesson_id",
     "event_data.session_id",
     "event_data.value",
@@ -51,7 +52,10 @@ READ_PATHS = (
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """One event of a stream. `text` is personal free text; `curriculum` what ingest knew of the course."""
+    """One event of a stream; which of the ids it has follows from its family.
+
+    `text` is personal free text; `curriculum` what ingest knew of the course.
+    """
 
     event_id: UUID
     stream_id: str
@@ -59,14 +63,15 @@ class StoredEvent:
     event_type: str
     occurred_at: datetime
     recorded_at: datetime
-    user_id: ObjectId
-    course_id: ObjectId
+    user_id: ObjectId | None
+    course_id: ObjectId | None
     lesson_id: ObjectId | None
     session_id: str | None
     value: int | float | None
     details: Mapping[str, Any]
     text: str | None
     curriculum: Mapping[str, Any] | None
+    content_id: ObjectId | None = None
 
     @property
     def is_void(self) -> bool:
@@ -89,14 +94,15 @@ class StoredEvent:
             event_type=document["event_type"],
             occurred_at=document["occurred_at"],
             recorded_at=document["recorded_at"],
-            user_id=data["user_id"],
-            course_id=data["course_id"],
+            user_id=data.get("user_id"),
+            course_id=data.get("course_id"),
             lesson_id=data.get("lesson_id"),
             session_id=data.get("session_id"),
             value=data.get("value"),
             details=data.get("details", {}),
             text=document["personal"].get("text"),
             curriculum=document["curriculum"],
+            content_id=data.get("content_id"),
         )
 
 

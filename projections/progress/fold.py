@@ -99,6 +99,8 @@ def _identity(current: Mapping[str, Any] | None, events: Sequence[StoredEvent]) 
     if current is not None:
         return {name: current[name] for name in ("stream_id", "user_id", "course_id", "slot")}
     first = events[0]
+    if first.user_id is None or first.course_id is None:
+        raise ValueError("an event of a learner names learner and course")
     return {
         "stream_id": first.stream_id,
         "user_id": first.user_id,

@@ -28,3 +28,6 @@ INTERACTIONS = Family("interactions", LEARNER, MODELS)
 
 FAMILIES: tuple[Family, ...] = (INTERACTIONS,)
 """THE registration of families."""
+
+EVENT_TYPES: frozenset[str] = frozenset(name for family in FAMILIES for name in family.events)
+"""Of all families."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from worker.contract.codec import Limits
+from worker.contract.routes import Routes
 from worker.ingest.breaker import BreakerOptions
 from worker.kafka.consumer import ConsumerOptions
 from worker.kafka.positions import StartPolicy
@@ -24,9 +25,10 @@ class PipelineOptions:
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
-    """All of it; seconds where not stated otherwise."""
+    """All of it; seconds where not stated otherwise. Without `routes` the consumer's topic carries interactions."""
 
     consumer: ConsumerOptions
+    routes: Routes | None = None
     pipeline: PipelineOptions = field(default_factory=PipelineOptions)
     breaker: BreakerOptions = field(default_factory=BreakerOptions)
     start_policy: StartPolicy = "earliest"

@@ -76,7 +76,7 @@ class Ingest:
         self._new_session = new_session
         self._count_retry = retry_counter(metrics)
         self._versions = StreamVersions(database)
-        table = routes(options.consumer.topics[0])
+        table = options.routes or routes(options.consumer.topics[0])
         self._pipeline = Pipeline(
             database, EventStore(database, self._versions), table, options.pipeline, clock, metrics, component
         )

@@ -12,7 +12,7 @@ from worker.chunks import chunks
 from worker.contract.routes import Routes
 from worker.errors import Fenced, Refused
 from worker.ingest.options import PipelineOptions
-from worker.ingest.record import BatchOutcome
+from worker.ingest.record import BatchOutcome, Stored
 from worker.ingest.steps import Steps
 from worker.kafka.record import Batch, Partition
 from worker.storage import reading
@@ -131,7 +131,6 @@ class SeriesRows:
             writing = [
                 asyncio.create_task(self._write_partition(batch, writers[partition], missing))
                 for partition, missing in rows.items()
-                if self._table[partition.topic].time_series
             ]
             try:
                 if writing:
@@ -147,11 +146,9 @@ class SeriesRows:
 
     async def _missing(self, outcome: BatchOutcome) -> Mapping[Partition, Sequence[Document]]:
         rows: dict[Partition, list[Document]] = {}
-        for stored in outcome.stored:
-            rows.setdefault(stored.record.partition, []).append(interaction_row(stored.document))
-        redelivered = [
-            (stored.record.partition, interaction_row(stored.document)) for stored in outcome.redelivered
-        ]
+        for partition, row in self._rows_of(outcome.stored):
+            rows.setdefault(partition, []).append(row)
+        redelivered = list(self._rows_of(outcome.redelivered))
         present = await self._steps.with_retry(
             lambda: rows_present(self._database, [row for _, row in redelivered])
         )
@@ -159,6 +156,12 @@ class SeriesRows:
             if row["_id"] not in present:
                 rows.setdefault(partition, []).append(row)
         return rows
+
+    def _rows_of(self, events: Iterable[Stored]) -> Iterator[tuple[Partition, Document]]:
+        """Those whose topic goes into the time series."""
+        for stored in events:
+            if self._table[stored.record.source.topic].time_series:
+                yield stored.record.partition, interaction_row(stored.document)
 
     async def _write_partition(self, batch: Batch, writer: SeriesWriter, rows: Sequence[Document]) -> None:
         """One command after the other, each sent unchanged until it is answered."""

@@ -13,7 +13,7 @@ from worker.storage.driver import Document
 
 
 def _add_present(document: Document, **optional: Any) -> Document:
-    """Absent optional fields take no room in storage."""
+    """The document with those fields that are there: absent ones take no room in storage."""
     for name, value in optional.items():
         if value is not None:
             document[name] = value
@@ -21,15 +21,26 @@ def _add_present(document: Document, **optional: Any) -> Document:
 
 
 def event_document(
-    event: Event, version: int, source: Source, recorded_at: datetime, curriculum: Mapping[str, Any] | None
+    event: Event,
+    version: int,
+    source: Source,
+    recorded_at: datetime,
+    curriculum: Mapping[str, Any] | None,
+    *,
+    origin: str | None = None,
+    time_zone: str | None = None,
 ) -> Document:
     """`course_events` document of an accepted event, `version` being its place in the stream (1, 2, 3 ...).
 
-    Personal fields stand apart in `personal`, ready to be sealed under `key_id`.
+    Personal fields stand apart in `personal`, ready to be sealed under `key_id`. `origin` names the job that brought
+    the event, None for one that came as it happened; `time_zone` is the learner's. The fingerprint has neither.
     """
     stream = event.stream_id
     data = _add_present(
-        {"course_id": event.course_id, "user_id": event.user_id},
+        {},
+        course_id=event.course_id,
+        user_id=event.user_id,
+        content_id=event.content_id,
         lesson_id=event.lesson_id,
         session_id=event.session_id,
         device_type=event.device_type,
@@ -37,7 +48,7 @@ def event_document(
     )
     if event.details:
         data["details"] = event.details
-    return {
+    document: Document = {
         "_id": event.event_id,
         "stream_id": stream,
         "version": version,
@@ -61,13 +72,18 @@ def event_document(
         "recorded_at": recorded_at,
         "schema_version": event.schema_version,
     }
+    _add_present(document["metadata"], origin=origin)
+    return _add_present(document, time_zone=time_zone)
 
 
 def void_document(stream: str, version: int, recorded_at: datetime) -> Document:
-    """The event that fills a hole in a stream's versions. Everyone who fills the same hole makes the same `_id`."""
+    """The event that fills a hole in a stream's versions. Everyone who fills the same hole makes the same `_id`.
+
+    Raises ValueError for a text that names no stream.
+    """
     about = parse_stream_id(stream)
     if about is None:
-        raise ValueError("a void needs a stream")
+        raise ValueError(f"no stream has the name {stream[:100]!r}")
     return {
         "_id": void_event_id(stream, version),
         "stream_id": stream,
@@ -100,7 +116,7 @@ def interaction_row(document: Mapping[str, Any]) -> Document:
     metadata = _add_present(
         {"user_id": data["user_id"]},
         session_id=data.get("session_id"),
-        course_id=data["course_id"],
+        course_id=data.get("course_id"),
         lesson_id=data.get("lesson_id"),
         interaction_type=document["event_type"],
         device_type=data.get("device_type"),

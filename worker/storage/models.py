@@ -57,7 +57,8 @@ class EventSource(_Closed):
 class EventMetadata(_Closed):
     """About the event, not about the learner; `source` is null in a void.
 
-    Documents from before fingerprints had a version, and voids, have no `fingerprint_version`.
+    Documents from before fingerprints had a version, and voids, have no `fingerprint_version`. `origin` names the
+    job that brought the event; one that came as it happened has none.
     """
 
     timestamp: datetime
@@ -65,14 +66,20 @@ class EventMetadata(_Closed):
     producer: str | None
     fingerprint: bytes
     fingerprint_version: Positive = Field(default_factory=_absent)
+    origin: Text = Field(default_factory=_absent)
     source: EventSource | None
 
 
 class EventData(_Closed):
-    """What happened; `details` is the producer's own object."""
+    """What happened, and to what; `details` is the producer's own object.
 
-    course_id: ObjectId
-    user_id: ObjectId
+    Which of the ids there must be follows from the event's family (`contract.families`): those that its stream names.
+    Nothing here identifies a person by itself: such fields lie in `personal`, in every family.
+    """
+
+    course_id: ObjectId = Field(default_factory=_absent)
+    user_id: ObjectId = Field(default_factory=_absent)
+    content_id: ObjectId = Field(default_factory=_absent)
     lesson_id: ObjectId = Field(default_factory=_absent)
     session_id: str = Field(default_factory=_absent)
     device_type: str = Field(default_factory=_absent)
@@ -95,11 +102,12 @@ class Curriculum(_Open):
     module_id: ObjectId | None = None
     lesson_type: str | None = None
     skills: list[str] | None = None
+    topic: str | None = None
     total_lessons: int | None = None
 
 
 class CourseEvent(_Closed):
-    """`course_events`: one accepted event, or a void."""
+    """`course_events`: one accepted event of any family, or a void. `time_zone` is the learner's, an IANA name."""
 
     id: UUID = Field(alias="_id")
     stream_id: Text
@@ -110,6 +118,7 @@ class CourseEvent(_Closed):
     personal: Personal
     key_id: str | None
     curriculum: Curriculum | None
+    time_zone: Text = Field(default_factory=_absent)
     slot: Slot
     occurred_at: datetime
     recorded_at: datetime

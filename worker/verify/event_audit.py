@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from projections.event import VOID
+from worker.contract.families import EVENT_TYPES
 from worker.contract.fingerprint import agrees
 from worker.contract.identity import parse_stream_id, stream_slot, void_event_id
-from worker.contract.models import MODELS
 from worker.contract.upcasters import UPCASTERS, newest_version, oldest_version
 from worker.storage.documents import void_document
 from worker.storage.reading import name_of
@@ -64,7 +64,7 @@ def _audit_content(event: Event, stream: str) -> Iterator[Finding]:
         ("metadata.source", metadata["source"] is None),
         ("metadata.fingerprint", len(metadata["fingerprint"]) != _FINGERPRINT_BYTES),
         ("schema_version", event["schema_version"] not in _SCHEMA_VERSIONS),
-        ("event_type", event["event_type"] not in MODELS),
+        ("event_type", event["event_type"] not in EVENT_TYPES),
     ]
     paths = [path for path, is_wrong in wrong if is_wrong]
     yield from differs(Kind.EVENT, stream, f"event {event['_id']} has another", paths)

@@ -1,6 +1,7 @@
 """Applying the schema makes everything and drops nothing; checking it says what differs."""
 
 import asyncio
+import copy
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, WriteError
 
 from tests.conftest import RunningMongo
 from worker.errors import SchemaMismatch
@@ -16,7 +17,9 @@ from worker.storage.database import COLLECTIONS, FORMER, Database
 from worker.storage.documents import void_document
 from worker.storage.driver import Document, list_collections, list_indexes
 from worker.storage.indexes import INDEXES
-from worker.storage.schema import apply_schema, check_schema
+from worker.storage.models import MODELS
+from worker.storage.schema import Change, apply_schema, check_schema
+from worker.storage.validators import validator
 
 NOON = datetime(2024, 1, 10, 12, 0, tzinfo=UTC)
 
@@ -209,3 +212,31 @@ async def test_a_version_of_a_stream_exists_once(any_database: Database) -> None
     await any_database.course_events.insert_one(first)
     with pytest.raises(DuplicateKeyError):
         await any_database.course_events.insert_one({**second, "version": 1})
+
+
+async def test_the_store_of_the_version_before_takes_events_of_all_families_after_apply(
+    any_database: Database,
+) -> None:
+    """Workers of both versions then write side by side: the new validator only allows more."""
+    before = copy.deepcopy(validator(MODELS["course_events"]))
+    schema = before["$jsonSchema"]["properties"]
+    del schema["metadata"]["properties"]["origin"]
+    del before["$jsonSchema"]["properties"]["time_zone"]
+    del schema["curriculum"]["anyOf"][0]["properties"]["topic"]
+    del schema["event_data"]["properties"]["content_id"]
+    schema["event_data"]["required"] = ["course_id", "user_id"]
+    await any_database.content.command({"collMod": "course_events", "validator": before})
+    learner, course = f"course_{ObjectId()}_user_{ObjectId()}", f"course_{ObjectId()}"
+    await any_database.course_events.insert_one(void_document(learner, 1, NOON))
+    with pytest.raises(WriteError):
+        await any_database.course_events.insert_one(void_document(course, 1, NOON))
+    assert await apply_schema(any_database) == [Change("course_events", "validator", "set")]
+    await any_database.course_events.insert_many(
+        [
+            void_document(learner, 2, NOON),  # as the version before writes it
+            void_document(course, 1, NOON),
+            void_document(f"user_{ObjectId()}", 1, NOON),
+            {**void_document(f"content_{ObjectId()}", 1, NOON), "time_zone": "Asia/Tokyo"},
+        ]
+    )
+    assert await apply_schema(any_database) == []

@@ -11,6 +11,7 @@ from projections.event import VOID, StoredEvent
 from tests.unit.contract.records import EXAMPLES, accepted, fields
 from tests.unit.ingest.samples import COURSE, LEARNER, source
 from worker.contract.event import Event
+from worker.contract.fingerprint import of_document
 from worker.contract.identity import stream_slot, void_event_id
 from worker.storage.database import CODEC_OPTIONS
 from worker.storage.documents import event_document, interaction_row, void_document
@@ -118,3 +119,21 @@ def test_value_zero_is_a_value() -> None:
 def test_identifiers_are_stored_as_object_ids() -> None:
     data = document(accepted(EXAMPLES["view"]))["event_data"]
     assert all(isinstance(data[name], ObjectId) for name in ("user_id", "course_id", "lesson_id"))
+
+
+@pytest.mark.parametrize("about", ["course", "user", "content"])
+def test_a_void_names_what_its_stream_is_about(about: str) -> None:
+    void = void_document(f"{about}_{COURSE}", 3, NOON)
+    assert void["event_data"] == {f"{about}_id": COURSE}
+    assert void["_id"] == void_event_id(f"{about}_{COURSE}", 3)
+
+
+def test_origin_and_time_zone_are_stored_only_where_they_are_known() -> None:
+    event = accepted(fields("view", **PERSONAL))
+    live = event_document(event, 1, source(17), NOON, None)
+    brought = event_document(event, 1, source(17), NOON, None, origin="backfill", time_zone="Europe/Berlin")
+    assert "time_zone" not in live
+    assert "origin" not in live["metadata"]
+    assert (brought.pop("time_zone"), brought["metadata"].pop("origin")) == ("Europe/Berlin", "backfill")
+    assert brought == live
+    assert of_document({**live, "time_zone": "Europe/Berlin"}) == of_document(live)

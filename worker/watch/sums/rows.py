@@ -155,6 +155,8 @@ def billing_row(event: StoredEvent) -> Row | None:
     payment = payment_in(event)
     if payment is None:
         return None
+    if event.user_id is None or event.course_id is None:
+        raise ValueError("a payment of nobody")
     return Row(
         payment_target(payment.event_id),
         "billing_transactions",
