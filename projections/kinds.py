@@ -115,9 +115,11 @@ class Sum:
 class SumProjection:
     """Documents of another projection become vectors of integers, and these become sums.
 
-    What of each document has been counted is kept in `counted`, keyed like the document, with the revision it was
-    taken from: one transaction replaces it and adds the difference to the sums, so that at any snapshot they are the
-    sum over all that is counted. `version` goes up with every change of `vector`: all is counted anew then.
+    What of each document has been counted is kept in `counted`, under the `_id` of the document: `source_rev` (the
+    revision it was taken from), `counts_version`, `counted` (the vector) and the keys of the sums. One transaction
+    replaces it and sums the keys concerned, so that at any snapshot a sum is the sum over all that is counted.
+    `version` goes up with every change of `vector`: all is counted anew then. Source and sums lie in the database
+    `content`, which is followed as a whole.
     """
 
     name: str

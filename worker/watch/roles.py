@@ -14,8 +14,8 @@ from worker.timing import Clock
 from worker.watch.folds.executor import EVENTS, Heads, StreamExecutor
 from worker.watch.follower import Follower
 from worker.watch.held_groups import HeldGroups
-from worker.watch.sums.counting import DirtyKeys
-from worker.watch.sums.executor import SumExecutor
+from worker.watch.sums.counting import NAME
+from worker.watch.sums.executor import Moved, SumExecutor
 
 
 def event_follower(
@@ -58,13 +58,13 @@ def record_follower(
     *,
     owner: str,
     seed: int | None = None,
-) -> Follower[DirtyKeys]:
+) -> Follower[Moved]:
     """Follows the learners' records and keeps the statistics equal to their sum.
 
     One worker at a time: two on the same course would wait for each other. `owner` as above.
     """
-    versions = SumExecutor.versions
-    groups = _groups(SumExecutor.name, 1, versions, database, clock, component, metrics, settings, owner)
+    versions = {each.name: each.version for each in database.catalogue.sums}
+    groups = _groups(NAME, 1, versions, database, clock, component, metrics, settings, owner)
     executor = SumExecutor(database, clock, metrics, groups, settings, seed)
     positions = Positions(database, watcher=executor.name, versions=versions)
     return Follower(database, executor, groups, positions, clock, component, metrics, settings, seed)

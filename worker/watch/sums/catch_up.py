@@ -22,17 +22,17 @@ async def missed(database: Database, counts_version: int) -> AsyncGenerator[Dirt
     Courses and users whose sums are right cost a read and no write. Only what had a majority when this was
     called is certain to be seen: put a barrier before it.
     """
-    async for learners in _pages(database.user_progress, "rev", "version"):
+    async for learners in pages(database.user_progress, "rev", "version"):
         counted = await _counted(database, list(learners), counts_version)
         behind = (identity for identity, state in learners.items() if counted.get(identity) != state)
         yield DirtyKeys(learners=frozenset(behind))
-    async for projections in _pages(database.user_progress_projections):
+    async for projections in pages(database.user_progress_projections):
         yield DirtyKeys(learners=frozenset(projections.keys() - await _recorded(database, list(projections))))
     # Courses that are gone, too: their instructors no longer have them.
     yield DirtyKeys(courses=frozenset(await WriteConflictMarkers(database).credited_courses()))
-    async for courses in _pages(database.courses):
+    async for courses in pages(database.courses):
         yield DirtyKeys(courses=frozenset(courses))
-    async for users in _pages(database.users):
+    async for users in pages(database.users):
         yield DirtyKeys(users=frozenset(users))
 
 
@@ -49,7 +49,7 @@ async def _recorded(database: Database, learners: list[ObjectId]) -> set[Any]:
     return {row["_id"] for row in found.documents} | {one.id for one in found.unreadable}
 
 
-async def _pages(collection: Collection, *paths: str) -> AsyncGenerator[dict[ObjectId, Values]]:
+async def pages(collection: Collection, *paths: str) -> AsyncGenerator[dict[ObjectId, Values]]:
     """Every document's `_id` and some fields, in the order of `_id`; of one that cannot be read the `_id` alone."""
     identity: Document = {"$type": "objectId"}
     while True:

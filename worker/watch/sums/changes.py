@@ -10,7 +10,7 @@ Our own writes come back, too. They are told by the session of our transactions,
 that somebody overwrote wakes us even where it looks like ours.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from typing import Any
 from uuid import UUID
 
@@ -30,19 +30,33 @@ def dirty_keys(changes: Sequence[Mapping[str, Any]]) -> DirtyKeys:
     moved: dict[str, set[ObjectId]] = {_RECORDS: set(), _COURSES: set(), _USERS: set()}
     for change in changes:
         identity = change["identity"]
-        if isinstance(identity, ObjectId):
+        if isinstance(identity, ObjectId) and change["collection"] in moved:
             moved[change["collection"]].add(identity)
     return DirtyKeys(frozenset(moved[_RECORDS]), frozenset(moved[_COURSES]), frozenset(moved[_USERS]))
 
 
-def records_and_statistics(after: Token | None, own: Iterable[UUID]) -> list[Document]:
+def moved_in(changes: Sequence[Mapping[str, Any]], collections: Iterable[str]) -> dict[str, set[Any]]:
+    """By collection the documents that the changes are about."""
+    moved: dict[str, set[Any]] = {name: set() for name in collections}
+    for change in changes:
+        if change["collection"] in moved and isinstance(change["identity"], Hashable):
+            moved[change["collection"]].add(change["identity"])
+    return moved
+
+
+def records_and_statistics(
+    after: Token | None, own: Iterable[UUID], sources: Set[str] = frozenset(), shown: Set[str] = frozenset()
+) -> list[Document]:
     """The pipeline over the content database; `own` are the sessions whose transactions are ours.
+
+    `sources` are collections of which every change matters, `shown` those of the platform in which one matters that
+    makes a document or replaces it.
 
     Which collection first: the server asks this of every entry of the oplog, and of few entries the rest.
     """
     # startAfter, not resumeAfter: it also takes the token of an invalidated stream.
     start: Document = {} if after is None else {"startAfter": dict(after)}
-    concerned = {"ns.coll": {"$in": [_RECORDS, _COURSES, _USERS]}}
+    concerned = {"ns.coll": {"$in": [_RECORDS, _COURSES, _USERS, *sorted(sources | shown)]}}
     return [
         {"$changeStream": start},
         # A rename is named after the collection that goes, and so is what `$out` does at its end.
@@ -57,7 +71,7 @@ def records_and_statistics(after: Token | None, own: Iterable[UUID]) -> list[Doc
                 "names": {"$cond": [{"$eq": ["$ns.coll", _RECORDS]}, [], _NAMES]},
             }
         },
-        {"$match": {"$or": _wanted(own)}},
+        {"$match": {"$or": _wanted(own, sorted(sources), sorted(shown))}},
         {"$unset": ["onto", "session", "names"]},
     ]
 
@@ -79,20 +93,21 @@ _NAMES: Document = {
     ]
 }
 _SUMMED = [_COURSES, _USERS]
+_EVERY = ["insert", "update", "replace", "delete"]
 _OURS = {_COURSES: course_stats(Counted()), _USERS: user_stats(Counted(), Counted())}
 
 
-def _wanted(own: Iterable[UUID]) -> list[Document]:
+def _wanted(own: Iterable[UUID], sources: list[str], shown: list[str]) -> list[Document]:
     by_others = {"session": {"$nin": [Binary.from_uuid(each) for each in own]}}
     return [
-        {"collection": _RECORDS, "operationType": {"$in": ["insert", "update", "replace", "delete"]}},
-        {"collection": {"$in": _SUMMED}, "operationType": {"$in": ["insert", "replace"]}},
+        {"collection": {"$in": [_RECORDS, *sources]}, "operationType": {"$in": _EVERY}},
+        {"collection": {"$in": [*_SUMMED, *shown]}, "operationType": {"$in": ["insert", "replace"]}},
         {"collection": _COURSES, "operationType": "delete"},
         _updated(_COURSES, r"instructor_id|instructor(\.user_id)?"),
         {**_updated(_COURSES, _shown(_COURSES)), **by_others},
         {**_updated(_USERS, _shown(_USERS)), **by_others},
         {**_updated(_USERS, r"activity_log(\..+)?"), **by_others},
-        {"operationType": {"$in": ["drop", "rename"]}, "collection": {"$in": [_RECORDS, *_SUMMED]}},
+        {"operationType": {"$in": ["drop", "rename"]}, "collection": {"$in": [_RECORDS, *_SUMMED, *sources]}},
         {"operationType": "rename", "onto": {"$in": [_RECORDS, *_SUMMED]}},
         {"operationType": "dropDatabase"},
     ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from bson import ObjectId
@@ -25,8 +25,8 @@ from worker.watch.sums.plan import Kind
 _FORGET_MS = 3_600_000
 
 
-def marker_name(kind: str, identity: ObjectId) -> str:
-    """`_id` of the document on which transactions about one course or user meet."""
+def marker_name(kind: str, identity: ObjectId | str) -> str:
+    """`_id` of the document on which transactions about one course or user meet, or all of one sum projection."""
     return f"counts:{kind}:{identity}"
 
 
@@ -42,8 +42,8 @@ class WriteConflictMarkers:
 
     async def touch(
         self,
-        kind: Kind,
-        identities: Iterable[ObjectId],
+        kind: Kind | Literal["sum"],
+        identities: Iterable[ObjectId | str],
         session: Session,
         *,
         taught_by: Mapping[ObjectId, ObjectId | None] | None = None,
@@ -126,10 +126,10 @@ class WriteConflictMarkers:
                 await place.collection.delete_many({**_prefix(f"counts:{kind}:"), **old})
 
 
-def _touch(place: Place, identity: ObjectId, taught_by: Mapping[ObjectId, ObjectId | None]) -> Document:
+def _touch(place: Place, identity: ObjectId | str, taught_by: Mapping[ObjectId, ObjectId | None]) -> Document:
     change: Document = {"$inc": {place.counter: 1}, "$currentDate": {"saved_at": True}}
     first = place.first("marker")
-    if identity not in taught_by:
+    if not isinstance(identity, ObjectId) or identity not in taught_by:
         return {**change, "$setOnInsert": {**first, **place.instructor(None)}}
     return {**change, "$set": {**first, **place.instructor(taught_by[identity])}}
 

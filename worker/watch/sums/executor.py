@@ -1,6 +1,8 @@
 """Counting as a follower drives it: of every record, course or user that moved, the statistics."""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -20,20 +22,30 @@ from worker.watch.follower import Page
 from worker.watch.held_groups import HeldGroups
 from worker.watch.stream.change_stream import ChangeStream
 from worker.watch.sums.catch_up import missed
-from worker.watch.sums.changes import dirty_keys, records_and_statistics
+from worker.watch.sums.changes import dirty_keys, moved_in, records_and_statistics
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
 from worker.watch.sums.cool_down import CoolDown
 from worker.watch.sums.counting import NAME, Counter, DirtyKeys
 from worker.watch.sums.quarantine import Quarantine
+from worker.watch.sums.vectors import VectorSums
 
 log = structlog.get_logger(__name__)
 
 
-class SumExecutor:
-    """Counts the learners whose records moved, and rebuilds the statistics that somebody else wrote to."""
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What `counts` has to count or to rebuild, and by collection what else has moved."""
 
-    name = NAME
-    versions: Mapping[str, int] = {NAME: COUNTS_VERSION}
+    counts: DirtyKeys = field(default_factory=DirtyKeys)
+    others: Mapping[str, Collection[Any]] = field(default_factory=dict)
+
+
+class SumExecutor:
+    """Keeps all sum projections over one change stream, whose token is as far as the slowest of them.
+
+    `counts` counts the learners whose records moved, and rebuilds the statistics that somebody else wrote to; every
+    other one does as its value says (`VectorSums`).
+    """
 
     def __init__(
         self,
@@ -44,11 +56,14 @@ class SumExecutor:
         settings: CountsSettings,
         seed: int | None = None,
     ) -> None:
+        self.name = NAME
+        self.versions: Mapping[str, int] = {each.name: each.version for each in database.catalogue.sums}
         self._database = database
         self._clock = clock
         self._settings = settings
         self._markers = WriteConflictMarkers(database)
         self._transactions = Transactions(database.client)
+        sources = {each.name: each for each in database.catalogue.streams}
         self._counter = Counter(
             database,
             self._transactions,
@@ -60,7 +75,7 @@ class SumExecutor:
             code_version=settings.code_version,
             refold=Refold(
                 database,
-                next(each for each in database.catalogue.streams if each.name == COUNTS.source),
+                sources[COUNTS.source],
                 clock,
                 metrics,
                 barrier=groups.barrier,
@@ -69,6 +84,21 @@ class SumExecutor:
             ),
             seed=seed,
         )
+        self._vectors = {
+            each.name: VectorSums(
+                database,
+                each,
+                sources[each.source],
+                self._transactions,
+                clock,
+                metrics,
+                keep_alive=groups.keep_alive,
+                on_retry=retry_counter(metrics),
+                code_version=settings.code_version,
+            )
+            for each in database.catalogue.sums
+            if each.name != NAME
+        }
         self._quarantine = Quarantine(database, settings.code_version)
         self._cool_down = CoolDown(settings.cool_down)
         self._forget_at = 0.0
@@ -81,24 +111,40 @@ class SumExecutor:
         own = await self._end_former()  # 1
         await self._quarantine.adopt()  # 2
         self._cool_down.forget_waiting()
-        pipeline = records_and_statistics(after, own)
+        sources = frozenset(each.source for each in self._vectors.values())
+        shown = frozenset(name for each in self._vectors.values() for name in each.external)
+        pipeline = records_and_statistics(after, own, sources, shown)
         records = self._database.user_progress
         return await ChangeStream.open(records, pipeline, after=after, whole_database=True)  # 3
 
-    def keys(self, changes: Sequence[Document], before: Token) -> DirtyKeys:
+    def keys(self, changes: Sequence[Document], before: Token) -> Moved:
         """Who moved; documents that somebody overwrites again and again wait for their turn."""
-        return self._cool_down.admit(dirty_keys(changes), before, self._clock.monotonic())
+        counts = self._cool_down.admit(dirty_keys(changes), before, self._clock.monotonic())
+        concerned = {name for each in self._vectors.values() for name in (each.source, *each.external)}
+        return Moved(counts, moved_in(changes, concerned))
 
-    async def apply(self, keys: DirtyKeys, *, live: bool) -> None:
-        """Count them. May run twice (see `Counter.count`)."""
-        await self._counter.count(keys, live=live)
+    async def apply(self, keys: Moved, *, live: bool) -> None:
+        """Count them. May run twice (see `Counter.count` and `VectorSums.count`)."""
+        await self._counter.count(keys.counts, live=live)
+        for each in self._vectors.values():
+            await each.count(keys.others.get(each.source, ()))
+            for name in each.external:
+                await each.show(name, keys.others.get(name, ()))
 
     async def missed(
         self, stale: Mapping[int, frozenset[str]], resumed: Mapping[int, str]
-    ) -> AsyncGenerator[Page[DirtyKeys], None]:
+    ) -> AsyncGenerator[Page[Moved], None]:
         """Everything whose counting the change stream does not tell of; it starts over after an interruption."""
-        async for page in missed(self._database, COUNTS_VERSION):
-            yield Page([page])
+        names = {name for projections in stale.values() for name in projections}
+        if NAME in names:
+            async for page in missed(self._database, COUNTS_VERSION):
+                yield Page([Moved(page)])
+        for name in names & self._vectors.keys():
+            sums = self._vectors[name]
+            async for behind in sums.missed():
+                yield Page([Moved(others={sums.source: behind})])
+            async for collection, keys in sums.unshown():
+                yield Page([Moved(others={collection: keys})])
 
     def covered(self, token: Token) -> Token:
         """It stays before documents that wait for their turn."""
