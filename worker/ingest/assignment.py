@@ -27,7 +27,7 @@ _CONFIRM_AFTER_S = 3.0
 
 
 class Assignment:
-    """What one consumer owns, generation after generation.
+    """The partitions that one consumer owns, in one generation of its group after the other.
 
     `writers` are the fenced writers of the partitions' rows. The durable offset of a partition is the next one
     to read that Kafka has accepted.
@@ -64,12 +64,12 @@ class Assignment:
 
     @property
     def check_is_due(self) -> bool:
-        """True when positions are to be compared; only between polls is the position that of what was returned."""
+        """True when positions are to be compared with the log; never during a poll, which moves them first."""
         return self._clock.monotonic() >= self._next_check and not self._consumer.polling
 
     @property
     def suspects_restart(self) -> bool:
-        """True while a position was found beyond the end of its log once."""
+        """True while a position has been found beyond the end of its log, and not yet for the second time."""
         return bool(self._restart_suspects)
 
     async def on_assigned(self) -> None:
@@ -107,7 +107,7 @@ class Assignment:
         log.info("partitions_assigned", partitions=len(writers), generation=generation)
 
     def forget(self) -> None:
-        """The assignment is over: its gauges are another worker's to report. May be called twice."""
+        """Forget the assignment, which is over, and its gauges: another worker reports them. May be called twice."""
         for partition in self.writers:
             self._metrics.forget_partition(partition.topic, partition.number)
         self._ready_generation = -1
@@ -185,7 +185,7 @@ class Assignment:
         )
 
     async def skip_gap(self, corrupt: CorruptBatch) -> None:
-        """Go on behind a batch that cannot be decoded: the record of it first (keyed by its range), then the offset.
+        """Go on behind a corrupt batch: store the gap record first (keyed by its range), then move the offset.
 
         MongoDB away: nothing has moved, and the next turn meets the same batch again.
         """
@@ -242,7 +242,7 @@ class Assignment:
         return SeriesWriter(lease, owner_at=now)
 
     async def commit(self, positions: Mapping[Partition, int]) -> None:
-        """Acknowledge; what the broker does not take now is owed and goes with the next commit."""
+        """Commit these next offsets; what the broker does not take now goes with the next commit."""
         self._owed.update(positions)
         try:
             accepted = await self._consumer.commit(self._owed)
@@ -286,7 +286,7 @@ class Assignment:
             self._metrics.kafka_consumer_lag_seconds.labels(*labels).set(
                 max(0.0, behind.total_seconds()) if behind is not None else 0
             )
-            if partition not in self._consumer.paused:  # more workers would not cure what is left alone
+            if partition not in self._consumer.paused:  # more workers would not read what is paused
                 scalable[partition.topic] = scalable.get(partition.topic, 0) + lag
         for topic, lag in scalable.items():
             self._metrics.kafka_scalable_lag_records.labels(topic).set(lag)

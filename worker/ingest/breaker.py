@@ -45,12 +45,12 @@ class Breaker:
         return frozenset(self._paused_until)
 
     def forget(self) -> None:
-        """The assignment is over."""
+        """Forget all partitions: the assignment is over."""
         self._windows.clear()
         self._paused_until.clear()
 
     def due(self, now: float) -> Partition | None:
-        """A partition that has rested long enough for a probe."""
+        """A partition that has been paused long enough for a probe, None if there is none."""
         return next((each for each, until in self._paused_until.items() if until <= now), None)
 
     def note(
@@ -58,7 +58,7 @@ class Breaker:
     ) -> dict[Partition, bool]:
         """Take in a batch; says which partitions have opened (True) or closed (False) by it.
 
-        Records of a partition that has not rested long enough were read before it opened: they are no probe.
+        Records of a partition that has not been paused long enough were read before it opened: they are no probe.
         """
         changes: dict[Partition, bool] = {}
         for partition, count in records.items():

@@ -1,4 +1,4 @@
-"""What cannot be stored, kept with its exact bytes and the reason; nothing here ever expires by itself."""
+"""Keeps what cannot be stored as dead letters, with exact bytes and reason; none of them expires by itself."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -203,7 +203,7 @@ def _document(dead_letter: DeadLetter, now: datetime) -> Document:
 
 
 def _place(source: Source) -> str:
-    """Nothing for the first event of a record, which is nearly always the only one."""
+    """What tells a record's events apart in an id: nothing for the first, which is nearly always the only one."""
     return f":{source.place}" if source.place else ""
 
 

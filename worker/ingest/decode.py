@@ -19,7 +19,7 @@ class Decoded:
     outcome: BatchOutcome = field(default_factory=BatchOutcome)
 
     def add(self, other: "Decoded") -> None:
-        """Take in further records."""
+        """Add what further records hold."""
         self.candidates.extend(other.candidates)
         self.outcome.add(other.outcome)
 

@@ -5,7 +5,7 @@ from worker.telemetry.metrics import Metrics
 
 
 class BatchesInFlight:
-    """What the gauge `buffer_bytes` shows. `records` and `polled_at` are those of the latest batch."""
+    """Counts them for the gauge `buffer_bytes`. `records` and `polled_at` are those of the latest batch."""
 
     def __init__(self, metrics: Metrics, stage: str, limit_bytes: int) -> None:
         self.records = 0
@@ -16,20 +16,20 @@ class BatchesInFlight:
         metrics.buffer_limit_bytes.labels(stage).set(limit_bytes)
 
     def add(self, batch: Batch) -> None:
-        """A batch has been read."""
+        """Note a batch that has been read."""
         self._metrics.ingest_batch_events.labels(batch.records[0].source.topic).observe(len(batch.records))
         self.records, self.polled_at = len(batch.records), batch.polled_at
         self._hold(self._bytes + batch.size_bytes)
 
     def complete(self, batch: Batch) -> None:
-        """A batch is durable."""
+        """Note that a batch is durable."""
         self._metrics.kafka_records_consumed_total.labels(batch.records[0].source.topic).inc(
             len(batch.records)
         )
         self._hold(max(0, self._bytes - batch.size_bytes))
 
     def clear(self) -> None:
-        """Whatever was not completed has been given up."""
+        """Note that whatever was not completed has been given up."""
         self._hold(0)
 
     def _hold(self, size_bytes: int) -> None:

@@ -25,7 +25,10 @@ class PipelineOptions:
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
-    """All of it; seconds where not stated otherwise. Without `routes` the consumer's topic carries interactions."""
+    """The options of the whole role; numbers are seconds where their name says nothing else.
+
+    Without `routes` the consumer's topic carries interactions.
+    """
 
     consumer: ConsumerOptions
     routes: Routes | None = None

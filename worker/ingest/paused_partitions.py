@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 class PausedPartitions:
-    """Which partitions one consumer reads, for one assignment after the other."""
+    """Pauses and probes the partitions of one consumer, in one assignment after the other."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class PausedPartitions:
         return self._half_open is not None or bool(self._breaker.open)
 
     def forget(self) -> None:
-        """The assignment is over."""
+        """Forget all partitions: the assignment is over."""
         self._breaker.forget()
         self._half_open = None
 
@@ -51,17 +51,17 @@ class PausedPartitions:
             self._half_open = due
 
     def nothing_read(self) -> None:
-        """A poll found no records: if it was a probe, whatever comes is read as usual."""
+        """Note that a poll found no records: if it was a probe, the partition is read as usual from now on."""
         if self._half_open is not None and not self._consumer.polling:
             self._decide({self._half_open: 0}, {}, {})
 
     def on_durable(self, batch: Batch, dead_letters: Mapping[Partition, int]) -> None:
-        """Take in what became of a batch of the assignment in force."""
+        """Have the breaker decide by what became of a durable batch."""
         records = Counter(record.partition for record in batch.records)
         self._decide(records, dead_letters, batch.positions)
 
     def show(self) -> None:
-        """Set the gauge to what the breaker has paused."""
+        """Set the gauge `kafka_paused_partitions` to what the breaker has paused."""
         paused = Counter(partition.topic for partition in self._breaker.open)
         for topic in self._topics:
             self._metrics.kafka_paused_partitions.labels(topic).set(paused[topic])

@@ -173,7 +173,7 @@ class Pipeline:
         return whole
 
     async def _pause_before(self, rounds: int) -> None:
-        """Who lost a race tries again at once; who loses again waits for a write that no majority has yet."""
+        """Wait before a further round: not before the second, later ones meet a write that no majority has yet."""
         if rounds > 1:
             self._steps.beat()
             await self._clock.sleep(backoff_s(rounds + 1, _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S))
@@ -200,7 +200,7 @@ class Pipeline:
         return {row["_id"] for row in found}
 
     async def _stored_before(self, candidates: Sequence[Candidate]) -> list[Stored]:
-        """Those that are still there, with their documents."""
+        """The redelivered events that are still stored, each with its document."""
         ids = [candidate.event.event_id for candidate in candidates]
         documents = await self._steps.with_retry(lambda: self._events.documents(ids))
         found = ((c.record, documents.get(c.event.event_id)) for c in candidates)

@@ -37,7 +37,7 @@ class Sorted:
 
 
 def unlike(candidates: Iterable[Candidate], stored: Mapping[UUID, Known]) -> list[UUID]:
-    """Ids that are stored with another fingerprint than a candidate's: there the documents themselves decide."""
+    """Ids that are stored with another fingerprint than a candidate's: the stored events have to be read."""
     return list(
         {
             event.event_id: None

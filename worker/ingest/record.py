@@ -64,7 +64,7 @@ class BatchOutcome:
     further: list[Record] = field(default_factory=list)
 
     def add(self, other: "BatchOutcome") -> None:
-        """Take in what became of another part."""
+        """Add what became of another part."""
         self.stored.extend(other.stored)
         self.redelivered.extend(other.redelivered)
         self.duplicates.extend(other.duplicates)

@@ -1,4 +1,4 @@
-"""The ingest role: owns partitions, gives their batches to the pipeline, acknowledges last, drains when told."""
+"""The ingest role: it owns partitions, gives their batches to the pipeline, commits last, and drains when told to."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -47,7 +47,7 @@ _NEW_CONSUMER_PAUSE_S = 2.0
 
 
 class InFlightBatch(NamedTuple):
-    """What the pipeline is at: one batch and those that followed it at once, all of one assignment."""
+    """What the pipeline works on: one batch and those that followed it at once, all of one assignment."""
 
     task: asyncio.Task[None]
     topic: str
@@ -87,7 +87,7 @@ class Ingest:
         self._pace = Pace(clock, _PACE_S)
 
     def _begin_anew(self) -> None:
-        """A new member of the group, which owns nothing yet."""
+        """Make a new member of the group, which owns nothing yet."""
         options = self._options
         self._consumer = EventConsumer(options.consumer, self._clock, self._drain_for_revoke)
         self._assignment = Assignment(
@@ -122,7 +122,7 @@ class Ingest:
         return await run_until_stopped(self._with_retry(self._consumer.start), stop)
 
     async def _consume(self, stop: asyncio.Event) -> None:
-        """One turn: a new assignment, or one batch, or nothing to do; then the positions if they are due."""
+        """Turn by turn: make a new assignment ready, or ingest a batch; then check the positions if that is due."""
         while not stop.is_set():
             if (
                 self._consumer.rejoining or not self._consumer.polling
@@ -152,7 +152,7 @@ class Ingest:
                 await self._burn_again()
 
     async def _burn_again(self) -> None:
-        """Remind the server of one partition's owners before: of 64 partitions, each within 11 minutes."""
+        """Burn the former owners of one partition again: of 64 partitions each has its turn within 11 minutes."""
         due = due_to_burn(self._assignment.writers.values(), self._clock)
         if due is None:
             return
@@ -213,7 +213,7 @@ class Ingest:
                 self._paused.show()
 
     async def _next_batch(self) -> Batch | None:
-        """For the pipeline: one more batch, unless it is not worth it or the next turn has something else to do."""
+        """Called by the pipeline: the next batch, None if batches are small or the loop has something else to do."""
         self._versions.trim()
         if self._in_flight.records < _OVERLAP_RECORDS:
             return None
@@ -226,14 +226,14 @@ class Ingest:
         return batch
 
     def _on_durable(self, batch: Batch, dead_letters: Mapping[Partition, int]) -> None:
-        """For the pipeline: a batch is durable."""
+        """Called by the pipeline when a batch is durable."""
         self._in_flight.complete(batch)
         self._assignment.note_newest(batch)
         if self._consumer.generation == batch.generation:
             self._paused.on_durable(batch, dead_letters)
 
     async def _stay_member(self, topic: str) -> None:
-        """A long batch (MongoDB slow or away) pauses reading; polling goes on so that the group keeps us."""
+        """Pause reading while a batch takes long, and poll on, so that the group keeps this member."""
         try:
             await self._consumer.keep_polling()
         except Retryable as error:

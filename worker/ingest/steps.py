@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Steps:
-    """What the steps have in common; nothing in here knows what a step does."""
+    """Retries, timing and signs of life, for steps of any kind."""
 
     def __init__(self, clock: Clock, metrics: Metrics, component: Component) -> None:
         self._clock = clock

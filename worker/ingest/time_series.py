@@ -42,7 +42,7 @@ class BatchTooOld(Fenced):
 
 @dataclass(slots=True)
 class SeriesWriter:
-    """The owner's side of one partition's rows: numbers its commands 1, 2, 3 ..., one at a time.
+    """Writes the rows of one partition for its owner: commands are numbered 1, 2, 3 ..., and sent one at a time.
 
     `owner_at` is when the lease was last known to be in force, `burn_tried_at` when the owners before were last to be
     burned again, in monotonic seconds.
@@ -80,11 +80,11 @@ class SeriesWriter:
         self.owner_at = now
 
     def must_burn_again(self, clock: Clock) -> bool:
-        """True at first, and then from time to time: the server is to be reminded of the owners before."""
+        """True at first, and then from time to time: the server forgets burned sessions."""
         return self._burned_at is None or clock.monotonic() - self._burned_at > _BURN_AGAIN_EVERY_S
 
     async def burn_again(self, database: Database, clock: Clock, *, deadline_s: float) -> None:
-        """Keep the owners before out. Raises Retryable when MongoDB gives no answer."""
+        """Burn the former owners again, so that they stay out. Raises Retryable when MongoDB gives no answer."""
         self.burn_tried_at = clock.monotonic()
         await burn_again(database, self.lease, clock, deadline_s=deadline_s)
         self._burned_at = clock.monotonic()
@@ -176,7 +176,7 @@ class SeriesRows:
 
 
 def due_to_burn(writers: Iterable[SeriesWriter], clock: Clock) -> SeriesWriter | None:
-    """Who is to burn again next: where one fails every time, all others have their turn before it."""
+    """The writer that is to burn again next: one that fails every time comes after all others."""
     waiting = (writer for writer in writers if writer.must_burn_again(clock))
     return min(waiting, key=lambda writer: writer.burn_tried_at, default=None)
 

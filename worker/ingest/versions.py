@@ -41,12 +41,12 @@ class StreamVersions:
         self._cache.move_to_end(stream)
 
     def forget(self, streams: Iterable[str]) -> None:
-        """Somebody else moved these streams, or an insert failed: read again."""
+        """Have these streams read again: somebody else moved them, or an insert failed."""
         for stream in streams:
             self._cache.pop(stream, None)
 
     def clear(self) -> None:
-        """A new assignment begins: others wrote in the meantime."""
+        """Forget all streams: a new assignment begins, and others wrote in the meantime."""
         self._cache.clear()
 
     def trim(self) -> None:

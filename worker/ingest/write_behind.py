@@ -46,7 +46,7 @@ class SeriesWriteBehind:
 
     @property
     def tasks(self) -> Sequence[asyncio.Task[None]]:
-        """What is under way; to end it is to give up what is not written."""
+        """The write under way, if any; whoever cancels it gives up what is not written."""
         return [self._writing] if self._writing is not None else []
 
     def _begin(self) -> asyncio.Task[None] | None:

@@ -86,7 +86,7 @@ async def batch_range(batch_at: BatchAt, offset: int, end: int) -> tuple[int, in
 
 
 class BatchBounds:
-    """A connection of its own: the consumer's fetches and positions are not disturbed. `options` are aiokafka's."""
+    """Asks over a connection of its own, so that the consumer is not disturbed. `options` are aiokafka's."""
 
     def __init__(self, bootstrap_servers: str, options: Mapping[str, Any], deadline_s: float) -> None:
         self._bootstrap_servers = bootstrap_servers
@@ -186,7 +186,7 @@ class _Fetched:
 
 
 async def _batch_at(client: Any, partition: Partition, offset: int) -> Found | None:
-    """For `batch_range`: the batch at `offset` by its header."""
+    """The batch at `offset` as its header describes it, for `batch_range`."""
     content = (await _fetch(client, partition, offset)).content
     if not content:
         return None
@@ -198,7 +198,7 @@ async def _batch_at(client: Any, partition: Partition, offset: int) -> Found | N
 
 
 async def _fetch(client: Any, partition: Partition, offset: int) -> _Fetched:
-    """One batch and the log's end. The request has always been the same; only the versions' fields differ."""
+    """Fetch one batch and the log's end. Answers of different protocol versions have different fields."""
     topic_partition = TopicPartition(*partition)
     wanted = [(partition.topic, [(partition.number, offset, _ONE_BATCH_BYTES)])]
     request = FetchRequest(_WAIT_MS, 1, _ONE_BATCH_BYTES, _READ_COMMITTED, wanted, rack_id="")

@@ -26,7 +26,7 @@ from worker.storage.record_headers import HeadersBroken, read_varint
 BATCH_BYTES: Final = 64 * 1024 * 1024
 # Producers write one. Each further one copies the rest of the batch.
 _GZIP_MEMBERS = 100
-_GZIP_PIECE_BYTES = 1024 * 1024
+_GZIP_STEP_BYTES = 1024 * 1024
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
 
@@ -172,14 +172,14 @@ def _too_large(limit: int) -> CodecError:
 
 
 def _gunzip(payload: bytes, limit: int) -> bytes:
-    """Piece by piece into one place: zlib's own result needs twice the room, and an error's traceback keeps it."""
+    """Unpack in steps into one buffer: zlib's own result needs twice the room, and an error's traceback keeps it."""
     with mmap.mmap(-1, limit) as output:
         for _ in range(_GZIP_MEMBERS):
             if not payload:
                 return output[: output.tell()]
             member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
             while not member.eof:
-                piece = member.decompress(payload, _GZIP_PIECE_BYTES)
+                piece = member.decompress(payload, _GZIP_STEP_BYTES)
                 payload = member.unconsumed_tail
                 if len(piece) > limit - output.tell():
                     raise _too_large(limit)

@@ -284,11 +284,11 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     @property
     def paused(self) -> frozenset[Partition]:
-        """Partitions that are left alone (see `pause`)."""
+        """The partitions that `pause` has paused."""
         return frozenset(Partition(*each) for each in self._paused)
 
     def pause(self, partitions: Collection[Partition]) -> None:
-        """Leave these partitions alone, and no others; takes effect with the next poll."""
+        """Pause these partitions and no others, from the next poll on."""
         wanted = {TopicPartition(*each) for each in partitions}
         self._paused = frozenset(wanted & self._consumer.assignment())
         if self._paused:
@@ -342,7 +342,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         return by_fetch | {p: LogRange(by_fetch[p].begin, end) for p, end in asked.items() if p in by_fetch}
 
     async def ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
-        """Where the log of each partition ends, as the broker says when asked: good enough to begin at."""
+        """Where the log of each partition ends, as the broker answers: exact enough to begin reading there."""
         wanted = [TopicPartition(*partition) for partition in partitions]
         answer = await self._answer(self._consumer.end_offsets(wanted)) if wanted else {}
         return {Partition(*tp): offset for tp, offset in answer.items()}
@@ -393,7 +393,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         return True
 
     def _not_allowed(self, error: KafkaError) -> Misconfigured:
-        """What only an operator can change, whatever was asked for."""
+        """The error for a refusal that only an operator can change."""
         return Misconfigured(
             f"{in_words(error)} (group {self._options.group_id}, topic {', '.join(self._options.topics)}): look at "
             f"{variable('kafka_group_id')}, {variable('topic')}, {variable('kafka_sasl_username')} and at what the "
@@ -413,6 +413,6 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
 
 def _look_at(task: asyncio.Task[None]) -> None:
-    """Take note of a late end, which nobody awaits any more."""
+    """Log the error of a consumer that closed too late for anybody to await it."""
     if not task.cancelled() and (error := task.exception()):
         log.debug("consumer_closed_late", reason=type(error).__name__)

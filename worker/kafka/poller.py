@@ -50,7 +50,7 @@ class PartitionPoller:
         self._record_bytes = 0.0  # of the latest slice, on average
 
     def forget(self) -> None:
-        """The assignment is over."""
+        """Forget all positions: the assignment is over."""
         self._next, self._suspects = {}, {}
 
     def moved(self, partition: TopicPartition, offset: int) -> None:
@@ -81,7 +81,7 @@ class PartitionPoller:
     async def _take(
         self, into: dict[TopicPartition, list[Any]], max_records: int, only: Sequence[TopicPartition]
     ) -> None:
-        """Slice by slice until enough is taken or no more is at hand.
+        """Take records in slices until there are enough, or no more at once.
 
         aiokafka fetches more of a partition when what it has of it is taken. So it is waited once: for the first
         records, or, where some lay ready, for what has come since. All belong to one assignment: what was taken
@@ -142,12 +142,12 @@ class PartitionPoller:
         self._next.update({partition: messages[-1].offset + 1 for partition, messages in polled.items()})
 
     def rewind(self) -> None:
-        """Take back what a failed poll had passed: other partitions' records are lost with its exception."""
+        """Go back to what was returned last: an exception of a poll takes other partitions' records with it."""
         for partition in self._next.keys() & self._consumer.assignment():
             self._consumer.seek(partition, self._next[partition])
 
     async def _poll_suspect(self, partition: TopicPartition, max_records: int) -> Polled | Gap:
-        """One partition alone: what comes before a broken batch, or the gap; no suspect any more if neither.
+        """Read one suspect alone: what comes before a broken batch, or the gap. Without either it is none any more.
 
         Nor once it is past all there was to be fetched when it became one: a busy partition has never been read to
         its end. Until then the suspects take turns.

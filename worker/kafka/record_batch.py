@@ -84,7 +84,7 @@ def message_bytes(message: Any) -> int:
 
 
 def record_of(message: Any) -> Record:
-    """The record of aiokafka, or a ParsedRecord, as ingest has it."""
+    """The `Record` of what aiokafka returned, or of a ParsedRecord."""
     return Record(
         Source(message.topic, message.partition, message.offset),
         _time_of(message.timestamp),
@@ -96,7 +96,7 @@ def record_of(message: Any) -> Record:
 
 
 def _time_of(timestamp: int | None) -> datetime | None:
-    """Producers choose it, any 64-bit number; old formats have none."""
+    """A record's time, None for no usable one: producers choose any 64-bit number, old formats have none."""
     if timestamp is None or timestamp == _NO_TIMESTAMP or timestamp > _LAST_MS:
         return None
     return _EPOCH + timedelta(milliseconds=max(0, timestamp))
@@ -217,7 +217,7 @@ def _bytes_at(payload: bytes, at: int, end: int) -> tuple[bytes | None, int]:
 
 
 def _headers_of(encoded: bytes) -> tuple[Header, ...] | bytes:
-    """Taken apart; left as they are where they are very many, or where a name is no text."""
+    """The headers one by one; as they are encoded where they are very many, or where a name is no text."""
     count, _ = read_varint(encoded, 0)
     if count > MOST_HEADERS:
         return encoded
