@@ -40,7 +40,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Away:
+class Unavailable:
     """The receiver did not take it and may do so later, for the next message as for this one.
 
     `retry_after_s` is how long it asked to be left alone.
@@ -50,7 +50,7 @@ class Away:
     retry_after_s: float | None = None
 
 
-Delivery = Accepted | Refused | Away
+Delivery = Accepted | Refused | Unavailable
 
 
 class Sender(Protocol):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import structlog
 
 from worker.errors import Retryable
-from worker.notify.policy import Settled
+from worker.notify.policy import RowState
 from worker.notify.rows import checked
 from worker.storage import reading
 from worker.storage.claims import DUE, RELEASED, Claims, age_s
@@ -38,7 +38,7 @@ class _Mark:
     """What became of a claimed row, on its way into the row. `written` is None until that is known."""
 
     row: Document
-    settled: Settled
+    state: RowState
     channel: str
     written: bool | None = None
 
@@ -46,8 +46,8 @@ class _Mark:
         """Guarded by the claim, but for what is true whoever owns the row."""
         key = self.row["_id"]
         unsent = {"_id": key, "status": {"$ne": "sent"}}
-        ours = unsent if self.settled.status == "sent" else claims.held(key, self.row["lease_owner"])
-        return key, ours, [{"$set": _marked(self.settled, self.channel)}]
+        ours = unsent if self.state.status == "sent" else claims.held(key, self.row["lease_owner"])
+        return key, ours, [{"$set": _marked(self.state, self.channel)}]
 
 
 class Outbox:
@@ -139,13 +139,13 @@ class Outbox:
         tokens, ids = {row["lease_owner"] for row in rows}, [row["_id"] for row in rows]
         await self._waiting(lambda: self._claims.renew(tokens, ids))
 
-    async def mark(self, row: Document, settled: Settled, channel: str) -> bool:
+    async def mark(self, row: Document, state: RowState, channel: str) -> bool:
         """Write what became of a claimed row; False where another owner has it by now and nothing was written.
 
         `sent` is true whoever owns the row, and is written in any case. Rows that are done at the same time share a
         command. Cancelled, the mark may be written or not.
         """
-        mark = _Mark(row, settled, channel)
+        mark = _Mark(row, state, channel)
         self._marks.append(mark)
         async with self._marking:  # who waits here is marked by whoever is before, with all that wait
             if mark.written is None:
@@ -199,32 +199,32 @@ class Outbox:
             with translated():
                 return await operation()
 
-        def away(error: Retryable) -> None:
+        def on_unavailable(error: Retryable) -> None:
             self._takeover_at = self._clock.monotonic() + self._grace_s
             self._on_retry(error)
             if self._stopping() and not insist:
                 raise error
 
-        return await retrying(attempt, clock=self._clock, on_retry=away)
+        return await retrying(attempt, clock=self._clock, on_retry=on_unavailable)
 
 
 def _of(kinds: Collection[str]) -> Document:
     return {"kind": {"$in": sorted(kinds)}, "_id": {"$type": "string"}}
 
 
-def _marked(settled: Settled, channel: str) -> dict[str, Any]:
+def _marked(state: RowState, channel: str) -> dict[str, Any]:
     """The fields of the row's next state. A pending row keeps its last error for whoever looks."""
     changes: dict[str, Any] = {
-        "status": settled.status,
+        "status": state.status,
         "channel": channel,
         **RELEASED,
         # A receiver's words may begin with a dollar sign: here they are words.
-        "last_error": {"$literal": settled.error},
+        "last_error": {"$literal": state.error},
     }
-    if settled.status == "sent":
+    if state.status == "sent":
         changes["sent_at"] = "$$NOW"
-    if settled.status == "pending":
-        changes["due_at"] = {"$add": ["$$NOW", int(settled.wait_s * 1000)]}
-    if settled.refused:
+    if state.status == "pending":
+        changes["due_at"] = {"$add": ["$$NOW", int(state.wait_s * 1000)]}
+    if state.refused:
         changes["refusals"] = {"$add": [{"$ifNull": ["$refusals", 0]}, 1]}
     return changes

@@ -1,10 +1,10 @@
-"""What becomes of a row after a delivery, and when a channel is left alone: decided without clock or dice."""
+"""What becomes of a row after a delivery, and when a channel is left alone: decided without a clock or chance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from worker.notify.delivery import Accepted, Away, Delivery, Refused
+from worker.notify.delivery import Accepted, Delivery, Refused, Unavailable
 from worker.settings import NotifySettings
 from worker.timing import backoff_s
 
@@ -16,7 +16,7 @@ FAILURES_BEFORE_PAUSE = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class RowState:
     """The row's next state. `wait_s` is when a `pending` row is due again."""
 
     status: Literal["sent", "pending", "failed", "suppressed"]
@@ -25,24 +25,28 @@ class Settled:
     refused: bool = False
 
 
-def settle(delivery: Delivery, row: Mapping[str, Any], settings: NotifySettings, dice: float) -> Settled:
-    """Sent, again later, or, after enough refusals, failed. `row` as claimed; `dice` is uniform in 0-1.
+def next_state(
+    delivery: Delivery, row: Mapping[str, Any], settings: NotifySettings, jitter: float
+) -> RowState:
+    """Sent, again later, or, after enough refusals, failed. `row` as claimed; `jitter` is uniform in 0-1.
 
-    A receiver that is away is waited for without end: `refusals` alone counts against a row.
+    A receiver that is unavailable is waited for without end: `refusals` alone counts against a row.
     """
     match delivery:
         case Accepted():
-            return Settled("sent")
-        case Away(reason, retry_after_s):
-            wait_s = backoff_s(row["attempts"], settings.shortest_wait_s, settings.longest_wait_away_s, dice)
+            return RowState("sent")
+        case Unavailable(reason, retry_after_s):
+            wait_s = backoff_s(
+                row["attempts"], settings.shortest_wait_s, settings.longest_wait_unavailable_s, jitter
+            )
             asked_s = min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S)
-            return Settled("pending", reason[:LONGEST_ERROR], max(wait_s, asked_s))
+            return RowState("pending", reason[:LONGEST_ERROR], max(wait_s, asked_s))
         case Refused(reason):
             refusals = row.get("refusals", 0) + 1
             if refusals >= settings.max_refusals:
-                return Settled("failed", reason[:LONGEST_ERROR], refused=True)
-            wait_s = backoff_s(refusals, settings.shortest_wait_s, settings.longest_wait_refused_s, dice)
-            return Settled("pending", reason[:LONGEST_ERROR], wait_s, refused=True)
+                return RowState("failed", reason[:LONGEST_ERROR], refused=True)
+            wait_s = backoff_s(refusals, settings.shortest_wait_s, settings.longest_wait_refused_s, jitter)
+            return RowState("pending", reason[:LONGEST_ERROR], wait_s, refused=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +66,10 @@ class Breaker:
         return self.trips > 0
 
     def after(
-        self, key: str, delivery: Delivery, settings: NotifySettings, now: float, dice: float
+        self, key: str, delivery: Delivery, settings: NotifySettings, now: float, jitter: float
     ) -> "Breaker":
         """The state after one delivery; `now` and `closed_until` are monotonic seconds."""
-        if not isinstance(delivery, Away):
+        if not isinstance(delivery, Unavailable):
             # An answer about the content: the receiver is there. What it asked for before, it still wants.
             return Breaker(closed_until=self.closed_until)
         failing = self.failing | {key} if len(self.failing) < FAILURES_BEFORE_PAUSE else self.failing
@@ -76,5 +80,7 @@ class Breaker:
             return Breaker(failing, self.trips, self.closed_until)
         if now < self.closed_until:
             return self  # was under way when another failure closed the channel
-        pause_s = backoff_s(self.trips + 1, settings.shortest_wait_s, settings.longest_wait_away_s, dice)
+        pause_s = backoff_s(
+            self.trips + 1, settings.shortest_wait_s, settings.longest_wait_unavailable_s, jitter
+        )
         return Breaker(failing, self.trips + 1, now + pause_s)

@@ -1,7 +1,7 @@
-"""The notify role: one lane per channel, woken by the outbox's change stream, and the outbox's depth for operators.
+"""The notify role: a dispatcher per channel, woken by the outbox's change stream; the outbox's depth for operators.
 
-The change stream only wakes: a lane looks by itself every few seconds, so that nothing is missed where the stream
-was away. Any number of workers may run the role; a claim decides who sends.
+The change stream only wakes: a dispatcher looks by itself every few seconds, so that nothing is missed where the
+stream was unavailable. Any number of workers may run the role; a claim decides who sends.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ import structlog
 
 from worker.errors import Retryable, WorkerError
 from worker.notify.delivery import Sender
-from worker.notify.lane import Lane
+from worker.notify.dispatcher import ChannelDispatcher
 from worker.notify.outbox import Outbox
-from worker.notify.people import People
+from worker.notify.recipients import RecipientLookup
 from worker.settings import NotifySettings
 from worker.storage import driver
 from worker.storage.database import Database, Document
@@ -29,7 +29,7 @@ from worker.timing import Clock, cancel_and_wait
 log = structlog.get_logger(__name__)
 
 NAME = "notify"
-# How often the role looks whether its lanes move.
+# How often the role looks whether its dispatchers move.
 _TURN_S = 1.0
 # What we write to a row has to do with its lease.
 _NOT_OURS: Document = {"$exists": False}
@@ -84,18 +84,20 @@ class Notifier:
             owner=owner,
             lease_s=settings.lease_s,
             takeover_grace_s=settings.takeover_grace_s,
-            on_retry=self._mongodb_is_away,
+            on_retry=self._on_mongodb_unavailable,
             stopping=lambda: self._stopping,
             code_version=settings.code_version,
         )
-        people = People(database, clock, on_retry=self._mongodb_is_away, stopping=lambda: self._stopping)
-        self._lanes = [
-            Lane(
+        recipients = RecipientLookup(
+            database, clock, on_retry=self._on_mongodb_unavailable, stopping=lambda: self._stopping
+        )
+        self._dispatchers = [
+            ChannelDispatcher(
                 channel,
                 [kind for kind, chosen in routes.items() if chosen == channel],
                 senders[channel],
                 self._outbox,
-                people,
+                recipients,
                 settings,
                 clock,
                 metrics,
@@ -107,36 +109,36 @@ class Notifier:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop`, then finish what is under way, for as long as the drain deadline lets us."""
-        lanes = [self._task(lane.run(stop)) for lane in self._lanes]
-        aside = [self._task(self._listen()), self._task(self._look())]
+        dispatchers = [self._task(dispatcher.run(stop)) for dispatcher in self._dispatchers]
+        helpers = [self._task(self._listen()), self._task(self._look())]
         stopping = asyncio.create_task(stop.wait())
         try:
-            while not any(task.done() for task in (*lanes, *aside, stopping)):
+            while not any(task.done() for task in (*dispatchers, *helpers, stopping)):
                 self._beat()
                 await asyncio.wait(
-                    {*lanes, *aside, stopping}, timeout=_TURN_S, return_when=asyncio.FIRST_COMPLETED
+                    {*dispatchers, *helpers, stopping}, timeout=_TURN_S, return_when=asyncio.FIRST_COMPLETED
                 )
             self._stopping = True
-            _raise_failures([*lanes, *aside])
-            _, late = await asyncio.wait(lanes, timeout=self._settings.drain_deadline_s)
-            _raise_failures(lanes)
+            _raise_failures([*dispatchers, *helpers])
+            _, late = await asyncio.wait(dispatchers, timeout=self._settings.drain_deadline_s)
+            _raise_failures(dispatchers)
             if late:
-                log.warning("notifications_left_to_their_leases", lanes=len(late))
+                log.warning("notifications_left_to_their_leases", dispatchers=len(late))
         finally:
-            await cancel_and_wait(*lanes, *aside, stopping)
+            await cancel_and_wait(*dispatchers, *helpers, stopping)
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A part of the role whose MongoDB answers are not the role's progress: one part must not speak for all."""
         return asyncio.create_task(work, context=Context())
 
     def _beat(self) -> None:
-        """Progress of the role is progress of every lane."""
-        if len(self._moved) == len(self._lanes):
+        """Progress of the role is progress of every dispatcher."""
+        if len(self._moved) == len(self._dispatchers):
             self._moved.clear()
             self._component.beat()
 
     async def _listen(self) -> None:
-        """Wake the lanes for every new row; after any failure open the stream again, from now on."""
+        """Wake the dispatchers for every new row; after any failure open the stream again, from now on."""
         while True:
             try:
                 with translated():
@@ -172,10 +174,10 @@ class Notifier:
             await self._clock.sleep(self._settings.look_every_s)
 
     def _wake(self) -> None:
-        for lane in self._lanes:
-            lane.wake.set()
+        for dispatcher in self._dispatchers:
+            dispatcher.wake.set()
 
-    def _mongodb_is_away(self, error: Retryable) -> None:
+    def _on_mongodb_unavailable(self, error: Retryable) -> None:
         """Called before each wait for MongoDB."""
         self._component.beat()
         self._count_retry(error)

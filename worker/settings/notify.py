@@ -99,7 +99,7 @@ class NotifySettings(RoleSettings, alias_generator="notify_{}".format):
     poll_s: float = 2.0
     shortest_wait_s: float = 1.0
     # After an outage every row is tried within a minute: ten times sooner than the alert.
-    longest_wait_away_s: float = 60.0
+    longest_wait_unavailable_s: float = 60.0
     # With `max_refusals`: half an hour on average, long enough to undo a bad deployment of the receiver.
     longest_wait_refused_s: float = 3_600.0
     # A worker that waits for MongoDB waits 5 s at most between two attempts: three of them.

@@ -129,7 +129,7 @@ class Notification(_Closed):
     """`notifications`, the outbox: `_id` is the unique key that makes a second upsert harmless.
 
     `attempts` counts claims, `refusals` those among them whose content the receiver refused. A row that is
-    `suppressed` with a channel was stopped by the learner's switches, one without was never to be sent.
+    `suppressed` with a channel was stopped by the learner's preferences, one without was never to be sent.
     """
 
     id: Text = Field(alias="_id")

@@ -1,4 +1,4 @@
-"""Rows and people that somebody else has made odd: they wait and say why, and nobody waits for them."""
+"""Rows and learners that somebody else has made odd: they wait and say why, and nobody waits for them."""
 
 from typing import Any
 

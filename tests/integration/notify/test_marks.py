@@ -11,7 +11,7 @@ from tests.support.notify import row, write
 from tests.support.waiting import LIMIT_S
 from worker.errors import Retryable
 from worker.notify.outbox import Outbox
-from worker.notify.policy import Settled
+from worker.notify.policy import RowState
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
 from worker.timing import SystemClock, cancel_and_wait
@@ -62,7 +62,7 @@ async def test_rows_done_at_the_same_time_are_marked_together(
         ours = outbox(open_database(client, prefix=database.prefix), "ours")
         rows = await ours.claim(["completion"], ROWS)
         updates.commands = 0
-        written = await asyncio.gather(*(ours.mark(each, Settled("sent"), "log") for each in rows))
+        written = await asyncio.gather(*(ours.mark(each, RowState("sent"), "log") for each in rows))
         assert written == [True] * ROWS
         # The first goes out alone, the others wait for it and go together.
         assert updates.commands == 2
@@ -76,7 +76,7 @@ async def test_only_the_row_that_another_took_meanwhile_is_not_ours(database: Da
     ours, theirs = outbox(database, "ours", lease_s=0.0), outbox(database, "theirs")
     rows = await ours.claim(["completion"], ROWS)
     [taken] = await theirs.claim(["completion"], 1)
-    failed = Settled("failed", error="no")
+    failed = RowState("failed", error="no")
     written = await asyncio.gather(*(ours.mark(each, failed, "log") for each in rows))
     assert {each["_id"] for each, done in zip(rows, written, strict=True) if not done} == {taken["_id"]}
     [left] = await database.notifications.find({"status": {"$ne": "failed"}}).to_list(None)
@@ -88,15 +88,15 @@ async def test_a_mark_whose_writer_is_cancelled_is_written_by_the_next(database:
     retried = asyncio.Event()
     ours = outbox(database, "ours", on_retry=lambda _error: retried.set())
     rows = await ours.claim(["completion"], ROWS)
-    away = {
+    unavailable = {
         "failCommands": ["update"],
         "errorCode": 10107,
         "namespace": f"{database.notifications.database.name}.notifications",
     }
     admin = database.client.admin
-    await admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=away)
+    await admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=unavailable)
     try:
-        marking = [asyncio.create_task(ours.mark(each, Settled("sent"), "log")) for each in rows]
+        marking = [asyncio.create_task(ours.mark(each, RowState("sent"), "log")) for each in rows]
         await asyncio.wait_for(retried.wait(), LIMIT_S)
         await cancel_and_wait(marking[0])
         assert marking[0].cancelled()

@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 
 from tests.support.notify import notifying, row, write
-from worker.notify.delivery import Accepted, Away, Delivery, Message, Recipient
+from worker.notify.delivery import Accepted, Delivery, Message, Recipient, Unavailable
 from worker.notify.policy import FAILURES_BEFORE_PAUSE
 from worker.storage.database import Database, Document
 from worker.timing import SystemClock
@@ -56,15 +56,15 @@ async def test_rows_that_a_replay_made_are_never_sent(database: Database) -> Non
 
 
 @pytest.mark.parametrize(
-    ("channel", "switch"),
+    ("channel", "preference"),
     [("mail", "email_course_updates"), ("webhook", "push_notifications"), ("kafka", "push_notifications")],
 )
-async def test_the_learners_switches_are_honoured_and_what_they_stop_is_counted(
-    database: Database, channel: str, switch: str
+async def test_the_learners_preferences_are_honoured_and_what_they_stop_is_counted(
+    database: Database, channel: str, preference: str
 ) -> None:
     wishes: list[object] = [True, False, None, "no"]
     await database.users.insert_many(
-        _user(number, preferences={"notifications": {switch: wish}}) for number, wish in enumerate(wishes)
+        _user(number, preferences={"notifications": {preference: wish}}) for number, wish in enumerate(wishes)
     )
     await database.users.insert_one(_user(4, preferences="odd"))
     await database.users.insert_one(_user(5, deleted_at=datetime(2026, 1, 1, tzinfo=UTC)))
@@ -83,7 +83,7 @@ async def test_the_learners_switches_are_honoured_and_what_they_stop_is_counted(
     assert (stopped["status"], stopped["channel"], stopped["sent_at"]) == ("suppressed", channel, None)
 
 
-async def test_the_log_has_no_switch(database: Database) -> None:
+async def test_no_preference_speaks_for_the_log(database: Database) -> None:
     await database.users.insert_one(_user(1, preferences={"notifications": {"push_notifications": False}}))
     await write(database, [row(1)])
     collector = Collector()
@@ -156,7 +156,7 @@ class AwayReceiver(Collector):
 
     async def send(self, message: Message, recipient: Recipient) -> Delivery:
         await super().send(message, recipient)
-        return Away("nobody there")
+        return Unavailable("nobody there")
 
 
 async def test_what_waits_for_a_place_when_the_receiver_is_found_away_goes_back(database: Database) -> None:
@@ -168,10 +168,10 @@ async def test_what_waits_for_a_place_when_the_receiver_is_found_away_goes_back(
         concurrency=1,
         in_hand=40,
         shortest_wait_s=3_600.0,
-        longest_wait_away_s=3_600.0,
+        longest_wait_unavailable_s=3_600.0,
     ) as running:
         await running.until(
-            lambda: len(receiver.begun) == FAILURES_BEFORE_PAUSE, "the receiver is found away"
+            lambda: len(receiver.begun) == FAILURES_BEFORE_PAUSE, "the receiver is found unavailable"
         )
         await running.until_status("taken", 0)
         assert len(receiver.begun) == FAILURES_BEFORE_PAUSE

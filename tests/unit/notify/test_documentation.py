@@ -12,8 +12,8 @@ from bson import ObjectId
 
 from worker.contract.identity import stream_id
 from worker.notify.message import message_of
+from worker.notify.preferences import PREFERENCES
 from worker.notify.signature import HEADER, sign
-from worker.notify.switches import SWITCHES
 from worker.settings import Channel, NotificationKind
 from worker.storage.outbox import notification_row
 
@@ -65,6 +65,6 @@ def test_the_documented_body_is_the_one_that_is_sent() -> None:
     assert message_of(row).body.decode() == documented
 
 
-@pytest.mark.parametrize("name", [*Channel, *NotificationKind, *SWITCHES.values(), HEADER])
+@pytest.mark.parametrize("name", [*Channel, *NotificationKind, *PREFERENCES.values(), HEADER])
 def test_every_name_is_explained(name: str) -> None:
     assert f"`{name}" in DOCUMENT

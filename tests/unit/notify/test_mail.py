@@ -11,7 +11,7 @@ from bson import ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.notify.delivery import Away, Delivery, Message, Refused
+from worker.notify.delivery import Delivery, Message, Refused, Unavailable
 from worker.notify.senders.mail import compose, judge, message_id
 from worker.notify.senders.mailbox import Mailbox, mailbox
 
@@ -88,15 +88,18 @@ def test_a_message_id_tells_keys_apart_and_does_not_show_them() -> None:
     ("error", "meaning"),
     [
         (aiosmtplib.SMTPRecipientsRefused([aiosmtplib.SMTPRecipientRefused(550, "no", "a")]), Refused),
-        (aiosmtplib.SMTPRecipientsRefused([aiosmtplib.SMTPRecipientRefused(450, "greylisted", "a")]), Away),
+        (
+            aiosmtplib.SMTPRecipientsRefused([aiosmtplib.SMTPRecipientRefused(450, "greylisted", "a")]),
+            Unavailable,
+        ),
         (aiosmtplib.SMTPDataError(554, "spam"), Refused),
-        (aiosmtplib.SMTPDataError(452, "full"), Away),
+        (aiosmtplib.SMTPDataError(452, "full"), Unavailable),
         (aiosmtplib.SMTPNotSupported("SMTPUTF8"), Refused),
-        (aiosmtplib.SMTPSenderRefused(550, "not you", "us"), Away),
-        (aiosmtplib.SMTPAuthenticationError(535, "wrong"), Away),
-        (aiosmtplib.SMTPConnectError("refused"), Away),
-        (aiosmtplib.SMTPReadTimeoutError("slow"), Away),
-        (OSError("unreachable"), Away),
+        (aiosmtplib.SMTPSenderRefused(550, "not you", "us"), Unavailable),
+        (aiosmtplib.SMTPAuthenticationError(535, "wrong"), Unavailable),
+        (aiosmtplib.SMTPConnectError("refused"), Unavailable),
+        (aiosmtplib.SMTPReadTimeoutError("slow"), Unavailable),
+        (OSError("unreachable"), Unavailable),
     ],
 )
 def test_only_answers_about_this_recipient_or_text_count_against_the_row(

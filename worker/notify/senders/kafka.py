@@ -22,7 +22,7 @@ from aiokafka.errors import (
 )
 
 from worker.kafka.security import kafka_options
-from worker.notify.delivery import Accepted, Away, Delivery, Message, Recipient, Refused
+from worker.notify.delivery import Accepted, Delivery, Message, Recipient, Refused, Unavailable
 from worker.settings import KafkaSettings, NotifySettings
 
 log = structlog.get_logger(__name__)
@@ -65,9 +65,9 @@ class KafkaSender:
         try:
             line = await self._connected()
         except (KafkaConnectionError, OSError) as error:
-            return Away(f"no broker answers ({type(error).__name__})")
+            return Unavailable(f"no broker answers ({type(error).__name__})")
         except KafkaError as error:
-            return Away(f"the broker refuses this producer ({type(error).__name__}){self._hint}")
+            return Unavailable(f"the broker refuses this producer ({type(error).__name__}){self._hint}")
         line.sends += 1
         try:
             await self._produce(line.producer, message)
@@ -75,7 +75,7 @@ class KafkaSender:
             return Refused(type(error).__name__)
         except (KafkaError, OSError) as error:
             self._retire(line)
-            return Away(f"no broker took it ({type(error).__name__})")
+            return Unavailable(f"no broker took it ({type(error).__name__})")
         finally:
             line.sends -= 1
             await _close_if_done(line)

@@ -20,7 +20,7 @@ import aiosmtplib
 from aiosmtplib import SMTP
 
 from worker.errors import Misconfigured
-from worker.notify.delivery import Accepted, Away, Delivery, Message, Recipient, Refused
+from worker.notify.delivery import Accepted, Delivery, Message, Recipient, Refused, Unavailable
 from worker.notify.senders.mailbox import AddressHeader, Mailbox, mailbox
 from worker.notify.senders.subject import SubjectHeader
 from worker.settings import NotifySettings
@@ -65,7 +65,7 @@ class MailSender:
             async with asyncio.timeout(self._settings.send_timeout_s):
                 return await self._conversation(client, message, learner, recipient.course_title)
         except TimeoutError:
-            return Away("no answer in time")
+            return Unavailable("no answer in time")
         except (aiosmtplib.SMTPException, OSError) as error:
             return judge(error)
         finally:
@@ -93,7 +93,7 @@ class MailSender:
         settings = self._settings
         if settings.smtp_username is not None:
             if client.get_transport_info("sslcontext") is None and not _is_this_machine(self._host):
-                return Away("the mail server offers no TLS: the password stays here")
+                return Unavailable("the mail server offers no TLS: the password stays here")
             password = settings.smtp_password
             await client.login(settings.smtp_username, password.get_secret_value() if password else "")
         # Not `send_message`, which reads the addresses out of the headers again.
@@ -150,14 +150,14 @@ def judge(error: Exception) -> Delivery:
         case aiosmtplib.SMTPNotSupported():
             return Refused("the mail server lacks an extension this address needs")
         case aiosmtplib.SMTPResponseException():
-            return Away(f"SMTP {error.code} ({type(error).__name__})")
+            return Unavailable(f"SMTP {error.code} ({type(error).__name__})")
         case _:
-            return Away(f"no answer ({type(error).__name__})")
+            return Unavailable(f"no answer ({type(error).__name__})")
 
 
 def _by_code(what: str, code: int) -> Delivery:
     reason = f"SMTP {code} for the {what}"
-    return Refused(reason) if code >= _PERMANENT else Away(reason)
+    return Refused(reason) if code >= _PERMANENT else Unavailable(reason)
 
 
 def _is_this_machine(host: str) -> bool:

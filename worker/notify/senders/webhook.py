@@ -16,7 +16,7 @@ import httpx
 
 from worker import __version__
 from worker.errors import Misconfigured
-from worker.notify.delivery import Accepted, Away, Delivery, Message, Recipient, Refused
+from worker.notify.delivery import Accepted, Delivery, Message, Recipient, Refused, Unavailable
 from worker.notify.signature import HEADER, sign, signer, standard_headers
 from worker.settings import NotifySettings
 from worker.timing import Clock
@@ -59,9 +59,9 @@ class WebhookSender:
             async with asyncio.timeout(self._settings.send_timeout_s):
                 reply = await self._client.send(request, stream=True)
         except TimeoutError:
-            return Away("no answer in time")
+            return Unavailable("no answer in time")
         except (httpx.HTTPError, OSError) as error:
-            return Away(f"no answer ({type(error).__name__})")
+            return Unavailable(f"no answer ({type(error).__name__})")
         await _finish(reply)
         return judge(reply.status_code, reply.headers.get("Retry-After"), now)
 
@@ -76,8 +76,8 @@ def judge(status: int, retry_after: str | None, now: datetime) -> Delivery:
     if status in _ABOUT_THE_MESSAGE:
         return Refused(f"HTTP {status}")
     if 300 <= status < 400:
-        return Away(f"HTTP {status}: redirects are not followed")
-    return Away(f"HTTP {status}", retry_after_s(retry_after, now) if status in _ASKS_TO_WAIT else None)
+        return Unavailable(f"HTTP {status}: redirects are not followed")
+    return Unavailable(f"HTTP {status}", retry_after_s(retry_after, now) if status in _ASKS_TO_WAIT else None)
 
 
 def retry_after_s(value: str | None, now: datetime) -> float | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.errors import Retryable
-from worker.notify import switches
+from worker.notify import preferences
 from worker.notify.delivery import Recipient
 from worker.storage import reading
 from worker.storage.database import Collection, Database, Document
@@ -17,7 +17,7 @@ ById = Mapping[Any, Document]
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class LookupResult:
     """Whether the learner wants this channel, and where to reach them.
 
     `unreadable` says why that is not known, where the learner's document cannot be read.
@@ -28,7 +28,7 @@ class Person:
     unreadable: str | None = None
 
 
-class People:
+class RecipientLookup:
     """Reads users, courses and tombstones; writes nothing. Documents that are not there say nothing."""
 
     def __init__(
@@ -44,18 +44,18 @@ class People:
         self._clock = clock
         self._on_retry = on_retry
 
-    async def of(self, rows: Sequence[Document], channel: str) -> dict[str, Person]:
-        """The person of each row by the row's `_id`. Waits for MongoDB, but raises Retryable when stopping."""
-        if not rows or channel not in switches.SWITCHES:
-            return {row["_id"]: Person(True, Recipient()) for row in rows}
-        users, unread = await self._found(self._database.users, rows, "user_id", switches.FIELDS)
+    async def of(self, rows: Sequence[Document], channel: str) -> dict[str, LookupResult]:
+        """The recipient of each row by the row's `_id`. Waits for MongoDB, but raises Retryable when stopping."""
+        if not rows or channel not in preferences.PREFERENCES:
+            return {row["_id"]: LookupResult(True, Recipient()) for row in rows}
+        users, unread = await self._found(self._database.users, rows, "user_id", preferences.FIELDS)
         erased, _ = await self._found(self._database.tombstones, rows, "user_id", ("_id",))
         courses: ById = {}
         if channel == "mail":
             courses, _ = await self._found(self._database.courses, rows, "course_id", ("title",))
         return {
-            row["_id"]: Person(
-                wants=row["user_id"] not in erased and switches.allows(users.get(row["user_id"]), channel),
+            row["_id"]: LookupResult(
+                wants=row["user_id"] not in erased and preferences.allows(users.get(row["user_id"]), channel),
                 recipient=Recipient(
                     email=_text(users.get(row["user_id"]), "email"),
                     course_title=_text(courses.get(row["course_id"]), "title"),
@@ -74,11 +74,11 @@ class People:
         async def attempt() -> Reading:
             return await reading.find(collection, chosen, dict.fromkeys(fields, 1))
 
-        found = await retrying(attempt, clock=self._clock, on_retry=self._away)
+        found = await retrying(attempt, clock=self._clock, on_retry=self._on_unavailable)
         reasons = {one.id: f"a document in {one.collection}: {one.reason}" for one in found.unreadable}
         return {each["_id"]: each for each in found.documents}, reasons
 
-    def _away(self, error: Retryable) -> None:
+    def _on_unavailable(self, error: Retryable) -> None:
         self._on_retry(error)
         if self._stopping():
             raise error

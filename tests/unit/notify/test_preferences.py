@@ -1,19 +1,19 @@
-"""Whom the learner's switches let through."""
+"""Whom the learner's preferences let through."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from worker.notify.switches import allows
+from worker.notify.preferences import allows
 from worker.settings import Channel
 
 EVERY = [channel.value for channel in Channel]
 MAIL, PUSH = "email_course_updates", "push_notifications"
 
 
-def user(**switches: Any) -> dict[str, Any]:
-    return {"email": "a@example.org", "preferences": {"notifications": switches}}
+def user(**preferences: Any) -> dict[str, Any]:
+    return {"email": "a@example.org", "preferences": {"notifications": preferences}}
 
 
 @pytest.mark.parametrize("channel", EVERY)
@@ -33,15 +33,15 @@ def test_who_says_nothing_is_notified(channel: str, who: dict[str, Any] | None) 
 
 
 @pytest.mark.parametrize(
-    ("switch", "stopped"), [(MAIL, {"mail"}), (PUSH, {"webhook", "kafka"}), ("email_marketing", set())]
+    ("preference", "stopped"), [(MAIL, {"mail"}), (PUSH, {"webhook", "kafka"}), ("email_marketing", set())]
 )
-def test_each_switch_stops_its_own_channels(switch: str, stopped: set[str]) -> None:
-    assert {channel for channel in EVERY if not allows(user(**{switch: False}), channel)} == stopped
-    assert all(allows(user(**{switch: True}), channel) for channel in EVERY)
+def test_each_preference_stops_its_own_channels(preference: str, stopped: set[str]) -> None:
+    assert {channel for channel in EVERY if not allows(user(**{preference: False}), channel)} == stopped
+    assert all(allows(user(**{preference: True}), channel) for channel in EVERY)
 
 
 @pytest.mark.parametrize("odd", ["false", 0, 1, "yes", [], {}])
-def test_a_switch_that_is_neither_on_nor_off_counts_as_off(odd: object) -> None:
+def test_a_preference_that_is_neither_on_nor_off_counts_as_off(odd: object) -> None:
     assert not allows(user(**{MAIL: odd}), "mail")
 
 

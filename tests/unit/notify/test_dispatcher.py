@@ -1,18 +1,18 @@
-"""How a lane waits where the outbox has nothing for it."""
+"""How a dispatcher waits where the outbox has nothing for it."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from tests.support.clocks import ManualClock
-from worker.notify.lane import Lane
+from worker.notify.dispatcher import ChannelDispatcher
 from worker.settings import NotifySettings
 from worker.storage.database import Document
 from worker.telemetry.metrics import Metrics
 
 
 class Unclaimable:
-    """An outbox, people and a sender: something is always due, and can never be claimed."""
+    """An outbox, a lookup of recipients and a sender: something is always due, and can never be claimed."""
 
     def __init__(self, claims: int) -> None:
         self.left = claims
@@ -37,9 +37,9 @@ class Unclaimable:
 async def test_what_is_due_and_cannot_be_claimed_is_not_asked_for_without_a_pause() -> None:
     clock, others = ManualClock(), Unclaimable(claims=20)
     parts: Any = others
-    lane = Lane(
+    dispatcher = ChannelDispatcher(
         "log", ["welcome"], parts, parts, parts, NotifySettings(), clock, Metrics(), beat=lambda: None, seed=1
     )
     async with asyncio.timeout(10):
-        await lane.run(others.stop)
+        await dispatcher.run(others.stop)
     assert clock.monotonic() >= 1.9

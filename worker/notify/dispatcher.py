@@ -10,11 +10,11 @@ from typing import Any
 import structlog
 
 from worker.errors import Retryable
-from worker.notify.delivery import Away, Delivery, Recipient, Refused, Sender
+from worker.notify.delivery import Delivery, Recipient, Refused, Sender, Unavailable
 from worker.notify.message import message_of
 from worker.notify.outbox import Outbox
-from worker.notify.people import People, Person
-from worker.notify.policy import Breaker, Settled, settle
+from worker.notify.policy import Breaker, RowState, next_state
+from worker.notify.recipients import LookupResult, RecipientLookup
 from worker.settings import NotifySettings
 from worker.storage.database import Document
 from worker.storage.outbox import WAITS_FOR_DOCUMENT
@@ -37,19 +37,19 @@ _OUTCOMES: Mapping[str, NotificationOutcome] = {
 
 
 @dataclass(slots=True)
-class _Flight:
+class _InFlight:
     """A claimed row on its way. `until` is when its lease may have run out, in monotonic seconds.
 
     `asks`: it goes alone, to find out whether a receiver that was away is back.
     """
 
     row: Document
-    person: Person
+    lookup: LookupResult
     until: float
     asks: bool
 
 
-class Lane:
+class ChannelDispatcher:
     """Claims, sends and marks the rows of some kinds by one sender; `wake` makes it look at once."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Lane:
         kinds: Collection[str],
         sender: Sender,
         outbox: Outbox,
-        people: People,
+        recipients: RecipientLookup,
         settings: NotifySettings,
         clock: Clock,
         metrics: Metrics,
@@ -71,14 +71,14 @@ class Lane:
         self._kinds = frozenset(kinds)
         self._sender = sender
         self._outbox = outbox
-        self._people = people
+        self._recipients = recipients
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
         self._beat = beat
         self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
         self._breaker = Breaker()
-        self._flights: dict[asyncio.Task[None], _Flight] = {}
+        self._in_flight: dict[asyncio.Task[None], _InFlight] = {}
         self._renew_at = 0.0
         self._places = asyncio.Semaphore(settings.concurrency)
         self._stop = asyncio.Event()
@@ -96,13 +96,13 @@ class Lane:
                 await self._work(stop)
             await self._drain()
         finally:
-            await cancel_and_wait(*self._flights)
+            await cancel_and_wait(*self._in_flight)
             await self._sender.close()
 
     async def _work(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             self._beat()
-            self._landed()
+            self._collect_finished()
             await self._renew()
             if not await self._take():
                 await self._pause(stop)
@@ -118,10 +118,10 @@ class Lane:
         asks = self._breaker.suspicious
         until = self._clock.monotonic() + self._settings.lease_s
         rows = await self._outbox.claim(self._kinds, room)
-        people = await self._people.of(rows, self.channel)
+        recipients = await self._recipients.of(rows, self.channel)
         for row in rows:
-            flight = _Flight(row, people[row["_id"]], until, asks)
-            self._flights[asyncio.create_task(self._deliver(flight))] = flight
+            claimed = _InFlight(row, recipients[row["_id"]], until, asks)
+            self._in_flight[asyncio.create_task(self._deliver(claimed))] = claimed
         return bool(rows)
 
     def _room(self) -> int:
@@ -129,50 +129,50 @@ class Lane:
         if self._clock.monotonic() < self._breaker.closed_until:
             return 0
         if self._breaker.suspicious:
-            return 0 if self._flights else 1
-        room = self._settings.in_hand - len(self._flights)
+            return 0 if self._in_flight else 1
+        room = self._settings.in_hand - len(self._in_flight)
         return room if 2 * room >= self._settings.in_hand else 0
 
     async def _renew(self) -> None:
         """Extend the leases of what is under way, some times within a lease."""
         now = self._clock.monotonic()
-        if not self._flights or now < self._renew_at:
+        if not self._in_flight or now < self._renew_at:
             return
-        flights = list(self._flights.values())
-        await self._outbox.renew([flight.row for flight in flights])
-        for flight in flights:
-            flight.until = now + self._settings.lease_s
+        in_flight = list(self._in_flight.values())
+        await self._outbox.renew([claimed.row for claimed in in_flight])
+        for claimed in in_flight:
+            claimed.until = now + self._settings.lease_s
         self._renew_at = now + self._settings.lease_s / _RENEWALS_PER_LEASE
 
     # ---- one row ----
 
-    async def _deliver(self, flight: _Flight) -> None:
+    async def _deliver(self, claimed: _InFlight) -> None:
         """One claimed row; its key makes a repeat after a crash harmless for a receiver that looks at it.
 
-        1. ask the learner's switches, if they can be read  2. send, unless the lease may be another's by now
+        1. ask the learner's preferences, if they can be read  2. send, unless the lease may be another's by now
         3. decide  4. mark
         What waits for a place when the role is told to stop, or the receiver is away, goes back.
         """
-        row = flight.row
-        if (reason := flight.person.unreadable) is not None:  # 1
+        row = claimed.row
+        if (reason := claimed.lookup.unreadable) is not None:  # 1
             await self._outbox.quarantine("Unreadable", {row["_id"]: reason})
-            settled = self._waits(row, reason)
-        elif not flight.person.wants:
-            settled = Settled("suppressed")
+            state = self._waits(row, reason)
+        elif not claimed.lookup.wants:
+            state = RowState("suppressed")
         else:
             async with self._places:
-                if self._clock.monotonic() >= flight.until:
+                if self._clock.monotonic() >= claimed.until:
                     log.warning(
                         "notification_lease_lost_before_sending", key=row["_id"], channel=self.channel
                     )
                     return
-                if self._stop.is_set() or (self._breaker.suspicious and not flight.asks):
-                    settled = Settled("pending", row.get("last_error"))
+                if self._stop.is_set() or (self._breaker.suspicious and not claimed.asks):
+                    state = RowState("pending", row.get("last_error"))
                 else:
-                    delivery = await self._send(row, flight.person.recipient)  # 2
-                    settled = self._decide(row, delivery)  # 3
-        written = await self._outbox.mark(row, settled, self.channel)  # 4
-        self._count(row, settled, written)
+                    delivery = await self._send(row, claimed.lookup.recipient)  # 2
+                    state = self._decide(row, delivery)  # 3
+        written = await self._outbox.mark(row, state, self.channel)  # 4
+        self._count(row, state, written)
 
     async def _send(self, row: Document, recipient: Recipient) -> Delivery:
         """Refused is what counts against the row: what is wrong with the channel, a defect included, does not."""
@@ -186,50 +186,52 @@ class Lane:
             Exception
         ) as error:  # the sender's outermost frame: several rows that meet it pause the channel
             log.exception("notification_cannot_be_sent", key=message.key, channel=self.channel)
-            return Away(f"a defect ({type(error).__name__})")
+            return Unavailable(f"a defect ({type(error).__name__})")
 
-    def _waits(self, row: Document, reason: str) -> Settled:
+    def _waits(self, row: Document, reason: str) -> RowState:
         """Due again later, without an attempt that counts against it: nobody was asked to take it."""
         settings = self._settings
-        dice = self._random.random()
-        wait_s = backoff_s(row["attempts"], settings.shortest_wait_s, settings.longest_wait_refused_s, dice)
-        return Settled("pending", f"{WAITS_FOR_DOCUMENT}{reason}", wait_s)
+        jitter = self._random.random()
+        wait_s = backoff_s(row["attempts"], settings.shortest_wait_s, settings.longest_wait_refused_s, jitter)
+        return RowState("pending", f"{WAITS_FOR_DOCUMENT}{reason}", wait_s)
 
-    def _decide(self, row: Document, delivery: Delivery) -> Settled:
+    def _decide(self, row: Document, delivery: Delivery) -> RowState:
         settings = self._settings
         now = self._clock.monotonic()
         before = self._breaker
         self._breaker = before.after(row["_id"], delivery, settings, now, self._random.random())
         if self._breaker.suspicious != before.suspicious:
-            reason = delivery.reason if isinstance(delivery, Away) else None
-            away = self._breaker.suspicious
-            log.warning("notification_channel_changed", channel=self.channel, away=away, reason=reason)
-        return settle(delivery, row, settings, self._random.random())
+            reason = delivery.reason if isinstance(delivery, Unavailable) else None
+            unavailable = self._breaker.suspicious
+            log.warning(
+                "notification_channel_changed", channel=self.channel, unavailable=unavailable, reason=reason
+            )
+        return next_state(delivery, row, settings, self._random.random())
 
-    def _count(self, row: Document, settled: Settled, written: bool) -> None:
-        self._metrics.notifications_total.labels(row["kind"], _OUTCOMES[settled.status]).inc()
+    def _count(self, row: Document, state: RowState, written: bool) -> None:
+        self._metrics.notifications_total.labels(row["kind"], _OUTCOMES[state.status]).inc()
         if not written:
             self._metrics.fenced_writes_total.labels("notify").inc()
-        if settled.status == "failed":
-            log.error("notification_failed", key=row["_id"], channel=self.channel, reason=settled.error)
+        if state.status == "failed":
+            log.error("notification_failed", key=row["_id"], channel=self.channel, reason=state.error)
 
     # ---- waiting ----
 
-    def _landed(self) -> None:
+    def _collect_finished(self) -> None:
         """Forget what is done; raises what a task raised."""
-        for task in [task for task in self._flights if task.done()]:
-            del self._flights[task]
+        for task in [task for task in self._in_flight if task.done()]:
+            del self._in_flight[task]
             task.result()
 
     async def _drain(self) -> None:
-        while self._flights:
+        while self._in_flight:
             self._beat()
             with suppress(Retryable):
                 await self._renew()
             await asyncio.wait(
-                self._flights, timeout=self._settings.poll_s, return_when=asyncio.FIRST_COMPLETED
+                self._in_flight, timeout=self._settings.poll_s, return_when=asyncio.FIRST_COMPLETED
             )
-            self._landed()
+            self._collect_finished()
 
     async def _pause(self, stop: asyncio.Event) -> None:
         """Until a row lands, is due or is announced, the receiver may be asked again, or `stop`."""
@@ -246,7 +248,7 @@ class Lane:
         waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(waker()) for waker in wakers}
         waits.add(asyncio.ensure_future(self._clock.sleep(seconds)))
         try:
-            await asyncio.wait({*waits, *self._flights}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*waits, *self._in_flight}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()

@@ -1,10 +1,10 @@
-"""The learner's notification switches: asked when a notification is about to leave, not when it was earned."""
+"""The learner's notification preferences: asked when a notification is about to leave, not when it was earned."""
 
 from collections.abc import Mapping
 from typing import Any
 
 # Which of `preferences.notifications` speaks for a channel; the log leaves nobody's house and has none.
-SWITCHES: Mapping[str, str] = {
+PREFERENCES: Mapping[str, str] = {
     "mail": "email_course_updates",
     "webhook": "push_notifications",
     "kafka": "push_notifications",
@@ -15,13 +15,13 @@ FIELDS = ("email", "deleted_at", "preferences.notifications")
 
 
 def allows(user: Mapping[str, Any] | None, channel: str) -> bool:
-    """Whether the learner wants this channel. No user document, no switch or null: yes. A deleted one: no."""
-    switch = SWITCHES.get(channel)
-    if user is None or switch is None:
+    """Whether the learner wants this channel. No user document, no preference or null: yes. A deleted one: no."""
+    preference = PREFERENCES.get(channel)
+    if user is None or preference is None:
         return True
     if user.get("deleted_at") is not None:
         return False
-    wish = _at(user, "preferences", "notifications", switch)
+    wish = _at(user, "preferences", "notifications", preference)
     return wish is None or wish is True
 
 
