@@ -11,7 +11,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from worker.app.exits import Unreachable
-from worker.app.mongodb import explained
+from worker.app.mongodb import with_setting_hint
 from worker.app.server_state import ServerState
 from worker.errors import Retryable, TopicMissing, WorkerError
 from worker.kafka.metadata import require_topic
@@ -53,7 +53,7 @@ def mongodb_probe(database: Database, state: ServerState | None = None) -> Probe
             with translated():
                 await database.client.admin.command("ping")
         except WorkerError as error:
-            raise explained(error) from error
+            raise with_setting_hint(error) from error
         if state is not None and (refusal := state.refusal):
             raise Retryable(refusal)
 

@@ -50,7 +50,7 @@ def mongodb_options(mongodb: MongoDBSettings) -> dict[str, Any]:
     return options
 
 
-def explained(error: WorkerError) -> WorkerError:
+def with_setting_hint(error: WorkerError) -> WorkerError:
     """The error with the setting to look at, where MongoDB refused the user or we its certificate; else itself.
 
     A certificate that is not accepted becomes `Misconfigured`: waiting does not heal it. A connection that fails is

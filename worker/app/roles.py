@@ -35,7 +35,7 @@ _PARTS_OF_A_BATCH = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Dependencies:
     """What every role is given."""
 
     database: Database
@@ -44,7 +44,7 @@ class Surroundings:
     health: Health
 
 
-def build_roles(settings: Settings, given: Surroundings, probes: Sequence[Probe]) -> list[Role]:
+def build_roles(settings: Settings, given: Dependencies, probes: Sequence[Probe]) -> list[Role]:
     """The settings' roles and the one that keeps readiness, each with its component; nothing runs yet."""
     builders = {
         RoleName.INGEST: _ingest,
@@ -59,7 +59,7 @@ def build_roles(settings: Settings, given: Surroundings, probes: Sequence[Probe]
     ]
 
 
-def _ingest(settings: Settings, given: Surroundings) -> Role:
+def _ingest(settings: Settings, given: Dependencies) -> Role:
     options = IngestOptions(
         consumer=ConsumerOptions(
             bootstrap_servers=settings.kafka.bootstrap_servers,
@@ -86,21 +86,21 @@ def _ingest(settings: Settings, given: Surroundings) -> Role:
     return Ingest(given.database, options, given.clock, given.metrics, component, uuid4)
 
 
-def _progress(settings: Settings, given: Surroundings) -> Role:
+def _progress(settings: Settings, given: Dependencies) -> Role:
     component = given.health.component(RoleName.PROGRESS)
     return event_follower(
         given.database, given.clock, component, given.metrics, settings.progress, owner=_owner()
     )
 
 
-def _counts(settings: Settings, given: Surroundings) -> Role:
+def _counts(settings: Settings, given: Dependencies) -> Role:
     component = given.health.component(RoleName.COUNTS)
     return record_follower(
         given.database, given.clock, component, given.metrics, settings.counts, owner=_owner()
     )
 
 
-def _notify(settings: Settings, given: Surroundings) -> Role:
+def _notify(settings: Settings, given: Dependencies) -> Role:
     return Notifier(
         given.database,
         given.clock,
@@ -112,7 +112,7 @@ def _notify(settings: Settings, given: Surroundings) -> Role:
     )
 
 
-def _retry(settings: Settings, given: Surroundings) -> Role:
+def _retry(settings: Settings, given: Dependencies) -> Role:
     retry = settings.retry
     component = given.health.component(RoleName.RETRY)
     leases = retry_leases(given.database, _owner(), retry.lease_s)

@@ -8,8 +8,8 @@ import structlog
 
 from worker.app.collector import search_now_and_then
 from worker.app.dependencies import Probe, await_all, await_checks, kafka_probe, mongodb_probe
-from worker.app.mongodb import explained, mongodb_options
-from worker.app.roles import Surroundings, build_roles
+from worker.app.mongodb import mongodb_options, with_setting_hint
+from worker.app.roles import Dependencies, build_roles
 from worker.app.server_state import ServerState
 from worker.app.supervision import supervise
 from worker.errors import Misconfigured, SchemaMismatch, WorkerError
@@ -85,7 +85,7 @@ async def _run(
         return
     # 3.
     _prepare(metrics, settings)
-    roles = build_roles(settings, Surroundings(database, clock, metrics, health), probes)
+    roles = build_roles(settings, Dependencies(database, clock, metrics, health), probes)
     health.dependency(_START).up()
     log.info("started", roles=[role.name for role in roles])
     await supervise(
@@ -149,7 +149,7 @@ async def opened(
     try:
         yield open_database(client, settings.mongodb.database_prefix)
     except WorkerError as error:
-        if (better := explained(error)) is error:
+        if (better := with_setting_hint(error)) is error:
             raise
         raise better from error
     finally:

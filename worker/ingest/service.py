@@ -124,9 +124,8 @@ class Ingest:
     async def _consume(self, stop: asyncio.Event) -> None:
         """Turn by turn: make a new assignment ready, or ingest a batch; then check the positions if that is due."""
         while not stop.is_set():
-            if (
-                self._consumer.rejoining or not self._consumer.polling
-            ):  # a poll that never returns is no progress
+            # A poll that never returns is no progress.
+            if self._consumer.rejoining or not self._consumer.polling:
                 self._component.beat()
             if not self._assignment.is_ready:
                 self._versions.clear()

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer
 from tests.conftest import RunningMongo
 from tests.support.waiting import until
 from tests.support.worker_process import fetch
-from worker.app.roles import Surroundings, build_roles
+from worker.app.roles import Dependencies, build_roles
 from worker.app.serving import dependency_probes
 from worker.app.supervision import Role, run_role
 from worker.contract.codec import decode_event, encode
@@ -129,7 +129,7 @@ def site(database: Database, settings: dict[str, str], monkeypatch: pytest.Monke
         loaded = load_settings()
         metrics = Metrics()
         health = Health(clock, metrics)
-        given = Surroundings(replace(database, **parts), clock, metrics, health)
+        given = Dependencies(replace(database, **parts), clock, metrics, health)
         roles = build_roles(loaded, given, dependency_probes(loaded, database))
         probes = Probes(metrics.registry, health)
         probes.watch_loop()
@@ -156,7 +156,7 @@ def site(database: Database, settings: dict[str, str], monkeypatch: pytest.Monke
 def test_every_role_is_tested_here(database: Database) -> None:
     loaded = load_settings()
     clock = SystemClock()
-    given = Surroundings(database, clock, Metrics(), Health(clock))
+    given = Dependencies(database, clock, Metrics(), Health(clock))
     roles = build_roles(loaded, given, dependency_probes(loaded, database))
     assert tuple(role.name for role in roles) == ROLES
 

@@ -2,13 +2,13 @@
 
 from pymongo.errors import OperationFailure
 
-from worker.app.mongodb import explained
+from worker.app.mongodb import with_setting_hint
 from worker.errors import Misconfigured
 
 
 def test_a_refused_login_names_its_settings_once_however_often_it_is_explained() -> None:
     error = Misconfigured("Authentication failed.")
     error.__cause__ = OperationFailure("Authentication failed.", 18)
-    once = explained(error)
+    once = with_setting_hint(error)
     once.__cause__ = error
-    assert str(explained(once)).count("SEVENP_MONGODB_USERNAME") == 1
+    assert str(with_setting_hint(once)).count("SEVENP_MONGODB_USERNAME") == 1
