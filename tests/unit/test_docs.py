@@ -21,7 +21,13 @@ from worker.kafka.files import read_records
 from worker.settings import setting_lines
 from worker.telemetry.metrics import Metrics
 from worker.verify.findings import FAULTS as FAULTS_BY_KIND
-from worker.verify.findings import STREAM_PROJECTION_FAULTS, SUM_PROJECTION_FAULTS, ProjectionCounts, Tally
+from worker.verify.findings import (
+    READ_MODEL_FAULTS,
+    STREAM_PROJECTION_FAULTS,
+    SUM_PROJECTION_FAULTS,
+    ProjectionCounts,
+    Tally,
+)
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -124,6 +130,7 @@ def test_verify_explains_every_finding() -> None:
     assert sorted(name for heading in headings for name in _explained(heading)) == sorted(names)
     assert _explained("Stream projections") == sorted(STREAM_PROJECTION_FAULTS)
     assert _explained("Sums") == sorted(SUM_PROJECTION_FAULTS)
+    assert _explained("Read models") == sorted(READ_MODEL_FAULTS)
 
 
 def test_verify_explains_every_count_and_the_names_it_had_before() -> None:

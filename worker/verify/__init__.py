@@ -1,1 +1,4 @@
-"""Verify: what is stored, held against what the events say, each kind of document by a check of its own."""
+"""Verify: what is stored is compared with what the events say. `run.verify` has the checks in their order.
+
+A file `*_check` reads and reports; a file `*_audit` decides, in pure functions, what is wrong with what was read.
+"""

@@ -1,4 +1,4 @@
-"""Holds billing rows against the payments that events name: values in, findings out, no I/O."""
+"""Compares billing rows with the payments that events name: values in, findings out, no I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
@@ -30,7 +30,7 @@ def audit_payments(
         if row is None:
             yield Finding(Kind.BILLING, Fault.MISSING, stream, "a payment has no row")
         elif "event_id" not in row or misfits("billing_transactions", row):
-            continue  # the row's own check says what is to be said
+            continue  # the row's own check reports it
         elif (row["created_at"], row["event_id"].bytes) < named:
             detail = "the row is of an earlier naming of its transaction"
             yield Finding(Kind.BILLING, Fault.DIFFERENT, stream, detail)

@@ -1,8 +1,8 @@
 """What one snapshot shows of learners, courses and people: the reads of a check on what was counted."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,10 +15,8 @@ from projections.event import StoredEvent
 from worker.chunks import chunks
 from worker.contract.identity import stream_object_id
 from worker.storage import reading
-from worker.storage.database import Collection, Database, Document
+from worker.storage.database import Document
 from worker.storage.outbox import notification_id
-from worker.storage.reading import Unreadable
-from worker.storage.transactions import Session
 from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, counts_item_id
 from worker.verify.billing_audit import payment_item
 from worker.verify.learner_audit import MILESTONES, Learner, milestone_item
@@ -26,6 +24,7 @@ from worker.verify.outbox_audit import Announced
 from worker.verify.queue_check import open_items
 from worker.verify.reading import pages
 from worker.verify.shapes import misfits
+from worker.verify.snapshots import Snapshot
 from worker.verify.statistics_audit import Person
 
 # What counting reads of a record; the rest of `state` stays on the server.
@@ -56,27 +55,19 @@ _RANGES_PER_QUERY = 100
 _COURSE = dict.fromkeys(("instructor_id", "instructor.user_id", "stats", "created_at", "updated_at"), 1)
 _USER = dict.fromkeys(("stats", "activity_log", "created_at", "updated_at"), 1)
 _COUNTED_OF_USER = dict.fromkeys(("user_id", "course_id", "enrolled_at", "counted"), 1)
-# What a row of the outbox is held against.
+# What a row of the outbox is compared with.
 _COUNTED = dict.fromkeys(("stream_id", "user_id", "course_id", "emitted"), 1)
 _ANNOUNCED = dict.fromkeys(("milestones", "projection_version", "version"), 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Reads of one transaction: all of them show the same moment. Use it within `Transactions.run`.
-
-    Ids may be of any type; of documents that whole pages name, each page is of bounded size (`reading.id_pages`).
-    What nobody can read is left out and stands in `unreadable`.
-    """
-
-    database: Database
-    session: Session
-    unreadable: list[Unreadable] = field(default_factory=list)
+class CountsSnapshot(Snapshot):
+    """What one transaction shows of all that counting writes."""
 
     async def learners(self, ids: Sequence[Any]) -> list[Learner]:
         """The learners with these records."""
-        records = await self._by_id(self.database.user_progress, ids, _RECORD)
-        projections = await self._by_id(self.database.user_progress_projections, records, None)
+        records = await self.by_id(self.database.user_progress, ids, _RECORD)
+        projections = await self.by_id(self.database.user_progress_projections, records, None)
         counted = [each for each in projections.values() if not misfits("user_progress_projections", each)]
         rows = await self._outbox_ids(counted)
         payments = await self._payments(counted)
@@ -90,16 +81,16 @@ class Snapshot:
 
     async def uncovered(self, ids: Sequence[Any]) -> list[Learner]:
         """Those of the projections whose learners have no record."""
-        projections = await self._by_id(self.database.user_progress_projections, ids, None)
-        records = await self._by_id(self.database.user_progress, projections, {"_id": 1})
+        projections = await self.by_id(self.database.user_progress_projections, ids, None)
+        records = await self.by_id(self.database.user_progress, projections, {"_id": 1})
         return [Learner(None, each) for identity, each in projections.items() if identity not in records]
 
     async def notifications(self, ids: Sequence[Any]) -> list[Announced]:
         """The outbox rows, each with its learner's projection and record."""
-        rows = list((await self._by_id(self.database.notifications, ids, None)).values())
+        rows = list((await self.by_id(self.database.notifications, ids, None)).values())
         learners = [stream_object_id(str(row.get("stream_id"))) for row in rows]
-        known = await self._by_id(self.database.user_progress_projections, set(learners), _COUNTED)
-        records = await self._by_id(self.database.user_progress, set(learners), _ANNOUNCED)
+        known = await self.by_id(self.database.user_progress_projections, set(learners), _COUNTED)
+        records = await self.by_id(self.database.user_progress, set(learners), _ANNOUNCED)
         return [
             Announced(row, known.get(learner), records.get(learner))
             for row, learner in zip(rows, learners, strict=True)
@@ -107,20 +98,20 @@ class Snapshot:
 
     async def billing(self, ids: Sequence[Any]) -> list[tuple[Document, Document | None]]:
         """The billing rows, each with the event it names."""
-        rows = list((await self._by_id(self.database.billing_transactions, ids, None)).values())
+        rows = list((await self.by_id(self.database.billing_transactions, ids, None)).values())
         named = [row["event_id"] for row in rows if isinstance(row.get("event_id"), UUID)]
-        events = await self._by_id(self.database.course_events, named, None)
+        events = await self.by_id(self.database.course_events, named, None)
         return [(row, _at(events, row.get("event_id"))) for row in rows]
 
     async def courses(self, ids: Iterable[Any]) -> list[tuple[Document, Counted]]:
         """Those of the courses that have a document, each with the sum over its projections."""
-        documents = await self._by_id(self.database.courses, ids, _COURSE)
+        documents = await self.by_id(self.database.courses, ids, _COURSE)
         sums = await self._sums("course_id", documents)
         return [(document, sums[course]) for course, document in documents.items()]
 
     async def users(self, ids: Sequence[Any], taught: Mapping[ObjectId, Iterable[Any]]) -> list[Person]:
         """Those of the users that have a document; `taught` says which courses may name them as instructor."""
-        documents = await self._by_id(self.database.users, ids, _USER, kept=("activity_log",))
+        documents = await self.by_id(self.database.users, ids, _USER, kept=("activity_log",))
         learned: dict[ObjectId, Counted] = defaultdict(Counted)
         entries: dict[ObjectId, list[ActivityEntry]] = defaultdict(list)
         wanted = {"user_id": {"$in": list(documents)}}
@@ -156,16 +147,13 @@ class Snapshot:
         return sums
 
     async def _sums(self, path: str, keys: Iterable[ObjectId]) -> dict[ObjectId, Counted]:
-        group: Document = {"_id": f"${path}", **{name: {"$sum": f"$counted.{name}"} for name in NAMES}}
-        pipeline = [{"$match": {path: {"$in": list(keys)}}}, {"$group": group}]
-        rows = await reading.aggregate(
-            self.database.user_progress_projections, pipeline, session=self.session
-        )
-        return defaultdict(Counted, {_hashable(row["_id"]): _counted(row) for row in rows.documents})
+        fields = {name: f"counted.{name}" for name in NAMES}
+        rows = await self.sums(self.database.user_progress_projections, path, keys, fields)
+        return defaultdict(Counted, {key: _counted(row) for key, row in rows.items()})
 
     async def _outbox_ids(self, projections: Iterable[Document]) -> frozenset[str]:
         wanted = [notification_id(kind, each["stream_id"]) for each in projections for kind in MILESTONES]
-        return frozenset(await self._by_id(self.database.notifications, wanted, {"_id": 1}))
+        return frozenset(await self.by_id(self.database.notifications, wanted, {"_id": 1}))
 
     async def _payments(self, projections: Iterable[Document]) -> dict[str, list[Payment]]:
         """By stream, the payments its events name up to the version that was counted."""
@@ -192,22 +180,6 @@ class Snapshot:
             self.database.billing_transactions, {"transaction_id": {"$in": wanted}}, session=self.session
         )
         return {row["transaction_id"]: row for row in rows.documents}
-
-    async def _by_id(
-        self,
-        collection: Collection,
-        ids: Iterable[Any],
-        paths: Mapping[str, int] | None,
-        kept: Sequence[str] = (),
-    ) -> dict[Any, Document]:
-        named = list(ids)
-        if not named:
-            return {}
-        found = await reading.find(
-            collection, {"_id": {"$in": named}}, paths, session=self.session, kept=kept
-        )
-        self.unreadable.extend(found.unreadable)
-        return {_hashable(document["_id"]): document for document in found.documents}
 
 
 def _missing(
@@ -237,11 +209,6 @@ def _paid(event: Document) -> tuple[str, Payment | None]:
 
 def _at(documents: Mapping[Any, Document], identity: object) -> Document | None:
     return documents.get(identity) if isinstance(identity, UUID) else None
-
-
-def _hashable(identity: Any) -> Any:
-    """An id is a key here; one that is a document has no place among those that are looked up."""
-    return identity if isinstance(identity, Hashable) else repr(identity)
 
 
 def _counted(stored: object) -> Counted:

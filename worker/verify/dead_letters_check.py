@@ -130,7 +130,7 @@ class DeadLettersCheck:
 
 
 async def restarted_partitions(database: Database) -> frozenset[tuple[str, int]]:
-    """Partitions whose log was deleted and made anew, as the worker noticed and noted."""
+    """Partitions whose log was deleted and made again, as the worker noticed and noted."""
     gaps = await reading.find(
         database.dead_letters, {"kind": "gap", "reason": "log_restarted"}, {"topic": 1, "partition": 1}
     )

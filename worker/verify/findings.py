@@ -79,6 +79,7 @@ FAULTS: Mapping[Kind, tuple[Fault, ...]] = {
 _OF_A_PROJECTION = (Fault.DIFFERENT, Fault.AHEAD, Fault.UNKNOWN, Fault.MISSING, Fault.BEHIND, Fault.NEWER)
 STREAM_PROJECTION_FAULTS = (*_OF_A_PROJECTION, Fault.FOLD_FAILED)
 SUM_PROJECTION_FAULTS = _OF_A_PROJECTION
+READ_MODEL_FAULTS = (Fault.DIFFERENT, Fault.MISSING, Fault.UNKNOWN)
 # What scripts knew before projections were told apart by their names.
 _ALIASES: Mapping[tuple[str, Fault], str] = {("progress", Fault.FOLD_FAILED): "fold_failed"} | {
     ("counts", fault): f"projection_{fault}" for fault in SUM_PROJECTION_FAULTS
@@ -262,6 +263,13 @@ class Tally:
             self.faults[str(finding.kind)][str(finding.fault)] += 1
             if len(self.findings) < FINDINGS_KEPT:
                 self.findings.append(finding)
+
+    def report_result(self, result: CheckResult, grace: Grace, *, twice: bool = False) -> None:
+        """Report what is wrong, and what waits in a quiescent system, or for too long: if that was seen `twice`."""
+        self.report(result.findings)
+        overdue = result.waiting is not None and grace.is_overdue(result.waiting.since)
+        if grace.quiescent or (twice and overdue):
+            self.report([result.waiting])
 
     def report_unless_young(self, findings: Iterable[Finding], grace: Grace) -> None:
         """Report, or count as in flight what a worker may be about to complete."""

@@ -1,7 +1,7 @@
 """Checks leases and positions: each is of a kind, a group and a date that the worker knows."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ Document = Mapping[str, Any]
 
 # Leases are of seconds, some by the clock of a worker; beyond a day nobody would take them over in time.
 _LONGEST_LEASE = timedelta(days=1)
-# A new primary may know less of the cluster's time than the old one told, for a moment.
+# A new primary may for some time know less of the cluster's time than the old one did.
 _SLACK_S = 60
 # The groups of each watcher.
 _GROUPS: Mapping[str, int] = {"progress": GROUPS, "counts": 1, "retry": 1}
@@ -71,16 +71,21 @@ async def check_leases(database: Database, tally: Tally) -> None:
         tally.report(audit_state(position, now))
 
 
-async def live_version(database: Database, watcher: str) -> int:
-    """The newest version by which a live worker folds or counts, 0 without any: it looks after its documents."""
+async def releases_ahead(database: Database, watcher: str, versions: Iterable[int]) -> int:
+    """By how much a live worker's projections are newer than these, at most; 0 without any.
+
+    Documents that are newer by no more are looked after. A member's lease has the sum of its versions, all of which
+    only go up.
+    """
     live: Document = {
         "kind": "member",
         "_id": {"$regex": f"^member:{watcher}:"},
         "$expr": {"$gt": ["$expires_at", "$$NOW"]},
     }
     members = await reading.find(database.leases, live, {"version": 1})
-    versions = (member.get("version") for member in members.documents)
-    return max((version for version in versions if isinstance(version, int)), default=0)
+    found = (member.get("version") for member in members.documents)
+    newest = max((version for version in found if isinstance(version, int)), default=0)
+    return max(0, newest - sum(versions))
 
 
 def _well_formed(name: str, page: reading.Reading, tally: Tally) -> Iterator[Document]:

@@ -1,4 +1,4 @@
-"""Holds rows of the outbox against the milestones they announce: values in, findings out, no I/O."""
+"""Compares rows of the outbox with the milestones they announce: values in, findings out, no I/O."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -82,13 +82,13 @@ def _rules(announced: Announced, horizon: datetime) -> Iterator[tuple[str, bool]
 def state_rules(row: Document) -> Iterator[tuple[str, bool]]:
     """What each state of a well-formed row says of its other fields."""
     status, channel = row["status"], row["channel"]
-    held = row["lease_owner"] is not None and row["lease_until"] is not None
+    leased = row["lease_owner"] is not None and row["lease_until"] is not None
     free = row["lease_owner"] is None and row["lease_until"] is None
     yield (
         "sent without a date, or dated without being sent",
         (status == "sent") != (row["sent_at"] is not None),
     )
-    yield "its lease is not that of its state", not (held if status == "taken" else free)
+    yield "its lease is not that of its state", not (leased if status == "taken" else free)
     yield f"{status} without an attempt", _was_tried(row) and not row["attempts"]
     yield f"{status} by no channel", status in ("sent", "failed") and channel is None
     yield (
@@ -100,8 +100,8 @@ def state_rules(row: Document) -> Iterator[tuple[str, bool]]:
 
 
 def _was_tried(row: Document) -> bool:
-    by_switches = row["status"] == "suppressed" and row["channel"] is not None
-    return by_switches or row["status"] in ("taken", "sent", "failed")
+    by_preferences = row["status"] == "suppressed" and row["channel"] is not None
+    return by_preferences or row["status"] in ("taken", "sent", "failed")
 
 
 def _is_late(row: Document) -> bool:

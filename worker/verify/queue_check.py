@@ -74,10 +74,10 @@ def audit_item(item: Item, folds: Mapping[str, str], horizon: datetime) -> Itera
 
 def _rules(item: Item, folds: Mapping[str, str], horizon: datetime) -> Iterator[tuple[str, bool]]:
     status = item["status"]
-    held = item.get("lease_owner") is not None and item.get("lease_until") is not None
+    leased = item.get("lease_owner") is not None and item.get("lease_until") is not None
     yield "its key is not that of what it is about", item["_id"] != _key(item, folds)
-    yield "in hand without a lease", status == "processing" and not held
-    yield "a lease, though it is not in hand", status != "processing" and item.get("lease_until") is not None
+    yield "claimed without a lease", status == "processing" and not leased
+    yield "a lease, though it is not claimed", status != "processing" and item.get("lease_until") is not None
     yield "completed without a date", status == "completed" and item.get("processed_at") is None
     yield "a date in the future", any(item.get(name) is not None and item[name] > horizon for name in _DATES)
 

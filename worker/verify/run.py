@@ -1,21 +1,24 @@
 """Checks that all stored documents agree, each kind of document by a check of its own; right while the worker writes.
 
-Every document is held against what it follows from, up to its own version. Whatever looks wrong is looked at a second
-time, read anew in an order in which work in progress cannot look wrong, before it is reported.
+Every document is compared with what it follows from, up to its own version. Whatever looks wrong is read a second
+time, in an order in which work in progress cannot look wrong, before it is reported.
 """
 
 from collections.abc import Callable
 from datetime import timedelta
 
+from projections.counts.projection import COUNTS
 from worker.storage.database import Database
 from worker.timing import Clock, SystemClock
 from worker.verify.counts_check import check_counts, was_counted
 from worker.verify.dead_letters_check import DeadLettersCheck, restarted_partitions
 from worker.verify.findings import Grace, ProjectionCounts, Tally, Verification
 from worker.verify.leases_check import check_leases
+from worker.verify.models_check import check_model
 from worker.verify.queue_check import check_queue
 from worker.verify.sources import Sources
 from worker.verify.streams_check import StreamsCheck
+from worker.verify.sums_check import check_sum
 
 # An event is stored seconds before its row and, when another writer was faster, after a later version. A
 # worker that died in between is back and has redelivered within a minute.
@@ -41,7 +44,7 @@ async def verify(
     have waited for `OVERDUE`. A stream in quarantine is never one for being behind. Statistics that seem wrong are
     looked at again after some seconds. `on_progress` gets the number of events checked so far.
 
-    Memory holds one page of events or of other documents (some MB, or one large document) and, of the longest stream,
+    In memory is one page of events or of other documents (some MB, or one large document) and, of the longest stream,
     about 300 bytes an event. A document that cannot be read is a finding. Raises `Retryable` while MongoDB is away.
     """
     now, tally = clock.now(), Tally()
@@ -67,6 +70,12 @@ async def verify(
     # 5. leases and positions
     await check_leases(database, tally)
     # 6. what was counted: projections, statistics, outbox and billing
-    if await was_counted(database):
-        await check_counts(database, tally, clock, grace)
+    for projection in database.catalogue.sums:
+        if projection.name != COUNTS.name:
+            await check_sum(database, projection, tally, clock, grace)
+        elif await was_counted(database):
+            await check_counts(database, tally, clock, grace)
+    # 7. views
+    for model in database.catalogue.models:
+        await check_model(database, model, tally, clock, grace)
     return tally.result()

@@ -1,4 +1,4 @@
-"""Whether a document has the shape its collection's validator wants, told from the document itself.
+"""Whether a document has the shape its collection's validator wants, decided by the document itself.
 
 The validator lets nothing else in, but a restore, an older schema or `bypassDocumentValidation` do. The same models
 are asked here, type for type as BSON has them: 3.0 is not 3.
@@ -21,8 +21,6 @@ from worker.storage.validators import object_schema
 
 Schema = Mapping[str, Any]
 Test = Callable[[Any], bool]
-Shape = Callable[[Any, str], Iterator[str]]
-"""From a value and its path to the paths below it that do not fit."""
 
 # Enough to see what kind of damage it is.
 _PATHS_NAMED = 5
@@ -36,10 +34,10 @@ def misfits(collection: str, document: Mapping[str, Any]) -> list[str]:
 def misfits_of(
     shapes: Sequence[type[BaseModel]], document: Mapping[str, Any], *, only: tuple[str, ...] = ()
 ) -> list[str]:
-    """Paths that fit none of the shapes, told of the nearest one; of some fields, where only those were read."""
+    """Paths that fit none of the shapes, of the nearest one; of some fields, where only those were read."""
     if any(_fit_of(shape, only)(document) for shape in shapes):
         return []
-    return min((sorted(set(_shape_of(shape, only)(document, ""))) for shape in shapes), key=len)
+    return min((sorted(set(_paths(_schema_of(shape, only), document, ""))) for shape in shapes), key=len)
 
 
 def misfits_named(paths: Sequence[str]) -> str:
@@ -98,13 +96,8 @@ _BOUNDS: Mapping[str, Callable[[Any], Test]] = {
 
 
 @cache
-def _shape_of(model: type[BaseModel], only: tuple[str, ...]) -> Shape:
-    return _compiled(_schema_of(model, only))
-
-
-@cache
 def _fit_of(model: type[BaseModel], only: tuple[str, ...]) -> Test:
-    """Whether a document has the shape: the same answer some ten times sooner, and nearly always yes."""
+    """Whether a document has the shape: the answer without paths, some ten times sooner, and nearly always yes."""
     return _fitting(_schema_of(model, only))
 
 
@@ -154,27 +147,32 @@ def _fields_fit(schema: Schema) -> Test:
     return fits
 
 
-def _compiled(schema: Schema) -> Shape:
-    """The schema as one function; TypeError for a keyword that is not known, so that none is left out unseen."""
-    tests = list(_tests(schema))
-    inner = list(_inner(schema))
-
-    def shape(value: Any, path: str) -> Iterator[str]:
-        if not all(test(value) for test in tests):
-            yield path
-            return
-        for each in inner:
-            yield from each(value, path)
-
-    return shape
+def _paths(schema: Schema, value: Any, path: str) -> Iterator[str]:
+    """Paths from `path` downwards that do not fit."""
+    if not all(test(value) for test in _tests(schema)):
+        yield path
+        return
+    if "items" in schema and isinstance(value, list):
+        for place, each in enumerate(value):
+            yield from _paths(schema["items"], each, f"{path}.{place}")
+    if isinstance(value, Mapping):
+        known, others = schema.get("properties", {}), schema.get("additionalProperties", True)
+        yield from (_below(path, name) for name in set(schema.get("required", ())) - value.keys())
+        for name, each in value.items():
+            inner = known.get(name, others)
+            if isinstance(inner, Mapping):
+                yield from _paths(inner, each, _below(path, name))
+            elif not inner:
+                yield _below(path, name)
 
 
 def _tests(schema: Schema) -> Iterator[Test]:
+    """Tests of the value itself; TypeError for a keyword that is not known, so that none is left out unseen."""
     for keyword, argument in schema.items():
         if keyword == "bsonType":
             yield _of_types([argument] if isinstance(argument, str) else argument)
         elif keyword == "anyOf":
-            yield _of_any([_compiled(each) for each in argument])
+            yield _of_any([_fitting(each) for each in argument])
         elif keyword in _BOUNDS:
             yield _BOUNDS[keyword](argument)
         elif keyword not in ("properties", "required", "additionalProperties", "items"):
@@ -187,43 +185,8 @@ def _of_types(names: Iterable[str]) -> Test:
     return lambda value: type(value) in exactly or any(test(value) for test in tests)
 
 
-def _of_any(shapes: Sequence[Shape]) -> Test:
-    return lambda value: any(next(shape(value, ""), None) is None for shape in shapes)
-
-
-def _inner(schema: Schema) -> Iterator[Shape]:
-    if "items" in schema:
-        yield _items(_compiled(schema["items"]))
-    if "properties" in schema or "additionalProperties" in schema:
-        yield _fields(schema)
-
-
-def _items(item: Shape) -> Shape:
-    def shape(value: Any, path: str) -> Iterator[str]:
-        for place, each in enumerate(value):
-            yield from item(each, f"{path}.{place}")
-
-    return shape
-
-
-def _fields(schema: Schema) -> Shape:
-    known = {name: _compiled(each) for name, each in schema.get("properties", {}).items()}
-    required = frozenset(schema.get("required", ()))
-    others = schema.get("additionalProperties", True)
-    of_others = _compiled(others) if isinstance(others, Mapping) else None
-
-    def shape(value: Any, path: str) -> Iterator[str]:
-        if not isinstance(value, Mapping):
-            return  # null, where the type allows it
-        yield from (_below(path, name) for name in required - value.keys())
-        for name, each in value.items():
-            inner = known.get(name, of_others)
-            if inner is not None:
-                yield from inner(each, _below(path, name))
-            elif others is False:
-                yield _below(path, name)
-
-    return shape
+def _of_any(tests: Sequence[Test]) -> Test:
+    return lambda value: any(test(value) for test in tests)
 
 
 def _below(path: str, name: str) -> str:

@@ -13,8 +13,8 @@ Partition = tuple[str, int]
 class Sources:
     """Remembers records by topic, partition, offset, place within the record, and day.
 
-    A log that was deleted and made anew begins again at offset 0, so that the same position is another record. Those
-    of which the worker noticed it are named as `restarted`, and nothing is said of them. As a move to another cluster
+    A log that was deleted and made again begins again at offset 0, so that the same position is another record. Those
+    of which the worker noticed it are named as `restarted`, and are not checked. As a move to another cluster
     is not noticed, two events count as of one record only if they were recorded on one day.
     """
 

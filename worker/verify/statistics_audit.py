@@ -1,4 +1,4 @@
-"""Holds statistics and activity logs against the sum over projections: values in, findings out, no I/O."""
+"""Compares statistics and activity logs with the sum over projections: values in, findings out, no I/O."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ Document = Mapping[str, Any]
 class Person:
     """One user document and what one snapshot shows of them as a learner and as an instructor.
 
-    `taught` is None where a course of theirs shows no statistics yet, so that nothing can be said.
+    `taught` is None where a course of theirs shows no statistics yet, so that nothing can be compared.
     """
 
     user: Document

@@ -14,7 +14,7 @@ from worker.verify import reading
 from worker.verify.findings import Fault, Finding, Grace, Kind, Tally, subject_of
 from worker.verify.fold_audit import FoldAudit
 from worker.verify.identity_audit import audit_identity
-from worker.verify.leases_check import live_version
+from worker.verify.leases_check import releases_ahead
 from worker.verify.queue_check import quarantined_streams
 from worker.verify.sources import Sources
 from worker.verify.stream_audit import StreamAudit
@@ -141,11 +141,11 @@ class StreamsCheck:
         counts = self.tally.by_projection[projection.name]
         counts.behind += len(behind)
         counts.quarantined += len(quarantined)
-        late = [fold for fold in behind if fold.stream not in quarantined]
+        overdue = [fold for fold in behind if fold.stream not in quarantined]
         if not self.grace.quiescent:
-            late = [fold for fold in late if self.grace.is_overdue(fold.overdue_since)]
-        now = await reading.digests_of(self.database, projection, (fold.stream for fold in late))
-        for fold in late:
+            overdue = [fold for fold in overdue if self.grace.is_overdue(fold.overdue_since)]
+        now = await reading.digests_of(self.database, projection, (fold.stream for fold in overdue))
+        for fold in overdue:
             if self.grace.quiescent or now.get(fold.stream) == fold.document:
                 self.tally.report([fold.behind])
 
@@ -177,11 +177,10 @@ class StreamsCheck:
 
     async def documents(self) -> None:
         """The documents of every stream projection: whose they are, and which code made them."""
-        for projection in self.database.catalogue.streams:
-            collection, served = (
-                projection.target.collection,
-                await live_version(self.database, projection.name),
-            )
+        projections = self.database.catalogue.streams
+        ahead = await releases_ahead(self.database, "progress", (each.version for each in projections))
+        for projection in projections:
+            collection, served = projection.target.collection, projection.version + ahead
             async for page in reading.document_pages(self.database, projection):
                 counts = self.tally.by_projection[projection.name]
                 counts.documents += len(page.documents) + len(page.unreadable)

@@ -26,10 +26,11 @@ from tests.support.clocks import ManualClock
 from worker.contract.identity import foreign_object_id
 from worker.storage.database import CODEC_OPTIONS, Database, Document, make_client, open_database
 from worker.storage.driver import close
-from worker.verify import counts_check
-from worker.verify.counts_check import SECOND_LOOK_S, check_counts
+from worker.verify import snapshots
+from worker.verify.counts_check import check_counts
 from worker.verify.findings import Grace, Tally, Verification
 from worker.verify.run import verify
+from worker.verify.sums_check import SECOND_LOOK_S
 
 NAMES = ("ada", "ben", "vic", "zoe")
 VICTIM = foreign_object_id("vic")
@@ -38,7 +39,7 @@ VICTIM = foreign_object_id("vic")
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several pages of everything."""
-    monkeypatch.setattr(counts_check, "PAGE", 3)
+    monkeypatch.setattr(snapshots, "PAGE", 3)
 
 
 @pytest.fixture

@@ -1,0 +1,117 @@
+"""Checks read models: each view is what is built again of the documents it is made from."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from projections.kinds import ReadModel
+from worker.storage import reading
+from worker.storage.database import Database, Document
+from worker.storage.reading import Unreadable
+from worker.storage.transactions import Transactions
+from worker.timing import Clock
+from worker.verify.findings import Fault, Finding, Grace, Tally, differs, subject_of
+from worker.verify.reading import pages
+from worker.verify.sameness import differing
+from worker.verify.snapshots import Snapshot, Snapshots, hashable
+
+_VIEWS_AT_ONCE = 100  # each is built again of all that it is made from
+# A view is built again within its freshness; a busy machine may take longer.
+_SECOND_LOOK_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One view as it is stored, and as it must be; None is no view."""
+
+    key: Any
+    stored: Document | None
+    expected: Document | None
+
+    @property
+    def as_of(self) -> Any:
+        return (self.stored or {}).get("as_of")
+
+
+def audit_view(model: ReadModel, view: View) -> list[Finding]:
+    """Whether the view is there, and shows what it must."""
+    subject = subject_of(model.target.collection, {"_id": view.key})
+    if view.expected is None:
+        detail = "a view of what is not there"
+        return [Finding(model.name, Fault.UNKNOWN, subject, detail)] if view.stored else []
+    if view.stored is None:
+        return [Finding(model.name, Fault.MISSING, subject, "no view")]
+    what = "differs from what it is made from in"
+    return list(differs(model.name, subject, what, differing(view.expected, view.stored)))
+
+
+async def check_model(database: Database, model: ReadModel, tally: Tally, clock: Clock, grace: Grace) -> None:
+    """Put into `tally` what is wrong. Only reads.
+
+    1. views that are there, and keys that documents name  2. a second look at those that seem wrong: one that was
+    built again meanwhile may have missed only the last change.
+    """
+
+    async def unreadable(document: Unreadable) -> None:
+        tally.unreadable([document])
+
+    transactions = Transactions(database.client)
+    snapshots = Snapshots(database, tally, partial(ModelSnapshot, model=model), unreadable, transactions)
+    suspects: dict[Any, Any] = {}
+    try:
+        async for keys in _keys(database, model, snapshots):  # 1
+            views = await snapshots.read(partial(ModelSnapshot.views, keys=keys))
+            tally.by_projection[model.name].documents += sum(view.stored is not None for view in views)
+            suspects |= {hashable(view.key): view for view in views if audit_view(model, view)}
+        if suspects and not grace.quiescent:  # 2
+            await clock.sleep(model.freshness_s + _SECOND_LOOK_S)
+        for before in suspects.values():
+            for view in await snapshots.read(partial(ModelSnapshot.views, keys=[before.key])):
+                if findings := audit_view(model, view):
+                    tally.by_projection[model.name].behind += 1
+                    tally.report(findings if grace.quiescent or view.as_of == before.as_of else ())
+    finally:
+        await transactions.close()
+
+
+async def _keys(
+    database: Database, model: ReadModel, snapshots: Snapshots["ModelSnapshot"]
+) -> AsyncIterator[list[Any]]:
+    """Keys of all views, and those that have none though a document names them."""
+    views = database.collection(model.target.collection)
+    async for ids in snapshots.ids(views, _VIEWS_AT_ONCE):
+        yield ids
+    for trigger in model.triggers:
+        async for page in pages(database.collection(trigger.collection), most=_VIEWS_AT_ONCE):
+            named = {hashable(key): key for key in page.through(trigger.key).values if key is not None}
+            found = await reading.find(views, {"_id": {"$in": list(named.values())}}, {"_id": 1})
+            known = {hashable(view["_id"]) for view in found.documents}
+            if keys := [key for name, key in named.items() if name not in known]:
+                yield keys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSnapshot(Snapshot):
+    """What one transaction shows of one read model."""
+
+    model: ReadModel
+
+    async def views(self, keys: Sequence[Any]) -> list[View]:
+        """The views of these keys, stored and built again."""
+        target = self.database.collection(self.model.target.collection)
+        stored = await self.by_id(target, keys, None)
+        return [View(key, stored.get(hashable(key)), await self._built(key)) for key in keys]
+
+    async def _built(self, key: Any) -> Document | None:
+        documents = {}
+        for name, read in self.model.reads.items():
+            found = await reading.find(
+                self.database.collection(read.collection),
+                read.query(key),
+                dict.fromkeys(read.paths, 1),
+                session=self.session,
+                limit=read.most,
+            )
+            documents[name] = found.documents
+        return self.model.build(key, documents)

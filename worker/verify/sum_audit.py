@@ -1,0 +1,108 @@
+"""Compares what was counted of one document with the document: values of one snapshot in, findings out, no I/O."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from projections.kinds import Sum, SumProjection
+from worker.verify.findings import CheckResult, Fault, Finding, Kind, differs, subject_of
+from worker.verify.sameness import differing, same
+from worker.verify.shapes import misfits_named, misfits_of
+
+Document = Mapping[str, Any]
+
+_DIFFERS = "differs from its record in"
+_NOT_COUNTABLE = (KeyError, TypeError, ValueError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A document and what was counted of it, as one snapshot shows them; not both absent."""
+
+    record: Document | None
+    counted: Document | None
+
+    @property
+    def identity(self) -> Any:
+        """The `_id` of both."""
+        return (self.record or self.counted or {}).get("_id")
+
+    @property
+    def revisions(self) -> tuple[Any, Any]:
+        """What moves when the document is written or counted."""
+        return (self.record or {}).get("rev"), (self.counted or {}).get("source_rev")
+
+
+def version_path(projection: SumProjection) -> str:
+    """The field of what was counted that names the version it was counted by."""
+    return f"{projection.name}_version"
+
+
+def check_counted(
+    projection: SumProjection,
+    pair: Pair,
+    served: int,
+    owner: Sequence[str],
+    expected: Callable[[Document], Document],
+) -> CheckResult:
+    """Whether what was counted follows from the record.
+
+    `served` is the newest version by which anybody counts now. The fields of `owner` are those of the record in any
+    version. `expected` gives what must have been counted of a record; one that it cannot take was never counted.
+    """
+    name, source, counted = projection.name, pair.record, pair.counted
+    if counted is not None and (paths := misfits_of(projection.counted.shapes, counted)):
+        subject = subject_of(projection.counted.collection, counted)
+        return CheckResult([Finding(Kind.DOCUMENT, Fault.MALFORMED, subject, misfits_named(paths))])
+    if source is None:
+        subject = _subject(projection, counted or {})
+        return CheckResult([Finding(name, Fault.UNKNOWN, subject, "projection without a record")])
+    subject, since = _subject(projection, source), source.get("recorded_at")
+    if counted is None:
+        return CheckResult(waiting=Finding(name, Fault.MISSING, subject, "not counted yet", since))
+    made_by = counted.get(version_path(projection), projection.version)
+    if made_by > projection.version:
+        detail = f"counted by version {made_by}; this code is {projection.version}"
+        newer = [Finding(name, Fault.NEWER, subject, detail)]
+        return CheckResult(newer if made_by > served else (), other_version=True)
+    revisions = f"counted at revision {counted['source_rev']} of {source['rev']}"
+    if counted["source_rev"] > source["rev"]:
+        return CheckResult([Finding(name, Fault.AHEAD, subject, revisions)])
+    if counted["source_rev"] < source["rev"] or made_by < projection.version:
+        # Whatever was counted, and by which version: whose it is does not change.
+        others = [path for path in owner if counted.get(path) != source.get(path)]
+        behind = Finding(name, Fault.BEHIND, subject, revisions, since)
+        return CheckResult(list(differs(name, subject, _DIFFERS, others)), behind)
+    try:
+        different = differing(expected(source), counted)
+    except _NOT_COUNTABLE as error:
+        detail = f"its record cannot be counted: {type(error).__name__}"
+        return CheckResult([Finding(name, Fault.DIFFERENT, subject, detail)])
+    return CheckResult(list(differs(name, subject, _DIFFERS, different)))
+
+
+def _subject(projection: SumProjection, document: Document) -> str:
+    stream = document.get("stream_id")
+    return str(stream) if stream is not None else subject_of(projection.counted.collection, document)
+
+
+def check_shown(
+    projection: SumProjection, total: Sum, document: Document, added: Mapping[str, int]
+) -> CheckResult:
+    """Whether the document shows what the vectors add up to."""
+    subject, expected = subject_of(total.collection, document), total.shown(added)
+    if not any(name in document for name in expected):
+        missing = Finding(projection.name, Fault.MISSING, subject, "counted, but nothing shown")
+        return CheckResult(waiting=missing) if any(added.values()) else CheckResult()
+    different = list(_unlike(expected, document))
+    return CheckResult(list(differs(projection.name, subject, "differs from the sum in", different)))
+
+
+def _unlike(expected: Mapping[str, Any], stored: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """Paths of `expected` under which another value is stored; what else is stored may be somebody else's."""
+    for name, value in expected.items():
+        other = stored.get(name)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            yield from _unlike(value, other, f"{above}{name}.")
+        elif not same(value, other):
+            yield f"{above}{name}"

@@ -1,0 +1,169 @@
+"""Checks sum projections: what was counted of each document, and what its sums show."""
+
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from bson import ObjectId
+
+from projections.kinds import Sum, SumProjection
+from worker.chunks import chunks
+from worker.storage.database import Database, Document
+from worker.storage.transactions import Transactions
+from worker.timing import Clock
+from worker.verify import snapshots
+from worker.verify.findings import CheckResult, Finding, Grace, Tally
+from worker.verify.leases_check import releases_ahead
+from worker.verify.reading import pages
+from worker.verify.snapshots import S, Snapshot, Snapshots, hashable
+from worker.verify.sum_audit import Pair, check_counted, check_shown
+
+P = TypeVar("P", bound=Pair)
+
+# A document the platform has just written shows its sums within 5 s; a busy machine may take longer.
+SECOND_LOOK_S = 10.0
+# Documents that are looked at again, of those that wait for long; enough to tell whether anybody counts.
+_OVERDUE_KEPT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class CountedCheck(Generic[S, P]):
+    """What was counted of each document; `read` gives the documents of an id with it, `uncovered` what has none."""
+
+    database: Database
+    projection: SumProjection
+    snapshots: Snapshots[S]
+    tally: Tally
+    grace: Grace
+    read: Callable[..., Awaitable[list[P]]]
+    uncovered: Callable[..., Awaitable[list[P]]]
+    check: Callable[[P, int], CheckResult]
+    overdue: dict[Any, tuple[Any, Any]] = field(default_factory=dict)
+    """Documents that have waited for long, with their revision and that of what was counted."""
+
+    async def run(self) -> None:
+        """Check every document, and everything that was counted of none."""
+        projection, counts = self.projection, self.tally.by_projection[self.projection.name]
+        ahead = await releases_ahead(self.database, "counts", [projection.version])
+        source = source_of(self.database, projection)
+        for collection, read in ((source, self.read), (projection.counted.collection, self.uncovered)):
+            async for page in self.snapshots.pages(self.database.collection(collection), read):
+                counts.documents += sum(pair.counted is not None for pair in page)
+                for pair in page:
+                    with self.tally.guard(collection, pair.identity):
+                        self._take(pair, self.check(pair, projection.version + ahead))
+
+    def _take(self, pair: P, result: CheckResult) -> None:
+        counts = self.tally.by_projection[self.projection.name]
+        counts.behind += result.waiting is not None
+        counts.other_version += result.other_version
+        self.tally.report_result(result, self.grace)
+        waits = result.waiting is not None and self.grace.is_overdue(result.waiting.since)
+        if waits and len(self.overdue) < _OVERDUE_KEPT and isinstance(pair.identity, ObjectId):
+            self.overdue[pair.identity] = pair.revisions
+
+    async def second_look(self) -> None:
+        """What still waits is a finding, unless some of it was counted meanwhile: then the rest is about to be."""
+        waiting: list[Finding | None] = []
+        for some in chunks(list(self.overdue), snapshots.PAGE):
+            for pair in await self.snapshots.read(partial(self.read, ids=some)):
+                if pair.revisions != self.overdue[(pair.record or {}).get("_id")]:
+                    return
+                with self.tally.guard(self.projection.counted.collection, pair.identity):
+                    waiting.append(self.check(pair, 0).waiting)
+        self.tally.report(waiting)
+
+
+def source_of(database: Database, projection: SumProjection) -> str:
+    """The collection whose documents are counted."""
+    streams = database.catalogue.streams
+    return next(each.target.collection for each in streams if each.name == projection.source)
+
+
+async def check_sum(
+    database: Database, projection: SumProjection, tally: Tally, clock: Clock, grace: Grace
+) -> None:
+    """Put into `tally` what is wrong. Only reads.
+
+    1. what was counted  2. what the sums show  3. a second look at what seems wrong
+    """
+
+    async def unreadable(document: Any) -> None:
+        tally.unreadable([document])
+
+    transactions = Transactions(database.client)
+    pages = Snapshots(database, tally, partial(SumSnapshot, projection=projection), unreadable, transactions)
+    counted = CountedCheck(
+        database,
+        projection,
+        pages,
+        tally,
+        grace,
+        SumSnapshot.pairs,
+        SumSnapshot.uncovered,
+        partial(_check, projection),
+    )
+    suspects: list[tuple[Sum, Any]] = []
+    try:
+        await counted.run()  # 1
+        for total in projection.sums:  # 2
+            async for ids in pages.ids(database.collection(total.collection), snapshots.PAGE):
+                results = await pages.read(partial(SumSnapshot.shown, total=total, ids=ids))
+                suspects += [(total, identity) for identity, each in results if each != CheckResult()]
+        if (suspects or counted.overdue) and not grace.quiescent:
+            await clock.sleep(SECOND_LOOK_S)
+        await counted.second_look()  # 3
+        for total, identity in suspects:
+            for _, result in await pages.read(partial(SumSnapshot.shown, total=total, ids=[identity])):
+                tally.report_result(result, grace, twice=True)
+    finally:
+        await transactions.close()
+
+
+def _check(projection: SumProjection, pair: Pair, served: int) -> CheckResult:
+    keys = [total.key for total in projection.sums]
+
+    def expected(record: Mapping[str, Any]) -> Document:
+        return {"counted": dict(projection.vector(record)), **{key: record[key] for key in keys}}
+
+    return check_counted(projection, pair, served, keys, expected)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumSnapshot(Snapshot):
+    """What one transaction shows of one sum projection."""
+
+    projection: SumProjection
+
+    async def pairs(self, ids: Sequence[Any]) -> list[Pair]:
+        """The documents of these ids, each with what was counted of it."""
+        source = self.database.collection(source_of(self.database, self.projection))
+        records = await self.by_id(source, ids, None)
+        counted = await self.by_id(self._counted, records, None)
+        return [Pair(record, counted.get(identity)) for identity, record in records.items()]
+
+    async def uncovered(self, ids: Sequence[Any]) -> list[Pair]:
+        """Those of what was counted whose documents are not there."""
+        source = self.database.collection(source_of(self.database, self.projection))
+        counted = await self.by_id(self._counted, ids, None)
+        records = await self.by_id(source, counted, {"_id": 1})
+        return [Pair(None, each) for identity, each in counted.items() if identity not in records]
+
+    async def shown(self, total: Sum, ids: Sequence[Any]) -> list[tuple[Any, CheckResult]]:
+        """Those of the documents that there are, with whether each shows its sum."""
+        documents = await self.by_id(self.database.collection(total.collection), ids, None)
+        sums: dict[Any, Counter[str]] = defaultdict(Counter)
+        wanted, paths = {total.key: {"$in": list(documents)}}, {total.key: 1, "counted": 1}
+        async for page in pages(self._counted, wanted, paths, session=self.session):
+            for row in page.documents:
+                sums[hashable(row[total.key])].update(row["counted"])
+        return [
+            (document["_id"], check_shown(self.projection, total, document, sums[identity]))
+            for identity, document in documents.items()
+        ]
+
+    @property
+    def _counted(self) -> Any:
+        return self.database.collection(self.projection.counted.collection)
