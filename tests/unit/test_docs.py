@@ -119,6 +119,11 @@ def _explained(heading: str) -> list[str]:
     return sorted(re.findall(r"\w+", " ".join(rows)))
 
 
+def _files_of(heading: str) -> set[str]:
+    section = VERIFY.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return set(re.findall(r"`(\w+\.py)`", section))
+
+
 def test_verify_explains_every_finding() -> None:
     names = [f"{kind}_{fault}" for kind, faults in FAULTS_BY_KIND.items() for fault in faults]
     headings = (
@@ -131,6 +136,11 @@ def test_verify_explains_every_finding() -> None:
     assert _explained("Stream projections") == sorted(STREAM_PROJECTION_FAULTS)
     assert _explained("Sums") == sorted(SUM_PROJECTION_FAULTS)
     assert _explained("Read models") == sorted(READ_MODEL_FAULTS)
+
+
+def test_verify_says_of_every_file_what_it_checks() -> None:
+    files = {path.name for path in (ROOT / "worker" / "verify").glob("[a-z]*.py")}
+    assert _files_of("Which file checks what") == files
 
 
 def test_verify_explains_every_count_and_the_names_it_had_before() -> None:
