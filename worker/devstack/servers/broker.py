@@ -18,12 +18,12 @@ from worker.devstack.servers.process import (
     StartFailed,
     free_port,
     spawn,
+    start_serving,
     wait_for_port,
 )
 from worker.errors import Misconfigured
 
 START_LIMIT_S = 60.0  # under a second on an idle machine
-START_ATTEMPTS = 3  # a free port may be taken by somebody else before the broker binds it
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +68,14 @@ async def start_broker(folder: Path, *, port: int | None = None) -> Broker:
     Raises StartFailed with the log's tail.
     """
     binary = broker_binary()
-    for attempt in range(1, START_ATTEMPTS + 1):
-        broker = _spawn(binary, folder, port or free_port())
-        try:
-            await wait_for_port(broker.process, broker.port, START_LIMIT_S)
-            await answers_metadata(broker.process, broker.bootstrap_servers)
-        except StartFailed:
-            broker.stop()
-            if attempt == START_ATTEMPTS or broker.process.returncode is None:
-                raise
-        except BaseException:
-            broker.stop()
-            raise
-        else:
-            return broker
-    raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def serves(broker: Broker) -> None:
+        await wait_for_port(broker.process, broker.port, START_LIMIT_S)
+        await answers_metadata(broker.process, broker.bootstrap_servers)
+
+    return await start_serving(
+        lambda: _spawn(binary, folder, port or free_port()), serves, port_taken=lambda _: True
+    )
 
 
 def _spawn(binary: str, folder: Path, port: int) -> Broker:

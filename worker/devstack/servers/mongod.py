@@ -14,6 +14,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from worker.devstack.servers.process import (
+    ADDRESS_IN_USE,
     OTHER_WAYS,
     POLL_S,
     ServerProcess,
@@ -21,13 +22,13 @@ from worker.devstack.servers.process import (
     StartFailed,
     free_port,
     spawn,
+    start_serving,
     wait_for_port,
 )
 from worker.errors import Misconfigured
 
 START_LIMIT_S = 60.0  # about 2 s on an idle machine; a machine under load may need many times that
 CACHE_GB = 0.5  # the demo's 20,000 events fit many times; leaves memory to everything else on a laptop
-START_ATTEMPTS = 3  # a free port may be taken by somebody else before mongod binds it
 ALREADY_INITIALIZED = 23  # server error code
 REPLICA_SET = "rs0"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -85,21 +86,16 @@ async def start_mongod(
     `parameters` are server parameters as `name=value`, `arguments` further ones of the command line. `client` are
     the driver's options for a server that wants TLS or a user. Raises StartFailed with the log's tail.
     """
-    for attempt in range(1, START_ATTEMPTS + 1):
-        mongod = spawn_mongod(folder, port or free_port(), parameters, arguments)
-        try:
-            await wait_for_port(mongod.process, mongod.port, START_LIMIT_S)
-            await become_primary(mongod.process, mongod.port, client)
-        except StartFailed:
-            mongod.stop()
-            if attempt == START_ATTEMPTS or "Address already in use" not in mongod.process.log_tail():
-                raise
-        except BaseException:
-            mongod.stop()
-            raise
-        else:
-            return mongod
-    raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def serves(mongod: Mongod) -> None:
+        await wait_for_port(mongod.process, mongod.port, START_LIMIT_S)
+        await become_primary(mongod.process, mongod.port, client)
+
+    return await start_serving(
+        lambda: spawn_mongod(folder, port or free_port(), parameters, arguments),
+        serves,
+        lambda mongod: ADDRESS_IN_USE in mongod.process.log_tail(),
+    )
 
 
 def spawn_mongod(

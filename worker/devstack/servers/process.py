@@ -7,17 +7,20 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from worker.errors import Fatal
 
 TERM_GRACE_S = 15.0  # mongod's clean shutdown writes one checkpoint; beyond this it does not end
 LOG_TAIL_BYTES = 4_000  # about 40 lines: enough to see why a server ended
 POLL_S = 0.05  # servers need about a second to start; finer polling only burns their CPU
+START_ATTEMPTS = 3  # a free port may be taken by somebody else before the server binds it
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+ADDRESS_IN_USE = "Address already in use"  # in the log of a server whose port somebody took
 
 OTHER_WAYS = (
     "use servers of your own by setting SEVENP_MONGODB_URI (a replica set) and "
@@ -27,6 +30,16 @@ OTHER_WAYS = (
 
 class StartFailed(Fatal):
     """A server of the dev stack did not start; the message ends with the tail of its log."""
+
+
+class Stoppable(Protocol):
+    """A server that can be ended."""
+
+    def stop(self) -> None:
+        """End it; blocks until it is gone."""
+
+
+S = TypeVar("S", bound=Stoppable)
 
 
 class Started(Protocol):
@@ -143,6 +156,26 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+async def start_serving(
+    start: Callable[[], S], serves: Callable[[S], Awaitable[None]], port_taken: Callable[[S], bool]
+) -> S:
+    """Start a server and return it once it `serves`: again, on other ports, where somebody took them before it did.
+
+    Raises StartFailed with the log's tail; a server that does not serve is stopped.
+    """
+    for attempts_left in reversed(range(START_ATTEMPTS)):
+        server = start()
+        try:
+            await serves(server)
+        except BaseException as error:
+            await asyncio.to_thread(server.stop)
+            if not isinstance(error, StartFailed) or not attempts_left or not port_taken(server):
+                raise
+        else:
+            return server
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 async def wait_for_port(process: ServerProcess, port: int, limit_s: float) -> None:

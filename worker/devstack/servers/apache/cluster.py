@@ -15,11 +15,16 @@ from aiokafka.errors import KafkaError
 
 from worker.devstack.servers.apache.artifacts import fetch_jars
 from worker.devstack.servers.apache.node import Node
-from worker.devstack.servers.process import StartFailed, free_port, wait_for_port
+from worker.devstack.servers.process import (
+    ADDRESS_IN_USE,
+    StartFailed,
+    free_port,
+    start_serving,
+    wait_for_port,
+)
 
 START_LIMIT_S = 120.0  # 2 s on an idle machine, for one node
 _POLL_S = 0.2  # each look is a connection and a metadata request
-START_ATTEMPTS = 3  # a free port may be taken by somebody else before the broker binds it
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -121,26 +126,18 @@ async def start_apache(
     log's tail, or Misconfigured without Java or Maven.
     """
     jars = await fetch_jars()
-    for attempt in range(1, START_ATTEMPTS + 1):
+
+    def fresh() -> ApacheKafka:
         ports = [(free_port(), free_port()) for _ in range(nodes)]
         members = [
             Node(number, port, folder / f"kafka-{port}", jars, _properties(number, ports, properties), scram)
             for number, (port, _) in enumerate(ports, start=1)
         ]
-        cluster = ApacheKafka(members, client)
-        try:
-            await _start(cluster)
-        except StartFailed:
-            await asyncio.to_thread(cluster.stop)
-            in_use = any("Address already in use" in _log(node) for node in members)
-            if attempt == START_ATTEMPTS or not in_use:
-                raise
-        except BaseException:
-            await asyncio.to_thread(cluster.stop)
-            raise
-        else:
-            return cluster
-    raise AssertionError("unreachable: the last attempt returns or raises")
+        return ApacheKafka(members, client)
+
+    return await start_serving(
+        fresh, _start, lambda cluster: any(ADDRESS_IN_USE in _log(node) for node in cluster.nodes)
+    )
 
 
 async def _start(cluster: ApacheKafka) -> None:
