@@ -175,7 +175,7 @@ def folding(
         code_version="test",
     )
     rejected_rows = RejectedRows(database, metrics or Metrics(), timedelta.max)
-    return dict(retry_handlers(database, {projection.name: refold}, counter, rejected_rows))
+    return dict(retry_handlers(database, {projection.name: refold}, counter, rejected_rows, {}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from worker.watch.folds.refold import Refold
 from worker.watch.roles import event_follower, record_follower
 from worker.watch.sums.counting import Counter
 from worker.watch.sums.rejected_rows import RejectedRows
+from worker.watch.sums.vectors import vector_sums
 
 # A full batch is decoded, stored and written in so many parts beside each other.
 _PARTS_OF_A_BATCH = 2
@@ -132,9 +133,10 @@ def _retry(settings: Settings, given: Dependencies) -> Role:
         )
         for each in given.database.catalogue.streams
     }
+    transactions = Transactions(given.database.client)
     counter = Counter(
         given.database,
-        Transactions(given.database.client),
+        transactions,
         given.clock,
         given.metrics,
         keep_alive=keep_alive,
@@ -142,8 +144,17 @@ def _retry(settings: Settings, given: Dependencies) -> Role:
         notify_within=settings.counts.notify_within,
         code_version=retry.code_version,
     )
+    vectors = vector_sums(
+        given.database,
+        transactions,
+        given.clock,
+        given.metrics,
+        keep_alive=keep_alive,
+        on_retry=retry_counter(given.metrics),
+        code_version=retry.code_version,
+    )
     rejected_rows = RejectedRows(given.database, given.metrics, settings.counts.notify_within)
-    handlers = retry_handlers(given.database, refolds, counter, rejected_rows)
+    handlers = retry_handlers(given.database, refolds, counter, rejected_rows, vectors)
     return RetryProcessor(given.database, given.clock, component, given.metrics, retry, handlers, leases)
 
 

@@ -15,7 +15,7 @@ from worker.storage.database import Database, Document
 from worker.storage.errors import translated
 from worker.storage.reading import Unreadable
 from worker.storage.updating import update_each
-from worker.storage.work_items import COUNTS_FOLD, EVENT_TYPES, notification_of
+from worker.storage.work_items import COUNTS_FOLD, event_types, notification_of
 
 State = Literal["pending", "processing", "completed", "failed"]
 STATES: tuple[State, ...] = get_args(State)
@@ -25,7 +25,6 @@ WAITING: tuple[State, ...] = ("pending", "failed")
 DISCARDABLE: tuple[State, ...] = ("pending", "failed", "completed")
 
 _AT_ONCE = 1_000
-_OURS: Document = {"event_type": {"$in": list(EVENT_TYPES)}}
 # When an item was made that does not say so.
 _UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -45,7 +44,7 @@ async def find_items(
 
 
 async def _items(database: Database, selection: Selection, states: Sequence[State]) -> list[Entry]:
-    query: Document = {"event_type": {"$in": list(EVENT_TYPES)}, "status": {"$in": list(states)}}
+    query: Document = {**_ours(database), "status": {"$in": list(states)}}
     if selection.ids:
         query["_id"] = {"$in": identities(selection.ids)}
     if selection.reason:
@@ -76,7 +75,7 @@ async def show_item(database: Database, name: str) -> Document | None:
 
 async def count_foreign(database: Database) -> int:
     """Items of other types that are not completed: somebody else's, and left alone."""
-    others = {"event_type": {"$nin": list(EVENT_TYPES)}, "status": {"$ne": "completed"}}
+    others = {"event_type": {"$nin": list(event_types(database.catalogue))}, "status": {"$ne": "completed"}}
     with translated():
         return await database.analytics_queue.count_documents(others)
 
@@ -98,7 +97,7 @@ async def retry_items(database: Database, entries: Sequence[Entry]) -> int:
         changed += await hurry(database, keys)
     for ids in chunks((entry.id for entry in entries if entry.collection != NOTIFICATIONS), _AT_ONCE):
         await hurry(database, [key for key in map(notification_of, ids) if key is not None])
-        waiting = {**_OURS, "_id": {"$in": ids}, "status": {"$in": list(WAITING)}}
+        waiting = {**_ours(database), "_id": {"$in": ids}, "status": {"$in": list(WAITING)}}
         changed += (await update_each(database.analytics_queue, waiting, [{"$set": anew}])).matched
     return changed
 
@@ -111,7 +110,7 @@ async def discard_items(database: Database, entries: Sequence[Entry]) -> int:
     deleted = 0
     for ids in chunks((entry.id for entry in entries if entry.collection != NOTIFICATIONS), _AT_ONCE):
         kept = {"event_type": COUNTS_FOLD, "status": {"$ne": "completed"}}
-        idle = {**_OURS, "_id": {"$in": ids}, "status": {"$in": list(DISCARDABLE)}, "$nor": [kept]}
+        idle = {**_ours(database), "_id": {"$in": ids}, "status": {"$in": list(DISCARDABLE)}, "$nor": [kept]}
         with translated():
             result = await database.analytics_queue.delete_many(idle)
         deleted += result.deleted_count
@@ -148,3 +147,7 @@ def _unreadable(one: Unreadable) -> Entry:
         "created_at": _UNKNOWN,
     }
     return _entry(row)
+
+
+def _ours(database: Database) -> Document:
+    return {"event_type": {"$in": list(event_types(database.catalogue))}}

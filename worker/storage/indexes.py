@@ -9,7 +9,7 @@ from typing import Any
 
 from projections.catalogue import CATALOGUE
 from projections.kinds import Catalogue, Index
-from worker.storage.work_items import EVENT_TYPES
+from worker.storage.work_items import EVENT_TYPES, further_types
 
 Options = Mapping[str, Any]
 
@@ -58,6 +58,8 @@ _SPEC = (
     Index("cache", "expires_at_1", (("expires_at", 1),), {"expireAfterSeconds": 0}),
 )
 
+_HISTORY_S = 7 * 24 * 3_600
+
 _OWN = (
     # The promise "versions 1, 2, 3 ... without holes or twins" rests on this one.
     Index(
@@ -82,7 +84,7 @@ _OWN = (
         "idx_analytics_queue_ours_completed_ttl",
         (("processed_at", 1),),
         {
-            "expireAfterSeconds": 7 * 24 * 3_600,
+            "expireAfterSeconds": _HISTORY_S,
             "partialFilterExpression": {"status": "completed", "event_type": {"$in": list(EVENT_TYPES)}},
         },
     ),
@@ -104,9 +106,30 @@ _OWN = (
 )
 
 
+def _further(catalogue: Catalogue) -> list[Index]:
+    """Items of further projections are history after a week, too; the index that stands cannot be changed."""
+    return [
+        Index(
+            "analytics_queue",
+            f"idx_analytics_queue_{event_type}_completed_ttl",
+            (("processed_at", 1),),
+            {
+                "expireAfterSeconds": _HISTORY_S,
+                "partialFilterExpression": {"status": "completed", "event_type": event_type},
+            },
+        )
+        for event_type in further_types(catalogue)
+    ]
+
+
 def indexes_of(catalogue: Catalogue) -> tuple[Index, ...]:
     """Every index: the spec's, the worker's own, and those of what the projections write."""
-    return (*_SPEC, *_OWN, *(index for target in catalogue.targets for index in target.indexes))
+    return (
+        *_SPEC,
+        *_OWN,
+        *_further(catalogue),
+        *(index for target in catalogue.targets for index in target.indexes),
+    )
 
 
 INDEXES = indexes_of(CATALOGUE)

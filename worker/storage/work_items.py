@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from bson import ObjectId
 
+from projections.kinds import Catalogue
+
 PROGRESS_FOLD = "progress_fold"
 """A stream whose fold failed: `fold_type` of the projection."""
 PROGRESS_UPDATED = "progress_updated"
@@ -18,7 +20,7 @@ NOTIFICATION_SEND = "notification_send"
 """A row of the outbox that cannot be read or changed."""
 
 EVENT_TYPES = (PROGRESS_FOLD, PROGRESS_UPDATED, COUNTS_FOLD, COUNTS_ROW, NOTIFICATION_SEND)
-"""Items of all other types belong to somebody else."""
+"""Those of the platform's two projections; `event_types` has those of all."""
 
 OPEN = ("pending", "processing", "failed")
 """The states of an item that is not done."""
@@ -27,12 +29,23 @@ _NOTIFICATION = "notification:"
 
 
 def fold_type(projection: str) -> str:
-    """The type of the items about streams at which a projection's fold failed."""
+    """The type of the items about streams or documents of which a projection can make nothing."""
     return f"{projection}_fold"
 
 
+def further_types(catalogue: Catalogue) -> tuple[str, ...]:
+    """The types of the items of further projections."""
+    types = map(fold_type, (*(s.name for s in catalogue.streams), *(s.name for s in catalogue.sums)))
+    return tuple(each for each in types if each not in EVENT_TYPES)
+
+
+def event_types(catalogue: Catalogue) -> tuple[str, ...]:
+    """The types of the worker's items: those of all other types belong to somebody else."""
+    return (*EVENT_TYPES, *further_types(catalogue))
+
+
 def fold_item_id(stream: object, projection: str = "progress") -> str:
-    """`_id` of the item of a stream at which a projection's fold failed: there is never a second one."""
+    """`_id` of the item of a stream or document of which a projection makes nothing: there is never a second one."""
     return f"{projection}:{stream}"
 
 

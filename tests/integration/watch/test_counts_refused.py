@@ -17,7 +17,6 @@ from tests.support.counts import (
     user,
 )
 from tests.unit.projections.events import moment
-from worker.app.retry import RowHandler
 from worker.retry.depths import DepthGauges, measure
 from worker.storage.database import Collection, Database
 from worker.storage.driver import list_collections
@@ -26,6 +25,7 @@ from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, EVENT_TYPES, Fail
 from worker.telemetry.metrics import Metrics
 from worker.verify.run import verify
 from worker.watch.sums.counting import Counter, DirtyKeys
+from worker.watch.sums.handlers import RowHandler
 from worker.watch.sums.plan import Target
 from worker.watch.sums.quarantine import target_of
 from worker.watch.sums.rejected_rows import RejectedRows

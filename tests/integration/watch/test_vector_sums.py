@@ -19,8 +19,10 @@ from worker.errors import Retryable
 from worker.storage.database import Database, Document, open_database
 from worker.storage.schema import apply_schema
 from worker.storage.transactions import Transactions
+from worker.storage.work_items import Item
 from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock
+from worker.watch.sums.handlers import VectorHandler
 from worker.watch.sums.vectors import VectorSums
 
 
@@ -167,10 +169,15 @@ async def test_a_document_that_makes_no_vector_costs_only_itself(database: Datab
     assert await paces(opened) == await expected(opened)
     [item] = await opened.analytics_queue.find({}).to_list(None)
     assert (item["_id"], item["event_type"]) == (f"pace:{bad.identity}", "pace_fold")
+    tried = Item(item["_id"], item["event_type"], item["data"], None, attempt=1, occurrences=1)
+    assert (await VectorHandler(sums)([tried])).keys() == {item["_id"]}
+    await bad.meet("lesson_view", 20, lesson=7).store(opened)
+    assert await VectorHandler(sums)([tried]) == {}
+    assert await paces(opened) == await expected(opened)
 
     await opened.user_progress.delete_one({"_id": good.identity})
     await sums.count([good.identity])
-    assert await paces(opened) == {course(0): {"learners": 0, "events": 0}}
+    assert await paces(opened) == {course(0): {"learners": 1, "events": 8}}
 
 
 async def test_a_new_version_counts_only_its_own_documents_again(database: Database) -> None:

@@ -3,8 +3,8 @@
 import pytest
 from bson import ObjectId
 
-from worker.app.retry import stream_of
 from worker.storage.work_items import Item
+from worker.watch.folds.handler import stream_of
 
 COURSE, USER = ObjectId("a" * 24), ObjectId("b" * 24)
 

@@ -27,7 +27,7 @@ from worker.watch.sums.conflict_markers import WriteConflictMarkers
 from worker.watch.sums.cool_down import CoolDown
 from worker.watch.sums.counting import NAME, Counter, DirtyKeys
 from worker.watch.sums.quarantine import Quarantine
-from worker.watch.sums.vectors import VectorSums
+from worker.watch.sums.vectors import vector_sums
 
 log = structlog.get_logger(__name__)
 
@@ -84,21 +84,15 @@ class SumExecutor:
             ),
             seed=seed,
         )
-        self._vectors = {
-            each.name: VectorSums(
-                database,
-                each,
-                sources[each.source],
-                self._transactions,
-                clock,
-                metrics,
-                keep_alive=groups.keep_alive,
-                on_retry=retry_counter(metrics),
-                code_version=settings.code_version,
-            )
-            for each in database.catalogue.sums
-            if each.name != NAME
-        }
+        self._vectors = vector_sums(
+            database,
+            self._transactions,
+            clock,
+            metrics,
+            keep_alive=groups.keep_alive,
+            on_retry=retry_counter(metrics),
+            code_version=settings.code_version,
+        )
         self._quarantine = Quarantine(database, settings.code_version)
         self._cool_down = CoolDown(settings.cool_down)
         self._forget_at = 0.0

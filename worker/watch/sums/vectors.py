@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import structlog
 from pymongo import DeleteOne, ReplaceOne, UpdateOne
 
+from projections.counts.projection import COUNTS
 from projections.kinds import StreamProjection, Sum, SumProjection
 from worker.chunks import chunks
 from worker.errors import Retryable
@@ -36,6 +37,35 @@ log = structlog.get_logger(__name__)
 _DOCUMENTS_PER_TRANSACTION = 500
 _ATTEMPTS = 5
 _WAIT_S = 0.1
+
+
+def vector_sums(
+    database: Database,
+    transactions: Transactions,
+    clock: Clock,
+    metrics: Metrics,
+    *,
+    keep_alive: Callable[[], Awaitable[None]],
+    on_retry: Callable[[Retryable], None],
+    code_version: str,
+) -> dict[str, "VectorSums"]:
+    """Those of the catalogue but `counts`, by name."""
+    sources = {each.name: each for each in database.catalogue.streams}
+    return {
+        each.name: VectorSums(
+            database,
+            each,
+            sources[each.source],
+            transactions,
+            clock,
+            metrics,
+            keep_alive=keep_alive,
+            on_retry=on_retry,
+            code_version=code_version,
+        )
+        for each in database.catalogue.sums
+        if each.name != COUNTS.name
+    }
 
 
 class VectorSums:
