@@ -11,10 +11,11 @@ from aiokafka import AIOKafkaProducer
 from prometheus_client import CollectorRegistry
 
 from tests.support.running import RunningRole, run
+from worker.app.ingest import ingest_options
 from worker.contract.codec import encode
 from worker.ingest.options import IngestOptions
 from worker.ingest.service import Ingest
-from worker.kafka.consumer import ConsumerOptions
+from worker.settings import IngestSettings, KafkaSettings
 from worker.storage.database import Database
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
@@ -113,10 +114,9 @@ class RunningIngest(RunningRole):
 
 def options(kafka: str, topic: str, **changes: Any) -> IngestOptions:
     # The embedded broker lets a group form only after a part of this time: short, to keep tests short.
-    consumer = ConsumerOptions(
-        bootstrap_servers=kafka, group_id=f"group-{topic}", topics=(topic,), session_timeout_s=4.0
-    )
-    return replace(IngestOptions(consumer=consumer, position_check_interval_s=1.0), **changes)
+    servers = KafkaSettings(bootstrap_servers=kafka, group_id=f"group-{topic}", session_timeout_ms=4_000)
+    settings = IngestSettings(topic=topic, position_check_interval_s=1.0)
+    return replace(ingest_options(servers, settings), **changes)
 
 
 def make_ingest(

@@ -4,18 +4,14 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from uuid import uuid4
 
 from worker.app.dependencies import Probe, Readiness
+from worker.app.ingest import ingest_options
 from worker.app.notify import notify_senders
 from worker.app.retry import retry_handlers, retry_leases
 from worker.app.supervision import Role
-from worker.ingest.options import IngestOptions, PipelineOptions
-from worker.ingest.pipeline import BATCHES_IN_FLIGHT
 from worker.ingest.service import Ingest
-from worker.kafka.consumer import ConsumerOptions
-from worker.kafka.security import kafka_options
 from worker.notify.service import Notifier
 from worker.retry.processor import RetryProcessor
 from worker.settings import RoleName, Settings
@@ -30,9 +26,6 @@ from worker.watch.roles import event_follower, record_follower
 from worker.watch.sums.counting import Counter
 from worker.watch.sums.rejected_rows import RejectedRows
 from worker.watch.sums.vectors import vector_sums
-
-# A full batch is decoded, stored and written in so many parts beside each other.
-_PARTS_OF_A_BATCH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +54,7 @@ def build_roles(settings: Settings, given: Dependencies, probes: Sequence[Probe]
 
 
 def _ingest(settings: Settings, given: Dependencies) -> Role:
-    options = IngestOptions(
-        consumer=ConsumerOptions(
-            bootstrap_servers=settings.kafka.bootstrap_servers,
-            group_id=settings.kafka.group_id,
-            group_instance_id=settings.kafka.group_instance_id,
-            topics=(settings.ingest.topic,),
-            max_records=settings.ingest.max_records,
-            max_bytes=settings.ingest.max_bytes // BATCHES_IN_FLIGHT,
-            session_timeout_s=settings.kafka.session_timeout_ms / 1000,
-            heartbeats_per_session=settings.kafka.heartbeats_per_session,
-            rebalance_timeout_s=settings.kafka.rebalance_timeout_ms / 1000,
-            kafka=kafka_options(settings.kafka),
-        ),
-        pipeline=PipelineOptions(
-            limits=settings.ingest.limits,
-            part_records=ceil(settings.ingest.max_records / _PARTS_OF_A_BATCH),
-            max_bytes=settings.ingest.max_bytes,
-        ),
-        start_policy=settings.ingest.start_policy.value,
-        drain_deadline_s=settings.role.drain_deadline_s,
-        position_check_interval_s=settings.ingest.position_check_interval_s,
-    )
+    options = ingest_options(settings.kafka, settings.ingest)
     component = given.health.component(RoleName.INGEST)
     return Ingest(given.database, options, given.clock, given.metrics, component, uuid4)
 

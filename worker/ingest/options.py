@@ -16,10 +16,10 @@ class PipelineOptions:
     A batch of more than `part_records` is worked on in parts, which costs MongoDB nothing (tried: 2,000 to 20,000).
     """
 
-    limits: Limits = field(default_factory=Limits)
-    part_records: int = 2_500
+    limits: Limits
+    part_records: int
+    max_bytes: int
     max_rows: int = 20_000
-    max_bytes: int = 15_000_000
     deadline_s: float = 20.0
 
 
@@ -31,9 +31,9 @@ class IngestOptions:
     """
 
     consumer: ConsumerOptions
+    pipeline: PipelineOptions
+    start_policy: StartPolicy
+    drain_deadline_s: float
+    position_check_interval_s: float
     routes: Routes | None = None
-    pipeline: PipelineOptions = field(default_factory=PipelineOptions)
     breaker: BreakerOptions = field(default_factory=BreakerOptions)
-    start_policy: StartPolicy = "earliest"
-    drain_deadline_s: float = 20.0
-    position_check_interval_s: float = 10.0

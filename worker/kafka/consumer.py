@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -54,19 +54,19 @@ class ConsumerOptions:
     bootstrap_servers: str
     group_id: str
     topics: tuple[str, ...]
-    group_instance_id: str | None = None
-    max_records: int = 5_000
+    group_instance_id: str | None
+    max_records: int
     # Of values, keys and headers in a batch; ordinary events of 400 bytes reach `max_records` first.
-    max_bytes: int = 7_500_000
-    session_timeout_s: float = 10.0
+    max_bytes: int
+    session_timeout_s: float
     # A member learns of a rebalance with its next heartbeat: so much longer than the session may its start last.
-    heartbeats_per_session: int = 20
-    rebalance_timeout_s: float = 60.0
+    heartbeats_per_session: int
+    rebalance_timeout_s: float
+    kafka: Mapping[str, Any]
     # One answer of the broker; longer counts as no answer.
     request_deadline_s: float = 10.0
     # Per partition and fetch: with the events' usual 400 bytes about 5,000 records.
     fetch_bytes: int = 2_097_152
-    kafka: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def longest_rejoin_s(self) -> float:

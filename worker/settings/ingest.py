@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from worker.contract.codec import Limits
 from worker.settings.addresses import Topic, http_url
-from worker.settings.group import Group
+from worker.settings.role import RoleSettings
 
 
 class StartPolicy(StrEnum):
@@ -18,7 +18,7 @@ class StartPolicy(StrEnum):
     LATEST = "latest"
 
 
-class IngestSettings(Group):
+class IngestSettings(RoleSettings):
     """What is read of Kafka, and how much of it at once."""
 
     topic: Topic = Field("interaction-events", description="Topic the learner events are read from.")

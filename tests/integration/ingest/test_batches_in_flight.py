@@ -5,18 +5,18 @@ import gc
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.integration.ingest.ledger import assert_exactly_once
-from tests.support.ingest import event, records
+from tests.support.ingest import event, options, records
 from worker.contract.routes import routes
 from worker.contract.source import Source
 from worker.errors import Fenced
 from worker.ingest.event_store import EventStore
-from worker.ingest.options import PipelineOptions
 from worker.ingest.pipeline import BATCHES_IN_FLIGHT, BatchSource, Pipeline
 from worker.ingest.time_series import SeriesWriter
 from worker.ingest.versions import StreamVersions
@@ -33,7 +33,7 @@ PARTITIONS = [Partition(TOPIC, 0), Partition(TOPIC, 1)]
 PER_BATCH = 12
 BATCHES = 4
 # Several parts a batch, so that decoding, storing and rows go on beside each other.
-OPTIONS = PipelineOptions(part_records=5, max_rows=4)
+OPTIONS = replace(options("127.0.0.1:1", TOPIC).pipeline, part_records=5, max_rows=4)
 
 
 def batch(number: int, published: Sequence[Mapping[str, Any]]) -> Batch:

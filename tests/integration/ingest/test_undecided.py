@@ -13,13 +13,12 @@ from prometheus_client import CollectorRegistry
 
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.integration.ingest.test_faults import POISON, refusing
-from tests.support.ingest import event, learner
+from tests.support.ingest import event, learner, options
 from worker.contract.codec import encode
 from worker.contract.routes import routes
 from worker.contract.source import Source
 from worker.ingest import pipeline as pipeline_module
 from worker.ingest.event_store import Curricula, EventStore
-from worker.ingest.options import PipelineOptions
 from worker.ingest.pipeline import BatchSource, Pipeline
 from worker.ingest.plan import Known, Sorted, sort_candidates
 from worker.ingest.record import Appended, Candidate
@@ -72,7 +71,9 @@ async def ingested(
     clock = clock or SystemClock()
     metrics, events = Metrics(CollectorRegistry()), store(database, StreamVersions(database))
     component = Component("ingest", clock, stall_after_s=45.0)
-    pipeline = Pipeline(database, events, routes(TOPIC), PipelineOptions(), clock, metrics, component)
+    pipeline = Pipeline(
+        database, events, routes(TOPIC), options("127.0.0.1:1", TOPIC).pipeline, clock, metrics, component
+    )
     taken = tuple(
         Record(Source(TOPIC, 0, offset), clock.now(), None, encode(fields))
         for offset, fields in enumerate(published)
