@@ -15,9 +15,9 @@ SLOTS = 256
 _VOID_NAMESPACE = UUID("6f1d9c1e-7b0a-5c55-9d51-3b7f4f0f7a70")
 
 
-_OBJECT_ID = re.compile(r"[0-9a-f]{24}")
-# The kinds of streams, by what they are about.
-_KINDS = frozenset({LEARNER, ("course",), ("user",), ("content",)})
+# The kinds of streams, by what they are about. Every stream that moved is asked for its kind: one look, no parts.
+_KINDS = (LEARNER, ("course",), ("user",), ("content",))
+_STREAM = re.compile("|".join(f"({'_'.join(f'{each}_[0-9a-f]{{24}}' for each in kind)})" for kind in _KINDS))
 
 
 def stream_id(course_id: ObjectId | str, user_id: ObjectId | str) -> str:
@@ -30,10 +30,8 @@ def stream_kind(stream: str) -> tuple[str, ...] | None:
 
     Known are `course_<id>_user_<id>`, `course_<id>`, `user_<id>` and `content_<id>`, ids in small letters.
     """
-    parts = stream.split("_")
-    kind = tuple(parts[::2])
-    known = kind in _KINDS and len(parts) == 2 * len(kind) and all(map(_OBJECT_ID.fullmatch, parts[1::2]))
-    return kind if known else None
+    found = _STREAM.fullmatch(stream)
+    return None if found is None or found.lastindex is None else _KINDS[found.lastindex - 1]
 
 
 def parse_stream_id(stream: str) -> dict[str, ObjectId] | None:

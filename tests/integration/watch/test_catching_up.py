@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from projections.progress.projection import PROGRESS
-from tests.support.progress import SETTINGS, documents, expected, histories, interleaved, store
+from tests.support.progress import SETTINGS, documents, expected, histories, interleaved, running, store
 from tests.support.settings import changed
 from tests.support.waiting import until
 from worker.storage.database import Database
@@ -91,3 +91,37 @@ async def test_of_resumed_groups_only_the_streams_below_are_compared(
 def test_a_group_that_somebody_else_had_meanwhile_begins_anew() -> None:
     came = Interrupted({1: (4, "m"), 2: (7, "k")}, {"_data": "82"})
     assert came.resumed({1: 4, 2: 8, 3: 1}) == {1: "m"}
+
+
+async def test_an_event_altered_past_its_validator_costs_only_its_own_stream(database: Database) -> None:
+    streams = histories(learners=5, events=4)
+    await store(database, interleaved(streams))
+    nameless, misnumbered, *others = streams
+    for stream, change in (
+        (nameless, {"$unset": {"stream_id": 1}}),
+        (misnumbered, {"$set": {"version": "4"}}),
+    ):
+        await database.content.command(
+            "update",
+            "course_events",
+            updates=[{"q": {"stream_id": stream, "version": 4}, "u": change}],
+            bypassDocumentValidation=True,
+        )
+    async with running(database) as watcher:
+
+        async def folded() -> bool:
+            found = await documents(database)
+            return {stream: each["version"] for stream, each in found.items()} == {
+                nameless: 3,
+                misnumbered: 3,
+                **dict.fromkeys(others, 4),
+            }
+
+        await watcher.until(folded, "everything that can be")
+        await store(database, interleaved(histories(learners=1, events=2, prefix="late")))
+        await watcher.until(lambda: _has(database, 6), "what comes later")
+        assert watcher.restarts("resumable") == 0
+
+
+async def _has(database: Database, number: int) -> bool:
+    return await database.user_progress.count_documents({}) == number
