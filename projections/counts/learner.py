@@ -13,6 +13,40 @@ from projections.progress.fold import PROJECTION_VERSION
 COUNTS_VERSION = 2
 """Goes up with every change of `vector` or of what is put out: whom an older version counted is counted anew."""
 
+RECORD_PATHS = (
+    "rev",
+    "stream_id",
+    "user_id",
+    "course_id",
+    "version",
+    "recorded_at",
+    "status",
+    "progress",
+    "time_tracking.total_seconds",
+    "time_tracking.last_activity",
+    "social",
+    "rating",
+    "certificates._id",
+    "milestones",
+    "enrollment_date",
+    "created_at",
+    "projection_version",
+    "state.payments_named",
+)
+"""What `count_learner` reads of a record: all of `state` but a number stays on the server."""
+
+COUNTED_PATHS = (
+    "stream_id",
+    "source_rev",
+    "last_event_version",
+    "counts_version",
+    "counted",
+    "enrolled_at",
+    "emitted",
+    "payments",
+)
+"""What it reads of what was counted before."""
+
 Document = dict[str, Any]
 Kind = Literal["welcome", "completion"]
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from bson import ObjectId
 
 from projections.counts import LEARNING, NAMES, ActivityEntry, Counted, Payment, payment_in
+from projections.counts.learner import RECORD_PATHS
 from projections.counts.statistics import instructor_of
 from projections.event import StoredEvent
 from worker.chunks import chunks
@@ -27,29 +28,7 @@ from worker.verify.shapes import misfits
 from worker.verify.snapshots import Snapshot
 from worker.verify.statistics_audit import Person
 
-# What counting reads of a record; the rest of `state` stays on the server.
-_RECORD = dict.fromkeys(
-    (
-        "rev",
-        "stream_id",
-        "user_id",
-        "course_id",
-        "version",
-        "recorded_at",
-        "status",
-        "progress",
-        "time_tracking",
-        "social",
-        "rating",
-        "certificates",
-        "milestones",
-        "enrollment_date",
-        "created_at",
-        "projection_version",
-        "state.payments_named",
-    ),
-    1,
-)
+_RECORD = dict.fromkeys(RECORD_PATHS, 1)
 # Ranges of versions in one query, as in counting.
 _RANGES_PER_QUERY = 100
 _COURSE = dict.fromkeys(("instructor_id", "instructor.user_id", "stats", "created_at", "updated_at"), 1)

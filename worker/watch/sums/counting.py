@@ -26,7 +26,7 @@ from worker.watch.frozen import Frozen
 from worker.watch.sums.lost_records import lost
 from worker.watch.sums.plan import Kind, Target, deltas_of
 from worker.watch.sums.quarantine import Quarantine, Reason, Rejections
-from worker.watch.sums.reading import PROJECTION_PATHS, RECORD_PATHS, Allowance, TooLarge
+from worker.watch.sums.reading import COUNTED, RECORD, Allowance, TooLarge
 from worker.watch.sums.rows import RowsWritten, billing, notifications, write_rows
 from worker.watch.sums.statistics import Statistics
 from worker.watch.sums.steps import Counting, take_steps
@@ -242,10 +242,8 @@ class Counter:
         """
         rejections, allowance = self._rejections(), Allowance(bounded=len(chunk) > 1)
         await self._statistics.lock(locked - rejections.keys(), session)  # 0
-        records = await self._read("user_progress", chunk.learners, RECORD_PATHS, allowance, session)  # 1
-        known = await self._read(
-            "user_progress_projections", chunk.learners, PROJECTION_PATHS, allowance, session
-        )
+        records = await self._read("user_progress", chunk.learners, RECORD, allowance, session)  # 1
+        known = await self._read("user_progress_projections", chunk.learners, COUNTED, allowance, session)
         counting = take_steps(records, known, rejections, self._lost(records, known))  # 2
         await self._write_projections(counting.steps, session)  # 3
         rebuild: set[Target] = {("course", each) for each in chunk.courses}

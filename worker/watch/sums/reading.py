@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from projections.counts.learner import COUNTED_PATHS, RECORD_PATHS
 from worker.errors import WorkerError
 from worker.storage import reading
 from worker.storage.database import Collection
@@ -13,43 +14,9 @@ from worker.storage.transactions import Session
 _MOST_BYTES = 5_000_000
 _KEPT_COUNTS = 3
 
-# What `count_learner` reads, and the server's time of the reading. All of `state` but a number stays on the server.
-RECORD_PATHS: Mapping[str, Any] = dict.fromkeys(
-    (
-        "rev",
-        "stream_id",
-        "user_id",
-        "course_id",
-        "version",
-        "recorded_at",
-        "status",
-        "progress",
-        "time_tracking.total_seconds",
-        "time_tracking.last_activity",
-        "social",
-        "rating",
-        "certificates._id",
-        "milestones",
-        "enrollment_date",
-        "created_at",
-        "projection_version",
-        "state.payments_named",
-    ),
-    1,
-) | {"read_at": "$$NOW"}
-PROJECTION_PATHS: Mapping[str, Any] = dict.fromkeys(
-    (
-        "stream_id",
-        "source_rev",
-        "last_event_version",
-        "counts_version",
-        "counted",
-        "enrolled_at",
-        "emitted",
-        "payments",
-    ),
-    1,
-)
+# The record, and the server's time of the reading.
+RECORD: Mapping[str, Any] = dict.fromkeys(RECORD_PATHS, 1) | {"read_at": "$$NOW"}
+COUNTED: Mapping[str, Any] = dict.fromkeys(COUNTED_PATHS, 1)
 
 
 class TooLarge(WorkerError):
