@@ -1,6 +1,6 @@
 """The fold's input: one stored event as a value, read from a `course_events` document."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -30,7 +30,7 @@ DETAILS_READ = (
 )
 """What folds read of an event's details, which may have 64 KiB. An upcaster that reads others adds them."""
 
-READ_PATHS = (
+_OWN_PATHS = (
     "stream_id",
     "version",
     "event_type",
@@ -40,14 +40,20 @@ READ_PATHS = (
     "event_data.lesson_id",
     "event_data.session_id",
     "event_data.value",
-    *(f"event_data.details.{name}" for name in DETAILS_READ),
     "personal.text",
     "curriculum",
     "occurred_at",
     "recorded_at",
     "schema_version",
 )
-"""What `StoredEvent.from_document` reads, for a projection: the rest of an event stays on the server."""
+
+
+def read_paths(details: Iterable[str]) -> tuple[str, ...]:
+    """What `StoredEvent.from_document` reads, with these details: the rest of an event stays on the server."""
+    return (*_OWN_PATHS, *(f"event_data.details.{name}" for name in details))
+
+
+READ_PATHS = read_paths(DETAILS_READ)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel
 
-from projections.event import StoredEvent
+from projections.event import READ_PATHS, StoredEvent
 from worker.contract.families import LEARNER
 from worker.contract.identity import stream_kind
 
@@ -84,6 +84,7 @@ class StreamProjection:
     paths: tuple[str, ...]  # the top-level paths it owns; all others belong to the platform
     fold: Fold
     refold: Refold
+    event_paths: tuple[str, ...] = READ_PATHS  # what is read of events: `read_paths` of the details it folds
 
     def folds(self, stream: str) -> bool:
         """Whether this stream is one of its kind. A name of no known kind counts as a learner's, and fails there."""
@@ -137,7 +138,10 @@ class SumProjection:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A change of one document of `collection` makes the view dirty that `key` names; None: no view."""
+    """A change of one document of `collection` makes the view dirty that `key` names; None: no view.
+
+    The key of a document never changes. The collection lies in the database `content`, which is followed as a whole.
+    """
 
     collection: str
     key: Callable[[Mapping[str, Any]], Any]
@@ -158,8 +162,8 @@ class ReadModel:
     """A dirty key becomes a rebuilt view.
 
     The executor reads what `reads` name, in one snapshot, and `build` makes the view of it, or None where there is
-    nothing to show: the view is removed then. `as_of`, the time of that snapshot, guards the write: an older view
-    never takes the place of a newer one. A view is rebuilt at most every `freshness_s` seconds.
+    nothing to show: the view is removed then. It stands under the key as `_id`, with `as_of`, the time of that
+    snapshot; an older view never takes the place of a newer one. A view is rebuilt at most once in `freshness_s`.
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from projections.progress.projection import PROGRESS
 from worker.notify.rows import checked
@@ -26,6 +27,8 @@ from worker.storage.work_items import (
 )
 from worker.watch.folds.handler import FoldHandler
 from worker.watch.folds.refold import Refold
+from worker.watch.models.handlers import ViewHandler
+from worker.watch.models.views import Views
 from worker.watch.sums.counting import Counter
 from worker.watch.sums.handlers import CountHandler, RowHandler, VectorHandler
 from worker.watch.sums.rejected_rows import RejectedRows
@@ -42,12 +45,14 @@ def retry_handlers(
     refolds: Mapping[str, Refold],
     counter: Counter,
     rejected_rows: RejectedRows,
-    vectors: Mapping[str, VectorSums],
+    vectors: Mapping[str, VectorSums] = MappingProxyType({}),
+    views: Mapping[str, Views] = MappingProxyType({}),
 ) -> Mapping[str, Handler]:
-    """Who does the work of each event type; `refolds` and `vectors` by the names of their projections."""
+    """Who does the work of each event type; `refolds`, `vectors` and `views` by the names of their projections."""
     return {
         **{fold_type(name): FoldHandler(refold) for name, refold in refolds.items()},
         **{fold_type(name): VectorHandler(sums) for name, sums in vectors.items()},
+        **{fold_type(name): ViewHandler(each) for name, each in views.items()},
         PROGRESS_UPDATED: FoldHandler(refolds[PROGRESS.name], doubting=True),
         COUNTS_FOLD: CountHandler(counter),
         COUNTS_ROW: RowHandler(rejected_rows),

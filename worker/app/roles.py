@@ -22,7 +22,8 @@ from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock
 from worker.watch.folds.refold import Refold
-from worker.watch.roles import event_follower, record_follower
+from worker.watch.models.views import model_views
+from worker.watch.roles import Together, event_follower, model_follower, record_follower
 from worker.watch.sums.counting import Counter
 from worker.watch.sums.rejected_rows import RejectedRows
 from worker.watch.sums.vectors import vector_sums
@@ -68,9 +69,16 @@ def _progress(settings: Settings, given: Dependencies) -> Role:
 
 def _counts(settings: Settings, given: Dependencies) -> Role:
     component = given.health.component(RoleName.COUNTS)
-    return record_follower(
-        given.database, given.clock, component, given.metrics, settings.counts, owner=_owner()
+    owner = _owner()
+    sums = record_follower(
+        given.database, given.clock, component, given.metrics, settings.counts, owner=owner
     )
+    if not given.database.catalogue.models:
+        return sums
+    models = model_follower(
+        given.database, given.clock, component, given.metrics, settings.counts, owner=owner
+    )
+    return Together(RoleName.COUNTS, [sums, models])
 
 
 def _notify(settings: Settings, given: Dependencies) -> Role:
@@ -126,7 +134,16 @@ def _retry(settings: Settings, given: Dependencies) -> Role:
         code_version=retry.code_version,
     )
     rejected_rows = RejectedRows(given.database, given.metrics, settings.counts.notify_within)
-    handlers = retry_handlers(given.database, refolds, counter, rejected_rows, vectors)
+    views = model_views(
+        given.database,
+        transactions,
+        given.clock,
+        given.metrics,
+        keep_alive=keep_alive,
+        on_retry=retry_counter(given.metrics),
+        code_version=retry.code_version,
+    )
+    handlers = retry_handlers(given.database, refolds, counter, rejected_rows, vectors, views)
     return RetryProcessor(given.database, given.clock, component, given.metrics, retry, handlers, leases)
 
 

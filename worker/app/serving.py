@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from projections.catalogue import CATALOGUE
 from worker.app.collector import search_now_and_then
 from worker.app.dependencies import Probe, await_all, await_checks, kafka_probe, mongodb_probe
 from worker.app.mongodb import mongodb_options, with_setting_hint
@@ -30,7 +31,7 @@ log = structlog.get_logger(__name__)
 _START = "start"
 # Commands on these are timed under their names: those that every event or learner causes. All others share a label:
 # operations, collections and buckets would be most of what is exported.
-_TIMED = ("course_events", "user_interactions", "user_progress", "user_progress_projections")
+_TIMED = ("course_events", "user_interactions", *(target.collection for target in CATALOGUE.targets))
 
 
 async def serve(

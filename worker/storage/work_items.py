@@ -35,7 +35,7 @@ def fold_type(projection: str) -> str:
 
 def further_types(catalogue: Catalogue) -> tuple[str, ...]:
     """The types of the items of further projections."""
-    types = map(fold_type, (*(s.name for s in catalogue.streams), *(s.name for s in catalogue.sums)))
+    types = map(fold_type, catalogue.names)
     return tuple(each for each in types if each not in EVENT_TYPES)
 
 

@@ -20,6 +20,8 @@ from prometheus_client import (
 )
 from prometheus_client.metrics import MetricWrapperBase
 
+from projections.catalogue import CATALOGUE
+from projections.kinds import Catalogue
 from worker import __version__
 from worker.contract.gaps import GapReason
 from worker.contract.rejection import RejectReason
@@ -150,7 +152,8 @@ class ErrorClass(StrEnum):
 # Who holds something bounded or fenced, who follows a change stream, what is projected.
 COMPONENTS = ("ingest", "progress", "counts", "notify")
 WATCHERS = ("progress", "counts")
-PROJECTIONS = ("progress", "counts")
+# Who follows what read models are made from, where there are any.
+MODELS = ("models",)
 # Where events are set aside with their bytes, and the states of what is tried again.
 DEAD_LETTER_STEPS = ("ingest",)
 QUEUE_STATES = ("pending", "processing", "completed", "failed")
@@ -159,11 +162,13 @@ NOTIFICATION_KINDS = ("welcome", "completion")
 
 
 class Metrics:
-    """All metrics on one registry; a registry of its own unless one is given."""
+    """All metrics on one registry; a registry of its own unless one is given. `catalogue` names the projections."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None, catalogue: Catalogue = CATALOGUE) -> None:
         # `_created` series double the number of counters and answer no question of ours.
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._projections = catalogue.names
+        self._watchers = (*WATCHERS, *(MODELS if catalogue.models else ()))
         self.registry = registry if registry is not None else CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._define_process()
@@ -306,11 +311,11 @@ class Metrics:
         self.projection_freshness_seconds = self._histogram(
             "projection_freshness_seconds", "From event stored to visible.", FRESHNESS_BUCKETS_S, "projection"
         )
-        _at_zero(self.change_stream_events_total, WATCHERS)
-        _at_zero(self.change_stream_restarts_total, WATCHERS, RestartReason)
-        _at_zero(self.projection_events_applied_total, PROJECTIONS, Mode, Applied)
-        _at_zero(self.projection_freshness_seconds, PROJECTIONS)
-        _at_zero(self.projection_frozen_streams, PROJECTIONS)
+        _at_zero(self.change_stream_events_total, self._watchers)
+        _at_zero(self.change_stream_restarts_total, self._watchers, RestartReason)
+        _at_zero(self.projection_events_applied_total, self._projections, Mode, Applied)
+        _at_zero(self.projection_freshness_seconds, self._projections)
+        _at_zero(self.projection_frozen_streams, self._projections)
 
     def _define_notify(self) -> None:
         self.notifications_total = self._counter(

@@ -1,6 +1,8 @@
 """The followers, one for each source: the event store for folds, the records for sums."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from projections.kinds import StreamProjection
 from worker.settings import CountsSettings, WatchSettings
@@ -10,10 +12,12 @@ from worker.storage.projection_state import Positions
 from worker.storage.shares import GROUPS
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics
-from worker.timing import Clock
+from worker.timing import Clock, cancel_and_wait_shielded
 from worker.watch.folds.executor import EVENTS, Heads, StreamExecutor
 from worker.watch.follower import Follower
 from worker.watch.held_groups import HeldGroups
+from worker.watch.models.executor import NAME as MODELS
+from worker.watch.models.executor import Dirty, ModelExecutor
 from worker.watch.sums.counting import NAME
 from worker.watch.sums.executor import Moved, SumExecutor
 
@@ -68,6 +72,42 @@ def record_follower(
     executor = SumExecutor(database, clock, metrics, groups, settings, seed)
     positions = Positions(database, watcher=executor.name, versions=versions)
     return Follower(database, executor, groups, positions, clock, component, metrics, settings, seed)
+
+
+def model_follower(
+    database: Database,
+    clock: Clock,
+    component: Component,
+    metrics: Metrics,
+    settings: CountsSettings,
+    *,
+    owner: str,
+    seed: int | None = None,
+) -> Follower[Dirty]:
+    """Follows what read models are made from, and rebuilds their views. `owner` as above."""
+    versions = {each.name: each.version for each in database.catalogue.models}
+    groups = _groups(MODELS, 1, versions, database, clock, component, metrics, settings, owner)
+    executor = ModelExecutor(database, clock, metrics, groups, settings)
+    positions = Positions(database, watcher=executor.name, versions=versions)
+    return Follower(database, executor, groups, positions, clock, component, metrics, settings, seed)
+
+
+class Together:
+    """Followers that ride on one role: when one ends with an error, so do all."""
+
+    def __init__(self, name: str, followers: Sequence[Follower[Any]]) -> None:
+        self.name = name
+        self._followers = followers
+
+    async def run(self, stop: asyncio.Event) -> None:
+        tasks = [asyncio.create_task(each.run(stop)) for each in self._followers]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            await cancel_and_wait_shielded(*tasks)
 
 
 def _groups(

@@ -165,7 +165,11 @@ class Projector:
     async def _fold_all(self, plan: Plan) -> tuple[list[Folded], set[str]]:
         """What was folded, and the streams that have to be read on: not all events fit."""
         long = [task for task in plan.tasks if task.events > self._events_per_round]
-        read = await read_runs(self._database, [task for task in plan.tasks if task not in long])
+        read = await read_runs(
+            self._database,
+            [task for task in plan.tasks if task not in long],
+            self._projection.event_paths,
+        )
         results: list[Folded] = []
         since = self._clock.monotonic()
         for run in read.runs:
@@ -186,7 +190,7 @@ class Projector:
         after, carry = task.after, None
         while True:
             page = replace(task, after=after, upto=min(task.upto, after + self._events_per_round))
-            [run] = (await read_runs(self._database, [page])).runs
+            [run] = (await read_runs(self._database, [page], self._projection.event_paths)).runs
             folded = fold_run(self._projection, run, self._by, carry)
             after, carry = run.task.after + folded.count, folded.fields
             if after < run.task.upto or after == task.upto:

@@ -19,7 +19,6 @@ _STREAMS_PER_QUERY = 100
 # Without a hint the server plans every range by itself, which takes as long as reading them.
 _EVENT_INDEX = [("stream_id", 1), ("version", 1)]
 
-_EVENT_PATHS = dict.fromkeys(READ_PATHS, 1)
 # Of a document that cannot be read: without these it is made again, whatever it says.
 _CLAIMS = ("version", "projection_version")
 
@@ -71,7 +70,7 @@ async def _remains(collection: Collection, paths: Sequence[str], record: Unreada
     return remains
 
 
-async def read_runs(database: Database, tasks: Sequence[Task]) -> Runs:
+async def read_runs(database: Database, tasks: Sequence[Task], paths: Iterable[str] = READ_PATHS) -> Runs:
     """The events of as many tasks as fit, of one at least, whatever else is stored by now."""
     result = Runs([], [])
     left = _EVENT_BYTES
@@ -79,17 +78,17 @@ async def read_runs(database: Database, tasks: Sequence[Task]) -> Runs:
         if left <= 0:
             result.unread.extend(some)
             continue
-        reading = await _read(database, some, left)
+        reading = await _read(database, some, left, paths)
         left -= reading.size_bytes
         events = [*reading.documents, *[await _place(database, one) for one in reading.unreadable]]
         _sort_in(result, some, events, complete=reading.complete)
     return result
 
 
-async def _read(database: Database, tasks: Iterable[Task], max_bytes: int) -> Reading:
+async def _read(database: Database, tasks: Iterable[Task], max_bytes: int, paths: Iterable[str]) -> Reading:
     ranges = [{"stream_id": task.stream, "version": {"$gt": task.after, "$lte": task.upto}} for task in tasks]
-    query = {"$or": ranges}
-    found = await find(database.course_events, query, _EVENT_PATHS, hint=_EVENT_INDEX, max_bytes=max_bytes)
+    query, wanted = {"$or": ranges}, dict.fromkeys(paths, 1)
+    found = await find(database.course_events, query, wanted, hint=_EVENT_INDEX, max_bytes=max_bytes)
     if found.complete:
         return found
     # In order, which takes a tenth longer: only so is it known what was read. The first reading is let go before.
@@ -97,7 +96,7 @@ async def _read(database: Database, tasks: Iterable[Task], max_bytes: int) -> Re
     return await find(
         database.course_events,
         query,
-        _EVENT_PATHS,
+        wanted,
         hint=_EVENT_INDEX,
         sort=_EVENT_INDEX,
         max_bytes=max_bytes,

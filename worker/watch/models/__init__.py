@@ -1,0 +1,1 @@
+"""Read models: a dirty key becomes a rebuilt view."""
