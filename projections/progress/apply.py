@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from bson import ObjectId
 
@@ -223,7 +223,7 @@ def _rated(state: State, event: StoredEvent, lesson: LessonState | None) -> None
 
 def _social(counter: str) -> Effect:
     def count(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
-        state["social"][counter] += 1
+        cast("dict[str, int]", state["social"])[counter] += 1
 
     return count
 

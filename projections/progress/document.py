@@ -11,6 +11,7 @@ from bson import ObjectId
 from pydantic import BaseModel, ConfigDict, Field
 
 from projections.kinds import By
+from projections.progress.state import EnrolmentPayment, Social, State
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=0)]
@@ -80,16 +81,6 @@ class Performance(_Shape):
     assignment_average: Percent | None
 
 
-class Social(_Shape):
-    """Counters of social events."""
-
-    discussion_posts: Count
-    questions_asked: Count
-    answers_given: Count
-    peer_interactions: Count
-    study_group_participations: Count
-
-
 class Rating(_Shape):
     """The learner's latest rating of the course, 1-5."""
 
@@ -108,15 +99,6 @@ class Certificate(_Shape):
     valid_until: datetime | None
 
 
-class EnrolmentPayment(_Shape):
-    """How an enrolment was paid; `amount` is the decimal the producer wrote."""
-
-    transaction_id: str
-    amount: str
-    currency: str
-    method: str
-
-
 class Milestone(_Shape):
     """When a milestone was reached (event time), the percentage at it, and which mode met it first: `by` is kept."""
 
@@ -130,127 +112,6 @@ class Milestones(_Shape):
 
     welcome: Milestone | None
     completed: Milestone | None
-
-
-class DateRegister(_Shape):
-    """Key of a "latest by (occurred_at, event_id)" register; `id` is the event id's 16 bytes."""
-
-    at: datetime
-    id: bytes
-
-
-class FlagRegister(DateRegister):
-    """Latest boolean."""
-
-    v: bool
-
-
-class IntRegister(DateRegister):
-    """Latest integer."""
-
-    v: int
-
-
-class TextRegister(DateRegister):
-    """Latest text (personal data: a learner's note)."""
-
-    v: str
-
-
-class IdRegister(DateRegister):
-    """Latest identifier."""
-
-    v: ObjectId
-
-
-class QuizAttempt(_Shape):
-    """One quiz attempt: score in hundredths, time in milliseconds."""
-
-    score: Count
-    total_questions: int | None
-    correct_answers: int | None
-    time_ms: Count | None
-
-
-class QuizRegister(DateRegister):
-    """Latest quiz attempt."""
-
-    v: QuizAttempt
-
-
-class IssuedCertificate(_Shape):
-    """What one `certificate_issued` said."""
-
-    code: str
-    url: str
-    type: str
-    valid_until: datetime | None
-
-
-class CertificateRegister(DateRegister):
-    """Latest issue of one verification code."""
-
-    v: IssuedCertificate
-
-
-class PaymentRegister(DateRegister):
-    """Latest enrolment that named one transaction."""
-
-    v: EnrolmentPayment
-
-
-class LessonState(_Shape):
-    """Integers and registers behind one entry of `lesson_progress`."""
-
-    started_at: datetime
-    hundredths: Count
-    time_ms: Count
-    attempts: Count
-    completed_at: datetime | None
-    quizzes: Count
-    quiz: QuizRegister | None
-    grade: IntRegister | None
-
-
-class SessionSpan(_Shape):
-    """First and last event of one session."""
-
-    first: datetime
-    last: datetime
-
-
-class FoldState(_Shape):
-    """The fold's working state: all a later fold needs, in integers, dates and registers. Not for readers.
-
-    `full_at` and `payments` are of projection version 1; `full`, `more`, `payment` and `payments_named` of version 2.
-    While a new release takes over from an old one both write.
-    """
-
-    first_at: datetime | None
-    last_at: datetime | None
-    time_ms: Count
-    enrolled_at: datetime | None
-    enrolled: FlagRegister | None
-    total: IntRegister | None
-    least_total: int | None
-    current_lesson: IdRegister | None
-    reported: int | None
-    reported_full_at: datetime | None
-    lessons: dict[str, LessonState]
-    full_at: dict[str, datetime] = Field(default_factory=_absent)
-    full: bytes = Field(default_factory=_absent)
-    more: bytes = Field(default_factory=_absent)
-    notes: dict[str, TextRegister]
-    sessions: dict[str, SessionSpan]
-    sessions_over: bool
-    quizzes: Count
-    quiz_sum: Count
-    social: Social
-    rating: IntRegister | None
-    certificates: dict[str, CertificateRegister]
-    payments: dict[str, PaymentRegister] = Field(default_factory=_absent)
-    payment: PaymentRegister | None = None
-    payments_named: Count = Field(default_factory=_absent)
 
 
 class ProgressDocument(BaseModel):
@@ -267,7 +128,7 @@ class ProgressDocument(BaseModel):
     version: Count
     projection_version: int
     recorded_at: datetime
-    state: FoldState
+    state: State
 
     status: Literal["active", "dropped"]
     progress: CourseProgress

@@ -1,16 +1,18 @@
 """The fold's working state as it is stored: integers, dates, registers and capped sets, all order-free.
 
 Entries are replaced, never changed in place, so a state opened from a document leaves that document alone.
-The same shape as a strict model, for the collection's validator: `document.FoldState`.
+The collection's validator is made from these very shapes.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from struct import Struct
-from typing import Any, Generic, TypedDict, TypeVar, cast
+from typing import Annotated, Any, Generic, NotRequired, TypeVar, cast
 
 from bson import ObjectId
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict  # pydantic cannot read the one in the `typing` of Python 3.11
 
 from projections.event import StoredEvent
 from projections.progress.ranked import RankedTable
@@ -36,6 +38,11 @@ MORE_LESSONS = RankedTable(Struct(">H"), COUNTED_CAP - LESSONS_CAP)
 """Lessons beyond those that have an entry: their hundredths of a percent."""
 
 
+Count = Annotated[int, Field(ge=0)]
+_SHAPE = with_config(ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True))
+
+
+@_SHAPE
 class Register(TypedDict, Generic[T]):
     """The value of the latest event by (occurred_at, event_id); `id` is the event id's 16 bytes."""
 
@@ -44,53 +51,83 @@ class Register(TypedDict, Generic[T]):
     v: T
 
 
+@_SHAPE
 class QuizAttempt(TypedDict):
-    score: int
+    """One quiz attempt: score in hundredths, time in milliseconds."""
+
+    score: Count
     total_questions: int | None
     correct_answers: int | None
-    time_ms: int | None
+    time_ms: Count | None
 
 
+@_SHAPE
 class IssuedCertificate(TypedDict):
+    """What one `certificate_issued` said."""
+
     code: str
     url: str
     type: str
     valid_until: datetime | None
 
 
+@_SHAPE
 class EnrolmentPayment(TypedDict):
+    """How an enrolment was paid; `amount` is the decimal the producer wrote."""
+
     transaction_id: str
     amount: str
     currency: str
     method: str
 
 
+@_SHAPE
 class LessonState(TypedDict):
+    """Integers and registers behind one entry of `lesson_progress`."""
+
     started_at: datetime
-    hundredths: int
-    time_ms: int
-    attempts: int
+    hundredths: Count
+    time_ms: Count
+    attempts: Count
     completed_at: datetime | None
-    quizzes: int
+    quizzes: Count
     quiz: Register[QuizAttempt] | None
     grade: Register[int] | None
 
 
+@_SHAPE
 class SessionSpan(TypedDict):
+    """First and last event of one session."""
+
     first: datetime
     last: datetime
 
 
+@_SHAPE
+class Social(TypedDict):
+    """Counters of social events."""
+
+    discussion_posts: Count
+    questions_asked: Count
+    answers_given: Count
+    peer_interactions: Count
+    study_group_participations: Count
+
+
+@_SHAPE
 class State(TypedDict):
-    """Keys of `lessons` and `notes` are lesson ids in hex; of `sessions`, `session_key`.
+    """All a later fold needs, in integers, dates and registers; not for readers.
+
+    Keys of `lessons` and `notes` are lesson ids in hex; of `sessions`, `session_key`.
 
     `full` is a table of `FULL_LESSONS`, `more` one of `MORE_LESSONS`. `payments_named` counts the enrolments with a
-    payment.
+    payment. `full_at` and `payments` are of projection version 1; `full`, `more`, `payment` and `payments_named` of
+    version 2, and always there while this code folds. While a new release takes over from an old one both write.
     """
 
     first_at: datetime | None
     last_at: datetime | None
-    time_ms: int
+    time_ms: Count
     enrolled_at: datetime | None
     enrolled: Register[bool] | None
     total: Register[int] | None
@@ -99,29 +136,23 @@ class State(TypedDict):
     reported: int | None
     reported_full_at: datetime | None
     lessons: dict[str, LessonState]
-    full: bytes
-    more: bytes
+    full_at: NotRequired[dict[str, datetime]]
+    full: NotRequired[bytes]
+    more: NotRequired[bytes]
     notes: dict[str, Register[str]]
     sessions: dict[str, SessionSpan]
     sessions_over: bool
-    quizzes: int
-    quiz_sum: int
-    social: dict[str, int]
+    quizzes: Count
+    quiz_sum: Count
+    social: Social
     rating: Register[int] | None
     certificates: dict[str, Register[IssuedCertificate]]
-    payment: Register[EnrolmentPayment] | None
-    payments_named: int
+    payments: NotRequired[dict[str, Register[EnrolmentPayment]]]
+    payment: NotRequired[Register[EnrolmentPayment] | None]
+    payments_named: NotRequired[Count]
 
 
 _KEYED = ("lessons", "notes", "sessions", "certificates")
-
-SOCIAL_COUNTERS = (
-    "discussion_posts",
-    "questions_asked",
-    "answers_given",
-    "peer_interactions",
-    "study_group_participations",
-)
 
 
 def empty_state() -> State:
@@ -145,7 +176,7 @@ def empty_state() -> State:
         sessions_over=False,
         quizzes=0,
         quiz_sum=0,
-        social=dict.fromkeys(SOCIAL_COUNTERS, 0),
+        social=cast("Social", dict.fromkeys(Social.__annotations__, 0)),
         rating=None,
         certificates={},
         payment=None,

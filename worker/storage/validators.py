@@ -3,10 +3,10 @@
 It understands exactly what the models use and refuses anything else, so no field loses its check unseen.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import annotated_types
@@ -14,6 +14,7 @@ from bson import ObjectId
 from bson.decimal128 import Decimal128
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from typing_extensions import is_typeddict
 
 Schema = dict[str, Any]
 
@@ -70,9 +71,25 @@ def _schema(annotation: Any) -> Schema:
         return {"bsonType": "array", "items": _schema(arguments[0])}
     if origin is dict:
         return _map(arguments[1])
+    if is_typeddict(origin or annotation):
+        return _typed_dict_schema(origin or annotation, arguments)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return object_schema(annotation)
     raise TypeError(f"no BSON type is known for {annotation!r}")
+
+
+def _typed_dict_schema(kind: Any, arguments: Sequence[Any]) -> Schema:
+    """Schema of a TypedDict, which has no further fields; a generic one with its arguments."""
+    chosen = dict(zip(getattr(kind, "__parameters__", ()), arguments, strict=True))
+    hints = get_type_hints(kind, include_extras=True).items()
+    plain = {name: get_args(hint)[0] if get_origin(hint) is NotRequired else hint for name, hint in hints}
+    fields = {name: chosen.get(hint, hint) for name, hint in plain.items()}
+    return {
+        "bsonType": "object",
+        "properties": {name: _schema(hint) for name, hint in fields.items()},
+        "required": [name for name in fields if name in kind.__required_keys__],
+        "additionalProperties": False,
+    }
 
 
 def _map(values: Any) -> Schema:

@@ -1,16 +1,22 @@
 """The translation from model fields to `$jsonSchema`, rule by rule."""
 
+import json
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, NotRequired, TypeVar
 from uuid import UUID
 
 import pytest
 from bson import ObjectId
 from bson.decimal128 import Decimal128
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
+from projections.progress import ProgressDocument
 from worker.storage.models import MODELS
 from worker.storage.validators import object_schema, validator
+
+T = TypeVar("T")
 
 
 class _Shape(BaseModel):
@@ -85,6 +91,30 @@ def test_stored_names_required_fields_and_closed_sub_documents_are_kept() -> Non
             "required": ["_id", "inner"],
         }
     }
+
+
+class _Kept(TypedDict, Generic[T]):
+    at: datetime
+    v: NotRequired[T]
+
+
+def test_a_typed_dict_is_a_closed_object_and_a_generic_one_has_its_argument() -> None:
+    assert _schema_of(_Kept[int] | None) == {
+        "anyOf": [
+            {
+                "bsonType": "object",
+                "properties": {"at": {"bsonType": "date"}, "v": {"bsonType": ["int", "long"]}},
+                "required": ["at"],
+                "additionalProperties": False,
+            },
+            {"bsonType": "null"},
+        ]
+    }
+
+
+def test_the_validator_of_records_is_byte_for_byte_what_databases_have() -> None:
+    frozen = Path(__file__).with_name("user_progress_validator.json").read_text(encoding="utf-8")
+    assert json.dumps(validator([ProgressDocument]), indent=1) + "\n" == frozen
 
 
 def test_a_collection_of_several_shapes_takes_any_one_of_them() -> None:
