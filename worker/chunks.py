@@ -1,6 +1,6 @@
 """A long row in pieces: what one command, one query or one turn takes of it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
 
@@ -11,4 +11,21 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """The items in their order in lists of `size`, the last of which may be shorter; none for no items."""
     remaining = iter(items)
     while chunk := list(islice(remaining, size)):
+        yield chunk
+
+
+def chunks_within(
+    items: Iterable[T], max_bytes: int, size_of: Callable[[T], int], max_items: int | None = None
+) -> Iterator[list[T]]:
+    """The items in their order in lists of at most `max_bytes` and `max_items`; a larger item has its own list."""
+    chunk: list[T] = []
+    total = 0
+    for item in items:
+        size = size_of(item)
+        if chunk and (total + size > max_bytes or len(chunk) == max_items):
+            yield chunk
+            chunk, total = [], 0
+        chunk.append(item)
+        total += size
+    if chunk:
         yield chunk

@@ -10,6 +10,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError
 
 from worker import __version__
+from worker.chunks import chunks_within
 from worker.contract.identity import failure_fingerprint
 from worker.contract.source import Source
 from worker.errors import Refused, Retryable
@@ -42,7 +43,7 @@ async def store_dead_letters(database: Database, dead_letters: Sequence[DeadLett
     What the store refuses, for whatever reason, is kept without its bytes: position, hashes, sizes, reason.
     Raises Retryable when MongoDB gives no answer, or refuses even that: the offset then stays where it is.
     """
-    for chunk in _chunks(dead_letters, now):
+    for chunk in chunks_within(_entries(dead_letters, now), _INSERT_BYTES, lambda entry: entry.size_bytes):
         refused = await _insert(database, chunk)
         for index, why in refused.items():
             await _store_minimal(database, dead_letters[index], now, why)
@@ -110,20 +111,11 @@ async def _store_minimal(database: Database, dead_letter: DeadLetter, now: datet
         raise Retryable(f"the store refuses even a dead letter without bytes: {error}") from error
 
 
-def _chunks(dead_letters: Sequence[DeadLetter], now: datetime) -> Iterator[list[_Entry]]:
-    chunk: list[_Entry] = []
-    size = 0
+def _entries(dead_letters: Sequence[DeadLetter], now: datetime) -> Iterator[_Entry]:
     for index, dead_letter in enumerate(dead_letters):
         for document in dead_letter_documents(dead_letter, now):
             blob = encoded(document)
-            entry = _Entry(index, blob if blob is not None and len(blob.raw) <= _DOCUMENT_BYTES else None)
-            if chunk and size + entry.size_bytes > _INSERT_BYTES:
-                yield chunk
-                chunk, size = [], 0
-            chunk.append(entry)
-            size += entry.size_bytes
-    if chunk:
-        yield chunk
+            yield _Entry(index, blob if blob is not None and len(blob.raw) <= _DOCUMENT_BYTES else None)
 
 
 def dead_letter_documents(dead_letter: DeadLetter, now: datetime) -> Iterator[Document]:
@@ -176,24 +168,34 @@ def _document(dead_letter: DeadLetter, now: datetime) -> Document:
     digest = hashlib.sha256(record.value or b"").digest()
     return {
         "_id": f"{source.topic}:{source.partition}:{source.offset}:{digest.hex()[:16]}{_place(source)}",
-        "kind": "record",
-        "step": STEP,
-        "reason": rejected.reason.value,
-        "error_class": rejected.reason.value,
-        "field": rejected.field,
-        "message": rejected.message,
+        **_fields("record", rejected.reason.value, rejected.message, now, rejected.field),
         "topic": source.topic,
         "partition": source.partition,
         "offset": source.offset,
         "event_id": dead_letter.event_id,
-        "key": None,
+        "size_bytes": len(record.value or b""),
+        "payload_sha256": digest,
+        "kafka_timestamp": record.timestamp,
+    }
+
+
+def _fields(kind: str, reason: str, message: str, now: datetime, field: str | None = None) -> Document:
+    """All fields of a dead letter but its id, in their order; those about a record as of one without anything."""
+    return {
+        "kind": kind,
+        "step": STEP,
+        "reason": reason,
+        "error_class": reason,
+        "field": field,
+        "message": message,
+        **dict.fromkeys(("topic", "partition", "offset", "event_id", "key")),
         "headers": [],
         "value": None,
         "parts": 0,
-        "size_bytes": len(record.value or b""),
-        "payload_sha256": digest,
-        "fingerprint": failure_fingerprint(STEP, rejected.reason.value, rejected.field),
-        "kafka_timestamp": record.timestamp,
+        "size_bytes": 0,
+        "payload_sha256": b"",
+        "fingerprint": failure_fingerprint(STEP, reason, field),
+        "kafka_timestamp": None,
         "attempts": 1,
         "redrives": 0,
         "code_version": __version__,
@@ -242,27 +244,9 @@ def gap_document(gap: Gap, now: datetime) -> Document:
     span = f"{gap.first_offset}-{gap.last_offset}"
     return {
         "_id": f"{gap.partition.topic}:{gap.partition.number}:{span}:{gap.reason}",
-        "kind": "gap",
-        "step": STEP,
-        "reason": gap.reason.value,
-        "error_class": gap.reason.value,
-        "field": None,
-        "message": gap.message,
+        **_fields("gap", gap.reason.value, gap.message, now),
         "topic": gap.partition.topic,
         "partition": gap.partition.number,
         "offset": gap.first_offset,
-        "event_id": None,
-        "key": None,
-        "headers": [],
-        "value": None,
-        "parts": 0,
-        "size_bytes": 0,
-        "payload_sha256": b"",
-        "fingerprint": failure_fingerprint(STEP, gap.reason.value, None),
-        "kafka_timestamp": None,
-        "attempts": 1,
-        "redrives": 0,
-        "code_version": __version__,
-        "created_at": now,
         "gap": {"first_offset": gap.first_offset, "last_offset": gap.last_offset},
     }

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from bson.raw_bson import RawBSONDocument
 
-from worker.chunks import chunks
+from worker.chunks import chunks, chunks_within
 from worker.contract.routes import Routes
 from worker.errors import Fenced, Refused
 from worker.ingest.options import PipelineOptions
@@ -189,20 +189,15 @@ def assert_young(batch: Batch, clock: Clock) -> None:
 
 def commands(rows: Iterable[Document], max_rows: int, max_bytes: int) -> Iterator[list[RawBSONDocument]]:
     """Encode rows and cut them into commands of at most `max_rows` rows and `max_bytes` bytes (server: 16 MB)."""
-    chunk: list[RawBSONDocument] = []
-    size = 0
-    for row in rows:
-        blob = encoded(row)
-        if blob is None:
-            raise Refused("a stored event has no BSON row")
-        length = len(blob.raw) + 16  # the array index and a statement id travel with each row
-        if chunk and (size + length > max_bytes or len(chunk) >= max_rows):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(blob)
-        size += length
-    if chunk:
-        yield chunk
+    # The array index and a statement id travel with each row.
+    return chunks_within(map(_encoded, rows), max_bytes, lambda blob: len(blob.raw) + 16, max_rows)
+
+
+def _encoded(row: Document) -> RawBSONDocument:
+    blob = encoded(row)
+    if blob is None:
+        raise Refused("a stored event has no BSON row")
+    return blob
 
 
 async def rows_present(database: Database, rows: Sequence[Document]) -> set[UUID]:
