@@ -65,10 +65,10 @@ def with_setting_hint(error: WorkerError) -> WorkerError:
     return error
 
 
-def _plain(said: str) -> str:
+def _plain(message: str) -> str:
     for pattern, words in _DRIVERS_WORDS:
-        said = pattern.sub(words, said)
-    return said
+        message = pattern.sub(words, message)
+    return message
 
 
 def _server_code(error: BaseException | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Settings as the options of each role; the only place that knows both."""
+"""Each role of its settings and of what it needs of others; the only place that knows all of them."""
 
 import os
 import socket

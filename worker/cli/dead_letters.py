@@ -16,9 +16,9 @@ from worker.cli.listing import (
     LONGEST_TABLE,
     SHOWN_BYTES,
     plain,
+    print_dead_letters,
     print_document,
     print_groups,
-    print_letters,
     with_bytes,
     with_everything,
 )
@@ -50,13 +50,13 @@ dead_letters_app = typer.Typer(
 
 @dead_letters_app.command("list", epilog=text.settings(*text.MONGODB))
 @filtered
-def list_letters(
+def list_dead_letters(
     chosen: Selection,
     redriven: AlsoRedriven = False,
     group: Grouped = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """List letters nobody has acted upon, the oldest first."""
+    """List dead letters nobody has acted upon, the oldest first."""
 
     async def work() -> int:
         async with opened_in_use(load_settings()) as database:
@@ -70,7 +70,7 @@ def list_letters(
                             listed.add(plain(entry.document))
             else:
                 first = [entry async for page in pages(database, names[:LONGEST_TABLE]) for entry in page]
-                print_letters(first, len(names))
+                print_dead_letters(first, len(names))
         return ExitCode.OK
 
     end_with(work)
@@ -78,7 +78,7 @@ def list_letters(
 
 @dead_letters_app.command("show", epilog=text.settings(*text.MONGODB))
 def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag = False) -> None:
-    """Show one letter: why, from where, and its bytes (with --json all of them, as base64)."""
+    """Show one dead letter: why, from where, and its bytes (with --json all of them, as base64)."""
 
     async def work() -> int:
         async with opened_in_use(load_settings()) as database:
@@ -99,13 +99,11 @@ def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag =
 
 @dead_letters_app.command("redrive", epilog=text.settings(*text.MONGODB, *text.KAFKA))
 @filtered
-def redrive_letters(
+def redrive_dead_letters(
     chosen: Selection,
-    again: Annotated[
-        bool, typer.Option("--again", help="Also letters that were sent again already.")
-    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also those that were sent again already.")] = False,
     max_redrives: Annotated[
-        int, typer.Option(min=1, help="How often one record may be sent again, letters of it included.")
+        int, typer.Option(min=1, help="How often one record may be sent again, dead letters of it included.")
     ] = MAX_REDRIVES,
     idempotent: Annotated[
         bool, typer.Option(help="Let the broker drop what is sent twice after a lost answer.")
@@ -113,10 +111,10 @@ def redrive_letters(
     dry_run: DryRun = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Publish letters again: exact bytes, key and headers, to the topic they came from, in their order.
+    """Publish dead letters again: exact bytes, key and headers, to the topic they came from, in their order.
 
-    Without filters, all that nobody has acted upon. Letters made meanwhile are not looked at. A letter stays,
-    marked; what is refused again is a new letter.
+    Without filters, all that nobody has acted upon. Those made meanwhile are not looked at. A dead letter
+    stays, marked; what is refused again is a new one.
     """
 
     async def work() -> int:
@@ -149,7 +147,7 @@ def discard(
     dry_run: DryRun = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Delete letters with their bytes. There is no way back."""
+    """Delete dead letters with their bytes. There is no way back."""
     require_intent(chosen, everything=everything)
 
     async def find(database: Database) -> dict[str, str]:

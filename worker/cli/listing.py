@@ -57,7 +57,7 @@ def print_items(entries: Sequence[Entry], *, as_json: bool) -> None:
     _print_first(rows, ("id", "status", "attempts", "due", "reason", "message"), len(rows))
 
 
-def print_letters(entries: Sequence[Entry], total: int) -> None:
+def print_dead_letters(entries: Sequence[Entry], total: int) -> None:
     """One line per dead letter, of which these are the first of the `total`."""
     rows = [
         (
@@ -76,30 +76,30 @@ def print_letters(entries: Sequence[Entry], total: int) -> None:
 
 
 def print_document(document: Mapping[str, Any], *, as_json: bool) -> None:
-    """Every field of one item or letter."""
+    """Every field of one item or dead letter."""
     if as_json:
         print_json(plain(document))
         return
     print_table([(name, _cell(value)) for name, value in document.items()], ("field", "value"))
 
 
-def with_bytes(letter: Mapping[str, Any], value: bytes | Damaged | None) -> dict[str, Any]:
-    """A letter with the beginning of its bytes as text for people."""
+def with_bytes(dead_letter: Mapping[str, Any], value: bytes | Damaged | None) -> dict[str, Any]:
+    """A dead letter with the beginning of its bytes as text for people."""
     if isinstance(value, Damaged):
-        return {**letter, "damaged": value.reason}
+        return {**dead_letter, "damaged": value.reason}
     if value is None:
-        return {**letter, "value": None}
+        return {**dead_letter, "value": None}
     text = value[:SHOWN_BYTES].decode("utf-8", "backslashreplace")
-    cut = letter["size_bytes"] - SHOWN_BYTES
-    return {**letter, "value": f"{text} ... and {counted(cut, 'byte')} more" if cut > 0 else text}
+    cut = dead_letter["size_bytes"] - SHOWN_BYTES
+    return {**dead_letter, "value": f"{text} ... and {counted(cut, 'byte')} more" if cut > 0 else text}
 
 
-def with_everything(letter: Mapping[str, Any], kept: Kept | Damaged) -> dict[str, Any]:
-    """A letter with its key, headers and value, whole, for scripts."""
+def with_everything(dead_letter: Mapping[str, Any], kept: Kept | Damaged) -> dict[str, Any]:
+    """A dead letter with its key, headers and value, whole, for scripts."""
     if isinstance(kept, Damaged):
-        return {**letter, "damaged": kept.reason}
+        return {**dead_letter, "damaged": kept.reason}
     headers = [{"key": name, "value": value} for name, value in kept.headers]
-    return {**letter, "key": kept.key, "headers": headers, "value": kept.value}
+    return {**dead_letter, "key": kept.key, "headers": headers, "value": kept.value}
 
 
 def plain(value: Any) -> Any:

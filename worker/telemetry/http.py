@@ -75,10 +75,10 @@ class Probes:
 
     def _exposed(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         accepted = _ACCEPTED[_OPEN_METRICS in environ.get("HTTP_ACCEPT", "").lower()]
-        said: list[tuple[str, list[tuple[str, str]]]] = []
+        answers: list[tuple[str, list[tuple[str, str]]]] = []
         asked = {**environ, "REQUEST_METHOD": "GET", "HTTP_ACCEPT": accepted}
-        body: list[bytes] = self._metrics(asked, lambda status, headers: said.append((status, headers)))
-        ((status, headers),) = said
+        body: list[bytes] = self._metrics(asked, lambda status, headers: answers.append((status, headers)))
+        ((status, headers),) = answers
         length = ("Content-Length", str(sum(map(len, body))))
         start_response(status, [*headers, length, ("Cache-Control", "no-store")])
         return body
