@@ -54,7 +54,14 @@ class CountsSnapshot(Snapshot):
         missing = list(_missing(counted, rows, payments, billing))
         quarantined = frozenset(await open_items(self.database, COUNTS_ROW, missing, self.session))
         return [
-            Learner(record, projections.get(identity), payments[_stream(record)], rows, billing, quarantined)
+            Learner(
+                record,
+                projections.get(identity),
+                payments=payments[_stream(record)],
+                rows=rows,
+                billing=billing,
+                quarantined_rows=quarantined,
+            )
             for identity, record in records.items()
         ]
 

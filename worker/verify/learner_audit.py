@@ -24,13 +24,13 @@ class Learner(Pair):
     """One learner in one course as one snapshot shows them: record and projection (not both absent).
 
     `payments` are those up to the counted version. `rows` are the ids of outbox rows, `billing` billing rows by
-    transaction, both of any learners; `quarantined` are the open items of rows that the server refuses.
+    transaction, both of any learners; `quarantined_rows` are the open items of rows that the server refuses.
     """
 
     payments: Sequence[Payment] = ()
     rows: frozenset[str] = frozenset()
     billing: Mapping[str, Document] = field(default_factory=dict)
-    quarantined: frozenset[str] = frozenset()
+    quarantined_rows: frozenset[str] = frozenset()
 
 
 def check_learner(learner: Learner, served: int = 0) -> CheckResult:
@@ -56,10 +56,10 @@ def _audit_rows(stream: str, learner: Learner, projection: Document) -> Iterator
     """Rows, or items of rows refused, are written with the projection that names them: one snapshot shows all."""
     for kind in MILESTONES:
         has_row = notification_id(kind, stream) in learner.rows
-        excused = has_row or milestone_item(kind, projection) in learner.quarantined
+        excused = has_row or milestone_item(kind, projection) in learner.quarantined_rows
         if kind in projection["emitted"] and not excused:
             yield Finding(Kind.NOTIFICATION, Fault.MISSING, stream, f"no row for {kind}")
-    yield from audit_payments(stream, learner.payments, learner.billing, learner.quarantined)
+    yield from audit_payments(stream, learner.payments, learner.billing, learner.quarantined_rows)
 
 
 def milestone_item(kind: str, projection: Document) -> str:

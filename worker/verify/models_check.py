@@ -10,8 +10,10 @@ from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.reading import Unreadable
 from worker.storage.transactions import Transactions
+from worker.storage.work_items import fold_item_id, fold_type
 from worker.timing import Clock
 from worker.verify.findings import Fault, Finding, Grace, Tally, differs, subject_of
+from worker.verify.queue_check import open_items
 from worker.verify.reading import pages
 from worker.verify.sameness import differing
 from worker.verify.snapshots import Snapshot, Snapshots, hashable
@@ -66,11 +68,16 @@ async def check_model(database: Database, model: ReadModel, tally: Tally, clock:
             suspects |= {hashable(view.key): view for view in views if audit_view(model, view)}
         if suspects and not grace.quiescent:  # 2
             await clock.sleep(model.freshness_s + _SECOND_LOOK_S)
+        counts = tally.by_projection[model.name]
         for before in suspects.values():
+            item = fold_item_id(before.key, model.name)
             for view in await snapshots.read(partial(ModelSnapshot.views, keys=[before.key])):
-                if findings := audit_view(model, view):
-                    tally.by_projection[model.name].behind += 1
-                    tally.report(findings if grace.quiescent or view.as_of == before.as_of else ())
+                findings = audit_view(model, view)
+                counts.behind += bool(findings)
+                if findings and await open_items(database, fold_type(model.name), [item]):
+                    counts.quarantined += 1
+                elif grace.quiescent or view.as_of == before.as_of:
+                    tally.report(findings)
     finally:
         await transactions.close()
 

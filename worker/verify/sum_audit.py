@@ -12,7 +12,6 @@ from worker.verify.shapes import misfits_named, misfits_of
 Document = Mapping[str, Any]
 
 _DIFFERS = "differs from its record in"
-_NOT_COUNTABLE = (KeyError, TypeError, ValueError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +20,7 @@ class Pair:
 
     record: Document | None
     counted: Document | None
+    quarantined: bool = False
 
     @property
     def identity(self) -> Any:
@@ -31,11 +31,6 @@ class Pair:
     def revisions(self) -> tuple[Any, Any]:
         """What moves when the document is written or counted."""
         return (self.record or {}).get("rev"), (self.counted or {}).get("source_rev")
-
-
-def version_path(projection: SumProjection) -> str:
-    """The field of what was counted that names the version it was counted by."""
-    return f"{projection.name}_version"
 
 
 def check_counted(
@@ -60,7 +55,7 @@ def check_counted(
     subject, since = _subject(projection, source), source.get("recorded_at")
     if counted is None:
         return CheckResult(waiting=Finding(name, Fault.MISSING, subject, "not counted yet", since))
-    made_by = counted.get(version_path(projection), projection.version)
+    made_by = counted["counts_version"]
     if made_by > projection.version:
         detail = f"counted by version {made_by}; this code is {projection.version}"
         newer = [Finding(name, Fault.NEWER, subject, detail)]
@@ -75,7 +70,7 @@ def check_counted(
         return CheckResult(list(differs(name, subject, _DIFFERS, others)), behind)
     try:
         different = differing(expected(source), counted)
-    except _NOT_COUNTABLE as error:
+    except Exception as error:  # whatever it is, it concerns this record only
         detail = f"its record cannot be counted: {type(error).__name__}"
         return CheckResult([Finding(name, Fault.DIFFERENT, subject, detail)])
     return CheckResult(list(differs(name, subject, _DIFFERS, different)))
@@ -89,7 +84,7 @@ def _subject(projection: SumProjection, document: Document) -> str:
 def check_shown(
     projection: SumProjection, total: Sum, document: Document, added: Mapping[str, int]
 ) -> CheckResult:
-    """Whether the document shows what the vectors add up to."""
+    """Whether the document shows what the vectors add up to; of what was never counted it may show nothing."""
     subject, expected = subject_of(total.collection, document), total.shown(added)
     if not any(name in document for name in expected):
         missing = Finding(projection.name, Fault.MISSING, subject, "counted, but nothing shown")
@@ -104,5 +99,5 @@ def _unlike(expected: Mapping[str, Any], stored: Mapping[str, Any], above: str =
         other = stored.get(name)
         if isinstance(value, Mapping) and isinstance(other, Mapping):
             yield from _unlike(value, other, f"{above}{name}.")
-        elif not same(value, other):
+        elif not same(value, other) and not (other is None and same(value, 0)):
             yield f"{above}{name}"

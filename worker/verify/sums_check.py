@@ -8,14 +8,16 @@ from typing import Any, Generic, TypeVar
 
 from bson import ObjectId
 
-from projections.kinds import Sum, SumProjection
+from projections.kinds import StreamProjection, Sum, SumProjection
 from worker.chunks import chunks
 from worker.storage.database import Database, Document
 from worker.storage.transactions import Transactions
+from worker.storage.work_items import fold_item_id, fold_type
 from worker.timing import Clock
 from worker.verify import snapshots
 from worker.verify.findings import CheckResult, Finding, Grace, Tally
 from worker.verify.leases_check import releases_ahead
+from worker.verify.queue_check import open_items
 from worker.verify.reading import pages
 from worker.verify.snapshots import S, Snapshot, Snapshots, hashable
 from worker.verify.sum_audit import Pair, check_counted, check_shown
@@ -46,12 +48,14 @@ class CountedCheck(Generic[S, P]):
     async def run(self) -> None:
         """Check every document, and everything that was counted of none."""
         projection, counts = self.projection, self.tally.by_projection[self.projection.name]
-        ahead = await releases_ahead(self.database, "counts", [projection.version])
-        source = source_of(self.database, projection)
+        versions = [each.version for each in self.database.catalogue.sums]
+        ahead = await releases_ahead(self.database, "counts", versions)
+        source = source_of(self.database, projection).target.collection
         for collection, read in ((source, self.read), (projection.counted.collection, self.uncovered)):
             async for page in self.snapshots.pages(self.database.collection(collection), read):
                 counts.documents += sum(pair.counted is not None for pair in page)
-                for pair in page:
+                counts.quarantined += sum(pair.quarantined for pair in page)
+                for pair in (each for each in page if not each.quarantined):
                     with self.tally.guard(collection, pair.identity):
                         self._take(pair, self.check(pair, projection.version + ahead))
 
@@ -76,10 +80,9 @@ class CountedCheck(Generic[S, P]):
         self.tally.report(waiting)
 
 
-def source_of(database: Database, projection: SumProjection) -> str:
-    """The collection whose documents are counted."""
-    streams = database.catalogue.streams
-    return next(each.target.collection for each in streams if each.name == projection.source)
+def source_of(database: Database, projection: SumProjection) -> StreamProjection:
+    """The projection whose documents are counted."""
+    return next(each for each in database.catalogue.streams if each.name == projection.source)
 
 
 async def check_sum(
@@ -138,17 +141,23 @@ class SumSnapshot(Snapshot):
     projection: SumProjection
 
     async def pairs(self, ids: Sequence[Any]) -> list[Pair]:
-        """The documents of these ids, each with what was counted of it."""
-        source = self.database.collection(source_of(self.database, self.projection))
-        records = await self.by_id(source, ids, None)
+        """The documents of these ids, each with what was counted of it, or whether it is in quarantine."""
+        name, source = self.projection.name, source_of(self.database, self.projection)
+        documents, paths = self.database.collection(source.target.collection), (*source.paths, "rev")
+        records = await self.by_id(documents, ids, dict.fromkeys(paths, 1))
         counted = await self.by_id(self._counted, records, None)
-        return [Pair(record, counted.get(identity)) for identity, record in records.items()]
+        items = [fold_item_id(identity, name) for identity in records]
+        quarantined = await open_items(self.database, fold_type(name), items, self.session)
+        return [
+            Pair(record, counted.get(identity), fold_item_id(identity, name) in quarantined)
+            for identity, record in records.items()
+        ]
 
     async def uncovered(self, ids: Sequence[Any]) -> list[Pair]:
         """Those of what was counted whose documents are not there."""
-        source = self.database.collection(source_of(self.database, self.projection))
+        source = source_of(self.database, self.projection).target.collection
         counted = await self.by_id(self._counted, ids, None)
-        records = await self.by_id(source, counted, {"_id": 1})
+        records = await self.by_id(self.database.collection(source), counted, {"_id": 1})
         return [Pair(None, each) for identity, each in counted.items() if identity not in records]
 
     async def shown(self, total: Sum, ids: Sequence[Any]) -> list[tuple[Any, CheckResult]]:
@@ -159,9 +168,11 @@ class SumSnapshot(Snapshot):
         async for page in pages(self._counted, wanted, paths, session=self.session):
             for row in page.documents:
                 sums[hashable(row[total.key])].update(row["counted"])
+        nothing = dict.fromkeys({name for added in sums.values() for name in added}, 0)
         return [
-            (document["_id"], check_shown(self.projection, total, document, sums[identity]))
+            (document["_id"], check_shown(self.projection, total, document, nothing | sums[identity]))
             for identity, document in documents.items()
+            if nothing
         ]
 
     @property

@@ -27,7 +27,11 @@ from tests.integration.verify.history import COURSE, Learner, learner, store
 from worker.contract.identity import stream_object_id, stream_slot
 from worker.storage.database import Database, open_database
 from worker.storage.schema import apply_schema
+from worker.storage.transactions import Transactions
+from worker.telemetry.metrics import Metrics
+from worker.timing import SystemClock
 from worker.verify.run import verify
+from worker.watch.sums.vectors import VectorSums
 
 NAMES = ("ada", "ben", "vic")
 VICTIM = learner("vic")
@@ -53,10 +57,9 @@ class Activity(_Closed):
 
 class CountedActivity(_Closed):
     id: ObjectId = Field(alias="_id")
-    stream_id: str
     course_id: ObjectId
     source_rev: int
-    totals_version: int
+    counts_version: int
     counted: dict[str, int]
 
 
@@ -143,9 +146,9 @@ def _document(of: Learner) -> Document:
 
 
 def _counted(document: Document) -> Document:
-    kept = {name: document[name] for name in ("_id", "stream_id", "course_id")}
+    kept = {name: document[name] for name in ("_id", "course_id")}
     vector = dict(TOTALS.vector(document))
-    return {**kept, "source_rev": document["rev"], "totals_version": 1, "counted": vector}
+    return {**kept, "source_rev": document["rev"], "counts_version": 1, "counted": vector}
 
 
 async def test_what_agrees_has_no_finding_and_is_counted_by_name(whole: Database) -> None:
@@ -157,6 +160,36 @@ async def test_what_agrees_has_no_finding_and_is_counted_by_name(whole: Database
         "totals": 3,
         "board": 1,
     }
+
+
+async def test_what_its_executor_counts_agrees(whole: Database) -> None:
+    counted, totals = whole.collection("activity_counted"), whole.collection("activity_totals")
+    await counted.delete_many({})
+    await totals.delete_many({})
+    transactions, metrics = Transactions(whole.client), Metrics()
+
+    async def nothing() -> None:
+        """No lease has to be renewed here."""
+
+    sums = VectorSums(
+        whole,
+        TOTALS,
+        ACTIVITY,
+        transactions,
+        SystemClock(),
+        metrics,
+        keep_alive=nothing,
+        on_retry=lambda _: None,
+        code_version="test",
+    )
+    await sums.count([stream_object_id(learner(name).stream) for name in NAMES])
+    await transactions.close()
+
+    verification = await verify(whole, quiescent=True)
+
+    assert verification.ok, verification.findings
+    assert await counted.count_documents({}) == len(NAMES)
+    assert await totals.count_documents({}) == 1
 
 
 Damage = Callable[[Database], Awaitable[Any]]
@@ -185,7 +218,7 @@ IDENTITY = stream_object_id(VICTIM.stream)
         ("totals_behind", update("activity_counted", IDENTITY, source_rev=0)),
         ("totals_ahead", update("activity_counted", IDENTITY, source_rev=9)),
         ("totals_missing", delete("activity_counted", IDENTITY)),
-        ("totals_newer", update("activity_counted", IDENTITY, totals_version=9)),
+        ("totals_newer", update("activity_counted", IDENTITY, counts_version=9)),
         ("totals_different", update("activity_totals", COURSE, activity__events=1)),
         ("board_different", update("activity_board", COURSE, learners=9)),
         ("board_missing", delete("activity_board", COURSE)),
