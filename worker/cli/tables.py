@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from textwrap import indent
 from typing import Any, Self
 
@@ -56,13 +57,13 @@ def print_differences(differences: Iterable[Difference]) -> None:
 
 def print_verification(verification: Verification) -> None:
     """Counts, then what is wrong."""
-    result = verification.to_json()
-    counts = [
-        (name.replace("_", " "), f"{value:,}")
-        for name, value in result.items()
-        if isinstance(value, int) and not isinstance(value, bool)
-    ]
+    counts = [(name.replace("_", " "), f"{number:,}") for name, number in verification.counts.items()]
     print_table(counts, ("checked", "number"))
+    projections = [
+        (name, *(f"{number:,}" for number in astuple(each)))
+        for name, each in verification.by_projection.items()
+    ]
+    print_table(projections, ("projection", "documents", "behind", "quarantined", "other version"))
     print_table(
         [(reason or "(none)", f"{count:,}") for reason, count in verification.dead_letter_reasons.items()],
         ("dead letters by reason", "number"),
