@@ -21,7 +21,7 @@ from worker.storage.driver import close
 from worker.storage.leases import Token
 from worker.storage.schema import apply_schema
 from worker.storage.shares import GROUPS
-from worker.watch.folds.changes import follow_events, highest
+from worker.watch.folds.executor import follow_events, highest
 
 # Names a moment of the year 2039: valid in form, but of no history this server has.
 FUTURE = "8281FFFFFF000000032B0229296E04"

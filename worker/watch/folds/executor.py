@@ -10,10 +10,10 @@ from worker.storage.leases import Token, group_slots, slot_group
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
 from worker.watch.folds.catch_up import behind
-from worker.watch.folds.changes import follow_events, highest
 from worker.watch.folds.projector import Projector
 from worker.watch.follower import Page
 from worker.watch.stream.change_stream import ChangeStream
+from worker.watch.stream.resume_token import token_moment
 
 EVENTS = "progress"
 """The watcher of the event store: in leases, positions and metrics it has the name of its first projection."""
@@ -105,3 +105,30 @@ class StreamExecutor:
 
     async def leave(self) -> None:
         """Nothing is left open."""
+
+
+async def follow_events(database: Database, slots: Iterable[int], after: Token | None) -> ChangeStream:
+    """Open the stream of the inserts into some slots of `course_events`. Raises HistoryLost (see `ChangeStream`)."""
+    return await ChangeStream.open(database.course_events, _pipeline(slots, after), after=after)
+
+
+def _pipeline(slots: Iterable[int], after: Token | None) -> list[Document]:
+    # By time, not by token: a token may be that of one event, and a stream that filters this event out, because its
+    # slot is another worker's now, cannot resume after it (code 280). Time is inclusive; repeats are harmless.
+    moment = None if after is None else token_moment(after)
+    start: Document = {} if moment is None else {"startAtOperationTime": moment}
+    return [
+        {"$changeStream": start},
+        {"$match": {"operationType": "insert", "fullDocument.slot": {"$in": list(slots)}}},
+        {"$project": {"stream_id": "$fullDocument.stream_id", "version": "$fullDocument.version"}},
+    ]
+
+
+def highest(changes: Sequence[Document]) -> dict[str, int]:
+    """The highest version of each stream among the changes; those that name no stream or version are left out."""
+    heads: dict[str, int] = {}
+    for change in changes:
+        stream, version = change.get("stream_id"), change.get("version")
+        if isinstance(stream, str) and isinstance(version, int) and version > heads.get(stream, 0):
+            heads[stream] = version
+    return heads

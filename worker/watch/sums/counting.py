@@ -182,7 +182,7 @@ class Counter:
         if counting.has_room:
             self._width = min(max(self._width, 2 * len(chunk)), _LEARNERS_PER_TRANSACTION)
         self._observe(counting, live=live)
-        if self._refold is not None:  # the one that follows, not one that tries again
+        if self._refold is not None:  # the one that follows, not one that retries
             self.frozen.observe(counting.frozen, chunk.learners)
         if counting.lost:
             await self._recover(counting.lost, live=live)
@@ -236,8 +236,8 @@ class Counter:
     async def _transact(self, chunk: DirtyKeys, locked: Set[Target], session: Session) -> Counting:
         """One transaction.
 
-        0. hold what others wrote to meanwhile  1. read records and projections  2. take each learner's step
-        3. write projections, each in place of the revision that was read  4. settle the statistics  5. write
+        0. lock what others wrote to meanwhile  1. read records and projections  2. take each learner's step
+        3. write projections, each in place of the revision that was read  4. add to the statistics  5. write
         outbox and billing rows by their keys, or quarantine them  6. quarantine the learners that were left out
         """
         rejections, allowance = self._rejections(), Allowance(bounded=len(chunk) > 1)

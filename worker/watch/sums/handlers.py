@@ -22,12 +22,12 @@ class CountHandler:
     async def __call__(self, items: Sequence[Item]) -> dict[ItemId, Verdict]:
         """What still cannot be counted. Raises Retryable while MongoDB is away."""
         targets = {item.id: target_of(item.id) for item in items}
-        refused = await self.counter.recount({target for target in targets.values() if target is not None})
+        rejected = await self.counter.recount({target for target in targets.values() if target is not None})
         verdicts: dict[ItemId, Verdict] = {}
         for identity, target in targets.items():
             if target is None:
                 verdicts[identity] = Failed("ValueError", "the item names no document")
-            elif (reason := refused.get(target)) is not None:
+            elif (reason := rejected.get(target)) is not None:
                 verdicts[identity] = Failed(reason.error_class, reason.message)
         return verdicts
 
@@ -57,7 +57,7 @@ class VectorHandler:
 
 @dataclass(frozen=True, slots=True)
 class RowHandler:
-    """Puts out rows that the server had refused. They are upserts by their own keys, so that it may run twice."""
+    """Writes rows that the server had refused. They are upserts by their own keys, so that it may run twice."""
 
     rejected_rows: RejectedRows
 

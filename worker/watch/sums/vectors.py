@@ -125,7 +125,7 @@ class VectorSums:
         return failures
 
     async def show(self, collection: str, keys: Collection[Any]) -> None:
-        """Sum these keys of a collection anew: their documents have appeared. May run twice."""
+        """Write the sums of these keys of a collection: their documents have appeared. May run twice."""
         for some in chunks(keys, _DOCUMENTS_PER_TRANSACTION):
             concerned = {each: set(some) for each in self._projection.sums if each.collection == collection}
             await self._committed(partial(self._show, concerned, ()))
