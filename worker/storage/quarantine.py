@@ -47,7 +47,7 @@ def tried_also_by(code_version: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """What is set aside. `message` holds no values of it; `data` says what it is, for whoever tries again."""
+    """What is quarantined. `message` holds no values of it; `data` says what it is, for whoever tries again."""
 
     item_id: str
     event_type: str
@@ -118,7 +118,7 @@ def _noted(what: Quarantined, code_version: str, *, changed: bool) -> dict[str, 
         "lease_owner": {"$cond": [foreign, None, {"$ifNull": ["$lease_owner", None]}]},
         "lease_until": {"$cond": [foreign, None, {"$ifNull": ["$lease_until", None]}]},
         "occurrences": {"$add": [counted, 1]},
-        # Whoever sets aside has tried; what begins, or has changed, was tried by nobody else.
+        # Whoever quarantines has tried; what begins, or has changed, was tried by nobody else.
         "tried_by": {
             "$cond": [{"$or": [begun, changed]}, [{"$literal": code_version}], tried_also_by(code_version)]
         },

@@ -154,7 +154,7 @@ COMPONENTS = ("ingest", "progress", "counts", "notify")
 WATCHERS = ("progress", "counts")
 # Who follows what read models are made from, where there are any.
 MODELS = ("models",)
-# Where events are set aside with their bytes, and the states of what is tried again.
+# The steps that make dead letters, and the states of what is tried again.
 DEAD_LETTER_STEPS = ("ingest",)
 QUEUE_STATES = ("pending", "processing", "completed", "failed")
 ROW_COLLECTIONS = ("notifications", "billing_transactions")
@@ -203,7 +203,7 @@ class Metrics:
             "cause",
         )
         self.buffer_bytes = self._gauge("buffer_bytes", "Bytes held in memory.", "stage")
-        self.buffer_limit_bytes = self._gauge("buffer_limit_bytes", "Where intake pauses.", "stage")
+        self.buffer_limit_bytes = self._gauge("buffer_limit_bytes", "Where reading pauses.", "stage")
         _at_zero(self.drain_duration_seconds, DrainCause)
         _at_zero(self.buffer_bytes, COMPONENTS)
         _at_zero(self.buffer_limit_bytes, COMPONENTS)
@@ -254,7 +254,7 @@ class Metrics:
             "event_lateness_seconds", "From what happened to its record in Kafka.", LATENESS_BUCKETS_S
         )
         self.dead_lettered_events_total = self._counter(
-            "dead_lettered_events_total", "Records set aside with their bytes.", "error_class"
+            "dead_lettered_events_total", "Records that became dead letters, with their bytes.", "error_class"
         )
         self.fenced_writes_total = self._counter(
             "fenced_writes_total", "Writes refused because a newer owner exists.", "component"
