@@ -45,6 +45,7 @@ from worker.storage.schema import apply_schema, check_schema
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock
+from worker.verify.run import verify
 
 BROKEN: set[Any] = set()
 """Streams, documents and courses of which the code below can make nothing, until it is mended."""
@@ -243,6 +244,10 @@ async def test_they_catch_up_with_what_is_stored_and_follow_what_comes(
         await worker.until(lambda: _agrees(own), "all three have caught up")
         await store(own, interleaved(streams, first=6))
         await worker.until(lambda: _agrees(own), "all three have followed")
+        found = await verify(own)
+        assert found.by_projection.keys() == set(CATALOGUE.names)
+        assert found.by_projection["board"].documents == len(await _all(own, "activity_board"))
+        assert not {each.name for each in found.findings if each.kind in {"activity", "totals", "board"}}
         gone = next(iter(await _all(own, "activity")))
         await own.collection("activity").delete_one({"_id": gone})
         await worker.until(

@@ -124,7 +124,7 @@ def decode_event(
     # 6 build
     canonical = written.canonical if current is written.fields else None
     digest = of_record(current, model, canonical)
-    return _event(model, current.get("value"), spelt, digest, family.about)
+    return _event(model, current, spelt, digest, family.about)
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
@@ -231,7 +231,7 @@ def _has_bad_key(item: dict[str, Any]) -> bool:
 
 def _event(
     model: Envelope,
-    value: int | float | None,
+    fields: Mapping[str, Any],
     given: Mapping[str, Any],
     digest: bytes,
     about: tuple[str, ...],
@@ -253,10 +253,10 @@ def _event(
         user_agent=model.user_agent,
         ip_address=model.ip_address,
         text=text,
-        value=value,
+        value=fields.get("value"),
         details=details,
         schema_version=model.schema_version,
-        content_id=_object_id(getattr(model, "content_id", None)),
+        content_id=_object_id(fields.get("content_id")),
         about=about,
     )
 

@@ -70,9 +70,15 @@ class _Uuid:
 
 
 def _parse_id(value: Any) -> str:
-    if isinstance(value, str) and len(value) == 24 and _OBJECT_ID.fullmatch(value):
-        return value.lower()
+    if isinstance(value, str) and len(value) == 24 and (plain := _plain_id(value)):
+        return plain
     raise PydanticCustomError("object_id", "must be 24 hexadecimal digits")
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _plain_id(value: str) -> str | None:
+    """In small letters; None for what is no id."""
+    return value.lower() if _OBJECT_ID.fullmatch(value) else None
 
 
 def _parse_ip(value: Any) -> str:

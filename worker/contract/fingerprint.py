@@ -79,7 +79,14 @@ def _changes(fields: Mapping[str, Any], event: Envelope) -> dict[str, Any]:
     # A valid time whose 24th character is the Z of UTC has milliseconds. A leap second is the next second.
     if moment[23:] != "Z" or moment[10] != "T" or moment[17] == "6":
         changes["occurred_at"] = _moment(moment, event.occurred_at)
-    ids = "".join([fields.get(name, "") for name in _IDS])
+    get = fields.get
+    ids = (
+        get("event_id")
+        + get("user_id", "")
+        + get("course_id", "")
+        + get("lesson_id", "")
+        + get("content_id", "")
+    )
     if ids != ids.lower():
         changes |= {name: fields[name].lower() for name in _IDS if name in fields}
     if fields.get("ip_address") != event.ip_address:

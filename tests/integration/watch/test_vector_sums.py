@@ -136,9 +136,12 @@ async def test_a_second_sum_follows_the_records_and_catches_up_when_it_is_new(da
 
         await role.until(appeared, "the platform's document has it")
         await role.until_counted()
-    saved = await opened.projection_state.find_one({"_id": "counts:00"})
-    assert saved is not None
-    assert saved["versions"] == {"counts": COUNTS_VERSION, "pace": 1}
+
+        async def saved() -> bool:
+            state = await opened.projection_state.find_one({"_id": "counts:00"})
+            return (state or {}).get("versions") == {"counts": COUNTS_VERSION, "pace": 1}
+
+        await role.until(saved, "the position is that of both versions")
 
 
 async def test_three_at_once_give_the_sums_of_one(database: Database) -> None:
