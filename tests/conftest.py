@@ -1,4 +1,4 @@
-"""Real parts for every test: one mongod and one broker per session, a fresh database and topic per test.
+"""Real parts for every test: one mongod and one broker per session, a database and topic of its own per test.
 
 `--stack apache` runs them on Apache Kafka, `--stack containers` on MongoDB and Apache Kafka from containers.
 What needs brokers that can be killed is in tests/apache, which other stacks leave out.
@@ -21,12 +21,12 @@ from hypothesis import HealthCheck, settings
 
 from tests.support import containers
 from tests.support.containers import MongoContainer
+from tests.support.databases import Databases
 from worker.devstack.servers.mongod import Mongod, start_mongod
 from worker.devstack.servers.stack import KafkaKind, KafkaServer, start_kafka
 from worker.devstack.servers.topics import create_topic
 from worker.errors import Misconfigured
-from worker.storage import schema
-from worker.storage.database import Database, make_client, open_database
+from worker.storage.database import Database, make_client
 from worker.storage.driver import close
 
 # A busy machine is no defect of what is tested: no example has a deadline.
@@ -122,17 +122,23 @@ def kafka(stack: StackKind, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         broker.stop()
 
 
+@pytest.fixture(scope="session")
+def databases(mongodb: RunningMongo) -> Iterator[Databases]:
+    """Databases with the schema applied, emptied after each test."""
+    databases = Databases(mongodb.uri)
+    yield databases
+    if mongodb.pid is None:  # it is not ours, and goes on
+        asyncio.run(databases.drop_all())
+
+
 @pytest.fixture
-async def database(mongodb: RunningMongo) -> AsyncIterator[Database]:
-    """A database of its own with the schema applied, dropped afterwards."""
+async def database(mongodb: RunningMongo, databases: Databases) -> AsyncIterator[Database]:
+    """A database of its own with the schema applied, and nothing else in it."""
     client = make_client(mongodb.uri)
-    prefix = f"test_{uuid.uuid4().hex[:12]}"
     try:
-        database = open_database(client, prefix=prefix)
-        await schema.apply_schema(database)
+        database = await databases.take(client)
         yield database
-        names = [name for name in await client.list_database_names() if name.startswith(prefix)]
-        await asyncio.gather(*map(client.drop_database, names))
+        await databases.give_back(database.prefix)
     finally:
         await close(client)
 

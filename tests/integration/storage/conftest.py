@@ -8,9 +8,9 @@ import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from tests.conftest import RunningMongo
+from tests.support.databases import Databases
 from worker.storage.database import Client, Database, make_client, open_database
 from worker.storage.driver import close
-from worker.storage.schema import apply_schema
 
 
 def new_client(kind: str, uri: str) -> Client:
@@ -38,7 +38,14 @@ async def bare_database(mongodb: RunningMongo, driver_kind: str) -> AsyncIterato
 
 
 @pytest.fixture
-async def any_database(bare_database: Database) -> Database:
+async def any_database(
+    mongodb: RunningMongo, databases: Databases, driver_kind: str
+) -> AsyncIterator[Database]:
     """A database of either driver with the schema applied."""
-    await apply_schema(bare_database)
-    return bare_database
+    client = new_client(driver_kind, mongodb.uri)
+    try:
+        database = await databases.take(client)
+        yield database
+        await databases.give_back(database.prefix)
+    finally:
+        await close(client)
