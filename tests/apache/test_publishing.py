@@ -24,7 +24,7 @@ async def test_a_topic_that_does_not_exist_is_not_created_although_the_broker_wo
         environment = {**servers(kafka.bootstrap_servers, ABSENT), "SEVENP_HTTP_PORT": "0"}
         ended = await sevenp_worker(environment, *arguments)
         assert ended.code == ExitCode.SCHEMA, ended.output
-        assert f"topic {ABSENT} does not exist" in ended.last_line
+        assert f"topic {ABSENT} does not exist" in ended.error
         assert ABSENT not in await topics(kafka.bootstrap_servers)
     finally:
         kafka.stop()

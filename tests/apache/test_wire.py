@@ -288,7 +288,7 @@ async def test_a_wrong_password_ends_the_worker_soon_with_2_whatever_it_needs_ka
     for roles in ("ingest", "notify"):
         ended = await sevenp_worker({**wrong, variable("roles"): roles}, "run")
         assert ended.code == ExitCode.USAGE, ended.output
-        assert re.search(r"error: .*not let 'worker' in.*SEVENP_KAFKA_SASL_PASSWORD", ended.last_line)
+        assert re.search(r"error: .*not let 'worker' in.*SEVENP_KAFKA_SASL_PASSWORD", ended.error)
         assert "wrong-one" not in ended.output
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from tests.chaos.quiescence import Unfinished, unfinished_now
 from tests.chaos.scenarios import CANARY
 from tests.chaos.target import TargetWorker
-from tests.chaos.worker_pool import WorkerPool
 from tests.chaos.workload import RATE_PER_S, Workload, generating
 from tests.chaos.world import GROUP, PREFIX, TOPIC, World, world
 from tests.oracle import Delivery, Evidence, check, read_ledger
@@ -18,6 +17,7 @@ from tests.oracle.kafka import read_log
 from tests.oracle.quiescence import metrics_at_quiescence
 from tests.oracle.stored import Stored
 from tests.support.waiting import LIMIT_S, until
+from tests.support.worker_pool import WorkerPool
 from worker.devstack.servers.process import ServerProcess
 from worker.devstack.servers.stack import KafkaKind
 from worker.devstack.servers.worker_process import WorkerProbe

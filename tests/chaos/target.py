@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +11,16 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.chaos.fault_injector import Crash
 from tests.chaos.launcher import CRASHES_VARIABLE, POINT_VARIABLE
-from tests.chaos.worker_pool import WorkerPool
 from tests.support.waiting import until
-from worker.devstack.servers.process import ServerProcess, spawn
+from tests.support.worker_pool import WorkerPool, shared_pool
+from worker.devstack.servers.process import ServerProcess
 from worker.storage.database import Database
 from worker.storage.driver import aggregate
 
 
 @dataclass(frozen=True, slots=True)
 class TargetWorker:
-    """Starts workers that share one configuration: as processes of their own, or from a pool if there is one."""
+    """Starts workers that share one configuration: from a pool of their own, or from that of this process."""
 
     folder: Path
     settings: Mapping[str, str]
@@ -37,10 +36,8 @@ class TargetWorker:
         environment = {**self.settings, **settings, CRASHES_VARIABLE: str(self._crashes)}
         if point is not None:
             environment[POINT_VARIABLE] = point
-        if self.pool is not None:
-            return self.pool.start(name, self.folder / f"{name}.log", environment)
-        command = [sys.executable, "-m", "tests.chaos.launcher", "run"]
-        return spawn(name, command, self.folder / f"{name}.log", environment)
+        pool = self.pool or shared_pool()
+        return pool.start(name, self.folder / f"{name}.log", environment, module="tests.chaos.launcher")
 
     def crashes(self) -> list[Crash]:
         """What all workers wrote down before they were killed."""

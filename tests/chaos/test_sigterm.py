@@ -12,11 +12,11 @@ import pytest
 
 from tests.chaos.running_worker import PARTITIONS, settings
 from tests.chaos.target import TargetWorker, committed, projected, uncounted
-from tests.chaos.worker_pool import WorkerPool
 from tests.conftest import RunningMongo
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.support.ingest import event, records, send
 from tests.support.waiting import until
+from tests.support.worker_pool import WorkerPool
 from worker.devstack.servers.process import ServerProcess
 from worker.storage.database import Database
 from worker.verify.run import verify

@@ -1,14 +1,12 @@
 """A client whose commands can be made to fail, settings for the session's servers, and workers in own processes."""
 
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import RunningMongo
+from tests.support.worker_pool import shared_pool
 from tests.support.worker_process import StartWorker, WorkerProcess
 from worker.settings import variable
 from worker.storage.database import Database, make_client, open_database
@@ -44,9 +42,8 @@ def start_worker(settings: dict[str, str], tmp_path: Path) -> Iterator[StartWork
 
     def start(**changes: str) -> WorkerProcess:
         log = tmp_path / f"worker-{len(started)}.log"
-        environment = {**os.environ, **settings, **{variable(name): value for name, value in changes.items()}}
-        with log.open("wb") as output:
-            popen = subprocess.Popen([sys.executable, "-m", "worker", "run"], stderr=output, env=environment)
+        environment = {**settings, **{variable(name): value for name, value in changes.items()}}
+        popen = shared_pool().start("worker", log, environment).popen
         started.append(WorkerProcess(popen, log))
         return started[-1]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.commands import error_in
 from tests.support.waiting import LIMIT_S, wait_until
 
 
@@ -35,6 +36,10 @@ class WorkerProcess:
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.lines() if line.startswith("{")]
+
+    def error(self) -> str:
+        """What it says went wrong."""
+        return error_in(self.log.read_text())
 
     def url(self) -> str:
         wait_until(lambda: self._listening() is not None or self.popen.poll() is not None, "worker listens")

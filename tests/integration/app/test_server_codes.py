@@ -58,7 +58,7 @@ async def test_start_checks_that_are_never_answered_end_with_4_and_the_number(
     async with refusing(mongodb, ["listCollections"], 94):
         worker = start_worker(start_timeout_s="1")
         assert await asyncio.to_thread(worker.exit_code) == ExitCode.UNREACHABLE
-    assert "NotYetInitialized (94)" in worker.lines()[-1]
+    assert "NotYetInitialized (94)" in worker.error()
 
 
 def _told(url: str, code: int) -> bool:

@@ -150,16 +150,16 @@ async def test_two_absent_servers_are_both_named(environment: dict[str, str], co
     arguments = ["dead-letters", "redrive"] if command == "redrive" else ["run"]
     ended = await sevenp_worker({**environment, **absent}, *arguments)
     assert ended.code == ExitCode.UNREACHABLE
-    assert "mongodb did not answer" in ended.last_line
-    assert "kafka did not answer" in ended.last_line
+    assert "mongodb did not answer" in ended.error
+    assert "kafka did not answer" in ended.error
 
 
 async def test_a_missing_topic_is_said_at_once_with_what_to_do(environment: dict[str, str]) -> None:
     ended = await sevenp_worker({**environment, "SEVENP_TOPIC": "nobody-made-it"}, "run")
     assert ended.code == ExitCode.SCHEMA
-    assert "topic nobody-made-it does not exist" in ended.last_line
-    assert "--create --topic nobody-made-it" in ended.last_line
-    assert "SEVENP_TOPIC" in ended.last_line
+    assert "topic nobody-made-it does not exist" in ended.error
+    assert "--create --topic nobody-made-it" in ended.error
+    assert "SEVENP_TOPIC" in ended.error
 
 
 @pytest.mark.parametrize(

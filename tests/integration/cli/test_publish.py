@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaClient
 
 from tests.integration.kafka.test_producer import everything
-from tests.support.commands import sevenp_worker
+from tests.support.commands import piped_into, sevenp_worker
 from worker.app.exits import ExitCode
 from worker.contract.codec import encode
 from worker.contract.export import examples
@@ -40,9 +40,8 @@ async def topics(kafka: str) -> set[str]:
 @pytest.mark.parametrize("argument", ["-", "/dev/stdin"])
 @pytest.mark.parametrize("packed", [False, True])
 async def test_a_pipe_arrives_whole(kafka: str, topic: str, argument: str, packed: bool) -> None:
-    ended = await sevenp_worker(
-        servers(kafka, topic), "publish", argument, stdin=gzip.compress(TEXT) if packed else TEXT
-    )
+    content = gzip.compress(TEXT) if packed else TEXT
+    ended = await piped_into(servers(kafka, topic), content, "publish", argument)
     assert ended.code == ExitCode.OK, ended.output
     received = await everything(kafka, topic, len(NUMBERED))
     assert sorted(record.value for record in received) == NUMBERED
@@ -84,10 +83,10 @@ async def test_a_check_sends_nothing_unless_all_are_valid(
     async def publish(content: bytes) -> "tuple[int, str]":
         path = tmp_path / "events.jsonl"
         path.write_bytes(content)
-        where = ("-",) if piped else (str(path),)
-        ended = await sevenp_worker(
-            servers(kafka, topic), "publish", *where, "--check", stdin=content if piped else None
-        )
+        if piped:
+            ended = await piped_into(servers(kafka, topic), content, "publish", "-", "--check")
+        else:
+            ended = await sevenp_worker(servers(kafka, topic), "publish", str(path), "--check")
         return ended.code, ended.output
 
     good = b"\n".join(encode(event) for event in examples().values())
@@ -141,8 +140,8 @@ async def test_a_topic_that_does_not_exist_is_named_and_not_created(kafka: str, 
     absent = f"absent-{uuid.uuid4().hex[:8]}"
     ended = await sevenp_worker(servers(kafka, absent), "publish", str(path))
     assert ended.code == ExitCode.SCHEMA
-    assert f"topic {absent} does not exist on {kafka}: create it" in ended.last_line
-    assert "SEVENP_TOPIC" in ended.last_line
+    assert f"topic {absent} does not exist on {kafka}: create it" in ended.error
+    assert "SEVENP_TOPIC" in ended.error
     assert absent not in await topics(kafka)
 
 
@@ -152,7 +151,7 @@ async def test_what_holds_no_lines_is_refused_and_a_line_too_long_costs_only_its
     path = tmp_path / "events"
     path.write_bytes(b"BZh91AY&SY")
     refused = await sevenp_worker(servers(kafka, topic), "publish", str(path))
-    assert (refused.code, "bunzip2" in refused.last_line) == (ExitCode.USAGE, True)
+    assert (refused.code, "bunzip2" in refused.error) == (ExitCode.USAGE, True)
     path.write_bytes(b"{}\n" + b"x" * 5_000_000 + b"\n{}\n")
     partly = await sevenp_worker(servers(kafka, topic), "publish", str(path))
     assert partly.code == ExitCode.USAGE

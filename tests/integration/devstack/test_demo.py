@@ -227,7 +227,7 @@ def test_a_kept_worker_that_dies_ends_the_demo_at_once(tmp_path: Path) -> None:
     with kept_demo(tmp_path, "--events", "100") as (process, printed):
         port = re.findall(r":(\d+)/metrics", printed["metrics"])[0]
         os.kill(listener(int(port)), signal.SIGKILL)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=LIMIT_S)
         assert process.returncode == 7
         assert "worker ended with exit code -9" in output
 
@@ -247,9 +247,7 @@ def test_ctrl_c_in_the_middle_stops_everything_without_a_trace(tmp_path: Path) -
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
-    assert (
-        output.splitlines()[-1] == "sevenp-worker: interrupted: everything that was started here is stopped"
-    )
+    assert "sevenp-worker: interrupted: everything that was started here is stopped" in output.splitlines()
     assert "Traceback" not in output
     assert list(tmp_path.iterdir()) == []
 

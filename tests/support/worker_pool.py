@@ -1,21 +1,23 @@
 """Starts workers in no time: one process has imported everything once, and each worker is a fork of it.
 
-Half of a short run would be spent on imports. A forked worker is a process like any other, with its own log,
-environment and session, and ends with the pool as the pool ends with its owner. Requests are JSON lines.
+Most of a short run would be spent on imports. A forked worker is a process like any other, with its own arguments,
+log, environment and session, and ends with the pool as the pool ends with its owner. Requests are JSON lines.
 """
 
+import atexit
+import functools
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from tests.chaos import launcher
 from worker import cli  # noqa: F401 - imported before the fork, that is the point
 from worker.devstack.servers.process import DieWithParent, ServerProcess
 
@@ -30,7 +32,7 @@ class WorkerPool:
     def __init__(self, log: Path) -> None:
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.worker_pool"],
+                [sys.executable, "-m", "tests.support.worker_pool"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -39,10 +41,25 @@ class WorkerPool:
             )
         self._lock = threading.Lock()
 
-    def start(self, name: str, log: Path, environment: Mapping[str, str]) -> ServerProcess:
-        """A worker with its output in `log` and this on top of our environment."""
-        pid = self._asked({"log": str(log), "environment": dict(environment)})
-        return ServerProcess(name, cast("subprocess.Popen[bytes]", PooledWorker(self, pid)), log)
+    def start(
+        self,
+        name: str,
+        log: Path,
+        environment: Mapping[str, str],
+        arguments: Sequence[str] = ("run",),
+        module: str = "worker",
+    ) -> ServerProcess:
+        """`python -m MODULE ARGUMENTS` with its output in `log`, and this on top of our environment."""
+        request = {
+            "module": module,
+            "arguments": list(arguments),
+            "log": str(log.absolute()),
+            "folder": str(Path.cwd()),
+            "environment": {**os.environ, **environment},
+        }
+        return ServerProcess(
+            name, cast("subprocess.Popen[bytes]", PooledWorker(self, self._asked(request))), log
+        )
 
     def returncode(self, pid: int) -> int | None:
         """As Popen has it: the negative signal for a process that was killed."""
@@ -64,6 +81,14 @@ class WorkerPool:
             self._process.stdin.write((json.dumps(request) + "\n").encode())
             self._process.stdin.flush()
             return json.loads(self._process.stdout.readline())
+
+
+@functools.cache
+def shared_pool() -> WorkerPool:
+    """The pool of this test process, from its first use to the end; to be called from the thread that outlives it."""
+    pool = WorkerPool(Path(os.devnull))
+    atexit.register(pool.close)
+    return pool
 
 
 class PooledWorker:
@@ -116,15 +141,19 @@ def main() -> None:
 
 
 def _become(request: Mapping[str, Any]) -> None:
-    """In the child: a session, a log and an environment of its own, and then the launcher."""
+    """In the child: a session, a log and an environment of its own, and then the module."""
     os.setsid()
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, nothing), (1, log), (2, log)):
         os.dup2(source, target)
+    os.chdir(request["folder"])
+    os.environ.clear()
     os.environ.update(request["environment"])
-    sys.argv[1:] = ["run"]
-    launcher.main()
+    if encoding := os.environ.get("PYTHONIOENCODING"):
+        sys.stdout = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115 - for as long as we live
+    sys.argv[1:] = request["arguments"]
+    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 
 
 def _code(pid: int) -> int | None:

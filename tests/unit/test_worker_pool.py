@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.worker_pool import WorkerPool
+from tests.support.worker_pool import WorkerPool
 
 
 @pytest.fixture
