@@ -50,6 +50,7 @@ class WorkerPool:
         module: str = "worker",
     ) -> ServerProcess:
         """`python -m MODULE ARGUMENTS` with its output in `log`, and this on top of our environment."""
+        log.touch()
         request = {
             "module": module,
             "arguments": list(arguments),

@@ -11,6 +11,7 @@ from tests.integration.notify.test_role import Collector, learner
 from tests.support.notify import RunningNotifier, notifying, row, write
 from tests.support.odd_bson import raw_document, raw_text
 from worker.app.retry import NotificationHandler
+from worker.notify import outbox
 from worker.storage.database import CODEC_OPTIONS, Database, Document
 from worker.storage.elements import elements
 from worker.storage.work_items import Failed, Item
@@ -84,8 +85,9 @@ async def test_a_row_that_is_mended_is_sent_and_its_item_closed(database: Databa
 
 @pytest.mark.parametrize("channel", ["webhook", "mail"])
 async def test_a_learner_who_cannot_be_read_is_not_written_to_until_it_can(
-    database: Database, channel: str
+    database: Database, channel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(outbox, "_PASS_OVER_S", 0.5)  # a minute in earnest
     collector = Collector()
     await put(database, "users", {"_id": learner(1), "email": "a@example.org", "deleted_at": FAR})
     keys = await write(database, [row(1), row(2)])
