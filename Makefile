@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
+# Tests and demo start hundreds of processes: each would compile our sources again.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -29,7 +31,7 @@ WORKER_URL ?=
 AS_CONFIGURED ?=
 # The Kafka of the demo: embedded (the default), or apache, which needs Java 17 and Maven.
 STACK ?=
-# What `make test`, `make test-kafka` and `make test-containers` hand to pytest, for example TESTS="tests/unit -k fold".
+# What `make test`, `make test-all`, `make test-kafka` and `make test-containers` hand to pytest, for example TESTS="tests/unit -k fold".
 TESTS ?=
 # What `make chaos` and `make chaos-full` hand on: a seed to repeat, where the JSON report goes, how long a full run lasts.
 CHAOS_REPORT ?=
@@ -48,7 +50,7 @@ SHOW_PROGRESS = { total=$$(grep -c '^[a-z].*==' requirements.lock); n=0; if [ -t
 		Successfully) if [ "$$name" = installed ]; then printf "  installed                                         \n"; fi ;; \
 	esac; done; }
 
-.PHONY: help env demo test test-kafka test-containers chaos chaos-full recovery bench bench-full check format lock bench-lock clean
+.PHONY: help env demo test test-all test-kafka test-containers chaos chaos-full recovery bench bench-full check format lock bench-lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -74,8 +76,14 @@ demo: $(READY) ## all on real parts: EVENTS= SEED= | INPUT= FORMAT=; JSON= KEEP=
 		$(if $(filter-out 0,$(AS_CONFIGURED)),--as-configured)
 
 # One test at a time to whoever is free, in the order of the folders: the long ones come first.
-test: $(READY) ## all tests on the embedded stack, or some: TESTS="tests/unit -k fold"
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist load --maxschedchunk 1 $(TESTS)
+PYTEST := $(BIN)/python -m pytest
+SPREAD = --numprocesses $(JOBS) --dist load --maxschedchunk 1
+
+test: $(READY) ## the tests for every day on the embedded stack, or those you name: TESTS="tests/unit -k fold"
+	$(PYTEST) $(SPREAD) $(or $(TESTS),-m "not slow and not long")
+
+test-all: $(READY) ## all tests on the embedded stack, the slow and the long ones, too
+	$(PYTEST) $(SPREAD) $(TESTS)
 
 test-kafka: $(READY) ## the integration tests on Apache Kafka, and those that only it can run; needs Java 17 and Maven
 	$(BIN)/python -m pytest --stack apache --numprocesses $(JOBS) --dist loadfile $(or $(TESTS),tests/integration tests/apache tests/chaos/test_sigkill.py)

@@ -97,6 +97,7 @@ def _event(fields: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {name: value for name, value in made.items() if value is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size", [pytest.param(25, id="short"), pytest.param(LONG, id="long", marks=pytest.mark.long)]
 )
@@ -109,7 +110,7 @@ async def test_random_bson_in_every_shared_collection_costs_nobody_else_anything
         "SEVENP_RETRY_BACKOFF_S": "0.2",
     }
     async with working(environment, tmp_path / "worker.log") as worker:
-        await send(kafka, topic, records([*_stories(0)]))
+        await send(kafka, topic, records([*_scenarios(0)]))
         await worker.until_processed(PER_LEARNER // 2 * _streams())
         await until(lambda: _counted(database, 1), "the first half is counted")
         await _spoil(database, size)
@@ -117,7 +118,7 @@ async def test_random_bson_in_every_shared_collection_costs_nobody_else_anything
             await insert(database, collection, drawn(foreign(collection), size, size))
         if size >= LONG:
             await _enlarge(database)
-        await send(kafka, topic, records([*_stories(1)]))
+        await send(kafka, topic, records([*_scenarios(1)]))
         await worker.until_processed(PER_LEARNER * _streams())
         await until(lambda: _counted(database, 2), "everything good is counted")
         await _assert_alive(worker)
@@ -142,7 +143,7 @@ def _streams() -> int:
     return len(GOOD) * len(GOOD_COURSES) + len(ODD) * len(ODD_COURSES)
 
 
-def _stories(part: int) -> Iterator[dict[str, Any]]:
+def _scenarios(part: int) -> Iterator[dict[str, Any]]:
     for users, courses in ((GOOD, GOOD_COURSES), (ODD, ODD_COURSES)):
         for user in users:
             for course in courses:

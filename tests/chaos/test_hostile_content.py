@@ -6,6 +6,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.chaos.running_worker import settings, working
 from tests.conftest import RunningMongo
 from tests.integration.ingest.ledger import assert_exactly_once
@@ -77,6 +79,7 @@ def refused() -> Iterator[bytes]:
         yield json.dumps({**event(1), f"{CANARY}{text}": 1}).encode()
 
 
+@pytest.mark.slow
 async def test_hostile_content_is_data_and_neither_runs_nor_floods_nor_breaks_out(
     database: Database, mongodb: RunningMongo, kafka: str, topic: str, tmp_path: Path
 ) -> None:

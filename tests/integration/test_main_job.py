@@ -42,6 +42,7 @@ def progress_documents(uri: str) -> dict[Any, dict[str, Any]]:
     }
 
 
+@pytest.mark.slow
 @needs_statements
 def test_real_statements_are_stored_once_and_fold_to_the_same_documents_in_any_order(tmp_path: Path) -> None:
     arguments = ("--input", str(STATEMENTS), "--format", "xapi")
@@ -73,6 +74,7 @@ def in_time_order(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_forty_bad_records_among_ten_thousand_good_ones_are_set_aside_byte_for_byte(tmp_path: Path) -> None:
     good = [encode(event(number % 500)) for number in range(10_000)]
     bad = bad_records()

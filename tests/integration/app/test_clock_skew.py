@@ -66,6 +66,7 @@ async def test_ingest_stores_every_event_once_and_shows_no_lag_that_is_none(
     await assert_exactly_once(database, first + second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", CLOCKS)
 async def test_watchers_share_groups_and_take_over_whatever_their_clocks_say(
     database: Database, clock: Clock

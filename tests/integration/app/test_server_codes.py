@@ -29,6 +29,7 @@ async def refusing(mongodb: RunningMongo, commands: list[str], code: int) -> Asy
         await driver.close(client)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [371, 999_999])
 async def test_a_worker_waits_for_a_server_that_refuses_all_writes_is_not_ready_and_says_why(
     mongodb: RunningMongo, start_worker: StartWorker, code: int

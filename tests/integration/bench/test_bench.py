@@ -46,6 +46,7 @@ async def test_a_tiny_benchmark_measures_every_contestant_and_judges_every_goal(
     assert write_result(tmp_path, result).exists()
 
 
+@pytest.mark.slow
 async def test_all_records_are_folded_anew_under_a_raised_version() -> None:
     workload = Workload(200, learners=40)
     async with fixture("embedded") as given:

@@ -119,6 +119,7 @@ def test_a_simulated_run_agrees_everywhere_and_leaves_nothing(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
+@pytest.mark.slow
 def test_a_file_is_published_line_by_line_and_its_bad_lines_become_dead_letters(tmp_path: Path) -> None:
     good = [record.value or b"" for record in simulate(seed=5, records=300).records]
     bad = [b"", b"{", b"\xff", encode({"event_type": "view"}), b'{"a": NaN}']
@@ -130,6 +131,7 @@ def test_a_file_is_published_line_by_line_and_its_bad_lines_become_dead_letters(
     assert summary["dead_lettered"] == sum(summary["dead_letter_reasons"].values()) == 5
 
 
+@pytest.mark.slow
 def test_a_file_with_a_line_that_cannot_be_translated_does_not_agree(tmp_path: Path) -> None:
     path = tmp_path / "statements.jsonl"
     path.write_bytes(b'{"no": "statement"}\n')
@@ -139,6 +141,7 @@ def test_a_file_with_a_line_that_cannot_be_translated_does_not_agree(tmp_path: P
     assert "not published: line 1: " in output
 
 
+@pytest.mark.slow
 def test_a_kept_stack_takes_the_same_events_again_as_duplicates_and_ends_with_its_owner(
     tmp_path: Path,
 ) -> None:
@@ -197,6 +200,7 @@ def test_on_named_servers_the_demo_touches_nothing_but_its_own_names(
     assert not {"real-events", "real-notifications"} & asyncio.run(topics(kafka))
 
 
+@pytest.mark.slow
 def test_a_file_without_any_event_is_said_to_be_one(tmp_path: Path) -> None:
     code, output, summary = demo(tmp_path, "--input", str(ROOT / "README.md"))
     assert (code, summary["verified"], summary["stored"]) == (1, False, 0)
@@ -223,6 +227,7 @@ def test_named_servers_that_do_not_answer_are_all_told_before_anything_starts(tm
     assert len(output.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_kept_worker_that_dies_ends_the_demo_at_once(tmp_path: Path) -> None:
     with kept_demo(tmp_path, "--events", "100") as (process, printed):
         port = re.findall(r":(\d+)/metrics", printed["metrics"])[0]
@@ -252,6 +257,7 @@ def test_ctrl_c_in_the_middle_stops_everything_without_a_trace(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_letters_that_the_terminal_does_not_have_are_replaced(tmp_path: Path) -> None:
     code, output, _ = demo(tmp_path, "--events", "200", PYTHONIOENCODING="ascii")
     assert code == 0, output

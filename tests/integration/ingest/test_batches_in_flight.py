@@ -179,6 +179,7 @@ async def test_of_several_failures_that_there_is_a_newer_owner_is_raised(databas
     await assert_exactly_once(database, log.published)
 
 
+@pytest.mark.slow
 async def test_given_up_at_any_answer_even_twice_it_leaves_nothing_running(database: Database) -> None:
     """Cancelled at the first answer, at the second, and so on until it got through to the end."""
     events = published()

@@ -147,6 +147,7 @@ async def killed_and_restarted(server: list[Mongod], folder: Path) -> None:
     server[0] = await start_mongod(folder, port=server[0].port, parameters=TEST_PARAMETERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hangs", "collection"),
     [

@@ -213,6 +213,7 @@ async def test_a_record_the_broker_does_not_take_stops_no_other(database: Databa
     assert await open_letters(database) == [names[4]]
 
 
+@pytest.mark.slow
 async def test_what_was_sent_before_the_broker_went_away_is_marked_and_the_rest_is_not(
     database: Database,
 ) -> None:

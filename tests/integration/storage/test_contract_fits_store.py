@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from bson import ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -159,6 +160,7 @@ def _stored(events: Sequence[Event]) -> list[Document]:
     ]
 
 
+@pytest.mark.slow
 async def test_what_the_contract_takes_every_collection_takes(database: Database) -> None:
     learners: list[list[Document]] = []
 

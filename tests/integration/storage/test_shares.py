@@ -3,6 +3,8 @@
 import asyncio
 from dataclasses import dataclass, field
 
+import pytest
+
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases
 from worker.storage.shares import GROUPS
@@ -40,6 +42,7 @@ async def proved(database: Database, name: str) -> GroupLeases:
     return worker
 
 
+@pytest.mark.slow
 async def test_a_worker_that_dies_again_and_again_costs_a_healthy_one_next_to_nothing(
     database: Database,
 ) -> None:

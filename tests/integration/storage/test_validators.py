@@ -57,6 +57,7 @@ async def test_a_full_sample_of_every_shape_is_accepted(any_database: Database) 
         assert await any_database.collection(name).count_documents({}) == len(models), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [wrong_types, missing_fields, unknown_fields])
 async def test_every_document_with_one_wrong_field_is_refused(any_database: Database, wrong: Wrong) -> None:
     accepted = {}

@@ -167,6 +167,7 @@ def _started(start_worker: StartWorker, environment: Mapping[str, str]) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_a_user_of_three_databases_is_enough_to_apply_the_schema_and_run_over_tls(
     secured: Secured, ingesting: dict[str, str], start_worker: StartWorker, kafka: str, topic: str
 ) -> None:

@@ -54,6 +54,7 @@ async def insert(collection: Any, documents: list[Document]) -> None:
         await collection.insert_many(raw, ordered=False)
 
 
+@pytest.mark.slow
 async def test_a_stream_of_100_000_events(mongodb: RunningMongo, database: Database) -> None:
     first = learner("long").events[1]
     events = [
@@ -81,6 +82,7 @@ async def test_a_stream_of_100_000_events(mongodb: RunningMongo, database: Datab
     assert result["peak_mib"] < LIMIT_MIB, result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platforms_mb", [0, 4])
 async def test_learners_with_huge_records(
     mongodb: RunningMongo, database: Database, platforms_mb: int

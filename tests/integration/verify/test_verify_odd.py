@@ -95,6 +95,7 @@ def damaged(kind: str, place: int, value: tuple[int, bytes]) -> bytes:
     return joined(fields)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     odd=st.lists(

@@ -45,6 +45,7 @@ def copy(record: Document, user: ObjectId) -> Document:
     return {**record, **own, "rev": 1}
 
 
+@pytest.mark.slow
 async def test_learners_of_a_long_course_that_move_at_once_are_folded_some_at_a_time(
     database: Database,
 ) -> None:

@@ -37,6 +37,7 @@ class Restless(Follower[Heads]):
         return True
 
 
+@pytest.mark.slow
 async def test_a_pass_comes_to_its_end_though_the_share_changes_with_every_page(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,6 +155,7 @@ async def count_until(mongodb: RunningMongo, prefix: str, learners: Sequence[Lea
     return guillotine.commands
 
 
+@pytest.mark.slow
 async def test_an_enrolment_counted_by_three_workers_cut_off_in_every_command_counts_once(
     database: Database, mongodb: RunningMongo
 ) -> None:
@@ -213,6 +214,7 @@ async def test_a_command_that_fails_is_repeated_with_all_of_its_transaction(
     await moved_once(database)
 
 
+@pytest.mark.slow
 async def test_three_workers_at_once_give_what_one_gives_and_no_reader_sees_anything_else(
     database: Database,
 ) -> None:

@@ -218,6 +218,7 @@ async def test_a_collection_put_in_place_of_ours_is_compared(
         assert not await snapshot(database)
 
 
+@pytest.mark.slow
 async def test_a_platform_that_writes_stats_many_times_a_second_delays_nobody_else(
     database: Database,
 ) -> None:

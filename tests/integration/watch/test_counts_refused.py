@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import pytest
+
 from tests.support.clocks import ManualClock
 from tests.support.counts import (
     EVER,
@@ -70,6 +72,7 @@ def counter(
     )
 
 
+@pytest.mark.slow
 async def test_a_rule_that_refuses_every_user_stops_neither_courses_nor_rows_and_all_catch_up(
     database: Database,
 ) -> None:

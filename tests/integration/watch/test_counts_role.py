@@ -61,6 +61,7 @@ async def came_to_nothing(database: Database) -> None:
     await database.users.delete_many({})
 
 
+@pytest.mark.slow
 async def test_documents_missing_late_or_deleted_end_with_the_statistics_of_a_run_that_had_them_all(
     database: Database,
 ) -> None:
