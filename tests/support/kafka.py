@@ -1,6 +1,5 @@
 """What tests of a real cluster share: batches sent byte for byte, topics that change, and where a group stands."""
 
-import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from tests.support.ingest import Sent, event
+from tests.support.waiting import stretched
 from worker.storage.database import Database
 
 # What is promised of a machine that has time for it: behind what cannot be read, reading goes on this soon.
@@ -22,8 +22,7 @@ _ALL_COPIES = -1
 
 
 def in_time_s() -> float:
-    """The promise, stretched where more processes wait for a core than there are: they share the same seconds."""
-    return _IN_TIME_S * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    return stretched(_IN_TIME_S)
 
 
 def events(count: int, learners: int = 9) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,11 @@ LIMIT_S = 240.0
 _POLL_S = 0.02
 # Each look at a process is a request or a file.
 _PROCESS_POLL_S = 0.05
+
+
+def stretched(seconds: float) -> float:
+    """A promised time, longer where more processes wait for a core than there are: they share the same seconds."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 class NotInTime(AssertionError, TimeoutError):

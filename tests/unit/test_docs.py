@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 from typer.testing import CliRunner
 
+from tests.support.waiting import LIMIT_S
 from worker.app.exits import ExitCode
 from worker.cli.commands import app
 from worker.contract import export
@@ -53,7 +54,7 @@ def test_make_knows_the_targets_and_variables_of_the_readme(line: str) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr

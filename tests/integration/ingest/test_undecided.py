@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.integration.ingest.test_faults import POISON, refusing
 from tests.support.ingest import event, learner, options
+from tests.support.waiting import LIMIT_S
 from worker.contract.codec import encode
 from worker.contract.routes import routes
 from worker.contract.source import Source
@@ -80,7 +81,7 @@ async def ingested(
     )
     lease = await take_partition(database, TOPIC, 0, uuid.uuid4(), clock=clock, deadline_s=20.0)
     batch = Batch(taken, {P0: len(taken)}, 1, clock.monotonic(), clock.now())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(LIMIT_S):
         one = OneBatch()
         source = BatchSource(one.next_batch, one.commit, one.on_durable)
         await pipeline.run(batch, {P0: SeriesWriter(lease, clock.monotonic())}, source)

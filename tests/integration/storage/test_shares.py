@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.support.waiting import LIMIT_S
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases
 from worker.storage.shares import GROUPS
@@ -35,7 +36,7 @@ class Watch:
 async def proved(database: Database, name: str) -> GroupLeases:
     """A worker that holds everything, and has for long enough."""
     worker = GroupLeases(database, name, lease_s=LEASE_S)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LIMIT_S):
         while not await database.leases.count_documents({"owner": name, "proved": True}):
             await worker.balance()
             await asyncio.sleep(ROUND_S)
@@ -68,7 +69,7 @@ async def test_a_worker_that_dies_again_and_again_costs_a_healthy_one_next_to_no
 async def test_a_worker_that_lives_gets_its_share(database: Database) -> None:
     healthy = await proved(database, "healthy")
     newcomer = GroupLeases(database, "newcomer", lease_s=LEASE_S)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(LIMIT_S):
         while len(newcomer.held) < GROUPS // 2:
             await newcomer.balance()
             await healthy.balance()
@@ -79,7 +80,7 @@ async def test_a_worker_that_lives_gets_its_share(database: Database) -> None:
 async def test_groups_of_a_killed_proved_worker_are_taken_as_soon_as_they_expire(database: Database) -> None:
     await proved(database, "killed")
     heir = GroupLeases(database, "heir", lease_s=LEASE_S)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LIMIT_S):
         while len(heir.held) < GROUPS:
             await heir.balance()
             await asyncio.sleep(ROUND_S)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.waiting import LIMIT_S
 from worker.app.exits import ExitCode
 from worker.cli.commands import app
 from worker.contract.models import EVENT_TYPES
@@ -70,7 +71,7 @@ def _run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]"
         env={**os.environ, **settings},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=False,
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.support.clocks import ManualClock
+from tests.support.waiting import LIMIT_S
 from worker.notify.dispatcher import ChannelDispatcher
 from worker.settings import NotifySettings
 from worker.storage.database import Document
@@ -40,6 +41,6 @@ async def test_what_is_due_and_cannot_be_claimed_is_not_asked_for_without_a_paus
     dispatcher = ChannelDispatcher(
         "log", ["welcome"], parts, parts, parts, NotifySettings(), clock, Metrics(), beat=lambda: None, seed=1
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         await dispatcher.run(others.stop)
     assert clock.monotonic() >= 1.9

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.support.clocks import ManualClock
+from tests.support.waiting import LIMIT_S
 from worker.errors import Retryable
 from worker.storage.leases import Token
 from worker.telemetry.metrics import Metrics
@@ -43,7 +44,7 @@ async def test_a_pause_ends_at_once_when_told_to_stop() -> None:
 
     stop = asyncio.Event()
     stop.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         await Backoff(Standstill(), lambda: None).pause(stop, 3_600)
 
 
