@@ -9,7 +9,7 @@ from worker.kafka.producer import Publisher
 from worker.retry.redrive import Again, Publish
 from worker.settings import Settings
 
-# A letter came from a broker, so its brokers take it; this is the largest request a broker accepts by default.
+# A dead letter came from a broker, so its brokers take it; this is the largest request a broker accepts by default.
 _MAX_REQUEST_BYTES = 100 * 1024 * 1024
 
 

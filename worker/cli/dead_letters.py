@@ -25,7 +25,7 @@ from worker.cli.listing import (
 from worker.cli.options import All, DryRun, Grouped, JsonFlag, filtered
 from worker.cli.tables import JsonList, print_json
 from worker.kafka.security import kafka_options
-from worker.retry.letters import discard_letters, find_names, pages, read_kept, show_letter
+from worker.retry.dead_letters import discard_dead_letters, find_names, pages, read_kept, show_dead_letter
 from worker.retry.redrive import MAX_REDRIVES, Redriven, redrive
 from worker.retry.selection import Selection, grouped_in_pages
 from worker.settings import load_settings
@@ -86,7 +86,7 @@ def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag =
                 whole = await read_kept(database, name)
                 shown = with_everything(*whole) if whole is not None else None
             else:
-                found = await show_letter(database, name, SHOWN_BYTES)
+                found = await show_dead_letter(database, name, SHOWN_BYTES)
                 shown = with_bytes(*found) if found is not None else None
         if shown is None:
             say_error(f"there is no dead letter {name}")
@@ -135,7 +135,9 @@ def redrive_dead_letters(
         _say_redriven(result, dry_run=dry_run, as_json=as_json)
         return code_for_named(chosen.ids, set(result.sent), "dead letter that could be sent")
 
-    end_with(work, interrupted=lambda: "some letters may have been sent; they are marked, the others are not")
+    end_with(
+        work, interrupted=lambda: "some dead letters may have been sent; they are marked, the others are not"
+    )
 
 
 @dead_letters_app.command("discard", epilog=text.settings(*text.MONGODB))
@@ -153,9 +155,9 @@ def discard(
     async def find(database: Database) -> dict[str, str]:
         return {name: name for name in await find_names(database, chosen, redriven=redriven)}
 
-    partly = "some letters may be gone already; the same command again deletes the others"
-    action = Action("discarded", "letter", "dead letter", partly)
-    act(action, chosen, find, discard_letters, dry_run=dry_run, as_json=as_json)
+    partly = "some dead letters may be gone already; the same command again deletes the others"
+    action = Action("discarded", "dead letter", "dead letter", partly)
+    act(action, chosen, find, discard_dead_letters, dry_run=dry_run, as_json=as_json)
 
 
 def _say_redriven(result: Redriven, *, dry_run: bool, as_json: bool) -> None:
@@ -163,7 +165,7 @@ def _say_redriven(result: Redriven, *, dry_run: bool, as_json: bool) -> None:
         print_json({"redriven": result.sent, "skipped": result.skipped, "dry_run": dry_run})
         return
     console = Console()
-    console.print(f"{counted(len(result.sent), 'letter')} {'would be ' if dry_run else ''}redriven.")
+    console.print(f"{counted(len(result.sent), 'dead letter')} {'would be ' if dry_run else ''}redriven.")
     for reason, count in result.reasons.items():
         console.print(f"{count:,} skipped: {_WHY[reason]}", markup=False)
 

@@ -11,7 +11,7 @@ from bson import ObjectId
 from rich.console import Console
 
 from worker.cli.tables import print_json, print_table
-from worker.retry.letters import Damaged, Kept
+from worker.retry.dead_letters import Damaged, Kept
 from worker.retry.selection import Entry, Group
 from worker.words import counted
 

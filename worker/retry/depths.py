@@ -11,20 +11,20 @@ from worker.storage.errors import translated
 from worker.storage.work_items import COUNTS_ROW, OPEN
 from worker.telemetry.metrics import DEAD_LETTER_STEPS, QUEUE_STATES, ROW_COLLECTIONS, Metrics
 
-# Letters that nobody has sent again. Parts are bytes of a letter, not letters.
-_OPEN_LETTERS: Document = {"redrives": 0}
+# Dead letters that nobody has sent again. Parts are bytes of a dead letter, not dead letters.
+_OPEN_DEAD_LETTERS: Document = {"redrives": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class Depths:
-    """Numbers of one moment; ages are seconds by the server's time, 0 where nothing waits."""
+    """Numbers of one time; ages are seconds by the server's time, 0 where nothing waits."""
 
     items: Mapping[str, int]
     oldest_item_s: float
     blocked_streams: int
     refused_rows: Mapping[str, int]
-    letters: Mapping[str, int]
-    oldest_letter_s: Mapping[str, float]
+    dead_letters: Mapping[str, int]
+    oldest_dead_letter_s: Mapping[str, float]
     redrives: Mapping[str, int]
 
 
@@ -33,7 +33,7 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
 
     Takes some 0.2 s with 100,000 items: for every few seconds, not for every turn.
     """
-    queue, letters = database.analytics_queue, database.dead_letters
+    queue, dead_letters = database.analytics_queue, database.dead_letters
     ours: Document = {"event_type": {"$in": sorted(event_types)}}
     blocked = await reading.aggregate(
         queue,
@@ -53,14 +53,16 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
     with translated():
         items = {state: await queue.count_documents({**ours, "status": state}) for state in QUEUE_STATES}
         ages = [await age_s(queue, {**ours, "status": state}) for state in OPEN]
-        letter_counts = {
-            step: await letters.count_documents({**_OPEN_LETTERS, "step": step}) for step in DEAD_LETTER_STEPS
+        dead_letter_counts = {
+            step: await dead_letters.count_documents({**_OPEN_DEAD_LETTERS, "step": step})
+            for step in DEAD_LETTER_STEPS
         }
-        letter_ages = {
-            step: await age_s(letters, {**_OPEN_LETTERS, "step": step}) for step in DEAD_LETTER_STEPS
+        dead_letter_ages = {
+            step: await age_s(dead_letters, {**_OPEN_DEAD_LETTERS, "step": step})
+            for step in DEAD_LETTER_STEPS
         }
     redriven = await reading.aggregate(
-        letters,
+        dead_letters,
         [
             {"$match": {"redrives": {"$gt": 0}}},
             {"$group": {"_id": "$error_class", "count": {"$sum": "$redrives"}}},
@@ -71,8 +73,8 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
         oldest_item_s=max(ages),
         blocked_streams=blocked.documents[0]["streams"] if blocked.documents else 0,
         refused_rows={str(row["_id"]): row["count"] for row in rows.documents},
-        letters=letter_counts,
-        oldest_letter_s=letter_ages,
+        dead_letters=dead_letter_counts,
+        oldest_dead_letter_s=dead_letter_ages,
         redrives={str(row["_id"]): row["count"] for row in redriven.documents},
     )
 
@@ -113,5 +115,7 @@ class DepthGauges:
         for collection in ROW_COLLECTIONS:
             metrics.refused_rows.labels(collection).set(depths.refused_rows.get(collection, 0))
         for step in DEAD_LETTER_STEPS:
-            metrics.dead_letter_events.labels(step).set(depths.letters.get(step, 0))
-            metrics.dead_letter_oldest_age_seconds.labels(step).set(depths.oldest_letter_s.get(step, 0.0))
+            metrics.dead_letter_events.labels(step).set(depths.dead_letters.get(step, 0))
+            metrics.dead_letter_oldest_age_seconds.labels(step).set(
+                depths.oldest_dead_letter_s.get(step, 0.0)
+            )

@@ -1,4 +1,4 @@
-"""What an operator means: which items or letters, and which of them are one and the same failure."""
+"""What an operator means: which items or dead letters, and which of them are one and the same failure."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace

@@ -78,7 +78,7 @@ _OWN = (
     ),
     # Operators look at one status over time; the metrics ask for the oldest of each.
     Index("analytics_queue", "idx_analytics_queue_status_created", (("status", 1), ("created_at", 1))),
-    # What is settled is history after a week; what is not settled stays until it is, and so does what is not ours.
+    # What is completed is history after a week; what is not stays until it is, and so does what is not ours.
     Index(
         "analytics_queue",
         "idx_analytics_queue_ours_completed_ttl",

@@ -1,4 +1,4 @@
-"""Setting one thing aside: an item of `analytics_queue` under an id of its own says what, why and since when."""
+"""Quarantine of one thing: an item of `analytics_queue` under an id of its own says what, why and since when."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -16,7 +16,7 @@ from worker.contract.source import Source
 from worker.ingest.dead_letters import store_dead_letters
 from worker.ingest.record import DeadLetter
 from worker.kafka.record import Record
-from worker.retry.letters import find_letters
+from worker.retry.dead_letters import find_dead_letters
 from worker.retry.selection import Selection
 from worker.storage.database import Database
 
@@ -72,7 +72,7 @@ def test_a_full_disk_is_an_error_without_a_trace(environment: dict[str, str]) ->
 async def test_output_that_knows_ascii_only_shows_everything_else_as_escapes(
     environment: dict[str, str], database: Database
 ) -> None:
-    name = await keep_letter(database, "{ä☃".encode())
+    name = await keep_dead_letter(database, "{ä☃".encode())
     ended = await sevenp_worker({**environment, "PYTHONIOENCODING": "ascii"}, "dead-letters", "show", name)
     assert ended.code == ExitCode.OK, ended.output
     assert r"{\xe4\u2603" in ended.output
@@ -81,19 +81,19 @@ async def test_output_that_knows_ascii_only_shows_everything_else_as_escapes(
 async def test_nested_fields_are_shown_as_json_and_not_as_python(
     environment: dict[str, str], database: Database
 ) -> None:
-    name = await keep_letter(database, b"{}")
+    name = await keep_dead_letter(database, b"{}")
     ended = await sevenp_worker(environment, "dead-letters", "show", name)
     assert '"trace"' in ended.output
     assert "null" in ended.output
     assert "None" not in ended.output
 
 
-async def keep_letter(database: Database, value: bytes) -> str:
+async def keep_dead_letter(database: Database, value: bytes) -> str:
     record = Record(Source("t", 0, 1), datetime.now(UTC), b"k", value, (("trace", None),))
     await store_dead_letters(
         database, [DeadLetter(record, Rejected(RejectReason.NOT_JSON, "no JSON", None))], datetime.now(UTC)
     )
-    [entry] = await find_letters(database, Selection())
+    [entry] = await find_dead_letters(database, Selection())
     return str(entry.id)
 
 

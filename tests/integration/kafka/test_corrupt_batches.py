@@ -16,7 +16,7 @@ from tests.support.kafka import make_topic
 from tests.support.waiting import until
 from worker.contract.codec import encode
 from worker.ingest.options import IngestOptions
-from worker.retry.letters import Kept, find_names, read_kept
+from worker.retry.dead_letters import Kept, find_names, read_kept
 from worker.retry.redrive import Again, Skipped, redrive
 from worker.retry.selection import Selection
 from worker.storage.database import Database
@@ -41,11 +41,13 @@ async def stored_ids(database: Database) -> set[uuid.UUID]:
 
 
 async def gap_ranges(database: Database) -> list[tuple[int, int, int]]:
-    letters = await database.dead_letters.find({"kind": "gap"}).sort({"offset": 1}).to_list(None)
-    assert all((letter["reason"], letter["value"]) == ("undecodable", None) for letter in letters)
+    dead_letters = await database.dead_letters.find({"kind": "gap"}).sort({"offset": 1}).to_list(None)
+    assert all(
+        (dead_letter["reason"], dead_letter["value"]) == ("undecodable", None) for dead_letter in dead_letters
+    )
     return [
-        (letter["partition"], letter["gap"]["first_offset"], letter["gap"]["last_offset"])
-        for letter in letters
+        (dead_letter["partition"], dead_letter["gap"]["first_offset"], dead_letter["gap"]["last_offset"])
+        for dead_letter in dead_letters
     ]
 
 
@@ -164,11 +166,11 @@ async def test_a_record_that_is_broken_in_itself_is_kept_as_its_bytes_and_its_ne
             assert ingest.value("dead_lettered_events_total", error_class="undecodable") == 1
             assert gaps_counted(ingest) == 0
     assert await stored_ids(database) == ids(published[:3], published[4:])
-    [letter] = await database.dead_letters.find({}).to_list(None)
-    assert (letter["reason"], letter["offset"], letter["key"]) == ("undecodable", 3, None)
-    assert encode(published[3]) in letter["value"]
-    refused = await redrive(database, [letter["_id"]], _never)
-    assert refused.skipped == {letter["_id"]: Skipped.BROKEN}
+    [dead_letter] = await database.dead_letters.find({}).to_list(None)
+    assert (dead_letter["reason"], dead_letter["offset"], dead_letter["key"]) == ("undecodable", 3, None)
+    assert encode(published[3]) in dead_letter["value"]
+    refused = await redrive(database, [dead_letter["_id"]], _never)
+    assert refused.skipped == {dead_letter["_id"]: Skipped.BROKEN}
 
 
 async def _never(topic: str, records: Sequence[Again]) -> None:
@@ -178,7 +180,7 @@ async def _never(topic: str, records: Sequence[Again]) -> None:
 async def test_more_headers_than_memory_would_hold_are_kept_as_bytes_and_go_as_they_came(
     database: Database, kafka: str
 ) -> None:
-    """600,000 of them, some kB on the wire: their event is stored, of a bad record they are part of the letter."""
+    """600,000 of them, some kB on the wire: their event is stored; of a bad record they are in the dead letter."""
     topic = await make_topic(kafka, 1, max_message_bytes=6_000_000)
     many = tuple((f"h{n}", b"") for n in range(600_000))
     good = replace(records(events(1))[0], headers=many)

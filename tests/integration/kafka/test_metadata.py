@@ -20,7 +20,7 @@ from worker.ingest.dead_letters import PART_BYTES, store_dead_letters, store_gap
 from worker.ingest.record import DeadLetter
 from worker.kafka.positions import Gap
 from worker.kafka.record import Partition, Record
-from worker.retry.letters import Damaged, Kept, find_names, read_kept
+from worker.retry.dead_letters import Damaged, Kept, find_names, read_kept
 from worker.retry.redrive import Again, Skipped, redrive
 from worker.retry.selection import Selection
 from worker.storage.database import Database
@@ -29,7 +29,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 BROKEN = Rejected(RejectReason.NOT_JSON, "no JSON")
 
 
-def letter(offset: int, value: bytes | None = b"v", **fields: Any) -> DeadLetter:
+def dead_letter(offset: int, value: bytes | None = b"v", **fields: Any) -> DeadLetter:
     return DeadLetter(Record(Source("t", 0, offset), NOW, value=value, **{"key": None, **fields}), BROKEN)
 
 
@@ -74,11 +74,11 @@ async def test_a_bad_record_larger_than_a_document_is_kept_whole_beside_its_stor
 
 async def test_what_is_kept_in_parts_goes_as_it_came(database: Database) -> None:
     many = tuple((f"h{n}", b"") for n in range(5_000))
-    letters = [
-        letter(0, b"x" * (PART_BYTES + 1), key=b"k" * 100_000, headers=(("h", b"v" * 100_000),)),
-        letter(1, None, headers=many),
+    dead_letters = [
+        dead_letter(0, b"x" * (PART_BYTES + 1), key=b"k" * 100_000, headers=(("h", b"v" * 100_000),)),
+        dead_letter(1, None, headers=many),
     ]
-    await store_dead_letters(database, letters, NOW)
+    await store_dead_letters(database, dead_letters, NOW)
     sent: list[Again] = []
 
     async def publish(topic: str, records: Sequence[Again]) -> None:
@@ -86,7 +86,7 @@ async def test_what_is_kept_in_parts_goes_as_it_came(database: Database) -> None
         sent.extend(records)
 
     await redrive(database, await find_names(database, Selection()), publish)
-    for again, original in zip(sent, letters, strict=True):
+    for again, original in zip(sent, dead_letters, strict=True):
         assert (again.key, again.value) == (original.record.key, original.record.value)
         assert again.headers[:-1] == original.record.headers
 
@@ -112,7 +112,7 @@ async def test_a_dead_letter_that_the_store_refuses_is_kept_without_its_bytes_an
 ) -> None:
     published = [event(n) for n in range(4)]
     value = b"poison" if "value" in refused else b"p" * (PART_BYTES + 1)
-    await store_dead_letters(database, [letter(9)], NOW)  # whatever else there is stays as it is
+    await store_dead_letters(database, [dead_letter(9)], NOW)  # whatever else there is stays as it is
     async with refusing(database, **refused):
         if len(value) < 100:
             await send(kafka, topic, [*records(published, 0), Sent(value, b"k", 0)])
@@ -121,9 +121,9 @@ async def test_a_dead_letter_that_the_store_refuses_is_kept_without_its_bytes_an
                 assert ingest.outcome("dead_lettered") == 1
             await assert_exactly_once(database, published)
         else:
-            await store_dead_letters(database, [letter(4, value, key=b"k"), letter(5)], NOW)
+            await store_dead_letters(database, [dead_letter(4, value, key=b"k"), dead_letter(5)], NOW)
         for _ in range(2):  # which may happen twice
-            await store_dead_letters(database, [letter(7, value)], NOW)
+            await store_dead_letters(database, [dead_letter(7, value)], NOW)
     found = await database.dead_letters.find({"without_bytes": True}).sort("offset", 1).to_list(None)
     assert [(each["offset"], each["value"], each["size_bytes"]) for each in found] == [
         (4, None, len(value)),
@@ -137,10 +137,10 @@ async def test_a_dead_letter_that_the_store_refuses_is_kept_without_its_bytes_an
 async def test_where_not_even_that_is_taken_ingest_waits(database: Database) -> None:
     async with refusing(database, kind={"$in": ["record", "gap"]}):
         with pytest.raises(Retryable):
-            await store_dead_letters(database, [letter(1)], NOW)
+            await store_dead_letters(database, [dead_letter(1)], NOW)
         with pytest.raises(Retryable):
             await store_gaps(database, [Gap(Partition("t", 0), 1, 2, GapReason.RETENTION, "gone")], NOW)
-    await store_dead_letters(database, [letter(1)], NOW)
+    await store_dead_letters(database, [dead_letter(1)], NOW)
     assert await kept(database, 1) == Kept(None, [], b"v")
 
 

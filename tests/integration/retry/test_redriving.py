@@ -27,10 +27,10 @@ from worker.ingest.dead_letters import PART_BYTES, store_dead_letters, store_gap
 from worker.ingest.record import DeadLetter
 from worker.kafka.positions import Gap
 from worker.kafka.record import Partition, Record
-from worker.retry.letters import (
+from worker.retry.dead_letters import (
     Damaged,
-    discard_letters,
-    find_letters,
+    discard_dead_letters,
+    find_dead_letters,
     find_names,
     read_value,
 )
@@ -72,7 +72,7 @@ def run(database: Database, mongodb: RunningMongo, kafka: str, topic: str) -> Ru
     )
 
 
-def letter(
+def dead_letter(
     number: int, value: bytes | None = b"{}", key: bytes | None = b"k", topic: str = "t"
 ) -> DeadLetter:
     record = Record(
@@ -87,11 +87,11 @@ async def stored(database: Database, name: str) -> dict[str, Any]:
     return found
 
 
-async def open_letters(database: Database, **filters: object) -> list[str]:
-    return [entry.id for entry in await find_letters(database, Selection(**filters))]  # type: ignore[arg-type]
+async def open_dead_letters(database: Database, **filters: object) -> list[str]:
+    return [entry.id for entry in await find_dead_letters(database, Selection(**filters))]  # type: ignore[arg-type]
 
 
-async def test_a_letter_that_was_refused_for_the_time_is_stored_exactly_once(
+async def test_a_dead_letter_that_was_refused_for_the_time_is_stored_exactly_once(
     database: Database, kafka: str, topic: str, run: Run
 ) -> None:
     """Refused as too far in the future when it was published; a later record of the same bytes is not."""
@@ -100,17 +100,24 @@ async def test_a_letter_that_was_refused_for_the_time_is_stored_exactly_once(
     await send(kafka, topic, [*records([good]), wrong])
     async with ingesting(database, options(kafka, topic)) as ingest:
         await ingest.until_processed(2)
-        [letter_before] = await database.dead_letters.find({}).to_list(None)
-        assert letter_before["reason"] == "time_out_of_range"
+        [dead_letter_before] = await database.dead_letters.find({}).to_list(None)
+        assert dead_letter_before["reason"] == "time_out_of_range"
         dry = await run("redrive", "--dry-run", "--json")
-        assert json.loads(dry.stdout) == {"redriven": [letter_before["_id"]], "skipped": {}, "dry_run": True}
-        assert await database.dead_letters.find({}).to_list(None) == [letter_before]
+        assert json.loads(dry.stdout) == {
+            "redriven": [dead_letter_before["_id"]],
+            "skipped": {},
+            "dry_run": True,
+        }
+        assert await database.dead_letters.find({}).to_list(None) == [dead_letter_before]
 
         done = await run("redrive", "--no-idempotent", "--json")
-        assert (done.exit_code, json.loads(done.stdout)["redriven"]) == (ExitCode.OK, [letter_before["_id"]])
+        assert (done.exit_code, json.loads(done.stdout)["redriven"]) == (
+            ExitCode.OK,
+            [dead_letter_before["_id"]],
+        )
         await ingest.until_processed(3)
-        again = await run("redrive", letter_before["_id"], "--again", "--no-idempotent")
-        assert "1 letter redriven" in again.stdout
+        again = await run("redrive", dead_letter_before["_id"], "--again", "--no-idempotent")
+        assert "1 dead letter redriven" in again.stdout
         await ingest.until_processed(4)
         assert (ingest.outcome("stored"), ingest.outcome("duplicate")) == (2, 1)
     assert await database.course_events.count_documents({"_id": uuid.UUID(early["event_id"])}) == 1
@@ -135,33 +142,33 @@ async def test_the_guard_stops_the_fourth_round_of_a_record_that_stays_bad(
             result = json.loads((await run("redrive", "--no-idempotent", "--json")).stdout)
             assert (len(result["redriven"]), result["skipped"]) == (1, {})
         await ingest.until_processed(4)
-        [last] = await open_letters(database)
+        [last] = await open_dead_letters(database)
         stopped = json.loads((await run("redrive", "--no-idempotent", "--json")).stdout)
         assert stopped == {"redriven": [], "skipped": {last: "loop"}, "dry_run": False}
-    letters = await database.dead_letters.find({}).to_list(None)
-    assert {each["value"] for each in letters} == {b"\xff no JSON"}
-    assert len(letters) == 4
+    dead_letters = await database.dead_letters.find({}).to_list(None)
+    assert {each["value"] for each in dead_letters} == {b"\xff no JSON"}
+    assert len(dead_letters) == 4
 
 
-async def test_letters_made_during_a_redrive_are_not_looked_at(database: Database) -> None:
-    await store_dead_letters(database, [letter(number) for number in range(5)], datetime.now(UTC))
+async def test_dead_letters_made_during_a_redrive_are_not_looked_at(database: Database) -> None:
+    await store_dead_letters(database, [dead_letter(number) for number in range(5)], datetime.now(UTC))
 
     class Making(Publishing):
         async def __call__(self, topic: str, records: Sequence[Again]) -> None:
             await super().__call__(topic, records)
             await store_dead_letters(
-                database, [letter(number) for number in range(10, 15)], datetime.now(UTC)
+                database, [dead_letter(number) for number in range(10, 15)], datetime.now(UTC)
             )
 
     entries = await find_names(database, Selection())
     result = await redrive(database, entries, Making())
     assert len(result.sent) == 5
-    assert len(await open_letters(database)) == 5
+    assert len(await open_dead_letters(database)) == 5
 
 
 async def test_parts_are_put_together(database: Database) -> None:
     value = bytes(range(256)) * (2 * PART_BYTES // 256 + 100)
-    await store_dead_letters(database, [letter(1, value), letter(2, b"small")], datetime.now(UTC))
+    await store_dead_letters(database, [dead_letter(1, value), dead_letter(2, b"small")], datetime.now(UTC))
     assert await database.dead_letters.count_documents({"kind": "part"}) == 3
     publishing = Publishing()
     result = await redrive(database, await find_names(database, Selection()), publishing)
@@ -169,13 +176,13 @@ async def test_parts_are_put_together(database: Database) -> None:
     assert [record.value for record in publishing.records] == [value, b"small"]
 
 
-async def test_a_large_letter_travels_through_a_real_broker(database: Database, kafka: str) -> None:
+async def test_a_large_dead_letter_travels_through_a_real_broker(database: Database, kafka: str) -> None:
     """5 MB: more than what publishing a file allows, and as much as the embedded broker takes."""
     value = b"x" * 5_000_000
     topic = await make_topic(
         kafka, 4, max_message_bytes=6_000_000
     )  # Apache Kafka takes 1 MB unless told otherwise
-    await store_dead_letters(database, [letter(1, value, topic=topic)], datetime.now(UTC))
+    await store_dead_letters(database, [dead_letter(1, value, topic=topic)], datetime.now(UTC))
     settings = load_settings(kafka_bootstrap_servers=kafka)
     async with open_redriver(settings, idempotent=False) as publish:
         result = await redrive(database, await find_names(database, Selection()), publish)
@@ -185,14 +192,14 @@ async def test_a_large_letter_travels_through_a_real_broker(database: Database, 
 
 
 @pytest.mark.parametrize("harm", ["part gone", "bytes changed"])
-async def test_a_damaged_letter_is_not_sent_and_stops_no_other(database: Database, harm: str) -> None:
+async def test_a_damaged_dead_letter_is_not_sent_and_stops_no_other(database: Database, harm: str) -> None:
     value = b"a" * (PART_BYTES + 5)
-    await store_dead_letters(database, [letter(1, value), letter(2)], datetime.now(UTC))
+    await store_dead_letters(database, [dead_letter(1, value), dead_letter(2)], datetime.now(UTC))
     if harm == "part gone":
         await database.dead_letters.delete_one({"part": 2})
     else:
         await database.dead_letters.update_one({"part": 2}, {"$set": {"value": b"b"}})
-    entries = await find_letters(database, Selection())
+    entries = await find_dead_letters(database, Selection())
     assert isinstance(await read_value(database, await stored(database, entries[0].id)), Damaged)
     result = await redrive(database, [entry.id for entry in entries], Publishing())
     assert result.skipped == {entries[0].id: Skipped.DAMAGED}
@@ -201,7 +208,7 @@ async def test_a_damaged_letter_is_not_sent_and_stops_no_other(database: Databas
 
 async def test_a_record_the_broker_does_not_take_stops_no_other(database: Database) -> None:
     await store_dead_letters(
-        database, [letter(number, b"%d" % number) for number in range(10)], datetime.now(UTC)
+        database, [dead_letter(number, b"%d" % number) for number in range(10)], datetime.now(UTC)
     )
     names = await find_names(database, Selection())
     publishing = Publishing(refuses=lambda record: record.value == b"4")
@@ -210,17 +217,17 @@ async def test_a_record_the_broker_does_not_take_stops_no_other(database: Databa
     assert sorted(record.value or b"" for record in publishing.records) == [
         b"%d" % n for n in range(10) if n != 4
     ]
-    assert await open_letters(database) == [names[4]]
+    assert await open_dead_letters(database) == [names[4]]
 
 
 @pytest.mark.slow
 async def test_what_was_sent_before_the_broker_went_away_is_marked_and_the_rest_is_not(
     database: Database,
 ) -> None:
-    await store_dead_letters(database, [letter(number) for number in range(450)], datetime.now(UTC))
+    await store_dead_letters(database, [dead_letter(number) for number in range(450)], datetime.now(UTC))
     with pytest.raises(Retryable):
         await redrive(database, await find_names(database, Selection()), Publishing(fails_after=2))
-    assert len(await open_letters(database)) == 50
+    assert len(await open_dead_letters(database)) == 50
     rest = Publishing()
     await redrive(database, await find_names(database, Selection()), rest)
     assert len(rest.records) == 50
@@ -232,38 +239,40 @@ async def test_gaps_are_listed_and_can_be_discarded_but_not_sent(database: Datab
     entries = await find_names(database, Selection())
     result = await redrive(database, entries, Publishing())
     assert list(result.skipped.values()) == [Skipped.NO_BYTES]
-    assert await discard_letters(database, entries) == 1
+    assert await discard_dead_letters(database, entries) == 1
 
 
-async def test_a_stream_s_letters_are_found_by_key_or_by_what_the_value_says(database: Database) -> None:
+async def test_a_stream_s_dead_letters_are_found_by_key_or_by_what_the_value_says(database: Database) -> None:
     stream = f"course_{COURSE}_user_{learner(7)}"
     value = encode(event(7))
-    letters = [
-        letter(1, b"broken", f"{COURSE}:{learner(7)}".encode()),
-        letter(2, value, None),
-        letter(3, value, b"a key of another kind"),
-        letter(4, encode(event(8)), None),
-        letter(5, b"broken", f"{COURSE}:{learner(8)}".encode()),
-        letter(6, None, None),
+    dead_letters = [
+        dead_letter(1, b"broken", f"{COURSE}:{learner(7)}".encode()),
+        dead_letter(2, value, None),
+        dead_letter(3, value, b"a key of another kind"),
+        dead_letter(4, encode(event(8)), None),
+        dead_letter(5, b"broken", f"{COURSE}:{learner(8)}".encode()),
+        dead_letter(6, None, None),
     ]
-    await store_dead_letters(database, letters, datetime.now(UTC))
-    found = await find_letters(database, Selection(stream=stream))
+    await store_dead_letters(database, dead_letters, datetime.now(UTC))
+    found = await find_dead_letters(database, Selection(stream=stream))
     assert [entry.document["offset"] for entry in found] == [1, 2, 3]
 
 
 async def test_discarding_takes_the_parts_along_and_nothing_else(database: Database) -> None:
     await store_dead_letters(
-        database, [letter(1, b"x" * (PART_BYTES + 1)), letter(11), letter(2)], datetime.now(UTC)
+        database,
+        [dead_letter(1, b"x" * (PART_BYTES + 1)), dead_letter(11), dead_letter(2)],
+        datetime.now(UTC),
     )
     entries = await find_names(database, Selection(limit=1))
-    assert await discard_letters(database, entries) == 1
+    assert await discard_dead_letters(database, entries) == 1
     left = await database.dead_letters.find({}).sort("offset", 1).to_list(None)
     assert [each["offset"] for each in left] == [2, 11]
 
 
 async def test_the_commands_list_group_show_and_discard(database: Database, run: Run) -> None:
     await store_dead_letters(
-        database, [letter(number, b"\x1b[2J%d" % number) for number in range(3)], datetime.now(UTC)
+        database, [dead_letter(number, b"\x1b[2J%d" % number) for number in range(3)], datetime.now(UTC)
     )
     listed = json.loads((await run("list", "--reason", "not_json", "--json")).stdout)
     assert [each["offset"] for each in listed] == [0, 1, 2]
@@ -274,15 +283,15 @@ async def test_the_commands_list_group_show_and_discard(database: Database, run:
     assert shown["value"] == "G1sySjA="
     dry = await run("discard", "--fingerprint", group["fingerprint"], "--limit", "2", "--dry-run", "--json")
     assert json.loads(dry.stdout) == {"discarded": 2, "dry_run": True}
-    assert len(await open_letters(database)) == 3
+    assert len(await open_dead_letters(database)) == 3
     await run("discard", "--fingerprint", group["fingerprint"], "--limit", "2")
-    assert len(await open_letters(database)) == 1
+    assert len(await open_dead_letters(database)) == 1
     missed = await run("show", "absent")
     assert missed.exit_code == ExitCode.USAGE
 
 
 async def test_depths_of_dead_letters_and_redrives_are_counted(database: Database) -> None:
-    await store_dead_letters(database, [letter(number) for number in range(4)], datetime.now(UTC))
+    await store_dead_letters(database, [dead_letter(number) for number in range(4)], datetime.now(UTC))
     async with running(database, {EVENT_TYPE: Noting()}) as retry:
         await until(lambda: retry.value("dead_letter_events", step="ingest") == 4, "measured")
         assert retry.value("dead_letter_oldest_age_seconds", step="ingest") > 0

@@ -17,7 +17,7 @@ from worker.cli.listing import plain, with_bytes, with_everything
 from worker.cli.options import parse_time
 from worker.cli.output import visible
 from worker.cli.tables import JsonList, print_json, print_table
-from worker.retry.letters import Kept
+from worker.retry.dead_letters import Kept
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -1,14 +1,14 @@
-"""Which letters may be sent again, and as what: decided from the letter alone."""
+"""Which dead letters may be sent again, and as what: decided from the dead letter alone."""
 
 from typing import Any
 
 import pytest
 
-from worker.retry.letters import Damaged, Header, Kept
+from worker.retry.dead_letters import Damaged, Header, Kept
 from worker.retry.redrive import HEADER, Again, Skipped, judge, lineage, record_of
 
 
-def letter(**changes: Any) -> dict[str, Any]:
+def dead_letter(**changes: Any) -> dict[str, Any]:
     return {"kind": "record", "reason": "not_json", "redrives": 0, **changes}
 
 
@@ -36,35 +36,35 @@ def counted(value: bytes | None) -> Header:
 def test_the_lineage_counts_what_came_before_and_what_went_from_here(
     headers: list[Header], redrives: int, expected: int
 ) -> None:
-    assert lineage(letter(redrives=redrives), kept(*headers)) == expected
+    assert lineage(dead_letter(redrives=redrives), kept(*headers)) == expected
 
 
 def test_the_guard_stops_the_fourth_time_wherever_the_first_three_began() -> None:
-    assert judge(letter(), kept(counted(b"2")), 3, again=False) is None
-    assert judge(letter(), kept(counted(b"3")), 3, again=False) is Skipped.LOOP
-    assert judge(letter(), kept(counted(b"3")), 3, again=True) is Skipped.LOOP
-    assert judge(letter(redrives=3), kept(), 3, again=True) is Skipped.LOOP
+    assert judge(dead_letter(), kept(counted(b"2")), 3, again=False) is None
+    assert judge(dead_letter(), kept(counted(b"3")), 3, again=False) is Skipped.LOOP
+    assert judge(dead_letter(), kept(counted(b"3")), 3, again=True) is Skipped.LOOP
+    assert judge(dead_letter(redrives=3), kept(), 3, again=True) is Skipped.LOOP
 
 
-def test_a_letter_is_sent_once_unless_somebody_insists() -> None:
-    assert judge(letter(redrives=1), kept(), 3, again=False) is Skipped.REDRIVEN
-    assert judge(letter(redrives=1), kept(), 3, again=True) is None
+def test_a_dead_letter_is_sent_once_unless_somebody_insists() -> None:
+    assert judge(dead_letter(redrives=1), kept(), 3, again=False) is Skipped.REDRIVEN
+    assert judge(dead_letter(redrives=1), kept(), 3, again=True) is None
 
 
 def test_what_there_are_no_exact_bytes_of_is_not_sent_and_the_reason_is_told() -> None:
-    assert judge(letter(kind="gap"), kept(), 3, again=True) is Skipped.NO_BYTES
-    assert judge(letter(without_bytes=True), Damaged("refused"), 3, again=True) is Skipped.NO_BYTES
-    assert judge(letter(), Damaged("a part is missing"), 3, again=True) is Skipped.DAMAGED
-    assert judge(letter(reason="undecodable"), kept(), 3, again=True) is Skipped.BROKEN
-    assert judge(letter(), kept((b"caf\xe9", b"x")), 3, again=True) is Skipped.HEADERS
+    assert judge(dead_letter(kind="gap"), kept(), 3, again=True) is Skipped.NO_BYTES
+    assert judge(dead_letter(without_bytes=True), Damaged("refused"), 3, again=True) is Skipped.NO_BYTES
+    assert judge(dead_letter(), Damaged("a part is missing"), 3, again=True) is Skipped.DAMAGED
+    assert judge(dead_letter(reason="undecodable"), kept(), 3, again=True) is Skipped.BROKEN
+    assert judge(dead_letter(), kept((b"caf\xe9", b"x")), 3, again=True) is Skipped.HEADERS
 
 
 def test_a_record_goes_as_it_came_but_for_the_header_that_counts() -> None:
     whole = kept(("trace", b"1"), counted(b"1"), ("empty", None), value=b"\xff\x00")
-    assert record_of(letter(), whole) == Again(
+    assert record_of(dead_letter(), whole) == Again(
         b"\xff\x00", b"k", (("trace", b"1"), ("empty", None), (HEADER, b"2"))
     )
 
 
 def test_a_record_without_key_and_value_stays_one() -> None:
-    assert record_of(letter(), kept(key=None, value=None)) == Again(None, None, ((HEADER, b"1"),))
+    assert record_of(dead_letter(), kept(key=None, value=None)) == Again(None, None, ((HEADER, b"1"),))

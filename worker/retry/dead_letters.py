@@ -1,7 +1,7 @@
 """Dead letters in an operator's hands: look, and put the bytes of one together again.
 
-Letters are many, and each may be large: what is in memory at once is a page of letters without their bytes, or the
-bytes of one letter.
+Dead letters are many, and each may be large: what is in memory at once is a page of them without their bytes, or
+the bytes of one.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from worker.storage.database import Database, Document
 from worker.storage.errors import translated
 from worker.storage.record_headers import HeadersBroken, decode_headers
 
-# What says where a letter is from and why: a few hundred bytes. Keys and headers are up to 64 KiB each.
+# What says where a dead letter is from and why: a few hundred bytes. Keys and headers are up to 64 KiB each.
 _SHORT = dict.fromkeys(
     ("kind", "reason", "field", "message", "topic", "partition", "offset", "created_at", "fingerprint"), 1
 ) | dict.fromkeys(("redrives", "size_bytes", "parts"), 1)
 _WITHOUT_VALUE = {"value": 0}
-# Letters read at once, a page; with their keys and headers some 25 MB at most.
+# Dead letters read at once, a page; with their keys and headers some 25 MB at most.
 _PAGE = 200
 _AT_ONCE = 1_000
 # A larger value holds no event whose learner could be read.
@@ -33,14 +33,14 @@ Header = tuple[str | bytes, bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """The bytes of a letter are not those that were put into it."""
+    """The bytes of a dead letter are not those that were put into it."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """All bytes of a letter's record; the name of a header is bytes where it is no text."""
+    """All bytes of a dead letter's record; the name of a header is bytes where it is no text."""
 
     key: bytes | None
     headers: Sequence[Header]
@@ -53,14 +53,16 @@ class Kept:
         return len(self.value or b"") + len(self.key or b"") + headers
 
 
-async def find_letters(database: Database, selection: Selection, *, redriven: bool = False) -> list[Entry]:
-    """The selected letters in the order of their log, without bytes, key and headers."""
+async def find_dead_letters(
+    database: Database, selection: Selection, *, redriven: bool = False
+) -> list[Entry]:
+    """The selected dead letters in the order of their log, without bytes, key and headers."""
     names = await find_names(database, selection, redriven=redriven)
     return [entry async for page in pages(database, names) for entry in page]
 
 
 async def find_names(database: Database, selection: Selection, *, redriven: bool = False) -> list[str]:
-    """Ids of the selected letters in the order of their log.
+    """Ids of the selected dead letters in the order of their log.
 
     Those that were sent again already are left out unless `redriven`, or named by id. A stream is told by the
     record's key, or by what its value says of learner and course where that can be read.
@@ -94,7 +96,7 @@ async def find_names(database: Database, selection: Selection, *, redriven: bool
 async def pages(
     database: Database, names: Sequence[str], *, with_headers: bool = False
 ) -> AsyncIterator[list[Entry]]:
-    """These letters page by page, in this order; `with_headers` also their keys and headers, never their values."""
+    """These dead letters page by page, in this order; `with_headers` also keys and headers, never their values."""
     for page in chunks(names, _PAGE):
         fields = _WITHOUT_VALUE if with_headers else _SHORT
         with translated():
@@ -103,62 +105,72 @@ async def pages(
         yield [_entry(by_name[name]) for name in page if name in by_name]
 
 
-async def show_letter(
+async def show_dead_letter(
     database: Database, name: str, first_bytes: int | None = None
 ) -> tuple[Document, bytes | Damaged | None] | None:
-    """The letter without bytes, and its bytes, or no more than the first; None if there is none of that id."""
+    """The dead letter without bytes, and its bytes, or no more than the first; None if there is none of that id."""
     with translated():
-        letter = await database.dead_letters.find_one({"_id": name, "kind": {"$ne": "part"}}, _WITHOUT_VALUE)
-    return None if letter is None else (letter, await read_value(database, letter, first_bytes))
+        dead_letter = await database.dead_letters.find_one(
+            {"_id": name, "kind": {"$ne": "part"}}, _WITHOUT_VALUE
+        )
+    return (
+        None if dead_letter is None else (dead_letter, await read_value(database, dead_letter, first_bytes))
+    )
 
 
 async def read_value(
-    database: Database, letter: Document, first_bytes: int | None = None
+    database: Database, dead_letter: Document, first_bytes: int | None = None
 ) -> bytes | Damaged | None:
-    """A letter's exact bytes, put together from its parts if it has any; None for a record without value.
+    """A dead letter's exact bytes, put together from its parts if it has any; None for a record without value.
 
     With `first_bytes` all are checked and no more than these are kept.
     """
-    if letter["parts"]:
-        expected = letter["payload_sha256"] if letter["kind"] == "record" else None
-        return await _joined(database, letter["_id"], "value", letter["parts"], expected, first_bytes)
+    if dead_letter["parts"]:
+        expected = dead_letter["payload_sha256"] if dead_letter["kind"] == "record" else None
+        return await _joined(
+            database, dead_letter["_id"], "value", dead_letter["parts"], expected, first_bytes
+        )
     with translated():
         stored = await database.dead_letters.find_one(
-            {"_id": letter["_id"]}, {"value": 1, "without_bytes": 1}
+            {"_id": dead_letter["_id"]}, {"value": 1, "without_bytes": 1}
         )
-    return None if stored is None else _value_of({**letter, **stored}, first_bytes)
+    return None if stored is None else _value_of({**dead_letter, **stored}, first_bytes)
 
 
 async def read_kept(database: Database, name: str) -> tuple[Document, Kept | Damaged] | None:
-    """A letter, and all bytes of its record; None if there is none of that id (any more)."""
+    """A dead letter, and all bytes of its record; None if there is none of that id (any more)."""
     with translated():
-        letter = await database.dead_letters.find_one({"_id": name, "kind": {"$ne": "part"}})
-    if letter is None:
+        dead_letter = await database.dead_letters.find_one({"_id": name, "kind": {"$ne": "part"}})
+    if dead_letter is None:
         return None
-    key: Any = letter["key"]
-    headers: Any = [(header["key"], header["value"]) for header in letter["headers"]]
-    value = await read_value(database, letter) if letter["parts"] else _value_of(letter, None)
-    if "key_parts" in letter:
-        key = await _joined(database, name, "key", letter["key_parts"], letter["key_sha256"])
-    if "headers_parts" in letter:
-        encoded = await _joined(database, name, "headers", letter["headers_parts"], letter["headers_sha256"])
+    key: Any = dead_letter["key"]
+    headers: Any = [(header["key"], header["value"]) for header in dead_letter["headers"]]
+    value = await read_value(database, dead_letter) if dead_letter["parts"] else _value_of(dead_letter, None)
+    if "key_parts" in dead_letter:
+        key = await _joined(database, name, "key", dead_letter["key_parts"], dead_letter["key_sha256"])
+    if "headers_parts" in dead_letter:
+        encoded = await _joined(
+            database, name, "headers", dead_letter["headers_parts"], dead_letter["headers_sha256"]
+        )
         headers = _decoded(encoded) if isinstance(encoded, bytes) else encoded
-    short = {field: content for field, content in letter.items() if field not in ("key", "headers", "value")}
+    short = {
+        field: content for field, content in dead_letter.items() if field not in ("key", "headers", "value")
+    }
     for each in (value, key, headers):
         if isinstance(each, Damaged):
             return short, each
     return short, Kept(key, headers, value)  # type: ignore[arg-type]
 
 
-async def discard_letters(database: Database, names: Sequence[str]) -> int:
-    """Delete letters with their bytes; returns how many. May run twice: the parts go first, then the letter."""
+async def discard_dead_letters(database: Database, names: Sequence[str]) -> int:
+    """Delete dead letters with their bytes; returns how many. May run twice: of each the parts go first."""
     deleted = 0
     for chunk in chunks(names, _AT_ONCE):
         with translated():
             found = await database.dead_letters.find({"_id": {"$in": chunk}}, _PARTS).to_list(None)
-            for letter in found:
-                if any(letter.get(count) for count in _PARTS):
-                    await database.dead_letters.delete_many(_parts(letter["_id"]))
+            for dead_letter in found:
+                if any(dead_letter.get(count) for count in _PARTS):
+                    await database.dead_letters.delete_many(_parts(dead_letter["_id"]))
             result = await database.dead_letters.delete_many({"_id": {"$in": chunk}, "kind": {"$ne": "part"}})
         deleted += result.deleted_count
     return deleted
@@ -167,12 +179,15 @@ async def discard_letters(database: Database, names: Sequence[str]) -> int:
 _PARTS = {"parts": 1, "key_parts": 1, "headers_parts": 1}
 
 
-def _value_of(letter: Document, first_bytes: int | None) -> bytes | Damaged | None:
-    """The value of a letter that holds it itself."""
-    if letter.get("without_bytes"):
-        return Damaged("the store refused the bytes when the letter was made")
-    value: bytes | None = letter["value"]
-    if letter["kind"] == "record" and hashlib.sha256(value or b"").digest() != letter["payload_sha256"]:
+def _value_of(dead_letter: Document, first_bytes: int | None) -> bytes | Damaged | None:
+    """The value of a dead letter that holds it itself."""
+    if dead_letter.get("without_bytes"):
+        return Damaged("the store refused the bytes when the dead letter was made")
+    value: bytes | None = dead_letter["value"]
+    if (
+        dead_letter["kind"] == "record"
+        and hashlib.sha256(value or b"").digest() != dead_letter["payload_sha256"]
+    ):
         return Damaged("the bytes do not match their checksum")
     return value[:first_bytes] if value is not None else None
 
@@ -218,7 +233,7 @@ def _text(name: bytes) -> str | bytes:
 
 
 def _parts(name: str) -> Document:
-    """The parts of a letter by the range of their ids: `<letter>#<number>`, `<letter>#key<number>` ..."""
+    """The parts of a dead letter by the range of their ids: `<id>#<number>`, `<id>#key<number>` ..."""
     return {"_id": {"$gte": f"{name}#", "$lt": f"{name}$"}, "kind": "part", "part_of": name}
 
 
