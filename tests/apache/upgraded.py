@@ -24,6 +24,7 @@ _MORE_S = 60.0
 # The package's `fold` is the function.
 _FOLD = import_module("projections.progress.fold")
 _LEARNER = import_module("projections.counts.learner")
+_COUNTED = import_module("projections.counts.counted")
 _visible_fields = _FOLD.visible_fields
 
 
@@ -52,6 +53,7 @@ def upgrade() -> None:
         (progress, "PROJECTION_VERSION", PROJECTION_VERSION),
         (_LEARNER, "COUNTS_VERSION", COUNTS_VERSION),
         (_LEARNER, "vector", new_vector),
+        (_COUNTED, "vector", new_vector),
         (counts, "COUNTS_VERSION", COUNTS_VERSION),
         (counts, "vector", new_vector),
     )
@@ -61,7 +63,7 @@ def upgrade() -> None:
 
 
 if __name__ == "__main__":
-    if "worker.watch.sums.service" in sys.modules:
+    if "projections.catalogue" in sys.modules:
         raise RuntimeError("the worker has read the versions already")
     upgrade()
     sys.argv[0] = "sevenp-worker"

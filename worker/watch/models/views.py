@@ -6,13 +6,14 @@ from typing import Any
 
 import structlog
 from pymongo import DeleteOne, UpdateOne
+from pymongo.errors import BulkWriteError
 
 from projections.kinds import ReadModel
 from worker.chunks import chunks
 from worker.errors import Refused, Retryable
 from worker.storage import reading
 from worker.storage.database import Database, Document
-from worker.storage.errors import translated
+from worker.storage.errors import translated, write_failures
 from worker.storage.quarantine import Quarantined, put_items, quarantine
 from worker.storage.transactions import Session, Transactions
 from worker.storage.work_items import fold_item_id, fold_type
@@ -96,9 +97,12 @@ class Views:
         """One transaction; where the server refuses one of the views, one for each."""
         try:
             return await self._committed(partial(self._transact, keys))
-        except Refused as error:
+        except Refused:
             if len(keys) == 1:
-                return {keys[0]: f"the server refuses the view: {error}"}
+                return {keys[0]: "the server refuses the view"}
+        except BulkWriteError as error:
+            if len(keys) == 1:
+                return {keys[0]: f"the server refuses the view (code {write_failures(error)[0].code})"}
         failures: dict[Any, str] = {}
         for key in keys:
             failures |= await self._rebuild([key])
