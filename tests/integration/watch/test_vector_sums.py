@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 from bson import ObjectId
 from pydantic import BaseModel, ConfigDict, Field
@@ -43,6 +43,11 @@ class PaceCounted(_Shape):
 class CoursePace(_Shape):
     learners: int
     events: int
+
+
+class NarrowPace(_Shape):
+    learners: int
+    events: Annotated[int, Field(le=10)]
 
 
 def vector(record: Mapping[str, Any]) -> Vector:
@@ -91,13 +96,13 @@ async def expected(database: Database) -> dict[ObjectId, Document]:
     return sums
 
 
-def engine(database: Database) -> VectorSums:
+def engine(database: Database, projection: SumProjection = PACE) -> VectorSums:
     async def nothing() -> None:
         """No lease is held."""
 
     return VectorSums(
         database,
-        PACE,
+        projection,
         PROGRESS,
         Transactions(database.client),
         SystemClock(),
@@ -181,6 +186,20 @@ async def test_a_document_that_makes_no_vector_costs_only_itself(database: Datab
     await opened.user_progress.delete_one({"_id": good.identity})
     await sums.count([good.identity])
     assert await paces(opened) == {course(0): {"learners": 1, "events": 8}}
+
+
+async def test_a_document_whose_sum_the_server_refuses_costs_only_itself(database: Database) -> None:
+    narrow = replace(PACE, shows=(Target("course_pace", (NarrowPace,)),))
+    opened = await with_pace(database, narrow)
+    learners = [Learner(course(n), user(n)).enrol() for n in range(3)]
+    for at in range(20):
+        learners[1].meet("discussion_posted", 10 + at)
+    await store_all(opened, learners)
+    failures = await engine(opened, narrow).count([learner.identity for learner in learners])
+    assert failures.keys() == {learners[1].identity}
+    assert await paces(opened) == {course(n): {"learners": 1, "events": 1} for n in (0, 2)}
+    [item] = await opened.analytics_queue.find({}).to_list(None)
+    assert item["_id"] == f"pace:{learners[1].identity}"
 
 
 async def test_a_new_version_counts_only_its_own_documents_again(database: Database) -> None:

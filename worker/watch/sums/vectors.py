@@ -11,15 +11,16 @@ from typing import Any, TypeVar
 
 import structlog
 from pymongo import DeleteOne, ReplaceOne, UpdateOne
+from pymongo.errors import BulkWriteError
 
 from projections.counts.projection import COUNTS
 from projections.kinds import StreamProjection, Sum, SumProjection
 from worker.chunks import chunks
-from worker.errors import Retryable
+from worker.errors import Refused, Retryable
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
-from worker.storage.quarantine import Quarantined, quarantine
+from worker.storage.quarantine import Quarantined, put_items, quarantine
 from worker.storage.transactions import Session, Transactions
 from worker.storage.work_items import fold_item_id, fold_type
 from worker.telemetry.metrics import Applied, Metrics, Mode
@@ -158,12 +159,17 @@ class VectorSums:
             failures = await self._committed(
                 partial(self._transact, identities, Allowance(bounded=len(identities) > 1), mode)
             )
-        except TooLarge:
-            middle = len(identities) // 2
-            return {
-                **await self._count(identities[:middle], mode),
-                **await self._count(identities[middle:], mode),
-            }
+        except (TooLarge, Refused, BulkWriteError):
+            if len(identities) > 1:
+                middle = len(identities) // 2
+                return {
+                    **await self._count(identities[:middle], mode),
+                    **await self._count(identities[middle:], mode),
+                }
+            failures = {identities[0]: "the server refuses what is counted of it, or its sum"}
+            await put_items(self._database.analytics_queue, self._items(failures))
+            applied = self._metrics.projection_events_applied_total
+            applied.labels(self._projection.name, mode, Applied.FAILED).inc()
         for identity, reason in failures.items():
             log.warning(f"{self._projection.name}_quarantined", id=str(identity), reason=reason)
         return failures
@@ -264,7 +270,12 @@ class VectorSums:
         return sums
 
     async def _set_quarantine(self, failures: Mapping[Any, str], session: Session) -> None:
-        items = [
+        if failures:
+            with translated():
+                await self._database.analytics_queue.bulk_write(self._items(failures), session=session)
+
+    def _items(self, failures: Mapping[Any, str]) -> list[UpdateOne]:
+        return [
             quarantine(
                 Quarantined(
                     item_id=fold_item_id(identity, self._projection.name),
@@ -277,6 +288,3 @@ class VectorSums:
             )
             for identity, reason in failures.items()
         ]
-        if items:
-            with translated():
-                await self._database.analytics_queue.bulk_write(items, session=session)
