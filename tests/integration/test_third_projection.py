@@ -45,6 +45,7 @@ from worker.storage.schema import apply_schema, check_schema
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock
+from worker.verify.findings import Verification
 from worker.verify.run import verify
 
 BROKEN: set[Any] = set()
@@ -299,3 +300,54 @@ async def test_what_fails_waits_in_the_queue_and_is_done_when_the_code_is_mended
             assert worker.value(
                 "projection_events_applied_total", projection=name, mode="retry", outcome="applied"
             )
+
+
+def _concerned(verification: Verification) -> dict[str, int]:
+    """Findings, but for those about events and records, which this store has no more of than it needs."""
+    others = ("event_", "row_", "progress_", "projection_")
+    return {name: count for name, count in verification.finding_counts.items() if not name.startswith(others)}
+
+
+async def test_verify_agrees_with_them_and_finds_what_is_damaged(
+    own: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store(own, interleaved(histories(learners=6, events=8)))
+    async with working(own, monkeypatch) as worker:
+        await worker.until(lambda: _agrees(own), "all three have caught up")
+    agreed = await verify(own, quiescent=True)
+    assert _concerned(agreed) == {}, agreed.findings
+    assert (agreed.of("activity").documents, agreed.of("totals").documents) == (6, 6)
+    assert agreed.of("board").documents == await own.collection("activity_board").count_documents({})
+
+    for collection, change in {
+        "activity": {"events": 99},
+        "activity_counted": {"counted.events": 98},
+        "activity_board": {"most": 97},
+    }.items():
+        await own.collection(collection).update_one({}, {"$set": change})
+    await own.collection("course_activity").delete_one({})
+    found = await verify(own, quiescent=True)
+    assert set(_concerned(found)) == {
+        "activity_different",
+        "totals_different",
+        "totals_missing",
+        "board_different",
+    }
+
+
+async def test_verify_excuses_what_is_quarantined(own: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = histories(learners=4, events=6)
+    first, second = sorted(streams)[:2]
+    course = streams[first][0]["event_data"]["course_id"]
+    BROKEN.update({first, stream_object_id(second), course})
+    await store(own, interleaved(streams))
+    async with working(own, monkeypatch) as worker:
+
+        async def quarantined() -> bool:
+            return len(await find_items(own, Selection())) == len(BROKEN)
+
+        await worker.until(quarantined, "all three failures are items of the queue")
+    verification = await verify(own, quiescent=True)
+    assert _concerned(verification) == {}, verification.findings
+    for name in ("activity", "totals", "board"):
+        assert verification.of(name).quarantined == 1

@@ -56,6 +56,7 @@ class Fault(StrEnum):
     NEWER = "newer"
     UNKNOWN = "unknown"
     FOLD_FAILED = "fold_failed"
+    BUILD_FAILED = "build_failed"
     DAMAGED = "damaged"
 
 
@@ -79,7 +80,7 @@ FAULTS: Mapping[Kind, tuple[Fault, ...]] = {
 _OF_A_PROJECTION = (Fault.DIFFERENT, Fault.AHEAD, Fault.UNKNOWN, Fault.MISSING, Fault.BEHIND, Fault.NEWER)
 STREAM_PROJECTION_FAULTS = (*_OF_A_PROJECTION, Fault.FOLD_FAILED)
 SUM_PROJECTION_FAULTS = _OF_A_PROJECTION
-READ_MODEL_FAULTS = (Fault.DIFFERENT, Fault.MISSING, Fault.UNKNOWN)
+READ_MODEL_FAULTS = (Fault.DIFFERENT, Fault.MISSING, Fault.UNKNOWN, Fault.BUILD_FAILED)
 # What scripts knew before projections were told apart by their names.
 _ALIASES: Mapping[tuple[str, Fault], str] = {("progress", Fault.FOLD_FAILED): "fold_failed"} | {
     ("counts", fault): f"projection_{fault}" for fault in SUM_PROJECTION_FAULTS

@@ -25,11 +25,12 @@ _SECOND_LOOK_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One view as it is stored, and as it must be; None is no view."""
+    """One view as it is stored, and as it must be; None is no view. `failed` says why it cannot be built."""
 
     key: Any
     stored: Document | None
     expected: Document | None
+    failed: str | None = None
 
     @property
     def as_of(self) -> Any:
@@ -39,6 +40,8 @@ class View:
 def audit_view(model: ReadModel, view: View) -> list[Finding]:
     """Whether the view is there, and shows what it must."""
     subject = subject_of(model.target.collection, {"_id": view.key})
+    if view.failed is not None:
+        return [Finding(model.name, Fault.BUILD_FAILED, subject, view.failed)]
     if view.expected is None:
         detail = "a view of what is not there"
         return [Finding(model.name, Fault.UNKNOWN, subject, detail)] if view.stored else []
@@ -108,9 +111,9 @@ class ModelSnapshot(Snapshot):
         """The views of these keys, stored and built again."""
         target = self.database.collection(self.model.target.collection)
         stored = await self.by_id(target, keys, None)
-        return [View(key, stored.get(hashable(key)), await self._built(key)) for key in keys]
+        return [await self._view(key, stored.get(hashable(key))) for key in keys]
 
-    async def _built(self, key: Any) -> Document | None:
+    async def _view(self, key: Any, stored: Document | None) -> View:
         documents = {}
         for name, read in self.model.reads.items():
             found = await reading.find(
@@ -121,4 +124,7 @@ class ModelSnapshot(Snapshot):
                 limit=read.most,
             )
             documents[name] = found.documents
-        return self.model.build(key, documents)
+        try:
+            return View(key, stored, self.model.build(key, documents))
+        except Exception as error:  # one view's documents: the others are still checked
+            return View(key, stored, None, f"{type(error).__name__} while it was built")

@@ -7,6 +7,7 @@ from typing import Any
 
 from bson import ObjectId
 
+from projections.kinds import Projection, StreamProjection
 from worker.contract.identity import stream_kind, stream_object_id
 from worker.storage import reading
 from worker.storage.database import Database
@@ -37,8 +38,8 @@ async def check_queue(database: Database, tally: Tally) -> None:
     """Put into `tally` what is wrong with the worker's own items."""
     local, _ = await server_times(database)
     horizon = local + LONGEST_WAIT
-    folds = {fold_type(each.name): each.name for each in database.catalogue.streams}
-    own = {"event_type": {"$in": [*folds, COUNTS_FOLD, COUNTS_ROW]}}
+    folds = {fold_type(each.name): each for each in database.catalogue.projections}
+    own = {"event_type": {"$in": [*folds, COUNTS_ROW]}}
     async for page in pages(database.analytics_queue, own):
         for item in tally.readable(page):
             with tally.guard("analytics_queue", item["_id"]):
@@ -63,7 +64,7 @@ async def open_items(
     return {item["_id"]: item for item in found.documents}
 
 
-def audit_item(item: Item, folds: Mapping[str, str], horizon: datetime) -> Iterator[Finding]:
+def audit_item(item: Item, folds: Mapping[str, Projection], horizon: datetime) -> Iterator[Finding]:
     """What is wrong with one item; no date lies behind `horizon`. `folds` are projections by the type of items."""
     if (unshaped := malformed("analytics_queue", item)) is not None:
         yield unshaped
@@ -72,7 +73,7 @@ def audit_item(item: Item, folds: Mapping[str, str], horizon: datetime) -> Itera
     yield from broken(Kind.QUEUE_ITEM, Fault.DIFFERENT, subject, _rules(item, folds, horizon))
 
 
-def _rules(item: Item, folds: Mapping[str, str], horizon: datetime) -> Iterator[tuple[str, bool]]:
+def _rules(item: Item, folds: Mapping[str, Projection], horizon: datetime) -> Iterator[tuple[str, bool]]:
     status = item["status"]
     leased = item.get("lease_owner") is not None and item.get("lease_until") is not None
     yield "its key is not that of what it is about", item["_id"] != _key(item, folds)
@@ -82,22 +83,25 @@ def _rules(item: Item, folds: Mapping[str, str], horizon: datetime) -> Iterator[
     yield "a date in the future", any(item.get(name) is not None and item[name] > horizon for name in _DATES)
 
 
-def _key(item: Item, folds: Mapping[str, str]) -> str | None:
+def _key(item: Item, folds: Mapping[str, Projection]) -> str | None:
     """The key that goes with what the item says it is about; None for what no item can be about."""
-    if (projection := folds.get(item["event_type"])) is not None:
-        stream = item.get("stream_id")
-        return fold_item_id(stream, projection) if stream_kind(str(stream)) else None
-    named, identity = item["data"].get("collection"), item["data"].get("id")
+    data = item.get("data") or {}
+    named, identity = data.get("collection"), data.get("id")
     if item["event_type"] == COUNTS_FOLD:
         kind = next((kind for kind, collection in _COUNTED.items() if collection == named), None)
         return counts_item_id(kind, identity) if kind and isinstance(identity, ObjectId) else None
-    stream = item["data"].get("stream_id")
-    if not owner_of(str(stream)):
+    if (projection := folds.get(item["event_type"])) is not None:
+        if not isinstance(projection, StreamProjection):
+            return fold_item_id(identity, projection.name)
+        stream = item.get("stream_id")
+        return fold_item_id(stream, projection.name) if stream_kind(str(stream)) else None
+    stream = str(data.get("stream_id"))
+    if not owner_of(stream):
         return None
     if named == "notifications":
         kind = str(identity).partition(":")[0]
         return (
-            counts_item_id(kind, stream_object_id(str(stream)))
+            counts_item_id(kind, stream_object_id(stream))
             if identity == notification_id(kind, stream)
             else None
         )

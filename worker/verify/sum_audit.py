@@ -82,11 +82,11 @@ def _subject(projection: SumProjection, document: Document) -> str:
 
 
 def check_shown(
-    projection: SumProjection, total: Sum, document: Document, added: Mapping[str, int]
+    projection: SumProjection, total: Sum, key: Any, document: Document | None, added: Mapping[str, int]
 ) -> CheckResult:
-    """Whether the document shows what the vectors add up to; of what was never counted it may show nothing."""
-    subject, expected = subject_of(total.collection, document), total.shown(added)
-    if not any(name in document for name in expected):
+    """Whether the document of the key shows what the vectors add up to; without any it may show nothing."""
+    subject, expected = subject_of(total.collection, {"_id": key}), total.shown(added)
+    if document is None or not any(name in document for name in expected):
         missing = Finding(projection.name, Fault.MISSING, subject, "counted, but nothing shown")
         return CheckResult(waiting=missing) if any(added.values()) else CheckResult()
     different = list(_unlike(expected, document))

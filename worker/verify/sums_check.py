@@ -1,7 +1,7 @@
 """Checks sum projections: what was counted of each document, and what its sums show."""
 
-from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -10,6 +10,7 @@ from bson import ObjectId
 
 from projections.kinds import StreamProjection, Sum, SumProjection
 from worker.chunks import chunks
+from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.transactions import Transactions
 from worker.storage.work_items import fold_item_id, fold_type
@@ -97,11 +98,11 @@ async def check_sum(
         tally.unreadable([document])
 
     transactions = Transactions(database.client)
-    pages = Snapshots(database, tally, partial(SumSnapshot, projection=projection), unreadable, transactions)
+    shown = Snapshots(database, tally, partial(SumSnapshot, projection=projection), unreadable, transactions)
     counted = CountedCheck(
         database,
         projection,
-        pages,
+        shown,
         tally,
         grace,
         SumSnapshot.pairs,
@@ -109,20 +110,42 @@ async def check_sum(
         partial(_check, projection),
     )
     suspects: list[tuple[Sum, Any]] = []
+
+    async def look(total: Sum, ids: list[Any]) -> AsyncIterator[tuple[Any, CheckResult]]:
+        for identity, document, added in await shown.read(partial(SumSnapshot.shown, total=total, ids=ids)):
+            with tally.guard(total.collection, identity):
+                yield identity, check_shown(projection, total, identity, document, added)
+
     try:
         await counted.run()  # 1
         for total in projection.sums:  # 2
-            async for ids in pages.ids(database.collection(total.collection), snapshots.PAGE):
-                results = await pages.read(partial(SumSnapshot.shown, total=total, ids=ids))
-                suspects += [(total, identity) for identity, each in results if each != CheckResult()]
+            async for ids in _keys(database, projection, total, shown):
+                suspects += [(total, key) async for key, each in look(total, ids) if each != CheckResult()]
         if (suspects or counted.overdue) and not grace.quiescent:
             await clock.sleep(SECOND_LOOK_S)
         await counted.second_look()  # 3
-        for total, identity in suspects:
-            for _, result in await pages.read(partial(SumSnapshot.shown, total=total, ids=[identity])):
+        for total, key in suspects:
+            async for _, result in look(total, [key]):
                 tally.report_result(result, grace, twice=True)
     finally:
         await transactions.close()
+
+
+async def _keys(
+    database: Database, projection: SumProjection, total: Sum, shown: Snapshots["SumSnapshot"]
+) -> AsyncIterator[list[Any]]:
+    """Keys of all documents that show the sum; and of those that are absent, where they are the worker's own."""
+    documents = database.collection(total.collection)
+    async for ids in shown.ids(documents, snapshots.PAGE):
+        yield ids
+    if total.collection not in {target.collection for target in projection.shows}:
+        return
+    async for page in pages(database.collection(projection.counted.collection), {}, {total.key: 1}):
+        named = {hashable(row.get(total.key)): row.get(total.key) for row in page.documents}
+        found = await reading.find(documents, {"_id": {"$in": list(named.values())}}, {"_id": 1})
+        known = {hashable(each["_id"]) for each in found.documents}
+        if absent := [key for name, key in named.items() if name not in known]:
+            yield absent
 
 
 def _check(projection: SumProjection, pair: Pair, served: int) -> CheckResult:
@@ -160,20 +183,21 @@ class SumSnapshot(Snapshot):
         records = await self.by_id(self.database.collection(source), counted, {"_id": 1})
         return [Pair(None, each) for identity, each in counted.items() if identity not in records]
 
-    async def shown(self, total: Sum, ids: Sequence[Any]) -> list[tuple[Any, CheckResult]]:
-        """Those of the documents that there are, with whether each shows its sum."""
+    async def shown(
+        self, total: Sum, ids: Sequence[Any]
+    ) -> list[tuple[Any, Document | None, Mapping[str, int]]]:
+        """By key the document that shows the sum, None where it is absent, and what the vectors add up to."""
         documents = await self.by_id(self.database.collection(total.collection), ids, None)
-        sums: dict[Any, Counter[str]] = defaultdict(Counter)
-        wanted, paths = {total.key: {"$in": list(documents)}}, {total.key: 1, "counted": 1}
+        sums: dict[Any, Counter[str]] = {hashable(key): Counter() for key in ids}
+        wanted, paths = {total.key: {"$in": list(ids)}}, {total.key: 1, "counted": 1}
         async for page in pages(self._counted, wanted, paths, session=self.session):
             for row in page.documents:
-                sums[hashable(row[total.key])].update(row["counted"])
+                vector = row.get("counted")
+                known = vector if isinstance(vector, Mapping) else {}
+                numbers = {name: each for name, each in known.items() if isinstance(each, int)}
+                sums[hashable(row[total.key])].update(numbers)
         nothing = dict.fromkeys({name for added in sums.values() for name in added}, 0)
-        return [
-            (document["_id"], check_shown(self.projection, total, document, nothing | sums[identity]))
-            for identity, document in documents.items()
-            if nothing
-        ]
+        return [(key, documents.get(hashable(key)), nothing | sums[hashable(key)]) for key in ids if nothing]
 
     @property
     def _counted(self) -> Any:
