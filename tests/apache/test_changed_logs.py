@@ -22,6 +22,7 @@ from tests.support.kafka import (
 )
 from tests.support.waiting import until
 from worker.ingest.options import IngestOptions
+from worker.settings import StartPolicy
 from worker.storage.database import Database
 
 
@@ -106,7 +107,7 @@ async def test_partitions_added_while_consuming_are_read_from_their_begin_and_sh
 ) -> None:
     topic = await make_topic(kafka, 2)
     early, late = events(20), events(60)
-    chosen = quick(options(kafka, topic, start_policy=policy))
+    chosen = quick(options(kafka, topic, start_policy=StartPolicy(policy)))
     async with running(database, chosen) as ingest:
         await ingest.until_assigned(2)
         await send(kafka, topic, [r for n, f in enumerate(early) for r in records([f], partition=n % 2)])
@@ -165,7 +166,7 @@ async def test_where_reading_began_at_the_end_nothing_is_skipped_at_the_next_sta
     topic = await make_topic(kafka)
     before, meanwhile = events(10), events(5)
     await send(kafka, topic, records(before, partition=0))
-    chosen = options(kafka, topic, start_policy="latest")
+    chosen = options(kafka, topic, start_policy=StartPolicy.LATEST)
     async with running(database, chosen) as first:
         await first.until_assigned(1)
     await send(kafka, topic, records(meanwhile, partition=0))

@@ -15,7 +15,7 @@ from worker.app.ingest import ingest_options
 from worker.contract.codec import encode
 from worker.ingest.options import IngestOptions
 from worker.ingest.service import Ingest
-from worker.settings import IngestSettings, KafkaSettings
+from worker.settings import IngestSettings, KafkaSettings, StartPolicy
 from worker.storage.database import Database
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
@@ -112,10 +112,12 @@ class RunningIngest(RunningRole):
         )
 
 
-def options(kafka: str, topic: str, **changes: Any) -> IngestOptions:
+def options(
+    kafka: str, topic: str, *, start_policy: StartPolicy = StartPolicy.EARLIEST, **changes: Any
+) -> IngestOptions:
     # The embedded broker lets a group form only after a part of this time: short, to keep tests short.
     servers = KafkaSettings(bootstrap_servers=kafka, group_id=f"group-{topic}", session_timeout_ms=4_000)
-    settings = IngestSettings(topic=topic, position_check_interval_s=1.0)
+    settings = IngestSettings(topic=topic, position_check_interval_s=1.0, start_policy=start_policy)
     return replace(ingest_options(servers, settings), **changes)
 
 

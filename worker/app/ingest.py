@@ -1,15 +1,10 @@
 """Settings as the options of the ingest role: what it reads with, and how much of it at once."""
 
-from math import ceil
-
-from worker.ingest.options import IngestOptions, PipelineOptions
+from worker.ingest.options import IngestOptions
 from worker.ingest.pipeline import BATCHES_IN_FLIGHT
 from worker.kafka.consumer import ConsumerOptions
 from worker.kafka.security import kafka_options
 from worker.settings import IngestSettings, KafkaSettings
-
-# A full batch is decoded, stored and written in so many parts beside each other.
-_PARTS_OF_A_BATCH = 2
 
 
 def ingest_options(kafka: KafkaSettings, ingest: IngestSettings) -> IngestOptions:
@@ -27,12 +22,5 @@ def ingest_options(kafka: KafkaSettings, ingest: IngestSettings) -> IngestOption
             rebalance_timeout_s=kafka.rebalance_timeout_ms / 1000,
             kafka=kafka_options(kafka),
         ),
-        pipeline=PipelineOptions(
-            limits=ingest.limits,
-            part_records=ceil(ingest.max_records / _PARTS_OF_A_BATCH),
-            max_bytes=ingest.max_bytes,
-        ),
-        start_policy=ingest.start_policy.value,
-        drain_deadline_s=ingest.drain_deadline_s,
-        position_check_interval_s=ingest.position_check_interval_s,
+        settings=ingest,
     )

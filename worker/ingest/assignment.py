@@ -138,7 +138,7 @@ class Assignment:
         for partition in fresh:
             unknown = self._known is not None and partition not in self._known
             added = unknown or partition.topic in begun
-            log_range, policy = ranges[partition], self._options.start_policy
+            log_range, policy = ranges[partition], self._options.settings.start_policy
             firsts[partition] = first_of(log_range, ends[partition], policy, added=added)
         # Chosen once: the next owner of a quiet partition would find a later end, behind records nobody has read, or
         # a later begin, and no gap. A refusal means that the assignment is over, and this one is not used.
@@ -236,7 +236,7 @@ class Assignment:
             partition.number,
             self._new_session(),
             clock=self._clock,
-            deadline_s=self._options.pipeline.deadline_s,
+            deadline_s=self._options.settings.answer_deadline_s,
             may_burn=may_burn,
         )
         return SeriesWriter(lease, owner_at=now)
@@ -255,7 +255,7 @@ class Assignment:
 
     async def check_positions(self) -> None:
         """Compare positions with the ends of the log, go on by policy where one is outside, and export the lag."""
-        self._next_check = self._clock.monotonic() + self._options.position_check_interval_s
+        self._next_check = self._clock.monotonic() + self._options.settings.position_check_interval_s
         try:
             ranges = await self._consumer.log_ranges()
             positions = {p: await self._consumer.position(p) for p in ranges if p in self._durable}

@@ -20,13 +20,13 @@ from worker.ingest.curriculum import read_curricula
 from worker.ingest.dead_letters import store_dead_letters
 from worker.ingest.decode import Decoded, decode_records
 from worker.ingest.event_store import EventStore
-from worker.ingest.options import PipelineOptions
 from worker.ingest.plan import Sorted, sort_candidates, undecided
 from worker.ingest.record import BatchOutcome, Candidate, Stored
 from worker.ingest.steps import Steps
 from worker.ingest.time_series import SeriesRows, SeriesWriter
 from worker.ingest.write_behind import SeriesWriteBehind
 from worker.kafka.record import Batch, Partition, Record
+from worker.settings import IngestSettings
 from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.telemetry.health import Component
@@ -64,7 +64,7 @@ class Pipeline:
         database: Database,
         events: EventStore,
         table: Routes,
-        options: PipelineOptions,
+        settings: IngestSettings,
         clock: Clock,
         metrics: Metrics,
         component: Component,
@@ -72,11 +72,11 @@ class Pipeline:
         self._database = database
         self._events = events
         self._table = table
-        self._options = options
+        self._settings, self._limits = settings, settings.limits
         self._clock = clock
         self._metrics = metrics
         self._steps = Steps(clock, metrics, component)
-        self._series = SeriesRows(database, table, options, clock, self._steps)
+        self._series = SeriesRows(database, table, settings, clock, self._steps)
 
     async def run(self, batch: Batch, writers: Mapping[Partition, SeriesWriter], source: BatchSource) -> None:
         """Ingest a batch, and after it those that the source has more of, in their order.
@@ -119,7 +119,7 @@ class Pipeline:
         """
         outcome = BatchOutcome()
         rows = SeriesWriteBehind(partial(self._series.write, batch, writers), before)
-        parts = list(chunks(batch.records, self._options.part_records))
+        parts = list(chunks(batch.records, self._settings.part_records))
         decoding = asyncio.create_task(self._decode(parts[0], batch.read_at))
         try:
             for following in [*parts[1:], ()]:
@@ -154,7 +154,7 @@ class Pipeline:
         # 6.
         with self._steps.timed(Stage.COMMIT):
             await source.commit(batch.positions)
-        count_outcome(self._metrics, batch, outcome, self._clock.now() + self._options.limits.max_future)
+        count_outcome(self._metrics, batch, outcome, self._clock.now() + self._limits.max_future)
         source.on_durable(batch, Counter(each.record.partition for each in outcome.dead_letters))
 
     async def _decode(self, records: Sequence[Record], read_at: datetime) -> Decoded:
@@ -163,7 +163,7 @@ class Pipeline:
         took_s = 0.0
         for chunk in chunks(records, _DECODE_CHUNK):
             began = self._clock.monotonic()
-            part = decode_records(chunk, self._table, self._options.limits, read_at)
+            part = decode_records(chunk, self._table, self._limits, read_at)
             took_s += self._clock.monotonic() - began
             whole.add(part)
             self._steps.beat()

@@ -78,7 +78,7 @@ class Ingest:
         self._versions = StreamVersions(database)
         table = options.routes or routes(options.consumer.topics[0])
         self._pipeline = Pipeline(
-            database, EventStore(database, self._versions), table, options.pipeline, clock, metrics, component
+            database, EventStore(database, self._versions), table, options.settings, clock, metrics, component
         )
         self._in_flight = BatchesInFlight(metrics, self.name, BATCHES_IN_FLIGHT * options.consumer.max_bytes)
         self._begin_anew()
@@ -156,7 +156,9 @@ class Ingest:
         if due is None:
             return
         try:
-            await due.burn_again(self._database, self._clock, deadline_s=self._options.pipeline.deadline_s)
+            await due.burn_again(
+                self._database, self._clock, deadline_s=self._options.settings.answer_deadline_s
+            )
         except Retryable as error:
             log.warning("burn_not_repeated", reason=str(error))
 
@@ -194,7 +196,7 @@ class Ingest:
                 if not work.done() and self._clock.monotonic() - self._in_flight.polled_at > _LONG_BATCH_S:
                     await self._stay_member(begun.topic)
                 if stop.is_set() and drain is None:
-                    drain = Deadline.after(self._clock, self._options.drain_deadline_s)
+                    drain = Deadline.after(self._clock, self._options.settings.drain_deadline_s)
                 if drain is not None and drain.passed:
                     work.cancel()
             if work.cancelled():
@@ -246,7 +248,7 @@ class Ingest:
         if work is None:
             return
         began = self._clock.monotonic()
-        await asyncio.wait({work}, timeout=self._options.drain_deadline_s)
+        await asyncio.wait({work}, timeout=self._options.settings.drain_deadline_s)
         if not work.done():
             await cancel_and_wait(work)
         took = self._clock.monotonic() - began

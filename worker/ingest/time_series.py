@@ -11,10 +11,10 @@ from bson.raw_bson import RawBSONDocument
 from worker.chunks import chunks, chunks_within
 from worker.contract.routes import Routes
 from worker.errors import Fenced, Refused
-from worker.ingest.options import PipelineOptions
 from worker.ingest.record import BatchOutcome, Stored
 from worker.ingest.steps import Steps
 from worker.kafka.record import Batch, Partition
+from worker.settings import IngestSettings
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.documents import interaction_row
@@ -107,13 +107,13 @@ class SeriesRows:
         self,
         database: Database,
         table: Routes,
-        options: PipelineOptions,
+        settings: IngestSettings,
         clock: Clock,
         steps: Steps,
     ) -> None:
         self._database = database
         self._table = table
-        self._options = options
+        self._settings = settings
         self._clock = clock
         self._steps = steps
 
@@ -168,9 +168,9 @@ class SeriesRows:
 
         async def send() -> None:
             assert_young(batch, self._clock)
-            await writer.send(self._database, self._clock, deadline_s=self._options.deadline_s)
+            await writer.send(self._database, self._clock, deadline_s=self._settings.answer_deadline_s)
 
-        for command in commands(rows, self._options.max_rows, self._options.max_bytes):
+        for command in commands(rows, self._settings.max_rows, self._settings.max_bytes):
             writer.begin(command)
             await self._steps.with_retry(send)
 

@@ -1,12 +1,10 @@
 """Where to start reading a partition, decided from what the broker says: pure."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from worker.contract.gaps import GapReason
 from worker.kafka.record import Partition
-
-StartPolicy = Literal["earliest", "latest"]
+from worker.settings import StartPolicy
 
 
 @dataclass(frozen=True, slots=True)

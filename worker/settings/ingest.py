@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from enum import StrEnum
+from math import ceil
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -50,6 +51,16 @@ class IngestSettings(RoleSettings):
     max_future_hours: float = Field(
         24.0, ge=0, le=24 * 366, description="How far an event may lie ahead of its record's time in Kafka."
     )
+    max_rows: int = 20_000  # of one time-series command, which `max_bytes` bounds, too
+    answer_deadline_s: float = 20.0  # one answer of MongoDB
+    # A full batch is decoded, stored and written in so many parts beside each other, which costs MongoDB nothing
+    # (tried: parts of 2,000 to 20,000).
+    parts_of_a_batch: int = 2
+
+    @property
+    def part_records(self) -> int:
+        """A batch of more is worked on in parts."""
+        return ceil(self.max_records / self.parts_of_a_batch)
 
     @property
     def limits(self) -> Limits:

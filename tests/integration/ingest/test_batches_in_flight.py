@@ -5,14 +5,13 @@ import gc
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.integration.ingest.ledger import assert_exactly_once
-from tests.support.ingest import event, options, records
+from tests.support.ingest import event, records
 from worker.contract.routes import routes
 from worker.contract.source import Source
 from worker.errors import Fenced
@@ -21,6 +20,7 @@ from worker.ingest.pipeline import BATCHES_IN_FLIGHT, BatchSource, Pipeline
 from worker.ingest.time_series import SeriesWriter
 from worker.ingest.versions import StreamVersions
 from worker.kafka.record import Batch, Partition, Record
+from worker.settings import IngestSettings
 from worker.storage.database import Database
 from worker.storage.partition_lease import take_partition
 from worker.telemetry.health import Component
@@ -33,7 +33,7 @@ PARTITIONS = [Partition(TOPIC, 0), Partition(TOPIC, 1)]
 PER_BATCH = 12
 BATCHES = 4
 # Several parts a batch, so that decoding, storing and rows go on beside each other.
-OPTIONS = replace(options("127.0.0.1:1", TOPIC).pipeline, part_records=5, max_rows=4)
+OPTIONS = IngestSettings(max_records=10, max_rows=4)
 
 
 def batch(number: int, published: Sequence[Mapping[str, Any]]) -> Batch:

@@ -17,6 +17,7 @@ from tests.integration.ingest.ledger import (
 )
 from tests.integration.storage.fences import failpoint
 from tests.support.ingest import Sent, event, options, records, running, send
+from tests.support.settings import changed
 from tests.support.waiting import until
 from worker.contract.codec import encode
 from worker.ingest.options import IngestOptions
@@ -34,7 +35,8 @@ def small_batches(chosen: IngestOptions, max_records: int) -> IngestOptions:
 
 def quick_drain(chosen: IngestOptions) -> IngestOptions:
     """Give batches up soon, and find the position check due at every turn."""
-    return replace(chosen, drain_deadline_s=1.0, position_check_interval_s=0.0)
+    quick = changed(chosen.settings, drain_deadline_s=1.0, position_check_interval_s=0.0)
+    return replace(chosen, settings=quick)
 
 
 # ---- crashes ----

@@ -14,6 +14,7 @@ from tests.support.waiting import until
 from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
 from worker.contract.source import Source
+from worker.settings import StartPolicy
 from worker.storage.database import Database, Document
 from worker.storage.documents import event_document, interaction_row
 from worker.timing import SystemClock
@@ -239,7 +240,7 @@ async def test_a_group_that_began_at_the_end_reads_all_that_came_while_no_worker
     old, late = ([event(number) for number in range(4)] for _ in range(2))
     # One record a partition: of more, the embedded broker does not tell the end when it is asked.
     await send(kafka, topic, [replace(r, partition=n) for n, r in enumerate(records(old))])
-    chosen = options(kafka, topic, start_policy="latest")
+    chosen = options(kafka, topic, start_policy=StartPolicy.LATEST)
     async with running(database, chosen) as ingest:
         await ingest.until_assigned(4)
     await send(kafka, topic, [replace(r, partition=n) for n, r in enumerate(records(late))])

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.integration.ingest.test_faults import POISON, refusing
-from tests.support.ingest import event, learner, options
+from tests.support.ingest import event, learner
 from tests.support.waiting import LIMIT_S
 from worker.contract.codec import encode
 from worker.contract.routes import routes
@@ -26,6 +26,7 @@ from worker.ingest.record import Appended, Candidate
 from worker.ingest.time_series import SeriesWriter
 from worker.ingest.versions import StreamVersions
 from worker.kafka.record import Batch, Partition, Record
+from worker.settings import IngestSettings
 from worker.storage.database import Database, Document
 from worker.storage.documents import event_document
 from worker.storage.partition_lease import take_partition
@@ -72,9 +73,7 @@ async def ingested(
     clock = clock or SystemClock()
     metrics, events = Metrics(CollectorRegistry()), store(database, StreamVersions(database))
     component = Component("ingest", clock, stall_after_s=45.0)
-    pipeline = Pipeline(
-        database, events, routes(TOPIC), options("127.0.0.1:1", TOPIC).pipeline, clock, metrics, component
-    )
+    pipeline = Pipeline(database, events, routes(TOPIC), IngestSettings(), clock, metrics, component)
     taken = tuple(
         Record(Source(TOPIC, 0, offset), clock.now(), None, encode(fields))
         for offset, fields in enumerate(published)

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.contract.gaps import GapReason
-from worker.kafka.positions import LogRange, Start, StartPolicy, first_of, start_of
+from worker.kafka.positions import LogRange, Start, first_of, start_of
 from worker.kafka.record import Partition
+from worker.settings import StartPolicy
 
 PARTITION = Partition("events", 3)
 
@@ -65,6 +66,6 @@ def test_reading_goes_on_inside_the_log_and_never_passes_over_offsets_without_a_
     [("earliest", False, 10), ("earliest", True, 10), ("latest", False, 20), ("latest", True, 10)],
 )
 def test_only_latest_skips_what_is_in_the_log_and_never_in_a_partition_that_was_added(
-    policy: StartPolicy, added: bool, offset: int
+    policy: str, added: bool, offset: int
 ) -> None:
-    assert first_of(LogRange(10, None), 20, policy, added=added) == offset
+    assert first_of(LogRange(10, None), 20, StartPolicy(policy), added=added) == offset
