@@ -7,7 +7,8 @@ from bson import ObjectId
 
 from worker.contract.identity import parse_stream_id, stream_id, stream_object_id
 
-A, B = ObjectId(), ObjectId()
+# Fixed: they stand in the names of tests, which have to be the same in every process.
+A, B = ObjectId("5f1d7f3e9d1c4b0001a0c0a1"), ObjectId("5f1d7f3e9d1c4b0001a0c0a2")
 
 
 def test_a_learners_stream_names_course_and_learner() -> None:
