@@ -47,13 +47,10 @@ class EventStore:
 
         Where a fingerprint differs it is taken of the stored event, as this version of the contract reads it.
         """
-        found: dict[UUID, Known] = {}
-        for some in chunks([candidate.event.event_id for candidate in candidates], _IDS_PER_QUERY):
-            query = {"_id": {"$in": some}}
-            fields = {"metadata.fingerprint": 1, "metadata.source": 1}
-            with translated():
-                rows = await self._events.find(query, fields).to_list(None)
-            found.update({row["_id"]: _known(row["metadata"]) for row in rows})
+        ids = [candidate.event.event_id for candidate in candidates]
+        fields = {"metadata.fingerprint": 1, "metadata.source": 1}
+        rows = await self._find(ids, _IDS_PER_QUERY, fields)
+        found: dict[UUID, Known] = {row["_id"]: _known(row["metadata"]) for row in rows}
         for some in chunks(unlike(candidates, found), _DOCUMENTS_PER_QUERY):
             # One may be of an older form, or of an older `schema_version`. What nobody can read stays as it was.
             async for read in reading.batches(self._events, {"_id": {"$in": some}}):
@@ -62,13 +59,16 @@ class EventStore:
 
     async def documents(self, ids: Sequence[UUID]) -> dict[UUID, Document]:
         """The stored documents under these ids."""
-        found: dict[UUID, Document] = {}
-        for some in chunks(ids, _DOCUMENTS_PER_QUERY):
-            query = {"_id": {"$in": some}}
+        return {row["_id"]: row for row in await self._find(ids, _DOCUMENTS_PER_QUERY)}
+
+    async def _find(
+        self, ids: Sequence[UUID], per_query: int, fields: Mapping[str, int] | None = None
+    ) -> list[Document]:
+        rows: list[Document] = []
+        for some in chunks(ids, per_query):
             with translated():
-                rows = await self._events.find(query).to_list(None)
-            found.update({row["_id"]: row for row in rows})
-        return found
+                rows += await self._events.find({"_id": {"$in": some}}, fields).to_list(None)
+        return rows
 
     async def append(
         self, candidates: Sequence[Candidate], curricula: Curricula, recorded_at: datetime

@@ -103,7 +103,7 @@ class Ingest:
         while not stop.is_set():
             self._begin_anew()
             try:
-                if await self._join(stop):
+                if await run_until_stopped(self._with_retry(self._consumer.start), stop):
                     await self._consume(stop)
             except BatchTooOld as old:
                 log.warning("ingest_batch_too_old", reason=str(old))
@@ -116,10 +116,6 @@ class Ingest:
             finally:
                 await self._consumer.stop()
                 self._assignment.forget()
-
-    async def _join(self, stop: asyncio.Event) -> bool:
-        """Wait for a broker; False when told to stop first."""
-        return await run_until_stopped(self._with_retry(self._consumer.start), stop)
 
     async def _consume(self, stop: asyncio.Event) -> None:
         """Turn by turn: make a new assignment ready, or ingest a batch; then check the positions if that is due."""
