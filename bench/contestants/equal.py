@@ -16,7 +16,7 @@ from bench.contestants.first_fetch import say_first_fetch
 from bench.contestants.opening import Collection, opened
 from bench.contestants.shapes import documents
 from bench.contestants.task import Task, given
-from worker.contract.models import MODELS
+from worker.contract.events.interactions import MODELS
 
 POLL = 500
 _DUPLICATE_KEY = 11_000

@@ -11,8 +11,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from pydantic_core import core_schema
 
 from worker.contract.codec import DEFAULT_LIMITS
+from worker.contract.events.interactions import EVENT_TYPES, AnyEvent
 from worker.contract.fields import NOTE_BYTES
-from worker.contract.models import EVENT_TYPES, AnyEvent
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
 
 SCHEMA_FILE: Final = "interaction-events.schema.json"

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from worker.contract.models import MODELS, Envelope
+from worker.contract.events.interactions import MODELS
+from worker.contract.models import Envelope
 
 LEARNER = ("course", "user")
 """A learner in a course."""

@@ -100,6 +100,11 @@ async def test_streams_of_courses_live_in_the_same_store_with_versions_of_their_
         )
         assert (outcomes("duplicate"), outcomes("skipped")) == (1, 1)
         assert ingest.value("events_dropped_total", reason="unexpected") == 0
+    again = replace(chosen, consumer=replace(chosen.consumer, group_id=f"again-{topic}"))
+    async with running(database, again) as ingest:  # every record comes once more
+        await ingest.until(lambda: outcomes("redelivered") == 6, "each event is known by its own place")
+        await ingest.until(lambda: outcomes("dead_lettered") == 3, "and each dead letter")
+        assert (outcomes("duplicate"), outcomes("skipped"), outcomes("stored")) == (1, 1, 0)
     stored = (
         await database.course_events.find({"stream_id": f"course_{FIRST}"}).sort("version", 1).to_list(None)
     )

@@ -20,8 +20,8 @@ from projections.progress import fold
 from tests.unit.projections.events import stored_document
 from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
+from worker.contract.events.interactions import EVENT_TYPES
 from worker.contract.identity import stream_object_id
-from worker.contract.models import EVENT_TYPES
 from worker.contract.source import Source
 from worker.storage.billing import billing_upsert
 from worker.storage.database import Collection, Database, Document

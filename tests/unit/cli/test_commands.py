@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tests.support.waiting import LIMIT_S
 from worker.app.exits import ExitCode
 from worker.cli.commands import app
-from worker.contract.models import EVENT_TYPES
+from worker.contract.events.interactions import EVENT_TYPES
 from worker.settings import setting_lines
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.contract.models import EVENT_TYPES, MODELS, Details, Envelope
+from worker.contract.events.interactions import EVENT_TYPES, MODELS
+from worker.contract.models import Details, Envelope
 from worker.contract.rejection import RejectReason
 
 PAGE = (Path(__file__).parents[3] / "docs" / "contract.md").read_text(encoding="utf-8")

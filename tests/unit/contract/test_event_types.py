@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.contract.records import EXAMPLES, accepted, fields, refused, with_details, without
-from worker.contract.models import EVENT_TYPES, MODELS
+from worker.contract.events.interactions import EVENT_TYPES, MODELS
 from worker.contract.rejection import RejectReason
 
 LESSON_TYPES = (

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.unit.contract.records import accepted
+from worker.contract.events.interactions import EVENT_TYPES, MODELS
 from worker.contract.export import examples, json_schema, write
-from worker.contract.models import EVENT_TYPES, MODELS, Envelope
+from worker.contract.models import Envelope
 
 
 def _definition(event_type: str) -> dict[str, Any]:

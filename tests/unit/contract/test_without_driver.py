@@ -7,7 +7,8 @@ _CHECK = """
 import sys
 sys.modules["bson"] = sys.modules["pymongo"] = None  # an import of either fails
 from worker.contract import families, fields, formats, models, personal, rejection, routes, spelling, times, upcasters
-event = models.MODELS["course_unenrolled"].model_validate({
+from worker.contract.events import interactions
+event = interactions.MODELS["course_unenrolled"].model_validate({
     "event_id": "0b6c2f6e-6c1d-4c55-9a53-000000000001",
     "event_type": "course_unenrolled",
     "occurred_at": "2024-01-15T09:30:00Z",

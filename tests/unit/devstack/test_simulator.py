@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from worker.contract.codec import decode_event, record_key
 from worker.contract.event import Event
-from worker.contract.models import EVENT_TYPES
+from worker.contract.events.interactions import EVENT_TYPES
 from worker.devstack.simulator.ledger import LedgerEntry
 from worker.devstack.simulator.simulation import TERM_START, Simulation, simulate
 

@@ -20,8 +20,8 @@ from tests.unit.projections.events import (
     split,
     stored_document,
 )
+from worker.contract.events.interactions import EVENT_TYPES
 from worker.contract.identity import stream_object_id
-from worker.contract.models import EVENT_TYPES
 
 
 def in_store(document: Mapping[str, Any]) -> dict[str, Any]:
