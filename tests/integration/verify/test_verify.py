@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.integration.verify.dead_letters import dead_letter, gap
 from tests.integration.verify.history import (
     START,
     Learner,
@@ -18,7 +19,6 @@ from tests.integration.verify.history import (
     stored_events,
     without,
 )
-from tests.integration.verify.letters import gap, letter
 from tests.support.clocks import ManualClock
 from worker.contract.identity import (
     foreign_object_id,
@@ -274,16 +274,16 @@ async def test_a_document_ahead_of_the_store_is_found(database: Database) -> Non
     assert found(await verify(database)) == [("progress_ahead", victim.stream)]
 
 
-async def test_a_document_behind_the_store_is_counted_and_is_a_finding_once_settled(
+async def test_a_document_behind_the_store_is_counted_and_is_a_finding_once_quiescent(
     database: Database,
 ) -> None:
     victim = learner(VICTIM)
     await store_with(database, replace(victim, progress=progress_of(victim.events[:9])))
 
-    live, settled = await soon(database), await verify(database, quiescent=True)
+    live, quiescent = await soon(database), await verify(database, quiescent=True)
 
     assert (live.ok, live.of("progress").behind) == (True, 1)
-    assert found(settled) == [("progress_behind", victim.stream)]
+    assert found(quiescent) == [("progress_behind", victim.stream)]
 
 
 async def test_a_document_behind_is_still_held_against_its_own_version(database: Database) -> None:
@@ -297,25 +297,31 @@ async def test_a_document_behind_is_still_held_against_its_own_version(database:
     assert (found(live), live.of("progress").behind) == ([("progress_different", victim.stream)], 1)
 
 
-async def test_a_missing_document_is_counted_and_is_a_finding_once_settled(database: Database) -> None:
+async def test_a_missing_document_is_counted_and_is_a_finding_once_quiescent(database: Database) -> None:
     victim = learner(VICTIM)
     await store_with(database, victim)
     await database.user_progress.delete_one({"_id": victim.progress["_id"]})
 
-    live, settled = await soon(database), await verify(database, quiescent=True)
+    live, quiescent = await soon(database), await verify(database, quiescent=True)
 
     assert (live.ok, live.of("progress").behind) == (True, 1)
-    assert found(settled) == [("progress_missing", victim.stream)]
+    assert found(quiescent) == [("progress_missing", victim.stream)]
 
 
-async def test_a_stream_set_aside_is_counted_and_never_a_finding_for_being_behind(database: Database) -> None:
+async def test_a_quarantined_stream_is_counted_and_never_a_finding_for_being_behind(
+    database: Database,
+) -> None:
     victim = learner(VICTIM)
     await store_with(database, replace(victim, progress=progress_of(victim.events[:9])))
     await database.analytics_queue.insert_one(_queue_item(victim.stream))
 
-    settled = await verify(database, quiescent=True)
+    quiescent = await verify(database, quiescent=True)
 
-    assert (settled.ok, settled.of("progress").behind, settled.of("progress").quarantined) == (True, 1, 1)
+    assert (quiescent.ok, quiescent.of("progress").behind, quiescent.of("progress").quarantined) == (
+        True,
+        1,
+        1,
+    )
 
 
 async def test_a_document_of_a_stream_without_events_is_found(database: Database) -> None:
@@ -331,9 +337,9 @@ async def test_a_document_under_a_wrong_id_is_found(database: Database) -> None:
     moved = {**victim.progress, "_id": foreign_object_id("elsewhere")}
     await store_with(database, replace(victim, progress=moved))
 
-    settled = await verify(database, quiescent=True)
+    quiescent = await verify(database, quiescent=True)
 
-    assert found(settled) == [
+    assert found(quiescent) == [
         ("progress_missing", victim.stream),
         ("progress_unknown", victim.stream),
     ]
@@ -355,9 +361,9 @@ async def test_an_event_no_fold_accepts_is_a_finding_for_its_stream_only(databas
 async def test_dead_letters_are_counted_by_reason_and_gaps_apart(database: Database) -> None:
     await database.dead_letters.insert_many(
         [
-            letter(1, reason="not_json"),
-            letter(2, reason="not_json"),
-            letter(3, reason="conflict"),
+            dead_letter(1, reason="not_json"),
+            dead_letter(2, reason="not_json"),
+            dead_letter(3, reason="conflict"),
         ]
     )
     await database.dead_letters.insert_one(gap("retention"))

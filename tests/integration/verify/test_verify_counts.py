@@ -69,7 +69,7 @@ def kinds(verification: Verification) -> Mapping[str, int]:
     return verification.finding_counts
 
 
-async def settled(database: Database) -> Verification:
+async def quiescent(database: Database) -> Verification:
     return await verify(database, quiescent=True)
 
 
@@ -79,7 +79,7 @@ async def live(database: Database) -> Verification:
 
 
 async def test_a_counted_history_is_ok_and_completely_counted(store_of: Database) -> None:
-    verification = await settled(store_of)
+    verification = await quiescent(store_of)
 
     assert verification.ok, verification.findings
     shown = {name: value for name, value in verification.to_json().items() if value}
@@ -148,7 +148,7 @@ async def test_each_single_thing_that_is_wrong_is_found(
 ) -> None:
     await damage(store_of)
 
-    assert kind in kinds(await settled(store_of))
+    assert kind in kinds(await quiescent(store_of))
 
 
 async def test_a_notification_that_no_milestone_explains_is_found(store_of: Database) -> None:
@@ -157,7 +157,7 @@ async def test_a_notification_that_no_milestone_explains_is_found(store_of: Data
     for identity, kind, stream in (("a", "completion", row["stream_id"]), ("b", "welcome", ghost)):
         await store_of.notifications.insert_one({**row, "_id": identity, "kind": kind, "stream_id": stream})
 
-    assert kinds(await settled(store_of)) == {"notification_unknown": 2}
+    assert kinds(await quiescent(store_of)) == {"notification_unknown": 2}
 
 
 async def test_a_billing_row_of_no_stored_payment_is_found(store_of: Database) -> None:
@@ -165,7 +165,7 @@ async def test_a_billing_row_of_no_stored_payment_is_found(store_of: Database) -
     change = {"$set": {"event_id": event["_id"], "transaction_id": "tx-2"}}
     await store_of.billing_transactions.update_one(BILLED, change)
 
-    assert kinds(await settled(store_of)) == {
+    assert kinds(await quiescent(store_of)) == {
         "billing_unknown": 1,
         "billing_missing": 1,
     }
@@ -177,19 +177,19 @@ async def test_billing_rows_of_the_platform_are_its_own(store_of: Database) -> N
     theirs = {**row, "_id": ObjectId(), "amount": Decimal128("1.00"), "status": "refunded"}
     await store_of.billing_transactions.insert_one(theirs)
 
-    assert (await settled(store_of)).ok
+    assert (await quiescent(store_of)).ok
 
 
 async def test_a_milestone_met_by_a_replay_must_be_suppressed(store_of: Database) -> None:
     by_replay = {"$set": {"milestones.welcome.by": "replay"}}
     await store_of.user_progress.update_one({"_id": PROJECTION}, by_replay)
-    assert kinds(await settled(store_of)) == {"notification_different": 1}
+    assert kinds(await quiescent(store_of)) == {"notification_different": 1}
 
     await store_of.notifications.update_one({"_id": WELCOME}, {"$set": {"status": "suppressed"}})
-    assert (await settled(store_of)).ok
+    assert (await quiescent(store_of)).ok
 
 
-async def test_learners_not_counted_yet_are_told_and_are_findings_only_once_settled(
+async def test_learners_not_counted_yet_are_counted_as_behind_and_are_findings_only_once_quiescent(
     store_of: Database,
 ) -> None:
     await store_of.user_progress.update_one({"_id": PROJECTION}, {"$inc": {"rev": 1}})
@@ -197,13 +197,13 @@ async def test_learners_not_counted_yet_are_told_and_are_findings_only_once_sett
     verification = await live(store_of)
 
     assert (verification.ok, verification.of("counts").behind) == (True, 1)
-    assert kinds(await settled(store_of)) == {"projection_behind": 1}
+    assert kinds(await quiescent(store_of)) == {"projection_behind": 1}
 
 
 async def test_that_all_projections_are_gone_is_found(store_of: Database) -> None:
     await store_of.user_progress_projections.delete_many({})
 
-    verification = await settled(store_of)
+    verification = await quiescent(store_of)
 
     assert kinds(verification)["projection_missing"] == 4
 
@@ -250,7 +250,7 @@ async def test_absent_courses_and_users_are_no_finding(store_of: Database) -> No
         {"_id": INSTRUCTOR}, {"$set": {"stats": user_stats(Counted(), Counted())}}
     )
 
-    assert (await settled(store_of)).ok
+    assert (await quiescent(store_of)).ok
 
 
 async def test_documents_the_platform_has_just_written_may_wait_for_their_statistics(
@@ -298,7 +298,7 @@ async def test_statistics_the_server_refuses_are_told_and_no_finding(store_of: D
     item = {"_id": f"counts:course:{COURSE}", "event_type": "counts_fold", "status": "failed", "data": about}
     await store_of.analytics_queue.insert_one({**item, "retry_count": 3, "created_at": START})
 
-    verification = await settled(store_of)
+    verification = await quiescent(store_of)
 
     assert (verification.ok, verification.counts["statistics_refused"]) == (True, 1)
 

@@ -10,8 +10,8 @@ from bson import Binary, ObjectId
 from bson.datetime_ms import DatetimeMS
 from pymongo.asynchronous.collection import AsyncCollection
 
+from tests.integration.verify.dead_letters import dead_letter, gap, headers_in_parts, in_parts
 from tests.integration.verify.history import START, learner, store
-from tests.integration.verify.letters import gap, headers_in_parts, in_parts, letter
 from tests.support.clocks import ManualClock
 from worker.contract.identity import stream_object_id
 from worker.storage.database import Database, Document
@@ -109,7 +109,7 @@ async def test_a_void_with_anything_in_it_is_found(database: Database) -> None:
     assert found(await verify(database, quiescent=True)) == expected
 
 
-async def test_two_events_of_one_record_are_found_unless_its_log_began_anew(database: Database) -> None:
+async def test_two_events_of_one_record_are_found_unless_its_log_began_again(database: Database) -> None:
     ada, ben = learner("ada"), learner("ben")
     await store(database, [ada, ben])
     first, second = ada.events[2]["metadata"]["source"], ben.events[2]
@@ -189,14 +189,14 @@ LETTERS: Mapping[str, tuple[str, Callable[[Document], Document]]] = {
 
 async def test_each_damage_to_a_dead_letter_is_found(database: Database) -> None:
     expected: Found = set()
-    minimal = {**letter(3), "value": None, "size_bytes": 5, "without_bytes": True}
-    healthy = [letter(1), *in_parts(2), minimal, *headers_in_parts(4), gap("retention")]
+    minimal = {**dead_letter(3), "value": None, "size_bytes": 5, "without_bytes": True}
+    healthy = [dead_letter(1), *in_parts(2), minimal, *headers_in_parts(4), gap("retention")]
     await put(database.dead_letters, *healthy)
     headers, part = headers_in_parts(5)
     await put(database.dead_letters, headers, {**part, "value": b"others"})
     expected.add(("dead_letter_damaged", f"dead_letters {headers['_id']}"))
     for offset, (kind, damage) in enumerate(LETTERS.values(), start=100):
-        damaged = damage(letter(offset))
+        damaged = damage(dead_letter(offset))
         await put(database.dead_letters, damaged)
         expected.add((kind, f"dead_letters {damaged['_id']}"))
     absent, other, orphan, beyond = (in_parts(offset) for offset in range(200, 204))
@@ -211,7 +211,7 @@ async def test_each_damage_to_a_dead_letter_is_found(database: Database) -> None
     assert found(await verify(database, quiescent=True)) == expected
 
 
-async def test_a_letter_that_is_just_being_stored_may_wait_for_its_parts(database: Database) -> None:
+async def test_a_dead_letter_that_is_just_being_stored_may_wait_for_its_parts(database: Database) -> None:
     await put(database.dead_letters, in_parts(1)[0], in_parts(2)[1])
 
     verification = await verify(database, clock=ManualClock(START + timedelta(seconds=5)))

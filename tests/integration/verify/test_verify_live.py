@@ -95,25 +95,25 @@ async def test_a_store_that_grows_between_any_two_reads_is_ok(
     assert growth.versions > EVENTS + 5
 
 
-async def test_a_grown_store_is_ok_when_it_has_settled(
+async def test_a_grown_store_is_ok_when_it_is_quiescent(
     growing: tuple[Database, Growth], database: Database
 ) -> None:
     await verify(growing[0])
 
-    settled = await verify(database, quiescent=True)
+    quiescent = await verify(database, quiescent=True)
 
-    assert settled.ok, settled.findings
-    assert settled.counts["events"] == 2 * EVENTS + growing[1].versions
+    assert quiescent.ok, quiescent.findings
+    assert quiescent.counts["events"] == 2 * EVENTS + growing[1].versions
 
 
 async def test_an_event_just_stored_may_still_wait_for_its_row(database: Database) -> None:
     victim, rows = _with_late_event(learner("vic"), now())
     await store(database, [victim], {victim.stream: rows})
 
-    live, settled = await verify(database), await verify(database, quiescent=True)
+    live, quiescent = await verify(database), await verify(database, quiescent=True)
 
     assert (live.ok, live.counts["in_flight"]) == (True, 1)
-    assert settled.finding_counts == {"row_missing": 1}
+    assert quiescent.finding_counts == {"row_missing": 1}
 
 
 async def test_an_event_stored_a_while_ago_must_have_its_row(database: Database) -> None:
@@ -128,10 +128,10 @@ async def test_a_hole_below_an_event_just_stored_may_still_be_filled(database: D
     victim = learner("vic")
     await store(database, [replace(victim, events=(*victim.events, *late))])
 
-    live, settled = await verify(database), await verify(database, quiescent=True)
+    live, quiescent = await verify(database), await verify(database, quiescent=True)
 
     assert (live.ok, live.counts["in_flight"]) == (True, 1)
-    assert settled.finding_counts == {"version_hole": 1, "progress_behind": 1}
+    assert quiescent.finding_counts == {"version_hole": 1, "progress_behind": 1}
 
 
 async def test_a_young_neighbour_does_not_excuse_an_old_hole(database: Database) -> None:

@@ -16,8 +16,8 @@ from pymongo.errors import PyMongoError
 
 from tests.conftest import RunningMongo
 from tests.integration.verify.counted import counted, store_counted
+from tests.integration.verify.dead_letters import in_parts
 from tests.integration.verify.history import START, learner, store
-from tests.integration.verify.letters import in_parts
 from tests.integration.verify.test_verify_damage import group_lease, item, position
 from tests.support.odd_bson import documents, values
 from worker.storage.database import CODEC_OPTIONS, Database, Document, make_client, open_database
@@ -32,7 +32,7 @@ Odd = tuple[str, int, tuple[int, bytes]]
 HEALTHY = learner("healthy")
 VICTIM = learner("vic")
 HISTORY = counted([VICTIM])
-LETTER, PART, _ = in_parts(1)
+DEAD_LETTER, PART, _ = in_parts(1)
 # One good document of each kind, a field of which is then anything.
 GOOD: Mapping[str, tuple[str, Document]] = {
     "event": ("course_events", dict(VICTIM.events[2])),
@@ -47,7 +47,7 @@ GOOD: Mapping[str, tuple[str, Document]] = {
     "course": ("courses", HISTORY.course),
     "user": ("users", HISTORY.users[0]),
     "item": ("analytics_queue", item(VICTIM.stream)),
-    "letter": ("dead_letters", LETTER),
+    "dead_letter": ("dead_letters", DEAD_LETTER),
     "part": ("dead_letters", PART),
     "lease": ("leases", group_lease("progress:03")),
     "position": ("projection_state", position("progress:03")),

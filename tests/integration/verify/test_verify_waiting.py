@@ -34,15 +34,15 @@ async def test_documents_of_a_newer_release_that_runs_are_its_own(database: Data
     assert (verification.ok, verification.of("progress").other_version) == (True, 1)
 
 
-async def test_a_document_of_an_older_projection_version_waits_to_be_folded_anew(database: Database) -> None:
+async def test_a_document_of_an_older_projection_version_waits_to_be_folded_again(database: Database) -> None:
     victim = learner(VICTIM)
     older = {**victim.progress, "projection_version": 0, "completion_notified": True}
     await store_with(database, replace(victim, progress=older))
 
-    live, settled = await verify(database), await verify(database, quiescent=True)
+    live, quiescent = await verify(database), await verify(database, quiescent=True)
 
     assert (live.ok, live.of("progress").behind, live.of("progress").other_version) == (True, 1, 1)
-    assert found(settled) == [("progress_behind", victim.stream)]
+    assert found(quiescent) == [("progress_behind", victim.stream)]
 
 
 async def test_other_code_moves_no_document_to_another_learner(database: Database) -> None:

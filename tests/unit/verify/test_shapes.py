@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.integration.verify.counted import counted
+from tests.integration.verify.dead_letters import dead_letter, gap, in_parts
 from tests.integration.verify.history import START, learner
-from tests.integration.verify.letters import gap, in_parts, letter
 from worker.verify.sameness import same
 from worker.verify.shapes import misfits, misfits_named
 
@@ -22,7 +22,7 @@ GOOD = [
     ("user_progress", dict(LEARNER.progress)),
     ("user_progress_projections", dict(counted([LEARNER]).projections[0])),
     ("notifications", dict(counted([LEARNER]).notifications[0])),
-    ("dead_letters", letter(1)),
+    ("dead_letters", dead_letter(1)),
     ("dead_letters", in_parts(1)[1]),
     ("dead_letters", gap("retention")),
 ]

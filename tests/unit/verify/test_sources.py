@@ -28,7 +28,7 @@ def test_another_partition_place_or_day_is_another_record() -> None:
     assert not sources.seen(source(5), AT + timedelta(days=1))
 
 
-def test_a_log_that_began_anew_says_nothing() -> None:
+def test_a_log_that_began_again_says_nothing() -> None:
     sources = Sources({("t", 0)})
     sources.seen(source(5), AT)
 

@@ -7,7 +7,7 @@ from worker.contract.identity import failure_fingerprint
 from worker.storage.database import Document
 
 
-def letter(offset: int, value: bytes = b"{", reason: str = "not_json") -> Document:
+def dead_letter(offset: int, value: bytes = b"{", reason: str = "not_json") -> Document:
     """As ingest writes it."""
     digest = hashlib.sha256(value).digest()
     return {
@@ -40,7 +40,7 @@ def letter(offset: int, value: bytes = b"{", reason: str = "not_json") -> Docume
 
 def gap(reason: str) -> Document:
     return {
-        **letter(9, b""),
+        **dead_letter(9, b""),
         "_id": f"t:0:9-12:{reason}",
         "kind": "gap",
         "reason": reason,
@@ -52,8 +52,8 @@ def gap(reason: str) -> Document:
 
 
 def in_parts(offset: int) -> list[Document]:
-    """A letter whose value lies in two parts."""
-    whole = {**letter(offset, b"one, two"), "value": None, "parts": 2}
+    """A dead letter whose value lies in two parts."""
+    whole = {**dead_letter(offset, b"one, two"), "value": None, "parts": 2}
     parts = [
         {
             "_id": f"{whole['_id']}#{number}",
@@ -69,10 +69,10 @@ def in_parts(offset: int) -> list[Document]:
 
 
 def headers_in_parts(offset: int) -> list[Document]:
-    """A letter whose headers lie in a part of their own."""
+    """A dead letter whose headers lie in a part of their own."""
     encoded = b"as a record batch encodes them"
     about = {"headers_size_bytes": len(encoded), "headers_sha256": hashlib.sha256(encoded).digest()}
-    whole = {**letter(offset), "headers_parts": 1, **about}
+    whole = {**dead_letter(offset), "headers_parts": 1, **about}
     part = {
         "_id": f"{whole['_id']}#headers1",
         "kind": "part",
