@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 import structlog
 
 from worker.errors import HistoryLost, Retryable, WorkerError
+from worker.held_groups import HeldGroups
 from worker.settings import WatchSettings
 from worker.storage.database import Database, Document
 from worker.storage.leases import Token
@@ -23,7 +24,6 @@ from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, RestartReason
 from worker.telemetry.mongodb import retry_counter
 from worker.timing import Backoff, Clock, Pace
-from worker.watch.held_groups import HeldGroups
 from worker.watch.stream.change_stream import ChangeStream, Invalidated
 from worker.watch.stream.checkpoint import TokenSaver
 from worker.watch.stream.liveness import StreamLiveness

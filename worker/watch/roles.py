@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from projections.kinds import StreamProjection
+from worker.held_groups import HeldGroups
 from worker.settings import CountsSettings, WatchSettings
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases
@@ -15,7 +16,6 @@ from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, cancel_and_wait_shielded
 from worker.watch.folds.executor import EVENTS, Heads, StreamExecutor
 from worker.watch.follower import Follower
-from worker.watch.held_groups import HeldGroups
 from worker.watch.models.executor import NAME as MODELS
 from worker.watch.models.executor import Dirty, ModelExecutor
 from worker.watch.sums.counting import NAME

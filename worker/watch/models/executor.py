@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Collection, Hashable, Iterable, Mapp
 from dataclasses import dataclass, field
 from typing import Any
 
+from worker.held_groups import HeldGroups
 from worker.settings import CountsSettings
 from worker.storage.database import Database, Document
 from worker.storage.leases import Token
@@ -13,7 +14,6 @@ from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock
 from worker.watch.follower import Page
-from worker.watch.held_groups import HeldGroups
 from worker.watch.models.views import model_views
 from worker.watch.stream.change_stream import ChangeStream
 

@@ -10,6 +10,7 @@ import structlog
 from projections.counts import COUNTS_VERSION
 from projections.counts.projection import COUNTS
 from worker.errors import Fatal, UnknownAnswer
+from worker.held_groups import HeldGroups
 from worker.settings import CountsSettings
 from worker.storage.database import Database, Document
 from worker.storage.leases import Token
@@ -19,7 +20,6 @@ from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock
 from worker.watch.folds.refold import Refold
 from worker.watch.follower import Page
-from worker.watch.held_groups import HeldGroups
 from worker.watch.stream.change_stream import ChangeStream
 from worker.watch.sums.catch_up import missed
 from worker.watch.sums.changes import dirty_keys, moved_in, records_and_statistics
