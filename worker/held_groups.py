@@ -25,6 +25,16 @@ class HeldGroups:
         metrics.prepare_leases(self._name(group) for group in range(leases.groups))
 
     @property
+    def owner(self) -> str:
+        """The name of this run of the process in the leases."""
+        return self._leases.owner
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to renew."""
+        return self._clock.monotonic() >= self._renew_at
+
+    @property
     def held(self) -> Mapping[int, int]:
         return self._leases.held
 
@@ -38,18 +48,19 @@ class HeldGroups:
     async def keep_alive(self) -> None:
         """Between parts of the work: beat, and renew when it is due."""
         self._component.beat()
-        if self._clock.monotonic() >= self._renew_at:
+        if self.due:
             await self.share()
 
     async def barrier(self) -> None:
         """Return once everything that was stored before has a majority."""
         await self._leases.announce()
 
-    async def leave(self, limit_s: float, *, first: Callable[[], Awaitable[None]]) -> None:
+    async def leave(self, limit_s: float, *, first: Callable[[], Awaitable[None]] | None = None) -> None:
         """Do what comes first, then give everything back. Raises TimeoutError after `limit_s`: leases expire."""
         try:
             async with asyncio.timeout(limit_s):
-                await first()
+                if first is not None:
+                    await first()
                 await self._leases.leave()
         finally:
             self._show({})

@@ -15,7 +15,7 @@ from projections.kinds import StreamProjection
 from projections.progress.projection import PROGRESS
 from tests.support.running import RunningRole, run
 from tests.support.settings import changed
-from worker.app.retry import retry_handlers, retry_leases
+from worker.app.retry import retry_groups, retry_handlers
 from worker.cli.commands import app
 from worker.retry.processor import RetryProcessor
 from worker.settings import RetrySettings, variable
@@ -128,12 +128,10 @@ def processor(
 ) -> RetryProcessor:
     used = clock or SystemClock()
     settings = changed(limits, **changes)
-    leases = retry_leases(database, owner or uuid.uuid4().hex, settings.lease_s)
-    component = Health(used).component("retry")
+    component, measured = Health(used).component("retry"), metrics or Metrics()
+    groups = retry_groups(database, used, component, measured, settings, owner or uuid.uuid4().hex)
     seed = random.Random().randrange(10**6)  # noqa: S311 - jitter
-    return RetryProcessor(
-        database, used, component, metrics or Metrics(), settings, handlers, leases, seed=seed
-    )
+    return RetryProcessor(database, used, component, measured, settings, handlers, groups, seed=seed)
 
 
 @contextlib.asynccontextmanager

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from projections.progress.projection import PROGRESS
+from worker.held_groups import HeldGroups
 from worker.notify.rows import checked
 from worker.retry.processor import NAME
+from worker.settings import RetrySettings
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.leases import GroupLeases
@@ -25,6 +27,9 @@ from worker.storage.work_items import (
     fold_type,
     notification_of,
 )
+from worker.telemetry.health import Component
+from worker.telemetry.metrics import Metrics
+from worker.timing import Clock
 from worker.watch.folds.handler import FoldHandler
 from worker.watch.folds.refold import Refold
 from worker.watch.models.handlers import ViewHandler
@@ -35,9 +40,17 @@ from worker.watch.sums.rejected_rows import RejectedRows
 from worker.watch.sums.vectors import VectorSums
 
 
-def retry_leases(database: Database, owner: str, lease_s: float) -> GroupLeases:
+def retry_groups(
+    database: Database,
+    clock: Clock,
+    component: Component,
+    metrics: Metrics,
+    settings: RetrySettings,
+    owner: str,
+) -> HeldGroups:
     """One worker of all retries."""
-    return GroupLeases(database, owner, watcher=NAME, lease_s=lease_s, groups=1)
+    leases = GroupLeases(database, owner, watcher=NAME, lease_s=settings.lease_s, groups=1)
+    return HeldGroups(leases, clock, component, metrics, settings.renew_every_s)
 
 
 def retry_handlers(

@@ -9,7 +9,7 @@ from uuid import uuid4
 from worker.app.dependencies import Probe, Readiness
 from worker.app.ingest import ingest_options
 from worker.app.notify import notify_senders
-from worker.app.retry import retry_handlers, retry_leases
+from worker.app.retry import retry_groups, retry_handlers
 from worker.app.supervision import Role
 from worker.ingest.service import Ingest
 from worker.notify.service import Notifier
@@ -96,7 +96,7 @@ def _notify(settings: Settings, given: Dependencies) -> Role:
 def _retry(settings: Settings, given: Dependencies) -> Role:
     retry = settings.retry
     component = given.health.component(RoleName.RETRY)
-    leases = retry_leases(given.database, _owner(), retry.lease_s)
+    groups = retry_groups(given.database, given.clock, component, given.metrics, retry, _owner())
 
     async def keep_alive() -> None:
         component.beat()
@@ -107,7 +107,7 @@ def _retry(settings: Settings, given: Dependencies) -> Role:
             each,
             given.clock,
             given.metrics,
-            barrier=leases.announce,
+            barrier=groups.barrier,
             keep_alive=keep_alive,
             code_version=retry.code_version,
         )
@@ -144,7 +144,7 @@ def _retry(settings: Settings, given: Dependencies) -> Role:
         code_version=retry.code_version,
     )
     handlers = retry_handlers(given.database, refolds, counter, rejected_rows, vectors, views)
-    return RetryProcessor(given.database, given.clock, component, given.metrics, retry, handlers, leases)
+    return RetryProcessor(given.database, given.clock, component, given.metrics, retry, handlers, groups)
 
 
 def _owner() -> str:

@@ -14,13 +14,13 @@ from itertools import groupby
 import structlog
 
 from worker.errors import Fatal, Retryable, WorkerError
+from worker.held_groups import HeldGroups
 from worker.retry.depths import DepthGauges, measure
 from worker.retry.policy import TURNS_PER_SECOND, RateCap, turn_size, wait_s
 from worker.retry.queue import Outcome, Queue
 from worker.settings import RetrySettings
 from worker.storage.claims import Claim
 from worker.storage.database import Database
-from worker.storage.leases import GroupLeases, group_name
 from worker.storage.retrying import retrying
 from worker.storage.work_items import INTERRUPTED, Failed, Handler, Item, ItemId, Postponed, Verdict
 from worker.telemetry.health import Component
@@ -33,14 +33,13 @@ log = structlog.get_logger(__name__)
 NAME = "retry"
 
 _GROUP = 0
-_LEASE = group_name(NAME, _GROUP)
 _CLASSES = {each.value: each for each in ErrorClass}
 
 
 class RetryProcessor:
     """`run` returns after a drain and raises when something fails that waiting cannot heal.
 
-    `handlers` do the work of their event types; items of other types are somebody else's. `leases` is made for
+    `handlers` do the work of their event types; items of other types are somebody else's. `groups` is made for
     the watcher `retry` with one group.
     """
 
@@ -54,7 +53,7 @@ class RetryProcessor:
         metrics: Metrics,
         settings: RetrySettings,
         handlers: Mapping[str, Handler],
-        leases: GroupLeases,
+        groups: HeldGroups,
         *,
         seed: int | None = None,
     ) -> None:
@@ -64,12 +63,12 @@ class RetryProcessor:
         self._metrics = metrics
         self._settings = settings
         self._handlers = handlers
-        self._leases = leases
+        self._groups = groups
         self._queue = Queue(
             database,
             handlers,
             clock,
-            owner=leases.owner,
+            owner=groups.owner,
             code_version=settings.code_version,
             max_attempts=settings.max_attempts,
             lease_s=settings.item_lease_s,
@@ -81,9 +80,8 @@ class RetryProcessor:
         self._count_retry = retry_counter(metrics)
         self._held_until: float | None = None
         self._epoch: int | None = None
-        self._renew_at = self._measure_at = self._take_back_at = 0.0
+        self._measure_at = self._take_back_at = 0.0
         self._backoff = Backoff(clock, component.beat, seed)
-        metrics.prepare_leases([_LEASE])
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, write the outcomes of what is in hand, give the lease back."""
@@ -132,10 +130,8 @@ class RetryProcessor:
         A new epoch tells, even where this worker never saw that it had lost the lease in between.
         """
         now = self._clock.monotonic()
-        if now >= self._renew_at:
-            self._renew_at = now + self._settings.renew_every_s
-            epoch = (await self._leases.balance()).get(_GROUP)
-            self._show_lease(held=epoch is not None)
+        if self._groups.due:
+            epoch = (await self._groups.share()).get(_GROUP)
             if epoch is None:
                 self._gauges.hide()
             elif epoch != self._epoch:
@@ -243,11 +239,6 @@ class RetryProcessor:
                     **extra,
                 )
 
-    def _show_lease(self, *, held: bool) -> None:
-        if held != (self._held_until is not None):
-            self._metrics.lease_transitions_total.labels(_LEASE).inc()
-        self._metrics.lease_held.labels(_LEASE).set(held)
-
     async def _idle_s(self) -> float:
         """Until the next item is due, but not longer than somebody who adds one wants to wait."""
         due_in_s = await self._queue.due_in_s()
@@ -258,10 +249,9 @@ class RetryProcessor:
     async def _leave(self) -> None:
         """Give the lease back; if the server does not answer in time, it expires by itself."""
         try:
-            await asyncio.wait_for(self._leases.leave(), self._settings.renew_every_s)
+            await self._groups.leave(self._settings.renew_every_s)
         except (WorkerError, TimeoutError) as error:
             log.warning("retry_lease_left_to_expire", reason=str(error))
-        self._show_lease(held=False)
         self._held_until = self._epoch = None
         self._gauges.hide()
 
