@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-
 from tests.chaos.fault_injector import Crash
 from tests.chaos.launcher import CRASHES_VARIABLE, POINT_VARIABLE
+from tests.support.kafka import durable
 from tests.support.waiting import until
 from tests.support.worker_pool import WorkerPool, shared_pool
 from worker.devstack.servers.process import ServerProcess
@@ -63,14 +62,8 @@ class TargetWorker:
 
 async def committed(bootstrap_servers: str, topic: str, group: str, partitions: int) -> dict[str, int]:
     """The group's next offset to read by `topic:partition`, 0 where it has none; asked without joining it."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        assigned = [TopicPartition(topic, number) for number in range(partitions)]
-        consumer.assign(assigned)
-        return {f"{topic}:{each.partition}": await consumer.committed(each) or 0 for each in assigned}
-    finally:
-        await consumer.stop()
+    offsets = await durable(bootstrap_servers, topic, partitions, group)
+    return {f"{topic}:{number}": offset or 0 for number, offset in enumerate(offsets)}
 
 
 async def projected(database: Database) -> bool:

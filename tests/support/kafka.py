@@ -154,9 +154,11 @@ async def producing(kafka: str, **options: Any) -> AsyncIterator[AIOKafkaProduce
 
 
 async def durable(kafka: str, topic: str, partitions: int, group: str | None = None) -> list[int | None]:
-    """The group's committed offset of each partition."""
+    """The group's committed offset of each partition; asked without joining it."""
     async with _asking(kafka, group or f"group-{topic}") as consumer:
-        return [await consumer.committed(TopicPartition(topic, number)) for number in range(partitions)]
+        asked = [TopicPartition(topic, number) for number in range(partitions)]
+        consumer.assign(asked)
+        return [await consumer.committed(partition) for partition in asked]
 
 
 async def ends(kafka: str, topic: str, partitions: int) -> list[int]:

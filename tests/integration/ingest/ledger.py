@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-
 from tests.support.ingest import Sent
+from tests.support.kafka import durable
 from worker.contract.codec import decode_event
 from worker.contract.event import Event
 from worker.contract.source import Source
@@ -54,10 +53,4 @@ def stored_before(topic: str, sent: Sequence[Sent], places: Sequence[tuple[int, 
 
 async def committed(kafka: str, topic: str, group: str) -> int:
     """Sum of the group's durable offsets over the topic's four partitions."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, group_id=group, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        offsets = [await consumer.committed(TopicPartition(topic, number)) for number in range(4)]
-    finally:
-        await consumer.stop()
-    return sum(offset or 0 for offset in offsets)
+    return sum(offset or 0 for offset in await durable(kafka, topic, 4, group))

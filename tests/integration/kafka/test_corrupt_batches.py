@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from tests.integration.kafka import damage
 from tests.integration.kafka.damage import Damage, FetchProxy, proxied, send_batches
 from tests.support.ingest import RunningIngest, Sent, event, options, records, running, send
-from tests.support.kafka import make_topic
+from tests.support.kafka import durable, make_topic
 from tests.support.waiting import until
 from worker.contract.codec import encode
 from worker.ingest.options import IngestOptions
@@ -55,16 +55,6 @@ def gaps_counted(ingest: RunningIngest) -> float:
     return ingest.value("gap_records_total", reason="undecodable")
 
 
-async def committed(kafka: str, topic: str, partition: int) -> int | None:
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, group_id=f"group-{topic}", enable_auto_commit=False)
-    await consumer.start()
-    try:
-        offset: int | None = await consumer.committed(TopicPartition(topic, partition))
-        return offset
-    finally:
-        await consumer.stop()
-
-
 @pytest.mark.parametrize(
     "broken",
     [
@@ -89,7 +79,7 @@ async def test_a_broken_batch_becomes_one_gap_record_and_its_neighbours_are_stor
     assert await stored_ids(database) == ids(before, after, elsewhere)
     assert await gap_ranges(database) == [(0, 10, 16)]
     assert await database.user_interactions.count_documents({}) == 55
-    assert await committed(kafka, topic, 0) == 22
+    assert (await durable(kafka, topic, 2))[0] == 22
 
 
 async def test_good_batches_between_broken_ones_and_in_other_partitions_are_all_stored(
@@ -145,7 +135,7 @@ async def test_headers_that_cannot_be_read_cost_neither_their_record_nor_its_nei
             assert gaps_counted(ingest) == 0
     assert await stored_ids(database) == ids(published, next_one)
     assert await gap_ranges(database) == []
-    assert await committed(kafka, topic, 1) == 8
+    assert (await durable(kafka, topic, 2))[1] == 8
     found = await read_kept(database, (await find_names(database, Selection()))[0])
     assert found is not None
     assert found[1] == Kept(b"k", [(b"tr\xffce", b"x")], b"no json")
