@@ -119,8 +119,11 @@ class Database:
     tombstones: Collection
 
     def collection(self, name: str) -> Collection:
-        """The handle of a collection by its name; KeyError for a name the platform does not have."""
-        return self.home(name).get_collection(name)
+        """The handle of a collection by its name; KeyError for a name that neither platform nor catalogue has."""
+        handle: Collection = (
+            getattr(self, name) if name in COLLECTIONS else self.home(name).get_collection(name)
+        )
+        return handle
 
     def home(self, name: str) -> AsyncDatabase[Document]:
         """The database a collection lives in."""

@@ -4,12 +4,23 @@ import copy
 import types
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    NotRequired,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 from uuid import UUID
 
 from bson import ObjectId
 from bson.decimal128 import Decimal128
 from pydantic import BaseModel
+from typing_extensions import is_typeddict
 
 Document = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -33,15 +44,48 @@ _VALUES: dict[Any, Any] = {
 _SAME_KIND = {UUID: bytes}
 
 
-def sample(model: type[BaseModel]) -> Document:
-    """A document with every field of the model present and, where it may be null, not null."""
-    return {field.alias or name: _value(field.annotation) for name, field in model.model_fields.items()}
+class Field(NamedTuple):
+    """One stored field: its annotation, and whether a document without it is wrong."""
+
+    name: str
+    annotation: Any
+    required: bool
+
+
+def _fields(shape: Any) -> list[Field] | None:
+    """The fields of a model or of a typed dictionary, None for a type that has none."""
+    if isinstance(shape, type) and issubclass(shape, BaseModel):
+        fields = shape.model_fields.items()
+        return [Field(field.alias or name, field.annotation, field.is_required()) for name, field in fields]
+    kind = get_origin(shape) or shape
+    if not is_typeddict(kind):
+        return None
+    chosen = dict(zip(getattr(kind, "__parameters__", ()), get_args(shape), strict=True))
+    hints = get_type_hints(kind, include_extras=True).items()
+    plain = {name: get_args(hint)[0] if get_origin(hint) is NotRequired else hint for name, hint in hints}
+    return [
+        Field(name, chosen.get(hint, hint), name in kind.__required_keys__) for name, hint in plain.items()
+    ]
+
+
+def _forbids_others(shape: Any) -> bool:
+    """Whether a document of this shape may have no further fields. No typed dictionary may."""
+    return (
+        not isinstance(shape, type)
+        or is_typeddict(shape)
+        or getattr(shape, "model_config", {}).get("extra") == "forbid"
+    )
+
+
+def sample(model: Any) -> Document:
+    """A document with every field of the shape present and, where it may be null, not null."""
+    return {field.name: _value(field.annotation) for field in _fields(model) or ()}
 
 
 def wrong_types(model: type[BaseModel]) -> Iterator[tuple[Path, Document]]:
     """The sample with one value replaced by one of every type that has no place there, for every field."""
     whole = sample(model)
-    for path, annotation in _fields(model, ()):
+    for path, annotation in _typed_places(model):
         kinds = _kinds(annotation)
         for kind, value in _VALUES.items():
             if _SAME_KIND.get(kind, kind) in kinds or Any in kinds:
@@ -54,18 +98,17 @@ def wrong_types(model: type[BaseModel]) -> Iterator[tuple[Path, Document]]:
 def missing_fields(model: type[BaseModel]) -> Iterator[tuple[Path, Document]]:
     """The sample without one required field (`_id` aside: the driver adds it), for every required field."""
     whole = sample(model)
-    for path, nested in _models(model, ()):
-        for name, field in nested.model_fields.items():
-            stored = field.alias or name
-            if field.is_required() and (*path, stored) != ("_id",):
-                yield (*path, stored), _removed(whole, (*path, stored))
+    for path, nested in _shapes(model, ()):
+        for field in _fields(nested) or ():
+            if field.required and (*path, field.name) != ("_id",):
+                yield (*path, field.name), _removed(whole, (*path, field.name))
 
 
 def unknown_fields(model: type[BaseModel]) -> Iterator[tuple[Path, Document]]:
     """The sample with one more field in each sub-document whose model forbids it."""
     whole = sample(model)
-    for path, nested in _models(model, ()):
-        if nested.model_config.get("extra") == "forbid":
+    for path, nested in _shapes(model, ()):
+        if _forbids_others(nested):
             yield (*path, "unknown"), _replaced(whole, (*path, "unknown"), "surprise")
 
 
@@ -83,16 +126,16 @@ def _value(annotation: Any) -> Any:
         return [_value(arguments[0])]
     if origin is dict:
         return {"key": _value(arguments[1])}
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if _fields(annotation) is not None:
         return sample(annotation)
     return copy.deepcopy(_VALUES[annotation])
 
 
-def _fields(model: type[BaseModel], prefix: Path) -> Iterator[tuple[Path, Any]]:
+def _typed_places(model: Any) -> Iterator[tuple[Path, Any]]:
     """Every typed place of the sample: fields, items of lists, values of maps, at any depth."""
-    for path, nested in _models(model, prefix):
-        for name, field in nested.model_fields.items():
-            yield from _places(field.annotation, (*path, field.alias or name))
+    for path, nested in _shapes(model, ()):
+        for field in _fields(nested) or ():
+            yield from _places(field.annotation, (*path, field.name))
 
 
 def _places(annotation: Any, path: Path) -> Iterator[tuple[Path, Any]]:
@@ -105,13 +148,14 @@ def _places(annotation: Any, path: Path) -> Iterator[tuple[Path, Any]]:
             yield from _places(arguments[1], (*path, "key"))
 
 
-def _models(model: type[BaseModel], path: Path) -> Iterator[tuple[Path, type[BaseModel]]]:
+def _shapes(model: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    """The shape itself and every shape within it, each with where it stands in the sample."""
     yield path, model
-    for name, field in model.model_fields.items():
-        for place, annotation in _places(field.annotation, (*path, field.alias or name)):
+    for field in _fields(model) or ():
+        for place, annotation in _places(field.annotation, (*path, field.name)):
             for part in _parts(annotation):
-                if isinstance(part, type) and issubclass(part, BaseModel):
-                    yield from _models(part, place)
+                if _fields(part) is not None:
+                    yield from _shapes(part, place)
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
@@ -135,7 +179,7 @@ def _kinds(annotation: Any) -> set[Any]:
             continue
         if origin in (list, dict):
             kinds.add(origin)
-        elif isinstance(part, type) and issubclass(part, BaseModel):
+        elif _fields(part) is not None:
             kinds.add(dict)
         else:
             kinds.add(_SAME_KIND.get(part, part))
