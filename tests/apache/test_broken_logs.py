@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.integration.kafka import damage
 from tests.support.ingest import options, records, running, send
-from tests.support.kafka import durable, events, gaps, ids, in_time_s, make_topic, settled, stored_ids
+from tests.support.kafka import all_durable, durable, events, gaps, ids, in_time_s, make_topic, stored_ids
 from tests.support.waiting import until
 from worker.devstack.servers.apache.cluster import ApacheKafka
 from worker.devstack.servers.apache.node import Node
@@ -50,7 +50,7 @@ async def test_batches_damaged_in_their_files_are_gaps_of_exact_range_and_the_re
         began = time.monotonic()
         await ingest.until_processed(67)
         took = time.monotonic() - began
-        await until(settled(kafka, topic, 4), "the end is durable")
+        await until(all_durable(kafka, topic, 4), "the end is durable")
         assert ingest.value("gap_records_total", reason="undecodable") == 3
     assert await gaps(database) == [("undecodable", number, 10, 16) for number in (1, 2, 3)]
     assert await stored_ids(database) == ids(before, lost[0::4], after)
@@ -67,7 +67,7 @@ async def test_a_broker_that_lost_the_tail_of_its_log_gets_new_records_read(
     async with running(database, options(kafka, topic)) as ingest:
         await damage.send_batches(kafka, topic, 0, batches)
         await ingest.until_processed(30)
-        await until(settled(kafka, topic, 1), "the end is durable")
+        await until(all_durable(kafka, topic, 1), "the end is durable")
         node.kill()
         # What a power failure does to pages not yet on disk: the recovery cuts the log behind the last whole batch.
         file = segment(node, topic, 0)
@@ -76,7 +76,7 @@ async def test_a_broker_that_lost_the_tail_of_its_log_gets_new_records_read(
         [(partition, offset), *_] = await send(kafka, topic, records(new, partition=0))
         assert (partition, offset) == (0, 10)
         await until(lambda: ingest.outcome("stored") == 42, "the new records are stored")
-        await until(settled(kafka, topic, 1), "the end is durable")
+        await until(all_durable(kafka, topic, 1), "the end is durable")
     assert await durable(kafka, topic, 1) == [22]
     [(reason, *_)] = await gaps(database)
     assert reason == "log_restarted"

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from tests.apache.traffic import flowing
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.support.ingest import RunningIngest, options, running
-from tests.support.kafka import administering, make_topic, settled
+from tests.support.kafka import administering, all_durable, make_topic
 from tests.support.waiting import until
 from worker.devstack.servers.apache.cluster import ApacheKafka
 from worker.devstack.servers.apache.node import Node
@@ -26,7 +26,7 @@ async def until_stored(ingest: RunningIngest, count: int) -> None:
 async def until_all_is_done(ingest: RunningIngest, kafka: str, count: int, partitions: int) -> None:
     """Every record stored, the offsets behind them durable, and no lag shown."""
     await until_stored(ingest, count)
-    await until(settled(kafka, ingest.topic, partitions), "the end is durable", LIMIT_S)
+    await until(all_durable(kafka, ingest.topic, partitions), "the end is durable", LIMIT_S)
     lags = [{"topic": ingest.topic, "partition": str(number)} for number in range(partitions)]
     await until(
         lambda: not any(ingest.value("kafka_consumer_lag_records", **labels) for labels in lags), "no lag"

@@ -10,6 +10,7 @@ from tests.integration.storage.fences import failpoint
 from tests.support.ingest import options, records, running, send
 from tests.support.kafka import (
     add_partitions,
+    all_durable,
     delete_records,
     delete_topic,
     durable,
@@ -17,7 +18,6 @@ from tests.support.kafka import (
     gaps,
     ids,
     make_topic,
-    settled,
     stored_ids,
 )
 from tests.support.waiting import until
@@ -70,7 +70,7 @@ async def test_records_deleted_under_a_reader_that_is_behind_are_a_gap_and_readi
             await hanging.until_hit()
             await delete_records(kafka, topic, 0, before=77)
         await until(lambda: ingest.value("gap_records_total", reason="retention") == 1, "a gap")
-        await until(settled(kafka, topic, 1), "the end is durable")
+        await until(all_durable(kafka, topic, 1), "the end is durable")
     [(reason, partition, first, last)] = await gaps(database)
     assert (reason, partition, last) == ("retention", 0, 76)
     # What had been fetched before the deletion was stored: the gap begins right behind it.
@@ -91,7 +91,7 @@ async def test_a_log_emptied_by_deletion_is_a_gap_up_to_its_end(database: Databa
     await delete_records(kafka, topic, 0, before=-1)  # up to the end
     async with running(database, chosen) as ingest:
         await until(lambda: ingest.value("gap_records_total", reason="retention") == 1, "a gap")
-        await until(settled(kafka, topic, 1), "the end is durable")
+        await until(all_durable(kafka, topic, 1), "the end is durable")
         await send(kafka, topic, records(later, partition=0))
         await ingest.until_processed(3)
     assert await gaps(database) == [("retention", 0, 25, 49)]
@@ -117,7 +117,7 @@ async def test_partitions_added_while_consuming_are_read_from_their_begin_and_sh
         await send(kafka, topic, [r for n, f in enumerate(late) for r in records([f], partition=n % 6)])
         await ingest.until_processed(80)
         await ingest.until_assigned(6)
-        await until(settled(kafka, topic, 6), "the end is durable")
+        await until(all_durable(kafka, topic, 6), "the end is durable")
         lags = [("kafka_consumer_lag_records", str(number)) for number in range(6)]
         await until(
             lambda: all(
@@ -154,7 +154,7 @@ async def test_partitions_added_under_load_with_two_workers_lose_and_double_noth
             if turn < 3:
                 await add_partitions(kafka, topic, (3, 5, 8)[turn])
         await until(lambda: one.outcome("stored") + two.outcome("stored") == 900, "all are stored")
-        await until(settled(kafka, topic, 8), "the end is durable")
+        await until(all_durable(kafka, topic, 8), "the end is durable")
         assert one.value("gap_records_total", reason="retention") == 0
     await assert_exactly_once(database, published)
     assert await gaps(database) == []
@@ -191,5 +191,5 @@ async def test_a_topic_deleted_and_made_again_while_consuming_is_read_from_its_b
         await make_topic(kafka, 2, name=topic)
         await send(kafka, topic, records(new, partition=1))
         await until(lambda: ingest.outcome("stored") == 50 + count, "the new records are stored")
-        await until(settled(kafka, topic, 2), "the end is durable")
+        await until(all_durable(kafka, topic, 2), "the end is durable")
     await assert_exactly_once(database, [*old, *new])

@@ -4,7 +4,7 @@ import pytest
 
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.support.ingest import options, records, running, send
-from tests.support.kafka import batch_of, events, make_topic, producing, send_as_is, settled
+from tests.support.kafka import all_durable, batch_of, events, make_topic, producing, send_as_is
 from tests.support.waiting import until
 from worker.storage.database import Database
 
@@ -22,12 +22,12 @@ async def test_what_a_producer_compressed_is_stored_once(database: Database, kaf
         await producer.flush()
     async with running(database, options(kafka, topic)) as ingest:
         await ingest.until_processed(600)
-        await until(settled(kafka, topic, 2), "the end is durable")
+        await until(all_durable(kafka, topic, 2), "the end is durable")
     await assert_exactly_once(database, published)
 
 
 @pytest.mark.parametrize("codec", list(CODECS))
-async def test_what_the_broker_compressed_anew_with_java_is_stored_once(
+async def test_what_the_broker_compressed_again_with_java_is_stored_once(
     database: Database, kafka: str, codec: str
 ) -> None:
     topic = await make_topic(kafka, 2, compression_type=codec)

@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.support.ingest import Sent, event, options, running, send
-from tests.support.kafka import gaps, make_topic, producing, send_as_is, settled
+from tests.support.kafka import all_durable, gaps, make_topic, producing, send_as_is
 from tests.support.waiting import until
 from tests.unit.kafka.raw_batches import raw_batch, raw_record
 from worker.contract.codec import encode
@@ -63,7 +63,7 @@ async def test_what_compaction_left_is_stored_and_holes_in_offsets_are_no_gaps(
 
     await until(compacted, "the log is compacted")
     async with running(database, options(kafka, topic)) as ingest:
-        await until(settled(kafka, topic, 1), "the end is durable")
+        await until(all_durable(kafka, topic, 1), "the end is durable")
         await until(
             lambda: ingest.value("kafka_consumer_lag_records", topic=topic, partition="0") == 0, "no lag"
         )
@@ -86,6 +86,6 @@ async def test_a_header_name_that_is_no_utf8_in_a_real_log_costs_nothing(
     async with running(database, options(kafka, topic)) as ingest:
         await ingest.until_processed(5)
         assert ingest.outcome("stored") == 5
-        await until(settled(kafka, topic, 1), "the end is durable")
+        await until(all_durable(kafka, topic, 1), "the end is durable")
     await assert_exactly_once(database, published)
     assert await gaps(database) == []

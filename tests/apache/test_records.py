@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.support.ingest import Sent, event, options, records, running, send
-from tests.support.kafka import batch_of, events, make_topic, producing, send_as_is, settled
+from tests.support.kafka import all_durable, batch_of, events, make_topic, producing, send_as_is
 from tests.support.waiting import until
 from worker.contract.codec import encode
 from worker.storage.database import Database
@@ -36,7 +36,7 @@ async def test_records_of_300_kib_are_kept_whole_beside_their_stored_neighbours(
     async with running(database, options(kafka, topic)) as ingest:
         await ingest.until_processed(34)
         assert ingest.value("dead_lettered_events_total", error_class="too_large") == 4
-        await until(settled(kafka, topic, 2), "the end is durable")
+        await until(all_durable(kafka, topic, 2), "the end is durable")
     letters = await database.dead_letters.find({}).to_list(None)
     assert [(letter["reason"], letter["size_bytes"]) for letter in letters] == [("too_large", 300 * KIB)] * 4
     assert sorted(letter["value"] for letter in letters) == sorted(record.value or b"" for record in large)
@@ -63,7 +63,7 @@ async def test_tombstones_are_skipped_counted_and_passed(database: Database, kaf
         await send(kafka, topic, [tombstones[0], *records(published), *tombstones[1:]])
         await ingest.until_processed(8)
         assert (ingest.outcome("skipped"), ingest.outcome("stored")) == (3, 5)
-        await until(settled(kafka, topic, 1), "the end is durable")
+        await until(all_durable(kafka, topic, 1), "the end is durable")
     assert await database.dead_letters.count_documents({}) == 0
     await assert_exactly_once(database, published)
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.support.ingest import RunningIngest, Sent, options, records, running, send
-from tests.support.kafka import ends, events, make_topic, producing, settled, stored_ids
+from tests.support.kafka import all_durable, ends, events, make_topic, producing, stored_ids
 from tests.support.waiting import until
 from worker.storage.database import Database
 
@@ -19,7 +19,7 @@ def lag(ingest: RunningIngest, partition: int) -> float:
 
 
 async def until_nothing_lags(ingest: RunningIngest, kafka: str, partitions: int) -> None:
-    await until(settled(kafka, ingest.topic, partitions), "the offset behind the last marker is durable")
+    await until(all_durable(kafka, ingest.topic, partitions), "the offset behind the last marker is durable")
     await until(lambda: not any(lag(ingest, n) for n in range(partitions)), "no partition lags")
 
 

@@ -76,5 +76,5 @@ async def going_through(
             assert proxy.to_server.delayed_bytes > 0
         yield published
     proxy.heal()
-    await worker.until_settled(database, kafka, len(published))
+    await worker.until_quiescent(database, kafka, len(published))
     await worker.until_status("readyz", 200)

@@ -94,15 +94,15 @@ class RunningWorker:
 
         await until(reached, f"{count} records processed")
 
-    async def until_settled(self, database: Database, kafka: str, count: int) -> None:
+    async def until_quiescent(self, database: Database, kafka: str, count: int) -> None:
         """Wait until `count` records are committed, folded and counted."""
 
-        async def settled() -> bool:
+        async def quiescent() -> bool:
             self.process.require_alive()
             read = sum((await committed(kafka, self.topic, self.group, PARTITIONS)).values())
             return read == count and await projected(database) and not await uncounted(database)
 
-        await until(settled, f"{count} records stored, folded and counted")
+        await until(quiescent, f"{count} records stored, folded and counted")
 
 
 @asynccontextmanager

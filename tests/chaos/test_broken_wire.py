@@ -83,7 +83,7 @@ async def test_a_primary_that_steps_down_is_waited_for(
                 await until(elected, f"an election after step-down {round_}")
                 stored = int(await worker.sum("events_processed_total"))
                 await worker.until_processed(stored + 1)
-        await worker.until_settled(database, kafka, len(published))
+        await worker.until_quiescent(database, kafka, len(published))
     await assert_exactly_once(database, published, voids=None)
     assert (await verify(database, quiescent=True)).finding_counts == {}
 
@@ -119,6 +119,6 @@ async def test_a_worker_told_to_stop_while_nobody_answers_ends_in_time(
         proxy.heal()
         # What the first one left in the server (an open transaction, leases, a session) hinders nobody.
         async with working(chosen, tmp_path / "next.log") as worker:
-            await worker.until_settled(database, kafka, len(published))
+            await worker.until_quiescent(database, kafka, len(published))
     await assert_exactly_once(database, published, voids=None)
     assert (await verify(database, quiescent=True)).finding_counts == {}

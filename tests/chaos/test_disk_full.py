@@ -80,7 +80,7 @@ async def test_a_full_disk_is_waited_out_and_costs_no_event(
                 # Its log lies on the same disk and may lack the reason.
                 assert mongod.process.returncode == -signal.SIGABRT
                 mongod = await start_mongod(disk, port=mongod.port, parameters=_PARAMETERS)
-            await worker.until_settled(database, kafka, len(published))
+            await worker.until_quiescent(database, kafka, len(published))
             await worker.until_status("readyz", 200)
         await assert_exactly_once(database, published, voids=None)
         assert (await verify(database, quiescent=True)).finding_counts == {}

@@ -122,8 +122,8 @@ async def test_random_bson_in_every_shared_collection_costs_nobody_else_anything
         await worker.until_processed(PER_LEARNER * _streams())
         await until(lambda: _counted(database, 2), "everything good is counted")
         await _assert_alive(worker)
-        for settled in (True,) if size < LONG else (False, True):  # the first looks twice, after ten seconds
-            found = await verify(database, quiescent=settled)
+        for at_rest in (True,) if size < LONG else (False, True):  # the first looks twice, after ten seconds
+            found = await verify(database, quiescent=at_rest)
             assert not found.ok
         await _assert_alive(worker)
     # Nothing is known of what happened: everything is compared, whatever stands there.

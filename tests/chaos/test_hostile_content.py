@@ -95,7 +95,7 @@ async def test_hostile_content_is_data_and_neither_runs_nor_floods_nor_breaks_ou
         for place, value in sorted(zip(places, poison, strict=True), reverse=True):
             mixed.insert(place, Sent(value, hostile_key, place % 4, headers))
         await send(kafka, topic, mixed)
-        await worker.until_settled(database, kafka, len(mixed))
+        await worker.until_quiescent(database, kafka, len(mixed))
         series = await worker.samples()
         status = await worker.get("readyz")
     assert outcomes(series) == {"stored": len(healthy), "dead_lettered": len(poison)}

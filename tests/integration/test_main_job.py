@@ -75,7 +75,7 @@ def in_time_order(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_forty_bad_records_among_ten_thousand_good_ones_are_set_aside_byte_for_byte(tmp_path: Path) -> None:
+def test_forty_bad_records_among_ten_thousand_good_ones_are_quarantined_byte_for_byte(tmp_path: Path) -> None:
     good = [encode(event(number % 500)) for number in range(10_000)]
     bad = bad_records()
     lines = list(good)

@@ -10,7 +10,7 @@ At rest, ten invariants hold:
 6. `user_progress_projections`, `courses.stats`, `users.stats`: recomputed from the progress documents
 7. notifications and billing rows are those required, once each; the receiver saw each key, repeats only after crashes
 8. dead letters are the ledger's poison and conflicts: exact bytes, expected reason, nothing healthy
-9. queue items settled, committed offset = end, lags 0, consumed = sum of outcomes
+9. queue items completed or failed, committed offset = end, lags 0, consumed = sum of outcomes
 10. no secret in any log, metric, or word about a failure
 
 `python -m tests.oracle --help` checks from the command line; `check` from a test.

@@ -179,7 +179,7 @@ async def _asking(kafka: str, group: str | None) -> AsyncIterator[AIOKafkaConsum
         await consumer.stop()
 
 
-def settled(kafka: str, topic: str, partitions: int) -> Callable[[], Any]:
+def all_durable(kafka: str, topic: str, partitions: int) -> Callable[[], Any]:
     """For `until`: true once the group's durable offsets are the ends of the log."""
 
     async def condition() -> bool:

@@ -29,7 +29,7 @@ BROKEN = Contestant("broken", "nothing", _ends_at_once)
 
 
 @pytest.mark.long
-async def test_a_tiny_benchmark_measures_every_contestant_and_judges_every_goal(tmp_path: Path) -> None:
+async def test_a_tiny_benchmark_measures_every_contestant_and_checks_every_goal(tmp_path: Path) -> None:
     field = (INGEST, EVERYTHING, EQUAL, CONNECT, BROKEN)
     result = await bench.measure(TINY, "embedded", field, Console(quiet=True))
     contestants = {each["name"]: each for each in result.data["contestants"]}
@@ -47,7 +47,7 @@ async def test_a_tiny_benchmark_measures_every_contestant_and_judges_every_goal(
 
 
 @pytest.mark.slow
-async def test_all_records_are_folded_anew_under_a_raised_version() -> None:
+async def test_all_records_are_folded_again_under_a_raised_version() -> None:
     workload = Workload(200, learners=40)
     async with fixture("embedded") as given:
         documents = given.folder / "final"

@@ -207,7 +207,7 @@ async def test_a_role_whose_consumer_broke_goes_on_with_a_new_one(
 
 
 @pytest.mark.long
-async def test_a_group_that_gives_no_assignment_is_left_and_joined_anew(
+async def test_a_group_that_gives_no_assignment_is_left_and_joined_again(
     database: Database, kafka: str, topic: str
 ) -> None:
     chosen = options(kafka, topic)

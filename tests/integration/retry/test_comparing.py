@@ -114,7 +114,7 @@ async def test_comparing_beside_a_learner_that_moves_loses_nothing(database: Dat
     assert await documents(database) == await expected(database)
 
 
-async def test_a_damaged_record_whose_fold_failed_is_made_anew_by_its_retry(database: Database) -> None:
+async def test_a_damaged_record_whose_fold_failed_is_made_again_by_its_retry(database: Database) -> None:
     streams = histories(learners=1, events=12)
     [stream] = streams
     await store(database, interleaved(streams, last=6))

@@ -167,7 +167,7 @@ async def test_a_document_of_a_newer_fold_is_left_to_newer_code(database: Databa
     assert (document["projection_version"], document["version"]) == (newer.version, 9)
 
 
-async def test_a_live_failure_under_other_code_opens_a_failed_item_anew(database: Database) -> None:
+async def test_a_live_failure_under_other_code_opens_a_failed_item_again(database: Database) -> None:
     [(stream, events)] = histories(learners=1, events=9).items()
     await store(database, events)
     ended = item(f"progress:{stream}", stream, event_type="progress_fold", status="failed", retry_count=3)

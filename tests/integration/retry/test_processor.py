@@ -172,9 +172,9 @@ async def test_an_attempt_that_the_processor_did_not_survive_is_counted_and_made
 
     limits = limited(rate_per_s=1_000, backoff_s=0.01, longest_backoff_s=0.01, item_lease_s=0.3)
     await put(database, [item(f"i{n}", f"s{n}") for n in range(4)])
-    async with running(database, {EVENT_TYPE: never_returns}, limits=limits, lease_s=1.0) as victim:
+    async with running(database, {EVENT_TYPE: never_returns}, limits=limits, lease_s=1.0) as target:
         await asyncio.wait_for(kills.wait(), LIMIT_S)
-        await victim.kill()
+        await target.kill()
     held = await database.analytics_queue.find({}).to_list(None)
     assert {(each["status"], each["retry_count"]) for each in held} == {("processing", 1)}
 
@@ -196,10 +196,10 @@ async def test_an_item_that_kills_each_of_its_processors_ends_as_failed(database
             await asyncio.Event().wait()
             return {}
 
-        async with running(database, {EVENT_TYPE: never_returns}, limits=limits, lease_s=1.0) as victim:
+        async with running(database, {EVENT_TYPE: never_returns}, limits=limits, lease_s=1.0) as target:
             await asyncio.wait_for(begun.wait(), LIMIT_S)
             assert (await stored(database, "killer"))["retry_count"] == attempt
-            await victim.kill()
+            await target.kill()
     async with running(database, {EVENT_TYPE: Noting()}, limits=limits, lease_s=1.0) as survivor:
         await survivor.until_status("failed", 1)
     killer = await stored(database, "killer")
@@ -238,7 +238,7 @@ async def test_what_failed_under_other_code_is_tried_again(database: Database) -
     assert (await stored(database, "ours"))["status"] == "failed"
 
 
-async def test_a_failure_met_during_a_successful_attempt_opens_the_item_anew(database: Database) -> None:
+async def test_a_failure_met_during_a_successful_attempt_opens_the_item_again(database: Database) -> None:
     tries = 0
 
     async def meets_another(items: Sequence[Item]) -> dict[ItemId, Verdict]:

@@ -23,7 +23,7 @@ WHAT = Quarantined(f"counts:course:{ObjectId()}", COUNTS_FOLD, "Unreadable", "it
         {"occurrences": "many"}, {"status": "unheard"}, {"event_type": 5},
     ],
 )  # fmt: skip
-async def test_an_open_item_of_ours_that_somebody_spoilt_is_made_anew(
+async def test_an_open_item_of_ours_that_somebody_spoilt_is_made_again(
     database: Database, spoilt: dict[str, Any]
 ) -> None:
     await database.analytics_queue.bulk_write([quarantine(WHAT, "1")])

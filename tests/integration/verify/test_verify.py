@@ -32,7 +32,7 @@ from worker.verify.findings import Verification
 from worker.verify.run import verify
 
 HEALTHY = ("ada", "ben", "cyd")
-VICTIM = "vic"
+TARGET = "vic"
 EVENTS = 12
 
 
@@ -48,10 +48,10 @@ async def soon(database: Database) -> Verification:
     return await verify(database, clock=ManualClock(START + timedelta(minutes=10)))
 
 
-async def store_with(database: Database, victim: Learner, rows: Sequence[Document] | None = None) -> None:
-    """The victim among healthy learners."""
-    replaced = {} if rows is None else {victim.stream: rows}
-    await store(database, [*(learner(name) for name in HEALTHY), victim], replaced)
+async def store_with(database: Database, target: Learner, rows: Sequence[Document] | None = None) -> None:
+    """The target among healthy learners."""
+    replaced = {} if rows is None else {target.stream: rows}
+    await store(database, [*(learner(name) for name in HEALTHY), target], replaced)
 
 
 def found(verification: Verification) -> list[tuple[str, str]]:
@@ -63,7 +63,7 @@ async def test_a_consistent_history_is_ok_and_completely_counted(
     database: Database, page: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "PAGE_EVENTS", page)
-    await store(database, [learner(name) for name in (*HEALTHY, VICTIM)])
+    await store(database, [learner(name) for name in (*HEALTHY, TARGET)])
 
     verification = await verify(database, quiescent=True)
 
@@ -112,7 +112,7 @@ async def test_an_empty_store_is_ok(database: Database) -> None:
 
 
 async def test_one_learner_in_two_courses_is_two_streams(database: Database) -> None:
-    here = learner(VICTIM)
+    here = learner(TARGET)
     other_course = foreign_object_id("another course")
     elsewhere = [_moved(event, other_course) for event in stored_events("somebody", range(1, 4))]
     await store(database, [here, Learner(tuple(elsewhere), progress_of(elsewhere))])
@@ -124,22 +124,22 @@ async def test_one_learner_in_two_courses_is_two_streams(database: Database) -> 
 
 
 async def test_a_missing_row_is_found(database: Database) -> None:
-    victim = learner(VICTIM)
-    await store_with(database, victim, victim.rows[1:])
+    target = learner(TARGET)
+    await store_with(database, target, target.rows[1:])
 
     verification = await verify(database)
 
-    assert found(verification) == [("row_missing", victim.stream)]
-    assert str(victim.rows[0]["_id"]) in verification.findings[0].detail
+    assert found(verification) == [("row_missing", target.stream)]
+    assert str(target.rows[0]["_id"]) in verification.findings[0].detail
 
 
 async def test_a_doubled_row_is_found(database: Database) -> None:
-    victim = learner(VICTIM)
-    await store_with(database, victim, [*victim.rows, victim.rows[3]])
+    target = learner(TARGET)
+    await store_with(database, target, [*target.rows, target.rows[3]])
 
     verification = await verify(database)
 
-    assert found(verification) == [("row_doubled", victim.stream)]
+    assert found(verification) == [("row_doubled", target.stream)]
     assert verification.counts["time_series_rows"] == 45
 
 
@@ -153,30 +153,30 @@ async def test_a_doubled_row_is_found(database: Database) -> None:
     ids=["another value", "another time", "an integer that became a float"],
 )
 async def test_an_altered_row_is_found(database: Database, change: dict[str, Any]) -> None:
-    victim = learner(VICTIM)
-    await store_with(database, victim, [{**victim.rows[0], **change}, *victim.rows[1:]])
+    target = learner(TARGET)
+    await store_with(database, target, [{**target.rows[0], **change}, *target.rows[1:]])
 
-    assert found(await verify(database)) == [("row_different", victim.stream)]
+    assert found(await verify(database)) == [("row_different", target.stream)]
 
 
 async def test_an_extra_row_is_found(database: Database) -> None:
-    victim = learner(VICTIM)
-    await store_with(database, victim, [*victim.rows, {**victim.rows[0], "_id": uuid4()}])
+    target = learner(TARGET)
+    await store_with(database, target, [*target.rows, {**target.rows[0], "_id": uuid4()}])
 
-    assert found(await verify(database)) == [("row_extra", victim.stream)]
+    assert found(await verify(database)) == [("row_extra", target.stream)]
 
 
 async def test_a_row_of_a_void_is_extra(database: Database) -> None:
-    victim = learner(VICTIM)
-    of_void = {**victim.rows[0], "_id": void_event_id(victim.stream, 5)}
-    await store_with(database, victim, [*victim.rows, of_void])
+    target = learner(TARGET)
+    of_void = {**target.rows[0], "_id": void_event_id(target.stream, 5)}
+    await store_with(database, target, [*target.rows, of_void])
 
-    assert found(await verify(database)) == [("row_extra", victim.stream)]
+    assert found(await verify(database)) == [("row_extra", target.stream)]
 
 
 async def test_rows_of_a_learner_without_events_are_found(database: Database) -> None:
     stranger = learner("stranger")
-    await store_with(database, learner(VICTIM))
+    await store_with(database, learner(TARGET))
     await database.user_interactions.insert_many(stranger.rows)
 
     verification = await verify(database)
@@ -186,134 +186,134 @@ async def test_rows_of_a_learner_without_events_are_found(database: Database) ->
 
 
 async def test_a_row_that_names_no_learner_is_found(database: Database) -> None:
-    await store_with(database, learner(VICTIM))
+    await store_with(database, learner(TARGET))
     await database.user_interactions.insert_one({"timestamp": START, "metadata": {"by": "somebody else"}})
 
     assert (await verify(database)).finding_counts == {"row_extra": 1}
 
 
 async def test_a_hole_in_the_versions_is_found_with_the_row_nobody_owns(database: Database) -> None:
-    victim = learner(VICTIM, void_at=None)
-    await store_with(database, without(victim, 8), victim.rows)
+    target = learner(TARGET, void_at=None)
+    await store_with(database, without(target, 8), target.rows)
 
     verification = await verify(database)
 
     assert found(verification) == [
-        ("row_extra", victim.stream),
-        ("version_hole", victim.stream),
+        ("row_extra", target.stream),
+        ("version_hole", target.stream),
     ]
     assert "versions 8 to 8" in " ".join(finding.detail for finding in verification.findings)
 
 
 async def test_a_stream_that_does_not_start_at_one_has_a_hole(database: Database) -> None:
-    victim = without(learner(VICTIM, void_at=None), 1)
-    await store_with(database, victim)
+    target = without(learner(TARGET, void_at=None), 1)
+    await store_with(database, target)
 
-    assert found(await verify(database)) == [("version_hole", victim.stream)]
+    assert found(await verify(database)) == [("version_hole", target.stream)]
 
 
 async def test_an_event_that_a_void_replaced_leaves_an_extra_row_and_another_document(
     database: Database,
 ) -> None:
-    victim = learner(VICTIM, void_at=None)
-    voided = learner(VICTIM, void_at=2)
-    await store_with(database, replace(victim, events=voided.events), victim.rows)
+    target = learner(TARGET, void_at=None)
+    voided = learner(TARGET, void_at=2)
+    await store_with(database, replace(target, events=voided.events), target.rows)
 
     assert found(await verify(database)) == [
-        ("progress_different", victim.stream),
-        ("row_extra", victim.stream),
+        ("progress_different", target.stream),
+        ("row_extra", target.stream),
     ]
 
 
 async def test_a_void_under_an_id_of_its_own_is_found(database: Database) -> None:
-    victim = learner(VICTIM, void_at=5)
-    events = tuple({**event, "_id": uuid4()} if event["version"] == 5 else event for event in victim.events)
-    await store_with(database, replace(victim, events=events), victim.rows)
+    target = learner(TARGET, void_at=5)
+    events = tuple({**event, "_id": uuid4()} if event["version"] == 5 else event for event in target.events)
+    await store_with(database, replace(target, events=events), target.rows)
 
-    assert found(await verify(database)) == [("void_wrong_id", victim.stream)]
+    assert found(await verify(database)) == [("void_wrong_id", target.stream)]
 
 
 async def test_an_event_in_a_wrong_slot_is_found(database: Database) -> None:
-    victim = learner(VICTIM)
-    wrong = (victim.events[0]["slot"] + 1) % 256
-    events = ({**victim.events[0], "slot": wrong}, *victim.events[1:])
-    await store_with(database, replace(victim, events=events), victim.rows)
+    target = learner(TARGET)
+    wrong = (target.events[0]["slot"] + 1) % 256
+    events = ({**target.events[0], "slot": wrong}, *target.events[1:])
+    await store_with(database, replace(target, events=events), target.rows)
 
-    assert found(await verify(database)) == [("event_misfiled", victim.stream)]
+    assert found(await verify(database)) == [("event_misfiled", target.stream)]
 
 
 @pytest.mark.parametrize(
     "path", ["progress.percentage", "time_tracking.total_seconds", "state.time_ms", "lesson_progress", "slot"]
 )
 async def test_an_altered_document_is_found_and_its_path_named(database: Database, path: str) -> None:
-    victim = learner(VICTIM)
-    await store_with(database, victim)
+    target = learner(TARGET)
+    await store_with(database, target)
     of_type: dict[str, Any] = {"lesson_progress": [], "slot": 0, "state.time_ms": 1}
     altered = {"$set": {path: of_type.get(path, 1.5)}}
-    await database.user_progress.update_one({"_id": victim.progress["_id"]}, altered)
+    await database.user_progress.update_one({"_id": target.progress["_id"]}, altered)
 
     verification = await verify(database)
 
-    assert found(verification) == [("progress_different", victim.stream)]
+    assert found(verification) == [("progress_different", target.stream)]
     assert verification.findings[0].detail.endswith(f"in {path.split('.', maxsplit=1)[0]}")
 
 
 async def test_fields_of_the_platform_and_who_met_a_milestone_do_not_matter(database: Database) -> None:
-    victim = learner(VICTIM)
-    await store_with(database, victim)
+    target = learner(TARGET)
+    await store_with(database, target)
     change = {"$set": {"achievements": ["platform's"], "rev": 77, "milestones.welcome.by": "replay"}}
-    await database.user_progress.update_one({"_id": victim.progress["_id"]}, change)
+    await database.user_progress.update_one({"_id": target.progress["_id"]}, change)
 
     assert (await verify(database, quiescent=True)).ok
 
 
 async def test_a_document_ahead_of_the_store_is_found(database: Database) -> None:
-    victim = learner(VICTIM)
-    await store_with(database, without(victim, 11, 12))
+    target = learner(TARGET)
+    await store_with(database, without(target, 11, 12))
 
-    assert found(await verify(database)) == [("progress_ahead", victim.stream)]
+    assert found(await verify(database)) == [("progress_ahead", target.stream)]
 
 
 async def test_a_document_behind_the_store_is_counted_and_is_a_finding_once_quiescent(
     database: Database,
 ) -> None:
-    victim = learner(VICTIM)
-    await store_with(database, replace(victim, progress=progress_of(victim.events[:9])))
+    target = learner(TARGET)
+    await store_with(database, replace(target, progress=progress_of(target.events[:9])))
 
     live, quiescent = await soon(database), await verify(database, quiescent=True)
 
     assert (live.ok, live.of("progress").behind) == (True, 1)
-    assert found(quiescent) == [("progress_behind", victim.stream)]
+    assert found(quiescent) == [("progress_behind", target.stream)]
 
 
 async def test_a_document_behind_is_still_held_against_its_own_version(database: Database) -> None:
-    victim = learner(VICTIM)
-    early = progress_of(victim.events[:9])
+    target = learner(TARGET)
+    early = progress_of(target.events[:9])
     wrong = {**early, "social": {**early["social"], "discussion_posts": 3}}
-    await store_with(database, replace(victim, progress=wrong))
+    await store_with(database, replace(target, progress=wrong))
 
     live = await soon(database)
 
-    assert (found(live), live.of("progress").behind) == ([("progress_different", victim.stream)], 1)
+    assert (found(live), live.of("progress").behind) == ([("progress_different", target.stream)], 1)
 
 
 async def test_a_missing_document_is_counted_and_is_a_finding_once_quiescent(database: Database) -> None:
-    victim = learner(VICTIM)
-    await store_with(database, victim)
-    await database.user_progress.delete_one({"_id": victim.progress["_id"]})
+    target = learner(TARGET)
+    await store_with(database, target)
+    await database.user_progress.delete_one({"_id": target.progress["_id"]})
 
     live, quiescent = await soon(database), await verify(database, quiescent=True)
 
     assert (live.ok, live.of("progress").behind) == (True, 1)
-    assert found(quiescent) == [("progress_missing", victim.stream)]
+    assert found(quiescent) == [("progress_missing", target.stream)]
 
 
 async def test_a_quarantined_stream_is_counted_and_never_a_finding_for_being_behind(
     database: Database,
 ) -> None:
-    victim = learner(VICTIM)
-    await store_with(database, replace(victim, progress=progress_of(victim.events[:9])))
-    await database.analytics_queue.insert_one(_queue_item(victim.stream))
+    target = learner(TARGET)
+    await store_with(database, replace(target, progress=progress_of(target.events[:9])))
+    await database.analytics_queue.insert_one(_queue_item(target.stream))
 
     quiescent = await verify(database, quiescent=True)
 
@@ -326,35 +326,35 @@ async def test_a_quarantined_stream_is_counted_and_never_a_finding_for_being_beh
 
 async def test_a_document_of_a_stream_without_events_is_found(database: Database) -> None:
     ghost = learner("ghost")
-    await store_with(database, learner(VICTIM))
+    await store_with(database, learner(TARGET))
     await database.user_progress.insert_one(ghost.progress)
 
     assert found(await verify(database)) == [("progress_unknown", ghost.stream)]
 
 
 async def test_a_document_under_a_wrong_id_is_found(database: Database) -> None:
-    victim = learner(VICTIM)
-    moved = {**victim.progress, "_id": foreign_object_id("elsewhere")}
-    await store_with(database, replace(victim, progress=moved))
+    target = learner(TARGET)
+    moved = {**target.progress, "_id": foreign_object_id("elsewhere")}
+    await store_with(database, replace(target, progress=moved))
 
     quiescent = await verify(database, quiescent=True)
 
     assert found(quiescent) == [
-        ("progress_missing", victim.stream),
-        ("progress_unknown", victim.stream),
+        ("progress_missing", target.stream),
+        ("progress_unknown", target.stream),
     ]
 
 
 async def test_an_event_no_fold_accepts_is_a_finding_for_its_stream_only(database: Database) -> None:
-    victim = learner(VICTIM, void_at=None)
-    bad = as_sent({**victim.events[4], "event_type": "course_rated"})
-    events = (*victim.events[:4], bad, *victim.events[5:])
-    poisoned = replace(victim, events=events)
+    target = learner(TARGET, void_at=None)
+    bad = as_sent({**target.events[4], "event_type": "course_rated"})
+    events = (*target.events[:4], bad, *target.events[5:])
+    poisoned = replace(target, events=events)
     await store_with(database, poisoned)
 
     verification = await verify(database)
 
-    assert found(verification) == [("fold_failed", victim.stream)]
+    assert found(verification) == [("fold_failed", target.stream)]
     assert "ValueError" in verification.findings[0].detail
 
 
@@ -379,8 +379,8 @@ async def test_dead_letters_are_counted_by_reason_and_gaps_apart(database: Datab
 
 
 async def test_many_findings_are_counted_all_and_kept_few(database: Database) -> None:
-    victim = learner(VICTIM, events=300, void_at=None)
-    await store_with(database, victim, [])
+    target = learner(TARGET, events=300, void_at=None)
+    await store_with(database, target, [])
 
     verification = await verify(database)
 
@@ -399,8 +399,8 @@ async def test_progress_of_the_check_is_told(database: Database) -> None:
 
 
 def _moved(event: Document, course: Any) -> Document:
-    """The same event for the victim in another course."""
-    user = foreign_object_id(VICTIM)
+    """The same event for the target in another course."""
+    user = foreign_object_id(TARGET)
     data = {**event["event_data"], "course_id": course, "user_id": user}
     stream = stream_id(course, user)
     return as_sent({**event, "stream_id": stream, "event_data": data, "slot": stream_slot(stream)})

@@ -33,7 +33,7 @@ from worker.verify.run import verify
 from worker.verify.sums_check import SECOND_LOOK_S
 
 NAMES = ("ada", "ben", "vic", "zoe")
-VICTIM = foreign_object_id("vic")
+TARGET = foreign_object_id("vic")
 
 
 @pytest.fixture(autouse=True)
@@ -118,15 +118,15 @@ BILLED = {"transaction_id": "tx-1"}
         ("statistics_different", update("courses", COURSE, stats__enrollments__total=5)),
         ("statistics_different", update("courses", COURSE, stats__sums__progress=1)),
         ("statistics_different", update("courses", COURSE, stats__engagement__average_progress=0.5)),
-        ("statistics_different", update("users", VICTIM, stats__courses_enrolled=2)),
+        ("statistics_different", update("users", TARGET, stats__courses_enrolled=2)),
         ("statistics_different", update("users", INSTRUCTOR, stats__total_students=3)),
         ("statistics_missing", lambda it: it.courses.update_one({"_id": COURSE}, {"$unset": {"stats": 1}})),
-        ("statistics_missing", lambda it: it.users.update_one({"_id": VICTIM}, {"$unset": {"stats": 1}})),
-        ("activity_log_different", update("users", VICTIM, activity_log=[])),
+        ("statistics_missing", lambda it: it.users.update_one({"_id": TARGET}, {"$unset": {"stats": 1}})),
+        ("activity_log_different", update("users", TARGET, activity_log=[])),
         (
             "activity_log_different",
             lambda it: it.users.update_one(
-                {"_id": VICTIM}, [{"$set": {"activity_log": {"$concatArrays": ["$activity_log"] * 2}}}]
+                {"_id": TARGET}, [{"$set": {"activity_log": {"$concatArrays": ["$activity_log"] * 2}}}]
             ),
         ),
         ("notification_missing", delete("notifications", _id=WELCOME)),
@@ -238,7 +238,7 @@ async def test_learners_that_wait_for_an_old_event_are_findings_while_nobody_is_
 
 async def test_documents_that_show_nothing_for_long_are_findings(store_of: Database) -> None:
     await store_of.courses.replace_one({"_id": COURSE}, course_document())
-    await store_of.users.replace_one({"_id": VICTIM}, {**user_document(VICTIM), "created_at": START})
+    await store_of.users.replace_one({"_id": TARGET}, {**user_document(TARGET), "created_at": START})
 
     assert kinds(await verify(store_of, clock=ManualClock())) == {"statistics_missing": 2}
 
@@ -257,7 +257,7 @@ async def test_documents_the_platform_has_just_written_may_wait_for_their_statis
     store_of: Database,
 ) -> None:
     await store_of.courses.replace_one({"_id": COURSE}, course_document())
-    await store_of.users.replace_one({"_id": VICTIM}, user_document(VICTIM))
+    await store_of.users.replace_one({"_id": TARGET}, user_document(TARGET))
 
     verification = await live(store_of)
 
@@ -321,7 +321,7 @@ class Counting(monitoring.CommandListener):
                 session.with_transaction(self._move, read_concern=ReadConcern("snapshot"))
 
     def _move(self, session: Any) -> None:
-        """One more question of the victim: in the record, the projection, the course and the log's date."""
+        """One more question of the target: in the record, the projection, the course and the log's date."""
         options: CodecOptions[Document] = CODEC_OPTIONS
         content = self.client.get_database(f"{self.prefix}_content", options)
         record = content.user_progress.find_one({"_id": PROJECTION}, session=session) or {}

@@ -123,9 +123,9 @@ async def test_two_events_of_one_record_are_found_unless_its_log_began_again(dat
 
 
 async def test_an_event_out_of_any_stream_is_found(database: Database) -> None:
-    victim = learner("vic")
-    await store(database, [victim, learner("ada")])
-    await replace_one(database.course_events, {**victim.events[2], "version": 3.0})
+    target = learner("vic")
+    await store(database, [target, learner("ada")])
+    await replace_one(database.course_events, {**target.events[2], "version": 3.0})
 
     verification = await verify(database, quiescent=True)
 
@@ -134,15 +134,15 @@ async def test_an_event_out_of_any_stream_is_found(database: Database) -> None:
 
 @pytest.mark.parametrize("path", ["rev", "version", "projection_version", "stream_id", "user_id"])
 async def test_a_record_whose_own_fields_have_other_types_is_found(database: Database, path: str) -> None:
-    victim = learner("vic")
-    await store(database, [victim, learner("ada")])
-    value = victim.progress[path]
+    target = learner("vic")
+    await store(database, [target, learner("ada")])
+    value = target.progress[path]
     other = float(value) if isinstance(value, int) else Binary(b"?")
-    await replace_one(database.user_progress, {**victim.progress, path: other})
+    await replace_one(database.user_progress, {**target.progress, path: other})
 
     verification = await verify(database, quiescent=True)
 
-    assert ("document_malformed", f"user_progress {victim.progress['_id']}") in found(verification)
+    assert ("document_malformed", f"user_progress {target.progress['_id']}") in found(verification)
 
 
 async def test_rows_of_any_shape_are_findings(database: Database) -> None:
@@ -275,10 +275,10 @@ async def test_each_damage_to_a_queue_item_is_found(database: Database) -> None:
     "other", [{"stream_id": "elsewhere"}, {"event_type": "platform's"}, {"status": "completed"}]
 )
 async def test_an_item_excuses_only_the_stream_it_is_about(database: Database, other: Document) -> None:
-    victim = learner("vic")
-    await store(database, [victim])
-    await database.user_progress.delete_one({"_id": victim.progress["_id"]})
-    await put(database.analytics_queue, item(victim.stream, **other))
+    target = learner("vic")
+    await store(database, [target])
+    await database.user_progress.delete_one({"_id": target.progress["_id"]})
+    await put(database.analytics_queue, item(target.stream, **other))
 
     verification = await verify(database, quiescent=True)
 

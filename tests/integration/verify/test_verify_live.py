@@ -107,8 +107,8 @@ async def test_a_grown_store_is_ok_when_it_is_quiescent(
 
 
 async def test_an_event_just_stored_may_still_wait_for_its_row(database: Database) -> None:
-    victim, rows = _with_late_event(learner("vic"), now())
-    await store(database, [victim], {victim.stream: rows})
+    target, rows = _with_late_event(learner("vic"), now())
+    await store(database, [target], {target.stream: rows})
 
     live, quiescent = await verify(database), await verify(database, quiescent=True)
 
@@ -117,16 +117,16 @@ async def test_an_event_just_stored_may_still_wait_for_its_row(database: Databas
 
 
 async def test_an_event_stored_a_while_ago_must_have_its_row(database: Database) -> None:
-    victim, rows = _with_late_event(learner("vic"), now() - YOUNG - timedelta(seconds=1))
-    await store(database, [victim], {victim.stream: rows})
+    target, rows = _with_late_event(learner("vic"), now() - YOUNG - timedelta(seconds=1))
+    await store(database, [target], {target.stream: rows})
 
     assert (await verify(database)).finding_counts == {"row_missing": 1}
 
 
 async def test_a_hole_below_an_event_just_stored_may_still_be_filled(database: Database) -> None:
     late = stored_events("vic", [14], now())
-    victim = learner("vic")
-    await store(database, [replace(victim, events=(*victim.events, *late))])
+    target = learner("vic")
+    await store(database, [replace(target, events=(*target.events, *late))])
 
     live, quiescent = await verify(database), await verify(database, quiescent=True)
 
@@ -135,9 +135,9 @@ async def test_a_hole_below_an_event_just_stored_may_still_be_filled(database: D
 
 
 async def test_a_young_neighbour_does_not_excuse_an_old_hole(database: Database) -> None:
-    victim = without(learner("vic", void_at=None), 6)
+    target = without(learner("vic", void_at=None), 6)
     late = stored_events("vic", [13], now())
-    grown = replace(victim, events=(*victim.events, *late))
+    grown = replace(target, events=(*target.events, *late))
     await store(database, [grown])
 
     assert (await verify(database)).finding_counts == {"version_hole": 1}

@@ -30,14 +30,14 @@ from worker.verify.run import verify
 Odd = tuple[str, int, tuple[int, bytes]]
 
 HEALTHY = learner("healthy")
-VICTIM = learner("vic")
-HISTORY = counted([VICTIM])
+TARGET = learner("vic")
+HISTORY = counted([TARGET])
 DEAD_LETTER, PART, _ = in_parts(1)
 # One good document of each kind, a field of which is then anything.
 GOOD: Mapping[str, tuple[str, Document]] = {
-    "event": ("course_events", dict(VICTIM.events[2])),
-    "row": ("user_interactions", VICTIM.rows[2]),
-    "record": ("user_progress", dict(VICTIM.progress)),
+    "event": ("course_events", dict(TARGET.events[2])),
+    "row": ("user_interactions", TARGET.rows[2]),
+    "record": ("user_progress", dict(TARGET.progress)),
     "projection": ("user_progress_projections", HISTORY.projections[0]),
     "notification": ("notifications", HISTORY.notifications[0]),
     "billing": (
@@ -46,7 +46,7 @@ GOOD: Mapping[str, tuple[str, Document]] = {
     ),
     "course": ("courses", HISTORY.course),
     "user": ("users", HISTORY.users[0]),
-    "item": ("analytics_queue", item(VICTIM.stream)),
+    "item": ("analytics_queue", item(TARGET.stream)),
     "dead_letter": ("dead_letters", DEAD_LETTER),
     "part": ("dead_letters", PART),
     "lease": ("leases", group_lease("progress:03")),
@@ -61,8 +61,8 @@ def prefix(mongodb: RunningMongo) -> Iterator[str]:
 
     async def prepare(database: Database) -> None:
         await apply_schema(database)
-        await store(database, [HEALTHY, VICTIM])
-        await store_counted(database, counted([HEALTHY, VICTIM]), [])
+        await store(database, [HEALTHY, TARGET])
+        await store_counted(database, counted([HEALTHY, TARGET]), [])
 
     asyncio.run(_within(mongodb.uri, name, prepare))
     with pytest.MonkeyPatch.context() as patch:

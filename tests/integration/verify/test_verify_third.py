@@ -34,7 +34,7 @@ from worker.verify.run import verify
 from worker.watch.sums.vectors import VectorSums
 
 NAMES = ("ada", "ben", "vic")
-VICTIM = learner("vic")
+TARGET = learner("vic")
 EVENTS = 12
 
 
@@ -204,7 +204,7 @@ def delete(collection: str, identity: Any) -> Damage:
     return lambda database: database.collection(collection).delete_one({"_id": identity})
 
 
-IDENTITY = stream_object_id(VICTIM.stream)
+IDENTITY = stream_object_id(TARGET.stream)
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ async def test_of_resumed_groups_only_the_streams_below_are_compared(
     assert set(rest) < mixed < set(streams)
 
 
-def test_a_group_that_somebody_else_had_meanwhile_begins_anew() -> None:
+def test_a_group_that_somebody_else_had_meanwhile_begins_again() -> None:
     came = Interrupted({1: (4, "m"), 2: (7, "k")}, {"_data": "82"})
     assert came.resumed({1: 4, 2: 8, 3: 1}) == {1: "m"}
 

@@ -485,7 +485,7 @@ async def test_a_record_no_fold_wrote_holds_up_nobody(database: Database) -> Non
     assert (await only(database, "courses"))["stats"]["enrollments"]["total"] == 1
 
 
-async def test_learners_counted_by_an_older_version_are_counted_anew(database: Database) -> None:
+async def test_learners_counted_by_an_older_version_are_counted_again(database: Database) -> None:
     await add_platform(database, 1, 1)
     learner = await Learner(course(0), user(0)).enrol().store(database)
     await count(database, [learner])

@@ -141,7 +141,7 @@ async def test_a_refused_row_costs_only_itself_and_comes_when_the_rule_lets_it(d
     await assert_counted(database)
     assert await database.billing_transactions.count_documents({}) == 6
     assert await database.notifications.count_documents({}) == 2
-    assert await rows_aside(database) == {"notifications": 1, "billing_transactions": 3}
+    assert await quarantined_rows(database) == {"notifications": 1, "billing_transactions": 3}
     verification = await verify(database, quiescent=True)
     assert not {"notification_missing", "billing_missing"} & verification.finding_counts.keys()
     await database.analytics_queue.delete_one({"_id": {"$regex": "^counts:payment:"}})
@@ -165,7 +165,7 @@ async def again(database: Database, item: dict[str, Any]) -> str | None:
     return verdict.message if isinstance(verdict, Failed) else None
 
 
-async def rows_aside(database: Database) -> dict[str, int]:
+async def quarantined_rows(database: Database) -> dict[str, int]:
     """As the gauge shows it."""
     metrics = Metrics()
     DepthGauges(metrics).show(await measure(database, EVENT_TYPES))
@@ -176,7 +176,7 @@ async def rows_aside(database: Database) -> dict[str, int]:
     return {name: int(value) for name, value in shown}
 
 
-async def test_statistics_that_were_refused_are_not_added_to_but_summed_anew(database: Database) -> None:
+async def test_statistics_that_were_refused_are_not_added_to_but_summed_again(database: Database) -> None:
     await add_platform(database, 1, 3)
     learners = [await Learner(course(0), user(n)).enrol().store(database) for n in range(3)]
     clock = ManualClock()

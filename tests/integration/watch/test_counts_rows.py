@@ -158,7 +158,7 @@ async def test_a_billing_row_the_platform_wrote_stays_as_it_is(database: Databas
 
 
 @pytest.mark.parametrize("catching_up", [False, True])
-async def test_a_record_folded_anew_is_counted_although_its_revision_was_counted_before(
+async def test_a_record_folded_again_is_counted_although_its_revision_was_counted_before(
     database: Database, catching_up: bool
 ) -> None:
     await add_platform(database, 1, 1)

@@ -115,7 +115,7 @@ async def test_a_quarantined_stream_makes_one_item_however_often_it_changes(data
     assert (await documents(database))[stream]["version"] == failing_version - 1
 
 
-async def test_a_settled_item_is_opened_anew_when_its_stream_fails_again(database: Database) -> None:
+async def test_a_completed_item_is_opened_again_when_its_stream_fails_again(database: Database) -> None:
     [(stream, events)] = histories(learners=1, events=9).items()
     await store(database, events)
     await projector(database, projection=variant(fails_on=BAD_LESSON)).project({stream: 9})

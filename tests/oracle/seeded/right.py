@@ -64,14 +64,14 @@ def right_run(records: int = 300, seed: int = 7) -> Run:
         ingest.take(run, value)
     run.committed = {partition: run.ends[partition] for partition in range(PARTITIONS)}
     # A hole was met while later events were there already.
-    victim = run.events[0]["stream_id"]
-    first, *others = run.stream(victim)
+    target = run.events[0]["stream_id"]
+    first, *others = run.stream(target)
     for event in others:
         event["version"] += 1
-    run.events.append(void_document(victim, first["version"] + 1, NOW))
+    run.events.append(void_document(target, first["version"] + 1, NOW))
     run.courses = [dict(each) for each in _platform(simulation, "courses")]
     run.users = [dict(each) for each in _platform(simulation, "users")]
-    run.queue = [_settled_item(victim)]
+    run.queue = [_completed_item(target)]
     run.jobs = [_job()]
     run.metrics = _metrics(ingest.outcomes, run)
     run.worker_log = '{"event":"started"}\n{"event":"dead_letter","reason":"not_json","level":"warning"}\n'
@@ -260,7 +260,7 @@ def _billing(events: Sequence[Document]) -> Iterator[Document]:
         yield row
 
 
-def _settled_item(stream: str) -> Document:
+def _completed_item(stream: str) -> Document:
     return {
         "_id": f"progress:{stream}",
         "event_type": "progress_fold",

@@ -61,7 +61,7 @@ def test_what_was_read_before_it_opened_is_no_probe(dead_letters: int) -> None:
     assert breaker.due(30) == ONE
 
 
-def test_a_probe_that_finds_nothing_closes_it_and_the_window_begins_anew() -> None:
+def test_a_probe_that_finds_nothing_closes_it_and_the_window_begins_again() -> None:
     breaker = Breaker(OPTIONS)
     noted(breaker, 0, 200, 200)
     assert noted(breaker, 31, 0, 0) is False

@@ -19,10 +19,10 @@ class Sink:
         self.busy = 0
         self.let = asyncio.Semaphore(0)
 
-    async def write(self, settled: BatchOutcome) -> None:
+    async def write(self, outcome: BatchOutcome) -> None:
         self.busy += 1
         assert self.busy == 1, "two writes at a time"
-        self.begun.append(list(settled.stored))
+        self.begun.append(list(outcome.stored))
         await self.let.acquire()
         self.busy -= 1
 
@@ -85,7 +85,7 @@ async def test_rows_are_not_written_when_the_batch_before_has_failed() -> None:
 
 
 async def test_a_failed_write_is_raised_by_the_next_part() -> None:
-    async def write(_settled: BatchOutcome) -> None:
+    async def write(_outcome: BatchOutcome) -> None:
         raise ValueError("this one")
 
     rows = SeriesWriteBehind(write)

@@ -28,7 +28,7 @@ def test_an_enrolment_stands_in_the_log_by_its_time() -> None:
     assert merged_log(log, [ActivityEntry(COURSES[0], moment(5))]) == [log[0], entry(COURSES[0], 5), log[1]]
 
 
-def test_an_enrolment_dated_anew_moves() -> None:
+def test_an_enrolment_dated_again_moves() -> None:
     log = [entry(COURSES[0], 5), entry(COURSES[1], 7)]
     merged = merged_log(log, [ActivityEntry(COURSES[0], moment(8))])
     assert merged == [entry(COURSES[1], 7), entry(COURSES[0], 8)]

@@ -124,7 +124,7 @@ def test_the_mode_that_first_met_a_milestone_is_kept() -> None:
     }
 
 
-def test_folding_anew_keeps_who_met_a_milestone_and_names_itself_for_new_ones() -> None:
+def test_folding_again_keeps_who_met_a_milestone_and_names_itself_for_new_ones() -> None:
     kept = {
         "projection_version": 0,
         "milestones": {"welcome": {"at": moment(7), "by": "live"}, "completed": None},
@@ -136,6 +136,6 @@ def test_folding_anew_keeps_who_met_a_milestone_and_names_itself_for_new_ones() 
     }
 
 
-def test_folding_anew_without_an_old_document_names_itself() -> None:
+def test_folding_again_without_an_old_document_names_itself() -> None:
     document = refold(arrive([enrolled(1)]), None, "replay")
     assert document["milestones"]["welcome"]["by"] == "replay"

@@ -239,7 +239,7 @@ def test_a_learner_counted_by_the_version_that_kept_twenty_has_all_payments_read
     assert anew.unpaid == Versions(0, 25)
 
 
-def test_a_record_of_an_older_fold_waits_until_it_is_folded_anew() -> None:
+def test_a_record_of_an_older_fold_waits_until_it_is_folded_again() -> None:
     progress = record(paid("t.1"))
     assert count_learner({**progress, "projection_version": 1}, None) is None
 
@@ -251,12 +251,12 @@ def test_a_milestone_says_what_was_true_at_it_whatever_came_since() -> None:
     assert {each.kind: each.percentage for each in grown.milestones} == {"welcome": 0.0, "completion": 100.0}
 
 
-def test_the_enrolment_enters_the_log_when_it_is_new_or_dated_anew() -> None:
+def test_the_enrolment_enters_the_log_when_it_is_new_or_dated_again() -> None:
     taken = steps([enrolled(9), enrolled(12), enrolled(3)], [1, 2])
     assert [step.enrolment and step.enrolment.timestamp for step in taken] == [moment(9), None, moment(3)]
 
 
-def test_a_projection_of_an_older_version_is_counted_anew_and_one_of_a_newer_left_alone() -> None:
+def test_a_projection_of_an_older_version_is_counted_again_and_one_of_a_newer_left_alone() -> None:
     progress = record(enrolled())
     step = count_learner(progress, None)
     assert step is not None

@@ -70,7 +70,7 @@ def test_every_document_fits_its_model_and_survives_the_store(events: list[Store
 
 @given(event_sets(), st.integers(1, 25))
 @settings(max_examples=100, deadline=None)
-def test_folding_anew_gives_the_document_that_live_folding_gave(events: list[StoredEvent], cut: int) -> None:
+def test_folding_again_gives_the_document_that_live_folding_gave(events: list[StoredEvent], cut: int) -> None:
     live = folded(events, [cut])
     assert refold(arrive(events), live, "replay") == live
 

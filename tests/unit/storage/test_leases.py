@@ -55,7 +55,7 @@ def test_a_worker_claims_no_more_than_its_share() -> None:
     assert decide(survey(owners, {"me", "other"}), "me") == ([], [6, 7])
 
 
-def test_an_expired_lease_of_our_own_is_claimed_anew() -> None:
+def test_an_expired_lease_of_our_own_is_claimed_again() -> None:
     leases = [GroupLease(0, "me", 3, live=False)]
 
     assert decide(Survey(leases, frozenset({"me"})), "me") == ([], [0])

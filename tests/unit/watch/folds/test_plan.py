@@ -30,7 +30,7 @@ def test_a_document_that_is_there_already_needs_nothing() -> None:
     assert needed("s", 4, document(4), VERSION) is None
 
 
-def test_an_older_fold_s_document_is_folded_anew_and_never_less_far() -> None:
+def test_an_older_fold_s_document_is_folded_again_and_never_less_far() -> None:
     old = document(9, VERSION - 1)
 
     assert needed("s", 4, old, VERSION) == Task("s", old, 0, 9, refold=True)
@@ -65,7 +65,7 @@ def test_a_long_stream_is_read_a_page_a_round() -> None:
     assert plan.later == {"s": 1_000}
 
 
-def test_a_long_stream_that_is_folded_anew_stays_whole() -> None:
+def test_a_long_stream_that_is_folded_again_stays_whole() -> None:
     plan = plan_round({"s": 1_000}, {"s": document(1_000, 1)}, {}, VERSION, 100)
 
     assert [task.upto for task in plan.tasks] == [1_000]

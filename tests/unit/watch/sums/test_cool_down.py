@@ -73,7 +73,7 @@ def test_the_token_stays_before_the_change_of_the_one_that_waits_longest() -> No
     assert cool_down.token_up_to(token(5)) == token(5)
 
 
-def test_a_stream_opened_anew_tells_of_those_that_waited() -> None:
+def test_a_stream_opened_again_tells_of_those_that_waited() -> None:
     cool_down = CoolDown(RHYTHM)
     cool_down.admit(overwritten(COURSE), token(1), 100.0)
     cool_down.admit(overwritten(COURSE), token(2), 101.0)

@@ -54,7 +54,7 @@ def test_progress_alone_does_not_touch_the_instructor() -> None:
         pytest.param(course(), {}, id="counted for nobody"),
     ],
 )
-def test_a_course_whose_sums_cannot_be_added_to_is_summed_anew(
+def test_a_course_whose_sums_cannot_be_added_to_is_summed_again(
     document: dict[str, Any], credited: dict[ObjectId, ObjectId | None]
 ) -> None:
     plan = plan_courses({COURSE: ONE}, set(), {COURSE: document}, credited)
@@ -105,7 +105,7 @@ def test_a_counted_user_is_added_to_in_both_parts() -> None:
         pytest.param(user(Counted()), {}, {LEARNER}, id="named"),
     ],
 )
-def test_a_user_whose_sums_cannot_be_added_to_is_summed_anew(
+def test_a_user_whose_sums_cannot_be_added_to_is_summed_again(
     document: dict[str, Any], teaching: dict[ObjectId, Counted], anew: set[ObjectId]
 ) -> None:
     deltas = Deltas(users={LEARNER: Counted(enrolled=1)})
