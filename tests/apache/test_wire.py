@@ -179,7 +179,7 @@ def _loaded(secured: Secured, case: Mapping[str, str], topic: str) -> Settings:
 async def _probe(settings: Settings) -> None:
     """As `run` does at its start, and readiness all the time."""
     await kafka_probe(
-        settings.kafka.bootstrap_servers, settings.ingest.topic, kafka_options(settings.kafka)
+        settings.kafka.bootstrap_servers, [settings.ingest.topic], kafka_options(settings.kafka)
     ).ask()
 
 

@@ -60,15 +60,16 @@ def mongodb_probe(database: Database, state: ServerState | None = None) -> Probe
     return Probe("mongodb", ask, variable("mongodb_uri"))
 
 
-def kafka_probe(bootstrap_servers: str, topic: str, options: Mapping[str, Any]) -> Probe:
-    """Answers while a broker does and knows the topic. Each time over a new connection, so none can be stale.
+def kafka_probe(bootstrap_servers: str, topics: Sequence[str], options: Mapping[str, Any]) -> Probe:
+    """Answers while a broker does and knows the topics. Each time over a new connection, so none can be stale.
 
     A user or a certificate that is not accepted is `Misconfigured`, an absent topic `TopicMissing`.
     """
 
     async def known(client: AIOKafkaClient) -> None:
         try:
-            await require_topic(client, bootstrap_servers, topic)
+            for topic in topics:
+                await require_topic(client, bootstrap_servers, topic)
         except TopicMissing as error:
             raise TopicMissing(f"{error}, or look at {variable('topic')}") from None
 

@@ -13,6 +13,7 @@ from worker.app.mongodb import mongodb_options, with_setting_hint
 from worker.app.roles import Dependencies, build_roles
 from worker.app.server_state import ServerState
 from worker.app.supervision import supervise
+from worker.contract.routes import routes
 from worker.errors import Misconfigured, SchemaMismatch, WorkerError
 from worker.kafka.security import diagnose_connection, kafka_options
 from worker.settings import Channel, RoleName, Settings
@@ -169,7 +170,9 @@ def dependency_probes(
     if RoleName.INGEST in settings.process.roles:
         probes.append(
             kafka_probe(
-                settings.kafka.bootstrap_servers, settings.ingest.topic, kafka_options(settings.kafka)
+                settings.kafka.bootstrap_servers,
+                tuple(routes(settings.ingest.topic)),
+                kafka_options(settings.kafka),
             )
         )
     return probes
@@ -178,4 +181,5 @@ def dependency_probes(
 def _prepare(metrics: Metrics, settings: Settings) -> None:
     """Create the series that the settings determine."""
     metrics.describe_build(settings.role.revision)
-    metrics.prepare_topic(settings.ingest.topic)
+    for topic in routes(settings.ingest.topic):
+        metrics.prepare_topic(topic)

@@ -26,6 +26,6 @@ Routes = Mapping[str, Route]
 
 
 def routes(interactions_topic: str) -> Routes:
-    """THE table; content, account, billing and privacy topics become further rows."""
+    """THE table: whoever consumes, probes or counts topics takes them from here. A further topic is a further row."""
     rows = (Route(interactions_topic, INTERACTIONS, time_series=True),)
     return {row.topic: row for row in rows}

@@ -10,12 +10,9 @@ from worker.settings import IngestSettings
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
-    """The role's settings, and what stands in no setting.
-
-    Without `routes` the consumer's topic carries interactions.
-    """
+    """The role's settings, and what stands in no setting; `routes` has a row for each of the consumer's topics."""
 
     consumer: ConsumerOptions
     settings: IngestSettings
-    routes: Routes | None = None
+    routes: Routes
     breaker: BreakerOptions = field(default_factory=BreakerOptions)

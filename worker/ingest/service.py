@@ -7,7 +7,6 @@ from uuid import UUID
 
 import structlog
 
-from worker.contract.routes import routes
 from worker.errors import Fenced, Retryable
 from worker.ingest.assignment import Assignment
 from worker.ingest.event_store import EventStore
@@ -76,9 +75,14 @@ class Ingest:
         self._new_session = new_session
         self._count_retry = retry_counter(metrics)
         self._versions = StreamVersions(database)
-        table = options.routes or routes(options.consumer.topics[0])
         self._pipeline = Pipeline(
-            database, EventStore(database, self._versions), table, options.settings, clock, metrics, component
+            database,
+            EventStore(database, self._versions),
+            options.routes,
+            options.settings,
+            clock,
+            metrics,
+            component,
         )
         self._in_flight = BatchesInFlight(metrics, self.name, BATCHES_IN_FLIGHT * options.consumer.max_bytes)
         self._begin_anew()

@@ -3,8 +3,8 @@
 aiokafka decodes inside `getmany`. The exception names no partition, comes again at every fetch, and with it go the
 records of other partitions that the same call had already taken. Hence four steps: `PartitionPoller` rewinds and has
 partitions read one by one, one record a call (good records before the broken one are delivered); where the first
-record fails again and again, it is proved on the broker's bytes, and that batch is taken apart here. What cannot be
-found in it is a gap, and the broker is asked where that ends.
+record fails again and again, it is proved on the broker's bytes, and that batch is taken apart by
+`worker.kafka.record_batch`. What cannot be found in it is a gap, and the broker is asked where that ends.
 """
 
 import asyncio
