@@ -155,7 +155,9 @@ class Pipeline:
         with self._steps.timed(Stage.COMMIT):
             await source.commit(batch.positions)
         count_outcome(self._metrics, batch, outcome, self._clock.now() + self._limits.max_future)
-        source.on_durable(batch, Counter(each.record.partition for each in outcome.dead_letters))
+        # Of a record with several events one may be bad, or all: the breaker counts records.
+        bad = {each.record.source[:3]: each.record.partition for each in outcome.dead_letters}
+        source.on_durable(batch, Counter(bad.values()))
 
     async def _decode(self, records: Sequence[Record], read_at: datetime) -> Decoded:
         """Decode record by record, and let the event loop have its turns."""

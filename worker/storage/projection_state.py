@@ -213,21 +213,22 @@ async def _ran_again(database: Database, migration: Document) -> bool:
     return migration["markers_in"] == _NOW and await database.watch_positions.find_one(later) is not None
 
 
-async def finish_migration(database: Database) -> bool:
+async def finish_migration(database: Database, *, close_leases: bool = True) -> bool:
     """Move everything, if no worker of the version before lives; True if it is moved. May run twice, anywhere.
 
-    1. look who lives  2. have `leases` refuse members of the version before: one that comes back ends  3. look again
-    4. move in one transaction
+    1. look who lives  2. have `leases` refuse members of the version before, if `close_leases`: one that comes back
+    ends  3. look again  4. move in one transaction
     """
     if not await is_migrating(database):
         return True
     if await workers_of_before(database):  # 1
         return False
     closed = {"validator": validator(LEASES_OF_NOW), "validationLevel": "strict", "validationAction": "error"}
-    with translated():
-        await database.config.command(
-            {"collMod": "leases", **closed, "writeConcern": WRITE_CONCERN.document}
-        )  # 2
+    if close_leases:
+        with translated():
+            await database.config.command(
+                {"collMod": "leases", **closed, "writeConcern": WRITE_CONCERN.document}
+            )  # 2
     if await workers_of_before(database):  # 3
         return False
     transactions = Transactions(database.client)

@@ -104,7 +104,7 @@ async def apply_schema(database: Database, *, external: Set[str] = frozenset()) 
     done = await asyncio.gather(
         *(_apply(database, wanted, found[wanted.collection]) for wanted in _ours(database, external))
     )
-    migrated = await _migrate(database, found["leases"])
+    migrated = await _migrate(database, found.get("leases"))
     left = await check_schema(database, external=external)
     if left:
         raise SchemaMismatch("; ".join(_sentence(difference) for difference in left))
@@ -119,24 +119,28 @@ async def check_schema(database: Database, *, external: Set[str] = frozenset()) 
         for wanted in _ours(database, external)
         for difference in differences(wanted, found[wanted.collection])
     ]
-    if await projection_state.needs_migration(database, open_leases=_are_open(found["leases"])):
+    if await projection_state.needs_migration(database, open_leases=_are_open(found.get("leases"))):
         different.append(Difference("projection_state", "documents", "taken over", "in watch_positions"))
     return different
 
 
-async def _migrate(database: Database, leases: Found) -> list[Change]:
-    """Take over `watch_positions`: at once, or, while a worker of the version before lives, by the workers later."""
+async def _migrate(database: Database, leases: Found | None) -> list[Change]:
+    """Take over `watch_positions`: at once, or, while a worker of the version before lives, by the workers later.
+
+    `leases` is None where somebody else keeps that collection: it is left as it is.
+    """
     if await projection_state.needs_migration(database, open_leases=_are_open(leases)):
         await projection_state.begin_migration(database)
     elif not await projection_state.is_migrating(database):
         return []
-    done = "moved to projection_state" if await projection_state.finish_migration(database) else _WAITS
+    moved = await projection_state.finish_migration(database, close_leases=leases is not None)
+    done = "moved to projection_state" if moved else _WAITS
     return [Change("watch_positions", "documents", done)]
 
 
-def _are_open(leases: Found) -> bool:
+def _are_open(leases: Found | None) -> bool:
     """Whether `leases` lets workers live that do not know `projection_state`."""
-    return (leases.options or {}).get("validator") != validator(LEASES_OF_NOW)
+    return leases is None or (leases.options or {}).get("validator") != validator(LEASES_OF_NOW)
 
 
 def differences(wanted: Wanted, found: Found) -> list[Difference]:

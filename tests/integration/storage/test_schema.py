@@ -168,6 +168,13 @@ async def test_a_plain_collection_in_place_of_the_time_series_is_reported(bare_d
     assert difference.found == "a plain collection"
 
 
+async def test_leases_may_be_external_as_every_collection_may(bare_database: Database) -> None:
+    await apply_schema(bare_database)
+    external = frozenset({"leases"})
+    assert await apply_schema(bare_database, external=external) == []
+    assert await check_schema(bare_database, external=external) == []
+
+
 async def test_external_collections_are_neither_made_nor_looked_at(bare_database: Database) -> None:
     external = frozenset({"courses", "users", "promotions", "cache"})
     await apply_schema(bare_database, external=external)

@@ -124,5 +124,35 @@ async def test_an_event_altered_past_its_validator_costs_only_its_own_stream(dat
         assert watcher.restarts("resumable") == 0
 
 
+async def test_a_hole_in_a_stream_of_no_known_kind_costs_only_that_stream(database: Database) -> None:
+    streams = histories(learners=2, events=3)
+    (stranger,) = histories(learners=1, events=3, prefix="stranger").values()
+    strange = [
+        {**event, "_id": uuid.uuid4(), "stream_id": "foo", "version": version}
+        for event, version in zip(stranger, (1, 3, 5), strict=True)
+    ]
+    async with running(database) as watcher:
+        await store(database, [*strange, *interleaved(streams)])
+        await watcher.until(lambda: _has_item(database, "progress:foo"), "the strange stream is quarantined")
+        await store(database, interleaved(histories(learners=1, events=2, prefix="late")))
+        await watcher.until(lambda: _is_folded(database, {*streams}, 3), "all others are folded")
+        await watcher.until(lambda: _late(database), "what comes later")
+    assert await database.course_events.count_documents({"stream_id": "foo"}) == 3
+
+
+async def _has_item(database: Database, name: str) -> bool:
+    return await database.analytics_queue.count_documents({"_id": name}) == 1
+
+
+async def _is_folded(database: Database, streams: set[str], version: int) -> bool:
+    found = await documents(database)
+    return all(found.get(stream, {}).get("version") == version for stream in streams)
+
+
+async def _late(database: Database) -> bool:
+    (stream,) = histories(learners=1, events=2, prefix="late")
+    return await _is_folded(database, {stream}, 2)
+
+
 async def _has(database: Database, number: int) -> bool:
     return await database.user_progress.count_documents({}) == number

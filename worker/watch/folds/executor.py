@@ -1,6 +1,7 @@
 """Folding as a follower drives it: of every stream that moved in the event store, the documents."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 
 from projections.kinds import StreamProjection
 from worker.chunks import chunks
@@ -80,14 +81,15 @@ class StreamExecutor:
         self, stale: Mapping[int, frozenset[str]], resumed: Mapping[int, str]
     ) -> AsyncGenerator[Page[Heads], None]:
         """Streams whose document is missing, behind, or made by an older fold."""
-        async for page in behind(self._database, self._projections, stale, resumed):
-            parts: list[Heads] = [
-                {name: {stream: heads[stream] for stream in part}}
-                for name, heads in page.heads.items()
-                for part in chunks(heads, _STREAMS_PER_CHUNK)
-            ]
-            # An empty page is one chunk, too, so that the live changes get their turn.
-            yield Page(parts or [{}], page.below)
+        async with aclosing(behind(self._database, self._projections, stale, resumed)) as pages:
+            async for page in pages:
+                parts: list[Heads] = [
+                    {name: {stream: heads[stream] for stream in part}}
+                    for name, heads in page.heads.items()
+                    for part in chunks(heads, _STREAMS_PER_CHUNK)
+                ]
+                # An empty page is one chunk, too, so that the live changes get their turn.
+                yield Page(parts or [{}], page.below)
 
     def covered(self, token: Token) -> Token:
         return token

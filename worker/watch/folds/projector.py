@@ -9,6 +9,7 @@ import structlog
 from pymongo.errors import BulkWriteError
 
 from projections.kinds import By, StreamProjection
+from worker.contract.identity import stream_kind
 from worker.storage.database import Database
 from worker.storage.documents import void_document
 from worker.storage.errors import translated, write_failures
@@ -129,13 +130,17 @@ class Projector:
         written = await write_all(self._documents, [one for one in results if needs_write(one)])  # 4
         self._count(plan, written.done)
         racing = frozenset(folded.task.stream for folded in written.unproven)
-        failures = [one.failure for one in results if one.failure and one.task.stream not in racing]
+        failures = [
+            failure
+            for one in results
+            if (failure := one.failure or _unfillable(one.run)) and one.task.stream not in racing
+        ]
         await self._quarantine([*failures, *written.rejected])  # 5
         await self._remind(plan.blocked)
-        await self._fill([one.run for one in results])  # 6
+        await self._fill([one.run for one in results if not _unfillable(one.run)])  # 6
         invisible = {one.task.stream: heads[one.task.stream] for one in results if one.run.short}
         holes = {one.task.stream for one in results if one.run.missing and one.failure is None}
-        rejected = {failure.stream for failure in written.rejected}
+        rejected = {failure.stream for failure in [*failures, *written.rejected]}
         again = plan.later.keys() | racing | holes | unread | records.unread
         finished = invisible.keys() | rejected
         return Remaining({s: heads[s] for s in again if s not in finished}, invisible, racing)
@@ -263,3 +268,10 @@ class Projector:
         self._metrics.projection_events_applied_total.labels(
             self._projection.name, Mode(self._by), outcome
         ).inc(count)
+
+
+def _unfillable(run: Run) -> Failure | None:
+    """Why a hole cannot be filled: nobody knows what an event of such a stream is about."""
+    if not run.missing or stream_kind(run.task.stream) is not None:
+        return None
+    return Failure(run.task.stream, run.missing[0], "UnknownStream", "a hole in a stream of no known kind")

@@ -1,14 +1,14 @@
 """Small documents in `projection_state` by which transactions on statistics meet, and remember."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any, Literal
 from uuid import UUID
 
+import structlog
 from bson import ObjectId
 from pymongo import ReturnDocument, UpdateOne
 
-from worker.errors import Retryable
+from worker.errors import Fatal, Retryable
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
 from worker.storage.projection_state import (
@@ -20,6 +20,8 @@ from worker.storage.projection_state import (
 )
 from worker.storage.transactions import Session
 from worker.watch.sums.plan import Kind
+
+log = structlog.get_logger(__name__)
 
 # The server ends a transaction after a minute; a marker older than this cannot meet one that still runs.
 _FORGET_MS = 3_600_000
@@ -115,8 +117,13 @@ class WriteConflictMarkers:
 
     async def forget(self) -> None:
         """Delete markers that no transaction can still need; take over the version before once it has ended."""
-        with suppress(Retryable):  # a conflict with a transaction: the next time will do
+        try:
             await finish_migration(self._database)
+        except Retryable as error:  # a conflict with a transaction: the next time will do
+            log.info("projection_state_moves_later", reason=str(error))
+        except Fatal as error:
+            # A worker's user may not be allowed to change collections, and needs it for nothing else.
+            log.warning("projection_state_waits_for_schema_apply", reason=str(error))
         await forget_the_version_before(self._database)
         place = await self._places.find()
         nobody = {place.instructor_path: None}

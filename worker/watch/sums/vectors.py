@@ -129,7 +129,7 @@ class VectorSums:
         """Write the sums of these keys of a collection: their documents have appeared. May run twice."""
         for some in chunks(keys, _DOCUMENTS_PER_TRANSACTION):
             concerned = {each: set(some) for each in self._projection.sums if each.collection == collection}
-            await self._committed(partial(self._show, concerned, ()))
+            await self._committed(partial(self._show_again, concerned))
 
     async def missed(self) -> AsyncGenerator[list[Any]]:
         """Pages of source documents that are not counted as they stand, or are gone."""
@@ -238,6 +238,11 @@ class VectorSums:
             "counted": vector,
             **{each.key: document[each.key] for each in self._projection.sums},
         }
+
+    async def _show_again(self, concerned: Mapping[Sum, set[Any]], session: Session) -> None:
+        """`_show` by itself, after or before every transaction that counts: never beside one."""
+        await self._markers.touch("sum", [self._projection.name], session)
+        await self._show(concerned, (), session)
 
     async def _show(self, concerned: Mapping[Sum, set[Any]], names: Iterable[str], session: Session) -> None:
         """Write the sums of these keys: over all that is counted, so that no history can make them wrong."""
