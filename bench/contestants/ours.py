@@ -5,6 +5,7 @@ that version, so that every record has to be folded again.
 """
 
 import os
+import runpy
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,13 +13,12 @@ from pathlib import Path
 from bench.contestants.first_fetch import say_first_fetch
 from bench.contestants.sampling import VARIABLE, sampled
 from projections import progress
-from worker.cli import main
 
 PROJECTION_VERSION = "BENCH_PROJECTION_VERSION"
 
 
 def raise_projection_version(version: int) -> None:
-    """As a deployment with another fold would."""
+    """As a deployment with another fold would. Must come before anything imports the catalogue."""
     progress.PROJECTION_VERSION = version
     # The package's attribute `fold` is the function; the module that stamps documents is found by its name.
     vars(sys.modules["projections.progress.fold"])["PROJECTION_VERSION"] = version
@@ -30,4 +30,4 @@ if __name__ == "__main__":
         raise_projection_version(int(os.environ[PROJECTION_VERSION]))
     sys.argv = ["sevenp-worker", "run"]
     with sampled(Path(os.environ[VARIABLE])) if VARIABLE in os.environ else nullcontext():
-        main()
+        runpy.run_module("worker", run_name="__main__")

@@ -46,7 +46,10 @@ def test_every_stage_names_code_that_exists() -> None:
     root = Path(__file__).parents[3]
     for name, _ in STAGES:
         file, _, function = name.partition(":")
-        if not file.startswith("worker/") or not file.endswith(".py"):
+        if not file.startswith("worker/"):
+            continue
+        assert (root / file).exists(), name
+        if not file.endswith(".py"):
             continue
         text = (root / file).read_text(encoding="utf-8")
         assert not function or f"def {function.rpartition('.')[2]}(" in text
