@@ -24,6 +24,7 @@ from worker.timing import Clock
 from worker.watch.folds.refold import Refold
 from worker.watch.models.views import model_views
 from worker.watch.roles import Together, event_follower, model_follower, record_follower
+from worker.watch.sums.committer import Committer
 from worker.watch.sums.counting import Counter
 from worker.watch.sums.rejected_rows import RejectedRows
 from worker.watch.sums.vectors import vector_sums
@@ -124,25 +125,10 @@ def _retry(settings: Settings, given: Dependencies) -> Role:
         notify_within=settings.counts.notify_within,
         code_version=retry.code_version,
     )
-    vectors = vector_sums(
-        given.database,
-        transactions,
-        given.clock,
-        given.metrics,
-        keep_alive=keep_alive,
-        on_retry=retry_counter(given.metrics),
-        code_version=retry.code_version,
-    )
+    committer = Committer(transactions, given.clock, keep_alive, retry_counter(given.metrics))
+    vectors = vector_sums(given.database, committer, given.metrics, code_version=retry.code_version)
     rejected_rows = RejectedRows(given.database, given.metrics, settings.counts.notify_within)
-    views = model_views(
-        given.database,
-        transactions,
-        given.clock,
-        given.metrics,
-        keep_alive=keep_alive,
-        on_retry=retry_counter(given.metrics),
-        code_version=retry.code_version,
-    )
+    views = model_views(given.database, committer, given.metrics, code_version=retry.code_version)
     handlers = retry_handlers(given.database, refolds, counter, rejected_rows, vectors, views)
     return RetryProcessor(given.database, given.clock, component, given.metrics, retry, handlers, groups)
 

@@ -125,7 +125,6 @@ class Follower(Generic[Keys]):
         database: Database,
         executor: Executor[Keys],
         groups: HeldGroups,
-        positions: Positions,
         clock: Clock,
         component: Component,
         metrics: Metrics,
@@ -135,7 +134,7 @@ class Follower(Generic[Keys]):
         self.name = executor.name
         self._executor = executor
         self._groups = groups
-        self._positions = positions
+        self._positions = Positions(database, watcher=executor.name, versions=executor.versions)
         self._clock = clock
         self._component = component
         self._metrics = metrics

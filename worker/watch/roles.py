@@ -9,7 +9,6 @@ from worker.held_groups import HeldGroups
 from worker.settings import CountsSettings, WatchSettings
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases
-from worker.storage.projection_state import Positions
 from worker.storage.shares import GROUPS
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics
@@ -49,8 +48,7 @@ def event_follower(
         keep_alive=groups.keep_alive,
         code_version=settings.code_version,
     )
-    positions = Positions(database, watcher=executor.name, versions=versions)
-    return Follower(database, executor, groups, positions, clock, component, metrics, settings, seed)
+    return Follower(database, executor, groups, clock, component, metrics, settings, seed)
 
 
 def record_follower(
@@ -70,8 +68,7 @@ def record_follower(
     versions = {each.name: each.version for each in database.catalogue.sums}
     groups = _groups(NAME, 1, versions, database, clock, component, metrics, settings, owner)
     executor = SumExecutor(database, clock, metrics, groups, settings, seed)
-    positions = Positions(database, watcher=executor.name, versions=versions)
-    return Follower(database, executor, groups, positions, clock, component, metrics, settings, seed)
+    return Follower(database, executor, groups, clock, component, metrics, settings, seed)
 
 
 def model_follower(
@@ -88,8 +85,7 @@ def model_follower(
     versions = {each.name: each.version for each in database.catalogue.models}
     groups = _groups(MODELS, 1, versions, database, clock, component, metrics, settings, owner)
     executor = ModelExecutor(database, clock, metrics, groups, settings)
-    positions = Positions(database, watcher=executor.name, versions=versions)
-    return Follower(database, executor, groups, positions, clock, component, metrics, settings, seed)
+    return Follower(database, executor, groups, clock, component, metrics, settings, seed)
 
 
 class Together:

@@ -31,6 +31,7 @@ from worker.storage.transactions import Transactions
 from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock
 from worker.verify.run import verify
+from worker.watch.sums.committer import Committer
 from worker.watch.sums.vectors import VectorSums
 
 NAMES = ("ada", "ben", "vic")
@@ -175,11 +176,8 @@ async def test_what_its_executor_counts_agrees(whole: Database) -> None:
         whole,
         TOTALS,
         ACTIVITY,
-        transactions,
-        SystemClock(),
+        Committer(transactions, SystemClock(), nothing, lambda _: None),
         metrics,
-        keep_alive=nothing,
-        on_retry=lambda _: None,
         code_version="test",
     )
     await sums.count([stream_object_id(learner(name).stream) for name in NAMES])

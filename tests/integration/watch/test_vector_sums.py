@@ -22,6 +22,7 @@ from worker.storage.transactions import Transactions
 from worker.storage.work_items import Item
 from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock
+from worker.watch.sums.committer import Committer
 from worker.watch.sums.handlers import VectorHandler
 from worker.watch.sums.vectors import VectorSums
 
@@ -104,11 +105,8 @@ def engine(database: Database, projection: SumProjection = PACE) -> VectorSums:
         database,
         projection,
         PROGRESS,
-        Transactions(database.client),
-        SystemClock(),
+        Committer(Transactions(database.client), SystemClock(), nothing, lambda _error: None),
         Metrics(),
-        keep_alive=nothing,
-        on_retry=lambda _error: None,
         code_version="test",
     )
 

@@ -20,6 +20,7 @@ from worker.storage.transactions import Transactions
 from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock
 from worker.watch.models.views import Views
+from worker.watch.sums.committer import Committer
 
 
 class Standing(BaseModel):
@@ -64,11 +65,8 @@ def views(database: Database) -> Views:
     return Views(
         database,
         STANDING,
-        Transactions(database.client),
-        SystemClock(),
+        Committer(Transactions(database.client), SystemClock(), nothing, lambda _error: None),
         Metrics(catalogue=database.catalogue),
-        keep_alive=nothing,
-        on_retry=lambda _error: None,
         code_version="test",
     )
 

@@ -16,6 +16,7 @@ from worker.timing import Clock
 from worker.watch.follower import Page
 from worker.watch.models.views import model_views
 from worker.watch.stream.change_stream import ChangeStream
+from worker.watch.sums.committer import Committer
 
 NAME = "models"
 _CHANGES = ["insert", "update", "replace", "delete", "drop", "rename"]
@@ -45,15 +46,8 @@ class ModelExecutor:
         self._database = database
         self._clock = clock
         self._transactions = Transactions(database.client)
-        self._views = model_views(
-            database,
-            self._transactions,
-            clock,
-            metrics,
-            keep_alive=groups.keep_alive,
-            on_retry=retry_counter(metrics),
-            code_version=settings.code_version,
-        )
+        committer = Committer(self._transactions, clock, groups.keep_alive, retry_counter(metrics))
+        self._views = model_views(database, committer, metrics, code_version=settings.code_version)
         self._waiting: dict[str, set[Any]] = defaultdict(set)
         self._waits_since: Token | None = None
         self._due_at: dict[str, float] = defaultdict(float)

@@ -1,6 +1,6 @@
 """A read model as its value declares it: the documents of a key are read in one snapshot and become its view."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Mapping
+from collections.abc import AsyncGenerator, Collection, Hashable, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,24 +10,22 @@ from pymongo.errors import BulkWriteError
 
 from projections.kinds import ReadModel
 from worker.chunks import chunks
-from worker.errors import Refused, Retryable
+from worker.errors import Refused
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated, write_failures
 from worker.storage.quarantine import Quarantined, put_items, quarantine
-from worker.storage.transactions import Session, Transactions
+from worker.storage.transactions import Session
 from worker.storage.work_items import fold_item_id, fold_type
 from worker.telemetry.metrics import Applied, Metrics, Mode
-from worker.timing import Clock
 from worker.watch.sums.catch_up import pages
+from worker.watch.sums.committer import Committer
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
 
 log = structlog.get_logger(__name__)
 
 # Views of one transaction: each may be made of thousands of documents.
 _VIEWS_PER_TRANSACTION = 10
-_ATTEMPTS = 5
-_WAIT_S = 0.1
 
 
 class Views:
@@ -35,30 +33,24 @@ class Views:
 
     Every transaction writes the model's one marker before it reads: they follow each other, and whoever commits later
     has read later. So an older view never takes the place of a newer one, nor of one that is gone. `as_of` is the
-    server's time of that transaction. `keep_alive` is awaited after each.
+    server's time of that transaction.
     """
 
     def __init__(
         self,
         database: Database,
         model: ReadModel,
-        transactions: Transactions,
-        clock: Clock,
+        committer: Committer,
         metrics: Metrics,
         *,
-        keep_alive: Callable[[], Awaitable[None]],
-        on_retry: Callable[[Retryable], None],
         code_version: str,
     ) -> None:
         self.model = model
         self._database = database
         self._target = database.collection(model.target.collection)
         self._markers = WriteConflictMarkers(database)
-        self._transactions = transactions
-        self._clock = clock
+        self._committer = committer
         self._metrics = metrics
-        self._keep_alive = keep_alive
-        self._on_retry = on_retry
         self._code_version = code_version
 
     async def rebuild(self, keys: Collection[Any], *, mode: Mode = Mode.LIVE) -> dict[Any, str]:
@@ -96,7 +88,7 @@ class Views:
     async def _rebuild(self, keys: list[Any]) -> dict[Any, str]:
         """One transaction; where the server refuses one of the views, one for each."""
         try:
-            return await self._committed(partial(self._transact, keys))
+            return await self._committer.run(partial(self._transact, keys))
         except Refused:
             if len(keys) == 1:
                 return {keys[0]: "the server refuses the view"}
@@ -107,20 +99,6 @@ class Views:
         for key in keys:
             failures |= await self._rebuild([key])
         return failures
-
-    async def _committed(self, work: Callable[[Session], Awaitable[dict[Any, str]]]) -> dict[Any, str]:
-        """Run one transaction until it commits."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                return await self._transactions.run(work)
-            except Retryable as error:
-                self._on_retry(error)
-                if attempt + 1 == _ATTEMPTS:
-                    raise
-            finally:
-                await self._keep_alive()
-            await self._clock.sleep(_WAIT_S)
-        raise AssertionError("unreachable")
 
     async def _transact(self, keys: list[Any], session: Session) -> dict[Any, str]:
         """1. write the marker  2. read and build each view  3. write or remove it. Returns what cannot be built."""
@@ -167,12 +145,9 @@ class Views:
 
 def model_views(
     database: Database,
-    transactions: Transactions,
-    clock: Clock,
+    committer: Committer,
     metrics: Metrics,
     *,
-    keep_alive: Callable[[], Awaitable[None]],
-    on_retry: Callable[[Retryable], None],
     code_version: str,
 ) -> dict[str, Views]:
     """What keeps each read model of the catalogue, by its name."""
@@ -180,11 +155,8 @@ def model_views(
         each.name: Views(
             database,
             each,
-            transactions,
-            clock,
+            committer,
             metrics,
-            keep_alive=keep_alive,
-            on_retry=on_retry,
             code_version=code_version,
         )
         for each in database.catalogue.models

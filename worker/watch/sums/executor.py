@@ -23,6 +23,7 @@ from worker.watch.follower import Page
 from worker.watch.stream.change_stream import ChangeStream
 from worker.watch.sums.catch_up import missed
 from worker.watch.sums.changes import dirty_keys, moved_in, records_and_statistics
+from worker.watch.sums.committer import Committer
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
 from worker.watch.sums.cool_down import CoolDown
 from worker.watch.sums.counting import NAME, Counter, DirtyKeys
@@ -84,15 +85,8 @@ class SumExecutor:
             ),
             seed=seed,
         )
-        self._vectors = vector_sums(
-            database,
-            self._transactions,
-            clock,
-            metrics,
-            keep_alive=groups.keep_alive,
-            on_retry=retry_counter(metrics),
-            code_version=settings.code_version,
-        )
+        committer = Committer(self._transactions, clock, groups.keep_alive, retry_counter(metrics))
+        self._vectors = vector_sums(database, committer, metrics, code_version=settings.code_version)
         self._quarantine = Quarantine(database, settings.code_version)
         self._cool_down = CoolDown(settings.cool_down)
         self._forget_at = 0.0

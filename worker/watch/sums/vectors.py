@@ -5,9 +5,9 @@ snapshot a sum is the sum over all that is counted. `counts` has more to do and 
 """
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from pymongo import DeleteOne, ReplaceOne, UpdateOne
@@ -16,38 +16,31 @@ from pymongo.errors import BulkWriteError
 from projections.counts.projection import COUNTS
 from projections.kinds import StreamProjection, Sum, SumProjection
 from worker.chunks import chunks
-from worker.errors import Refused, Retryable
+from worker.errors import Refused
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
 from worker.storage.quarantine import Quarantined, put_items, quarantine
-from worker.storage.transactions import Session, Transactions
+from worker.storage.transactions import Session
 from worker.storage.work_items import fold_item_id, fold_type
 from worker.telemetry.metrics import Applied, Metrics, Mode
-from worker.timing import Clock
 from worker.watch.frozen import Frozen
 from worker.watch.sums.catch_up import pages
+from worker.watch.sums.committer import Committer
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
 from worker.watch.sums.reading import Allowance, TooLarge
-
-T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
 # Larger transactions are hardly faster.
 _DOCUMENTS_PER_TRANSACTION = 500
-_ATTEMPTS = 5
-_WAIT_S = 0.1
 
 
 def vector_sums(
     database: Database,
-    transactions: Transactions,
-    clock: Clock,
+    committer: Committer,
     metrics: Metrics,
     *,
-    keep_alive: Callable[[], Awaitable[None]],
-    on_retry: Callable[[Retryable], None],
     code_version: str,
 ) -> dict[str, "VectorSums"]:
     """Those of the catalogue but `counts`, by name."""
@@ -57,11 +50,8 @@ def vector_sums(
             database,
             each,
             sources[each.source],
-            transactions,
-            clock,
+            committer,
             metrics,
-            keep_alive=keep_alive,
-            on_retry=on_retry,
             code_version=code_version,
         )
         for each in database.catalogue.sums
@@ -73,8 +63,7 @@ class VectorSums:
     """Keeps one sum projection; safe beside any number of others like it: every transaction writes one marker.
 
     In `counted` stand, by the `_id` of the source document, `source_rev` (the revision it was taken from),
-    `counts_version`, `counted` (the vector) and the keys of the sums. `keep_alive` is awaited after every
-    transaction.
+    `counts_version`, `counted` (the vector) and the keys of the sums.
     """
 
     def __init__(
@@ -82,12 +71,9 @@ class VectorSums:
         database: Database,
         projection: SumProjection,
         source: StreamProjection,
-        transactions: Transactions,
-        clock: Clock,
+        committer: Committer,
         metrics: Metrics,
         *,
-        keep_alive: Callable[[], Awaitable[None]],
-        on_retry: Callable[[Retryable], None],
         code_version: str,
     ) -> None:
         self._database = database
@@ -97,13 +83,10 @@ class VectorSums:
         self._counted = database.collection(projection.counted.collection)
         self._own = {target.collection for target in projection.shows}
         self._markers = WriteConflictMarkers(database)
-        self._transactions = transactions
-        self._clock = clock
+        self._committer = committer
         self._metrics = metrics
-        self._keep_alive = keep_alive
-        self._on_retry = on_retry
         self._code_version = code_version
-        self._frozen = Frozen(projection.name, projection.version, clock, metrics)
+        self._frozen = Frozen(projection.name, projection.version, committer.clock, metrics)
 
     @property
     def source(self) -> str:
@@ -129,7 +112,7 @@ class VectorSums:
         """Write the sums of these keys of a collection: their documents have appeared. May run twice."""
         for some in chunks(keys, _DOCUMENTS_PER_TRANSACTION):
             concerned = {each: set(some) for each in self._projection.sums if each.collection == collection}
-            await self._committed(partial(self._show_again, concerned))
+            await self._committer.run(partial(self._show_again, concerned))
 
     async def missed(self) -> AsyncGenerator[list[Any]]:
         """Pages of source documents that are not counted as they stand, or are gone."""
@@ -156,7 +139,7 @@ class VectorSums:
 
     async def _count(self, identities: list[Any], mode: Mode) -> dict[Any, str]:
         try:
-            failures = await self._committed(
+            failures = await self._committer.run(
                 partial(self._transact, identities, Allowance(bounded=len(identities) > 1), mode)
             )
         except (TooLarge, Refused, BulkWriteError):
@@ -173,20 +156,6 @@ class VectorSums:
         for identity, reason in failures.items():
             log.warning(f"{self._projection.name}_quarantined", id=str(identity), reason=reason)
         return failures
-
-    async def _committed(self, work: Callable[[Session], Awaitable[T]]) -> T:
-        """Run one transaction until it commits."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                return await self._transactions.run(work)
-            except Retryable as error:
-                self._on_retry(error)
-                if attempt + 1 == _ATTEMPTS:
-                    raise
-            finally:
-                await self._keep_alive()
-            await self._clock.sleep(_WAIT_S)
-        raise AssertionError("unreachable")
 
     async def _transact(
         self, identities: list[Any], allowance: Allowance, mode: Mode, session: Session
