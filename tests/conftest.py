@@ -29,9 +29,11 @@ from worker.errors import Misconfigured
 from worker.storage.database import Database, make_client
 from worker.storage.driver import close
 
-# A busy machine is no defect of what is tested: no example has a deadline.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+# A busy machine is no defect of what is tested: no example has a deadline. A change is judged by the same
+# examples each time; `--hypothesis-profile explore` draws new ones.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", parent=settings.get_profile("explore"), derandomize=True)
+settings.load_profile("same")
 
 TEST_PARAMETERS = (
     "enableTestCommands=1",  # failpoints
