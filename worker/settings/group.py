@@ -1,8 +1,12 @@
 """What every group of settings is: a frozen model whose described fields are settings, with checks of its own."""
 
+import ast
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
@@ -14,13 +18,20 @@ from worker.settings.names import variable
 class Group(BaseModel):
     """Settings that belong together.
 
-    A field with a description is a setting: an operator chooses it by its variable. A field without one is a number
-    of the code, which stands beside the settings it belongs to; only tests choose another.
+    A field with a docstring below it is a setting: an operator chooses it by its variable, and reads the docstring as
+    its description. A field without one is a number of the code, which stands beside the settings it belongs to; only
+    tests choose another.
     """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True, validate_by_name=True
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Describe the settings. Pydantic would do it, by `use_attribute_docstrings`, in a fifth of a second."""
+        for name, text in _docstrings(cls).items():
+            cls.model_fields[name].description = text
 
     @classmethod
     def settings(cls) -> dict[str, FieldInfo]:
@@ -76,6 +87,19 @@ class Group(BaseModel):
     def _consistent(self) -> Self:
         refuse(self.mistakes())
         return self
+
+
+def _docstrings(group: type[Group]) -> dict[str, str]:
+    """The docstring below each field that the class itself has, from its source."""
+    found: dict[str, str] = {}
+    source = Path(str(sys.modules[group.__module__].__file__)).read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef) and node.name == group.__name__:
+            for pair in pairwise(node.body):
+                match pair:
+                    case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                        found[name] = text
+    return found
 
 
 def _setting(name: str, field: FieldInfo) -> str:

@@ -22,35 +22,20 @@ class StartPolicy(StrEnum):
 class IngestSettings(RoleSettings):
     """What is read of Kafka, and how much of it at once."""
 
-    topic: Topic = Field("interaction-events", description="Topic the learner events are read from.")
-    xapi_home_page: Annotated[str, AfterValidator(http_url)] | None = Field(
-        None,
-        description="Home page of the platform's own xAPI accounts: names that are ObjectIds stay the learners' ids.",
-    )
-    start_policy: StartPolicy = Field(
-        StartPolicy.EARLIEST,
-        description="Where a consumer group without a committed offset begins: earliest or latest.",
-    )
-    position_check_interval_s: float = Field(
-        10.0, gt=0, le=600, description="How often positions are compared with the ends of the log."
-    )
-    max_records: int = Field(
-        5_000,
-        ge=1,
-        le=100_000,
-        validation_alias="ingest_max_records",
-        description="Largest batch, in records. Batches grow with the backlog.",
-    )
-    max_bytes: int = Field(
-        15_000_000,
-        ge=1_000_000,
-        le=15_500_000,
-        validation_alias="ingest_max_bytes",
-        description="Most in hand (two batches), in bytes of records, and largest command: MongoDB takes 16 MB.",
-    )
-    max_future_hours: float = Field(
-        24.0, ge=0, le=24 * 366, description="How far an event may lie ahead of its record's time in Kafka."
-    )
+    topic: Topic = "interaction-events"
+    """Topic the learner events are read from."""
+    xapi_home_page: Annotated[str, AfterValidator(http_url)] | None = None
+    """Home page of the platform's own xAPI accounts: names that are ObjectIds stay the learners' ids."""
+    start_policy: StartPolicy = StartPolicy.EARLIEST
+    """Where a consumer group without a committed offset begins: earliest or latest."""
+    position_check_interval_s: float = Field(10.0, gt=0, le=600)
+    """How often positions are compared with the ends of the log."""
+    max_records: int = Field(5_000, ge=1, le=100_000, validation_alias="ingest_max_records")
+    """Largest batch, in records. Batches grow with the backlog."""
+    max_bytes: int = Field(15_000_000, ge=1_000_000, le=15_500_000, validation_alias="ingest_max_bytes")
+    """Most in hand (two batches), in bytes of records, and largest command: MongoDB takes 16 MB."""
+    max_future_hours: float = Field(24.0, ge=0, le=24 * 366)
+    """How far an event may lie ahead of its record's time in Kafka."""
     max_rows: int = 20_000  # of one time-series command, which `max_bytes` bounds, too
     answer_deadline_s: float = 20.0  # one answer of MongoDB
     # A full batch is decoded, stored and written in so many parts beside each other, which costs MongoDB nothing

@@ -18,45 +18,32 @@ _SHORTEST_SESSION_MS = 1_000
 class KafkaSettings(Group, alias_generator="kafka_{}".format):
     """How Kafka is spoken to."""
 
-    bootstrap_servers: Annotated[str, AfterValidator(brokers)] = Field(
-        "127.0.0.1:9092", description="Kafka brokers, host:port separated by commas."
-    )
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How brokers are spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
-    )
-    ca_file: File | None = Field(
-        None, description="Certificates that brokers are checked against; empty means the system's."
-    )
-    cert_file: File | None = Field(
-        None, description="Certificate this worker shows to brokers, with its chain; empty for none."
-    )
-    key_file: File | None = Field(None, description="Key of that certificate; may be in the same file.")
-    key_password: SecretStr | None = Field(None, description="Password of that key. Secret.")
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "PLAIN", description="How to log in: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."
-    )
-    sasl_username: str | None = Field(None, description="Who logs in.")
-    sasl_password: SecretStr | None = Field(None, description="The password. Secret.")
-    group_id: str = Field(
-        "sevenp-worker",
-        min_length=1,
-        description="Consumer group. Workers that share it share the partitions.",
-    )
-    group_instance_id: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z0-9._-]{1,249}$",
-        description="Fixed name of this worker in the group, different for each; empty: a new member at each start.",
-    )
-    session_timeout_ms: Milliseconds = Field(
-        10_000,
-        validation_alias="session_timeout_ms",
-        description="Silence after which Kafka gives this worker's partitions to another.",
-    )
-    rebalance_timeout_ms: Milliseconds = Field(
-        60_000,
-        validation_alias="rebalance_timeout_ms",
-        description="Time Kafka grants for handing partitions over. Longer than the drain deadline.",
-    )
+    bootstrap_servers: Annotated[str, AfterValidator(brokers)] = "127.0.0.1:9092"
+    """Kafka brokers, host:port separated by commas."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How brokers are spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
+    ca_file: File | None = None
+    """Certificates that brokers are checked against; empty means the system's."""
+    cert_file: File | None = None
+    """Certificate this worker shows to brokers, with its chain; empty for none."""
+    key_file: File | None = None
+    """Key of that certificate; may be in the same file."""
+    key_password: SecretStr | None = None
+    """Password of that key. Secret."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    """How to log in: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."""
+    sasl_username: str | None = None
+    """Who logs in."""
+    sasl_password: SecretStr | None = None
+    """The password. Secret."""
+    group_id: str = Field("sevenp-worker", min_length=1)
+    """Consumer group. Workers that share it share the partitions."""
+    group_instance_id: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    """Fixed name of this worker in the group, different for each; empty: a new member at each start."""
+    session_timeout_ms: Milliseconds = Field(10_000, validation_alias="session_timeout_ms")
+    """Silence after which Kafka gives this worker's partitions to another."""
+    rebalance_timeout_ms: Milliseconds = Field(60_000, validation_alias="rebalance_timeout_ms")
+    """Time Kafka grants for handing partitions over. Longer than the drain deadline."""
     # A member learns of a rebalance with its next heartbeat: so much longer than the session may a take-over last.
     heartbeats_per_session: int = 20
 

@@ -14,37 +14,28 @@ from worker.settings.names import variable
 class MongoDBSettings(Group, alias_generator="mongodb_{}".format):
     """How MongoDB is spoken to."""
 
-    uri: Annotated[SecretStr, AfterValidator(of_secret(mongodb_uri))] = Field(
-        SecretStr("mongodb://127.0.0.1:27017/?replicaSet=rs0"),
-        description="MongoDB replica set or sharded cluster. Secret: it may hold a password.",
+    uri: Annotated[SecretStr, AfterValidator(of_secret(mongodb_uri))] = SecretStr(
+        "mongodb://127.0.0.1:27017/?replicaSet=rs0"
     )
-    username: str | None = Field(
-        None, description="Who logs in to MongoDB, where the URI names nobody; empty for nobody."
-    )
-    password: SecretStr | None = Field(None, description="The password. Secret.")
-    auth_source: str | None = Field(
-        None, description="Database that user is defined in; empty means the URI's, or admin."
-    )
-    ca_file: File | None = Field(
-        None,
-        description="Certificates that MongoDB is checked against; turns TLS on. The system's: tls=true in the URI.",
-    )
+    """MongoDB replica set or sharded cluster. Secret: it may hold a password."""
+    username: str | None = None
+    """Who logs in to MongoDB, where the URI names nobody; empty for nobody."""
+    password: SecretStr | None = None
+    """The password. Secret."""
+    auth_source: str | None = None
+    """Database that user is defined in; empty means the URI's, or admin."""
+    ca_file: File | None = None
+    """Certificates that MongoDB is checked against; turns TLS on. The system's: tls=true in the URI."""
     database_prefix: str = Field(
-        "education_platform",
-        validation_alias="database_prefix",
-        pattern=r"^[A-Za-z0-9_-]{1,48}$",
-        description="Databases are called PREFIX_content, PREFIX_analytics, PREFIX_config.",
+        "education_platform", validation_alias="database_prefix", pattern=r"^[A-Za-z0-9_-]{1,48}$"
     )
+    """Databases are called PREFIX_content, PREFIX_analytics, PREFIX_config."""
     external_collections: Annotated[frozenset[str], BeforeValidator(listed)] = Field(
-        frozenset(),
-        validation_alias="external_collections",
-        description="Collections another service owns, separated by commas: used, never created or changed.",
+        frozenset(), validation_alias="external_collections"
     )
-    allow_test_commands: bool = Field(
-        default=False,
-        validation_alias="allow_test_commands",
-        description="Accept a mongod started with enableTestCommands. For tests only.",
-    )
+    """Collections another service owns, separated by commas: used, never created or changed."""
+    allow_test_commands: bool = Field(default=False, validation_alias="allow_test_commands")
+    """Accept a mongod started with enableTestCommands. For tests only."""
 
     @property
     def address(self) -> MongoAddress:

@@ -50,48 +50,40 @@ def _routes(value: Any) -> Any:
 class NotifySettings(RoleSettings, alias_generator="notify_{}".format):
     """How notifications are sent."""
 
-    routes: Annotated[Mapping[NotificationKind, Channel], BeforeValidator(_routes)] = Field(
-        dict.fromkeys(NotificationKind, Channel.LOG),
-        description="Which kind goes where: welcome and completion to log, kafka, webhook or mail.",
+    routes: Annotated[Mapping[NotificationKind, Channel], BeforeValidator(_routes)] = dict.fromkeys(
+        NotificationKind, Channel.LOG
     )
-    send_timeout_s: float = Field(
-        10.0, gt=0, le=60, description="Time a receiver has to take one notification."
-    )
-    lease_s: float = Field(
-        60.0, ge=2, le=3_600, description="Silence after which another worker sends what this one had taken."
-    )
-    max_refusals: int = Field(
-        12, ge=1, le=1_000, description="Refusals of one notification's content before it counts as failed."
-    )
-    kafka_topic: Topic = Field("notifications", description="Topic for the channel kafka.")
-    kafka_idempotent: bool = Field(
-        default=True,
-        description="False for a broker without idempotent producers: a record may stand there twice.",
-    )
-    webhook_url: Annotated[SecretStr, AfterValidator(of_secret(http_url))] | None = Field(
-        None,
-        description="Where the channel webhook posts to, https or on this machine. Secret: it may hold a token.",
-    )
-    webhook_secret: Annotated[SecretStr, Field(min_length=16)] | None = Field(
-        None, description="Key the webhook's requests are signed with, 16 characters or more. Secret."
-    )
-    webhook_legacy_headers: bool = Field(
-        default=True,
-        description="Send Sevenp-Signature and Idempotency-Key beside the headers of Standard Webhooks.",
-    )
-    webhook_allow_http: bool = Field(
-        default=False, description="Let the webhook be plain http on another machine, too."
-    )
-    smtp_host: Host | None = Field(None, description="Mail server of the channel mail.")
-    smtp_port: int = Field(587, ge=1, le=65_535, description="Its port.")
-    smtp_tls: Literal["auto", "required", "implicit"] = Field(
-        "auto", description="STARTTLS where offered (auto) or always (required), or TLS at once (implicit)."
-    )
-    smtp_username: str | None = Field(None, description="Who logs in to the mail server; empty for nobody.")
-    smtp_password: SecretStr | None = Field(None, description="The password. Secret.")
-    mail_from: Annotated[str, AfterValidator(mail_address)] | None = Field(
-        None, description="Address the mails come from."
-    )
+    """Which kind goes where: welcome and completion to log, kafka, webhook or mail."""
+    send_timeout_s: float = Field(10.0, gt=0, le=60)
+    """Time a receiver has to take one notification."""
+    lease_s: float = Field(60.0, ge=2, le=3_600)
+    """Silence after which another worker sends what this one had taken."""
+    max_refusals: int = Field(12, ge=1, le=1_000)
+    """Refusals of one notification's content before it counts as failed."""
+    kafka_topic: Topic = "notifications"
+    """Topic for the channel kafka."""
+    kafka_idempotent: bool = True
+    """False for a broker without idempotent producers: a record may stand there twice."""
+    webhook_url: Annotated[SecretStr, AfterValidator(of_secret(http_url))] | None = None
+    """Where the channel webhook posts to, https or on this machine. Secret: it may hold a token."""
+    webhook_secret: Annotated[SecretStr, Field(min_length=16)] | None = None
+    """Key the webhook's requests are signed with, 16 characters or more. Secret."""
+    webhook_legacy_headers: bool = True
+    """Send Sevenp-Signature and Idempotency-Key beside the headers of Standard Webhooks."""
+    webhook_allow_http: bool = False
+    """Let the webhook be plain http on another machine, too."""
+    smtp_host: Host | None = None
+    """Mail server of the channel mail."""
+    smtp_port: int = Field(587, ge=1, le=65_535)
+    """Its port."""
+    smtp_tls: Literal["auto", "required", "implicit"] = "auto"
+    """STARTTLS where offered (auto) or always (required), or TLS at once (implicit)."""
+    smtp_username: str | None = None
+    """Who logs in to the mail server; empty for nobody."""
+    smtp_password: SecretStr | None = None
+    """The password. Secret."""
+    mail_from: Annotated[str, AfterValidator(mail_address)] | None = None
+    """Address the mails come from."""
     concurrency: int = 16  # sends of a channel under way
     # Rows in hand, those included that wait for a free place: a claim costs five commands, however many it takes.
     in_hand: int = 64

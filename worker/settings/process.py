@@ -34,27 +34,19 @@ def _at_least_one(roles: tuple[RoleName, ...]) -> tuple[RoleName, ...]:
 class ProcessSettings(Group):
     """What concerns the whole process."""
 
-    roles: Annotated[tuple[RoleName, ...], BeforeValidator(_names), AfterValidator(_at_least_one)] = Field(
-        tuple(RoleName),
-        description="Services this process runs, separated by commas: ingest, progress, counts, notify, retry.",
+    roles: Annotated[tuple[RoleName, ...], BeforeValidator(_names), AfterValidator(_at_least_one)] = tuple(
+        RoleName
     )
-    allow_plaintext: bool = Field(
-        default=False,
-        description="Let events and passwords leave this machine unencrypted, to Kafka and to MongoDB.",
-    )
-    start_timeout_s: float = Field(
-        30.0, gt=0, le=3_600, description="How long MongoDB and Kafka may stay silent at start."
-    )
-    http_host: Host = Field(
-        "127.0.0.1", description="Address of /metrics, /livez, /readyz. In a container: 0.0.0.0."
-    )
-    http_port: int = Field(
-        9464, ge=0, le=65_535, description="Port of the same; 0 picks a free one and logs it."
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="debug, info, warning or error. Batches are logged at debug."
-    )
-    secrets_dir: Path = Field(
-        SECRETS_DIR,
-        description="Folder of secret files, one setting per file (sevenp_mongodb_uri). May be absent.",
-    )
+    """Services this process runs, separated by commas: ingest, progress, counts, notify, retry."""
+    allow_plaintext: bool = False
+    """Let events and passwords leave this machine unencrypted, to Kafka and to MongoDB."""
+    start_timeout_s: float = Field(30.0, gt=0, le=3_600)
+    """How long MongoDB and Kafka may stay silent at start."""
+    http_host: Host = "127.0.0.1"
+    """Address of /metrics, /livez, /readyz. In a container: 0.0.0.0."""
+    http_port: int = Field(9464, ge=0, le=65_535)
+    """Port of the same; 0 picks a free one and logs it."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """debug, info, warning or error. Batches are logged at debug."""
+    secrets_dir: Path = SECRETS_DIR
+    """Folder of secret files, one setting per file (sevenp_mongodb_uri). May be absent."""

@@ -44,12 +44,8 @@ class CountsSettings(WatchSettings):
     # Litter of a few hundred bytes per document that was absent once.
     forget_every_s: float = 600.0
     cool_down: CoolDownSettings = CoolDownSettings()
-    notify_within_hours: float = Field(
-        48.0,
-        ge=0,
-        le=24 * 366 * 100,
-        description="How old a milestone may be, when it is counted, to be announced; an older one is suppressed.",
-    )
+    notify_within_hours: float = Field(48.0, ge=0, le=24 * 366 * 100)
+    """How old a milestone may be, when it is counted, to be announced; an older one is suppressed."""
 
     @property
     def notify_within(self) -> timedelta:
