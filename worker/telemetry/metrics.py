@@ -7,8 +7,10 @@ removed when the partition is revoked.
 """
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from itertools import product
+from typing import Any, Generic, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -161,208 +163,151 @@ ROW_COLLECTIONS = ("notifications", "billing_transactions")
 NOTIFICATION_KINDS = ("welcome", "completion")
 
 
+M = TypeVar("M", bound=MetricWrapperBase)
+_Values = Iterable[str]
+# The values of a label of which nothing exists beforehand, and of one whose closed set the catalogue decides.
+ANY: _Values = ()
+CATALOGUED: _Values = ("as the catalogue says",)
+
+
+class _Declared(Generic[M]):
+    """A metric of `Metrics`, which makes one of it for each registry: help text, and labels with their values."""
+
+    def __init__(self, kind: type[M], help_text: str, labels: Mapping[str, _Values], **options: Any) -> None:
+        self._kind, self._help, self._labels, self._options = kind, help_text, labels, options
+
+    def __get__(self, metrics: object, owner: type) -> M:
+        """What the attribute holds in an instance, which has the metric under the same name."""
+        raise AttributeError("only an instance of Metrics has metrics")
+
+    def made(self, name: str, registry: CollectorRegistry, catalogued: Mapping[str, _Values]) -> M:
+        """The metric, with a series at 0 for every combination of closed sets; `catalogued` are some, by label."""
+        metric = self._kind(
+            name, self._help, self._labels, namespace=PREFIX, registry=registry, **self._options
+        )
+        if self._labels:
+            sets = (catalogued[label] if of is CATALOGUED else of for label, of in self._labels.items())
+            _at_zero(metric, *sets)
+        return metric
+
+
+def _counter(help_text: str, **labels: _Values) -> _Declared[Counter]:
+    return _Declared(Counter, help_text, labels)
+
+
+def _gauge(help_text: str, **labels: _Values) -> _Declared[Gauge]:
+    return _Declared(Gauge, help_text, labels)
+
+
+def _histogram(help_text: str, buckets: tuple[float, ...], **labels: _Values) -> _Declared[Histogram]:
+    return _Declared(Histogram, help_text, labels, buckets=buckets)
+
+
 class Metrics:
     """All metrics on one registry; a registry of its own unless one is given. `catalogue` names the projections."""
+
+    # Process
+    build_info = _gauge("Always 1.", version=ANY, revision=ANY, python=ANY)
+    component_up = _gauge("1 while the component moves.", component=ANY)
+    component_last_progress_timestamp_seconds = _gauge(
+        "Unix time of the component's last progress.", component=ANY
+    )
+    drain_duration_seconds = _histogram(
+        "From the order to stop until all is done.", DRAIN_BUCKETS_S, cause=DrainCause
+    )
+    buffer_bytes = _gauge("Bytes held in memory.", stage=COMPONENTS)
+    buffer_limit_bytes = _gauge("Where reading pauses.", stage=COMPONENTS)
+
+    # Kafka
+    kafka_records_consumed_total = _counter("Records read, each once per reading.", topic=ANY)
+    kafka_consumer_lag_records = _gauge("End offset minus durable offset.", topic=ANY, partition=ANY)
+    kafka_consumer_lag_seconds = _gauge(
+        "Age of the oldest unread record; 0 if none.", topic=ANY, partition=ANY
+    )
+    kafka_scalable_lag_records = _gauge("Lag without paused partitions, for autoscaling.", topic=ANY)
+    kafka_assigned_partitions = _gauge("Partitions this worker owns.", topic=ANY)
+    kafka_paused_partitions = _gauge("Owned partitions that are not read at the moment.", topic=ANY)
+    kafka_rebalances_total = _counter("Assignments and revocations.", kind=RebalanceKind)
+    gap_records_total = _counter("Gaps recorded in the log.", reason=GapReason)
+
+    # Ingest
+    events_processed_total = _counter(
+        "Records by outcome; sums up to those consumed.", topic=ANY, outcome=Outcome
+    )
+    events_dropped_total = _counter("Records consumed that have no outcome. Stays 0.", reason=DropReason)
+    ingest_stage_duration_seconds = _histogram(
+        "Time of one batch in one stage.", DURATION_BUCKETS_S, stage=Stage
+    )
+    ingest_batch_events = _histogram("Records per batch.", BATCH_BUCKETS, topic=ANY)
+    event_lateness_seconds = _histogram("From what happened to its record in Kafka.", LATENESS_BUCKETS_S)
+    dead_lettered_events_total = _counter(
+        "Records that became dead letters, with their bytes.", error_class=RejectReason
+    )
+    fenced_writes_total = _counter("Writes refused because a newer owner exists.", component=COMPONENTS)
+    version_holes_filled_total = _counter("Voids stored in streams.")
+
+    # MongoDB
+    mongodb_operation_duration_seconds = _histogram(
+        "Time of one command, seen from the client.", MONGODB_BUCKETS_S, operation=ANY, collection=ANY
+    )
+    mongodb_retries_total = _counter("Operations repeated.", reason=RetryReason)
+    lease_held = _gauge("1 while this worker holds the lease.", lease=ANY)
+    lease_transitions_total = _counter("Times this worker took or lost the lease.", lease=ANY)
+
+    # Watch
+    change_stream_events_total = _counter("Changes seen.", watcher=CATALOGUED)
+    change_stream_lag_seconds = _gauge("Age of the position in the change stream.", watcher=ANY)
+    change_stream_oplog_headroom_seconds = _gauge("Time until our position leaves the oplog.", watcher=ANY)
+    change_stream_last_heartbeat_timestamp_seconds = _gauge("Unix time of the last answer.", watcher=ANY)
+    change_stream_restarts_total = _counter(
+        "Change streams opened again.", watcher=CATALOGUED, reason=RestartReason
+    )
+    projection_events_applied_total = _counter(
+        "Events met by a fold.", projection=CATALOGUED, mode=Mode, outcome=Applied
+    )
+    projection_frozen_streams = _gauge(
+        "Streams met here whose document a newer release made: they stand still.", projection=CATALOGUED
+    )
+    projection_freshness_seconds = _histogram(
+        "From event stored to visible.", FRESHNESS_BUCKETS_S, projection=CATALOGUED
+    )
+
+    # Retry
+    retry_queue_events = _gauge("Queue items of the whole platform by state.", state=QUEUE_STATES)
+    retry_oldest_age_seconds = _gauge("Age of the oldest item that is not completed; 0 if there is none.")
+    retry_blocked_streams = _gauge("Streams with an item that is not completed.")
+    refused_rows = _gauge(
+        "Rows of outbox and billing that the server refuses; they wait.", collection=ROW_COLLECTIONS
+    )
+    retry_attempts_total = _counter("Attempts by what they made of the item.", outcome=ANY, error_class=ANY)
+    dead_letter_events = _gauge("Dead letters that nobody has acted upon.", step=DEAD_LETTER_STEPS)
+    dead_letter_oldest_age_seconds = _gauge(
+        "Age of the oldest of them; 0 if there is none.", step=DEAD_LETTER_STEPS
+    )
+    dead_letter_redrives_total = _counter("Dead letters sent again.", error_class=RejectReason)
+
+    # Notify
+    notifications_total = _counter(
+        "Notifications by what became of them.", kind=NOTIFICATION_KINDS, outcome=NotificationOutcome
+    )
+    outbox_pending_events = _gauge("Notifications still to be sent, of the whole platform.")
+    outbox_oldest_age_seconds = _gauge("Age of the oldest of them; 0 if there is none.")
 
     def __init__(self, registry: CollectorRegistry | None = None, catalogue: Catalogue = CATALOGUE) -> None:
         # `_created` series double the number of counters and answer no question of ours.
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self._projections = catalogue.names
-        self._watchers = (*WATCHERS, *(MODELS if catalogue.models else ()))
         self.registry = registry if registry is not None else CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._define_process()
-        self._define_kafka()
-        self._define_ingest()
-        self._define_mongodb()
-        self._define_watch()
-        self._define_retry()
-        self._define_notify()
-
-    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
-        return Counter(name, help_text, labels, namespace=PREFIX, registry=self.registry)
-
-    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
-        return Gauge(name, help_text, labels, namespace=PREFIX, registry=self.registry)
-
-    def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(name, help_text, labels, namespace=PREFIX, registry=self.registry, buckets=buckets)
-
-    def _define_process(self) -> None:
-        self.build_info = self._gauge("build_info", "Always 1.", "version", "revision", "python")
-        self.component_up = self._gauge("component_up", "1 while the component moves.", "component")
-        self.component_last_progress_timestamp_seconds = self._gauge(
-            "component_last_progress_timestamp_seconds",
-            "Unix time of the component's last progress.",
-            "component",
-        )
-        self.drain_duration_seconds = self._histogram(
-            "drain_duration_seconds",
-            "From the order to stop until all is done.",
-            DRAIN_BUCKETS_S,
-            "cause",
-        )
-        self.buffer_bytes = self._gauge("buffer_bytes", "Bytes held in memory.", "stage")
-        self.buffer_limit_bytes = self._gauge("buffer_limit_bytes", "Where reading pauses.", "stage")
-        _at_zero(self.drain_duration_seconds, DrainCause)
-        _at_zero(self.buffer_bytes, COMPONENTS)
-        _at_zero(self.buffer_limit_bytes, COMPONENTS)
-
-    def _define_kafka(self) -> None:
-        self.kafka_records_consumed_total = self._counter(
-            "kafka_records_consumed_total", "Records read, each once per reading.", "topic"
-        )
-        self.kafka_consumer_lag_records = self._gauge(
-            "kafka_consumer_lag_records", "End offset minus durable offset.", "topic", "partition"
-        )
-        self.kafka_consumer_lag_seconds = self._gauge(
-            "kafka_consumer_lag_seconds",
-            "Age of the oldest unread record; 0 if none.",
-            "topic",
-            "partition",
-        )
-        self.kafka_scalable_lag_records = self._gauge(
-            "kafka_scalable_lag_records", "Lag without paused partitions, for autoscaling.", "topic"
-        )
-        self.kafka_assigned_partitions = self._gauge(
-            "kafka_assigned_partitions", "Partitions this worker owns.", "topic"
-        )
-        self.kafka_paused_partitions = self._gauge(
-            "kafka_paused_partitions", "Owned partitions that are not read at the moment.", "topic"
-        )
-        self.kafka_rebalances_total = self._counter(
-            "kafka_rebalances_total", "Assignments and revocations.", "kind"
-        )
-        self.gap_records_total = self._counter("gap_records_total", "Gaps recorded in the log.", "reason")
-        _at_zero(self.kafka_rebalances_total, RebalanceKind)
-        _at_zero(self.gap_records_total, GapReason)
-
-    def _define_ingest(self) -> None:
-        self.events_processed_total = self._counter(
-            "events_processed_total", "Records by outcome; sums up to those consumed.", "topic", "outcome"
-        )
-        self.events_dropped_total = self._counter(
-            "events_dropped_total", "Records consumed that have no outcome. Stays 0.", "reason"
-        )
-        self.ingest_stage_duration_seconds = self._histogram(
-            "ingest_stage_duration_seconds", "Time of one batch in one stage.", DURATION_BUCKETS_S, "stage"
-        )
-        self.ingest_batch_events = self._histogram(
-            "ingest_batch_events", "Records per batch.", BATCH_BUCKETS, "topic"
-        )
-        self.event_lateness_seconds = self._histogram(
-            "event_lateness_seconds", "From what happened to its record in Kafka.", LATENESS_BUCKETS_S
-        )
-        self.dead_lettered_events_total = self._counter(
-            "dead_lettered_events_total", "Records that became dead letters, with their bytes.", "error_class"
-        )
-        self.fenced_writes_total = self._counter(
-            "fenced_writes_total", "Writes refused because a newer owner exists.", "component"
-        )
-        self.version_holes_filled_total = self._counter(
-            "version_holes_filled_total", "Voids stored in streams."
-        )
-        _at_zero(self.events_dropped_total, DropReason)
-        _at_zero(self.ingest_stage_duration_seconds, Stage)
-        _at_zero(self.dead_lettered_events_total, RejectReason)
-        _at_zero(self.fenced_writes_total, COMPONENTS)
-
-    def _define_mongodb(self) -> None:
-        self.mongodb_operation_duration_seconds = self._histogram(
-            "mongodb_operation_duration_seconds",
-            "Time of one command, seen from the client.",
-            MONGODB_BUCKETS_S,
-            "operation",
-            "collection",
-        )
-        self.mongodb_retries_total = self._counter("mongodb_retries_total", "Operations repeated.", "reason")
-        self.lease_held = self._gauge("lease_held", "1 while this worker holds the lease.", "lease")
-        self.lease_transitions_total = self._counter(
-            "lease_transitions_total", "Times this worker took or lost the lease.", "lease"
-        )
-        _at_zero(self.mongodb_retries_total, RetryReason)
-
-    def _define_watch(self) -> None:
-        self.change_stream_events_total = self._counter(
-            "change_stream_events_total", "Changes seen.", "watcher"
-        )
-        self.change_stream_lag_seconds = self._gauge(
-            "change_stream_lag_seconds", "Age of the position in the change stream.", "watcher"
-        )
-        self.change_stream_oplog_headroom_seconds = self._gauge(
-            "change_stream_oplog_headroom_seconds",
-            "Time until our position leaves the oplog.",
-            "watcher",
-        )
-        self.change_stream_last_heartbeat_timestamp_seconds = self._gauge(
-            "change_stream_last_heartbeat_timestamp_seconds", "Unix time of the last answer.", "watcher"
-        )
-        self.change_stream_restarts_total = self._counter(
-            "change_stream_restarts_total", "Change streams opened again.", "watcher", "reason"
-        )
-        self.projection_events_applied_total = self._counter(
-            "projection_events_applied_total", "Events met by a fold.", "projection", "mode", "outcome"
-        )
-        self.projection_frozen_streams = self._gauge(
-            "projection_frozen_streams",
-            "Streams met here whose document a newer release made: they stand still.",
-            "projection",
-        )
-        self.projection_freshness_seconds = self._histogram(
-            "projection_freshness_seconds", "From event stored to visible.", FRESHNESS_BUCKETS_S, "projection"
-        )
-        _at_zero(self.change_stream_events_total, self._watchers)
-        _at_zero(self.change_stream_restarts_total, self._watchers, RestartReason)
-        _at_zero(self.projection_events_applied_total, self._projections, Mode, Applied)
-        _at_zero(self.projection_freshness_seconds, self._projections)
-        _at_zero(self.projection_frozen_streams, self._projections)
-
-    def _define_notify(self) -> None:
-        self.notifications_total = self._counter(
-            "notifications_total", "Notifications by what became of them.", "kind", "outcome"
-        )
-        self.outbox_pending_events = self._gauge(
-            "outbox_pending_events", "Notifications still to be sent, of the whole platform."
-        )
-        self.outbox_oldest_age_seconds = self._gauge(
-            "outbox_oldest_age_seconds", "Age of the oldest of them; 0 if there is none."
-        )
-        _at_zero(self.notifications_total, NOTIFICATION_KINDS, NotificationOutcome)
-
-    def _define_retry(self) -> None:
-        self.retry_queue_events = self._gauge(
-            "retry_queue_events", "Queue items of the whole platform by state.", "state"
-        )
-        self.retry_oldest_age_seconds = self._gauge(
-            "retry_oldest_age_seconds", "Age of the oldest item that is not completed; 0 if there is none."
-        )
-        self.retry_blocked_streams = self._gauge(
-            "retry_blocked_streams", "Streams with an item that is not completed."
-        )
-        self.refused_rows = self._gauge(
-            "refused_rows", "Rows of outbox and billing that the server refuses; they wait.", "collection"
-        )
-        self.retry_attempts_total = self._counter(
-            "retry_attempts_total", "Attempts by what they made of the item.", "outcome", "error_class"
-        )
-        self.dead_letter_events = self._gauge(
-            "dead_letter_events", "Dead letters that nobody has acted upon.", "step"
-        )
-        self.dead_letter_oldest_age_seconds = self._gauge(
-            "dead_letter_oldest_age_seconds", "Age of the oldest of them; 0 if there is none.", "step"
-        )
-        self.dead_letter_redrives_total = self._counter(
-            "dead_letter_redrives_total", "Dead letters sent again.", "error_class"
-        )
+        watchers = (*WATCHERS, *(MODELS if catalogue.models else ()))
+        catalogued = {"projection": catalogue.names, "watcher": watchers}
+        for name, declared in vars(Metrics).items():
+            if isinstance(declared, _Declared):
+                setattr(self, name, declared.made(name, self.registry, catalogued))
+        # Which class an attempt may have depends on what came of it.
         failing = set(ErrorClass) - {ErrorClass.NONE, ErrorClass.UNAVAILABLE}
-        _at_zero(self.retry_queue_events, QUEUE_STATES)
-        _at_zero(self.refused_rows, ROW_COLLECTIONS)
         _at_zero(self.retry_attempts_total, (RetryOutcome.COMPLETED,), (ErrorClass.NONE,))
         _at_zero(self.retry_attempts_total, (RetryOutcome.POSTPONED,), (ErrorClass.UNAVAILABLE,))
         _at_zero(self.retry_attempts_total, (RetryOutcome.FAILED, RetryOutcome.EXHAUSTED), failing)
-        _at_zero(self.dead_letter_events, DEAD_LETTER_STEPS)
-        _at_zero(self.dead_letter_oldest_age_seconds, DEAD_LETTER_STEPS)
-        _at_zero(self.dead_letter_redrives_total, RejectReason)
 
     def describe_build(self, revision: str) -> None:
         """State version, source revision and interpreter; `revision` is "unknown" outside an image."""
@@ -394,9 +339,5 @@ class Metrics:
 
 def _at_zero(metric: MetricWrapperBase, *label_sets: Iterable[str]) -> None:
     """Create the series of every combination of the closed label sets."""
-    combinations: list[tuple[str, ...]] = [()]
-    for labels in label_sets:
-        values = tuple(labels)
-        combinations = [(*head, value) for head in combinations for value in values]
-    for combination in combinations:
+    for combination in product(*label_sets):
         metric.labels(*combination)
