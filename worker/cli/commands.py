@@ -1,5 +1,6 @@
 """Every command: its arguments, its help, and the one call it makes."""
 
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Annotated
 
@@ -14,11 +15,11 @@ from worker.app.signals import StopSignal
 from worker.cli import help as text
 from worker.cli.dead_letters import dead_letters_app
 from worker.cli.demo import demo, demo_epilog
-from worker.cli.ending import end_with
+from worker.cli.ending import end_with, run_to_end
 from worker.cli.options import Format, JsonFlag, input_file
 from worker.cli.publishing import Publishing
 from worker.cli.queue import queue_app
-from worker.cli.tables import print_changes, print_differences, print_json, print_verification
+from worker.cli.tables import print_json, print_table, print_verification
 from worker.contract import export
 from worker.settings import load_settings
 from worker.storage.schema import apply_schema, check_schema
@@ -75,12 +76,11 @@ def run() -> None:
     signals = StopSignal()
     signals.install()
 
-    async def work() -> int:
+    async def work() -> None:
         settings = load_settings()
         configure_logging(settings.process.log_level)
         tune_collector()
         await serve(settings, signals.event())
-        return ExitCode.OK
 
     end_with(work)
 
@@ -130,73 +130,57 @@ def publish(
         text.settings(*text.MONGODB),
     ),
 )
-def verify_command(
+@run_to_end()
+async def verify_command(
     settled: Annotated[
         bool, typer.Option(help="Nothing is being written: whatever is behind or missing is wrong.")
     ] = False,
     as_json: JsonFlag = False,
-) -> None:
+) -> ExitCode:
     """Check that events, time series, progress, statistics, outbox and billing agree.
 
     Only reads; right on a live system. Ends with 0 when everything agrees and with 1 when something was found.
     """
-
-    async def work() -> int:
-        async with opened_in_use(load_settings()) as database:
-            verification = await verify(database, quiescent=settled)
-        if as_json:
-            print_json(verification.to_json())
-        else:
-            print_verification(verification)
-        return ExitCode.OK if verification.ok else ExitCode.DIFFERENCE
-
-    end_with(work)
+    async with opened_in_use(load_settings()) as database:
+        verification = await verify(database, quiescent=settled)
+    if as_json:
+        print_json(verification.to_json())
+    else:
+        print_verification(verification)
+    return ExitCode.OK if verification.ok else ExitCode.DIFFERENCE
 
 
 @schema_app.command("apply", epilog=text.settings(*text.MONGODB, "external_collections"))
-def schema_apply() -> None:
+@run_to_end("what is made stays; run it again, it makes what is missing")
+async def schema_apply() -> None:
     """Create what is missing, replace validators that differ, drop nothing. May be repeated at any time."""
-
-    async def work() -> int:
-        settings = load_settings()
-        async with opened_to_change(settings) as database:
-            print_changes(await apply_schema(database, external=settings.mongodb.external_collections))
-        return ExitCode.OK
-
-    end_with(work, interrupted=lambda: "what is made stays; run it again, it makes what is missing")
+    settings = load_settings()
+    async with opened_to_change(settings) as database:
+        changes = await apply_schema(database, external=settings.mongodb.external_collections)
+    rows = [astuple(change) for change in changes]
+    print_table(rows, ("collection", "what", "done"), empty="Nothing to do: all is as it should be.")
 
 
 @schema_app.command("check", epilog=text.settings(*text.MONGODB, "external_collections"))
-def schema_check(as_json: JsonFlag = False) -> None:
+@run_to_end()
+async def schema_check(as_json: JsonFlag = False) -> ExitCode:
     """Show what differs from what this version needs; ends with 1 when something does. Changes nothing."""
-
-    async def work() -> int:
-        settings = load_settings()
-        async with opened_to_change(settings) as database:
-            found = await check_schema(database, external=settings.mongodb.external_collections)
-        if as_json:
-            print_json(
-                [
-                    {"collection": d.collection, "what": d.what, "expected": d.expected, "found": d.found}
-                    for d in found
-                ]
-            )
-        else:
-            print_differences(found)
-        return ExitCode.DIFFERENCE if found else ExitCode.OK
-
-    end_with(work)
+    settings = load_settings()
+    async with opened_to_change(settings) as database:
+        found = await check_schema(database, external=settings.mongodb.external_collections)
+    if as_json:
+        print_json([asdict(each) for each in found])
+    else:
+        rows = [astuple(difference) for difference in found]
+        print_table(rows, ("collection", "what", "expected", "found"), empty="No differences.")
+    return ExitCode.DIFFERENCE if found else ExitCode.OK
 
 
 @contract_app.command("export", epilog=text.no_settings())
-def contract_export(
+@run_to_end("some files may be missing; run it again")
+async def contract_export(
     folder: Annotated[Path, typer.Argument(file_okay=False, help="Where to write; made if absent.")],
 ) -> None:
     """Write the JSON Schema of an event and one valid example of each type."""
-
-    async def work() -> int:
-        for path in export.write(folder):
-            Console(soft_wrap=True, highlight=False).print(str(path), markup=False)
-        return ExitCode.OK
-
-    end_with(work, interrupted=lambda: "some files may be missing; run it again")
+    for path in export.write(folder):
+        Console(soft_wrap=True, highlight=False).print(str(path), markup=False)

@@ -10,8 +10,8 @@ from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
 from worker.app.redriving import open_redriver
 from worker.cli import help as text
-from worker.cli.acting import Action, act, code_for_named, require_intent
-from worker.cli.ending import end_with, say_error
+from worker.cli.acting import code_for_named, require_intent, say_done
+from worker.cli.ending import run_to_end, say_error
 from worker.cli.listing import (
     LONGEST_TABLE,
     SHOWN_BYTES,
@@ -29,7 +29,6 @@ from worker.retry.dead_letters import discard_dead_letters, find_names, pages, r
 from worker.retry.redrive import MAX_REDRIVES, Redriven, redrive
 from worker.retry.selection import Selection, grouped_in_pages
 from worker.settings import load_settings
-from worker.storage.database import Database
 from worker.words import counted
 
 AlsoRedriven = Annotated[bool, typer.Option("--redriven", help="Also those that were sent again already.")]
@@ -50,56 +49,50 @@ dead_letters_app = typer.Typer(
 
 @dead_letters_app.command("list", epilog=text.settings(*text.MONGODB))
 @filtered
-def list_dead_letters(
+@run_to_end()
+async def list_dead_letters(
     chosen: Selection,
     redriven: AlsoRedriven = False,
     group: Grouped = False,
     as_json: JsonFlag = False,
 ) -> None:
     """List dead letters nobody has acted upon, the oldest first."""
-
-    async def work() -> int:
-        async with opened_in_use(load_settings()) as database:
-            names = await find_names(database, chosen, redriven=redriven)
-            if group:
-                print_groups(await grouped_in_pages(pages(database, names)), as_json=as_json)
-            elif as_json:
-                with JsonList() as listed:
-                    async for page in pages(database, names, with_headers=True):
-                        for entry in page:
-                            listed.add(plain(entry.document))
-            else:
-                first = [entry async for page in pages(database, names[:LONGEST_TABLE]) for entry in page]
-                print_dead_letters(first, len(names))
-        return ExitCode.OK
-
-    end_with(work)
+    async with opened_in_use(load_settings()) as database:
+        names = await find_names(database, chosen, redriven=redriven)
+        if group:
+            print_groups(await grouped_in_pages(pages(database, names)), as_json=as_json)
+        elif as_json:
+            with JsonList() as listed:
+                async for page in pages(database, names, with_headers=True):
+                    for entry in page:
+                        listed.add(plain(entry.document))
+        else:
+            first = [entry async for page in pages(database, names[:LONGEST_TABLE]) for entry in page]
+            print_dead_letters(first, len(names))
 
 
 @dead_letters_app.command("show", epilog=text.settings(*text.MONGODB))
-def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag = False) -> None:
+@run_to_end()
+async def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag = False) -> int:
     """Show one dead letter: why, from where, and its bytes (with --json all of them, as base64)."""
-
-    async def work() -> int:
-        async with opened_in_use(load_settings()) as database:
-            if as_json:
-                whole = await read_kept(database, name)
-                shown = with_everything(*whole) if whole is not None else None
-            else:
-                found = await show_dead_letter(database, name, SHOWN_BYTES)
-                shown = with_bytes(*found) if found is not None else None
-        if shown is None:
-            say_error(f"there is no dead letter {name}")
-            return ExitCode.USAGE
-        print_document(shown, as_json=as_json)
-        return ExitCode.OK
-
-    end_with(work)
+    async with opened_in_use(load_settings()) as database:
+        if as_json:
+            whole = await read_kept(database, name)
+            shown = with_everything(*whole) if whole is not None else None
+        else:
+            found = await show_dead_letter(database, name, SHOWN_BYTES)
+            shown = with_bytes(*found) if found is not None else None
+    if shown is None:
+        say_error(f"there is no dead letter {name}")
+        return ExitCode.USAGE
+    print_document(shown, as_json=as_json)
+    return ExitCode.OK
 
 
 @dead_letters_app.command("redrive", epilog=text.settings(*text.MONGODB, *text.KAFKA))
 @filtered
-def redrive_dead_letters(
+@run_to_end("some dead letters may have been sent; they are marked, the others are not")
+async def redrive_dead_letters(
     chosen: Selection,
     again: Annotated[bool, typer.Option("--again", help="Also those that were sent again already.")] = False,
     max_redrives: Annotated[
@@ -110,54 +103,44 @@ def redrive_dead_letters(
     ] = True,
     dry_run: DryRun = False,
     as_json: JsonFlag = False,
-) -> None:
+) -> int:
     """Publish dead letters again: exact bytes, key and headers, to the topic they came from, in their order.
 
     Without filters, all that nobody has acted upon. Those made meanwhile are not looked at. A dead letter
     stays, marked; what is refused again is a new one.
     """
-
-    async def work() -> int:
-        settings = load_settings()
-        probes = (
-            []
-            if dry_run
-            else [brokers_probe(settings.kafka.bootstrap_servers, kafka_options(settings.kafka))]
+    settings = load_settings()
+    kafka = settings.kafka
+    probes = [] if dry_run else [brokers_probe(kafka.bootstrap_servers, kafka_options(kafka))]
+    async with (
+        opened_in_use(settings, *probes) as database,
+        open_redriver(settings, idempotent=idempotent) as publish,
+    ):
+        names = await find_names(database, chosen, redriven=again)
+        result = await redrive(
+            database, names, publish, max_redrives=max_redrives, again=again, dry_run=dry_run
         )
-        async with (
-            opened_in_use(settings, *probes) as database,
-            open_redriver(settings, idempotent=idempotent) as publish,
-        ):
-            names = await find_names(database, chosen, redriven=again)
-            result = await redrive(
-                database, names, publish, max_redrives=max_redrives, again=again, dry_run=dry_run
-            )
-        _say_redriven(result, dry_run=dry_run, as_json=as_json)
-        return code_for_named(chosen.ids, set(result.sent), "dead letter that could be sent")
-
-    end_with(
-        work, interrupted=lambda: "some dead letters may have been sent; they are marked, the others are not"
-    )
+    _say_redriven(result, dry_run=dry_run, as_json=as_json)
+    return code_for_named(chosen.ids, set(result.sent), "dead letter that could be sent")
 
 
 @dead_letters_app.command("discard", epilog=text.settings(*text.MONGODB))
 @filtered
-def discard(
+@run_to_end("some dead letters may be gone already; the same command again deletes the others")
+async def discard(
     chosen: Selection,
     redriven: AlsoRedriven = False,
     everything: All = False,
     dry_run: DryRun = False,
     as_json: JsonFlag = False,
-) -> None:
+) -> int:
     """Delete dead letters with their bytes. There is no way back."""
     require_intent(chosen, everything=everything)
-
-    async def find(database: Database) -> dict[str, str]:
-        return {name: name for name in await find_names(database, chosen, redriven=redriven)}
-
-    partly = "some dead letters may be gone already; the same command again deletes the others"
-    action = Action("discarded", "dead letter", "dead letter", partly)
-    act(action, chosen, find, discard_dead_letters, dry_run=dry_run, as_json=as_json)
+    async with opened_in_use(load_settings()) as database:
+        names = await find_names(database, chosen, redriven=redriven)
+        number = len(names) if dry_run else await discard_dead_letters(database, names)
+    say_done(number, "dead letter", "discarded", dry_run=dry_run, as_json=as_json)
+    return code_for_named(chosen.ids, set(names), "dead letter")
 
 
 def _say_redriven(result: Redriven, *, dry_run: bool, as_json: bool) -> None:

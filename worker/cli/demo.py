@@ -81,59 +81,39 @@ def demo(
         stack=stack,
         as_configured=as_configured,
     )
-    run = _Run(asked)
-    end_with(run.work, interrupted=run.left)
+    on_named_servers: list[DemoOptions] = []
 
-
-class _Run:
-    """One run of the demo; `left` may be asked at any moment."""
-
-    def __init__(self, asked: DemoOptions) -> None:
-        self._asked = asked
-        self._on_named_servers: DemoOptions | None = None
-
-    async def work(self) -> int:
+    async def work() -> int:
         settings = load_settings()
-        options = replace(
-            self._asked,
-            xapi_home_page=settings.ingest.xapi_home_page,
-            names=Names(settings.mongodb.database_prefix, settings.ingest.topic, settings.kafka.group_id),
-            **_named_servers(settings),
-        )
+        options = _with_settings(asked, settings)
         await require_answers(_probes(settings, options))
-        return await run_demo(options, on_names=self._note)
+        return await run_demo(options, on_names=on_named_servers.append)
 
-    def left(self) -> str:
-        """What Ctrl-C leaves behind."""
-        used = self._on_named_servers
-        stays = f"; on the servers you named stay {what_stays(used)}" if used is not None else ""
-        return f"everything that was started here is stopped{stays}"
+    def left() -> str:
+        stays = [f"; on the servers you named stay {what_stays(used)}" for used in on_named_servers]
+        return f"everything that was started here is stopped{''.join(stays)}"
 
-    def _note(self, options: DemoOptions) -> None:
-        self._on_named_servers = options
+    end_with(work, interrupted=left)
 
 
-def _named_servers(settings: Settings) -> dict[str, Any]:
-    """What the demo has to know of servers that the settings name."""
+def _with_settings(asked: DemoOptions, settings: Settings) -> DemoOptions:
+    """What the settings add: names, and what the demo has to know of servers that they name."""
     given = settings.chosen
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {
+        "xapi_home_page": settings.ingest.xapi_home_page,
+        "names": Names(settings.mongodb.database_prefix, settings.ingest.topic, settings.kafka.group_id),
+    }
     reaching = {"allow_plaintext", "allow_test_commands"}
     if "mongodb_uri" in given:
-        options |= {
-            "mongodb_uri": settings.mongodb.uri.get_secret_value(),
-            "mongodb": mongodb_options(settings.mongodb),
-        }
+        options["mongodb_uri"] = settings.mongodb.uri.get_secret_value()
+        options["mongodb"] = mongodb_options(settings.mongodb)
         reaching |= {name for name in given if name.startswith("mongodb_")}
     if "kafka_bootstrap_servers" in given:
-        options |= {
-            "kafka_bootstrap_servers": settings.kafka.bootstrap_servers,
-            "kafka": kafka_options(settings.kafka),
-        }
+        options["kafka_bootstrap_servers"] = settings.kafka.bootstrap_servers
+        options["kafka"] = kafka_options(settings.kafka)
         reaching |= {name for name in given if name.startswith("kafka_") and "_group_" not in name}
-    return {
-        **options,
-        "server_settings": {variable(name): _written(given[name]) for name in reaching & given.keys()},
-    }
+    server_settings = {variable(name): _written(given[name]) for name in reaching & given.keys()}
+    return replace(asked, server_settings=server_settings, **options)
 
 
 def _written(value: object) -> str:

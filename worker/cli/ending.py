@@ -4,7 +4,8 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from functools import partial, wraps
+from typing import Any, NoReturn, ParamSpec
 
 import structlog
 import typer
@@ -21,8 +22,13 @@ from worker.words import in_words
 
 log = structlog.get_logger(__name__)
 
+P = ParamSpec("P")
+Work = Callable[[], Awaitable[int | None]]
+
 # Tasks that are left over when the work is done end at once, but for one that waits for what never comes.
 _LEFT_OVER_S = 5.0
+# What a command says that only reads.
+_ONLY_LOOKED = "it only looked, nothing was changed"
 
 
 # The root of everything that is wrong with arguments; where it lives depends on the version of typer.
@@ -43,32 +49,41 @@ def run_app(app: typer.Typer) -> NoReturn:
     sys.exit(int(code or ExitCode.OK))
 
 
-def nothing_changed() -> str:
-    """What a command says that only reads."""
-    return "it only looked, nothing was changed"
-
-
-def end_with(work: Callable[[], Awaitable[int]], *, interrupted: Callable[[], str] = nothing_changed) -> None:
-    """Run a command's work to its end and leave with its exit code; raises only `typer.Exit`.
+def run_to_end(
+    interrupted: str = _ONLY_LOOKED,
+) -> Callable[[Callable[P, Awaitable[int | None]]], Callable[P, None]]:
+    """Makes a command of a function that does its work and returns its exit code, or None when all went well.
 
     `interrupted` says what is left behind when Ctrl-C ends the work in its middle.
     """
-    raise typer.Exit(int(_run(work, interrupted)))
+
+    def command_of(work: Callable[P, Awaitable[int | None]]) -> Callable[P, None]:
+        @wraps(work)
+        def command(*arguments: P.args, **options: P.kwargs) -> None:
+            end_with(partial(work, *arguments, **options), interrupted=lambda: interrupted)
+
+        return command
+
+    return command_of
 
 
-def _run(work: Callable[[], Awaitable[int]], interrupted: Callable[[], str]) -> int:
+def end_with(work: Work, *, interrupted: Callable[[], str] = lambda: _ONLY_LOOKED) -> NoReturn:
+    """Run a command's work to its end and leave with its exit code; raises only `typer.Exit`.
+
+    `interrupted` is asked what is left behind when Ctrl-C ends the work in its middle.
+    """
     with asyncio.Runner() as runner:
         code = _code_of(runner, work, interrupted)
         if stuck := runner.run(_end_what_is_left()):
             _leave(code, stuck)
-    return code
+    raise typer.Exit(code)
 
 
-def _code_of(
-    runner: asyncio.Runner, work: Callable[[], Awaitable[int]], interrupted: Callable[[], str]
-) -> int:
+def _code_of(runner: asyncio.Runner, work: Work, interrupted: Callable[[], str]) -> int:
     try:
-        return runner.run(_awaited(work))
+        return int(runner.run(_awaited(work)) or ExitCode.OK)
+    except _WRONG_ARGUMENTS:
+        raise  # told by `run_app`, with the usage of the command
     except WorkerError as error:
         say_error(str(error))
         return exit_code(error)
@@ -98,7 +113,7 @@ def _leave(code: int, stuck: list[str]) -> NoReturn:
     os._exit(code)
 
 
-async def _awaited(work: Callable[[], Awaitable[int]]) -> int:
+async def _awaited(work: Work) -> int | None:
     """The work as a task of its own: a driver may lose the one cancellation that Ctrl-C is, so it is repeated."""
     working = asyncio.ensure_future(work())
     try:

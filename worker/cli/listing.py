@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -22,18 +23,11 @@ SHOWN_BYTES = 2_000
 def print_groups(groups: Sequence[Group], *, as_json: bool) -> None:
     """One line per kind of failure."""
     if as_json:
-        print_json([_group_json(group) for group in groups])
+        print_json([plain(asdict(group)) for group in groups])
         return
     rows = [
-        (
-            f"{group.count:,}",
-            group.fingerprint,
-            group.reason,
-            group.message,
-            _age(group.oldest),
-            group.example,
-        )
-        for group in groups
+        (f"{each.count:,}", each.fingerprint, each.reason, each.message, _age(each.oldest), each.example)
+        for each in groups
     ]
     print_table(rows, ("number", "fingerprint", "reason", "message", "oldest", "for example"), empty=_NOTHING)
 
@@ -43,36 +37,22 @@ def print_items(entries: Sequence[Entry], *, as_json: bool) -> None:
     if as_json:
         print_json([plain({**entry.document, "fingerprint": entry.fingerprint}) for entry in entries])
         return
-    rows = [
-        (
-            str(entry.id),
-            entry.document["status"],
-            str(entry.document["retry_count"]),
-            _due(entry.document),
-            entry.reason,
-            entry.message,
-        )
-        for entry in entries
-    ]
+    rows = []
+    for entry in entries:
+        item = entry.document
+        state = (item["status"], str(item["retry_count"]), _due(item))
+        rows.append((str(entry.id), *state, entry.reason, entry.message))
     _print_first(rows, ("id", "status", "attempts", "due", "reason", "message"), len(rows))
 
 
 def print_dead_letters(entries: Sequence[Entry], total: int) -> None:
     """One line per dead letter, of which these are the first of the `total`."""
-    rows = [
-        (
-            str(entry.id),
-            entry.reason,
-            entry.document["field"] or "",
-            entry.message,
-            f"{entry.document['size_bytes']:,}",
-            _age(entry.created_at),
-            str(entry.document["redrives"]),
-        )
-        for entry in entries
-    ]
-    columns = ("id", "reason", "field", "message", "bytes", "age", "redrives")
-    _print_first(rows, columns, total)
+    rows = []
+    for entry in entries:
+        letter = entry.document
+        numbers = (f"{letter['size_bytes']:,}", _age(entry.created_at), str(letter["redrives"]))
+        rows.append((str(entry.id), entry.reason, letter["field"] or "", entry.message, *numbers))
+    _print_first(rows, ("id", "reason", "field", "message", "bytes", "age", "redrives"), total)
 
 
 def print_document(document: Mapping[str, Any], *, as_json: bool) -> None:
@@ -118,18 +98,6 @@ def plain(value: Any) -> Any:
         case str() | int() | float() | bool() | None:
             return value
     return str(value)
-
-
-def _group_json(group: Group) -> dict[str, Any]:
-    return {
-        "fingerprint": group.fingerprint,
-        "count": group.count,
-        "reason": group.reason,
-        "message": group.message,
-        "oldest": group.oldest.isoformat(),
-        "newest": group.newest.isoformat(),
-        "example": group.example,
-    }
 
 
 _NOTHING = "Nothing waits here."

@@ -3,6 +3,8 @@
 import signal
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -23,33 +25,35 @@ from worker.words import counted
 _MOST_LINES_NAMED = 20
 
 
+@dataclass(slots=True)
 class Publishing:
     """One run of the command; `left` may be asked at any moment."""
 
-    def __init__(self, file: Path, format: Format, *, check: bool, idempotent: bool) -> None:  # noqa: A002
-        self._file = file
-        self._format: Format = format
-        self._check = check
-        self._idempotent = idempotent
-        self._acknowledged = 0
-        self._unreadable: list[UnreadableLine] = []
-        self._checked = Checked()
-        self._statements = Statements()
+    file: Path
+    format: Format
+    check: bool
+    idempotent: bool
+    _acknowledged: int = 0
+    _unreadable: list[UnreadableLine] = field(default_factory=list)
+    _checked: Checked = field(default_factory=Checked)
+    _statements: Statements = field(default_factory=Statements)
 
     async def run(self) -> int:
         """Publish the file; the exit code says whether every line of it was sent."""
         settings = load_settings()
+        topic = settings.ingest.topic
         self._statements.own_home_page = settings.ingest.xapi_home_page
         # A pipe is waited for where the event loop cannot look after signals: Ctrl-C shall end the waiting itself.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        with open_source(self._file, twice=self._check) as source:
-            if self._check:
+        with open_source(self.file, twice=self.check) as source:
+            if self.check:
                 if not self._all_valid(settings, source):
                     return ExitCode.USAGE
                 source.rewind()
-            report = await self._publish(settings, source)
-        self._summarise(settings.ingest.topic, report)
+            async with open_publisher(settings, topic, idempotent=self.idempotent) as publisher:
+                report = await publisher.publish(self._records(settings, source), on_progress=self._seen)
+        self._summarise(topic, report)
         return ExitCode.USAGE if self._unreadable else ExitCode.OK
 
     def left(self) -> str:
@@ -61,55 +65,45 @@ class Publishing:
 
     def _all_valid(self, settings: Settings, source: Source) -> bool:
         """Read everything and send nothing; false, with the lines on stderr, if something is no valid event."""
-        for _ in self._checked.look(self._records(source), SystemClock().now(), settings.ingest.limits):
+        for _ in self._records(settings, source):
             pass
         refused = len(self._unreadable) + self._checked.invalid
         if refused:
-            lines = sorted(
-                [*self._unreadable[:_MOST_LINES_NAMED], *self._checked.examples], key=lambda line: line.line
-            )
-            _name_lines(lines, refused)
+            lines = [*self._unreadable[:_MOST_LINES_NAMED], *self._checked.examples]
+            _name_lines(sorted(lines, key=lambda line: line.line), refused)
             total = self._checked.records + len(self._unreadable)
             say_error(f"nothing was sent; lines that are no valid events: {refused:,} of {total:,}")
         self._checked = Checked()
         self._statements.left_out.clear()
         return not refused
 
-    async def _publish(self, settings: Settings, source: Source) -> Report:
-        records = self._checked.look(self._records(source), SystemClock().now(), settings.ingest.limits)
-        async with open_publisher(settings, settings.ingest.topic, idempotent=self._idempotent) as publisher:
-            return await publisher.publish(records, on_progress=self._seen)
-
-    def _records(self, source: Source) -> Iterable[OutgoingRecord]:
-        return records_of(
-            source, self._format, on_unreadable=self._unreadable.append, statements=self._statements
+    def _records(self, settings: Settings, source: Source) -> Iterable[OutgoingRecord]:
+        """The file's records, each checked on its way."""
+        records = records_of(
+            source, self.format, on_unreadable=self._unreadable.append, statements=self._statements
         )
+        return self._checked.look(records, SystemClock().now(), settings.ingest.limits)
 
     def _seen(self, acknowledged: int) -> None:
         self._acknowledged = acknowledged
 
     def _summarise(self, topic: str, report: Report) -> None:
         _name_lines(self._unreadable, len(self._unreadable))
-        console = Console(highlight=False, soft_wrap=True)
-        console.print(
-            f"{counted(report.records, 'record')} published to {topic} in {report.seconds:.1f} s.",
-            markup=False,
-        )
+        say = partial(Console(highlight=False, soft_wrap=True).print, markup=False)
+        say(f"{counted(report.records, 'record')} published to {topic} in {report.seconds:.1f} s.")
         if left_out := str(self._statements):
-            console.print(f"{left_out}.", markup=False)
+            say(f"{left_out}.")
         if self._unreadable:
-            console.print(f"{counted(len(self._unreadable), 'line')} not published, see above.", markup=False)
+            say(f"{counted(len(self._unreadable), 'line')} not published, see above.")
         invalid = self._checked.invalid
         if not invalid:
             return
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in self._checked.reasons.most_common())
-        who = (
-            "None of them is a valid event"
-            if invalid == report.records
-            else f"{invalid:,} of them {'is no valid event' if invalid == 1 else 'are no valid events'}"
-        )
-        console.print(f"{who} ({reasons}): the worker will make dead letters of them.", markup=False)
-        console.print(f"The first is {self._checked.examples[0]}. --check refuses such a file.", markup=False)
+        who = f"{invalid:,} of them {'is no valid event' if invalid == 1 else 'are no valid events'}"
+        if invalid == report.records:
+            who = "None of them is a valid event"
+        say(f"{who} ({reasons}): the worker will make dead letters of them.")
+        say(f"The first is {self._checked.examples[0]}. --check refuses such a file.")
 
 
 def _name_lines(lines: Iterable[UnreadableLine], total: int) -> None:

@@ -8,8 +8,8 @@ from rich.console import Console
 from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
 from worker.cli import help as text
-from worker.cli.acting import Action, act, require_intent
-from worker.cli.ending import end_with, say_error
+from worker.cli.acting import code_for_named, require_intent, say_done
+from worker.cli.ending import run_to_end, say_error
 from worker.cli.listing import print_document, print_groups, print_items
 from worker.cli.options import All, DryRun, Grouped, JsonFlag, filtered
 from worker.retry.operate import (
@@ -24,10 +24,9 @@ from worker.retry.operate import (
     retry_items,
     show_item,
 )
-from worker.retry.selection import Entry, Selection, grouped
+from worker.retry.selection import Selection, grouped
 from worker.retry.unsent import COLLECTION as NOTIFICATIONS
 from worker.settings import load_settings
-from worker.storage.database import Database
 from worker.words import counted
 
 Status = Annotated[State | None, typer.Option(help="Only this status.")]
@@ -49,78 +48,71 @@ queue_app = typer.Typer(
 
 @queue_app.command("list", epilog=text.settings(*text.MONGODB))
 @filtered
-def list_items(
+@run_to_end()
+async def list_items(
     chosen: Selection, status: Status = None, group: Grouped = False, as_json: JsonFlag = False
 ) -> None:
     """List items that are not completed, notifications that are not sent yet among them, or those of one status."""
     states = [status] if status else [state for state in STATES if state != "completed"]
-
-    async def work() -> int:
-        async with opened_in_use(load_settings()) as database:
-            entries = await find_items(database, chosen, states)
-            foreign = 0 if as_json else await count_foreign(database)
-        if group:
-            print_groups(grouped(entries), as_json=as_json)
-        else:
-            print_items(entries, as_json=as_json)
-        if foreign:
-            Console().print(f"{counted(foreign, 'item')} of other types: not ours, left alone.")
-        return ExitCode.OK
-
-    end_with(work)
+    async with opened_in_use(load_settings()) as database:
+        entries = await find_items(database, chosen, states)
+        foreign = 0 if as_json else await count_foreign(database)
+    if group:
+        print_groups(grouped(entries), as_json=as_json)
+    else:
+        print_items(entries, as_json=as_json)
+    if foreign:
+        Console().print(f"{counted(foreign, 'item')} of other types: not ours, left alone.")
 
 
 @queue_app.command("show", epilog=text.settings(*text.MONGODB))
-def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag = False) -> None:
+@run_to_end()
+async def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag = False) -> int:
     """Show every field of one item."""
-
-    async def work() -> int:
-        async with opened_in_use(load_settings()) as database:
-            item = await show_item(database, name)
-        if item is None:
-            say_error(f"there is no queue item {name}")
-            return ExitCode.USAGE
-        print_document({**item, "fingerprint": item_fingerprint(item)}, as_json=as_json)
-        return ExitCode.OK
-
-    end_with(work)
+    async with opened_in_use(load_settings()) as database:
+        item = await show_item(database, name)
+    if item is None:
+        say_error(f"there is no queue item {name}")
+        return ExitCode.USAGE
+    print_document({**item, "fingerprint": item_fingerprint(item)}, as_json=as_json)
+    return ExitCode.OK
 
 
 @queue_app.command("retry", epilog=text.settings(*text.MONGODB))
 @filtered
-def retry(chosen: Selection, dry_run: DryRun = False, as_json: JsonFlag = False) -> None:
+@run_to_end(_PARTLY)
+async def retry(chosen: Selection, dry_run: DryRun = False, as_json: JsonFlag = False) -> int:
     """Make items due now, with all their attempts before them; without filters, all that wait.
 
     A running worker with the role `retry` takes them up within a second, at its cap, and one with the role `notify`
     the notifications. What is being tried right now is left alone.
     """
-
-    async def find(database: Database) -> dict[str, Entry]:
-        return {str(entry.id): entry for entry in await find_items(database, chosen, WAITING)}
-
-    action = Action("retried", "item", "queue item that waits", _PARTLY)
-    act(action, chosen, find, retry_items, dry_run=dry_run, as_json=as_json)
+    async with opened_in_use(load_settings()) as database:
+        found = {str(entry.id): entry for entry in await find_items(database, chosen, WAITING)}
+        number = len(found) if dry_run else await retry_items(database, list(found.values()))
+    say_done(number, "item", "retried", dry_run=dry_run, as_json=as_json)
+    return code_for_named(chosen.ids, found, "queue item that waits")
 
 
 @queue_app.command("discard", epilog=text.settings(*text.MONGODB))
 @filtered
-def discard(
+@run_to_end(_PARTLY)
+async def discard(
     chosen: Selection,
     status: Status = None,
     everything: All = False,
     dry_run: DryRun = False,
     as_json: JsonFlag = False,
-) -> None:
+) -> int:
     """Delete items. A stream whose fold failed stands still all the same, and nothing says so any more.
 
     Notifications stay: the key of each keeps its milestone from being announced twice, and one that `failed` is not
     sent unless it is retried.
     """
     require_intent(chosen, everything=everything or status is not None)
-
-    async def find(database: Database) -> dict[str, Entry]:
-        found = await find_items(database, chosen, [status] if status else DISCARDABLE)
-        return {str(entry.id): entry for entry in found if entry.collection != NOTIFICATIONS}
-
-    action = Action("discarded", "item", "queue item that may be discarded", _PARTLY)
-    act(action, chosen, find, discard_items, dry_run=dry_run, as_json=as_json)
+    async with opened_in_use(load_settings()) as database:
+        entries = await find_items(database, chosen, [status] if status else DISCARDABLE)
+        found = {str(entry.id): entry for entry in entries if entry.collection != NOTIFICATIONS}
+        number = len(found) if dry_run else await discard_items(database, list(found.values()))
+    say_done(number, "item", "discarded", dry_run=dry_run, as_json=as_json)
+    return code_for_named(chosen.ids, found, "queue item that may be discarded")

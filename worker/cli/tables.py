@@ -1,7 +1,7 @@
 """Results as tables for people; what scripts need is printed as JSON instead."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from textwrap import indent
 from typing import Any, Self
@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli.output import visible
-from worker.storage.schema import Change, Difference
 from worker.verify.findings import Verification
 from worker.words import counted
 
@@ -45,42 +44,31 @@ class JsonList:
             self._console.print("\n]" if self._begun else "[]", markup=False)
 
 
-def print_changes(changes: Iterable[Change]) -> None:
-    rows = [(change.collection, change.what, change.done) for change in changes]
-    print_table(rows, ("collection", "what", "done"), empty="Nothing to do: all is as it should be.")
-
-
-def print_differences(differences: Iterable[Difference]) -> None:
-    rows = [(each.collection, each.what, each.expected, each.found) for each in differences]
-    print_table(rows, ("collection", "what", "expected", "found"), empty="No differences.")
-
-
 def print_verification(verification: Verification) -> None:
     """Counts, then what is wrong."""
-    counts = [(name.replace("_", " "), f"{number:,}") for name, number in verification.counts.items()]
-    print_table(counts, ("checked", "number"))
-    projections = [
-        (name, *(f"{number:,}" for number in astuple(each)))
-        for name, each in verification.by_projection.items()
-    ]
-    print_table(projections, ("projection", "documents", "behind", "quarantined", "other version"))
+    counts = {name.replace("_", " "): number for name, number in verification.counts.items()}
+    reasons = {reason or "(none)": number for reason, number in verification.dead_letter_reasons.items()}
+    projections = {name: astuple(each) for name, each in verification.by_projection.items()}
+    findings = [(each.name, each.subject, each.detail) for each in verification.findings]
+    print_table(_numbers(counts), ("checked", "number"))
     print_table(
-        [(reason or "(none)", f"{count:,}") for reason, count in verification.dead_letter_reasons.items()],
-        ("dead letters by reason", "number"),
+        [(name, *(f"{number:,}" for number in numbers)) for name, numbers in projections.items()],
+        ("projection", "documents", "behind", "quarantined", "other version"),
     )
-    print_table([(each.name, each.subject, each.detail) for each in verification.findings], _FINDING)
+    print_table(_numbers(reasons), ("dead letters by reason", "number"))
+    print_table(findings, ("finding", "subject", "detail"))
     if not verification.ok:
-        findings = sum(verification.finding_counts.values())
-        Console().print(f"{counted(findings, 'finding')}.", style="bold red")
+        total = sum(verification.finding_counts.values())
+        Console().print(f"{counted(total, 'finding')}.", style="bold red")
     elif verification.counts["events"]:
         Console().print("Everything agrees.", style="bold green")
     else:
-        Console().print(
-            "Nothing to check: no event is stored here. Is SEVENP_DATABASE_PREFIX right?", style="yellow"
-        )
+        nothing = "Nothing to check: no event is stored here. Is SEVENP_DATABASE_PREFIX right?"
+        Console().print(nothing, style="yellow")
 
 
-_FINDING = ("finding", "subject", "detail")
+def _numbers(numbers: Mapping[str, int]) -> list[tuple[str, str]]:
+    return [(name, f"{number:,}") for name, number in numbers.items()]
 
 
 # Wider than any table: what is written to a file or a pipe has no width to keep to.
@@ -112,20 +100,18 @@ def print_table(rows: Sequence[tuple[str, ...]], columns: tuple[str, ...], empty
     for row in rows:
         table.add_row(*map(escape, row))
     if not console.is_terminal:
-        console.width = max(
-            console.width, console.measure(table, options=console.options.update(width=_UNBOUNDED)).maximum
-        )
+        wide = console.options.update(width=_UNBOUNDED)
+        console.width = max(console.width, console.measure(table, options=wide).maximum)
     console.print(table)
 
 
 def _narrowest(rows: Sequence[tuple[str, ...]], columns: tuple[str, ...]) -> int:
     """The width a table of these rows needs to be readable."""
-    widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
-    kept = [
-        min(width, _SENTENCE_WIDTH) if column in _SENTENCES else width
-        for column, width in zip(columns, widths, strict=True)
-    ]
-    return sum(width + _BORDER for width in kept) + 1
+    widths = []
+    for column, *cells in zip(columns, *rows, strict=True):
+        width = max(map(cell_len, (column, *cells)))
+        widths.append(min(width, _SENTENCE_WIDTH) if column in _SENTENCES else width)
+    return sum(width + _BORDER for width in widths) + 1
 
 
 def _print_blocks(console: Console, rows: Sequence[tuple[str, ...]], columns: tuple[str, ...]) -> None:
@@ -139,9 +125,6 @@ def _print_blocks(console: Console, rows: Sequence[tuple[str, ...]], columns: tu
                 continue
             beside = column in _SENTENCES or label + cell_len(cell) <= console.width
             indent = label if beside else 0
-            console.print(
-                f"{column:<{label}}" if beside else column, end="" if beside else "\n", markup=False
-            )
             lines = Text(cell).wrap(console, console.width - indent, overflow="fold")
-            text = Text(f"\n{' ' * indent}").join(lines)
-            console.print(text, soft_wrap=True)
+            name = f"{column:<{label}}" if beside else f"{column}\n"
+            console.print(Text(name) + Text(f"\n{' ' * indent}").join(lines), soft_wrap=True)
