@@ -70,7 +70,7 @@ def demo(
         raise typer.BadParameter(
             "publishes a file, --events and --seed simulate: leave one of them out", param_hint="--input"
         )
-    asked = DemoOptions(
+    options = DemoOptions(
         events=events or _DEMO.events,
         seed=_DEMO.seed if seed is None else seed,
         input=input,
@@ -81,6 +81,10 @@ def demo(
         stack=stack,
         as_configured=as_configured,
     )
+    _run(options)
+
+
+def _run(asked: DemoOptions) -> None:
     on_named_servers: list[DemoOptions] = []
 
     async def work() -> int:
