@@ -129,8 +129,7 @@ def databases(mongodb: RunningMongo) -> Iterator[Databases]:
     """Databases with the schema applied, emptied after each test."""
     databases = Databases(mongodb.uri)
     yield databases
-    if mongodb.pid is None:  # it is not ours, and goes on
-        asyncio.run(databases.drop_all())
+    databases.close(drop=mongodb.pid is None)  # it is not ours, and goes on
 
 
 @pytest.fixture
@@ -140,7 +139,7 @@ async def database(mongodb: RunningMongo, databases: Databases) -> AsyncIterator
     try:
         database = await databases.take(client)
         yield database
-        await databases.give_back(database.prefix)
+        databases.give_back(database.prefix)
     finally:
         await close(client)
 

@@ -46,6 +46,6 @@ async def any_database(
     try:
         database = await databases.take(client)
         yield database
-        await databases.give_back(database.prefix)
+        databases.give_back(database.prefix)
     finally:
         await close(client)
