@@ -10,7 +10,9 @@ from typing import Any
 # For one condition, most of which are met within a second: only a failure waits this long, also on a machine that has
 # ten times as much to do as it can.
 LIMIT_S = 240.0
+# Between two looks: a tenth of what was waited already. Each look takes from those who work.
 _POLL_S = 0.02
+_LONGEST_POLL_S = 0.1
 # Each look at a process is a request or a file.
 _PROCESS_POLL_S = 0.05
 
@@ -26,6 +28,7 @@ class NotInTime(AssertionError, TimeoutError):
 
 async def until(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
     """Wait until `condition` (plain or async) returns something true, and return it. Raises NotInTime."""
+    began = time.monotonic()
     try:
         async with asyncio.timeout(limit_s) as limit:
             while True:
@@ -34,7 +37,8 @@ async def until(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_
                     result = await result
                 if result:
                     return result
-                await asyncio.sleep(_POLL_S)
+                waited = time.monotonic() - began
+                await asyncio.sleep(min(max(_POLL_S, waited / 10), _LONGEST_POLL_S))
     except TimeoutError as error:
         if not limit.expired():  # the condition's own
             raise

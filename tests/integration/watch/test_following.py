@@ -15,6 +15,7 @@ from tests.support.progress import (
     running,
     store,
 )
+from tests.support.running import sample
 from tests.support.waiting import until
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
@@ -301,7 +302,7 @@ async def test_the_way_to_the_end_of_the_oplog_is_exported(database: Database) -
 def headroom_known(watcher: RunningProgress) -> bool:
     labels = {"watcher": "progress"}
     name = "sevenp_worker_change_stream_oplog_headroom_seconds"
-    return watcher.metrics.registry.get_sample_value(name, labels) is not None
+    return sample(watcher.metrics, name, labels) is not None
 
 
 async def test_a_silent_stream_is_opened_again(database: Database) -> None:
