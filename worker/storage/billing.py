@@ -28,17 +28,8 @@ def billing_upsert(user_id: ObjectId, course_id: ObjectId, payment: Payment) -> 
         "created_at": payment.paid_at,
     }
     new = {"_id": billing_id(payment.transaction_id), "status": "completed", **row}
-    later = {
-        "$or": [
-            {"$gt": [row["created_at"], "$created_at"]},
-            {
-                "$and": [
-                    {"$eq": [row["created_at"], "$created_at"]},
-                    {"$gt": [row["event_id"], "$event_id"]},
-                ]
-            },
-        ]
-    }
+    # Arrays compare place by place.
+    later = {"$gt": [[row["created_at"], row["event_id"]], ["$created_at", "$event_id"]]}
     decided = {
         "$switch": {
             "branches": [

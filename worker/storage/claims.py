@@ -7,16 +7,17 @@ with time is the server's, every step may run twice, and a document that nobody 
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count, islice
 from typing import Any, Generic, TypeVar
 
 from worker.storage import reading
 from worker.storage.database import Collection, Document
 from worker.storage.reading import Taken, Unreadable
-from worker.storage.updating import Updated, millis, send_each, update_each
+from worker.storage.updating import Updated, in_s, millis, send_each, update_each
 from worker.timing import Clock
 
 T = TypeVar("T")
@@ -47,48 +48,39 @@ class Claim(Generic[T]):
     refused: Mapping[Any, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True, eq=False)
 class Claims:
     """Claims in one collection. `in_hand` is the status of what is held; `owner` names this run of the process.
 
     What was passed over is left alone for `pass_over_s`, in this process.
     """
 
-    def __init__(
-        self,
-        collection: Collection,
-        clock: Clock,
-        *,
-        in_hand: str,
-        owner: str,
-        lease_s: float,
-        pass_over_s: float = math.inf,
-    ) -> None:
-        self._documents = collection
-        self._clock = clock
-        self._in_hand = in_hand
-        self._owner = owner
-        self._lease_ms = int(lease_s * 1000)
-        self._pass_over_s = pass_over_s
-        self._passed_over: dict[Any, float] = {}
-        self._numbers = count(1)
+    documents: Collection
+    clock: Clock
+    in_hand: str
+    owner: str
+    lease_s: float
+    pass_over_s: float = math.inf
+    _passed_over: dict[Any, float] = field(default_factory=dict, init=False)
+    _numbers: Iterator[int] = field(default_factory=partial(count, 1), init=False)
 
     @property
     def expired(self) -> Document:
         """What is in hand of somebody whose lease has run out."""
-        return {"status": self._in_hand, "$expr": {"$lte": ["$lease_until", "$$NOW"]}}
+        return {"status": self.in_hand, "$expr": {"$lte": ["$lease_until", "$$NOW"]}}
 
     @property
     def until(self) -> Document:
         """When a lease that begins now ends."""
-        return {"$add": ["$$NOW", self._lease_ms]}
+        return in_s(self.lease_s)
 
     def held(self, identity: Any, token: str) -> Document:
         """The document, if this claim still has it."""
-        return {"_id": identity, "status": self._in_hand, "lease_owner": token}
+        return {"_id": identity, "status": self.in_hand, "lease_owner": token}
 
     def new_token(self) -> str:
         """The name of a claim, which no other one has."""
-        return f"{self._owner}/{next(self._numbers)}"
+        return f"{self.owner}/{next(self._numbers)}"
 
     # ---- what can be claimed ----
 
@@ -100,7 +92,6 @@ class Claims:
         paths: Mapping[str, Any] | None = None,
         *,
         sort: Sequence[tuple[str, int]] | None = (("due_at", 1),),
-        max_bytes: int = _PAGE_BYTES,
     ) -> Taken[Document]:
         """Up to `limit` documents that pass the check, the first one due first; and those that do not.
 
@@ -109,13 +100,13 @@ class Claims:
         """
         order: dict[str, Any] = {"sort": list(sort)} if sort else {}
         wanted = self.narrowed(query)
-        found = await reading.find(self._documents, wanted, paths, limit=limit, max_bytes=max_bytes, **order)
+        found = await reading.find(self.documents, wanted, paths, limit=limit, max_bytes=_PAGE_BYTES, **order)
         taken = self._left(found.through(check))
         exhausted = found.complete and len(found.documents) + len(found.unreadable) < limit
         if taken.values or exhausted:
             return taken
         taken = Taken()
-        pages = reading.pages(self._documents, wanted, paths, most=_PAGE, max_bytes=max_bytes, **order)
+        pages = reading.pages(self.documents, wanted, paths, most=_PAGE, max_bytes=_PAGE_BYTES, **order)
         async with aclosing(pages):
             async for page in pages:
                 more = self._left(page.through(check))
@@ -128,14 +119,8 @@ class Claims:
     async def due_in_s(self, query: Document) -> float | None:
         """Seconds until the first of the pending documents is due, 0 if one is; None where none will be."""
         late: Document = {"$cond": [DUE["$expr"], 0, millis("$due_at", "$$NOW")]}
-        first: list[Document] = [
-            {"$match": {**self.narrowed(query), "status": "pending"}},
-            {"$sort": {"due_at": 1}},
-            {"$limit": 1},
-            {"$project": {"_id": 0, "ms": late}},
-        ]
-        rows = (await reading.aggregate(self._documents, first)).documents
-        return max(0.0, rows[0]["ms"] / 1000) if rows and rows[0]["ms"] is not None else None
+        pending = {**self.narrowed(query), "status": "pending"}
+        return await _of_first_s(self.documents, pending, "due_at", late)
 
     # ---- what is in hand ----
 
@@ -155,25 +140,25 @@ class Claims:
         work which kills its process is counted, too. With the same token it may run twice.
         """
         free: Document = {"_id": {"$in": list(ids)}, **({"$or": [DUE, self.expired]} if expired else DUE)}
-        taken = {"status": self._in_hand, "lease_owner": {"$literal": token}, "lease_until": self.until}
-        updated = await update_each(self._documents, free, [{"$set": {**taken, **changes}}])
+        taken = {"status": self.in_hand, "lease_owner": {"$literal": token}, "lease_until": self.until}
+        updated = await update_each(self.documents, free, [{"$set": {**taken, **changes}}])
         ours = {"_id": {"$in": list(ids)}, "lease_owner": token}
-        found = (await reading.find(self._documents, ours, paths)).through(read)
+        found = (await reading.find(self.documents, ours, paths)).through(read)
         return Claim(token, found.values, found.unreadable, updated.refused)
 
     async def renew(self, tokens: Iterable[str], ids: Sequence[Any]) -> None:
         """Extend the leases of those documents that these claims still have."""
         ours = {
             "_id": {"$in": list(ids)},
-            "status": self._in_hand,
+            "status": self.in_hand,
             "lease_owner": {"$in": sorted(set(tokens))},
         }
-        await update_each(self._documents, ours, [{"$set": {"lease_until": self.until}}])
+        await update_each(self.documents, ours, [{"$set": {"lease_until": self.until}}])
 
     async def release(self, token: str, states: Mapping[Any, Document]) -> Updated:
         """Write next states, expressions over the documents, and give back all that are not another's by now."""
         return await send_each(
-            self._documents,
+            self.documents,
             [
                 (identity, self.held(identity, token), [{"$set": {**RELEASED, **state}}])
                 for identity, state in states.items()
@@ -185,7 +170,7 @@ class Claims:
     def pass_over(self, identity: Any) -> None:
         """Leave a document alone for a while: it must not take the place of others."""
         if len(self._passed_over) < _MOST_REMEMBERED:
-            self._passed_over[identity] = self._clock.monotonic() + self._pass_over_s
+            self._passed_over[identity] = self.clock.monotonic() + self.pass_over_s
 
     def pass_over_none(self) -> None:
         """Look at everything again."""
@@ -193,7 +178,7 @@ class Claims:
 
     def narrowed(self, query: Document) -> Document:
         """The query without what is passed over, as far as a query can say it."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         self._passed_over = {name: until for name, until in self._passed_over.items() if until > now}
         if not self._passed_over:
             return query
@@ -214,12 +199,18 @@ class Claims:
 
 async def age_s(collection: Collection, query: Document) -> float:
     """Age of the oldest document in seconds, by the server's time and its `created_at`; 0 without any."""
-    oldest: list[Document] = [
-        # Only what is a date: of anything else nobody knows how old it is.
-        {"$match": {**query, "created_at": {"$gte": reading.FIRST_DATE, "$lte": reading.LAST_DATE}}},
-        {"$sort": {"created_at": 1}},
+    # Only what is a date: of anything else nobody knows how old it is.
+    dated = {**query, "created_at": {"$gte": reading.FIRST_DATE, "$lte": reading.LAST_DATE}}
+    return await _of_first_s(collection, dated, "created_at", millis("$$NOW", "$created_at")) or 0.0
+
+
+async def _of_first_s(collection: Collection, query: Document, path: str, ms: Document) -> float | None:
+    """Seconds, of the milliseconds that an expression gives for the first document by this path; never below 0."""
+    first: list[Document] = [
+        {"$match": query},
+        {"$sort": {path: 1}},
         {"$limit": 1},
-        {"$project": {"_id": 0, "ms": millis("$$NOW", "$created_at")}},
+        {"$project": {"_id": 0, "ms": ms}},
     ]
-    rows = (await reading.aggregate(collection, oldest)).documents
-    return max(0.0, (rows[0]["ms"] or 0) / 1000) if rows else 0.0
+    rows = (await reading.aggregate(collection, first)).documents
+    return max(0.0, rows[0]["ms"] / 1000) if rows and rows[0]["ms"] is not None else None

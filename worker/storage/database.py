@@ -8,7 +8,7 @@ whoever sends a raw command adds `WRITE_CONCERN.document` itself.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Annotated, Any, cast, get_origin, get_type_hints
 
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
@@ -25,49 +25,13 @@ from worker.errors import Misconfigured, Retryable, UnknownAnswer
 from worker.storage.driver import Client, Collection, Document
 from worker.storage.errors import ATLAS_ERROR, UNAUTHORIZED, translated
 
-__all__ = [
-    "Client",
-    "Collection",
-    "Database",
-    "Document",
-    "assert_safe_server",
-    "make_client",
-    "open_database",
-]
+__all__ = ["Client", "Collection", "Database", "Document", "make_client", "open_database"]
 
 WRITE_CONCERN = WriteConcern(w="majority", j=True)
 READ_CONCERN = ReadConcern("majority")
 CODEC_OPTIONS: CodecOptions[Document] = CodecOptions(
     document_class=dict, tz_aware=True, uuid_representation=UuidRepresentation.STANDARD
 )
-
-# Names are interfaces: the platform's other services use the same ones.
-_PLATFORM: Mapping[str, DatabaseName] = {
-    "courses": "content",
-    "users": "content",
-    "course_events": "content",
-    "notifications": "content",
-    "billing_transactions": "content",
-    "promotions": "content",
-    "cache": "content",
-    "user_interactions": "analytics",
-    "analytics_queue": "analytics",
-    "dead_letters": "analytics",
-    "system_settings": "config",
-    "leases": "config",
-    "projection_state": "config",
-    "watch_positions": "config",
-    "job_runs": "config",
-    "tombstones": "config",
-}
-
-
-def collections_of(catalogue: Catalogue) -> dict[str, DatabaseName]:
-    """Every collection, with the database it lies in: the platform's, and those that the projections write."""
-    return {**_PLATFORM, **{target.collection: target.database for target in catalogue.targets}}
-
-
-COLLECTIONS = collections_of(CATALOGUE)
 
 FORMER = frozenset({"watch_positions"})
 """Collections of the version before: used where they are, and made by nobody any more."""
@@ -86,11 +50,18 @@ _NOT_ALLOWED = frozenset({UNAUTHORIZED, ATLAS_ERROR})
 _FROM_URI: Mapping[str, Any] = MappingProxyType({})
 
 
+# The handle of a collection, with the database it lies in.
+_Content = Annotated[Collection, "content"]
+_Analytics = Annotated[Collection, "analytics"]
+_Config = Annotated[Collection, "config"]
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """One handle per collection, named as it; `content`, `analytics` and `config` are the databases.
 
-    What further projections of the `catalogue` write is reached by `collection`.
+    Names are interfaces: the platform's other services use the same ones. What further projections of the
+    `catalogue` write is reached by `collection`.
     """
 
     client: Client
@@ -99,24 +70,24 @@ class Database:
     content: AsyncDatabase[Document]
     analytics: AsyncDatabase[Document]
     config: AsyncDatabase[Document]
-    courses: Collection
-    users: Collection
-    course_events: Collection
-    user_progress: Collection
-    user_progress_projections: Collection
-    notifications: Collection
-    billing_transactions: Collection
-    promotions: Collection
-    cache: Collection
-    user_interactions: Collection
-    analytics_queue: Collection
-    dead_letters: Collection
-    system_settings: Collection
-    leases: Collection
-    projection_state: Collection
-    watch_positions: Collection
-    job_runs: Collection
-    tombstones: Collection
+    courses: _Content
+    users: _Content
+    course_events: _Content
+    notifications: _Content
+    billing_transactions: _Content
+    promotions: _Content
+    cache: _Content
+    user_interactions: _Analytics
+    analytics_queue: _Analytics
+    dead_letters: _Analytics
+    system_settings: _Config
+    leases: _Config
+    projection_state: _Config
+    watch_positions: _Config
+    job_runs: _Config
+    tombstones: _Config
+    user_progress: _Content
+    user_progress_projections: _Content
 
     def collection(self, name: str) -> Collection:
         """The handle of a collection by its name; KeyError for a name that neither platform nor catalogue has."""
@@ -130,6 +101,21 @@ class Database:
         return {"content": self.content, "analytics": self.analytics, "config": self.config}[
             collections_of(self.catalogue)[name]
         ]
+
+
+_HANDLES: Mapping[str, DatabaseName] = {
+    name: hint.__metadata__[0]
+    for name, hint in get_type_hints(Database, include_extras=True).items()
+    if get_origin(hint) is Annotated
+}
+
+
+def collections_of(catalogue: Catalogue) -> dict[str, DatabaseName]:
+    """Every collection, with the database it lies in: the platform's, and those that the projections write."""
+    return {**_HANDLES, **{target.collection: target.database for target in catalogue.targets}}
+
+
+COLLECTIONS = collections_of(CATALOGUE)
 
 
 def make_client(

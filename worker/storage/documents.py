@@ -123,8 +123,5 @@ def interaction_row(document: Mapping[str, Any]) -> Document:
         user_agent=personal.get("user_agent"),
         ip_address=personal.get("ip_address"),
     )
-    row: Document = {"_id": document["_id"], "timestamp": document["occurred_at"], "metadata": metadata}
-    if data.get("value") is not None:
-        row["value"] = data["value"]
-    row["details"] = data.get("details", {})
-    return row
+    row = {"_id": document["_id"], "timestamp": document["occurred_at"], "metadata": metadata}
+    return {**_add_present(row, value=data.get("value")), "details": data.get("details", {})}

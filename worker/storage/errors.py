@@ -6,7 +6,7 @@ Messages carry the server's code and sentence, never the document or its values 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,8 +35,6 @@ from worker.errors import (
 from worker.storage.server_codes import CodeClass, code_class, code_name
 
 DUPLICATE_KEY = 11000
-DOCUMENT_VALIDATION_FAILURE = 121
-TRANSACTION_TOO_OLD = 225
 UNAUTHORIZED = 13
 AUTHENTICATION_FAILED = 18
 # A hosted cluster answers with one code of its own for whatever its proxy says: a quota that is used up is waited
@@ -96,16 +94,11 @@ class WriteFailure:
 
 def write_failures(error: BulkWriteError) -> list[WriteFailure]:
     """The refused writes of a bulk in the order they were sent; everything not named here was written."""
-    failures = [
-        WriteFailure(
-            index=entry["index"],
-            code=entry["code"],
-            key_pattern=entry.get("keyPattern") or {},
-            message=entry.get("errmsg", ""),
-        )
-        for entry in error.details.get("writeErrors", [])
+    refused = sorted(error.details.get("writeErrors", []), key=lambda entry: entry["index"])
+    return [
+        WriteFailure(entry["index"], entry["code"], entry.get("keyPattern") or {}, entry.get("errmsg", ""))
+        for entry in refused
     ]
-    return sorted(failures, key=lambda failure: failure.index)
 
 
 @contextmanager
@@ -162,7 +155,8 @@ def _bulk_translation(error: BulkWriteError) -> WorkerError | None:
     failures = write_failures(error)
     unacknowledged = error.details.get("writeConcernErrors", [])
     if unacknowledged:
-        return Retryable(f"written, but not acknowledged by a majority ({_codes(unacknowledged)})")
+        codes = ", ".join(sorted({str(entry.get("code")) for entry in unacknowledged}))
+        return Retryable(f"written, but not acknowledged by a majority ({codes})")
     return failed_statements([(failure.code, failure.message) for failure in failures])
 
 
@@ -199,7 +193,3 @@ def _sentence(error: PyMongoError) -> str:
         return f"{name} ({error.code}): {str(reply.get('errmsg', ''))[:300]}"
     said = _DRIVERS_STATE.split(str(error), maxsplit=1)[0]
     return f"{type(error).__name__}: {said[:300]}"
-
-
-def _codes(entries: Iterable[Mapping[str, Any]]) -> str:
-    return ", ".join(sorted({str(entry.get("code")) for entry in entries}))

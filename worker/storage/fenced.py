@@ -36,6 +36,7 @@ class _OwnServerSession:
         self.dirty = True
 
     def mark_dirty(self) -> None:
+        """Called by the driver when the connection is lost."""
         self.dirty = True
 
 
@@ -69,13 +70,9 @@ async def run_on_session(
         # The driver's own object was an empty placeholder without an id; dropping it ends the session without
         # returning anything, so that even a command cancelled before it was sent can no longer go out unfenced.
         inner._server_session = None  # noqa: SLF001
-    _raise_on_write_concern_error(reply)
-    return reply
-
-
-def _raise_on_write_concern_error(reply: Document) -> None:
     if "writeConcernError" in reply:
         raise Retryable(f"not yet on a majority: code {reply['writeConcernError'].get('code')}")
+    return reply
 
 
 async def burn_session(
@@ -91,18 +88,13 @@ async def burn_session(
     try:
         reply = await run_on_session(client, leases, session, BURN_NUMBER, update, deadline_s=deadline_s)
     except Retryable as error:
-        if _remembers_the_number_only(error):
-            return
+        cause = error.__cause__
+        if isinstance(cause, OperationFailure) and cause.code == _INCOMPLETE_HISTORY:
+            return  # the oplog holds the answer to this very number no more: it was burned, and still is
         raise
     _raise_on_write_errors(reply, leases.name, 1)
     if reply["n"] != 1:
         raise Retryable(f"there is no lease {lease_id} any more: its session is not burned")
-
-
-def _remembers_the_number_only(error: Retryable) -> bool:
-    """True where the oplog holds the answer to this very number no more: it was burned, and still is."""
-    cause = error.__cause__
-    return isinstance(cause, OperationFailure) and cause.code == _INCOMPLETE_HISTORY
 
 
 async def insert_once(
@@ -121,19 +113,9 @@ async def insert_once(
     owner, Retryable when the answer is missing or some rows can be healed by sending again, Refused when the server
     rejects a row.
     """
-    reply = await run_on_session(
-        client,
-        collection,
-        session,
-        number,
-        {
-            "insert": collection.name,
-            "documents": list(rows),
-            "ordered": False,
-            "stmtIds": list(range(len(rows))),
-        },
-        deadline_s=deadline_s,
-    )
+    numbers = list(range(len(rows)))
+    insert = {"insert": collection.name, "documents": list(rows), "ordered": False, "stmtIds": numbers}
+    reply = await run_on_session(client, collection, session, number, insert, deadline_s=deadline_s)
     _raise_on_write_errors(reply, collection.name, len(rows))
 
 

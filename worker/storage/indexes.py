@@ -60,6 +60,15 @@ _SPEC = (
 
 _HISTORY_S = 7 * 24 * 3_600
 
+
+def _history(whose: str, event_type: Any) -> Index:
+    """Forgets the completed items of some types in time."""
+    completed = {"status": "completed", "event_type": event_type}
+    options = {"expireAfterSeconds": _HISTORY_S, "partialFilterExpression": completed}
+    name = f"idx_analytics_queue_{whose}_completed_ttl"
+    return Index("analytics_queue", name, (("processed_at", 1),), options)
+
+
 _OWN = (
     # The promise "versions 1, 2, 3 ... without holes or twins" rests on this one.
     Index(
@@ -79,15 +88,7 @@ _OWN = (
     # Operators look at one status over time; the metrics ask for the oldest of each.
     Index("analytics_queue", "idx_analytics_queue_status_created", (("status", 1), ("created_at", 1))),
     # What is completed is history after a week; what is not stays until it is, and so does what is not ours.
-    Index(
-        "analytics_queue",
-        "idx_analytics_queue_ours_completed_ttl",
-        (("processed_at", 1),),
-        {
-            "expireAfterSeconds": _HISTORY_S,
-            "partialFilterExpression": {"status": "completed", "event_type": {"$in": list(EVENT_TYPES)}},
-        },
-    ),
+    _history("ours", {"$in": list(EVENT_TYPES)}),
     # Operators look at what nobody has acted upon, at one reason over time, and at equal failures together.
     Index("dead_letters", "idx_dead_letters_open_created", (("redrives", 1), ("created_at", 1))),
     Index("dead_letters", "idx_dead_letters_reason_created", (("reason", 1), ("created_at", 1))),
@@ -108,18 +109,7 @@ _OWN = (
 
 def _further(catalogue: Catalogue) -> list[Index]:
     """Items of further projections are history after a week, too; the index that stands cannot be changed."""
-    return [
-        Index(
-            "analytics_queue",
-            f"idx_analytics_queue_{event_type}_completed_ttl",
-            (("processed_at", 1),),
-            {
-                "expireAfterSeconds": _HISTORY_S,
-                "partialFilterExpression": {"status": "completed", "event_type": event_type},
-            },
-        )
-        for event_type in further_types(catalogue)
-    ]
+    return [_history(event_type, event_type) for event_type in further_types(catalogue)]
 
 
 def indexes_of(catalogue: Catalogue) -> tuple[Index, ...]:
@@ -150,10 +140,9 @@ def described(index: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("unique", "sparse", "expireAfterSeconds", "partialFilterExpression", "collation")
         if index.get(name) is not None and index[name] is not False
     }
-    return {
-        "key": [[name, _direction(value)] for name, value in keys],
-        **({"weights": dict(weights)} if weights else {}),
-    } | options
+    if weights:
+        options["weights"] = dict(weights)
+    return {"key": [[name, _direction(value)] for name, value in keys], **options}
 
 
 def _direction(value: Any) -> Any:

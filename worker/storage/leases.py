@@ -9,6 +9,7 @@ server's time: it held a group for the time of a lease and lives.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -19,13 +20,14 @@ from worker.storage import driver
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
 from worker.storage.shares import GROUPS, GroupLease, Survey, decide
+from worker.storage.updating import in_s
 
 _SLOTS_PER_GROUP = SLOTS // GROUPS
 
 # Three renewals of about 3 s fit in, so that one slow answer costs no lease.
 LEASE_S = 10.0
 # A member that was silent for this long is not slow: its document is litter. Until then it tells how it ended.
-_FORGET_MEMBER_MS = 600_000
+_FORGET_MEMBER_S = 600.0
 # Times of a lease: for how long a member lives before it gets a group to prove itself with, twice as long for every
 # member that died unproved (32 times at most, five minutes); and for how long it then holds it.
 _WAITS_FOR_A_TRIAL = 1
@@ -55,6 +57,7 @@ def group_name(watcher: str, group: int) -> str:
     return f"{watcher}:{group:02}"
 
 
+@dataclass(slots=True, eq=False)
 class GroupLeases:
     """The leases one worker holds. `owner` must be unique to this run of the process.
 
@@ -62,24 +65,15 @@ class GroupLeases:
     has one group: one of the live workers holds it. Call `balance` every few seconds, well within `lease_s`.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        owner: str,
-        *,
-        watcher: str = "progress",
-        lease_s: float = LEASE_S,
-        groups: int = GROUPS,
-        version: int = 0,
-    ) -> None:
-        self.owner = owner
-        self._version = version
-        self.watcher = watcher
-        self.groups = groups
-        self._leases = database.leases
-        self._lease_ms = int(lease_s * 1000)
-        self._held: dict[int, int] = {}
-        self._prepared = False
+    database: Database
+    owner: str
+    _: KW_ONLY
+    watcher: str = "progress"
+    lease_s: float = LEASE_S
+    groups: int = GROUPS
+    version: int = 0
+    _held: dict[int, int] = field(default_factory=dict, init=False)
+    _prepared: bool = field(default=False, init=False)
 
     @property
     def held(self) -> Mapping[int, int]:
@@ -113,10 +107,8 @@ class GroupLeases:
         use it as a barrier.
         """
         with translated():
-            await self._leases.update_one(
-                {"_id": self._member_id},
-                [{"$set": self._membership}],
-                upsert=True,
+            await self.database.leases.update_one(
+                {"_id": self._member_id}, [{"$set": self._membership}], upsert=True
             )
 
     async def leave(self) -> None:
@@ -124,7 +116,7 @@ class GroupLeases:
         with translated():
             await self._release(self._held)
             self._held = {}
-            await self._leases.delete_one({"_id": self._member_id})
+            await self.database.leases.delete_one({"_id": self._member_id})
 
     @property
     def _member_id(self) -> str:
@@ -137,21 +129,17 @@ class GroupLeases:
         began = {"$cond": [lapsed, "$$NOW", {"$ifNull": ["$since", "$$NOW"]}]}
         holds = {"$cond": [lapsed, "$$NOW", {"$ifNull": ["$holds_since", "$$NOW"]}]} if self._held else None
         held_ms = {"$subtract": ["$$NOW", {"$ifNull": ["$holds_since", "$$NOW"]}]}
-        proves = {"$gte": [held_ms, self._lease_ms * _PROVES_ITSELF_IN]}
+        proves = {"$gte": [held_ms, self.lease_s * 1000 * _PROVES_ITSELF_IN]}
         return {
             "kind": "member",
             "owner": {"$literal": self.owner},
-            "version": self._version,
+            "version": self.version,
             "layout": LAYOUT,
             "since": began,
             "holds_since": holds,
             "proved": {"$and": [{"$not": lapsed}, {"$or": [{"$ifNull": ["$proved", False]}, proves]}]},
-            "expires_at": self._later,
+            "expires_at": in_s(self.lease_s),
         }
-
-    @property
-    def _later(self) -> Document:
-        return {"$add": ["$$NOW", self._lease_ms]}
 
     async def _prepare(self) -> None:
         """One document per group, once: a claim compares with time, which an upsert cannot."""
@@ -159,7 +147,7 @@ class GroupLeases:
             return
         unclaimed = {"kind": "group", "owner": None, "epoch": 0, "expires_at": _NEVER}
         names = [group_name(self.watcher, group) for group in range(self.groups)]
-        await self._leases.bulk_write(
+        await self.database.leases.bulk_write(
             [UpdateOne({"_id": name}, {"$setOnInsert": unclaimed}, upsert=True) for name in names],
             ordered=False,
         )
@@ -168,77 +156,56 @@ class GroupLeases:
     async def _renew(self) -> None:
         """Extend what nobody took meanwhile, expired or not."""
         if self._held:
-            await self._leases.update_many(self._ours(self._held), [{"$set": {"expires_at": self._later}}])
+            await self.database.leases.update_many(
+                self._ours(self._held), [{"$set": {"expires_at": in_s(self.lease_s)}}]
+            )
 
     async def _survey(self) -> Survey:
-        overdue_ms = int(self._lease_ms * _OVERDUE_AFTER)
+        overdue_s = self.lease_s * _OVERDUE_AFTER
+        seen: Document = {
+            **dict.fromkeys(("kind", "owner", "epoch", "version"), 1),
+            # An older release's worker says nothing of it: it counts as before.
+            "proved": {"$ifNull": ["$proved", True]},
+            "age_ms": {"$subtract": ["$$NOW", {"$ifNull": ["$since", "$$NOW"]}]},
+            "live": {"$gt": ["$expires_at", "$$NOW"]},
+            "overdue": {"$lt": ["$expires_at", in_s(-overdue_s)]},
+            "litter": {"$lt": ["$expires_at", in_s(-_FORGET_MEMBER_S)]},
+        }
+        ours = {"_id": {"$regex": f"^(member:)?{self.watcher}:"}}
         rows = await driver.aggregate(
-            self._leases,
-            [
-                {"$match": {"_id": {"$regex": f"^(member:)?{self.watcher}:"}}},
-                {"$sort": {"_id": 1}},
-                {
-                    "$project": {
-                        "kind": 1,
-                        "owner": 1,
-                        "epoch": 1,
-                        "version": 1,
-                        # An older release's worker says nothing of it: it counts as before.
-                        "proved": {"$ifNull": ["$proved", True]},
-                        "age_ms": {"$subtract": ["$$NOW", {"$ifNull": ["$since", "$$NOW"]}]},
-                        "live": {"$gt": ["$expires_at", "$$NOW"]},
-                        "overdue": {"$lt": ["$expires_at", {"$subtract": ["$$NOW", overdue_ms]}]},
-                        "litter": {"$lt": ["$expires_at", {"$subtract": ["$$NOW", _FORGET_MEMBER_MS]}]},
-                    }
-                },
-            ],
+            self.database.leases, [{"$match": ours}, {"$sort": {"_id": 1}}, {"$project": seen}]
         )
         members = [row for row in rows if row["kind"] == "member"]
         litter = [row["_id"] for row in members if row["litter"]]
         if litter:
-            await self._leases.delete_many(
-                {"_id": {"$in": litter}, "$expr": {"$lt": ["$expires_at", "$$NOW"]}}
-            )
+            silent = {"$expr": {"$lt": ["$expires_at", "$$NOW"]}}
+            await self.database.leases.delete_many({"_id": {"$in": litter}, **silent})
+        live = [row for row in members if row["live"]]
         return Survey(
-            leases=[
-                GroupLease(
-                    int(row["_id"].rpartition(":")[2]),
-                    row["owner"],
-                    row["epoch"],
-                    row["live"],
-                    row["overdue"],
-                )
-                for row in rows
-                if row["kind"] == "group"
-            ],
-            members=frozenset(row["owner"] for row in members if row["live"]),
-            versions={row["owner"]: row.get("version", 0) for row in members if row["live"]},
-            unproved=frozenset(row["owner"] for row in members if row["live"] and not row["proved"]),
+            leases=[_lease(row) for row in rows if row["kind"] == "group"],
+            members=frozenset(row["owner"] for row in live),
+            versions={row["owner"]: row.get("version", 0) for row in live},
+            unproved=frozenset(row["owner"] for row in live if not row["proved"]),
             ready=self._ready(members),
         )
 
     def _ready(self, members: Sequence[Document]) -> frozenset[str]:
         """Live members that have lived for long enough to be given a group, after what happened to others."""
         died = sum(not row["live"] and not row["proved"] for row in members)
-        waits_ms = self._lease_ms * _WAITS_FOR_A_TRIAL * 2 ** min(died, _LONGEST_DOUBLING)
+        waits_ms = self.lease_s * 1000 * _WAITS_FOR_A_TRIAL * 2 ** min(died, _LONGEST_DOUBLING)
         return frozenset(row["owner"] for row in members if row["live"] and row["age_ms"] >= waits_ms)
 
     async def _claim(self, group: int) -> int | None:
         """The new epoch, or None where another worker was faster."""
-        claimed = await self._leases.find_one_and_update(
-            {
-                "_id": group_name(self.watcher, group),
-                "$or": [{"owner": self.owner}, {"$expr": {"$lte": ["$expires_at", "$$NOW"]}}],
-            },
-            [
-                {
-                    "$set": {
-                        "owner": {"$literal": self.owner},
-                        "epoch": {"$add": ["$epoch", 1]},
-                        "expires_at": self._later,
-                    }
-                }
-            ],
+        free = [{"owner": self.owner}, {"$expr": {"$lte": ["$expires_at", "$$NOW"]}}]
+        taken = {
+            "owner": {"$literal": self.owner},
+            "epoch": {"$add": ["$epoch", 1]},
+            "expires_at": in_s(self.lease_s),
+        }
+        claimed = await self.database.leases.find_one_and_update(
+            {"_id": group_name(self.watcher, group), "$or": free},
+            [{"$set": taken}],
             return_document=ReturnDocument.AFTER,
         )
         return None if claimed is None else cast(int, claimed["epoch"])
@@ -246,12 +213,13 @@ class GroupLeases:
     async def _release(self, groups: Mapping[int, int]) -> None:
         if groups:
             free = {"owner": None, "expires_at": "$$NOW"}
-            await self._leases.update_many(self._ours(groups), [{"$set": free}])
+            await self.database.leases.update_many(self._ours(groups), [{"$set": free}])
 
     def _ours(self, groups: Mapping[int, int]) -> Document:
-        return {
-            "$or": [
-                {"_id": group_name(self.watcher, group), "owner": self.owner, "epoch": epoch}
-                for group, epoch in groups.items()
-            ]
-        }
+        leases = [{"_id": group_name(self.watcher, group), "epoch": epoch} for group, epoch in groups.items()]
+        return {"owner": self.owner, "$or": leases}
+
+
+def _lease(row: Document) -> GroupLease:
+    group = int(row["_id"].rpartition(":")[2])
+    return GroupLease(group, row["owner"], row["epoch"], row["live"], row["overdue"])

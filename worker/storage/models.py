@@ -10,7 +10,6 @@ what projections write stand with them.
 
 from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -418,23 +417,21 @@ class SystemSetting(_Open):
     environment: Literal["development", "staging", "production"]
 
 
-_PLATFORM: Mapping[str, tuple[type[BaseModel], ...]] = MappingProxyType(
-    {
-        "courses": (Course,),
-        "users": (User,),
-        "course_events": (CourseEvent,),
-        "notifications": (Notification,),
-        "billing_transactions": (BillingTransaction,),
-        "analytics_queue": (QueueItem,),
-        "dead_letters": (DeadLetter, DeadLetterPart),
-        "system_settings": (SystemSetting,),
-        "leases": (PartitionLease, GroupLease, MemberLease),
-        "projection_state": (ResumePosition, CountingSession, WriteConflictMarker, StateMigration),
-        "watch_positions": (WatchPosition,),
-        "job_runs": (JobRun,),
-        "tombstones": (Tombstone,),
-    }
-)
+_PLATFORM: Mapping[str, tuple[type[BaseModel], ...]] = {
+    "courses": (Course,),
+    "users": (User,),
+    "course_events": (CourseEvent,),
+    "notifications": (Notification,),
+    "billing_transactions": (BillingTransaction,),
+    "analytics_queue": (QueueItem,),
+    "dead_letters": (DeadLetter, DeadLetterPart),
+    "system_settings": (SystemSetting,),
+    "leases": (PartitionLease, GroupLease, MemberLease),
+    "projection_state": (ResumePosition, CountingSession, WriteConflictMarker, StateMigration),
+    "watch_positions": (WatchPosition,),
+    "job_runs": (JobRun,),
+    "tombstones": (Tombstone,),
+}
 
 
 def models_of(catalogue: Catalogue) -> Mapping[str, tuple[type[BaseModel], ...]]:

@@ -1,6 +1,7 @@
 """Who may write a partition's time-series rows: one lease per partition, taken by burning the session before it."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -120,8 +121,5 @@ async def assert_in_force(database: Database, lease: PartitionLease, now: dateti
 async def _create(database: Database, key: str, session: UUID, clock: Clock) -> None:
     """The partition's first lease. Keyed by `_id`: of two creators one wins, the other reads and burns it."""
     lease = {"_id": key, "kind": "partition", "session": session, "burns": 0, "updated_at": clock.now()}
-    try:
-        with translated():
-            await database.leases.insert_one(lease)
-    except DuplicateKeyError:
-        return
+    with suppress(DuplicateKeyError), translated():
+        await database.leases.insert_one(lease)

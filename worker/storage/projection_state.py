@@ -22,7 +22,7 @@ from worker.storage.errors import translated
 from worker.storage.leases import Token, group_name
 from worker.storage.models import LEASES_OF_NOW
 from worker.storage.transactions import Session, Transactions
-from worker.storage.validators import validator
+from worker.storage.validators import STRICT, validator
 
 SESSION = "counts:session"
 """`_id` of the document that names the session whose transactions count."""
@@ -43,6 +43,7 @@ class Position:
     versions: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
 class Positions:
     """Where each group's change stream goes on, saved by a worker that keeps projections of these `versions`.
 
@@ -50,25 +51,23 @@ class Positions:
     and versions are one write: a token by another version says nothing about documents of this one.
     """
 
-    def __init__(self, database: Database, *, watcher: str, versions: Mapping[str, int]) -> None:
-        self._database = database
-        self._positions = database.projection_state
-        self._watcher = watcher
-        self._versions = dict(versions)
+    database: Database
+    watcher: str
+    versions: Mapping[str, int]
 
     async def take(self, held: Mapping[int, int]) -> dict[int, Position]:
         """Fence former owners out and return the positions; a group somebody newer holds is left out."""
-        names = {group_name(self._watcher, group): group for group in held}
+        names = {group_name(self.watcher, group): group for group in held}
         with translated():
             before = await self._saved_before(list(names))
-            await self._positions.bulk_write(
+            await self.database.projection_state.bulk_write(
                 [
                     UpdateOne({"_id": name}, [{"$set": _taken(held[group], before.get(name))}], upsert=True)
                     for name, group in names.items()
                 ],
                 ordered=False,
             )
-            rows = await self._positions.find({"_id": {"$in": list(names)}}).to_list(None)
+            rows = await self.database.projection_state.find({"_id": {"$in": list(names)}}).to_list(None)
         return {
             names[row["_id"]]: Position(row["token"], row["versions"])
             for row in rows
@@ -82,19 +81,19 @@ class Positions:
         """
         if not held:
             return 0
-        position = {"token": dict(token), "versions": self._versions}
-        ours = [{"_id": group_name(self._watcher, group), "epoch": epoch} for group, epoch in held.items()]
+        position = {"token": dict(token), "versions": dict(self.versions)}
+        ours = [{"_id": group_name(self.watcher, group), "epoch": epoch} for group, epoch in held.items()]
         with translated():
-            result = await self._positions.update_many(
+            result = await self.database.projection_state.update_many(
                 {"$or": ours}, {"$set": position, "$currentDate": {"saved_at": True}}
             )
         return len(held) - result.matched_count
 
     async def _saved_before(self, names: Sequence[str]) -> dict[str, Document]:
         """The positions of the version before, while one of its workers may have held a group last."""
-        if not await is_migrating(self._database):
+        if not await is_migrating(self.database):
             return {}
-        rows = await reading.find(self._database.watch_positions, {"_id": {"$in": list(names)}})
+        rows = await reading.find(self.database.watch_positions, {"_id": {"$in": list(names)}})
         return {row["_id"]: row for row in rows.documents if _is_position(row)}
 
 
@@ -103,36 +102,22 @@ class Place:
     """Where markers and session stand, and how they are spelt there."""
 
     collection: Collection
-    before: bool
+    instructor_path: str
+    """Where a marker names the instructor a course is counted for."""
+    session_path: str
+    """Where the session is named whose transactions count."""
+    counter: str
+    """What every write raises: a write that changes nothing would meet nobody."""
+    has_kinds: bool = True
 
-    def instructor(self, identity: ObjectId | None) -> Document:
-        """The fields that say which instructor a course is counted for."""
-        if self.before:
-            return {"token": None if identity is None else {"instructor_id": identity}}
-        return {"instructor_id": identity}
-
-    def session(self, identity: Any) -> Document:
-        """The fields that name the session."""
-        if self.before:
-            return {"token": None if identity is None else {"lsid": identity}}
-        return {"session": identity}
-
-    @property
-    def instructor_path(self) -> str:
-        return "token.instructor_id" if self.before else "instructor_id"
-
-    @property
-    def session_path(self) -> str:
-        return "token.lsid" if self.before else "session"
-
-    @property
-    def counter(self) -> str:
-        """What every write raises: a write that changes nothing would meet nobody."""
-        return "epoch" if self.before else "writes"
+    def naming(self, path: str, identity: Any) -> Document:
+        """The field that names an instructor or a session, or nobody: the whole `token` in the version before."""
+        field, _, inner = path.partition(".")
+        return {field: {inner: identity} if inner and identity is not None else identity}
 
     def first(self, kind: str) -> Document:
         """The fields of a new document."""
-        return {} if self.before else {"kind": kind}
+        return {"kind": kind} if self.has_kinds else {}
 
     def value(self, row: Mapping[str, Any], path: str) -> Any:
         """What stands there; None where nothing does."""
@@ -147,31 +132,35 @@ class Places:
 
     def __init__(self, database: Database) -> None:
         self._state = database.projection_state
-        self._now = Place(database.projection_state, before=False)
-        self._before = Place(database.watch_positions, before=True)
+        self._now = Place(database.projection_state, "instructor_id", "session", "writes")
+        self._before = Place(
+            database.watch_positions, "token.instructor_id", "token.lsid", "epoch", has_kinds=False
+        )
         self._moved = False
 
     async def find(self, session: Session | None = None) -> Place:
         """The place, as the transaction's snapshot has it; or as it is now."""
         if self._moved:
             return self._now
-        with translated():
-            row = await self._state.find_one({"_id": _MIGRATION}, session=session)
-        self._moved = row is None or row["markers_in"] == _NOW
+        self._moved = await _markers_in(self._state, session) == _NOW
         return self._now if self._moved else self._before
 
     async def hold(self, place: Place, session: Session) -> None:
         """Let this transaction not commit beside the one that moves the markers it has written."""
-        if place.before:
+        if place is self._before:
             with translated():
                 await self._state.update_one({"_id": _MIGRATION}, _touched(), session=session)
 
 
 async def is_migrating(database: Database) -> bool:
     """True while documents of the version before are in use."""
+    return await _markers_in(database.projection_state) == _BEFORE
+
+
+async def _markers_in(state: Collection, session: Session | None = None) -> str:
     with translated():
-        row = await database.projection_state.find_one({"_id": _MIGRATION})
-    return row is not None and row["markers_in"] == _BEFORE
+        row = await state.find_one({"_id": _MIGRATION}, session=session)
+    return _NOW if row is None else str(row["markers_in"])
 
 
 async def needs_migration(database: Database, *, open_leases: bool) -> bool:
@@ -223,12 +212,11 @@ async def finish_migration(database: Database, *, close_leases: bool = True) -> 
         return True
     if await workers_of_before(database):  # 1
         return False
-    closed = {"validator": validator(LEASES_OF_NOW), "validationLevel": "strict", "validationAction": "error"}
+    close = {"collMod": "leases", "validator": validator(LEASES_OF_NOW), **STRICT}
+    close |= {"writeConcern": WRITE_CONCERN.document}
     if close_leases:
         with translated():
-            await database.config.command(
-                {"collMod": "leases", **closed, "writeConcern": WRITE_CONCERN.document}
-            )  # 2
+            await database.config.command(close)  # 2
     if await workers_of_before(database):  # 3
         return False
     transactions = Transactions(database.client)
@@ -276,9 +264,8 @@ async def _move(database: Database, session: Session) -> None:
         writes = [
             ReplaceOne({"_id": each["_id"]}, each, upsert=True) for each in documents if each is not None
         ]
-        await state.delete_many(
-            {"kind": {"$in": ["session", "marker"]}}, session=session
-        )  # of before a roll-back
+        before_a_roll_back = {"kind": {"$in": ["session", "marker"]}}
+        await state.delete_many(before_a_roll_back, session=session)
         if writes:
             await state.bulk_write(writes, session=session)
         await former.update_many({"_id": {"$in": names}}, {"$set": {"token": None}}, session=session)

@@ -103,20 +103,19 @@ def _noted(what: Quarantined, code_version: str, *, changed: bool) -> dict[str, 
     begun = {"$or": [foreign, {"$not": [{"$in": ["$status", list(OPEN)]}]}]}
     anew = {"$or": [begun, over]}
 
-    def opened(name: str, value: Any) -> dict[str, Any]:
-        return {"$cond": [anew, value, f"${name}"]}
-
+    opened = {
+        "status": "pending",
+        "retry_count": 0,
+        "created_at": "$$NOW",
+        "due_at": "$$NOW",
+        "processed_at": None,
+    }
+    kept = ("last_retry", "lease_owner", "lease_until")
     return {
         **{name: {"$literal": value} for name, value in literally.items()},
         "data": {"$literal": dict(what.data)},
-        "status": opened("status", "pending"),
-        "retry_count": opened("retry_count", 0),
-        "created_at": opened("created_at", "$$NOW"),
-        "due_at": opened("due_at", "$$NOW"),
-        "processed_at": opened("processed_at", None),
-        "last_retry": {"$cond": [foreign, None, {"$ifNull": ["$last_retry", None]}]},
-        "lease_owner": {"$cond": [foreign, None, {"$ifNull": ["$lease_owner", None]}]},
-        "lease_until": {"$cond": [foreign, None, {"$ifNull": ["$lease_until", None]}]},
+        **{name: {"$cond": [anew, value, f"${name}"]} for name, value in opened.items()},
+        **{name: {"$cond": [foreign, None, {"$ifNull": [f"${name}", None]}]} for name in kept},
         "occurrences": {"$add": [counted, 1]},
         # Whoever quarantines has tried; what begins, or has changed, was tried by nobody else.
         "tried_by": {

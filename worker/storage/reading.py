@@ -9,7 +9,7 @@ like its absence: what other people store must not end a role.
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Names
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -119,42 +119,39 @@ async def find(
     query: Mapping[str, Any],
     paths: Mapping[str, Any] | None = None,
     *,
-    session: Session | None = None,
     max_bytes: int | None = None,
     kept: Names[str] = (),
     **options: Any,
 ) -> Reading:
-    """The documents that match; `options` are those of the driver's `find` (`sort`, `limit`, `hint`, `batch_size`).
+    """The documents that match; `options` are those of the driver's `find` (`session`, `sort`, `limit`, `hint` ...).
 
     Arrays in the fields named by `kept` come as `KeptArray`: they can be written back without changing a byte.
     The document that reaches `max_bytes` is the last one; what is not decoded then are bytes of one answer, 16 MB at
     most. Raises Retryable while the server is away or refuses to read.
     """
     found = Reading(collection.name)
-    async with aclosing(_raw_batches(collection, query, paths, session=session, **options)) as answers:
+    async with aclosing(_raw_batches(collection, query, paths, **options)) as answers:
         async for batch in answers:
             if max_bytes is not None and found.size_bytes >= max_bytes:
                 return replace(found, complete=False)  # reached with the last document of the answer before
             some = _up_to(batch, max_bytes, found.size_bytes)
-            found = _joined(found, decoded(collection.name, some, kept), complete=some is batch)
+            more = decoded(collection.name, some, kept)
+            found.documents.extend(more.documents)
+            found.unreadable.extend(more.unreadable)
+            size_bytes = found.size_bytes + more.size_bytes
+            found = replace(found, size_bytes=size_bytes, complete=some is batch)
             if not found.complete:
                 break
     return found
 
 
 async def batches(
-    collection: Collection,
-    query: Mapping[str, Any],
-    paths: Mapping[str, Any] | None = None,
-    *,
-    session: Session | None = None,
-    kept: Names[str] = (),
-    **options: Any,
+    collection: Collection, query: Mapping[str, Any], paths: Mapping[str, Any] | None = None, **options: Any
 ) -> AsyncGenerator[Reading]:
     """As `find`, answer by answer, each of 16 MB at most: for what is larger than memory."""
-    async with aclosing(_raw_batches(collection, query, paths, session=session, **options)) as answers:
+    async with aclosing(_raw_batches(collection, query, paths, **options)) as answers:
         async for batch in answers:
-            yield decoded(collection.name, batch, kept)
+            yield decoded(collection.name, batch)
 
 
 async def pages(
@@ -164,7 +161,6 @@ async def pages(
     *,
     most: int,
     max_bytes: int,
-    session: Session | None = None,
     **options: Any,
 ) -> AsyncGenerator[Reading]:
     """As `batches`, cut anew: at most `most` documents and `max_bytes`, but one document at least.
@@ -173,7 +169,7 @@ async def pages(
     """
     page: list[bytes] = []
     size_bytes = 0
-    async with aclosing(_raw_batches(collection, query, paths, session=session, **options)) as answers:
+    async with aclosing(_raw_batches(collection, query, paths, **options)) as answers:
         async for batch in answers:
             for raw in _apart(batch):
                 if page and (len(page) >= most or size_bytes + len(raw) > max_bytes):
@@ -186,14 +182,10 @@ async def pages(
 
 
 async def find_one(
-    collection: Collection,
-    query: Mapping[str, Any],
-    paths: Mapping[str, Any] | None = None,
-    *,
-    session: Session | None = None,
+    collection: Collection, query: Mapping[str, Any], paths: Mapping[str, Any] | None = None
 ) -> Document | Unreadable | None:
     """The first document that matches."""
-    found = await find(collection, query, paths, session=session, limit=1)
+    found = await find(collection, query, paths, limit=1)
     return found.documents[0] if found.documents else next(iter(found.unreadable), None)
 
 
@@ -218,28 +210,18 @@ async def command(database: AsyncDatabase[Document], *arguments: Any, **options:
 
 def decoded(collection: str, batch: bytes, kept: Names[str] = ()) -> Reading:
     """The documents that stand one behind another in `batch`."""
-    if kept:
-        return decoded_each(collection, _apart(batch), kept)
-    try:
-        return Reading(collection, bson.decode_all(batch, CODEC_OPTIONS), [], len(batch))
-    except _UNDECODABLE:
-        return decoded_each(collection, _apart(batch))
-
-
-def decoded_each(collection: str, documents: Iterable[bytes], kept: Names[str] = ()) -> Reading:
-    """Each of the documents by itself."""
-    good: list[Document] = []
-    bad: list[Unreadable] = []
-    size_bytes = 0
-    for raw in documents:
-        size_bytes += len(raw)
+    if not kept:
+        with suppress(*_UNDECODABLE):
+            return Reading(collection, bson.decode_all(batch, CODEC_OPTIONS), size_bytes=len(batch))
+    found = Reading(collection, size_bytes=len(batch))
+    for raw in _apart(batch):
         one = decoded_one(collection, raw)
         if isinstance(one, Unreadable):
-            bad.append(one)
+            found.unreadable.append(one)
         else:
             _keep(one, raw, kept)
-            good.append(one)
-    return Reading(collection, good, bad, size_bytes)
+            found.documents.append(one)
+    return found
 
 
 def decoded_one(collection: str, raw: bytes) -> Document | Unreadable:
@@ -273,15 +255,10 @@ def name_of(identity: object) -> str:
 
 
 async def _raw_batches(
-    collection: Collection,
-    query: Mapping[str, Any],
-    paths: Mapping[str, Any] | None,
-    *,
-    session: Session | None,
-    **options: Any,
+    collection: Collection, query: Mapping[str, Any], paths: Mapping[str, Any] | None, **options: Any
 ) -> AsyncGenerator[bytes]:
     with _reading():
-        cursor: Any = collection.find_raw_batches(query, paths, session=session, **options)
+        cursor: Any = collection.find_raw_batches(query, paths, **options)
     try:
         while True:
             with _reading():
@@ -303,13 +280,6 @@ def _reading() -> Iterator[None]:
             yield
     except Refused as error:
         raise Retryable(f"the server refuses to read: {error}") from error
-
-
-def _joined(one: Reading, other: Reading, *, complete: bool) -> Reading:
-    one.documents.extend(other.documents)
-    one.unreadable.extend(other.unreadable)
-    size_bytes = one.size_bytes + other.size_bytes
-    return Reading(one.collection, one.documents, one.unreadable, size_bytes, complete)
 
 
 def _up_to(batch: bytes, max_bytes: int | None, taken: int) -> bytes:

@@ -19,7 +19,7 @@ from worker.storage.database import FORMER, WRITE_CONCERN, Database, Document, c
 from worker.storage.errors import translated
 from worker.storage.indexes import described, indexes_of
 from worker.storage.models import LEASES_OF_NOW, models_of
-from worker.storage.validators import validator
+from worker.storage.validators import STRICT, validator
 
 TIME_SERIES: Mapping[str, Document] = {
     "user_interactions": {"timeField": "timestamp", "metaField": "metadata", "granularity": "minutes"}
@@ -160,9 +160,8 @@ def differences(wanted: Wanted, found: Found) -> list[Difference]:
         if actual_index is None:
             result.append(Difference(name, f"index {index.name}", str(expected_index), _ABSENT))
         elif described(actual_index) != expected_index:
-            result.append(
-                Difference(name, f"index {index.name}", str(expected_index), str(described(actual_index)))
-            )
+            actual = str(described(actual_index))
+            result.append(Difference(name, f"index {index.name}", str(expected_index), actual))
     return result
 
 
@@ -236,18 +235,16 @@ def _ours(database: Database, external: Set[str]) -> list[Wanted]:
 
 
 def _validation(wanted: Wanted) -> Document:
-    if wanted.validator is None:
-        return {}
-    return {"validator": wanted.validator, "validationLevel": "strict", "validationAction": "error"}
+    return {} if wanted.validator is None else {"validator": wanted.validator, **STRICT}
 
 
 def _same_validator(wanted: Wanted, options: Mapping[str, Any]) -> bool:
     """A validator is as wanted when it also refuses, for every write; where we want none, any will do."""
     if wanted.validator is None:
         return True
-    enforced = (options.get("validationLevel", "strict"), options.get("validationAction", "error"))
     allowed = (wanted.validator, wanted.stricter or wanted.validator)
-    return options.get("validator") in allowed and enforced == ("strict", "error")
+    enforced = {name: options.get(name, value) for name, value in STRICT.items()}
+    return options.get("validator") in allowed and enforced == STRICT
 
 
 def _same_time_series(wanted: Document | None, found: Mapping[str, Any] | None) -> bool:

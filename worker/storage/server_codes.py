@@ -196,28 +196,20 @@ _TABLE: Mapping[CodeClass, str] = MappingProxyType(
 )
 
 
-def _rows() -> list[ServerCode]:
-    rows = []
-    for kind, text in _TABLE.items():
-        for row in text.split(","):
-            code, name = row.split()
-            rows.append(ServerCode(int(code), name, kind))
-    return rows
-
-
-SERVER_CODES: tuple[ServerCode, ...] = tuple(sorted(_rows(), key=lambda row: row.code))
-_BY_CODE: Mapping[int, ServerCode] = MappingProxyType({row.code: row for row in SERVER_CODES})
+_ROWS = ((row.split(), kind) for kind, rows in _TABLE.items() for row in rows.split(","))
+SERVER_CODES = tuple(ServerCode(int(code), name, kind) for (code, name), kind in _ROWS)
+_BY_CODE: Mapping[int | None, ServerCode] = MappingProxyType({row.code: row for row in SERVER_CODES})
 
 
 def code_class(code: int | None) -> CodeClass | None:
     """The class of a code; None for one this release does not know, which is waited for."""
-    known = _BY_CODE.get(code) if code is not None else None
+    known = _BY_CODE.get(code)
     return known.kind if known is not None else None
 
 
 def code_name(code: int | None) -> str:
     """What the server calls the code, `UnknownCode` where this release does not know it."""
-    known = _BY_CODE.get(code) if code is not None else None
+    known = _BY_CODE.get(code)
     return known.name if known is not None else "UnknownCode"
 
 

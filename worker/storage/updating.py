@@ -70,10 +70,15 @@ async def send_each(
     return Updated(reply["n"], reply["nModified"], refused)
 
 
-def millis(end: str | Document, start: str | Document, otherwise: Any = None) -> Document:
-    """The milliseconds between two values, as an expression; `otherwise` where one of them is no date of our era."""
+def in_s(seconds: float) -> Document:
+    """So many seconds from now by the server's time, as an expression."""
+    return {"$add": ["$$NOW", int(seconds * 1000)]}
+
+
+def millis(end: str | Document, start: str | Document) -> Document:
+    """The milliseconds between two values, as an expression; null where one of them is no date of our era."""
     usual = [{"$and": [{"$eq": [{"$type": each}, "date"]}, _usual(each)]} for each in (end, start)]
-    return {"$cond": [{"$and": usual}, {"$subtract": [end, start]}, otherwise]}
+    return {"$cond": [{"$and": usual}, {"$subtract": [end, start]}, None]}
 
 
 def _usual(value: str | Document) -> Document:

@@ -31,6 +31,9 @@ _BSON_TYPES: dict[Any, list[str]] = {
     Decimal128: ["decimal"],
 }
 
+# A validator refuses, and every write.
+STRICT = {"validationLevel": "strict", "validationAction": "error"}
+
 
 def validator(models: Iterable[type[BaseModel]]) -> Schema:
     """Validator of a collection whose documents are each one of `models`."""

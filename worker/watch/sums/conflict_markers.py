@@ -96,7 +96,7 @@ class WriteConflictMarkers:
         place = await self._places.find()
         change = {
             "$inc": {place.counter: 1},
-            "$set": {**place.first("session"), **place.session(session_id)},
+            "$set": {**place.first("session"), **place.naming(place.session_path, session_id)},
             "$currentDate": {"saved_at": True},
         }
         with translated():
@@ -112,7 +112,7 @@ class WriteConflictMarkers:
         with translated():
             await place.collection.update_one(
                 {"_id": SESSION, place.session_path: session_id},
-                {"$set": place.session(None), "$currentDate": {"saved_at": True}},
+                {"$set": place.naming(place.session_path, None), "$currentDate": {"saved_at": True}},
             )
 
     async def forget(self) -> None:
@@ -137,8 +137,8 @@ def _touch(place: Place, identity: ObjectId | str, taught_by: Mapping[ObjectId, 
     change: Document = {"$inc": {place.counter: 1}, "$currentDate": {"saved_at": True}}
     first = place.first("marker")
     if not isinstance(identity, ObjectId) or identity not in taught_by:
-        return {**change, "$setOnInsert": {**first, **place.instructor(None)}}
-    return {**change, "$set": {**first, **place.instructor(taught_by[identity])}}
+        return {**change, "$setOnInsert": {**first, **place.naming(place.instructor_path, None)}}
+    return {**change, "$set": {**first, **place.naming(place.instructor_path, taught_by[identity])}}
 
 
 def _prefix(prefix: str) -> Document:
