@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from worker.app.producing import open_publisher
 from worker.kafka.files import OutgoingRecord
 from worker.kafka.producer import Publisher
-from worker.retry.redrive import Again, Publish
+from worker.retry.redrive import Publish
 from worker.settings import Settings
 
 # A dead letter came from a broker, so its brokers take it; this is the largest request a broker accepts by default.
@@ -19,14 +19,13 @@ async def open_redriver(settings: Settings, *, idempotent: bool) -> AsyncIterato
     publishers: dict[str, Publisher] = {}
     async with AsyncExitStack() as stack:
 
-        async def publish(topic: str, records: Sequence[Again]) -> None:
+        async def publish(topic: str, records: Sequence[OutgoingRecord]) -> None:
             if topic not in publishers:
                 publishers[topic] = await stack.enter_async_context(
                     open_publisher(
                         settings, topic, idempotent=idempotent, max_request_bytes=_MAX_REQUEST_BYTES
                     )
                 )
-            outgoing = [OutgoingRecord(record.value, record.key, record.headers) for record in records]
-            await publishers[topic].publish(outgoing)
+            await publishers[topic].publish(records)
 
         yield publish

@@ -38,6 +38,9 @@ class Damaged:
     reason: str
 
 
+_CHANGED = Damaged("the bytes do not match their checksum")
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """All bytes of a dead letter's record; the name of a header is bytes where it is no text."""
@@ -53,31 +56,16 @@ class Kept:
         return len(self.value or b"") + len(self.key or b"") + headers
 
 
-async def find_dead_letters(
-    database: Database, selection: Selection, *, redriven: bool = False
-) -> list[Entry]:
-    """The selected dead letters in the order of their log, without bytes, key and headers."""
-    names = await find_names(database, selection, redriven=redriven)
-    return [entry async for page in pages(database, names) for entry in page]
-
-
 async def find_names(database: Database, selection: Selection, *, redriven: bool = False) -> list[str]:
     """Ids of the selected dead letters in the order of their log.
 
     Those that were sent again already are left out unless `redriven`, or named by id. A stream is told by the
     record's key, or by what its value says of learner and course where that can be read.
     """
-    query: Document = {"kind": {"$in": ["record", "gap"]}}
-    if selection.ids:
-        query["_id"] = {"$in": list(selection.ids)}
-    elif not redriven:
+    chosen = selection.query(reason="reason", fingerprint="fingerprint")
+    query = {"kind": {"$in": ["record", "gap"]}, **chosen}
+    if not selection.ids and not redriven:
         query["redrives"] = 0
-    if selection.reason:
-        query["reason"] = selection.reason
-    if selection.since:
-        query["created_at"] = {"$gte": selection.since}
-    if selection.fingerprint:
-        query["fingerprint"] = selection.fingerprint
     order = [("created_at", 1), ("topic", 1), ("partition", 1), ("offset", 1)]
     found = database.dead_letters.find(query, {"_id": 1}).sort(order)
     if selection.limit and not selection.stream:
@@ -109,13 +97,10 @@ async def show_dead_letter(
     database: Database, name: str, first_bytes: int | None = None
 ) -> tuple[Document, bytes | Damaged | None] | None:
     """The dead letter without bytes, and its bytes, or no more than the first; None if there is none of that id."""
-    with translated():
-        dead_letter = await database.dead_letters.find_one(
-            {"_id": name, "kind": {"$ne": "part"}}, _WITHOUT_VALUE
-        )
-    return (
-        None if dead_letter is None else (dead_letter, await read_value(database, dead_letter, first_bytes))
-    )
+    dead_letter = await _one(database, name, _WITHOUT_VALUE)
+    if dead_letter is None:
+        return None
+    return dead_letter, await read_value(database, dead_letter, first_bytes)
 
 
 async def read_value(
@@ -125,27 +110,31 @@ async def read_value(
 
     With `first_bytes` all are checked and no more than these are kept.
     """
-    if dead_letter["parts"]:
-        expected = dead_letter["payload_sha256"] if dead_letter["kind"] == "record" else None
-        return await _joined(
-            database, dead_letter["_id"], "value", dead_letter["parts"], expected, first_bytes
-        )
-    with translated():
-        stored = await database.dead_letters.find_one(
-            {"_id": dead_letter["_id"]}, {"value": 1, "without_bytes": 1}
-        )
-    return None if stored is None else _value_of({**dead_letter, **stored}, first_bytes)
+    name, count = dead_letter["_id"], dead_letter["parts"]
+    expected = dead_letter["payload_sha256"] if dead_letter["kind"] == "record" else None
+    if count:
+        return await _joined(database, name, "value", count, expected, first_bytes)
+    if "value" not in dead_letter:
+        stored = await _one(database, name, {"value": 1, "without_bytes": 1})
+        if stored is None:
+            return None
+        dead_letter = dead_letter | stored
+    if dead_letter.get("without_bytes"):
+        return Damaged("the store refused the bytes when the dead letter was made")
+    value: bytes | None = dead_letter["value"]
+    if expected is not None and hashlib.sha256(value or b"").digest() != expected:
+        return _CHANGED
+    return value[:first_bytes] if value is not None else None
 
 
 async def read_kept(database: Database, name: str) -> tuple[Document, Kept | Damaged] | None:
     """A dead letter, and all bytes of its record; None if there is none of that id (any more)."""
-    with translated():
-        dead_letter = await database.dead_letters.find_one({"_id": name, "kind": {"$ne": "part"}})
+    dead_letter = await _one(database, name)
     if dead_letter is None:
         return None
     key: Any = dead_letter["key"]
     headers: Any = [(header["key"], header["value"]) for header in dead_letter["headers"]]
-    value = await read_value(database, dead_letter) if dead_letter["parts"] else _value_of(dead_letter, None)
+    value = await read_value(database, dead_letter)
     if "key_parts" in dead_letter:
         key = await _joined(database, name, "key", dead_letter["key_parts"], dead_letter["key_sha256"])
     if "headers_parts" in dead_letter:
@@ -153,9 +142,7 @@ async def read_kept(database: Database, name: str) -> tuple[Document, Kept | Dam
             database, name, "headers", dead_letter["headers_parts"], dead_letter["headers_sha256"]
         )
         headers = _decoded(encoded) if isinstance(encoded, bytes) else encoded
-    short = {
-        field: content for field, content in dead_letter.items() if field not in ("key", "headers", "value")
-    }
+    short = {name: stated for name, stated in dead_letter.items() if name not in ("key", "headers", "value")}
     for each in (value, key, headers):
         if isinstance(each, Damaged):
             return short, each
@@ -179,17 +166,10 @@ async def discard_dead_letters(database: Database, names: Sequence[str]) -> int:
 _PARTS = {"parts": 1, "key_parts": 1, "headers_parts": 1}
 
 
-def _value_of(dead_letter: Document, first_bytes: int | None) -> bytes | Damaged | None:
-    """The value of a dead letter that holds it itself."""
-    if dead_letter.get("without_bytes"):
-        return Damaged("the store refused the bytes when the dead letter was made")
-    value: bytes | None = dead_letter["value"]
-    if (
-        dead_letter["kind"] == "record"
-        and hashlib.sha256(value or b"").digest() != dead_letter["payload_sha256"]
-    ):
-        return Damaged("the bytes do not match their checksum")
-    return value[:first_bytes] if value is not None else None
+async def _one(database: Database, name: str, paths: Document | None = None) -> Document | None:
+    """The dead letter of this id, never a part of one."""
+    with translated():
+        return await database.dead_letters.find_one({"_id": name, "kind": {"$ne": "part"}}, paths)
 
 
 async def _joined(
@@ -214,7 +194,7 @@ async def _joined(
     if numbers != list(range(1, count + 1)):
         return Damaged(f"{len(numbers)} of {count} parts are there")
     if expected is not None and digest.digest() != expected:
-        return Damaged("the bytes do not match their checksum")
+        return _CHANGED
     return b"".join(kept)[:first_bytes]
 
 
@@ -238,8 +218,7 @@ def _parts(name: str) -> Document:
 
 
 async def _is_of(database: Database, name: str, stream: str) -> bool:
-    with translated():
-        row = await database.dead_letters.find_one({"_id": name}, _WITHOUT_VALUE)
+    row = await _one(database, name, _WITHOUT_VALUE)
     if row is None:
         return False
     key = row["key"]
@@ -257,11 +236,4 @@ def _stream(key: bytes) -> str | None:
 
 
 def _entry(row: Document) -> Entry:
-    return Entry(
-        id=row["_id"],
-        fingerprint=row["fingerprint"],
-        reason=row["reason"],
-        message=row["message"],
-        created_at=row["created_at"],
-        document=row,
-    )
+    return Entry(row["_id"], row["fingerprint"], row["reason"], row["message"], row["created_at"], row)

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 
 from worker.storage import reading
 from worker.storage.claims import age_s
-from worker.storage.database import Database, Document
+from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
 from worker.storage.work_items import COUNTS_ROW, OPEN
 from worker.telemetry.metrics import DEAD_LETTER_STEPS, QUEUE_STATES, ROW_COLLECTIONS, Metrics
-
-# Dead letters that nobody has sent again. Parts are bytes of a dead letter, not dead letters.
-_OPEN_DEAD_LETTERS: Document = {"redrives": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,40 +40,26 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
             {"$count": "streams"},
         ],
     )
-    rows = await reading.aggregate(
-        queue,
-        [
-            {"$match": {"status": {"$in": list(OPEN)}, "event_type": COUNTS_ROW}},
-            {"$group": {"_id": "$data.collection", "count": {"$sum": 1}}},
-        ],
-    )
+    refused_rows = {"status": {"$in": list(OPEN)}, "event_type": COUNTS_ROW}
+    # Dead letters that nobody has sent again. Parts are bytes of a dead letter, not dead letters.
+    by_step = {step: {"redrives": 0, "step": step} for step in DEAD_LETTER_STEPS}
     with translated():
-        items = {state: await queue.count_documents({**ours, "status": state}) for state in QUEUE_STATES}
-        ages = [await age_s(queue, {**ours, "status": state}) for state in OPEN]
-        dead_letter_counts = {
-            step: await dead_letters.count_documents({**_OPEN_DEAD_LETTERS, "step": step})
-            for step in DEAD_LETTER_STEPS
-        }
-        dead_letter_ages = {
-            step: await age_s(dead_letters, {**_OPEN_DEAD_LETTERS, "step": step})
-            for step in DEAD_LETTER_STEPS
-        }
-    redriven = await reading.aggregate(
-        dead_letters,
-        [
-            {"$match": {"redrives": {"$gt": 0}}},
-            {"$group": {"_id": "$error_class", "count": {"$sum": "$redrives"}}},
-        ],
-    )
-    return Depths(
-        items=items,
-        oldest_item_s=max(ages),
-        blocked_streams=blocked.documents[0]["streams"] if blocked.documents else 0,
-        refused_rows={str(row["_id"]): row["count"] for row in rows.documents},
-        dead_letters=dead_letter_counts,
-        oldest_dead_letter_s=dead_letter_ages,
-        redrives={str(row["_id"]): row["count"] for row in redriven.documents},
-    )
+        return Depths(
+            items={state: await queue.count_documents({**ours, "status": state}) for state in QUEUE_STATES},
+            oldest_item_s=max([await age_s(queue, {**ours, "status": state}) for state in OPEN]),
+            blocked_streams=blocked.documents[0]["streams"] if blocked.documents else 0,
+            refused_rows=await _sums(queue, refused_rows, "$data.collection", 1),
+            dead_letters={step: await dead_letters.count_documents(of) for step, of in by_step.items()},
+            oldest_dead_letter_s={step: await age_s(dead_letters, of) for step, of in by_step.items()},
+            redrives=await _sums(dead_letters, {"redrives": {"$gt": 0}}, "$error_class", "$redrives"),
+        )
+
+
+async def _sums(collection: Collection, query: Document, by: str, summed: str | int) -> dict[str, int]:
+    """The sums over the documents that match, by what they have in one field."""
+    group = {"_id": by, "sum": {"$sum": summed}}
+    found = await reading.aggregate(collection, [{"$match": query}, {"$group": group}])
+    return {str(row["_id"]): row["sum"] for row in found.documents}
 
 
 _NOTHING = Depths({}, 0.0, 0, {}, {}, {}, {})
@@ -116,6 +99,5 @@ class DepthGauges:
             metrics.refused_rows.labels(collection).set(depths.refused_rows.get(collection, 0))
         for step in DEAD_LETTER_STEPS:
             metrics.dead_letter_events.labels(step).set(depths.dead_letters.get(step, 0))
-            metrics.dead_letter_oldest_age_seconds.labels(step).set(
-                depths.oldest_dead_letter_s.get(step, 0.0)
-            )
+            oldest_s = depths.oldest_dead_letter_s.get(step, 0.0)
+            metrics.dead_letter_oldest_age_seconds.labels(step).set(oldest_s)

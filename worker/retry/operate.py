@@ -11,6 +11,7 @@ from worker.retry.selection import Entry, Selection, identities
 from worker.retry.unsent import COLLECTION as NOTIFICATIONS
 from worker.retry.unsent import find_unsent, hurry, shown
 from worker.storage import reading
+from worker.storage.claims import RELEASED
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
 from worker.storage.reading import Unreadable
@@ -44,15 +45,8 @@ async def find_items(
 
 
 async def _items(database: Database, selection: Selection, states: Sequence[State]) -> list[Entry]:
-    query: Document = {**_ours(database), "status": {"$in": list(states)}}
-    if selection.ids:
-        query["_id"] = {"$in": identities(selection.ids)}
-    if selection.reason:
-        query["error_class"] = selection.reason
-    if selection.since:
-        query["created_at"] = {"$gte": selection.since}
-    if selection.stream:
-        query["stream_id"] = selection.stream
+    chosen = selection.query(reason="error_class", stream="stream_id")
+    query = {**_ours(database), "status": {"$in": list(states)}, **chosen}
     limit = selection.limit if selection.limit and not selection.fingerprint else 0
     order = [("created_at", 1), ("_id", 1)]
     found = (await reading.find(database.analytics_queue, query, sort=order, limit=limit)).through(_entry)
@@ -85,13 +79,7 @@ async def retry_items(database: Database, entries: Sequence[Entry]) -> int:
 
     So are notifications; and those that an item is about, beside it.
     """
-    anew = {
-        "status": "pending",
-        "retry_count": 0,
-        "due_at": "$$NOW",
-        "lease_owner": None,
-        "lease_until": None,
-    }
+    anew = {"status": "pending", "retry_count": 0, "due_at": "$$NOW", **RELEASED}
     changed = 0
     for keys in chunks((entry.id for entry in entries if entry.collection == NOTIFICATIONS), _AT_ONCE):
         changed += await hurry(database, keys)

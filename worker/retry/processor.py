@@ -8,8 +8,6 @@ import asyncio
 import random
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from itertools import groupby
 
 import structlog
 
@@ -64,15 +62,7 @@ class RetryProcessor:
         self._settings = settings
         self._handlers = handlers
         self._groups = groups
-        self._queue = Queue(
-            database,
-            handlers,
-            clock,
-            owner=groups.owner,
-            code_version=settings.code_version,
-            max_attempts=settings.max_attempts,
-            lease_s=settings.item_lease_s,
-        )
+        self._queue = Queue(database, handlers, clock, settings, owner=groups.owner)
         self._cap = RateCap(settings.rate_per_s)
         self._last_turn_s = 0.0
         self._gauges = DepthGauges(metrics)
@@ -136,14 +126,11 @@ class RetryProcessor:
                 self._gauges.hide()
             elif epoch != self._epoch:
                 self._cap.fill(self._clock.monotonic())
-                await self._begin()
+                reopened = await self._queue.reopen()
+                log.info("retry_began", reopened=reopened, code_version=self._settings.code_version)
             self._epoch = epoch
             self._held_until = None if epoch is None else now + self._settings.lease_s
         return self._held_until is not None and self._clock.monotonic() < self._held_until
-
-    async def _begin(self) -> None:
-        reopened = await self._queue.reopen()
-        log.info("retry_began", reopened=reopened, code_version=self._settings.code_version)
 
     async def _look_after(self) -> None:
         now = self._clock.monotonic()
@@ -167,8 +154,9 @@ class RetryProcessor:
 
     async def _attempt(self, items: Sequence[Item]) -> dict[ItemId, Verdict]:
         verdicts: dict[ItemId, Verdict] = {}
-        for event_type, group in groupby(sorted(items, key=_type), key=_type):
-            verdicts |= await self._handle(event_type, list(group))
+        for event_type in sorted({item.event_type for item in items}):
+            of_type = [item for item in items if item.event_type == event_type]
+            verdicts |= await self._handle(event_type, of_type)
             self._component.beat()
         return verdicts
 
@@ -208,7 +196,7 @@ class RetryProcessor:
             return Outcome(item)
         last = isinstance(verdict, Failed) and item.attempt >= self._settings.max_attempts
         pause_s = 0.0 if last else wait_s(item.attempt, self._settings, self._random)
-        return Outcome(item, verdict, timedelta(seconds=pause_s), last)
+        return Outcome(item, verdict, pause_s, last)
 
     # ---- waiting and telling ----
 
@@ -222,22 +210,19 @@ class RetryProcessor:
             case Failed(name, message, version):
                 ending = RetryOutcome.EXHAUSTED if outcome.last else RetryOutcome.FAILED
                 count(ending, _CLASSES.get(name, ErrorClass.OTHER)).inc()
-                # The last attempt needs somebody: an error, with the command to look with.
-                tell, extra = (
-                    (log.error, {"look": f"sevenp-worker queue show {shlex.quote(str(outcome.item.id))}"})
-                    if outcome.last
-                    else (log.warning, {})
-                )
-                tell(
-                    f"retry_{ending}",
+                told = log.bind(
                     item=str(outcome.item.id),
                     attempt=outcome.item.attempt,
                     version=version,
                     error_class=name,
                     reason=message,
-                    next_in_s=round(outcome.wait.total_seconds(), 1),
-                    **extra,
+                    next_in_s=round(outcome.wait_s, 1),
                 )
+                if outcome.last:  # it needs somebody: an error, with the command to look with
+                    look = f"sevenp-worker queue show {shlex.quote(str(outcome.item.id))}"
+                    told.error(f"retry_{ending}", look=look)
+                else:
+                    told.warning(f"retry_{ending}")
 
     async def _idle_s(self) -> float:
         """Until the next item is due, but not longer than somebody who adds one wants to wait."""
@@ -254,7 +239,3 @@ class RetryProcessor:
             log.warning("retry_lease_left_to_expire", reason=str(error))
         self._held_until = self._epoch = None
         self._gauges.hide()
-
-
-def _type(item: Item) -> str:
-    return item.event_type

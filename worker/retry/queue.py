@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import takewhile
 from types import NoneType
 from typing import Any
@@ -10,12 +9,13 @@ from typing import Any
 import structlog
 
 from worker.retry.policy import first_of_each, shared
+from worker.settings import RetrySettings
 from worker.storage import reading
 from worker.storage.claims import DUE, RELEASED, Claim, Claims
 from worker.storage.database import Database, Document
 from worker.storage.quarantine import tried_also_by, tried_by
-from worker.storage.reading import TEXT_OR_OBJECT_ID, Taken, Unreadable
-from worker.storage.updating import update_each
+from worker.storage.reading import TEXT_OR_OBJECT_ID, Unreadable
+from worker.storage.updating import in_s, update_each
 from worker.storage.work_items import INTERRUPTED, Failed, Item, ItemId, Postponed
 from worker.timing import Clock
 
@@ -46,11 +46,11 @@ _OF_NO_STREAM: Document = {"$not": [{"$in": [{"$type": "$stream_id"}, ["string",
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one item: done if `verdict` is None, else due again after `wait` or, `last`, failed."""
+    """What became of one item: done if `verdict` is None, else due again after `wait_s` or, `last`, failed."""
 
     item: Item
     verdict: Failed | Postponed | None = None
-    wait: timedelta = timedelta()
+    wait_s: float = 0.0
     last: bool = False
 
 
@@ -67,17 +67,15 @@ class Queue:
         database: Database,
         event_types: Iterable[str],
         clock: Clock,
+        settings: RetrySettings,
         *,
         owner: str,
-        code_version: str,
-        max_attempts: int,
-        lease_s: float,
     ) -> None:
         self._items = database.analytics_queue
         self._ours: Document = {"event_type": {"$in": sorted(event_types)}, "_id": TEXT_OR_OBJECT_ID}
-        self._claims = Claims(self._items, clock, in_hand="processing", owner=owner, lease_s=lease_s)
-        self._code_version = code_version
-        self._max_attempts = max_attempts
+        self._claims = Claims(self._items, clock, "processing", owner, settings.item_lease_s)
+        self._code_version = settings.code_version
+        self._max_attempts = settings.max_attempts
         self._streams_first = False
         self._after = ""
 
@@ -91,13 +89,17 @@ class Queue:
             "last_error": _ABANDONED,
             **RELEASED,
         }
-        return (
-            await update_each(self._items, {**self._ours, **self._claims.expired}, [{"$set": update}])
-        ).changed
+        expired = {**self._ours, **self._claims.expired}
+        return (await update_each(self._items, expired, [{"$set": update}])).changed
 
     async def reopen(self) -> int:
         """Open what ended as failed and this code has not tried: it may be the fix. Returns how many."""
-        update = {"status": "pending", "retry_count": 0, "due_at": "$$NOW", "code_version": self._version}
+        update = {
+            "status": "pending",
+            "retry_count": 0,
+            "due_at": "$$NOW",
+            "code_version": {"$literal": self._code_version},
+        }
         others = {**self._ours, "status": "failed", "$expr": {"$not": [tried_by(self._code_version)]}}
         self._claims.pass_over_none()
         return (await update_each(self._items, others, [{"$set": update}])).changed
@@ -159,13 +161,18 @@ class Queue:
 
     async def _streamless(self, limit: int) -> list[Document]:
         query: Document = {**self._ours, "stream_id": {"$in": [None, ""]}, **DUE}
-        return _claimable(await self._claims.candidates(query, _as_it_is, limit, {"error_class": 1}))
+        return await self._claimable(query, limit)
 
     async def _of_no_stream(self, limit: int) -> list[Document]:
         """Items whose stream is none. They are claimed only for it to be said in them."""
         both = {"$and": [DUE["$expr"], _OF_NO_STREAM]}
-        query: Document = {**self._ours, **DUE, "$expr": both}
-        return _claimable(await self._claims.candidates(query, _as_it_is, limit, {"error_class": 1}))
+        return await self._claimable({**self._ours, **DUE, "$expr": both}, limit)
+
+    async def _claimable(self, query: Document, limit: int) -> list[Document]:
+        """What can be claimed; one that cannot be read here is claimed, too: then it is said in it."""
+        found = await self._claims.candidates(query, lambda row: row, limit, {"error_class": 1})
+        unread: list[Document] = [{"_id": one.id} for one in found.unreadable]
+        return [row for row in [*unread, *found.values] if isinstance(row["_id"], reading.IDENTITIES)]
 
     async def _turns(self, limit: int) -> list[Document]:
         """The oldest due item of the next streams, from where the last claim stopped round to there again."""
@@ -190,10 +197,6 @@ class Queue:
                 after, wrapped = "", True
         return chosen[:limit]
 
-    @property
-    def _version(self) -> Document:
-        return {"$literal": self._code_version}
-
     def _attempted(self, token: str) -> Document:
         """A claim counts an attempt; an item that has no attempts left under this code fails instead."""
         mine = {"$or": [{"$not": [{"$ifNull": ["$code_version", False]}]}, tried_by(self._code_version)]}
@@ -204,7 +207,7 @@ class Queue:
             "status": {"$cond": [spent, "failed", "processing"]},
             "retry_count": {"$cond": [spent, count, {"$add": [count, 1]}]},
             "last_retry": {"$cond": [spent, "$last_retry", "$$NOW"]},
-            "code_version": self._version,
+            "code_version": {"$literal": self._code_version},
             "tried_by": tried_also_by(self._code_version),
             "lease_owner": {"$cond": [spent, None, {"$literal": token}]},
             "lease_until": {"$cond": [spent, None, self._claims.until]},
@@ -217,11 +220,11 @@ def _next_state(outcome: Outcome) -> Document:
             return _done(outcome.item)
         case Postponed():
             count = {"$max": [0, {"$subtract": ["$retry_count", 1]}]}
-            return {"status": "pending", "retry_count": count, "due_at": _after(outcome.wait)}
+            return {"status": "pending", "retry_count": count, "due_at": in_s(outcome.wait_s)}
         case Failed(error_class, message, version):
             return {
                 "status": "failed" if outcome.last else "pending",
-                "due_at": _after(outcome.wait),
+                "due_at": in_s(outcome.wait_s),
                 "error_class": {"$literal": error_class},
                 "last_error": {"$literal": message[:_LONGEST_MESSAGE]},
                 **({} if version is None else {"version": version}),
@@ -237,20 +240,6 @@ def _done(item: Item) -> Document:
         "due_at": {"$cond": [again, "$$NOW", "$due_at"]},
         "processed_at": {"$cond": [again, None, "$$NOW"]},
     }
-
-
-def _after(wait: timedelta) -> Document:
-    return {"$add": ["$$NOW", int(wait.total_seconds() * 1000)]}
-
-
-def _as_it_is(row: Document) -> Document:
-    return row
-
-
-def _claimable(found: Taken[Document]) -> list[Document]:
-    """What can be claimed; one that cannot be read here is claimed, too: then it is said in it."""
-    unread: list[Document] = [{"_id": one.id} for one in found.unreadable]
-    return [row for row in [*unread, *found.values] if isinstance(row["_id"], reading.IDENTITIES)]
 
 
 def _item(row: Mapping[str, Any]) -> Item:

@@ -6,20 +6,19 @@ gives one event. One that is refused again becomes a new dead letter, which carr
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
-from typing import Protocol
 
 from pymongo import UpdateOne
 
 from worker.contract.rejection import RejectReason
 from worker.errors import Refused
+from worker.kafka.files import OutgoingRecord
 from worker.retry.dead_letters import Damaged, Kept, read_kept
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
-from worker.storage.record_headers import Header
 
 HEADER = "sevenp-redrives"
 MAX_REDRIVES = 3
@@ -43,20 +42,8 @@ class Skipped(StrEnum):
     REFUSED = "refused"  # the broker does not take it
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
-    """A record as it is sent again."""
-
-    value: bytes | None
-    key: bytes | None
-    headers: tuple[Header, ...]
-
-
-class Publish(Protocol):
-    """Sends records to a topic."""
-
-    async def __call__(self, topic: str, records: Sequence[Again]) -> None:
-        """Return when all are acknowledged. Raises Refused for one the broker does not take."""
+Publish = Callable[[str, Sequence[OutgoingRecord]], Awaitable[None]]
+"""Sends records to a topic; returns when all are acknowledged. Raises Refused for one the broker does not take."""
 
 
 @dataclass(slots=True)
@@ -76,7 +63,7 @@ class _Ready:
     """A dead letter that may be sent, and what of it."""
 
     dead_letter: Document
-    record: Again
+    record: OutgoingRecord
     size_bytes: int
 
 
@@ -104,10 +91,12 @@ def judge(dead_letter: Document, kept: Kept | Damaged, max_redrives: int, *, aga
     return None
 
 
-def record_of(dead_letter: Document, kept: Kept) -> Again:
+def record_of(dead_letter: Document, kept: Kept) -> OutgoingRecord:
     """The record as it was, but for the one header that counts."""
     others = [(name, value) for name, value in kept.headers if isinstance(name, str) and name != HEADER]
-    return Again(kept.value, kept.key, (*others, (HEADER, str(lineage(dead_letter, kept) + 1).encode())))
+    return OutgoingRecord(
+        kept.value, kept.key, (*others, (HEADER, str(lineage(dead_letter, kept) + 1).encode()))
+    )
 
 
 async def redrive(
@@ -184,17 +173,13 @@ async def _mark(database: Database, dead_letters: Sequence[Document]) -> None:
 async def _chunks(ready: AsyncIterator[_Ready]) -> AsyncIterator[list[_Ready]]:
     """Bounded in number and bytes; what is large stands alone."""
     chunk: list[_Ready] = []
-    size = 0
+    total = 0
     async for each in ready:
-        large = each.size_bytes > _LARGE_BYTES
-        full = len(chunk) == _DEAD_LETTERS_AT_ONCE or size + each.size_bytes > _BYTES_AT_ONCE
-        if chunk and (large or full):
+        size = each.size_bytes if each.size_bytes <= _LARGE_BYTES else _BYTES_AT_ONCE + 1
+        if chunk and (len(chunk) == _DEAD_LETTERS_AT_ONCE or total + size > _BYTES_AT_ONCE):
             yield chunk
-            chunk, size = [], 0
+            chunk, total = [], 0
         chunk.append(each)
-        size += each.size_bytes
-        if large:
-            yield chunk
-            chunk, size = [], 0
+        total += size
     if chunk:
         yield chunk

@@ -26,6 +26,15 @@ class Selection:
         """True if nothing is given that would leave anything out."""
         return not (self.ids or self.reason or self.since or self.stream or self.fingerprint or self.limit)
 
+    def query(self, **paths: str) -> Document:
+        """What of it the server can decide: `paths` says where reason, stream and fingerprint stand, if they do."""
+        query = {path: given for name, path in paths.items() if (given := getattr(self, name))}
+        if self.ids:
+            query["_id"] = {"$in": identities(self.ids)}
+        if self.since:
+            query["created_at"] = {"$gte": self.since}
+        return query
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

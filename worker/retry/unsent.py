@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.contract.identity import failure_fingerprint
-from worker.retry.selection import Entry, Selection, identities
+from worker.retry.selection import Entry, Selection
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.outbox import WAITS_FOR_DOCUMENT
@@ -28,13 +28,7 @@ async def find_unsent(database: Database, selection: Selection, states: Sequence
     One that nobody can read, or that waits for a document nobody can read, is told by its item of the queue alone.
     """
     statuses = [_STATES[state] for state in states if state in _STATES]
-    query: Document = {"status": {"$in": statuses}}
-    if selection.ids:
-        query["_id"] = {"$in": identities(selection.ids)}
-    if selection.since:
-        query["created_at"] = {"$gte": selection.since}
-    if selection.stream:
-        query["stream_id"] = selection.stream
+    query = {"status": {"$in": statuses}, **selection.query(stream="stream_id")}
     by_us = selection.reason or selection.fingerprint or not selection.limit
     limit = 0 if by_us else selection.limit
     order = [("created_at", 1), ("_id", 1)]

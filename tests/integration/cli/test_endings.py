@@ -16,7 +16,7 @@ from worker.contract.source import Source
 from worker.ingest.dead_letters import store_dead_letters
 from worker.ingest.record import DeadLetter
 from worker.kafka.record import Record
-from worker.retry.dead_letters import find_dead_letters
+from worker.retry.dead_letters import find_names
 from worker.retry.selection import Selection
 from worker.storage.database import Database
 
@@ -93,8 +93,8 @@ async def keep_dead_letter(database: Database, value: bytes) -> str:
     await store_dead_letters(
         database, [DeadLetter(record, Rejected(RejectReason.NOT_JSON, "no JSON", None))], datetime.now(UTC)
     )
-    [entry] = await find_dead_letters(database, Selection())
-    return str(entry.id)
+    [name] = await find_names(database, Selection())
+    return name
 
 
 READING = [

@@ -16,8 +16,9 @@ from tests.support.kafka import durable, make_topic
 from tests.support.waiting import until
 from worker.contract.codec import encode
 from worker.ingest.options import IngestOptions
+from worker.kafka.files import OutgoingRecord
 from worker.retry.dead_letters import Kept, find_names, read_kept
-from worker.retry.redrive import Again, Skipped, redrive
+from worker.retry.redrive import Skipped, redrive
 from worker.retry.selection import Selection
 from worker.storage.database import Database
 
@@ -163,7 +164,7 @@ async def test_a_record_that_is_broken_in_itself_is_kept_as_its_bytes_and_its_ne
     assert refused.skipped == {dead_letter["_id"]: Skipped.BROKEN}
 
 
-async def _never(topic: str, records: Sequence[Again]) -> None:
+async def _never(topic: str, records: Sequence[OutgoingRecord]) -> None:
     raise AssertionError(f"nothing is to be sent to {topic}: {len(records)}")
 
 

@@ -18,10 +18,11 @@ from worker.contract.source import Source
 from worker.errors import Retryable
 from worker.ingest.dead_letters import PART_BYTES, store_dead_letters, store_gaps
 from worker.ingest.record import DeadLetter
+from worker.kafka.files import OutgoingRecord
 from worker.kafka.positions import Gap
 from worker.kafka.record import Partition, Record
 from worker.retry.dead_letters import Damaged, Kept, find_names, read_kept
-from worker.retry.redrive import Again, Skipped, redrive
+from worker.retry.redrive import Skipped, redrive
 from worker.retry.selection import Selection
 from worker.storage.database import Database
 
@@ -79,9 +80,9 @@ async def test_what_is_kept_in_parts_goes_as_it_came(database: Database) -> None
         dead_letter(1, None, headers=many),
     ]
     await store_dead_letters(database, dead_letters, NOW)
-    sent: list[Again] = []
+    sent: list[OutgoingRecord] = []
 
-    async def publish(topic: str, records: Sequence[Again]) -> None:
+    async def publish(topic: str, records: Sequence[OutgoingRecord]) -> None:
         assert topic == "t"
         sent.extend(records)
 

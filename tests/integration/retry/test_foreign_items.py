@@ -7,7 +7,7 @@ from bson import DatetimeMS, Int64, ObjectId
 from bson.raw_bson import RawBSONDocument
 
 from tests.support.odd_bson import raw_document, raw_text
-from tests.support.retry import EVENT_TYPE, Noting, item, put, running, stored
+from tests.support.retry import EVENT_TYPE, Noting, item, limited, put, running, stored
 from tests.support.waiting import until
 from worker.retry.operate import count_foreign, discard_items, find_items, retry_items, show_item
 from worker.retry.queue import Queue
@@ -132,15 +132,8 @@ async def test_items_of_no_stream_say_so_or_are_passed_over_and_nobody_asks_for_
 ) -> None:
     odd: list[Any] = [5, ["s3", "s4"], {"a": 1}, True]
     await insert(database, *(item(f"odd{n}", value) for n, value in enumerate(odd)))
-    queue = Queue(
-        database,
-        [EVENT_TYPE],
-        SystemClock(),
-        owner="test",
-        code_version="test",
-        max_attempts=3,
-        lease_s=60.0,
-    )
+    settings = limited(max_attempts=3, item_lease_s=60.0)
+    queue = Queue(database, [EVENT_TYPE], SystemClock(), settings, owner="test")
     assert await queue.due_in_s() == 0.0
     assert (await queue.claim(10)).taken == []  # the validator lets nobody change them
     assert await queue.due_in_s() is None

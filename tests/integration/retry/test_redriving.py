@@ -25,17 +25,12 @@ from worker.contract.source import Source
 from worker.errors import Refused, Retryable
 from worker.ingest.dead_letters import PART_BYTES, store_dead_letters, store_gaps
 from worker.ingest.record import DeadLetter
+from worker.kafka.files import OutgoingRecord
 from worker.kafka.positions import Gap
 from worker.kafka.record import Partition, Record
-from worker.retry.dead_letters import (
-    Damaged,
-    discard_dead_letters,
-    find_dead_letters,
-    find_names,
-    read_value,
-)
-from worker.retry.redrive import HEADER, Again, Skipped, redrive
-from worker.retry.selection import Selection
+from worker.retry.dead_letters import Damaged, discard_dead_letters, find_names, pages, read_value
+from worker.retry.redrive import HEADER, Skipped, redrive
+from worker.retry.selection import Entry, Selection
 from worker.settings import load_settings
 from worker.storage.database import Database
 
@@ -44,11 +39,11 @@ from worker.storage.database import Database
 class Publishing:
     """Notes what it is given; refuses or fails as told."""
 
-    refuses: Callable[[Again], bool] = lambda _record: False
+    refuses: Callable[[OutgoingRecord], bool] = lambda _record: False
     fails_after: int = 1_000_000
-    calls: list[tuple[str, list[Again]]] = field(default_factory=list)
+    calls: list[tuple[str, list[OutgoingRecord]]] = field(default_factory=list)
 
-    async def __call__(self, topic: str, records: Sequence[Again]) -> None:
+    async def __call__(self, topic: str, records: Sequence[OutgoingRecord]) -> None:
         if len(self.calls) >= self.fails_after:
             raise Retryable("the broker went away")
         if any(self.refuses(record) for record in records):
@@ -56,7 +51,7 @@ class Publishing:
         self.calls.append((topic, list(records)))
 
     @property
-    def records(self) -> list[Again]:
+    def records(self) -> list[OutgoingRecord]:
         return [record for _, records in self.calls for record in records]
 
 
@@ -87,8 +82,14 @@ async def stored(database: Database, name: str) -> dict[str, Any]:
     return found
 
 
-async def open_dead_letters(database: Database, **filters: object) -> list[str]:
-    return [entry.id for entry in await find_dead_letters(database, Selection(**filters))]  # type: ignore[arg-type]
+async def listed(database: Database, selection: Selection) -> list[Entry]:
+    """The selected dead letters as the command lists them."""
+    names = await find_names(database, selection)
+    return [entry async for page in pages(database, names) for entry in page]
+
+
+async def open_dead_letters(database: Database) -> list[str]:
+    return [entry.id for entry in await listed(database, Selection())]
 
 
 async def test_a_dead_letter_that_was_refused_for_the_time_is_stored_exactly_once(
@@ -154,7 +155,7 @@ async def test_dead_letters_made_during_a_redrive_are_not_looked_at(database: Da
     await store_dead_letters(database, [dead_letter(number) for number in range(5)], datetime.now(UTC))
 
     class Making(Publishing):
-        async def __call__(self, topic: str, records: Sequence[Again]) -> None:
+        async def __call__(self, topic: str, records: Sequence[OutgoingRecord]) -> None:
             await super().__call__(topic, records)
             await store_dead_letters(
                 database, [dead_letter(number) for number in range(10, 15)], datetime.now(UTC)
@@ -199,7 +200,7 @@ async def test_a_damaged_dead_letter_is_not_sent_and_stops_no_other(database: Da
         await database.dead_letters.delete_one({"part": 2})
     else:
         await database.dead_letters.update_one({"part": 2}, {"$set": {"value": b"b"}})
-    entries = await find_dead_letters(database, Selection())
+    entries = await listed(database, Selection())
     assert isinstance(await read_value(database, await stored(database, entries[0].id)), Damaged)
     result = await redrive(database, [entry.id for entry in entries], Publishing())
     assert result.skipped == {entries[0].id: Skipped.DAMAGED}
@@ -254,7 +255,7 @@ async def test_a_stream_s_dead_letters_are_found_by_key_or_by_what_the_value_say
         dead_letter(6, None, None),
     ]
     await store_dead_letters(database, dead_letters, datetime.now(UTC))
-    found = await find_dead_letters(database, Selection(stream=stream))
+    found = await listed(database, Selection(stream=stream))
     assert [entry.document["offset"] for entry in found] == [1, 2, 3]
 
 
@@ -274,12 +275,12 @@ async def test_the_commands_list_group_show_and_discard(database: Database, run:
     await store_dead_letters(
         database, [dead_letter(number, b"\x1b[2J%d" % number) for number in range(3)], datetime.now(UTC)
     )
-    listed = json.loads((await run("list", "--reason", "not_json", "--json")).stdout)
-    assert [each["offset"] for each in listed] == [0, 1, 2]
+    rows = json.loads((await run("list", "--reason", "not_json", "--json")).stdout)
+    assert [each["offset"] for each in rows] == [0, 1, 2]
     [group] = json.loads((await run("list", "--group", "--json")).stdout)
     assert (group["count"], group["reason"]) == (3, "not_json")
-    assert "\x1b" not in (await run("show", listed[0]["_id"])).stdout
-    shown = json.loads((await run("show", listed[0]["_id"], "--json")).stdout)
+    assert "\x1b" not in (await run("show", rows[0]["_id"])).stdout
+    shown = json.loads((await run("show", rows[0]["_id"], "--json")).stdout)
     assert shown["value"] == "G1sySjA="
     dry = await run("discard", "--fingerprint", group["fingerprint"], "--limit", "2", "--dry-run", "--json")
     assert json.loads(dry.stdout) == {"discarded": 2, "dry_run": True}

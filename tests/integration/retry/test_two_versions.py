@@ -1,7 +1,6 @@
 """Two code versions side by side: neither grants the other's items new attempts for ever."""
 
-from datetime import timedelta
-
+from tests.support.retry import limited
 from worker.retry.queue import Outcome, Queue
 from worker.storage.database import Database, Document
 from worker.storage.work_items import PROGRESS_FOLD, Failed, fold_item_id
@@ -14,15 +13,8 @@ FAILURE = Failure("course_a_user_b", 4, "ValueError", "cannot be folded")
 
 
 def queue(database: Database, version: str) -> Queue:
-    return Queue(
-        database,
-        [PROGRESS_FOLD],
-        SystemClock(),
-        owner=version,
-        code_version=version,
-        max_attempts=ATTEMPTS,
-        lease_s=60.0,
-    )
+    settings = limited(release=version, max_attempts=ATTEMPTS, item_lease_s=60.0)
+    return Queue(database, [PROGRESS_FOLD], SystemClock(), settings, owner=version)
 
 
 async def attempt(items: Queue) -> int:
@@ -31,7 +23,7 @@ async def attempt(items: Queue) -> int:
     failed = Failed("ValueError", "cannot be folded", 4)
     await items.complete(
         claim.token,
-        [Outcome(item, failed, timedelta(), last=item.attempt >= ATTEMPTS) for item in claim.taken],
+        [Outcome(item, failed, last=item.attempt >= ATTEMPTS) for item in claim.taken],
     )
     return len(claim.taken)
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from worker.kafka.files import OutgoingRecord
 from worker.retry.dead_letters import Damaged, Header, Kept
-from worker.retry.redrive import HEADER, Again, Skipped, judge, lineage, record_of
+from worker.retry.redrive import HEADER, Skipped, judge, lineage, record_of
 
 
 def dead_letter(**changes: Any) -> dict[str, Any]:
@@ -61,10 +62,12 @@ def test_what_there_are_no_exact_bytes_of_is_not_sent_and_the_reason_is_told() -
 
 def test_a_record_goes_as_it_came_but_for_the_header_that_counts() -> None:
     whole = kept(("trace", b"1"), counted(b"1"), ("empty", None), value=b"\xff\x00")
-    assert record_of(dead_letter(), whole) == Again(
+    assert record_of(dead_letter(), whole) == OutgoingRecord(
         b"\xff\x00", b"k", (("trace", b"1"), ("empty", None), (HEADER, b"2"))
     )
 
 
 def test_a_record_without_key_and_value_stays_one() -> None:
-    assert record_of(dead_letter(), kept(key=None, value=None)) == Again(None, None, ((HEADER, b"1"),))
+    assert record_of(dead_letter(), kept(key=None, value=None)) == OutgoingRecord(
+        None, None, ((HEADER, b"1"),)
+    )
