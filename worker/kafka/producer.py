@@ -39,7 +39,7 @@ MAX_IN_FLIGHT = 5_000  # records sent and not yet acknowledged: bounds what a cr
 METADATA_LIMIT_S = 15.0  # a topic that has no leader by then does not exist
 
 # Answers about the record itself. One larger than BATCH_BYTES travels alone, so the answer is about that one.
-_REFUSALS = (
+ABOUT_THE_RECORD = (
     CorruptRecordException,
     InvalidMessageError,
     MessageSizeTooLargeError,
@@ -233,7 +233,7 @@ class _InFlight:
         where = f"line {record.line}" if record.line else f"record {self.acknowledged + 1}"
         safe = f"{counted(self.acknowledged, 'record')} before it {'is' if self.acknowledged == 1 else 'are'} safe"
         message = f"{where}, {record.size_bytes} bytes: {in_words(error)}; {safe}"
-        if isinstance(error, _REFUSALS):
+        if isinstance(error, ABOUT_THE_RECORD):
             return RecordRefused(message)
         if isinstance(error, _NOT_ALLOWED):
             return Misconfigured(message)

@@ -14,17 +14,21 @@ class Message:
     key: str
     kind: str
     user_id: ObjectId
-    course_id: ObjectId
     created_at: datetime
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """What the platform's documents say about who is notified; None where they say nothing."""
+    """What the platform's documents say about who is notified; None where they say nothing.
+
+    `wants` is whether the learner wants the channel; `unreadable` is why that is not known, where it is not.
+    """
 
     email: str | None = None
     course_title: str | None = None
+    wants: bool = True
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from worker.notify.delivery import Delivery, Recipient, Refused, Sender, Unavail
 from worker.notify.message import message_of
 from worker.notify.outbox import Outbox
 from worker.notify.policy import Breaker, RowState, next_state
-from worker.notify.recipients import LookupResult, RecipientLookup
+from worker.notify.recipients import RecipientLookup
 from worker.settings import NotifySettings
 from worker.storage.database import Document
 from worker.storage.outbox import WAITS_FOR_DOCUMENT
@@ -28,12 +28,6 @@ log = structlog.get_logger(__name__)
 _GATHER_S = 0.1
 # Renewals within one lease: one slow answer costs no lease.
 _RENEWALS_PER_LEASE = 3
-_OUTCOMES: Mapping[str, NotificationOutcome] = {
-    "sent": NotificationOutcome.SENT,
-    "suppressed": NotificationOutcome.SUPPRESSED,
-    "failed": NotificationOutcome.FAILED,
-    "pending": NotificationOutcome.DEFERRED,
-}
 
 
 @dataclass(slots=True)
@@ -44,7 +38,7 @@ class _InFlight:
     """
 
     row: Document
-    lookup: LookupResult
+    recipient: Recipient
     until: float
     asks: bool
 
@@ -67,6 +61,7 @@ class ChannelDispatcher:
         seed: int | None = None,
     ) -> None:
         self.channel = channel
+        self._log = log.bind(channel=channel)
         self.wake = asyncio.Event()
         self._kinds = frozenset(kinds)
         self._sender = sender
@@ -90,9 +85,8 @@ class ChannelDispatcher:
         """
         self._stop = stop
         try:
-            with suppress(
-                Retryable
-            ):  # raised only when told to stop: then nothing but marks waits for MongoDB
+            # Raised only when told to stop: then nothing but marks waits for MongoDB.
+            with suppress(Retryable):
                 await self._work(stop)
             await self._drain()
         finally:
@@ -154,22 +148,20 @@ class ChannelDispatcher:
         What waits for a place when the role is told to stop, or the receiver is away, goes back.
         """
         row = claimed.row
-        if (reason := claimed.lookup.unreadable) is not None:  # 1
+        if (reason := claimed.recipient.unreadable) is not None:  # 1
             await self._outbox.quarantine("Unreadable", {row["_id"]: reason})
             state = self._waits(row, reason)
-        elif not claimed.lookup.wants:
+        elif not claimed.recipient.wants:
             state = RowState("suppressed")
         else:
             async with self._places:
                 if self._clock.monotonic() >= claimed.until:
-                    log.warning(
-                        "notification_lease_lost_before_sending", key=row["_id"], channel=self.channel
-                    )
+                    self._log.warning("notification_lease_lost_before_sending", key=row["_id"])
                     return
                 if self._stop.is_set() or (self._breaker.suspicious and not claimed.asks):
                     state = RowState("pending", row.get("last_error"))
                 else:
-                    delivery = await self._send(row, claimed.lookup.recipient)  # 2
+                    delivery = await self._send(row, claimed.recipient)  # 2
                     state = self._decide(row, delivery)  # 3
         written = await self._outbox.mark(row, state, self.channel)  # 4
         self._count(row, state, written)
@@ -185,7 +177,7 @@ class ChannelDispatcher:
         except (
             Exception
         ) as error:  # the sender's outermost frame: several rows that meet it pause the channel
-            log.exception("notification_cannot_be_sent", key=message.key, channel=self.channel)
+            self._log.exception("notification_cannot_be_sent", key=message.key)
             return Unavailable(f"a defect ({type(error).__name__})")
 
     def _waits(self, row: Document, reason: str) -> RowState:
@@ -203,17 +195,16 @@ class ChannelDispatcher:
         if self._breaker.suspicious != before.suspicious:
             reason = delivery.reason if isinstance(delivery, Unavailable) else None
             unavailable = self._breaker.suspicious
-            log.warning(
-                "notification_channel_changed", channel=self.channel, unavailable=unavailable, reason=reason
-            )
+            self._log.warning("notification_channel_changed", unavailable=unavailable, reason=reason)
         return next_state(delivery, row, settings, self._random.random())
 
     def _count(self, row: Document, state: RowState, written: bool) -> None:
-        self._metrics.notifications_total.labels(row["kind"], _OUTCOMES[state.status]).inc()
+        outcome = "deferred" if state.status == "pending" else state.status
+        self._metrics.notifications_total.labels(row["kind"], NotificationOutcome(outcome)).inc()
         if not written:
             self._metrics.fenced_writes_total.labels("notify").inc()
         if state.status == "failed":
-            log.error("notification_failed", key=row["_id"], channel=self.channel, reason=state.error)
+            self._log.error("notification_failed", key=row["_id"], reason=state.error)
 
     # ---- waiting ----
 

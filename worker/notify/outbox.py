@@ -5,28 +5,25 @@ operation waits for MongoDB, and may run twice: `_id`, status and the claim's ow
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
-from worker.errors import Retryable
 from worker.notify.policy import RowState
 from worker.notify.rows import checked
+from worker.notify.waiting import MongoDBWaits
+from worker.settings import NotifySettings
 from worker.storage import reading
 from worker.storage.claims import DUE, RELEASED, Claims, age_s
 from worker.storage.database import Database, Document
-from worker.storage.errors import translated
 from worker.storage.quarantine import Quarantined, put_items, quarantine
-from worker.storage.retrying import retrying
-from worker.storage.updating import send_each, update_each
+from worker.storage.updating import in_s, send_each, update_each
 from worker.storage.work_items import NOTIFICATION_SEND, notification_item_id
 from worker.timing import Clock
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 _UNSENT: Document = {"status": {"$in": ["pending", "taken"]}}
 # Rows that cannot be read or changed are passed over for so long, unless somebody writes to one.
@@ -53,38 +50,24 @@ class _Mark:
 class Outbox:
     """Claims and marks rows for one process; `owner` names this run of it and is never used again.
 
-    `on_retry` is called before each wait for MongoDB. Once `stopping` says so, only a mark is still waited for:
-    everything else raises Retryable.
+    Once its waits are `stopping`, only a mark is still waited for: everything else raises Retryable.
     """
 
     def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        *,
-        owner: str,
-        lease_s: float,
-        takeover_grace_s: float,
-        on_retry: Callable[[Retryable], None],
-        stopping: Callable[[], bool],
-        code_version: str,
+        self, database: Database, clock: Clock, waits: MongoDBWaits, settings: NotifySettings, *, owner: str
     ) -> None:
         self._rows = database.notifications
         self._items = database.analytics_queue
-        self._code_version = code_version
-        self._claims = Claims(
-            self._rows, clock, in_hand="taken", owner=owner, lease_s=lease_s, pass_over_s=_PASS_OVER_S
-        )
+        self._code_version = settings.code_version
+        self._claims = Claims(self._rows, clock, "taken", owner, settings.lease_s, _PASS_OVER_S)
         self._quarantined: set[str] = set()
         self._clock = clock
-        self._grace_s = takeover_grace_s
-        self._on_retry = on_retry
-        self._stopping = stopping
+        self._began_at = clock.monotonic()
+        self._grace_s = settings.takeover_grace_s
+        self._waits = waits
+        self._waiting = waits.until_answered
         self._marks: list[_Mark] = []
         self._marking = asyncio.Lock()
-        # After MongoDB was away, rows whose lease ran out meanwhile are left to their owners for a moment: one that
-        # has sent its row and could not mark it marks it now. The same at the start, when we know nothing.
-        self._takeover_at = clock.monotonic() + takeover_grace_s
 
     async def claim(self, kinds: Collection[str], limit: int) -> list[Document]:
         """Take up to `limit` rows of these kinds: due ones, oldest first, then ones whose lease ran out.
@@ -97,11 +80,8 @@ class Outbox:
             return []
         token, attempt = self._claims.new_token(), {"attempts": {"$add": ["$attempts", 1]}}
         claim = await self._waiting(lambda: self._claims.claim(token, ids, attempt, checked, expired=True))
-        refused = {
-            key: f"the server does not let the row be changed (code {code})"
-            for key, code in claim.refused.items()
-        }
-        await self.quarantine("Refused", refused)
+        why = "the server does not let the row be changed (code {})"
+        await self.quarantine("Refused", {key: why.format(code) for key, code in claim.refused.items()})
         await self._close_items([row["_id"] for row in claim.taken])
         return [*claim.taken]
 
@@ -174,7 +154,10 @@ class Outbox:
 
     async def _candidates(self, kinds: Collection[str], limit: int) -> list[str]:
         ids = await self._readable({**_of(kinds), **DUE}, limit, sort=[("due_at", 1)])
-        if len(ids) < limit and self._clock.monotonic() >= self._takeover_at:
+        # After MongoDB was away, rows whose lease ran out meanwhile are left to their owners for a moment: one that
+        # has sent its row and could not mark it marks it now. The same at the start, when we know nothing.
+        since = max(self._began_at, self._waits.away_at)
+        if len(ids) < limit and self._clock.monotonic() >= since + self._grace_s:
             ids += await self._readable({**_of(kinds), **self._claims.expired}, limit - len(ids), sort=None)
         return ids
 
@@ -194,19 +177,6 @@ class Outbox:
         found = await self._waiting(lambda: reading.find(self._rows, mine, {"attempts": 1}), insist=True)
         return {row["_id"] for row in found.documents if row.get("attempts") != attempts[row["_id"]]}
 
-    async def _waiting(self, operation: Callable[[], Awaitable[T]], *, insist: bool = False) -> T:
-        async def attempt() -> T:
-            with translated():
-                return await operation()
-
-        def on_unavailable(error: Retryable) -> None:
-            self._takeover_at = self._clock.monotonic() + self._grace_s
-            self._on_retry(error)
-            if self._stopping() and not insist:
-                raise error
-
-        return await retrying(attempt, clock=self._clock, on_retry=on_unavailable)
-
 
 def _of(kinds: Collection[str]) -> Document:
     return {"kind": {"$in": sorted(kinds)}, "_id": {"$type": "string"}}
@@ -224,7 +194,7 @@ def _marked(state: RowState, channel: str) -> dict[str, Any]:
     if state.status == "sent":
         changes["sent_at"] = "$$NOW"
     if state.status == "pending":
-        changes["due_at"] = {"$add": ["$$NOW", int(state.wait_s * 1000)]}
+        changes["due_at"] = in_s(state.wait_s)
     if state.refused:
         changes["refusals"] = {"$add": [{"$ifNull": ["$refusals", 0]}, 1]}
     return changes

@@ -17,6 +17,7 @@ from worker.notify.delivery import Sender
 from worker.notify.dispatcher import ChannelDispatcher
 from worker.notify.outbox import Outbox
 from worker.notify.recipients import RecipientLookup
+from worker.notify.waiting import MongoDBWaits
 from worker.settings import NotifySettings
 from worker.storage import driver
 from worker.storage.database import Database, Document
@@ -31,20 +32,13 @@ log = structlog.get_logger(__name__)
 NAME = "notify"
 # How often the role looks whether its dispatchers move.
 _TURN_S = 1.0
-# What we write to a row has to do with its lease.
-_NOT_OURS: Document = {"$exists": False}
-_ROWS: list[Document] = [
-    {
-        "$match": {
-            "$or": [
-                {"operationType": "insert", "fullDocument.status": "pending"},
-                {"operationType": "replace"},
-                {"operationType": "update", "updateDescription.updatedFields.lease_until": _NOT_OURS},
-            ]
-        }
-    },
-    {"$project": {"_id": 1, "operationType": 1}},
+# New rows, and what somebody else wrote to a row: all that we write has to do with its lease.
+_NEWS: list[Document] = [
+    {"operationType": "insert", "fullDocument.status": "pending"},
+    {"operationType": "replace"},
+    {"operationType": "update", "updateDescription.updatedFields.lease_until": {"$exists": False}},
 ]
+_ROWS: list[Document] = [{"$match": {"$or": _NEWS}}, {"$project": {"_id": 1, "operationType": 1}}]
 
 
 class Notifier:
@@ -76,21 +70,10 @@ class Notifier:
         self._settings = settings
         routes = {str(kind): str(channel) for kind, channel in settings.routes.items()}
         self._count_retry = retry_counter(metrics)
-        self._stopping = False
         self._moved: set[str] = set()
-        self._outbox = Outbox(
-            database,
-            clock,
-            owner=owner,
-            lease_s=settings.lease_s,
-            takeover_grace_s=settings.takeover_grace_s,
-            on_retry=self._on_mongodb_unavailable,
-            stopping=lambda: self._stopping,
-            code_version=settings.code_version,
-        )
-        recipients = RecipientLookup(
-            database, clock, on_retry=self._on_mongodb_unavailable, stopping=lambda: self._stopping
-        )
+        self._waits = MongoDBWaits(clock, self._on_mongodb_unavailable)
+        self._outbox = Outbox(database, clock, self._waits, settings, owner=owner)
+        recipients = RecipientLookup(database, self._waits)
         self._dispatchers = [
             ChannelDispatcher(
                 channel,
@@ -118,7 +101,7 @@ class Notifier:
                 await asyncio.wait(
                     {*dispatchers, *helpers, stopping}, timeout=_TURN_S, return_when=asyncio.FIRST_COMPLETED
                 )
-            self._stopping = True
+            self._waits.stopping = True
             _raise_failures([*dispatchers, *helpers])
             _, late = await asyncio.wait(dispatchers, timeout=self._settings.drain_deadline_s)
             _raise_failures(dispatchers)

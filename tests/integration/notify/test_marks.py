@@ -7,11 +7,13 @@ from typing import Any
 from pymongo.monitoring import CommandListener
 
 from tests.conftest import RunningMongo
-from tests.support.notify import row, write
+from tests.support.notify import QUICK, row, write
+from tests.support.settings import changed
 from tests.support.waiting import LIMIT_S
 from worker.errors import Retryable
 from worker.notify.outbox import Outbox
 from worker.notify.policy import RowState
+from worker.notify.waiting import MongoDBWaits
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
 from worker.timing import SystemClock, cancel_and_wait
@@ -40,16 +42,9 @@ def outbox(
     lease_s: float = 60.0,
     on_retry: Callable[[Retryable], None] = lambda _error: None,
 ) -> Outbox:
-    return Outbox(
-        database,
-        SystemClock(),
-        owner=owner,
-        lease_s=lease_s,
-        takeover_grace_s=0.0,
-        on_retry=on_retry,
-        code_version="test",
-        stopping=lambda: False,
-    )
+    settings = changed(QUICK, lease_s=lease_s, longest_grace_s=0.0)
+    clock = SystemClock()
+    return Outbox(database, clock, MongoDBWaits(clock, on_retry), settings, owner=owner)
 
 
 async def test_rows_done_at_the_same_time_are_marked_together(

@@ -21,7 +21,6 @@ MESSAGE = Message(
     key="welcome:course_a_user_b",
     kind="welcome",
     user_id=ObjectId(),
-    course_id=ObjectId(),
     created_at=datetime(2026, 3, 1, 12, 0, tzinfo=UTC),
     body=b"{}",
 )

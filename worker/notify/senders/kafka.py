@@ -11,29 +11,14 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    CorruptRecordException,
-    InvalidMessageError,
-    KafkaConnectionError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-    RecordTooLargeError,
-)
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
+from worker.kafka.producer import ABOUT_THE_RECORD
 from worker.kafka.security import kafka_options
 from worker.notify.delivery import Accepted, Delivery, Message, Recipient, Refused, Unavailable
 from worker.settings import KafkaSettings, NotifySettings
 
 log = structlog.get_logger(__name__)
-
-_ABOUT_THE_RECORD = (
-    CorruptRecordException,
-    InvalidMessageError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-    RecordTooLargeError,
-)
 
 # Flushing at the end, when a healthy broker has answered everything already.
 _CLOSING_S = 3.0
@@ -71,14 +56,15 @@ class KafkaSender:
         line.sends += 1
         try:
             await self._produce(line.producer, message)
-        except _ABOUT_THE_RECORD as error:
+        except ABOUT_THE_RECORD as error:
             return Refused(type(error).__name__)
         except (KafkaError, OSError) as error:
             self._retire(line)
             return Unavailable(f"no broker took it ({type(error).__name__})")
         finally:
             line.sends -= 1
-            await _close_if_done(line)
+            if line.retired and not line.sends:
+                await _stopped(line.producer)
         return Accepted()
 
     async def close(self) -> None:
@@ -133,11 +119,6 @@ class KafkaSender:
         line.retired = True
         if line is self._line:
             self._line = None
-
-
-async def _close_if_done(line: _Line) -> None:
-    if line.retired and not line.sends:
-        await _stopped(line.producer)
 
 
 async def _stopped(producer: AIOKafkaProducer) -> None:

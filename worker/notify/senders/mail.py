@@ -12,8 +12,6 @@ from contextlib import suppress
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.policy import SMTPUTF8 as SMTPUTF8_POLICY
-from ipaddress import ip_address
-from types import MappingProxyType
 from unicodedata import category
 
 import aiosmtplib
@@ -24,6 +22,7 @@ from worker.notify.delivery import Accepted, Delivery, Message, Recipient, Refus
 from worker.notify.senders.mailbox import AddressHeader, Mailbox, mailbox
 from worker.notify.senders.subject import SubjectHeader
 from worker.settings import NotifySettings
+from worker.settings.hosts import is_loopback
 
 _NO_ADDRESS = "the learner's user document has no usable address"
 # A title longer than this would only be cut by whoever shows it.
@@ -31,12 +30,10 @@ _LONGEST_TITLE = 150
 _PERMANENT = 500
 _FAREWELL_S = 1.0
 
-_TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "welcome": ("Welcome to {course}", "You are enrolled in {course}. Enjoy learning!"),
-        "completion": ("You completed {course}", "Congratulations: you completed {course}."),
-    }
-)
+_TEXTS: Mapping[str, tuple[str, str]] = {
+    "welcome": ("Welcome to {course}", "You are enrolled in {course}. Enjoy learning!"),
+    "completion": ("You completed {course}", "Congratulations: you completed {course}."),
+}
 _OTHER_TEXT = ("News about {course}", "There is news about {course}.")
 
 
@@ -92,7 +89,7 @@ class MailSender:
         await client.connect()
         settings = self._settings
         if settings.smtp_username is not None:
-            if client.get_transport_info("sslcontext") is None and not _is_this_machine(self._host):
+            if client.get_transport_info("sslcontext") is None and not is_loopback(self._host):
                 return Unavailable("the mail server offers no TLS: the password stays here")
             password = settings.smtp_password
             await client.login(settings.smtp_username, password.get_secret_value() if password else "")
@@ -158,10 +155,3 @@ def judge(error: Exception) -> Delivery:
 def _by_code(what: str, code: int) -> Delivery:
     reason = f"SMTP {code} for the {what}"
     return Refused(reason) if code >= _PERMANENT else Unavailable(reason)
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
