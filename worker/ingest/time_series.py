@@ -90,14 +90,8 @@ class SeriesWriter:
         self._burned_at = clock.monotonic()
 
     async def _insert(self, database: Database, deadline_s: float) -> None:
-        await insert_once(
-            database.client,
-            database.user_interactions,
-            self.lease.session,
-            self._number,
-            self._pending,
-            deadline_s=deadline_s,
-        )
+        rows, session = database.user_interactions, self.lease.session
+        await insert_once(rows, session, self._number, self._pending, deadline_s=deadline_s)
 
 
 class SeriesRows:

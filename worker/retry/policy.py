@@ -37,33 +37,21 @@ class RateCap:
     def __init__(self, per_s: int) -> None:
         self._per_s = per_s
         self._spent: deque[tuple[float, int]] = deque()
-        self._in_hand = 0
 
     def room(self, now: float) -> int:
-        """Attempts that may begin now."""
+        """Attempts that may begin now, none being under way."""
         while self._spent and self._spent[0][0] <= now - 1.0:
             self._spent.popleft()
-        return self._per_s - self._in_hand - sum(count for _, count in self._spent)
+        return self._per_s - sum(count for _, count in self._spent)
 
-    def take(self, count: int) -> None:
-        """Begin `count` attempts, at most as many as there is room for."""
-        self._in_hand += count
-
-    def complete(self, count: int, now: float) -> None:
-        """End `count` attempts."""
-        self._in_hand -= count
+    def spend(self, count: int, now: float) -> None:
+        """Note `count` attempts that have just ended, at most as many as there was room for when they began."""
         if count:
             self._spent.append((now, count))
 
-    def release(self, count: int) -> None:
-        """Give back permits of attempts that never began."""
-        self._in_hand -= count
-
     def fill(self, now: float) -> None:
         """Take all room for one second: what another worker did in the second before is not known."""
-        room = self.room(now)
-        self.take(room)
-        self.complete(room, now)
+        self.spend(self.room(now), now)
 
     def free_in_s(self, now: float) -> float:
         """Seconds until at least one attempt may begin, as far as completed ones decide."""

@@ -101,14 +101,14 @@ class RetryProcessor:
         room = min(size, self._cap.room(self._clock.monotonic()))
         if room <= 0:
             return self._cap.free_in_s(self._clock.monotonic())
-        claim = await self._claim(room)  # 3
+        claim = await self._queue.claim(room)  # 3
         if not claim.taken:
             return await self._idle_s()
         try:
             verdicts = await self._attempt(claim.taken)  # 4
             await self._complete(claim, verdicts)  # 5
         finally:
-            self._cap.complete(len(claim.taken), self._clock.monotonic())
+            self._cap.spend(len(claim.taken), self._clock.monotonic())
         self._last_turn_s = self._clock.monotonic() - began
         return max(0.0, 1 / TURNS_PER_SECOND - self._last_turn_s)
 
@@ -141,16 +141,6 @@ class RetryProcessor:
         if now >= self._measure_at:
             self._measure_at = now + self._settings.measure_every_s
             self._gauges.show(await measure(self._database, self._handlers))
-
-    async def _claim(self, room: int) -> Claim[Item]:
-        self._cap.take(room)
-        claimed = 0
-        try:
-            claim = await self._queue.claim(room)
-            claimed = len(claim.taken)
-            return claim
-        finally:
-            self._cap.release(room - claimed)
 
     async def _attempt(self, items: Sequence[Item]) -> dict[ItemId, Verdict]:
         verdicts: dict[ItemId, Verdict] = {}

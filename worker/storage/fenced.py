@@ -18,7 +18,7 @@ from pymongo.errors import OperationFailure
 
 from worker.errors import Refused, Retryable
 from worker.storage import driver
-from worker.storage.database import WRITE_CONCERN, Client, Collection, Document
+from worker.storage.database import WRITE_CONCERN, Collection, Document
 from worker.storage.errors import failed_statements, translated
 
 # Higher than any number an owner reaches by counting batches: after it every number of the owner is "older".
@@ -41,20 +41,14 @@ class _OwnServerSession:
 
 
 async def run_on_session(
-    client: Client,
-    collection: Collection,
-    session: UUID,
-    number: int,
-    command: Document,
-    *,
-    deadline_s: float,
+    collection: Collection, session: UUID, number: int, command: Document, *, deadline_s: float
 ) -> Document:
     """Run one write command under (`session`, `number`) and return the server's reply.
 
     Raises Fenced when the session has seen a newer number, Retryable when there was no answer: sending the
     same command again is then safe. The foreign id never reaches the driver's pool.
     """
-    handle = await driver.start_session(client)
+    handle = await driver.start_session(collection.database.client)
     inner = driver.pymongo_session(handle)
     inner._server_session = _OwnServerSession(session)  # noqa: SLF001  # the one place, see the module's docstring
     try:
@@ -75,9 +69,7 @@ async def run_on_session(
     return reply
 
 
-async def burn_session(
-    leases: Collection, client: Client, lease_id: str, session: UUID, *, deadline_s: float
-) -> None:
+async def burn_session(leases: Collection, lease_id: str, session: UUID, *, deadline_s: float) -> None:
     """Make every later command of `session`'s owner fail with code 225; waits for one that is under way.
 
     The update must change its document, or the server would not remember the number through a crash. Burning twice
@@ -86,7 +78,7 @@ async def burn_session(
     """
     update = {"update": leases.name, "updates": [{"q": {"_id": lease_id}, "u": {"$inc": {"burns": 1}}}]}
     try:
-        reply = await run_on_session(client, leases, session, BURN_NUMBER, update, deadline_s=deadline_s)
+        reply = await run_on_session(leases, session, BURN_NUMBER, update, deadline_s=deadline_s)
     except Retryable as error:
         cause = error.__cause__
         if isinstance(cause, OperationFailure) and cause.code == _INCOMPLETE_HISTORY:
@@ -98,13 +90,7 @@ async def burn_session(
 
 
 async def insert_once(
-    client: Client,
-    collection: Collection,
-    session: UUID,
-    number: int,
-    rows: Sequence[RawBSONDocument],
-    *,
-    deadline_s: float,
+    collection: Collection, session: UUID, number: int, rows: Sequence[RawBSONDocument], *, deadline_s: float
 ) -> None:
     """Insert `rows` (at most 16 MB together) as one unordered command under (`session`, `number`).
 
@@ -115,7 +101,7 @@ async def insert_once(
     """
     numbers = list(range(len(rows)))
     insert = {"insert": collection.name, "documents": list(rows), "ordered": False, "stmtIds": numbers}
-    reply = await run_on_session(client, collection, session, number, insert, deadline_s=deadline_s)
+    reply = await run_on_session(collection, session, number, insert, deadline_s=deadline_s)
     _raise_on_write_errors(reply, collection.name, len(rows))
 
 

@@ -38,6 +38,12 @@ class _Closed(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
+class _Named(_Closed):
+    """Written by the worker alone, under a text as `_id`."""
+
+    id: Text = Field(alias="_id")
+
+
 class _Open(BaseModel):
     """Shared with the platform: these fields have these types, others may stand beside them."""
 
@@ -124,14 +130,13 @@ class CourseEvent(_Closed):
     schema_version: Positive
 
 
-class Notification(_Closed):
+class Notification(_Named):
     """`notifications`, the outbox: `_id` is the unique key that makes a second upsert harmless.
 
     `attempts` counts claims, `refusals` those among them whose content the receiver refused. A row that is
     `suppressed` with a channel was stopped by the learner's preferences, one without was never to be sent.
     """
 
-    id: Text = Field(alias="_id")
     kind: Text
     stream_id: Text
     user_id: ObjectId
@@ -209,13 +214,12 @@ class OffsetGap(_Closed):
     last_offset: Count
 
 
-class DeadLetter(_Closed):
+class DeadLetter(_Named):
     """`dead_letters`: a record that cannot be stored, or a gap; `value` is null if its bytes lie in parts.
 
     So are `key` and `headers`, if the fields named after them are there. `without_bytes`: the store refused them.
     """
 
-    id: Text = Field(alias="_id")
     kind: Literal["record", "gap"]
     step: Text
     reason: Text
@@ -249,13 +253,12 @@ class DeadLetter(_Closed):
     gap: OffsetGap | None
 
 
-class DeadLetterPart(_Closed):
+class DeadLetterPart(_Named):
     """`dead_letters`: a slice of a value, key or headers too large for one document; parts count from 1.
 
     Headers are as a record batch encodes them (`worker.storage.record_headers`).
     """
 
-    id: Text = Field(alias="_id")
     kind: Literal["part"]
     part_of: Text
     part: Positive
@@ -264,10 +267,9 @@ class DeadLetterPart(_Closed):
     created_at: datetime
 
 
-class PartitionLease(_Closed):
+class PartitionLease(_Named):
     """`leases`: whose session may write the time-series rows of one topic-partition."""
 
-    id: Text = Field(alias="_id")
     kind: Literal["partition"]
     session: UUID
     burns: Count
@@ -275,24 +277,22 @@ class PartitionLease(_Closed):
     updated_at: datetime
 
 
-class GroupLease(_Closed):
+class GroupLease(_Named):
     """`leases`: who folds one group of slots; `epoch` is raised whenever the owner changes."""
 
-    id: Text = Field(alias="_id")
     kind: Literal["group"]
     owner: str | None
     epoch: Count
     expires_at: datetime
 
 
-class MemberLease(_Closed):
+class MemberLease(_Named):
     """`leases`: one live watcher, so that the groups can be shared out evenly; `version` is its projection's.
 
     It lives `since`, holds a group since `holds_since`, and has `proved` itself when it survived that. One without
     `layout` is of a release that does not know `projection_state`.
     """
 
-    id: Text = Field(alias="_id")
     kind: Literal["member"]
     owner: Text
     version: Count = Field(default_factory=_absent)
@@ -309,13 +309,12 @@ class MemberLeaseOfNow(MemberLease):
     layout: Positive
 
 
-class ResumePosition(_Closed):
+class ResumePosition(_Named):
     """`projection_state`: the resume token up to which a group's changes have had their effect.
 
     `versions` names the projections whose worker saved the token, each with its version; none before that.
     """
 
-    id: Text = Field(alias="_id")
     kind: Literal["position"]
     token: dict[str, Any] | None
     epoch: Count
@@ -323,37 +322,34 @@ class ResumePosition(_Closed):
     saved_at: datetime
 
 
-class CountingSession(_Closed):
+class CountingSession(_Named):
     """`projection_state`: the session whose transactions count, null once it ended in good order."""
 
-    id: Text = Field(alias="_id")
     kind: Literal["session"]
     session: UUID | None
     writes: Count
     saved_at: datetime
 
 
-class WriteConflictMarker(_Closed):
+class WriteConflictMarker(_Named):
     """`projection_state`: a course or user on which transactions meet; of a course, whom it is counted for."""
 
-    id: Text = Field(alias="_id")
     kind: Literal["marker"]
     instructor_id: ObjectId | None = Field(default_factory=_absent)
     writes: Count
     saved_at: datetime
 
 
-class StateMigration(_Closed):
+class StateMigration(_Named):
     """`projection_state`: where markers and session stand while a release before may still run."""
 
-    id: Text = Field(alias="_id")
     kind: Literal["migration"]
     markers_in: Literal["watch_positions", "projection_state"]
     writes: Count
     saved_at: datetime
 
 
-class WatchPosition(_Closed):
+class WatchPosition(_Named):
     """`watch_positions`, which `projection_state` replaces: a token or what else the release before kept there.
 
     `version` is that of the projection whose worker saved the token: absent before the first one is saved.
@@ -361,7 +357,6 @@ class WatchPosition(_Closed):
     instructor it is counted for.
     """
 
-    id: Text = Field(alias="_id")
     token: dict[str, Any] | None
     epoch: Count
     version: Count = Field(default_factory=_absent)

@@ -76,7 +76,7 @@ async def take_partition(
         if current["session"] == session:
             return PartitionLease(topic, partition, session, tuple(current.get("burned", ())))
         await may_burn(current["session"])  # 2
-        await burn_session(database.leases, database.client, key, current["session"], deadline_s=deadline_s)
+        await burn_session(database.leases, key, current["session"], deadline_s=deadline_s)
         with translated():
             await database.leases.update_one(  # 3
                 {"_id": key, "session": current["session"]},
@@ -101,7 +101,7 @@ async def burn_again(database: Database, lease: PartitionLease, clock: Clock, *,
             raise Retryable(
                 f"{done} of {len(lease.burned)} owners before were burned again in {deadline_s:g} s"
             )
-        await burn_session(database.leases, database.client, key, session, deadline_s=deadline_s)
+        await burn_session(database.leases, key, session, deadline_s=deadline_s)
 
 
 async def assert_in_force(database: Database, lease: PartitionLease, now: datetime) -> None:

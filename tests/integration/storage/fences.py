@@ -46,9 +46,7 @@ async def send(
     sent: list[RawBSONDocument],
     deadline_s: float = DEADLINE_S,
 ) -> None:
-    await insert_once(
-        database.client, database.user_interactions, session, number, sent, deadline_s=deadline_s
-    )
+    await insert_once(database.user_interactions, session, number, sent, deadline_s=deadline_s)
 
 
 async def stored(database: Database) -> Counter[uuid.UUID]:

@@ -47,7 +47,7 @@ async def burns(database: Database, key: str) -> int:
 
 
 async def burn(database: Database, key: str, session: uuid.UUID) -> None:
-    await burn_session(database.leases, database.client, key, session, deadline_s=DEADLINE_S)
+    await burn_session(database.leases, key, session, deadline_s=DEADLINE_S)
 
 
 async def take(database: Database, session: uuid.UUID) -> PartitionLease:

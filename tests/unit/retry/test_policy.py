@@ -37,10 +37,9 @@ def test_no_second_has_more_attempts_than_the_cap_wherever_it_begins(
     for pause, wanted, duration in steps:
         clock.advance(pause)
         taken = min(wanted, cap.room(clock.monotonic()))
-        cap.take(taken)
         claimed += [clock.monotonic()] * taken
         clock.advance(duration)
-        cap.complete(taken, clock.monotonic())
+        cap.spend(taken, clock.monotonic())
         completed += [clock.monotonic()] * taken
     for moments in (claimed, completed):
         for begin in moments:
@@ -52,17 +51,16 @@ def test_work_that_takes_no_time_is_done_at_the_cap() -> None:
     done = 0
     while clock.monotonic() < 10:
         taken = min(turn_size(25), cap.room(clock.monotonic()))
-        cap.take(taken)
-        cap.complete(taken, clock.monotonic())
+        cap.spend(taken, clock.monotonic())
         done += taken
         clock.advance(0.1 if taken else cap.free_in_s(clock.monotonic()))
     assert 10 * 25 * 0.95 <= done <= 11 * 25
 
 
-def test_permits_of_attempts_that_never_began_come_back_at_once() -> None:
+def test_attempts_that_never_began_take_no_room() -> None:
     cap = RateCap(10)
-    cap.take(10)
-    cap.release(7)
+    cap.spend(3, 0.0)
+    cap.spend(0, 0.0)
     assert cap.room(0.0) == 7
 
 

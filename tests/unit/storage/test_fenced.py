@@ -22,8 +22,7 @@ async def _burn(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
 
     monkeypatch.setattr(fenced, "run_on_session", answered)
     leases: Any = _Leases()
-    client: Any = None
-    await fenced.burn_session(leases, client, "partition:t:0", uuid.uuid4(), deadline_s=1.0)
+    await fenced.burn_session(leases, "partition:t:0", uuid.uuid4(), deadline_s=1.0)
 
 
 async def test_a_burn_whose_answer_the_oplog_has_lost_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
