@@ -120,7 +120,7 @@ async def test_a_password_stays_here_where_no_tls_is_offered(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The server is on this machine, where a password may travel in the clear: let it seem to be on another.
-    monkeypatch.setattr("worker.notify.senders.mail._is_this_machine", lambda _host: False)
+    monkeypatch.setattr("worker.notify.senders.mail.is_loopback", lambda _host: False)
     options = {"authenticator": authenticator, "auth_required": True, "auth_require_tls": False}
     with MailReceiver(**options) as receiver:
         sender = MailSender(
