@@ -1,7 +1,6 @@
 """Which offsets a batch that cannot be decoded has: asked of the broker, batch by batch, without the consumer."""
 
 import asyncio
-import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,20 +12,18 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.control_record import ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
 
+from worker.contract.gaps import GapReason
 from worker.errors import Retryable
 from worker.kafka.codecs import GuardedRecords
+from worker.kafka.positions import Gap
 from worker.kafka.record import Partition
-from worker.kafka.record_batch import Lost, Salvaged, salvage
+from worker.kafka.record_batch import Lost, Salvaged, header_of, salvage
 
 _READ_COMMITTED: Final = 1
 # A broker answers a fetch with one whole batch at least, however little is asked for: this gets exactly one.
 _ONE_BATCH_BYTES: Final = 1
 _WAIT_MS: Final = 100
 _MESSAGE_CHARACTERS: Final = 300
-_BASE_OFFSET = struct.Struct(">q")
-# Of the header of a batch: the last offset, counted from the base (format 2; older ones hold other fields there).
-_LAST_DELTA = struct.Struct(">i")
-_LAST_DELTA_AT = 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +35,6 @@ class Found:
 
     base: int
     guessed_last: int
-
-
-@dataclass(frozen=True, slots=True)
-class BrokenBatch:
-    """Offsets `first` to `last`, both included, and why they cannot be decoded."""
-
-    first: int
-    last: int
-    message: str
 
 
 BatchAt = Callable[[int], Awaitable[Found | None]]
@@ -95,10 +83,10 @@ class BatchBounds:
 
     async def broken_at(
         self, partition: Partition, offset: int, max_records: int, max_bytes: int
-    ) -> BrokenBatch | Salvaged | None:
+    ) -> Gap | Salvaged | None:
         """What there is of the broken batch that holds `offset`, from there on.
 
-        Its records as far as they can be found; where there are none, the offsets that cannot be read. None if the
+        Its records as far as they can be found; where there are none, the gap that it leaves. None if the
         broker's bytes can be decoded after all. Raises Retryable without an answer in time.
         """
         client = AIOKafkaClient(bootstrap_servers=self._bootstrap_servers, **self._options)
@@ -114,31 +102,22 @@ class BatchBounds:
                 message = await asyncio.to_thread(decoding_failure, fetched.content)
                 if message is None:
                     return None
-                where = (fetched.content, *partition, offset)
-                salvaged = await asyncio.to_thread(_salvaged, *where, fetched.aborted, max_records, max_bytes)
-                if isinstance(salvaged, Lost):
-                    return BrokenBatch(salvaged.first, salvaged.last, message)
-                if salvaged is not None:
-                    return salvaged
-                found = await batch_range(partial(_batch_at, client, partition), offset, fetched.end)
+                found = await asyncio.to_thread(_salvaged, fetched, partition, offset, max_records, max_bytes)
+                if isinstance(found, Salvaged):
+                    return found
+                lost = found or await batch_range(partial(_batch_at, client, partition), offset, fetched.end)
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
             raise Retryable(f"where a batch ends is not known yet: {type(error).__name__}") from error
         finally:
             await client.close()
-        return BrokenBatch(*found, message) if found is not None else None
+        return Gap(partition, *lost, GapReason.UNDECODABLE, message) if lost is not None else None
 
 
 def _salvaged(
-    content: bytes,
-    topic: str,
-    partition: int,
-    offset: int,
-    aborted: Sequence[tuple[int, int]],
-    max_records: int,
-    max_bytes: int,
+    fetched: "_Fetched", partition: Partition, offset: int, max_records: int, max_bytes: int
 ) -> Salvaged | Lost | None:
     """What can be read of the first batch; None where its bytes are not those that were written."""
-    batches = MemoryRecords(content)
+    batches = MemoryRecords(fetched.content)
     try:
         batch = batches.next_batch() if batches.has_next() else None
         if batch is None or not batch.validate_crc():
@@ -146,10 +125,10 @@ def _salvaged(
     except Exception:  # the length field, or an old format: `decoding_failure` has said so
         return None
     if batch.is_transactional and any(
-        producer == batch.producer_id and first <= batch.base_offset for producer, first in aborted
+        producer == batch.producer_id and first <= batch.base_offset for producer, first in fetched.aborted
     ):
         return Salvaged((), batch.next_offset)  # never happened: skipped as aiokafka does
-    return salvage(content, topic, partition, offset, max_records, max_bytes)
+    return salvage(fetched.content, partition, offset, max_records, max_bytes)
 
 
 def decoding_failure(content: bytes) -> str | None:
@@ -180,9 +159,8 @@ def decoding_failure(content: bytes) -> str | None:
 class _Fetched:
     content: bytes
     end: int  # of what may be read: transactions still open lie behind it
-    aborted: Sequence[
-        tuple[int, int]
-    ]  # producer's id and first offset of each transaction that was taken back
+    # Producer's id and first offset of each transaction that was taken back.
+    aborted: Sequence[tuple[int, int]]
 
 
 async def _batch_at(client: Any, partition: Partition, offset: int) -> Found | None:
@@ -190,11 +168,9 @@ async def _batch_at(client: Any, partition: Partition, offset: int) -> Found | N
     content = (await _fetch(client, partition, offset)).content
     if not content:
         return None
-    if len(content) < _LAST_DELTA_AT + _LAST_DELTA.size:
-        return Found(offset, offset)  # not even a header: one offset at a time
-    (base,) = _BASE_OFFSET.unpack_from(content)
-    (delta,) = _LAST_DELTA.unpack_from(content, _LAST_DELTA_AT)
-    return Found(base, base + delta)
+    header = header_of(content)
+    # Not even a header: one offset at a time.
+    return Found(header.base, header.last) if header is not None else Found(offset, offset)
 
 
 async def _fetch(client: Any, partition: Partition, offset: int) -> _Fetched:

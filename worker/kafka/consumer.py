@@ -100,7 +100,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._clock = clock
         self._on_revoke = on_revoke
         self._consumer: Any = None
-        self._poller: PartitionPoller | None = None
+        self._poller: PartitionPoller  # made when the consumer starts
         self._poll: asyncio.Task[Batch | CorruptBatch | None] | None = None
         self._out_of_range: set[Partition] = set()
         self._paused: frozenset[TopicPartition] = frozenset()
@@ -182,8 +182,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
     def _new_generation(self) -> None:
         self.generation += 1
         self._probe = None
-        if self._poller is not None:
-            self._poller.forget()
+        self._poller.forget()
 
     async def poll(self, wait_s: float) -> Batch | CorruptBatch | None:
         """The next batch, or None after `wait_s` without one; CorruptBatch until `seek` skips its gap.
@@ -243,8 +242,6 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         return poll
 
     async def _read(self) -> Batch | CorruptBatch | None:
-        if self._poller is None:
-            return None
         probe, self._probe = self._probe, None
         if probe is None:
             polled = await self._poller.poll(self._options.max_records)
@@ -273,7 +270,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                 await self._consumer.getmany(timeout_ms=0)
         except (KafkaError, TimeoutError) as error:
             # aiokafka skips a record that it takes for too large before it says so.
-            if self._poller is not None and self._consumer is not None:
+            if self._consumer is not None:
                 self._poller.rewind()
             raise Retryable(f"a paused poll failed: {type(error).__name__}") from error
 
@@ -361,7 +358,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             offset: int = await self._answer(self._consumer.position(TopicPartition(*partition)))
         except IllegalStateError as error:
             raise Retryable("the assignment changed meanwhile") from error
-        if self._poller is not None and not self.polling:
+        if not self.polling:
             self._poller.moved(TopicPartition(*partition), offset)
         return offset
 
@@ -373,8 +370,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                 self._consumer.seek(topic_partition, offset)
                 if topic_partition not in self._paused:
                     self._consumer.resume(topic_partition)
-                if self._poller is not None:
-                    self._poller.moved(topic_partition, offset)
+                self._poller.moved(topic_partition, offset)
                 self._out_of_range.discard(partition)
         except IllegalStateError as error:
             raise Retryable("the assignment changed meanwhile") from error

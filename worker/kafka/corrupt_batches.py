@@ -23,7 +23,6 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
-from worker.contract.gaps import GapReason
 from worker.errors import Retryable
 from worker.kafka.batch_bounds import BatchBounds
 from worker.kafka.positions import Gap
@@ -94,14 +93,14 @@ class SinglePartitionReader:
                 return taken
             if not about_a_batch(error):
                 raise error
-        wanted = Partition(*partition)
-        broken = await self._bounds.broken_at(wanted, position, max_records, self._max_bytes)
+        asked = Partition(*partition), position, max_records, self._max_bytes
+        broken = await self._bounds.broken_at(*asked)
         if broken is None:
             raise Retryable("a batch could not be decoded, but the broker's bytes can be")
         if isinstance(broken, Salvaged):
             self._consumer.seek(partition, broken.next_offset)
             return list(broken.records)
-        return Gap(wanted, broken.first, broken.last, GapReason.UNDECODABLE, broken.message)
+        return broken
 
     def _at_end(self, partition: TopicPartition, position: int) -> bool:
         """True when the latest fetch saw nothing behind `position`."""

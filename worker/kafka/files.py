@@ -10,20 +10,8 @@ from typing import Literal
 from worker.contract.codec import encode, record_key
 from worker.contract.formats import xapi
 from worker.errors import Refused
-from worker.kafka.lines import MAX_LINE_BYTES, Damaged, NoLines, Source, TooLong, open_source
+from worker.kafka.lines import MAX_LINE_BYTES, Source, TooLong, open_source
 from worker.words import counted
-
-__all__ = [
-    "CannotTranslate",
-    "Damaged",
-    "Format",
-    "NoLines",
-    "OutgoingRecord",
-    "Statements",
-    "UnreadableLine",
-    "read_records",
-    "records_of",
-]
 
 Format = Literal["native", "xapi"]
 Header = tuple[str, bytes | None]

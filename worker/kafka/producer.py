@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -89,9 +89,15 @@ class Publisher:
         self._topic = topic
         self._clock = clock
         self._idempotent = idempotent
-        self._compression = compression
-        self._kafka = kafka
-        self._max_request_bytes = max_request_bytes
+        self._options = {
+            "bootstrap_servers": bootstrap_servers,
+            "acks": "all",
+            "compression_type": compression,
+            "linger_ms": LINGER_MS,
+            "max_batch_size": BATCH_BYTES,
+            "max_request_size": max_request_bytes,
+            **kafka,
+        }
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> Self:
@@ -109,16 +115,7 @@ class Publisher:
         return self
 
     async def _started(self, *, idempotent: bool) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self._servers,
-            acks="all",
-            enable_idempotence=idempotent,
-            compression_type=self._compression,
-            linger_ms=LINGER_MS,
-            max_batch_size=BATCH_BYTES,
-            max_request_size=self._max_request_bytes,
-            **self._kafka,
-        )
+        producer = AIOKafkaProducer(enable_idempotence=idempotent, **self._options)
         try:
             await self._start(producer)
         except BaseException:
@@ -147,11 +144,12 @@ class Publisher:
         in_flight = _InFlight(on_progress)
         try:
             for record in records:
+                sent = _Sent(record.line, record.size_bytes)
                 try:
-                    sent = await self._send(record)
+                    answer = await self._send(record)
                 except KafkaError as error:
-                    raise await in_flight.failure(_Sent(record), error) from error
-                in_flight.add(_Sent(record), sent)
+                    raise await in_flight.failure(sent, error) from error
+                in_flight.add(sent, answer)
                 if len(in_flight) >= MAX_IN_FLIGHT:
                     await in_flight.complete(leaving=MAX_IN_FLIGHT // 2)
         except RecordRefused:  # all that was in flight has been answered
@@ -189,14 +187,11 @@ class Publisher:
             ) from error
 
 
-class _Sent:
+class _Sent(NamedTuple):
     """What is remembered of a record on its way: not its bytes, thousands of which may be in flight."""
 
-    __slots__ = ("line", "size_bytes")
-
-    def __init__(self, record: OutgoingRecord) -> None:
-        self.line = record.line
-        self.size_bytes = record.size_bytes
+    line: int
+    size_bytes: int
 
 
 class _InFlight:

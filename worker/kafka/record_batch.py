@@ -11,12 +11,12 @@ from typing import Any, Final, NamedTuple
 
 from worker.contract.source import Source
 from worker.kafka.codecs import MOST_HEADERS, CodecError, unpacked
-from worker.kafka.record import Record
+from worker.kafka.record import Partition, Record
 from worker.storage.record_headers import Header, HeadersBroken, decode_headers, read_varint
 
-# Base offset, length, leader's epoch, magic, checksum, attributes, last offset's delta, first and last timestamp,
-# producer's id and epoch, base sequence, number of records.
-_HEADER: Final = struct.Struct(">qiibIhiqqqhii")
+# Base offset, length, (leader's epoch), magic, (checksum), attributes, last offset's delta, first and last timestamp,
+# (producer's id and epoch, base sequence), number of records.
+_HEADER: Final = struct.Struct(">qi4xb4xhiqq14xi")
 _FORMAT: Final = 2
 _CODEC: Final = 0x07
 _LOG_APPEND_TIME: Final = 0x08
@@ -57,8 +57,7 @@ class Salvaged:
     next_offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(NamedTuple):
     """Offsets, both included, whose records cannot be found in their batch any more."""
 
     first: int
@@ -103,16 +102,14 @@ def _time_of(timestamp: int | None) -> datetime | None:
 
 
 def salvage(
-    content: bytes, topic: str, partition: int, offset: int, max_records: int, max_bytes: int
+    content: bytes, partition: Partition, offset: int, max_records: int, max_bytes: int
 ) -> Salvaged | Lost | None:
     """The records from `offset` on of the first batch in `content`, whose checksum is right.
 
     None for a batch that has to be taken as a whole: of an old format, of control records, or not to be unpacked.
     """
-    if len(content) < _HEADER.size:
-        return None
-    header = _Header(*_HEADER.unpack_from(content))
-    if header.magic != _FORMAT or header.attributes & _CONTROL:
+    header = header_of(content)
+    if header is None or header.magic != _FORMAT or header.attributes & _CONTROL:
         return None
     try:
         payload = unpacked(header.attributes & _CODEC, content[_HEADER.size : 12 + header.length])
@@ -123,13 +120,12 @@ def salvage(
     for _ in range(header.records):
         if len(records) >= max_records or size_bytes >= max_bytes:
             return Salvaged(tuple(records), before + 1)
-        frame = _frame_at(payload, at)
-        head = _head_of(payload, frame, header) if frame is not None else None
-        if frame is None or head is None or not before < head.offset <= header.last:
+        frame = _frame_at(payload, at, header)
+        if frame is None or not before < frame.offset <= header.last:
             break
-        before, at = head.offset, frame.end
-        if head.offset >= offset:
-            records.append(_parsed(payload, frame, head, topic, partition))
+        before, at = frame.offset, frame.end
+        if frame.offset >= offset:
+            records.append(_parsed(payload, frame, partition))
             size_bytes += message_bytes(records[-1])
     if records:
         return Salvaged(tuple(records), before + 1)
@@ -139,19 +135,16 @@ def salvage(
     return Salvaged((), header.last + 1)
 
 
-class _Header(NamedTuple):
+class BatchHeader(NamedTuple):
+    """What the header of a batch says, as far as it is needed; older formats hold other fields behind the length."""
+
     base: int
     length: int
-    epoch: int
     magic: int
-    checksum: int
     attributes: int
     last_delta: int
     first_timestamp: int
     last_timestamp: int
-    producer: int
-    producer_epoch: int
-    sequence: int
     records: int
 
     @property
@@ -159,52 +152,47 @@ class _Header(NamedTuple):
         return self.base + self.last_delta
 
 
+def header_of(content: bytes) -> BatchHeader | None:
+    """The header of the first batch; None for fewer bytes than it has."""
+    return BatchHeader(*_HEADER.unpack_from(content)) if len(content) >= _HEADER.size else None
+
+
 class _Frame(NamedTuple):
-    """A record's bytes: with its length field from `start`, without from `body`."""
+    """A record's bytes, from `start` with its length field to `end`; its key begins at `fields`."""
 
     start: int
-    body: int
+    fields: int
     end: int
-
-
-class _Head(NamedTuple):
     timestamp: int
     offset: int
-    end: int
 
 
-def _frame_at(payload: bytes, at: int) -> _Frame | None:
-    """The record that begins here, as its length says; None for a length that cannot be."""
+def _frame_at(payload: bytes, at: int, header: BatchHeader) -> _Frame | None:
+    """The record that begins here; None for a length that cannot be, and where time and offset cannot be read."""
     try:
         length, body = read_varint(payload, at)
+        delta_ms, behind = read_varint(payload, body + 1)  # behind the attributes' byte
+        delta, fields = read_varint(payload, behind)
     except (IndexError, HeadersBroken):
         return None
-    return _Frame(at, body, body + length) if 0 < length <= len(payload) - body else None
-
-
-def _head_of(payload: bytes, frame: _Frame, header: _Header) -> _Head | None:
-    """Time and offset, which follow the attributes' byte; None where they cannot be read."""
-    try:
-        delta_ms, at = read_varint(payload, frame.body + 1)
-        delta, at = read_varint(payload, at)
-    except (IndexError, HeadersBroken):
+    end = body + length
+    if length <= 0 or not fields <= end <= len(payload):
         return None
     appended = header.attributes & _LOG_APPEND_TIME
     timestamp = header.last_timestamp if appended else header.first_timestamp + delta_ms
-    return _Head(timestamp, header.base + delta, at) if at <= frame.end else None
+    return _Frame(at, fields, end, timestamp, header.base + delta)
 
 
-def _parsed(payload: bytes, frame: _Frame, head: _Head, topic: str, partition: int) -> ParsedRecord:
+def _parsed(payload: bytes, frame: _Frame, partition: Partition) -> ParsedRecord:
     """The record; its exact bytes where its fields do not fill it exactly."""
+    where = (*partition, frame.offset, frame.timestamp)
     try:
-        key, at = _bytes_at(payload, head.end, frame.end)
+        key, at = _bytes_at(payload, frame.fields, frame.end)
         value, at = _bytes_at(payload, at, frame.end)
-        headers = _headers_of(payload[at : frame.end])
+        return ParsedRecord(*where, key, value, _headers_of(payload[at : frame.end]))
     except (IndexError, HeadersBroken) as error:
         why = f"the record's fields cannot be read ({error}); the bytes are the whole record as its batch holds it"
-        whole = payload[frame.start : frame.end]
-        return ParsedRecord(topic, partition, head.offset, head.timestamp, None, whole, (), why)
-    return ParsedRecord(topic, partition, head.offset, head.timestamp, key, value, headers)
+        return ParsedRecord(*where, None, payload[frame.start : frame.end], (), why)
 
 
 def _bytes_at(payload: bytes, at: int, end: int) -> tuple[bytes | None, int]:

@@ -8,12 +8,12 @@ import pytest
 
 from worker.kafka.files import (
     CannotTranslate,
-    Damaged,
     OutgoingRecord,
     Statements,
     UnreadableLine,
     read_records,
 )
+from worker.kafka.lines import Damaged
 
 USER, COURSE = "a" * 24, "B" * 24
 GOOD = f'{{"user_id": "{USER}", "course_id": "{COURSE}"}}'.encode()

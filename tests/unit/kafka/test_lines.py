@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.kafka.files import CannotTranslate, Damaged, NoLines, UnreadableLine, read_records, records_of
-from worker.kafka.lines import MAX_LINE_BYTES, Source, TooLong, open_source, why_no_lines
+from worker.kafka.files import CannotTranslate, UnreadableLine, read_records, records_of
+from worker.kafka.lines import MAX_LINE_BYTES, Damaged, NoLines, Source, TooLong, open_source, why_no_lines
 
 LINES = [b'{"n": %d}' % number for number in range(2_000)]
 TEXT = b"\n".join(LINES) + b"\n"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.kafka.raw_batches import headers_of, raw_batch, raw_record, sized
 from worker.kafka.batch_bounds import decoding_failure
 from worker.kafka.codecs import MOST_HEADERS, CodecError, GuardedRecords, install_bounded_decoders
+from worker.kafka.record import Partition
 from worker.kafka.record_batch import Lost, ParsedRecord, Salvaged, record_of, salvage
 from worker.storage.record_headers import (
     HeadersBroken,
@@ -24,7 +25,7 @@ NOT_UTF8 = ((b"caf\xe9", b"x"),)
 
 
 def salvaged(content: bytes, offset: int = 0, max_records: int = 1_000, max_bytes: int = 10**9) -> Any:
-    return salvage(content, "events", 3, offset, max_records, max_bytes)
+    return salvage(content, Partition("events", 3), offset, max_records, max_bytes)
 
 
 def values(found: Salvaged) -> list[tuple[int, bytes | None]]:
