@@ -63,36 +63,20 @@ def mongodb_probe(database: Database, state: ServerState | None = None) -> Probe
 def kafka_probe(bootstrap_servers: str, topics: Sequence[str], options: Mapping[str, Any]) -> Probe:
     """Answers while a broker does and knows the topics. Each time over a new connection, so none can be stale.
 
-    A user or a certificate that is not accepted is `Misconfigured`, an absent topic `TopicMissing`.
+    Without topics it does whatever topics there are. A user or a certificate that is not accepted is `Misconfigured`,
+    an absent topic `TopicMissing`.
     """
 
-    async def known(client: AIOKafkaClient) -> None:
-        try:
-            for topic in topics:
-                await require_topic(client, bootstrap_servers, topic)
-        except TopicMissing as error:
-            raise TopicMissing(f"{error}, or look at {variable('topic')}") from None
-
-    return _kafka_probe(bootstrap_servers, options, known)
-
-
-def brokers_probe(bootstrap_servers: str, options: Mapping[str, Any]) -> Probe:
-    """Like `kafka_probe`, whatever topics there are."""
-
-    async def anything(client: AIOKafkaClient) -> None:
-        await client.fetch_all_metadata()
-
-    return _kafka_probe(bootstrap_servers, options, anything)
-
-
-def _kafka_probe(
-    bootstrap_servers: str, options: Mapping[str, Any], look: Callable[[AIOKafkaClient], Awaitable[None]]
-) -> Probe:
     async def ask() -> None:
         client = AIOKafkaClient(bootstrap_servers=bootstrap_servers, **options)
         try:
             await client.bootstrap()
-            await look(client)
+            for topic in topics:
+                await require_topic(client, bootstrap_servers, topic)
+            if not topics:
+                await client.fetch_all_metadata()
+        except TopicMissing as error:
+            raise TopicMissing(f"{error}, or look at {variable('topic')}") from None
         except (KafkaError, OSError) as error:
             silent = Retryable(f"no broker answers at {bootstrap_servers} ({in_words(error)})")
             raise await diagnose_connection(bootstrap_servers, options) or silent from error
@@ -177,9 +161,8 @@ async def _await_one(probe: Probe, limit_s: float, clock: Clock, health: Health)
         async with asyncio.timeout(limit_s):
             await retrying(lambda: _ask(probe), clock=clock, on_retry=waits)
     except TimeoutError:
-        raise unreachable(
-            probe.name, str(dependency.state.reason), probe.setting, f" within {limit_s:g} s"
-        ) from None
+        waited = f" within {limit_s:g} s"
+        raise unreachable(probe.name, str(dependency.reason), probe.setting, waited) from None
     dependency.up()
 
 
@@ -206,15 +189,15 @@ class Readiness:
 
 async def _look(probe: Probe, health: Health) -> None:
     dependency = health.dependency(probe.name)
-    was_up = dependency.state.is_up
+    was_up = dependency.reason is None
     try:
         await _ask(probe)
         dependency.up()
     except WorkerError as error:
         dependency.down(str(error))
-    state = dependency.state
-    if was_up != state.is_up:
-        log.warning("dependency changed", dependency=probe.name, up=state.is_up, reason=state.reason)
+    is_up = dependency.reason is None
+    if was_up != is_up:
+        log.warning("dependency changed", dependency=probe.name, up=is_up, reason=dependency.reason)
 
 
 async def _ask(probe: Probe) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import structlog
+from pymongo.monitoring import CommandListener
 
 from projections.catalogue import CATALOGUE
 from worker.app.collector import search_now_and_then
@@ -63,55 +64,41 @@ async def serve(
         log.info("listening", url=server.url)
         on_listening(server.url)
         state = ServerState(clock)
-        async with opened(settings, metrics, state) as database:
-            servers = dependency_probes(settings, database, state)
-            await _run(settings, stop, database, servers, clock, metrics, health)
+        async with opened(settings, CommandTimer(metrics, _TIMED, state.heard)) as database:
+            given = Dependencies(database, clock, metrics, health)
+            await _run(settings, stop, given, dependency_probes(settings, database, state))
     finally:
         server.close()
         await cancel_and_wait(searching)
     log.info("stopped")
 
 
-async def _run(
-    settings: Settings,
-    stop: asyncio.Event,
-    database: Database,
-    probes: list[Probe],
-    clock: Clock,
-    metrics: Metrics,
-    health: Health,
-) -> None:
+async def _run(settings: Settings, stop: asyncio.Event, given: Dependencies, probes: list[Probe]) -> None:
+    clock, metrics, health = given.clock, given.metrics, given.health
     # 2.
-    started_up = await run_until_stopped(_start(settings, database, probes, clock, health), stop)
+    started_up = await run_until_stopped(_start(settings, given, probes), stop)
     if not started_up or stop.is_set():
         return
     # 3.
-    _prepare(metrics, settings)
-    roles = build_roles(settings, Dependencies(database, clock, metrics, health), probes)
+    metrics.describe_build(settings.role.revision)
+    for topic in routes(settings.ingest.topic):
+        metrics.prepare_topic(topic)
+    roles = build_roles(settings, given, probes)
     health.dependency(_START).up()
     log.info("started", roles=[role.name for role in roles])
-    await supervise(
-        roles,
-        stop,
-        drain_s=settings.role.drain_deadline_s,
-        clock=clock,
-        metrics=metrics,
-        health=health,
-    )
+    drain_s = settings.role.drain_deadline_s
+    await supervise(roles, stop, drain_s=drain_s, clock=clock, metrics=metrics, health=health)
 
 
-async def _start(
-    settings: Settings, database: Database, probes: list[Probe], clock: Clock, health: Health
-) -> None:
-    await await_all(probes, limit_s=settings.process.start_timeout_s, clock=clock, health=health)
+async def _start(settings: Settings, given: Dependencies, probes: list[Probe]) -> None:
+    limit_s, clock, health = settings.process.start_timeout_s, given.clock, given.health
+    await await_all(probes, limit_s=limit_s, clock=clock, health=health)
 
     async def checks() -> None:
-        await assert_safe_server(database, test_server=settings.mongodb.allow_test_commands)
-        await assert_schema(settings, database)
+        await assert_safe_server(given.database, test_server=settings.mongodb.allow_test_commands)
+        await assert_schema(settings, given.database)
 
-    await await_checks(
-        checks, limit_s=settings.process.start_timeout_s, clock=clock, health=health, name=probes[0].name
-    )
+    await await_checks(checks, limit_s=limit_s, clock=clock, health=health, name=probes[0].name)
     await _assert_notifications_can_leave(settings)
 
 
@@ -133,16 +120,11 @@ async def assert_schema(settings: Settings, database: Database) -> None:
 
 
 @asynccontextmanager
-async def opened(
-    settings: Settings, metrics: Metrics | None = None, state: ServerState | None = None
-) -> AsyncIterator[Database]:
+async def opened(settings: Settings, *listeners: CommandListener) -> AsyncIterator[Database]:
     """The settings' database; its client is closed at the end. Nothing is sent before the first operation.
 
-    With `metrics` every command is timed, and `state` hears what the server refuses.
     Where MongoDB refuses the user, or we its certificate, the error that leaves the block names the setting.
     """
-    heard = state.heard if state is not None else _ignored
-    listeners = [CommandTimer(metrics, _TIMED, heard)] if metrics is not None else []
     client = make_client(
         settings.mongodb.uri.get_secret_value(),
         listeners=listeners,
@@ -158,28 +140,12 @@ async def opened(
         await close(client)
 
 
-def _ignored(_code: int) -> None:
-    """Commands of an operator end with what they are told."""
-
-
 def dependency_probes(
     settings: Settings, database: Database, state: ServerState | None = None
 ) -> list[Probe]:
     """What the chosen roles need to work, MongoDB first."""
     probes = [mongodb_probe(database, state)]
     if RoleName.INGEST in settings.process.roles:
-        probes.append(
-            kafka_probe(
-                settings.kafka.bootstrap_servers,
-                tuple(routes(settings.ingest.topic)),
-                kafka_options(settings.kafka),
-            )
-        )
+        topics = tuple(routes(settings.ingest.topic))
+        probes.append(kafka_probe(settings.kafka.bootstrap_servers, topics, kafka_options(settings.kafka)))
     return probes
-
-
-def _prepare(metrics: Metrics, settings: Settings) -> None:
-    """Create the series that the settings determine."""
-    metrics.describe_build(settings.role.revision)
-    for topic in routes(settings.ingest.topic):
-        metrics.prepare_topic(topic)

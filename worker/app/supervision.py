@@ -56,13 +56,13 @@ async def supervise(
     try:
         await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
         first = None if stop.is_set() else next(task for task in tasks if task.done())
-        died = _death_of(first) if first is not None else None
+        died = [] if first is None else [_failure(first) or _returned(first)]
         stop.set()
         await _drain(tasks, drain_s + CLOSING_S, clock, metrics)
-        failed = _first_failure([task for task in tasks if task is not first])
-        died = died or failed
-        if died is not None:
-            raise died
+        # Every failure is looked at: what fails one role (a password, say) fails them all at once.
+        died += [death for task in tasks if task is not first and (death := _failure(task)) is not None]
+        if died:
+            raise died[0]
     finally:
         await cancel_within(_CANCEL_S, stopping, *tasks)
 
@@ -78,15 +78,8 @@ async def _drain(tasks: Iterable[asyncio.Task[None]], limit_s: float, clock: Clo
         )
 
 
-def _death_of(task: asyncio.Task[None]) -> RoleDied:
-    """Of a role that ended although nobody told it to."""
-    return _failure(task) or RoleDied(f"role {task.get_name()} returned without being told to stop")
-
-
-def _first_failure(tasks: Sequence[asyncio.Task[None]]) -> RoleDied | None:
-    """Every failure is looked at: what fails one role (a password, say) fails them all at once."""
-    failures = [failure for task in tasks if (failure := _failure(task)) is not None]
-    return failures[0] if failures else None
+def _returned(task: asyncio.Task[None]) -> RoleDied:
+    return RoleDied(f"role {task.get_name()} returned without being told to stop")
 
 
 def _failure(task: asyncio.Task[None]) -> RoleDied | None:

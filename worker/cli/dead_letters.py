@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from worker.app.dependencies import brokers_probe
+from worker.app.dependencies import kafka_probe
 from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
 from worker.app.redriving import open_redriver
@@ -111,7 +111,7 @@ async def redrive_dead_letters(
     """
     settings = load_settings()
     kafka = settings.kafka
-    probes = [] if dry_run else [brokers_probe(kafka.bootstrap_servers, kafka_options(kafka))]
+    probes = [] if dry_run else [kafka_probe(kafka.bootstrap_servers, (), kafka_options(kafka))]
     async with (
         opened_in_use(settings, *probes) as database,
         open_redriver(settings, idempotent=idempotent) as publish,

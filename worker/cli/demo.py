@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 
-from worker.app.dependencies import Probe, brokers_probe, require_answers
+from worker.app.dependencies import Probe, kafka_probe, require_answers
 from worker.app.mongodb import mongodb_options
 from worker.app.opening import mongodb_probe_of
 from worker.cli import help as text
@@ -133,5 +133,5 @@ def _probes(settings: Settings, options: DemoOptions) -> list[Probe]:
     if options.mongodb_uri is not None:
         probes.append(mongodb_probe_of(settings))
     if options.kafka_bootstrap_servers is not None:
-        probes.append(brokers_probe(options.kafka_bootstrap_servers, options.kafka))
+        probes.append(kafka_probe(options.kafka_bootstrap_servers, (), options.kafka))
     return probes

@@ -35,18 +35,6 @@ class Progress:
         return self.seconds_since_progress >= self.stall_after_s
 
 
-@dataclass(frozen=True, slots=True)
-class DependencyState:
-    """One dependency as a probe sees it; `reason` is None while it is up."""
-
-    name: str
-    reason: str | None
-
-    @property
-    def is_up(self) -> bool:
-        return self.reason is None
-
-
 class Component:
     """Something that has to keep moving. Counts as moving when it is created."""
 
@@ -85,17 +73,17 @@ def beat_acting() -> None:
 
 
 class Dependency:
-    """Something outside that has to answer. Counts as down until the first answer."""
+    """Something outside that has to answer. `reason` is None while it does, and something before the first answer."""
 
-    def __init__(self, name: str) -> None:
-        self.state = DependencyState(name, "not reached yet")
+    def __init__(self) -> None:
+        self.reason: str | None = "not reached yet"
 
     def up(self) -> None:
-        self.state = DependencyState(self.state.name, None)
+        self.reason = None
 
     def down(self, reason: str) -> None:
         """`reason` is shown to operators; an empty one still counts as down."""
-        self.state = DependencyState(self.state.name, reason or "no reason given")
+        self.reason = reason or "no reason given"
 
 
 class Health:
@@ -126,14 +114,13 @@ class Health:
     def dependency(self, name: str) -> Dependency:
         """Register a dependency under its name; the same name gives the same dependency."""
         with self._lock:
-            if (known := self._dependencies.get(name)) is not None:
-                return known
-            dependency = Dependency(name)
-            self._dependencies = {**self._dependencies, name: dependency}
-        return dependency
+            if name not in self._dependencies:
+                self._dependencies = {**self._dependencies, name: Dependency()}
+            return self._dependencies[name]
 
     def components(self) -> tuple[Progress, ...]:
         return tuple(component.progress() for component in self._components.values())
 
-    def dependencies(self) -> tuple[DependencyState, ...]:
-        return tuple(dependency.state for dependency in self._dependencies.values())
+    def dependencies(self) -> dict[str, str | None]:
+        """Why each dependency is down, by name; None for one that is up."""
+        return {name: dependency.reason for name, dependency in self._dependencies.items()}

@@ -46,6 +46,7 @@ class Probes:
         self._loop: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._reported: frozenset[str] = frozenset()
         self._lock = threading.Lock()
+        self._paths = {"/metrics": self._exposed, "/livez": self._live, "/readyz": self._ready}
 
     def watch_loop(self) -> None:
         """Name the running event loop as the one whose tasks are dumped when a component stalls."""
@@ -61,17 +62,13 @@ class Probes:
         return () if environ.get("REQUEST_METHOD") == "HEAD" else body
 
     def _answered(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ.get("PATH_INFO", "")
         if environ.get("REQUEST_METHOD") not in {"GET", "HEAD"}:
             return _answer(start_response, "405 Method Not Allowed", {"error": "only GET and HEAD"})
-        if path == "/metrics":
-            return self._exposed(environ, start_response)
-        if path == "/livez":
-            return self._live(start_response)
-        if path == "/readyz":
-            return self._ready(start_response)
-        paths = ["/metrics", "/livez", "/readyz"]
-        return _answer(start_response, "404 Not Found", {"error": "no such path", "paths": paths})
+        answer = self._paths.get(environ.get("PATH_INFO", ""))
+        if answer is None:
+            unknown = {"error": "no such path", "paths": list(self._paths)}
+            return _answer(start_response, "404 Not Found", unknown)
+        return answer(environ, start_response)
 
     def _exposed(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         accepted = _ACCEPTED[_OPEN_METRICS in environ.get("HTTP_ACCEPT", "").lower()]
@@ -83,7 +80,7 @@ class Probes:
         start_response(status, [*headers, length, ("Cache-Control", "no-store")])
         return body
 
-    def _live(self, start_response: StartResponse) -> Iterable[bytes]:
+    def _live(self, _environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         components = self._health.components()
         stalled = [component.name for component in components if component.stalled]
         self._report(frozenset(stalled))
@@ -100,16 +97,13 @@ class Probes:
         }
         return _answer(start_response, "503 Service Unavailable" if stalled else "200 OK", body)
 
-    def _ready(self, start_response: StartResponse) -> Iterable[bytes]:
-        dependencies = self._health.dependencies()
-        down = [dependency.name for dependency in dependencies if not dependency.is_up]
+    def _ready(self, _environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        reasons = self._health.dependencies()
+        down = [name for name, reason in reasons.items() if reason is not None]
         body = {
             "status": "not ready" if down else "ready",
             "down": down,
-            "dependencies": {
-                dependency.name: "up" if dependency.is_up else dependency.reason
-                for dependency in dependencies
-            },
+            "dependencies": {name: reason or "up" for name, reason in reasons.items()},
         }
         return _answer(start_response, "503 Service Unavailable" if down else "200 OK", body)
 
