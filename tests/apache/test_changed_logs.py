@@ -7,7 +7,7 @@ import pytest
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.integration.kafka.damage import send_batches
 from tests.integration.storage.fences import failpoint
-from tests.support.ingest import options, records, running, send
+from tests.support.ingest import options, records, running, send, with_kafka
 from tests.support.kafka import (
     add_partitions,
     all_durable,
@@ -28,12 +28,13 @@ from worker.storage.database import Database
 
 def quick(chosen: IngestOptions) -> IngestOptions:
     """Look for changes of the topic every second instead of twice a minute."""
-    return replace(chosen, consumer=replace(chosen.consumer, kafka={"metadata_max_age_ms": 1_000}))
+    return replace(chosen, consumer=replace(chosen.consumer, security={"metadata_max_age_ms": 1_000}))
 
 
 def batch_by_batch(chosen: IngestOptions, size: int) -> IngestOptions:
     """Fetch one record batch at a time (a broker returns one at least) and take it as one batch."""
-    return replace(chosen, consumer=replace(chosen.consumer, fetch_bytes=1, max_records=size))
+    small = with_kafka(chosen, fetch_bytes=1)
+    return replace(small, consumer=replace(small.consumer, max_records=size))
 
 
 # ---- records deleted ----

@@ -1,13 +1,12 @@
 """A worker is killed between rows and commit, and MongoDB has forgotten its session when the next one starts."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from bson import Binary
 
 from tests.integration.ingest.ledger import assert_exactly_once
-from tests.support.ingest import event, options, records, running, send
+from tests.support.ingest import event, options, records, running, send, with_kafka
 from tests.support.waiting import until
 from worker.devstack.servers.mongod import start_mongod
 from worker.storage.database import Client, make_client, open_database
@@ -43,7 +42,7 @@ async def test_rows_whose_session_the_server_forgot_are_found_by_looking(
         assert await remembered(client, ids) >= 1
         await until(lambda: forgotten(client, ids), "the server has forgotten the sessions")
         # To a group of another name the commit is one that never arrived.
-        again = replace(chosen, consumer=replace(chosen.consumer, group_id=f"again-{topic}"))
+        again = with_kafka(chosen, group_id=f"again-{topic}")
         async with running(database, again) as second:
             await second.until_processed(100)
             assert second.outcome("redelivered") == 100

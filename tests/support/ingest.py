@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 from prometheus_client import CollectorRegistry
 
 from tests.support.running import RunningRole, run
+from tests.support.settings import changed
 from worker.app.ingest import ingest_options
 from worker.contract.codec import encode
 from worker.ingest.options import IngestOptions
@@ -119,6 +120,12 @@ def options(
     servers = KafkaSettings(bootstrap_servers=kafka, group_id=f"group-{topic}", session_timeout_ms=4_000)
     settings = IngestSettings(topic=topic, position_check_interval_s=1.0, start_policy=start_policy)
     return replace(ingest_options(servers, settings), **changes)
+
+
+def with_kafka(chosen: IngestOptions, **changes: Any) -> IngestOptions:
+    """The options with other settings of Kafka, numbers of the code among them."""
+    kafka = changed(chosen.consumer.kafka, **changes)
+    return replace(chosen, consumer=replace(chosen.consumer, kafka=kafka))
 
 
 def make_ingest(

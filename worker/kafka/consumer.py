@@ -26,7 +26,7 @@ from worker.kafka.poller import PartitionPoller
 from worker.kafka.positions import Gap, LogRange
 from worker.kafka.record import Batch, Partition
 from worker.kafka.record_batch import record_of
-from worker.settings import variable
+from worker.settings import KafkaSettings, variable
 from worker.timing import Clock, cancel_and_wait
 from worker.words import in_words
 
@@ -45,36 +45,18 @@ _IDLE_POLL_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ConsumerOptions:
-    """How to read. `kafka` are further aiokafka arguments (security, client id).
+    """What to read and how. `security` are further aiokafka arguments.
 
     With a `group_instance_id` the group keeps this member's partitions for it until the session times out, across
     restarts and without a rebalance. It then does not leave the group when it stops.
     """
 
-    bootstrap_servers: str
-    group_id: str
+    kafka: KafkaSettings
+    security: Mapping[str, Any]
     topics: tuple[str, ...]
-    group_instance_id: str | None
     max_records: int
     # Of values, keys and headers in a batch; ordinary events of 400 bytes reach `max_records` first.
     max_bytes: int
-    session_timeout_s: float
-    # A member learns of a rebalance with its next heartbeat: so much longer than the session may its start last.
-    heartbeats_per_session: int
-    rebalance_timeout_s: float
-    kafka: Mapping[str, Any]
-    # One answer of the broker; longer counts as no answer.
-    request_deadline_s: float = 10.0
-    # Per partition and fetch: with the events' usual 400 bytes about 5,000 records.
-    fetch_bytes: int = 2_097_152
-
-    @property
-    def longest_rejoin_s(self) -> float:
-        """Seconds after which a group without an assignment is stuck.
-
-        Three times what it grants its slowest member, if no other member asks for more than we do.
-        """
-        return 3 * self.rebalance_timeout_s + self.session_timeout_s
 
 
 class ConsumerLostError(WorkerError):
@@ -108,25 +90,25 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def start(self) -> None:
         """Join the group. Raises Retryable while no broker answers."""
-        options = self._options
+        kafka = self._options.kafka
         install_bounded_decoders()
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=options.bootstrap_servers,
-            group_id=options.group_id,
-            group_instance_id=options.group_instance_id,
+            bootstrap_servers=kafka.bootstrap_servers,
+            group_id=kafka.group_id,
+            group_instance_id=kafka.group_instance_id,
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
-            session_timeout_ms=int(options.session_timeout_s * 1000),
-            heartbeat_interval_ms=int(options.session_timeout_s * 1000 / options.heartbeats_per_session),
-            rebalance_timeout_ms=int(options.rebalance_timeout_s * 1000),
+            session_timeout_ms=kafka.session_timeout_ms,
+            heartbeat_interval_ms=kafka.session_timeout_ms // kafka.heartbeats_per_session,
+            rebalance_timeout_ms=kafka.rebalance_timeout_ms,
             request_timeout_ms=40_000,
-            max_partition_fetch_bytes=options.fetch_bytes,
+            max_partition_fetch_bytes=kafka.fetch_bytes,
             fetch_max_wait_ms=100,
-            **{"metadata_max_age_ms": _METADATA_AGE_MS, **options.kafka},
+            **{"metadata_max_age_ms": _METADATA_AGE_MS, **self._options.security},
         )
         try:
-            async with asyncio.timeout(options.request_deadline_s):
+            async with asyncio.timeout(kafka.request_deadline_s):
                 await consumer.start()
         except (KafkaError, TimeoutError, OSError) as error:
             await self._close(consumer)
@@ -136,9 +118,9 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             raise
         self._consumer = consumer
         self._rejoining_since = self._clock.monotonic()
-        bounds = BatchBounds(options.bootstrap_servers, options.kafka, options.request_deadline_s)
-        self._poller = PartitionPoller(consumer, bounds, self._clock, options.max_bytes)
-        consumer.subscribe(list(options.topics), listener=self)
+        bounds = BatchBounds(kafka.bootstrap_servers, self._options.security, kafka.request_deadline_s)
+        self._poller = PartitionPoller(consumer, bounds, self._clock, self._options.max_bytes)
+        consumer.subscribe(list(self._options.topics), listener=self)
 
     async def stop(self) -> None:
         """Leave the group; what was read and not committed will be read again."""
@@ -152,7 +134,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
     async def _close(self, consumer: Any) -> None:
         """Close a consumer; one whose broker does not answer is left to its own time-outs after the deadline."""
         closing = asyncio.create_task(consumer.stop())
-        await asyncio.wait({closing}, timeout=self._options.request_deadline_s)
+        await asyncio.wait({closing}, timeout=self._options.kafka.request_deadline_s)
         if not closing.done():
             log.warning("consumer_left_open", reason="the broker does not answer")
             closing.add_done_callback(_look_at)
@@ -219,7 +201,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if self._rejoining_since is None:
             return
         waited_s = self._clock.monotonic() - self._rejoining_since
-        if waited_s > self._options.longest_rejoin_s:
+        if waited_s > self._options.kafka.longest_rejoin_s:
             raise ConsumerLostError(f"the group has given no assignment for {waited_s:.0f} s")
 
     async def next_batch(self, wait_s: float) -> Batch | None:
@@ -390,15 +372,15 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     def _not_allowed(self, error: KafkaError) -> Misconfigured:
         """The error for a refusal that only an operator can change."""
+        group, topics = self._options.kafka.group_id, ", ".join(self._options.topics)
         return Misconfigured(
-            f"{in_words(error)} (group {self._options.group_id}, topic {', '.join(self._options.topics)}): look at "
-            f"{variable('kafka_group_id')}, {variable('topic')}, {variable('kafka_sasl_username')} and at what the "
-            "brokers allow that user"
+            f"{in_words(error)} (group {group}, topic {topics}): look at {variable('kafka_group_id')}, "
+            f"{variable('topic')}, {variable('kafka_sasl_username')} and at what the brokers allow that user"
         )
 
     async def _answer(self, request: Awaitable[Any]) -> Any:
         try:
-            async with asyncio.timeout(self._options.request_deadline_s):
+            async with asyncio.timeout(self._options.kafka.request_deadline_s):
                 return await request
         except (CommitFailedError, IllegalStateError):
             raise

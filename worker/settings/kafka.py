@@ -46,6 +46,17 @@ class KafkaSettings(Group, alias_generator="kafka_{}".format):
     """Time Kafka grants for handing partitions over. Longer than the drain deadline."""
     # A member learns of a rebalance with its next heartbeat: so much longer than the session may a take-over last.
     heartbeats_per_session: int = 20
+    request_deadline_s: float = 10.0  # one answer of the broker; longer counts as no answer
+    # Per partition and fetch: with the events' usual 400 bytes about 5,000 records.
+    fetch_bytes: int = 2_097_152
+
+    @property
+    def longest_rejoin_s(self) -> float:
+        """Seconds after which a group without an assignment is stuck.
+
+        Three times what it grants its slowest member, if no other member asks for more than we do.
+        """
+        return (3 * self.rebalance_timeout_ms + self.session_timeout_ms) / 1000
 
     def mistakes(self) -> Iterator[str]:
         """What would not be used or is not whole, and a session that nobody can keep."""

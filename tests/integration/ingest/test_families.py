@@ -8,7 +8,7 @@ import orjson
 from bson import ObjectId
 from pydantic import Field
 
-from tests.support.ingest import Sent, event, options, records, running, send
+from tests.support.ingest import Sent, event, options, records, running, send, with_kafka
 from worker.contract.codec import encode
 from worker.contract.families import INTERACTIONS, Family
 from worker.contract.fields import Id
@@ -100,7 +100,7 @@ async def test_streams_of_courses_live_in_the_same_store_with_versions_of_their_
         )
         assert (outcomes("duplicate"), outcomes("skipped")) == (1, 1)
         assert ingest.value("events_dropped_total", reason="unexpected") == 0
-    again = replace(chosen, consumer=replace(chosen.consumer, group_id=f"again-{topic}"))
+    again = with_kafka(chosen, group_id=f"again-{topic}")
     async with running(database, again) as ingest:  # every record comes once more
         await ingest.until(lambda: outcomes("redelivered") == 6, "each event is known by its own place")
         await ingest.until(lambda: outcomes("dead_lettered") == 3, "and each dead letter")

@@ -16,7 +16,7 @@ from tests.integration.ingest.ledger import (
     stored_before,
 )
 from tests.integration.storage.fences import failpoint
-from tests.support.ingest import Sent, event, options, records, running, send
+from tests.support.ingest import Sent, event, options, records, running, send, with_kafka
 from tests.support.settings import changed
 from tests.support.waiting import until
 from worker.contract.codec import encode
@@ -67,7 +67,7 @@ async def test_after_a_crash_between_rows_and_commit_nothing_is_there_twice(
     async with running(database, small_batches(chosen, 30)) as first:
         await first.until_processed(100)
     # To a group of another name every commit is one that never arrived.
-    uncommitted = replace(chosen, consumer=replace(chosen.consumer, group_id=f"again-{topic}"))
+    uncommitted = with_kafka(chosen, group_id=f"again-{topic}")
     async with running(database, small_batches(uncommitted, max_records)) as second:
         await second.until_processed(100)
         assert second.outcome("redelivered") == 100
@@ -229,7 +229,7 @@ async def test_stopping_in_mid_batch_finishes_and_commits_it(
         await first.drain()
         drained = first.processed()
         assert 0 < drained == first.consumed()
-    assert await committed(kafka, topic, chosen.consumer.group_id) == drained
+    assert await committed(kafka, topic, chosen.consumer.kafka.group_id) == drained
     async with running(database, chosen) as second:
         await second.until_processed(500 - drained)
         await second.until_assigned(4)
@@ -253,7 +253,7 @@ async def test_a_batch_given_up_at_the_drain_deadline_is_not_committed(
         await first.drain()
         assert first.processed() == first.consumed() == durable < 200
     assert hanging.hits >= 1
-    assert await committed(kafka, topic, chosen.consumer.group_id) == durable
+    assert await committed(kafka, topic, chosen.consumer.kafka.group_id) == durable
     async with running(database, chosen) as second:
         await second.until_processed(200 - durable)
     await assert_exactly_once(database, published)

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from tests.conftest import RunningMongo
 from tests.integration.ingest.ledger import assert_exactly_once, committed
-from tests.support.ingest import RunningIngest, event, options, records, running, send
+from tests.support.ingest import RunningIngest, event, options, records, running, send, with_kafka
 from tests.support.waiting import stretched, until
 from worker.devstack.servers.broker import start_broker
 from worker.devstack.servers.mongod import start_mongod
@@ -130,7 +130,7 @@ async def test_a_frozen_broker_costs_time_and_nothing_else(database: Database, t
         published = [event(number % 9) for number in range(200)]
         sent = records(published)
         chosen = options(kafka, topic)
-        chosen = replace(chosen, consumer=replace(chosen.consumer, request_deadline_s=2.0))
+        chosen = with_kafka(chosen, request_deadline_s=2.0)
         async with running(database, chosen) as ingest:
             await ingest.until_assigned(4)
             await send(kafka, topic, sent[:100])
@@ -174,7 +174,7 @@ async def test_a_position_beyond_the_end_is_believed_when_found_twice_and_the_lo
     published = [event(0) for _ in range(20)]
     await send(kafka, topic, records(published, partition=2))
     chosen = options(kafka, topic)
-    await commit_as_nobody(kafka, topic, chosen.consumer.group_id, {2: 50})
+    await commit_as_nobody(kafka, topic, chosen.consumer.kafka.group_id, {2: 50})
     with capture_logs() as logs:
         async with running(database, chosen) as ingest:
             await ingest.until_processed(20)
@@ -185,7 +185,7 @@ async def test_a_position_beyond_the_end_is_believed_when_found_twice_and_the_lo
     found = [entry["event"] for entry in logs]
     assert found.index("positions_unknown") < found.index("gap_recorded")
     await assert_exactly_once(database, published)
-    assert await committed(kafka, topic, chosen.consumer.group_id) == 20
+    assert await committed(kafka, topic, chosen.consumer.kafka.group_id) == 20
 
 
 async def commit_as_nobody(kafka: str, topic: str, group: str, offsets: Mapping[int, int]) -> None:
@@ -224,4 +224,4 @@ async def test_what_retention_removed_unread_is_on_record_with_its_exact_range(
     assert (gap["kind"], gap["reason"], gap["partition"]) == ("gap", "retention", 1)
     assert gap["gap"] == {"first_offset": 10, "last_offset": 29}
     await assert_exactly_once(database, published[:10] + published[30:])
-    assert await committed(kafka, topic, chosen.consumer.group_id) == 40
+    assert await committed(kafka, topic, chosen.consumer.kafka.group_id) == 40

@@ -17,7 +17,7 @@ from aiokafka.errors import (
 from structlog.testing import capture_logs
 
 from tests.integration.ingest.ledger import assert_exactly_once
-from tests.support.ingest import Sent, event, options, records, running, send
+from tests.support.ingest import Sent, event, options, records, running, send, with_kafka
 from tests.support.waiting import LIMIT_S, until
 from worker.errors import Misconfigured, Retryable
 from worker.kafka.consumer import ConsumerLostError, EventConsumer
@@ -67,7 +67,7 @@ class Reluctant(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
 @asynccontextmanager
 async def group_in_rebalance(kafka: str, topic: str) -> AsyncIterator[asyncio.Event]:
     """Whoever joins the group now gets no assignment until the event is set."""
-    chosen, member = options(kafka, topic).consumer, Reluctant()
+    chosen, member = options(kafka, topic).consumer.kafka, Reluctant()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=kafka,
         group_id=chosen.group_id,
@@ -211,7 +211,7 @@ async def test_a_group_that_gives_no_assignment_is_left_and_joined_again(
     database: Database, kafka: str, topic: str
 ) -> None:
     chosen = options(kafka, topic)
-    impatient = replace(chosen, consumer=replace(chosen.consumer, rebalance_timeout_s=5.0))
+    impatient = with_kafka(chosen, rebalance_timeout_ms=5_000)
     with capture_logs() as logs:
         async with group_in_rebalance(kafka, topic) as let_go, running(database, impatient) as ingest:
 
