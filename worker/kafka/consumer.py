@@ -6,17 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import (
-    CommitFailedError,
-    GroupAuthorizationFailedError,
-    IllegalStateError,
-    InvalidSessionTimeoutError,
-    KafkaError,
-    NoOffsetForPartitionError,
-    OffsetOutOfRangeError,
-    TopicAuthorizationFailedError,
-)
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition, errors
 
 from worker.errors import Misconfigured, Retryable, WorkerError
 from worker.kafka.batch_bounds import BatchBounds
@@ -38,7 +28,7 @@ _SESSION_TIMEOUT_REFUSED = (
     "the brokers do not accept SEVENP_SESSION_TIMEOUT_MS: it lies outside their group.min.session.timeout.ms "
     "(6 s by default) and group.max.session.timeout.ms"
 )
-_NOT_ALLOWED = (GroupAuthorizationFailedError, TopicAuthorizationFailedError)
+_NOT_ALLOWED = (errors.GroupAuthorizationFailedError, errors.TopicAuthorizationFailedError)
 # A poll with everything paused has nothing to wait for, except for a rebalance: then the next one comes soon.
 _IDLE_POLL_S = 1.0
 
@@ -110,7 +100,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         try:
             async with asyncio.timeout(kafka.request_deadline_s):
                 await consumer.start()
-        except (KafkaError, TimeoutError, OSError) as error:
+        except (errors.KafkaError, TimeoutError, OSError) as error:
             await self._close(consumer)
             raise Retryable(f"no Kafka broker answers: {error}") from error
         except asyncio.CancelledError:
@@ -180,16 +170,16 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._poll = None
         try:
             return poll.result()
-        except NoOffsetForPartitionError:
+        except errors.NoOffsetForPartitionError:
             return None  # noticed while the assignment was made ready; `seek` has set the position since
-        except OffsetOutOfRangeError as error:
+        except errors.OffsetOutOfRangeError as error:
             self._out_of_range.update(Partition(*tp) for tp in error.args[0])
             raise Retryable("a position is no longer in the log") from error
         except _NOT_ALLOWED as error:
             raise self._not_allowed(error) from error
-        except InvalidSessionTimeoutError as error:
+        except errors.InvalidSessionTimeoutError as error:
             raise Misconfigured(_SESSION_TIMEOUT_REFUSED) from error
-        except KafkaError as error:
+        except errors.KafkaError as error:
             raise ConsumerLostError(f"the poll failed: {error}") from error
 
     @property
@@ -250,7 +240,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         try:
             async with asyncio.timeout(_IDLE_POLL_S):  # nothing is returned, so nothing is lost with the poll
                 await self._consumer.getmany(timeout_ms=0)
-        except (KafkaError, TimeoutError) as error:
+        except (errors.KafkaError, TimeoutError) as error:
             # aiokafka skips a record that it takes for too large before it says so.
             if self._consumer is not None:
                 self._poller.rewind()
@@ -338,7 +328,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         """
         try:
             offset: int = await self._answer(self._consumer.position(TopicPartition(*partition)))
-        except IllegalStateError as error:
+        except errors.IllegalStateError as error:
             raise Retryable("the assignment changed meanwhile") from error
         if not self.polling:
             self._poller.moved(TopicPartition(*partition), offset)
@@ -354,7 +344,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                     self._consumer.resume(topic_partition)
                 self._poller.moved(topic_partition, offset)
                 self._out_of_range.discard(partition)
-        except IllegalStateError as error:
+        except errors.IllegalStateError as error:
             raise Retryable("the assignment changed meanwhile") from error
 
     async def commit(self, positions: Mapping[Partition, int]) -> bool:
@@ -366,11 +356,11 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         offsets = {TopicPartition(*p): offset for p, offset in positions.items()}
         try:
             await self._answer(self._consumer.commit(offsets))
-        except (CommitFailedError, IllegalStateError):
+        except (errors.CommitFailedError, errors.IllegalStateError):
             return False
         return True
 
-    def _not_allowed(self, error: KafkaError) -> Misconfigured:
+    def _not_allowed(self, error: errors.KafkaError) -> Misconfigured:
         """The error for a refusal that only an operator can change."""
         group, topics = self._options.kafka.group_id, ", ".join(self._options.topics)
         return Misconfigured(
@@ -382,11 +372,11 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         try:
             async with asyncio.timeout(self._options.kafka.request_deadline_s):
                 return await request
-        except (CommitFailedError, IllegalStateError):
+        except (errors.CommitFailedError, errors.IllegalStateError):
             raise
         except _NOT_ALLOWED as error:
             raise self._not_allowed(error) from error
-        except (KafkaError, TimeoutError) as error:
+        except (errors.KafkaError, TimeoutError) as error:
             raise Retryable(f"no answer from Kafka: {type(error).__name__}") from error
 
 

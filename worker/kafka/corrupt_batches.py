@@ -14,14 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import cramjam
-from aiokafka import TopicPartition
-from aiokafka.errors import (
-    CorruptRecordException,
-    IllegalStateError,
-    KafkaError,
-    RecordTooLargeError,
-    UnsupportedCodecError,
-)
+from aiokafka import TopicPartition, errors
 
 from worker.errors import Retryable
 from worker.kafka.batch_bounds import BatchBounds
@@ -40,7 +33,7 @@ _TURN: Final = 500
 # The one plain KafkaError that is about a batch; it has no class of its own.
 _EMPTY_CONTROL_BATCH: Final = "Control batch did not contain any records"
 # RecordTooLarge: brokers always send the first batch whole, so its length field is broken.
-_BATCH_ERRORS = (CorruptRecordException, UnsupportedCodecError, RecordTooLargeError)
+_BATCH_ERRORS = (errors.CorruptRecordException, errors.UnsupportedCodecError, errors.RecordTooLargeError)
 # What else decoding can raise: decompression (worker.kafka.codecs), cut or inconsistent fields, header names.
 _DECODING_ERRORS = (
     ValueError,
@@ -65,7 +58,7 @@ class CorruptBatch:
 
 def about_a_batch(error: Exception) -> bool:
     """True for an error of `getmany` that may mean a broken batch; anything about broker, group or network is not."""
-    if isinstance(error, KafkaError):
+    if isinstance(error, errors.KafkaError):
         return isinstance(error, _BATCH_ERRORS) or _EMPTY_CONTROL_BATCH in str(error)
     return isinstance(error, _DECODING_ERRORS) or type(error) is RuntimeError
 
@@ -105,7 +98,7 @@ class SinglePartitionReader:
     def _at_end(self, partition: TopicPartition, position: int) -> bool:
         """True when the latest fetch saw nothing behind `position`."""
         if partition not in self._consumer.assignment():
-            raise IllegalStateError(f"{partition} has been revoked")
+            raise errors.IllegalStateError(f"{partition} has been revoked")
         high_watermark = self._consumer.highwater(partition)
         return high_watermark is not None and position >= high_watermark
 

@@ -2,14 +2,7 @@
 
 import asyncio
 
-from aiokafka import AIOKafkaClient
-from aiokafka.errors import (
-    NodeNotReadyError,
-    NoError,
-    TopicAuthorizationFailedError,
-    UnknownTopicOrPartitionError,
-    for_code,
-)
+from aiokafka import AIOKafkaClient, errors
 from aiokafka.protocol.metadata import MetadataRequest
 
 from worker.errors import Misconfigured, TopicMissing
@@ -38,9 +31,9 @@ async def require_topic(client: AIOKafkaClient, bootstrap_servers: str, topic: s
 async def _exists(client: AIOKafkaClient, bootstrap_servers: str, topic: str) -> bool:
     node = client.get_random_node()
     if node is None:
-        raise NodeNotReadyError("no broker of the cluster is known")
+        raise errors.NodeNotReadyError("no broker of the cluster is known")
     answer = await client.send(node, MetadataRequest([topic], allow_auto_topic_creation=False))
-    kind = next((for_code(code) for code, name, *_ in answer.topics if name == topic), NoError)
-    if kind is TopicAuthorizationFailedError:
+    kind = next((errors.for_code(code) for code, name, *_ in answer.topics if name == topic), errors.NoError)
+    if kind is errors.TopicAuthorizationFailedError:
         raise Misconfigured(f"this user may not see topic {topic} on {bootstrap_servers}")
-    return kind is not UnknownTopicOrPartitionError and bool(answer.topics)
+    return kind is not errors.UnknownTopicOrPartitionError and bool(answer.topics)

@@ -8,18 +8,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self
 
 import structlog
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    CorruptRecordException,
-    InvalidMessageError,
-    KafkaConnectionError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-    RecordTooLargeError,
-    TopicAuthorizationFailedError,
-    UnsupportedVersionError,
-)
+from aiokafka import AIOKafkaProducer, errors
 
 from worker.errors import Misconfigured, Refused, Retryable, WorkerError
 from worker.kafka.files import OutgoingRecord
@@ -40,13 +29,13 @@ METADATA_LIMIT_S = 15.0  # a topic that has no leader by then does not exist
 
 # Answers about the record itself. One larger than BATCH_BYTES travels alone, so the answer is about that one.
 ABOUT_THE_RECORD = (
-    CorruptRecordException,
-    InvalidMessageError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-    RecordTooLargeError,
+    errors.CorruptRecordException,
+    errors.InvalidMessageError,
+    errors.MessageSizeTooLargeError,
+    errors.RecordListTooLargeError,
+    errors.RecordTooLargeError,
 )
-_NOT_ALLOWED = (TopicAuthorizationFailedError, UnsupportedVersionError)
+_NOT_ALLOWED = (errors.TopicAuthorizationFailedError, errors.UnsupportedVersionError)
 
 OnProgress = Callable[[int], None]
 _PLAINTEXT: Mapping[str, Any] = MappingProxyType({})
@@ -147,7 +136,7 @@ class Publisher:
                 sent = _Sent(record.line, record.size_bytes)
                 try:
                     answer = await self._send(record)
-                except KafkaError as error:
+                except errors.KafkaError as error:
                     raise await in_flight.failure(sent, error) from error
                 in_flight.add(sent, answer)
                 if len(in_flight) >= MAX_IN_FLIGHT:
@@ -171,9 +160,9 @@ class Publisher:
     async def _start(self, producer: AIOKafkaProducer) -> None:
         try:
             await producer.start()
-        except KafkaConnectionError as error:
+        except errors.KafkaConnectionError as error:
             raise Retryable(f"no Kafka broker answers at {self._servers}") from error
-        except KafkaError as error:
+        except errors.KafkaError as error:
             raise Misconfigured(
                 f"the broker at {self._servers} refuses this producer: {in_words(error)}"
             ) from error
@@ -181,7 +170,7 @@ class Publisher:
             async with asyncio.timeout(METADATA_LIMIT_S):
                 await require_topic(producer.client, self._servers, self._topic)
                 await producer.partitions_for(self._topic)
-        except (KafkaError, TimeoutError) as error:
+        except (errors.KafkaError, TimeoutError) as error:
             raise Misconfigured(
                 f"topic {self._topic} cannot be used on {self._servers}: {in_words(error)}"
             ) from error
@@ -215,14 +204,14 @@ class _InFlight:
             record, sent = self._pending.popleft()
             try:
                 await sent
-            except KafkaError as error:
+            except errors.KafkaError as error:
                 raise await self.failure(record, error) from error
             self.acknowledged += 1
             self.size_bytes += record.size_bytes
         if self._on_progress is not None:
             self._on_progress(self.acknowledged)
 
-    async def failure(self, record: _Sent, error: KafkaError) -> WorkerError:
+    async def failure(self, record: _Sent, error: errors.KafkaError) -> WorkerError:
         """What a failed record means to the caller, once all that is in flight has been answered."""
         await asyncio.gather(*(future for _, future in self._pending), return_exceptions=True)
         where = f"line {record.line}" if record.line else f"record {self.acknowledged + 1}"

@@ -4,13 +4,8 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
+from aiokafka import errors
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import (
-    IllegalSaslStateError,
-    KafkaError,
-    SaslAuthenticationFailed,
-    UnsupportedSaslMechanismError,
-)
 
 from worker.errors import Misconfigured, Retryable
 from worker.settings import KafkaSettings, variable
@@ -53,7 +48,7 @@ async def diagnose_connection(
     for host, port, _ in collect_hosts(bootstrap_servers, randomize=False):
         try:
             connection = await create_conn(host, port, request_timeout_ms=_CONNECT_LIMIT_MS, **options)
-        except (KafkaError, OSError) as error:  # TimeoutError is an OSError
+        except (errors.KafkaError, OSError) as error:  # TimeoutError is an OSError
             reason = _meaning(error, f"{host}:{port}", options)
             if isinstance(reason, Misconfigured):
                 return reason
@@ -67,18 +62,18 @@ def _meaning(error: Exception, broker: str, options: Mapping[str, Any]) -> Misco
     match error:
         case ssl.SSLCertVerificationError():
             return not_accepted("kafka", broker, error.verify_message)
-        case SaslAuthenticationFailed():
+        case errors.SaslAuthenticationFailed():
             return Misconfigured(
                 f"the Kafka broker at {broker} does not let '{options['sasl_plain_username']}' in by "
                 f"{options['sasl_mechanism']}: look at {variable('kafka_sasl_username')}, "
                 f"{variable('kafka_sasl_password')} and {variable('kafka_sasl_mechanism')}"
             )
-        case UnsupportedSaslMechanismError():
+        case errors.UnsupportedSaslMechanismError():
             return Misconfigured(
                 f"the Kafka broker at {broker} does not offer {options['sasl_mechanism']}: "
                 f"look at {variable('kafka_sasl_mechanism')}"
             )
-        case IllegalSaslStateError():
+        case errors.IllegalSaslStateError():
             return Misconfigured(
                 f"the Kafka broker at {broker} lets nobody log in there: "
                 f"look at {variable('kafka_security_protocol')} and {variable('kafka_bootstrap_servers')}"
