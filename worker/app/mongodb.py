@@ -8,7 +8,7 @@ from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from worker.errors import Retryable, WorkerError
 from worker.settings import MongoDBSettings, variable
-from worker.settings.certificates import Certificates, context, not_accepted
+from worker.settings.certificates import context, not_accepted
 from worker.storage.errors import AUTHENTICATION_FAILED, NOT_LET_IN, UNAUTHORIZED
 
 # The asynchronous driver keeps OpenSSL's sentence and drops the error it came with.
@@ -40,7 +40,7 @@ def mongodb_options(mongodb: MongoDBSettings) -> dict[str, Any]:
     """What goes over the URI: user and TLS. Raises `Misconfigured` for a file that cannot be used."""
     options: dict[str, Any] = {}
     if mongodb.ca_file is not None:
-        context("mongodb", Certificates(mongodb.ca_file))
+        context("mongodb", mongodb.ca_file)
         options |= {"tls": True, "tlsCAFile": str(mongodb.ca_file)}
     if mongodb.username and mongodb.password is not None:
         options["username"] = mongodb.username

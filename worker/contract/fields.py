@@ -17,14 +17,7 @@ from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, PlainValidato
 from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from worker.contract.times import (
-    EVENT_TIME_PATTERN,
-    NOT_A_TIME,
-    NOT_AN_EVENT_TIME,
-    TIME_PATTERN,
-    parse_event_time,
-    parse_time,
-)
+from worker.contract import times
 
 T = TypeVar("T")
 
@@ -127,19 +120,19 @@ Id = Annotated[str, *_written(_parse_id, pattern=f"^{_OBJECT_ID.pattern}$", maxL
 EventTime = Annotated[
     datetime,
     *_written(
-        parse_event_time,
-        pattern=EVENT_TIME_PATTERN,
+        times.parse_event_time,
+        pattern=times.EVENT_TIME_PATTERN,
         description="RFC 3339 with an offset, in the years 1970 to 2100.",
-        **{"not": {"pattern": NOT_AN_EVENT_TIME}},
+        **{"not": {"pattern": times.NOT_AN_EVENT_TIME}},
     ),
 ]
 Time = Annotated[
     datetime,
     *_written(
-        parse_time,
-        pattern=TIME_PATTERN,
+        times.parse_time,
+        pattern=times.TIME_PATTERN,
         description="RFC 3339 with an offset.",
-        **{"not": {"pattern": NOT_A_TIME}},
+        **{"not": {"pattern": times.NOT_A_TIME}},
     ),
 ]
 IpAddress = Annotated[str, *_written(_parse_ip, maxLength=45, anyOf=[{"format": "ipv4"}, {"format": "ipv6"}])]

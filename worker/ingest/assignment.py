@@ -1,6 +1,6 @@
 """The partitions this worker owns: made ready in order, committed last, their positions held against the log."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -216,7 +216,20 @@ class Assignment:
             if session not in former:
                 await self._prove_generation(positions)
 
-        return {partition: await self._new_writer(partition, may_burn) for partition in partitions}
+        writers: dict[Partition, SeriesWriter] = {}
+        deadline_s = self._options.settings.answer_deadline_s
+        for partition in partitions:
+            now, session = self._clock.monotonic(), self._new_session()
+            lease = await take_partition(
+                self._database,
+                *partition,
+                session,
+                clock=self._clock,
+                deadline_s=deadline_s,
+                may_burn=may_burn,
+            )
+            writers[partition] = SeriesWriter(lease, owner_at=now)
+        return writers
 
     async def _prove_generation(self, positions: Mapping[Partition, int]) -> None:
         """Have the broker say that our generation is the group's: it takes the durable offsets from no other.
@@ -225,21 +238,6 @@ class Assignment:
         """
         if not await self._consumer.commit(positions):
             raise Retryable("the assignment is over: a newer generation has the partitions")
-
-    async def _new_writer(
-        self, partition: Partition, may_burn: Callable[[UUID], Awaitable[None]]
-    ) -> SeriesWriter:
-        now = self._clock.monotonic()
-        lease = await take_partition(
-            self._database,
-            partition.topic,
-            partition.number,
-            self._new_session(),
-            clock=self._clock,
-            deadline_s=self._options.settings.answer_deadline_s,
-            may_burn=may_burn,
-        )
-        return SeriesWriter(lease, owner_at=now)
 
     async def commit(self, positions: Mapping[Partition, int]) -> None:
         """Commit these next offsets; what the broker does not take now goes with the next commit."""

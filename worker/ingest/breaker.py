@@ -7,6 +7,7 @@ they decide. What was read and is poison is a dead letter with its bytes; what w
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from worker.kafka.record import Partition
 
@@ -22,8 +23,7 @@ class BreakerOptions:
     probe_records: int = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(NamedTuple):
     """What became of a partition's records in one batch, at this moment (monotonic seconds)."""
 
     at: float
@@ -66,7 +66,9 @@ class Breaker:
                 continue
             tally = Tally(now, count, dead_letters.get(partition, 0))
             was_open = partition in self._paused_until
-            is_open = self._fails_probe(tally) if was_open else self._trips(partition, tally)
+            # A probe that found nothing to read found no poison either.
+            failed = tally.dead_letters > self._options.share * tally.records
+            is_open = failed if was_open else self._trips(partition, tally)
             if is_open:
                 self._paused_until[partition] = now + self._options.pause_s
                 self._windows.pop(partition, None)
@@ -75,10 +77,6 @@ class Breaker:
             if is_open != was_open:
                 changes[partition] = is_open
         return changes
-
-    def _fails_probe(self, tally: Tally) -> bool:
-        """A probe that found nothing to read found no poison either."""
-        return tally.dead_letters > self._options.share * tally.records
 
     def _trips(self, partition: Partition, tally: Tally) -> bool:
         window = self._windows.setdefault(partition, deque())

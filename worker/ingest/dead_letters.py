@@ -12,7 +12,6 @@ from pymongo.errors import BulkWriteError
 from worker import __version__
 from worker.chunks import chunks_within
 from worker.contract.identity import failure_fingerprint
-from worker.contract.source import Source
 from worker.errors import Refused, Retryable
 from worker.ingest.record import DeadLetter
 from worker.kafka.positions import Gap
@@ -154,10 +153,8 @@ def minimal_dead_letter(dead_letter: DeadLetter, now: datetime) -> Document:
     if record.key is not None:
         document |= _measured("key", record.key)
     if record.headers:
-        encoded_headers = (
-            record.headers if isinstance(record.headers, bytes) else encode_headers(record.headers)
-        )
-        document |= _measured("headers", encoded_headers)
+        headers = record.headers
+        document |= _measured("headers", headers if isinstance(headers, bytes) else encode_headers(headers))
     return {**document, "without_bytes": True}
 
 
@@ -165,9 +162,11 @@ def _document(dead_letter: DeadLetter, now: datetime) -> Document:
     """A dead letter as yet without key, headers and value."""
     record, rejected = dead_letter.record, dead_letter.rejected
     source = record.source
+    # What tells a record's events apart: nothing for the first, which is nearly always the only one.
+    place = f":{source.place}" if source.place else ""
     digest = hashlib.sha256(record.value or b"").digest()
     return {
-        "_id": f"{source.topic}:{source.partition}:{source.offset}:{digest.hex()[:16]}{_place(source)}",
+        "_id": f"{source.topic}:{source.partition}:{source.offset}:{digest.hex()[:16]}{place}",
         **_fields("record", rejected.reason.value, rejected.message, now, rejected.field),
         "topic": source.topic,
         "partition": source.partition,
@@ -202,11 +201,6 @@ def _fields(kind: str, reason: str, message: str, now: datetime, field: str | No
         "created_at": now,
         "gap": None,
     }
-
-
-def _place(source: Source) -> str:
-    """What tells a record's events apart in an id: nothing for the first, which is nearly always the only one."""
-    return f":{source.place}" if source.place else ""
 
 
 def _long_headers(record: Record) -> bytes | None:

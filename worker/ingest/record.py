@@ -4,7 +4,7 @@ What there is one of per record is a named tuple: it costs a fifth of a frozen d
 makes several of them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 from uuid import UUID
 
@@ -65,10 +65,5 @@ class BatchOutcome:
 
     def add(self, other: "BatchOutcome") -> None:
         """Add what became of another part."""
-        self.stored.extend(other.stored)
-        self.redelivered.extend(other.redelivered)
-        self.duplicates.extend(other.duplicates)
-        self.erased.extend(other.erased)
-        self.tombstones.extend(other.tombstones)
-        self.dead_letters.extend(other.dead_letters)
-        self.further.extend(other.further)
+        for kind in fields(self):
+            getattr(self, kind.name).extend(getattr(other, kind.name))

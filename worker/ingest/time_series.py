@@ -94,22 +94,15 @@ class SeriesWriter:
         await insert_once(rows, session, self._number, self._pending, deadline_s=deadline_s)
 
 
+@dataclass(frozen=True, slots=True)
 class SeriesRows:
     """Writes the rows of what was stored, each partition's by its writer, all partitions beside each other."""
 
-    def __init__(
-        self,
-        database: Database,
-        table: Routes,
-        settings: IngestSettings,
-        clock: Clock,
-        steps: Steps,
-    ) -> None:
-        self._database = database
-        self._table = table
-        self._settings = settings
-        self._clock = clock
-        self._steps = steps
+    database: Database
+    table: Routes
+    settings: IngestSettings
+    clock: Clock
+    steps: Steps
 
     async def write(
         self, batch: Batch, writers: Mapping[Partition, SeriesWriter], outcome: BatchOutcome
@@ -118,7 +111,7 @@ class SeriesRows:
 
         Raises Fenced when a newer owner exists.
         """
-        with self._steps.timed(Stage.TIME_SERIES):
+        with self.steps.timed(Stage.TIME_SERIES):
             rows = await self._missing(outcome)
             # No TaskGroup: it passes a cancellation on once, and a driver's operation can lose one (see
             # `cancel_and_wait`).
@@ -143,8 +136,8 @@ class SeriesRows:
         for partition, row in self._rows_of(outcome.stored):
             rows.setdefault(partition, []).append(row)
         redelivered = list(self._rows_of(outcome.redelivered))
-        present = await self._steps.with_retry(
-            lambda: rows_present(self._database, [row for _, row in redelivered])
+        present = await self.steps.with_retry(
+            lambda: rows_present(self.database, [row for _, row in redelivered])
         )
         for partition, row in redelivered:
             if row["_id"] not in present:
@@ -154,19 +147,19 @@ class SeriesRows:
     def _rows_of(self, events: Iterable[Stored]) -> Iterator[tuple[Partition, Document]]:
         """Those whose topic goes into the time series."""
         for stored in events:
-            if self._table[stored.record.source.topic].time_series:
+            if self.table[stored.record.source.topic].time_series:
                 yield stored.record.partition, interaction_row(stored.document)
 
     async def _write_partition(self, batch: Batch, writer: SeriesWriter, rows: Sequence[Document]) -> None:
         """One command after the other, each sent unchanged until it is answered."""
 
         async def send() -> None:
-            assert_young(batch, self._clock)
-            await writer.send(self._database, self._clock, deadline_s=self._settings.answer_deadline_s)
+            assert_young(batch, self.clock)
+            await writer.send(self.database, self.clock, deadline_s=self.settings.answer_deadline_s)
 
-        for command in commands(rows, self._settings.max_rows, self._settings.max_bytes):
+        for command in commands(rows, self.settings.max_rows, self.settings.max_bytes):
             writer.begin(command)
-            await self._steps.with_retry(send)
+            await self.steps.with_retry(send)
 
 
 def due_to_burn(writers: Iterable[SeriesWriter], clock: Clock) -> SeriesWriter | None:

@@ -6,10 +6,11 @@ from typing import Any
 
 from aiokafka import errors
 from aiokafka.conn import collect_hosts, create_conn
+from pydantic import SecretStr
 
 from worker.errors import Misconfigured, Retryable
 from worker.settings import KafkaSettings, variable
-from worker.settings.certificates import Certificates, context, not_accepted
+from worker.settings.certificates import context, not_accepted
 from worker.words import in_words
 
 # One connection with its TLS handshake and login: below the limit of a probe.
@@ -20,20 +21,17 @@ def kafka_options(kafka: KafkaSettings) -> dict[str, Any]:
     """Security arguments for consumer, producer and probe. Raises `Misconfigured` for a file that cannot be used."""
     options: dict[str, Any] = {"security_protocol": kafka.security_protocol}
     if kafka.security_protocol.endswith("SSL"):
-        password = kafka.key_password
-        files = Certificates(
-            kafka.ca_file,
-            kafka.cert_file,
-            kafka.key_file,
-            password.get_secret_value() if password is not None else "",
-        )
-        options["ssl_context"] = context("kafka", files)
+        password = _plain(kafka.key_password) or ""
+        options["ssl_context"] = context("kafka", kafka.ca_file, kafka.cert_file, kafka.key_file, password)
     if kafka.security_protocol.startswith("SASL"):
         options["sasl_mechanism"] = kafka.sasl_mechanism
         options["sasl_plain_username"] = kafka.sasl_username
-        password = kafka.sasl_password
-        options["sasl_plain_password"] = password.get_secret_value() if password is not None else None
+        options["sasl_plain_password"] = _plain(kafka.sasl_password)
     return options
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None
 
 
 async def diagnose_connection(

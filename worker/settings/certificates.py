@@ -1,7 +1,6 @@
 """Certificates from files, and what it means when the other side's is not accepted: with the setting's name."""
 
 import ssl
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from worker.errors import Misconfigured
@@ -11,35 +10,28 @@ from worker.settings.names import variable
 _ADDRESS = {"kafka": "kafka_bootstrap_servers", "mongodb": "mongodb_uri"}
 
 
-@dataclass(frozen=True, slots=True)
-class Certificates:
-    """Files of one connection. Without `ca` the system's authorities count; `cert` and `key` come together."""
-
-    ca: Path | None
-    cert: Path | None = None
-    key: Path | None = None
-    key_password: str = field(default="", repr=False)
-
-
-def context(server: str, files: Certificates) -> ssl.SSLContext:
+def context(
+    server: str, ca: Path | None, cert: Path | None = None, key: Path | None = None, key_password: str = ""
+) -> ssl.SSLContext:
     """A context that checks the server's certificate and name. Raises `Misconfigured` for a file that cannot be used.
 
-    `server` is the prefix of its settings: kafka or mongodb.
+    `server` is the prefix of its settings: kafka or mongodb. Without `ca` the system's authorities count; `cert` and
+    `key` come together.
     """
     try:
-        made = ssl.create_default_context(cafile=files.ca)
+        made = ssl.create_default_context(cafile=ca)
     except OSError as error:
-        raise _unusable(f"{server}_ca_file", files.ca, error) from error
-    if files.cert is not None:
+        why = _reason(error, "it holds no certificate")
+        raise Misconfigured(f"{variable(f'{server}_ca_file')} {ca} cannot be used: {why}") from error
+    if cert is not None:
         try:
             # An empty password, not None: OpenSSL would ask for one at the terminal.
-            made.load_cert_chain(files.cert, files.key, password=files.key_password)
+            made.load_cert_chain(cert, key, password=key_password)
         except OSError as error:
-            names = f"{server}_cert_file", f"{server}_key_file", f"{server}_key_password"
-            why = "the password does not open the key, or the key is not the certificate's"
+            why = _reason(error, "the password does not open the key, or the key is not the certificate's")
             raise Misconfigured(
-                f"{variable(names[0])} {files.cert} and {variable(names[1])} {files.key} cannot be used: "
-                f"{_reason(error, why)} ({variable(names[2])})"
+                f"{variable(f'{server}_cert_file')} {cert} and {variable(f'{server}_key_file')} {key} "
+                f"cannot be used: {why} ({variable(f'{server}_key_password')})"
             ) from error
     return made
 
@@ -58,12 +50,6 @@ def not_accepted(server: str, address: str, reason: str) -> Misconfigured:
         advice = f"{variable(f'{server}_ca_file')} must hold the authority that signed it"
     return Misconfigured(
         f"the certificate of {server} at {address} is not accepted: {reason.rstrip('.')}; {advice}"
-    )
-
-
-def _unusable(name: str, file: Path | None, error: OSError) -> Misconfigured:
-    return Misconfigured(
-        f"{variable(name)} {file} cannot be used: {_reason(error, 'it holds no certificate')}"
     )
 
 

@@ -72,14 +72,6 @@ class LeftOut:
     verb: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Learner:
-    """Somebody who learns: the id, and what it was made of."""
-
-    user_id: str
-    source: dict[str, str]
-
-
 def translate(line: bytes, own_home_page: str | None = None) -> dict[str, Any] | LeftOut:
     """Native envelope fields of one statement, ready for `codec.encode`; or that it has no event.
 
@@ -94,17 +86,14 @@ def translate(line: bytes, own_home_page: str | None = None) -> dict[str, Any] |
         return LeftOut(verb)
     event_type = _EVENT_TYPES.get(verb, _OTHER_VERBS)
     extensions = _extensions(statement, "context") | _extensions(statement, "result")
-    learner, course, lesson = (
-        _learner(statement, own_home_page),
-        _course(statement),
-        _text(statement, "object", "id"),
-    )
-    source = {"format": "xapi", "verb": verb, **learner.source, "course": course, "lesson": lesson}
+    user_id, learner = _learner(statement, own_home_page)
+    course, lesson = _course(statement), _text(statement, "object", "id")
+    source = {"format": "xapi", "verb": verb, **learner, "course": course, "lesson": lesson}
     fields: dict[str, Any] = {
         "event_id": _text(statement, "id"),
         "event_type": event_type,
         "occurred_at": _time(_text(statement, "timestamp")),
-        "user_id": learner.user_id,
+        "user_id": user_id,
         "course_id": _object_id(course),
         "lesson_id": _object_id(lesson),
         "producer": PRODUCER,
@@ -193,10 +182,10 @@ def _extensions(statement: dict[str, Any], part: str) -> dict[str, Any]:
     }
 
 
-def _learner(statement: dict[str, Any], own_home_page: str | None) -> _Learner:
-    """The first of xAPI's four ways to name an agent: account, mail box, its hash, OpenID.
+def _learner(statement: dict[str, Any], own_home_page: str | None) -> tuple[str, dict[str, str]]:
+    """The learner's id and what it was made of, by the first of xAPI's four ways to name an agent that is there.
 
-    An account is its home page and its name together: the same name elsewhere is somebody else.
+    These are account, mail box, its hash and OpenID. An account is its home page and its name together: the same name elsewhere is somebody else.
     """
     actor = statement.get("actor")
     if not isinstance(actor, dict):
@@ -209,11 +198,11 @@ def _learner(statement: dict[str, Any], own_home_page: str | None) -> _Learner:
         is_ours = own_home_page is not None and page.rstrip("/") == own_home_page.rstrip("/")
         is_id = is_ours and _OBJECT_ID.fullmatch(name)
         user_id = name.lower() if is_id else str(foreign_object_id(f"{page} {name}"))
-        return _Learner(user_id, {"user": name, "home_page": page})
+        return user_id, {"user": name, "home_page": page}
     for key in ("mbox", "mbox_sha1sum", "openid"):
         value = actor.get(key)
         if isinstance(value, str) and value:
-            return _Learner(str(foreign_object_id(value)), {"user": value})
+            return str(foreign_object_id(value)), {"user": value}
     raise TranslationError("actor has no account with homePage and name, and no mbox, mbox_sha1sum or openid")
 
 
