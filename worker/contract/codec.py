@@ -60,12 +60,7 @@ DEFAULT_LIMITS: Final = Limits()
 
 
 def decode(
-    value: bytes,
-    *,
-    timestamp: datetime,
-    route: Route,
-    headers: Headers = (),
-    limits: Limits = DEFAULT_LIMITS,
+    value: bytes, *, timestamp: datetime, route: Route, headers: Headers = (), limits: Limits = DEFAULT_LIMITS
 ) -> Sequence[Event | Rejected]:
     """What a record's value holds: each event, or why there is none in its place; never raises, whatever the bytes.
 

@@ -10,16 +10,7 @@ from typing import Annotated, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.contract.fields import (
-    EventId,
-    EventTime,
-    Id,
-    IpAddress,
-    Maybe,
-    Name,
-    Number,
-    UserAgent,
-)
+from worker.contract.fields import EventId, EventTime, Id, IpAddress, Maybe, Name, Number, UserAgent
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
 
 

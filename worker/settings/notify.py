@@ -30,10 +30,7 @@ class Channel(StrEnum):
 
 
 # What a channel cannot do without.
-_NEEDED = {
-    Channel.WEBHOOK: ("webhook_url", "webhook_secret"),
-    Channel.MAIL: ("smtp_host", "mail_from"),
-}
+_NEEDED = {Channel.WEBHOOK: ("webhook_url", "webhook_secret"), Channel.MAIL: ("smtp_host", "mail_from")}
 
 
 def _routes(value: Any) -> Any:
