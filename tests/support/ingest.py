@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.running import RunningRole, run
 from tests.support.settings import changed
-from worker.app.ingest import ingest_options
 from worker.contract.codec import encode
 from worker.ingest.options import IngestOptions
 from worker.ingest.service import Ingest
@@ -119,7 +118,7 @@ def options(
     # The embedded broker lets a group form only after a part of this time: short, to keep tests short.
     servers = KafkaSettings(bootstrap_servers=kafka, group_id=f"group-{topic}", session_timeout_ms=4_000)
     settings = IngestSettings(topic=topic, position_check_interval_s=1.0, start_policy=start_policy)
-    return replace(ingest_options(servers, settings), **changes)
+    return replace(IngestOptions.of(servers, settings), **changes)
 
 
 def with_kafka(chosen: IngestOptions, **changes: Any) -> IngestOptions:

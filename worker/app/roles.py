@@ -2,22 +2,23 @@
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
+from projections.kinds import StreamProjection
 from worker.app.dependencies import Probe, Readiness
-from worker.app.ingest import ingest_options
 from worker.app.notify import notify_senders
 from worker.app.retry import retry_groups, retry_handlers
 from worker.app.supervision import Role
+from worker.ingest.options import IngestOptions
 from worker.ingest.service import Ingest
 from worker.notify.service import Notifier
 from worker.retry.processor import RetryProcessor
 from worker.settings import RoleName, Settings
 from worker.storage.database import Database
 from worker.storage.transactions import Transactions
-from worker.telemetry.health import Health
+from worker.telemetry.health import Component, Health
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock
@@ -40,97 +41,91 @@ class Dependencies:
     health: Health
 
 
+# What every role is made of first, in the order of its arguments.
+_Parts = tuple[Database, Clock, Component, Metrics]
+
+
 def build_roles(settings: Settings, given: Dependencies, probes: Sequence[Probe]) -> list[Role]:
     """The settings' roles and the one that keeps readiness, each with its component; nothing runs yet."""
-    builders = {
+    builders: Mapping[RoleName, Callable[[Settings, _Parts, str], Role]] = {
         RoleName.INGEST: _ingest,
         RoleName.PROGRESS: _progress,
         RoleName.COUNTS: _counts,
         RoleName.NOTIFY: _notify,
         RoleName.RETRY: _retry,
     }
-    return [
-        *(builders[name](settings, given) for name in settings.process.roles),
-        Readiness(probes, given.clock, given.health),
-    ]
+
+    def built(name: RoleName) -> Role:
+        parts = given.database, given.clock, given.health.component(name), given.metrics
+        return builders[name](settings, parts, _owner())
+
+    return [*map(built, settings.process.roles), Readiness(probes, given.clock, given.health)]
 
 
-def _ingest(settings: Settings, given: Dependencies) -> Role:
-    options = ingest_options(settings.kafka, settings.ingest)
-    component = given.health.component(RoleName.INGEST)
-    return Ingest(given.database, options, given.clock, given.metrics, component, uuid4)
+def _ingest(settings: Settings, parts: _Parts, _owner: str) -> Role:
+    database, clock, component, metrics = parts
+    options = IngestOptions.of(settings.kafka, settings.ingest)
+    return Ingest(database, options, clock, metrics, component, uuid4)
 
 
-def _progress(settings: Settings, given: Dependencies) -> Role:
-    component = given.health.component(RoleName.PROGRESS)
-    return event_follower(
-        given.database, given.clock, component, given.metrics, settings.progress, owner=_owner()
-    )
+def _progress(settings: Settings, parts: _Parts, owner: str) -> Role:
+    return event_follower(*parts, settings.progress, owner=owner)
 
 
-def _counts(settings: Settings, given: Dependencies) -> Role:
-    component = given.health.component(RoleName.COUNTS)
-    owner = _owner()
-    sums = record_follower(
-        given.database, given.clock, component, given.metrics, settings.counts, owner=owner
-    )
-    if not given.database.catalogue.models:
+def _counts(settings: Settings, parts: _Parts, owner: str) -> Role:
+    database, *_ = parts
+    sums = record_follower(*parts, settings.counts, owner=owner)
+    if not database.catalogue.models:
         return sums
-    models = model_follower(
-        given.database, given.clock, component, given.metrics, settings.counts, owner=owner
-    )
-    return Together(RoleName.COUNTS, [sums, models])
+    return Together(RoleName.COUNTS, [sums, model_follower(*parts, settings.counts, owner=owner)])
 
 
-def _notify(settings: Settings, given: Dependencies) -> Role:
-    return Notifier(
-        given.database,
-        given.clock,
-        given.health.component(RoleName.NOTIFY),
-        given.metrics,
-        settings.notify,
-        notify_senders(settings, given.clock),
-        owner=_owner(),
-    )
+def _notify(settings: Settings, parts: _Parts, owner: str) -> Role:
+    _, clock, *_ = parts
+    return Notifier(*parts, settings.notify, notify_senders(settings, clock), owner=owner)
 
 
-def _retry(settings: Settings, given: Dependencies) -> Role:
-    retry = settings.retry
-    component = given.health.component(RoleName.RETRY)
-    groups = retry_groups(given.database, given.clock, component, given.metrics, retry, _owner())
+def _retry(settings: Settings, parts: _Parts, owner: str) -> Role:
+    database, clock, component, metrics = parts
+    code_version, notify_within = settings.retry.code_version, settings.counts.notify_within
+    groups = retry_groups(*parts, settings.retry, owner)
+    transactions, count_retry = Transactions(database.client), retry_counter(metrics)
 
     async def keep_alive() -> None:
         component.beat()
 
-    refolds = {
-        each.name: Refold(
-            given.database,
-            each,
-            given.clock,
-            given.metrics,
-            barrier=groups.barrier,
+    def refold(projection: StreamProjection) -> Refold:
+        barrier = groups.barrier
+        return Refold(
+            database,
+            projection,
+            clock,
+            metrics,
+            barrier=barrier,
             keep_alive=keep_alive,
-            code_version=retry.code_version,
+            code_version=code_version,
         )
-        for each in given.database.catalogue.streams
-    }
-    transactions = Transactions(given.database.client)
+
     counter = Counter(
-        given.database,
+        database,
         transactions,
-        given.clock,
-        given.metrics,
+        clock,
+        metrics,
         keep_alive=keep_alive,
-        on_retry=retry_counter(given.metrics),
-        notify_within=settings.counts.notify_within,
-        code_version=retry.code_version,
+        on_retry=count_retry,
+        notify_within=notify_within,
+        code_version=code_version,
     )
-    committer = Committer(transactions, given.clock, keep_alive, retry_counter(given.metrics))
-    vectors = vector_sums(given.database, committer, given.metrics, code_version=retry.code_version)
-    rejected_rows = RejectedRows(given.database, given.metrics, settings.counts.notify_within)
-    views = model_views(given.database, committer, given.metrics, code_version=retry.code_version)
-    handlers = retry_handlers(given.database, refolds, counter, rejected_rows, vectors, views)
-    return RetryProcessor(given.database, given.clock, component, given.metrics, retry, handlers, groups)
+    committer = Committer(transactions, clock, keep_alive, count_retry)
+    handlers = retry_handlers(
+        database,
+        {each.name: refold(each) for each in database.catalogue.streams},
+        counter,
+        RejectedRows(database, metrics, notify_within),
+        vector_sums(database, committer, metrics, code_version=code_version),
+        model_views(database, committer, metrics, code_version=code_version),
+    )
+    return RetryProcessor(*parts, settings.retry, handlers, groups)
 
 
 def _owner() -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -18,67 +17,65 @@ from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
 SCHEMA_FILE: Final = "interaction-events.schema.json"
 EXAMPLES_FOLDER: Final = "examples"
 
-_ENVELOPE: Final[Mapping[str, Any]] = MappingProxyType(
-    {
-        "occurred_at": "2024-01-15T09:30:00.000Z",
-        "user_id": "65a4f0c2e13b7a0001c0ffee",
-        "course_id": "65a4f0c2e13b7a0001aaaaaa",
-        "producer": "learning-platform",
-        "session_id": "sess_789",
-        "correlation_id": "corr_abc123",
-        "device_type": "desktop",
-        "user_agent": "Mozilla/5.0 (X11; Linux x86_64)",
-        "ip_address": "192.0.2.10",
-        "schema_version": CURRENT_SCHEMA_VERSION,
-    }
-)
-_LESSON: Final[Mapping[str, Any]] = MappingProxyType({"lesson_id": "65a4f0c2e13b7a0001bbbbbb"})
-_PLAYER: Final[Mapping[str, Any]] = MappingProxyType(
-    {**_LESSON, "value": 182.5, "details": {"time_spent": 60, "progress": 0.35}}
-)
-_OWN_FIELDS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-    {
-        "course_enrolled": {
-            "details": {
-                "total_lessons": 65,
-                "payment": {
-                    "transaction_id": "txn_5f1c",
-                    "amount": "199.99",
-                    "currency": "USD",
-                    "method": "card",
-                },
-            }
-        },
-        "course_unenrolled": {},
-        "lesson_started": _LESSON,
-        "lesson_view": _LESSON,
-        "view": _PLAYER,
-        "pause": _PLAYER,
-        "seek": _PLAYER,
-        "complete": _LESSON,
-        "progress_updated": {"details": {"old_progress": 65.5, "new_progress": 68.2, "time_spent": 180}},
-        "quiz_submitted": {
-            **_LESSON,
-            "details": {"score": 80, "total_questions": 5, "correct_answers": 4, "time_taken": 180},
-        },
-        "assignment_graded": {**_LESSON, "value": 92},
-        "discussion_posted": {},
-        "question_asked": {},
-        "answer_given": {},
-        "peer_interaction": {},
-        "study_group_joined": {},
-        "course_rated": {"value": 5},
-        "certificate_issued": {
-            "details": {
-                "certificate_url": "https://certs.example.com/cert123.pdf",
-                "verification_code": "CERT-2024-ABC123",
-                "type": "completion",
-                "valid_until": "2034-01-15T00:00:00.000Z",
-            }
-        },
-        "lesson_note_saved": {**_LESSON, "details": {"text": "Great explanation of async/await."}},
-    }
-)
+_ENVELOPE: Final[Mapping[str, Any]] = {
+    "occurred_at": "2024-01-15T09:30:00.000Z",
+    "user_id": "65a4f0c2e13b7a0001c0ffee",
+    "course_id": "65a4f0c2e13b7a0001aaaaaa",
+    "producer": "learning-platform",
+    "session_id": "sess_789",
+    "correlation_id": "corr_abc123",
+    "device_type": "desktop",
+    "user_agent": "Mozilla/5.0 (X11; Linux x86_64)",
+    "ip_address": "192.0.2.10",
+    "schema_version": CURRENT_SCHEMA_VERSION,
+}
+_LESSON: Final[Mapping[str, Any]] = {"lesson_id": "65a4f0c2e13b7a0001bbbbbb"}
+_PLAYER: Final[Mapping[str, Any]] = {
+    **_LESSON,
+    "value": 182.5,
+    "details": {"time_spent": 60, "progress": 0.35},
+}
+_OWN_FIELDS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "course_enrolled": {
+        "details": {
+            "total_lessons": 65,
+            "payment": {
+                "transaction_id": "txn_5f1c",
+                "amount": "199.99",
+                "currency": "USD",
+                "method": "card",
+            },
+        }
+    },
+    "course_unenrolled": {},
+    "lesson_started": _LESSON,
+    "lesson_view": _LESSON,
+    "view": _PLAYER,
+    "pause": _PLAYER,
+    "seek": _PLAYER,
+    "complete": _LESSON,
+    "progress_updated": {"details": {"old_progress": 65.5, "new_progress": 68.2, "time_spent": 180}},
+    "quiz_submitted": {
+        **_LESSON,
+        "details": {"score": 80, "total_questions": 5, "correct_answers": 4, "time_taken": 180},
+    },
+    "assignment_graded": {**_LESSON, "value": 92},
+    "discussion_posted": {},
+    "question_asked": {},
+    "answer_given": {},
+    "peer_interaction": {},
+    "study_group_joined": {},
+    "course_rated": {"value": 5},
+    "certificate_issued": {
+        "details": {
+            "certificate_url": "https://certs.example.com/cert123.pdf",
+            "verification_code": "CERT-2024-ABC123",
+            "type": "completion",
+            "valid_until": "2034-01-15T00:00:00.000Z",
+        }
+    },
+    "lesson_note_saved": {**_LESSON, "details": {"text": "Great explanation of async/await."}},
+}
 
 UNSAID: Final = (
     f"a record of more than {DEFAULT_LIMITS.max_record_bytes} bytes",

@@ -91,18 +91,18 @@ class EventStore:
         ]
         # 3.
         failed = await self._insert([encoded(document) for document in documents])
-        taken = {index for index, failure in failed.items() if _met_another(failure)}
+        taken = {index: each for index, each in failed.items() if each is not None and _met_another(each)}
         stored = [index for index in range(len(candidates)) if index not in failed]
         # 4.
-        free = failed.keys() - {index for index in taken if _met_version(failed[index])}
-        filled = await self._fill(holes(planned, free, taken.union(stored)), recorded_at)
+        free = failed.keys() - {index for index, each in taken.items() if "version" in each.key_pattern}
+        filled = await self._fill(holes(planned, free, taken.keys() | stored), recorded_at)
         for index in stored:
             self._versions.reached(*planned[index])
         self._versions.forget(streams[index] for index in failed)
         return Appended(
             stored=[Stored(candidates[index].record, documents[index]) for index in stored],
             lost_race=[candidates[index] for index in sorted(taken)],
-            refused=[_refused(candidates[index]) for index in sorted(failed.keys() - taken)],
+            refused=[_refused(candidates[index]) for index in sorted(failed.keys() - taken.keys())],
             holes_filled=filled,
         )
 
@@ -151,15 +151,9 @@ def _known_by_content(row: Document) -> tuple[UUID, Known]:
     return row["_id"], known._replace(fingerprint=fingerprint or known.fingerprint)
 
 
-def _met_another(failure: WriteFailure | None) -> bool:
+def _met_another(failure: WriteFailure) -> bool:
     """True for a key of ours, id or version. Of a unique index that somebody else has made nothing would change."""
-    if failure is None or not failure.duplicate:
-        return False
-    return not failure.key_pattern or failure.key_pattern.keys() in _OUR_KEYS
-
-
-def _met_version(failure: WriteFailure | None) -> bool:
-    return failure is not None and failure.duplicate and "version" in failure.key_pattern
+    return failure.duplicate and (not failure.key_pattern or failure.key_pattern.keys() in _OUR_KEYS)
 
 
 def _refused(candidate: Candidate) -> DeadLetter:

@@ -1,11 +1,14 @@
-"""How the ingest role reads and writes."""
+"""How the ingest role reads and writes: made of the settings."""
 
 from dataclasses import dataclass, field
+from typing import Self
 
-from worker.contract.routes import Routes
+from worker.contract.routes import Routes, routes
 from worker.ingest.breaker import BreakerOptions
+from worker.ingest.pipeline import BATCHES_IN_FLIGHT
 from worker.kafka.consumer import ConsumerOptions
-from worker.settings import IngestSettings
+from worker.kafka.security import kafka_options
+from worker.settings import IngestSettings, KafkaSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +19,11 @@ class IngestOptions:
     settings: IngestSettings
     routes: Routes
     breaker: BreakerOptions = field(default_factory=BreakerOptions)
+
+    @classmethod
+    def of(cls, kafka: KafkaSettings, ingest: IngestSettings) -> Self:
+        """Every topic of the route table is read. Raises `Misconfigured` for a certificate that cannot be used."""
+        table = routes(ingest.topic)
+        max_bytes = ingest.max_bytes // BATCHES_IN_FLIGHT
+        consumer = ConsumerOptions(kafka, kafka_options(kafka), tuple(table), ingest.max_records, max_bytes)
+        return cls(consumer, ingest, table)

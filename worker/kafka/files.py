@@ -109,7 +109,11 @@ def records_of(
     convert = partial(_translated, statements or Statements()) if format == "xapi" else _unchanged
     report = on_unreadable or _refuse
     for number, line in enumerate(source.lines(), start=1):
-        converted = _too_long(line, number) if isinstance(line, TooLong) else convert(line, number)
+        if isinstance(line, TooLong):
+            why = f"{line.size_bytes:,} bytes; no record may be larger than {MAX_LINE_BYTES:,} bytes"
+            report(UnreadableLine(number, why))
+            continue
+        converted = convert(line, number)
         if isinstance(converted, UnreadableLine):
             report(converted)
         elif converted is not None:
@@ -132,12 +136,6 @@ def _translated(statements: Statements, line: bytes, number: int) -> OutgoingRec
         return None
     value = encode(fields)
     return OutgoingRecord(value, record_key(value), line=number)
-
-
-def _too_long(line: TooLong, number: int) -> UnreadableLine:
-    return UnreadableLine(
-        number, f"{line.size_bytes:,} bytes; no record may be larger than {MAX_LINE_BYTES:,} bytes"
-    )
 
 
 def _refuse(line: UnreadableLine) -> None:

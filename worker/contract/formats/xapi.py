@@ -185,7 +185,8 @@ def _extensions(statement: dict[str, Any], part: str) -> dict[str, Any]:
 def _learner(statement: dict[str, Any], own_home_page: str | None) -> tuple[str, dict[str, str]]:
     """The learner's id and what it was made of, by the first of xAPI's four ways to name an agent that is there.
 
-    These are account, mail box, its hash and OpenID. An account is its home page and its name together: the same name elsewhere is somebody else.
+    These are account, mail box, its hash and OpenID. An account is its home page and its name together: the same name
+    elsewhere is somebody else.
     """
     actor = statement.get("actor")
     if not isinstance(actor, dict):
