@@ -1,4 +1,4 @@
-"""Liveness and readiness as values: who moved when, and which dependency answers.
+"""Liveness and readiness: who moved when, and which dependency answers.
 
 Liveness is progress or a legitimate idle, never lag and never "the task exists": a component that awaits for
 ever stops beating and is found out. Readiness is the dependencies. Written from the event loop, read from the
@@ -8,7 +8,6 @@ HTTP thread: every field is replaced whole, never changed in place.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from threading import Lock
 
 from worker.telemetry.metrics import Metrics
@@ -20,19 +19,6 @@ STALL_AFTER_S = 45.0
 
 # The component on whose behalf the running task works; tasks it starts inherit it.
 _acting: ContextVar["Component | None"] = ContextVar("acting_component", default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One component as a probe sees it."""
-
-    name: str
-    seconds_since_progress: float
-    stall_after_s: float
-
-    @property
-    def stalled(self) -> bool:
-        return self.seconds_since_progress >= self.stall_after_s
 
 
 class Component:
@@ -57,12 +43,17 @@ class Component:
         finally:
             _acting.reset(before)
 
-    def progress(self) -> Progress:
-        return Progress(self.name, max(0.0, self._clock.monotonic() - self._last), self.stall_after_s)
+    @property
+    def seconds_since_progress(self) -> float:
+        return max(0.0, self._clock.monotonic() - self._last)
+
+    @property
+    def stalled(self) -> bool:
+        return self.seconds_since_progress >= self.stall_after_s
 
     def last_progress_timestamp(self) -> float:
         """Unix time of the last beat, by today's wall clock."""
-        return self._clock.now().timestamp() - self.progress().seconds_since_progress
+        return self._clock.now().timestamp() - self.seconds_since_progress
 
 
 def beat_acting() -> None:
@@ -105,7 +96,7 @@ class Health:
             component = Component(name, self._clock, stall_after_s)
             self._components = {**self._components, name: component}
         if self._metrics is not None:
-            self._metrics.component_up.labels(name).set_function(lambda: not component.progress().stalled)
+            self._metrics.component_up.labels(name).set_function(lambda: not component.stalled)
             self._metrics.component_last_progress_timestamp_seconds.labels(name).set_function(
                 component.last_progress_timestamp
             )
@@ -118,8 +109,8 @@ class Health:
                 self._dependencies = {**self._dependencies, name: Dependency()}
             return self._dependencies[name]
 
-    def components(self) -> tuple[Progress, ...]:
-        return tuple(component.progress() for component in self._components.values())
+    def components(self) -> tuple[Component, ...]:
+        return tuple(self._components.values())
 
     def dependencies(self) -> dict[str, str | None]:
         """Why each dependency is down, by name; None for one that is up."""

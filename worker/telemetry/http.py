@@ -83,7 +83,6 @@ class Probes:
     def _live(self, _environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         components = self._health.components()
         stalled = [component.name for component in components if component.stalled]
-        self._report(frozenset(stalled))
         body = {
             "status": "stalled" if stalled else "ok",
             "stalled": stalled,
@@ -95,6 +94,7 @@ class Probes:
                 for component in components
             },
         }
+        self._report(frozenset(stalled))
         return _answer(start_response, "503 Service Unavailable" if stalled else "200 OK", body)
 
     def _ready(self, _environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

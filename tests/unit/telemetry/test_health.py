@@ -12,7 +12,7 @@ def test_a_component_counts_as_moving_when_it_is_created() -> None:
     clock = ManualClock()
     clock.advance(1_000)
     component = Health(clock).component("ingest")
-    assert not component.progress().stalled
+    assert not component.stalled
 
 
 def test_a_component_that_never_beats_is_stalled_within_a_minute() -> None:
@@ -20,9 +20,9 @@ def test_a_component_that_never_beats_is_stalled_within_a_minute() -> None:
     health = Health(clock)
     health.component("ingest")
     clock.advance(44)
-    assert [progress.stalled for progress in health.components()] == [False]
+    assert [component.stalled for component in health.components()] == [False]
     clock.advance(15)
-    assert [progress.stalled for progress in health.components()] == [True]
+    assert [component.stalled for component in health.components()] == [True]
 
 
 def test_a_slow_component_that_beats_is_never_stalled() -> None:
@@ -30,7 +30,7 @@ def test_a_slow_component_that_beats_is_never_stalled() -> None:
     component = Health(clock).component("ingest")
     for _ in range(100):
         clock.advance(40)
-        assert not component.progress().stalled
+        assert not component.stalled
         component.beat()
 
 
@@ -38,9 +38,9 @@ def test_a_stalled_component_recovers_with_its_next_beat() -> None:
     clock = ManualClock()
     component = Health(clock).component("ingest", stall_after_s=5)
     clock.advance(6)
-    assert component.progress().stalled
+    assert component.stalled
     component.beat()
-    assert not component.progress().stalled
+    assert not component.stalled
 
 
 def test_the_same_name_gives_the_same_component() -> None:
@@ -71,10 +71,10 @@ def test_a_servers_answer_is_progress_of_the_component_that_asked_and_of_no_othe
     clock.advance(60)
     with asking.acting():
         beat_acting()
-    assert (asking.progress().stalled, other.progress().stalled) == (False, True)
+    assert (asking.stalled, other.stalled) == (False, True)
     clock.advance(60)
     beat_acting()
-    assert asking.progress().stalled
+    assert asking.stalled
 
 
 def _sample(registry: CollectorRegistry, name: str) -> float | None:
