@@ -18,14 +18,14 @@ from worker.telemetry.logs import configure_logging
 def stream() -> Iterator[io.StringIO]:
     """What the process logs at level debug; the logging of the test run is put back afterwards."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, configuration = root.handlers[:], root.level, structlog.get_config()
     stream = io.StringIO()
     configure_logging("debug", stream)
     yield stream
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+    structlog.configure(**configuration)
 
 
 def _lines(stream: io.StringIO) -> list[dict[str, Any]]:
