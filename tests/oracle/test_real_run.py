@@ -4,6 +4,8 @@ import asyncio
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.traffic import ledger_of
 from tests.integration.devstack.test_demo import kept_demo
 from tests.oracle import Evidence
@@ -21,6 +23,7 @@ GROUP, TOPIC, PREFIX = "sevenp-worker", "interaction-events", "education_platfor
 CANARY = "SevenP-App/5.1"
 
 
+@pytest.mark.slow
 def test_a_real_run_breaks_no_invariant(tmp_path: Path) -> None:
     with kept_demo(tmp_path, "--seed", str(SEED), "--events", str(RECORDS)) as (_, printed):
         metrics = _at_rest(printed["metrics"])

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaClient
 
 from tests.integration.kafka.test_producer import everything
 from tests.support.commands import piped_into, sevenp_worker
+from tests.support.matrices import one_of_each
 from worker.app.exits import ExitCode
 from worker.contract.codec import encode
 from worker.contract.export import examples
@@ -37,7 +38,7 @@ async def topics(kafka: str) -> set[str]:
         await client.close()
 
 
-@pytest.mark.parametrize("argument", ["-", "/dev/stdin"])
+@pytest.mark.parametrize("argument", one_of_each(["-", "/dev/stdin"]))
 @pytest.mark.parametrize("packed", [False, True])
 async def test_a_pipe_arrives_whole(kafka: str, topic: str, argument: str, packed: bool) -> None:
     content = gzip.compress(TEXT) if packed else TEXT

@@ -170,6 +170,7 @@ def test_a_kept_stack_takes_the_same_events_again_as_duplicates_and_ends_with_it
         assert not any(map(accepts, ports))
 
 
+@pytest.mark.slow
 def test_on_named_servers_the_demo_touches_nothing_but_its_own_names(
     tmp_path: Path, mongodb: RunningMongo, kafka: str
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from bson import DatetimeMS, Decimal128, Int64, ObjectId
 
+from tests.support.matrices import one_of_each
 from tests.support.progress import documents, expected, histories, interleaved, projector, store
 from tests.support.retry import folding, item, put, running
 from worker.contract.identity import stream_object_id
@@ -45,7 +46,7 @@ async def damage(database: Database, identity: ObjectId, update: Any) -> None:
     await database.user_progress.update_one({"_id": identity}, update, bypass_document_validation=True)
 
 
-@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize("name", one_of_each(DAMAGES))
 async def test_a_record_somebody_else_wrote_to_is_replaced(database: Database, name: str) -> None:
     streams = histories(learners=2, events=12)
     await store(database, interleaved(streams))

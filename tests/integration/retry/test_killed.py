@@ -8,6 +8,7 @@ import pytest
 
 from tests.chaos.target import TargetWorker
 from tests.conftest import RunningMongo
+from tests.support.matrices import one_of_each
 from tests.support.progress import documents, expected, histories, interleaved, store
 from tests.support.retry import item, put, with_status
 from tests.support.waiting import until
@@ -22,19 +23,24 @@ SETTLE = "update:analytics_queue~processed_at"
 
 
 @pytest.mark.parametrize(
-    ("point", "attempts"),
-    [
-        (f"before:{CLAIM}:1", {1}),
-        (f"after:{CLAIM}:1", {2}),
-        (f"before:{WRITE}:1", {2}),
-        (f"after:{WRITE}:1", {2}),
-        (f"before:{SETTLE}:1", {2}),
-        (f"after:{SETTLE}:1", {1}),
-    ],
+    "killed",
+    one_of_each(
+        [
+            (f"before:{CLAIM}:1", 1),
+            (f"after:{CLAIM}:1", 2),
+            (f"before:{WRITE}:1", 2),
+            (f"after:{WRITE}:1", 2),
+            (f"before:{SETTLE}:1", 2),
+            (f"after:{SETTLE}:1", 1),
+        ],
+        lambda killed: killed[1],
+    ),
+    ids=lambda killed: killed[0],
 )
 async def test_a_killed_processor_s_items_are_taken_back_and_done(
-    database: Database, mongodb: RunningMongo, tmp_path: Path, point: str, attempts: set[int]
+    database: Database, mongodb: RunningMongo, tmp_path: Path, killed: tuple[str, int]
 ) -> None:
+    point, attempts = killed
     streams = histories(learners=STREAMS, events=6)
     await store(database, interleaved(streams))
     fold = {"event_type": "progress_fold", "code_version": __version__}
@@ -55,7 +61,7 @@ async def test_a_killed_processor_s_items_are_taken_back_and_done(
         await asyncio.to_thread(successor.stop)
     assert successor.returncode == 0
     assert await documents(database) == await expected(database)
-    assert set(await database.analytics_queue.distinct("retry_count")) == attempts
+    assert set(await database.analytics_queue.distinct("retry_count")) == {attempts}
 
 
 def _settings(database: Database, mongodb: RunningMongo) -> dict[str, str]:

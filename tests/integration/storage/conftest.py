@@ -1,4 +1,8 @@
-"""The storage tests run twice: on PyMongo Async, and on a Motor client that somebody else made and handed in."""
+"""The storage tests run twice: on PyMongo Async, and on a Motor client that somebody else made and handed in.
+
+All that differs lies in `storage/driver.py` and in the sessions: `make test` runs their tests on both, and the others
+on PyMongo alone.
+"""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -9,6 +13,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 
 from tests.conftest import RunningMongo
 from tests.support.databases import Databases
+from tests.support.matrices import one_of_each
 from worker.storage.database import Client, Database, make_client, open_database
 from worker.storage.driver import close
 
@@ -18,7 +23,7 @@ def new_client(kind: str, uri: str) -> Client:
     return cast(Client, AsyncIOMotorClient(uri)) if kind == "motor" else make_client(uri)
 
 
-@pytest.fixture(params=["pymongo", "motor"])
+@pytest.fixture(params=one_of_each(["pymongo", "motor"]))
 def driver_kind(request: pytest.FixtureRequest) -> str:
     """Which driver the test's client is of."""
     return str(request.param)

@@ -3,12 +3,20 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from tests.conftest import RunningMongo
 from tests.integration.storage.conftest import new_client
 from worker.storage import driver
 from worker.storage.database import Database
 
 NOON = datetime(2024, 1, 10, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(params=["pymongo", "motor"])
+def driver_kind(request: pytest.FixtureRequest) -> str:
+    """Both, each time."""
+    return str(request.param)
 
 
 def _member(owner: str) -> dict[str, Any]:

@@ -34,6 +34,12 @@ from worker.storage.partition_lease import PartitionLease, assert_in_force, leas
 from worker.storage.schema import apply_schema
 
 
+@pytest.fixture(params=["pymongo", "motor"])
+def driver_kind(request: pytest.FixtureRequest) -> str:
+    """Both, each time."""
+    return str(request.param)
+
+
 async def put_lease(database: Database, key: str, session: uuid.UUID) -> None:
     await database.leases.insert_one(
         {"_id": key, "kind": "partition", "session": session, "burns": 0, "updated_at": NOON}

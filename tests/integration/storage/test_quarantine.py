@@ -6,6 +6,7 @@ import pytest
 from bson import Int64, ObjectId
 from bson.datetime_ms import DatetimeMS
 
+from tests.support.matrices import one_of_each
 from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.quarantine import Quarantined, quarantine
@@ -16,12 +17,12 @@ WHAT = Quarantined(f"counts:course:{ObjectId()}", COUNTS_FOLD, "Unreadable", "it
 
 @pytest.mark.parametrize(
     "spoilt",
-    [
+    one_of_each([
         {"retry_count": "often"}, {"retry_count": -1}, {"retry_count": 1.5}, {"retry_count": None},
         {"created_at": "yesterday"}, {"due_at": 7}, {"lease_owner": 3}, {"lease_until": "soon"},
         {"processed_at": []}, {"last_retry": {}}, {"tried_by": [1, {"a": 1}, "0.1.0"]}, {"tried_by": "all"},
         {"occurrences": "many"}, {"status": "unheard"}, {"event_type": 5},
-    ],
+    ]),
 )  # fmt: skip
 async def test_an_open_item_of_ours_that_somebody_spoilt_is_made_again(
     database: Database, spoilt: dict[str, Any]

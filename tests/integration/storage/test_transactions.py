@@ -14,6 +14,12 @@ from worker.storage.transactions import Session, Transactions
 NOON = datetime(2024, 1, 10, 12, 0, tzinfo=UTC)
 
 
+@pytest.fixture(params=["pymongo", "motor"])
+def driver_kind(request: pytest.FixtureRequest) -> str:
+    """Both, each time."""
+    return str(request.param)
+
+
 async def add(database: Database, name: str, session: Session | None = None) -> None:
     run = {"job": "test", "status": "running", "started_at": NOON, "finished_at": None, "details": {}}
     with translated():

@@ -128,9 +128,9 @@ except CodecError:
 @pytest.mark.parametrize(
     ("codec", "pack"),
     [
-        (GZIP, _zeros("gzip")),
+        pytest.param(GZIP, _zeros("gzip"), marks=pytest.mark.slow),  # packing takes five seconds
         (SNAPPY, lambda: b"\x80\x80\x80\x80\x08" + bytes(2**20)),  # says that it holds 2 GiB
-        (LZ4, _zeros("lz4")),
+        pytest.param(LZ4, _zeros("lz4"), marks=pytest.mark.slow),
         (ZSTD, _zeros("zstd")),
     ],
     ids=["gzip", "snappy", "lz4", "zstd"],
