@@ -38,8 +38,11 @@ CHAOS_REPORT ?=
 SECONDS ?= 1800
 # Only so many crash points, drawn anew each time, and no storm.
 MOST ?=
-# Tests mostly wait for servers of their own: more of them at a time than there are cores.
-JOBS ?= 4
+# How many tests run at a time. Half of their time they wait: more of them than there are cores. On Apache Kafka and
+# on containers each has a server that takes a core to start.
+JOBS ?=
+AT_A_TIME = $(or $(JOBS),6)
+AT_A_TIME_ON_JAVA = $(or $(JOBS),4)
 
 # pip's own words are two lines a package, and none at all when it is quiet: one line, which counts.
 SHOW_PROGRESS = { total=$$(grep -c '^[a-z].*==' requirements.lock); n=0; if [ -t 1 ]; then end='\r'; else end='\n'; fi; \
@@ -77,7 +80,7 @@ demo: $(READY) ## all on real parts: EVENTS= SEED= | INPUT= FORMAT=; JSON= KEEP=
 
 # One test at a time to whoever is free, in the order of the folders: the long ones come first.
 PYTEST := $(BIN)/python -m pytest
-SPREAD = --numprocesses $(JOBS) --dist load --maxschedchunk 1
+SPREAD = --numprocesses $(AT_A_TIME) --dist load --maxschedchunk 1
 
 test: $(READY) ## the tests for every day on the embedded stack, or those you name: TESTS="tests/unit -k fold"
 	$(PYTEST) $(SPREAD) $(or $(TESTS),-m "not slow and not long")
@@ -86,10 +89,10 @@ test-all: $(READY) ## all tests on the embedded stack, the slow and the long one
 	$(PYTEST) $(SPREAD) $(TESTS)
 
 test-kafka: $(READY) ## the integration tests on Apache Kafka, and those that only it can run; needs Java 17 and Maven
-	$(BIN)/python -m pytest --stack apache --numprocesses $(JOBS) --dist loadfile $(or $(TESTS),tests/integration tests/apache tests/chaos/test_sigkill.py)
+	$(BIN)/python -m pytest --stack apache --numprocesses $(AT_A_TIME_ON_JAVA) --dist loadfile $(or $(TESTS),tests/integration tests/apache tests/chaos/test_sigkill.py)
 
 test-containers: $(READY) ## the integration tests on containers; needs Docker and its images, see docs/testing.md
-	$(BIN)/python -m pytest --stack containers --numprocesses $(JOBS) --dist loadfile $(or $(TESTS),tests/integration tests/chaos)
+	$(BIN)/python -m pytest --stack containers --numprocesses $(AT_A_TIME_ON_JAVA) --dist loadfile $(or $(TESTS),tests/integration tests/chaos)
 
 CHAOS = $(BIN)/python -m tests.chaos $(if $(SEED),--seed '$(SEED)') $(if $(CHAOS_REPORT),--json '$(CHAOS_REPORT)') $(if $(MOST),--only points --most '$(MOST)')
 
