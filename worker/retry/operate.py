@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Literal, get_args
 
 from worker.chunks import chunks
@@ -51,8 +50,7 @@ async def _items(database: Database, selection: Selection, states: Sequence[Stat
     order = [("created_at", 1), ("_id", 1)]
     found = (await reading.find(database.analytics_queue, query, sort=order, limit=limit)).through(_entry)
     entries = [*found.values, *map(_unreadable, found.unreadable)]
-    same = (entry for entry in entries if selection.fingerprint in (None, entry.fingerprint))
-    return list(islice(same, selection.limit))
+    return [entry for entry in entries if selection.fingerprint in (None, entry.fingerprint)]
 
 
 async def show_item(database: Database, name: str) -> Document | None:

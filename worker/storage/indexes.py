@@ -107,17 +107,13 @@ _OWN = (
 )
 
 
-def _further(catalogue: Catalogue) -> list[Index]:
-    """Items of further projections are history after a week, too; the index that stands cannot be changed."""
-    return [_history(event_type, event_type) for event_type in further_types(catalogue)]
-
-
 def indexes_of(catalogue: Catalogue) -> tuple[Index, ...]:
     """Every index: the spec's, the worker's own, and those of what the projections write."""
     return (
         *_SPEC,
         *_OWN,
-        *_further(catalogue),
+        # Items of further projections are history after a week, too; the index that stands cannot be changed.
+        *(_history(event_type, event_type) for event_type in further_types(catalogue)),
         *(index for target in catalogue.targets for index in target.indexes),
     )
 

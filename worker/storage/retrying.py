@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Awaitable, Callable
-from itertools import count
 from typing import TypeVar
 
 from worker.errors import Retryable
@@ -19,12 +18,13 @@ async def retrying(
     Waits are exponential with full jitter between 0.05 and 5 s, without a last attempt: a caller that must
     give up cancels. `on_retry` is called before each wait. The operation must be one that may run twice.
     """
-    for attempt in count(1):
+    attempt = 0
+    while True:
         try:
             return await operation()
         except Retryable as error:
             on_retry(error)
+        attempt += 1
         jitter = random.random()  # noqa: S311  # not a secret
         wait_s = backoff_s(attempt, 2 * SHORTEST_BACKOFF_S, LONGEST_BACKOFF_S, jitter)
         await clock.sleep(max(SHORTEST_BACKOFF_S, wait_s))
-    raise AssertionError("counting never ends")
