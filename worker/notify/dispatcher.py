@@ -174,9 +174,7 @@ class ChannelDispatcher:
             return Refused(f"the row cannot be sent: {error}")
         try:
             return await self._sender.send(message, recipient)
-        except (
-            Exception
-        ) as error:  # the sender's outermost frame: several rows that meet it pause the channel
+        except Exception as error:  # the sender's outermost frame: rows that meet it pause the channel
             self._log.exception("notification_cannot_be_sent", key=message.key)
             return Unavailable(f"a defect ({type(error).__name__})")
 
