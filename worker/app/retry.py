@@ -13,7 +13,6 @@ from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.leases import GroupLeases
 from worker.storage.outbox import WAITS_FOR_DOCUMENT
-from worker.storage.reading import Unreadable
 from worker.storage.work_items import (
     COUNTS_FOLD,
     COUNTS_ROW,
@@ -83,18 +82,17 @@ class NotificationHandler:
         """Why rows still cannot be sent. Raises Retryable while MongoDB is away."""
         verdicts: dict[ItemId, Verdict] = {}
         for item in items:
-            row = await reading.find_one(self.database.notifications, {"_id": notification_of(item.id)})
-            reason = row.reason if isinstance(row, Unreadable) else row and _why_it_waits(row)
-            if reason:
-                verdicts[item.id] = Failed("Unreadable", reason)
+            named = {"_id": notification_of(item.id)}
+            found = (await reading.find(self.database.notifications, named)).through(_why_it_waits)
+            reasons = [*(one.reason for one in found.unreadable), *filter(None, found.values)]
+            if reasons:
+                verdicts[item.id] = Failed("Unreadable", reasons[0])
         return verdicts
 
 
 def _why_it_waits(row: Document) -> str | None:
+    """KeyError or TypeError for a row that is none."""
     if row.get("status") not in ("pending", "taken"):
         return None
-    try:
-        last_error = checked(row)["last_error"]
-    except (KeyError, TypeError) as error:
-        return f"its values make no sense here ({type(error).__name__})"
+    last_error = checked(row)["last_error"]
     return last_error if isinstance(last_error, str) and last_error.startswith(WAITS_FOR_DOCUMENT) else None
