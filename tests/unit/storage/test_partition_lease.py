@@ -19,12 +19,12 @@ async def test_a_server_that_answers_slowly_is_asked_again_later_newest_owner_fi
 ) -> None:
     clock, asked = ManualClock(), []
 
-    async def slow(_leases: Any, _client: Any, _key: str, session: UUID, *, deadline_s: float) -> None:
+    async def slow(_leases: Any, _key: str, session: UUID, *, deadline_s: float) -> None:
         asked.append(session)
         clock.advance(took_s)
 
     monkeypatch.setattr(partition_lease, "burn_session", slow)
-    database: Any = type("Database", (), {"leases": None, "client": None})
+    database: Any = type("Database", (), {"leases": None})
     lease = PartitionLease("topic", 0, UUID(int=9), SESSIONS)
     if burned == len(SESSIONS):
         await burn_again(database, lease, clock, deadline_s=20.0)
