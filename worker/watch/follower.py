@@ -264,9 +264,14 @@ class Follower(Generic[Keys]):
         self._backoff.reset()
 
     async def _next(self, session: StreamSession, await_ms: int) -> tuple[Keys, int]:
-        """What moved, and how many changes said so; the changes themselves are let go."""
-        before = session.stream.token
-        changes = await session.stream.next(self._settings.changes_per_batch, await_ms=await_ms)
+        """What moved, and how many changes said so; the changes themselves are let go.
+
+        While the follower is behind, the next ones are read as these take effect.
+        """
+        before, limit = session.stream.token, self._settings.changes_per_batch
+        changes = await session.stream.next(limit, await_ms=await_ms)
+        if len(changes) == limit:
+            session.stream.read_ahead(limit)
         return self._executor.keys(changes, before), len(changes)
 
     async def _share_changed(self, session: StreamSession) -> bool:

@@ -1,6 +1,7 @@
 """One stream projection: dirty streams in; out come documents that follow the event store."""
 
-from collections import Counter, OrderedDict
+import asyncio
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -15,7 +16,7 @@ from worker.storage.documents import void_document
 from worker.storage.errors import translated, write_failures
 from worker.storage.work_items import fold_item_id
 from worker.telemetry.metrics import Applied, Metrics, Mode
-from worker.timing import Clock
+from worker.timing import Clock, cancel_and_wait_shielded
 from worker.watch.folds.failed_streams import quarantine_streams
 from worker.watch.folds.fold import Failure, Folded, fold_run
 from worker.watch.folds.plan import Plan, Run, Task, plan_round
@@ -30,12 +31,24 @@ OnFailures = Callable[[Sequence[Failure]], Awaitable[None]]
 # What of them fits into a round is a matter of bytes: see `progress_reading`.
 _STREAMS_PER_ROUND = 500
 _EVENTS_PER_ROUND = 4_000
+# While one is written, the next one is read and folded: the worker computes while the server does.
+_ROUNDS_IN_FLIGHT = 2
 # A document that changes again and again between reading and writing is not just unlucky.
 _LOST_RACES = 20
 # Folding holds the event loop; others, such as Kafka's heartbeat, get their turn at least this often.
 _LONGEST_HOLD_S = 0.005
 # Remembered failures spare a read and two folds each; forgetting one is harmless.
 _REMEMBERED_FAILURES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Streams that are folded as far as this round takes them, and not written yet; `unread` have to be read on."""
+
+    heads: Mapping[str, int]
+    plan: Plan
+    results: Sequence[Folded]
+    unread: Set[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,36 +110,52 @@ class Projector:
         May run twice, at the same time, anywhere: a document changes only from the `rev` that was read, and
         only forward. A version that was seen but cannot be read is looked for once more behind a barrier (a new
         primary may lag for a moment); if it stays away the event was erased, and the stream is left alone.
+
+        Round by round: while one is written, the next one is folded. They have no stream in common: one that has to
+        go round again waits until its round is written.
         """
         waiting = dict(heads)
         sought: set[str] = set()
         lost: Counter[str] = Counter()
-        while waiting:
-            some = dict(islice(waiting.items(), self._width))
-            for stream in some:
-                del waiting[stream]
-            remaining = await self._round(some, sought)
-            lost.update(remaining.lost)
-            waiting.update(await self._without_losers(remaining.again, lost))
-            if unsought := {s: v for s, v in remaining.invisible.items() if s not in sought}:
-                await self._barrier()
-                sought.update(unsought)
-                waiting.update(unsought)
-            if gone := len(remaining.invisible) - len(unsought):
-                log.warning(f"{self._projection.name}_events_gone", streams=gone)
-            await self._keep_alive()
+        writing: deque[asyncio.Task[Remaining]] = deque()
+        try:
+            while waiting or writing:
+                if waiting and len(writing) < _ROUNDS_IN_FLIGHT:
+                    folded = await self._fold_round(_taken(waiting, self._width), sought)
+                    writing.append(asyncio.create_task(self._write_round(folded)))
+                    continue
+                remaining = await writing[0]
+                writing.popleft()
+                lost.update(remaining.lost)
+                waiting.update(await self._without_losers(remaining.again, lost))
+                if unsought := {s: v for s, v in remaining.invisible.items() if s not in sought}:
+                    await self._barrier()
+                    sought.update(unsought)
+                    waiting.update(unsought)
+                if gone := len(remaining.invisible) - len(unsought):
+                    log.warning(f"{self._projection.name}_events_gone", streams=gone)
+                await self._keep_alive()
+        finally:
+            await cancel_and_wait_shielded(*writing)
 
-    async def _round(self, heads: Mapping[str, int], sought: Set[str]) -> Remaining:
+    async def _fold_round(self, heads: Mapping[str, int], sought: Set[str]) -> Round:
         """Take each stream as far as one read of documents and events allows.
 
-        1. load documents  2. plan  3. read events and fold them  4. write, guarded by `rev`  5. quarantine
-        failures, and note that more has come for earlier ones  6. fill holes. Streams that met a hole, lost a race or
-        have more to read go round again.
+        1. load documents  2. plan  3. read events and fold them; `_write_round` does the rest.
         """
         records = await read_records(self._documents, self._projection.paths, heads)  # 1
         self._width = len(records.documents) if records.unread else min(2 * self._width, _STREAMS_PER_ROUND)
         plan = self._plan({s: v for s, v in heads.items() if s not in records.unread}, records, sought)  # 2
         results, unread = await self._fold_all(plan)  # 3
+        return Round(heads, plan, results, unread | records.unread)
+
+    async def _write_round(self, done: Round) -> Remaining:
+        """Keep what was folded, and see to what could not be.
+
+        4. write, guarded by `rev`  5. quarantine failures, and note that more has come for earlier ones
+        6. fill holes. Streams that met a hole, lost a race or have more to read go round again.
+        """
+        heads, plan, results = done.heads, done.plan, done.results
         written = await write_all(self._documents, [one for one in results if needs_write(one)])  # 4
         self._count(plan, written.done)
         racing = frozenset(folded.task.stream for folded in written.unproven)
@@ -141,7 +170,7 @@ class Projector:
         invisible = {one.task.stream: heads[one.task.stream] for one in results if one.run.short}
         holes = {one.task.stream for one in results if one.run.missing and one.failure is None}
         rejected = {failure.stream for failure in [*failures, *written.rejected]}
-        again = plan.later.keys() | racing | holes | unread | records.unread
+        again = plan.later.keys() | racing | holes | done.unread
         finished = invisible.keys() | rejected
         return Remaining({s: heads[s] for s in again if s not in finished}, invisible, racing)
 
@@ -268,6 +297,14 @@ class Projector:
         self._metrics.projection_events_applied_total.labels(
             self._projection.name, Mode(self._by), outcome
         ).inc(count)
+
+
+def _taken(waiting: dict[str, int], most: int) -> dict[str, int]:
+    """The first streams of those that wait, which do so no longer."""
+    some = dict(islice(waiting.items(), most))
+    for stream in some:
+        del waiting[stream]
+    return some
 
 
 def _unfillable(run: Run) -> Failure | None:

@@ -13,9 +13,9 @@ from worker.watch.folds.plan import Run, Task, run_of
 # Decoded, folded and encoded they take some ten times as much; a record of 1,000 lessons has about 0.4 MB.
 _RECORD_BYTES = 2_000_000
 _EVENT_BYTES = 4_000_000
-# Of `$or` with one range per stream, chunks of 100 were the fastest (43 ms for 2,000 streams). Reading by event id
-# takes 28 ms, but would make a datum of the change event; one `$in` reads whole histories (1,200 ms).
-_STREAMS_PER_QUERY = 100
+# Of `$or` with one range per stream; fewer a query cost the worker more, 500 the server. Reading by event id would
+# make a datum of the change event; one `$in` reads whole histories.
+_STREAMS_PER_QUERY = 250
 # Without a hint the server plans every range by itself, which takes as long as reading them.
 _EVENT_INDEX = [("stream_id", 1), ("version", 1)]
 

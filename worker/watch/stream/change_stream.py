@@ -5,16 +5,20 @@ renews its membership with a majority write every few seconds and the stream pas
 still for longer means that the majority is lost: the stream is silent, not idle. No heartbeat document is needed.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.errors import Fatal, HistoryLost, Misconfigured, Refused, UnknownAnswer
 from worker.storage.database import Collection, Document
 from worker.storage.leases import Token
+from worker.timing import cancel_and_wait_shielded
 from worker.watch.stream.cursor import ServerCursor
 from worker.watch.stream.resume_token import ahead
 
 _GONE = ("drop", "rename", "dropDatabase")
+# Where the batch before was full there is more, or the reader has come to the end this very moment.
+_AHEAD_MS = 1
 
 
 class Invalidated(HistoryLost):
@@ -22,11 +26,12 @@ class Invalidated(HistoryLost):
 
 
 class ChangeStream:
-    """An open change stream; `token` moves along with `next`."""
+    """An open change stream; `token` moves along with `next`, however far is read ahead."""
 
     def __init__(self, cursor: ServerCursor, token: Token) -> None:
         self._cursor = cursor
         self.token = token
+        self._ahead: asyncio.Task[list[Document]] | None = None
 
     @classmethod
     async def open(
@@ -67,12 +72,23 @@ class ChangeStream:
 
         Raises Retryable (open again after `token`), HistoryLost, or Invalidated.
         """
-        changes = await self._cursor.next_batch(limit, await_ms=await_ms)
+        if self._ahead is None:
+            changes = await self._cursor.next_batch(limit, await_ms=await_ms)
+        else:
+            changes = await self._ahead
+            self._ahead = None
         if self._cursor.token is not None:
             self.token = self._cursor.token
         if self._cursor.exhausted or any(change.get("operationType") in _GONE for change in changes):
             raise Invalidated("a collection was dropped or renamed under the change stream")
         return changes
 
+    def read_ahead(self, limit: int) -> None:
+        """Begin to read what `next` will hand out, while what it has handed out takes effect."""
+        self._ahead = asyncio.create_task(self._cursor.next_batch(limit, await_ms=_AHEAD_MS))
+
     async def close(self) -> None:
+        """End it; what was read ahead is let go. May be called twice."""
+        if self._ahead is not None:
+            await cancel_and_wait_shielded(self._ahead)
         await self._cursor.close()
