@@ -113,14 +113,14 @@ $(PEERS): bench/requirements.lock
 	bench/.venv/bin/python -m pip install --quiet --require-hashes --requirement bench/requirements.lock
 	@touch $@
 
-# For both: events and rounds of the comparison, where others than the defaults are wanted.
+# For both: events and rounds, where others than the defaults are wanted.
 ROUNDS ?=
 BENCH = $(BIN)/python -m bench $(if $(EVENTS),--events '$(EVENTS)') $(if $(ROUNDS),--rounds '$(ROUNDS)')
 
-bench: $(READY) $(PEERS) ## speed beside peers, latency, cost, within 8 minutes, into docs/benchmarks: EVENTS= ROUNDS=
+bench: $(READY) $(PEERS) ## speed with few and many learners, beside others, within 8 minutes, into docs/benchmarks: EVENTS= ROUNDS=
 	@$(BENCH)
 
-bench-full: $(READY) $(PEERS) ## the same with the sizes that the goals speak of; half an hour: EVENTS= ROUNDS=
+bench-full: $(READY) $(PEERS) ## the same in rounds, and every other goal; within 50 minutes: EVENTS= ROUNDS=
 	@$(BENCH) --full
 
 check: $(READY) ## format, lint, types, import directions, sizes; changes nothing

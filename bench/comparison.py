@@ -3,34 +3,23 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
-from statistics import median
 from typing import Any
 
 from bench.contestants import field as contestants
 from bench.contestants.field import Contestant, limit
-from bench.figures import figure, ratio
-from bench.final_documents import write_final_documents
-from bench.fixture import Fixture, publish_workload
+from bench.figures import figure, ratio, shown
+from bench.final_documents import final_documents
+from bench.fixture import Fixture, Published, publish_workload
 from bench.goals import Measured
-from bench.race import Run, run_once
+from bench.race import Run, described, run_once, where_time_goes
 from bench.records import Workload
+from bench.report import Say, Section
 from worker.errors import WorkerError
 
-TOPIC = "comparison"
-PARTITIONS = 4
 Way = tuple[int, int, str]
 # Ways to insert the final documents: batch, connections a collection, order. The fastest in one run each is the limit
 # of the rounds.
 LIMIT_WAYS: Sequence[Way] = tuple(product((5_000, 20_000), (1, 2), ("arrival", "metadata")))
-# Those that were best at some time, where there is no time for all.
-FEW_WAYS: Sequence[Way] = (
-    (5_000, 1, "arrival"),
-    (5_000, 2, "arrival"),
-    (20_000, 1, "arrival"),
-    (5_000, 1, "metadata"),
-)
-
 # Goal, and whose rate ours is divided by.
 AGAINST: Mapping[str, str] = {
     "limit": "limit",
@@ -39,27 +28,24 @@ AGAINST: Mapping[str, str] = {
     "bare": contestants.BARE.name,
     "faststream": contestants.FASTSTREAM.name,
 }
+FEW = "few"
 OURS = contestants.INGEST.name
-EVERYTHING = contestants.EVERYTHING.name
-
-Say = Callable[[str], None]
+GOALS = (*AGAINST, "connector_cpu")
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All runs in their order; who could not run, and why; what each does; which ways to the limit were tried."""
+    """All runs in their order; who could not run, and why; what each does; the ways to the limit, and the best."""
 
     runs: Sequence[Run]
     absent: Mapping[str, str]
     work: Mapping[str, str]
     limits_tried: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    best_way: Way | None = None
 
     def of(self, name: str) -> list[Run]:
         """One contestant's runs, a round each."""
         return [run for run in self.runs if run.contestant == name]
-
-    def rates(self, name: str) -> list[float]:
-        return [run.rate for run in self.of(name)]
 
 
 def able(field_: Sequence[Contestant], has: Mapping[str, bool]) -> tuple[list[Contestant], dict[str, str]]:
@@ -85,76 +71,62 @@ async def compare(
     has: Mapping[str, bool],
     say: Say,
 ) -> Comparison:
-    """1. records into Kafka  2. final documents into files  3. the best way to the limit  4. rounds.
+    """1. records into Kafka  2. the best way to the limit, if any is to be tried  3. rounds.
 
     A contestant that fails once is left out, with its message; ours that fails raises: nothing can be compared then.
     """
     # 1.
-    records = await publish_workload(given, TOPIC, PARTITIONS, workload)
+    published = await publish_workload(given, FEW, workload)
     # 2.
-    folder = given.folder / "final"
-    folder.mkdir()
-    write_final_documents(folder, TOPIC, records)
+    best, tried = await _best_limit(given, published, ways, say)
+    limits = [] if best is None else [limit(final_documents(given.folder, FEW, workload), *best)]
     # 3.
-    best, tried = await _best_limit(given, folder, workload, ways, say)
-    # 4.
     present, absent = able(field_, has)
     runs: list[Run] = []
     for _ in range(rounds):
-        for contestant in (*present, best):
+        for contestant in (*present, *limits):
             if contestant.name in absent:
                 continue
             try:
-                runs.append(await run_once(given, contestant, TOPIC, workload))
+                runs.append(await run_once(given, contestant, published))
             except WorkerError as error:
-                if contestant.name in (OURS, EVERYTHING):
+                if contestant.name == OURS:
                     raise
                 absent[contestant.name] = f"failed: {str(error).splitlines()[0]}"
                 say(f"{contestant.name} {error}")
             else:
                 say(described(runs[-1]))
     kept = [run for run in runs if run.contestant not in absent]
-    return Comparison(kept, absent, {each.name: each.work for each in (*field_, best)}, tried)
+    work = {each.name: each.work for each in (*field_, *limits)}
+    return Comparison(kept, absent, work, tried, best)
 
 
 async def _best_limit(
-    given: Fixture, folder: Path, workload: Workload, ways: Sequence[Way], say: Say
-) -> tuple[Contestant, list[dict[str, Any]]]:
-    tried = []
+    given: Fixture, published: Published, ways: Sequence[Way], say: Say
+) -> tuple[Way | None, list[dict[str, Any]]]:
+    tried: list[tuple[float, Way]] = []
     for way in ways:
-        contestant = limit(folder, *way)
-        run = await run_once(given, contestant, TOPIC, workload)
-        tried.append((run.rate, contestant))
+        contestant = limit(final_documents(given.folder, published.topic, published.workload), *way)
+        run = await run_once(given, contestant, published)
+        tried.append((run.rate, way))
         say(f"{contestant.work}: {run.rate:,.0f} events/s")
-    best = max(tried, key=lambda each: each[0])[1]
-    return best, [{"way": each.work, "events_per_s": round(rate)} for rate, each in tried]
-
-
-def described(run: Run) -> str:
-    """One line for whoever watches."""
-    if run.wrong:
-        return f"{run.contestant}: WRONG, {run.wrong}"
-    own, server = (seconds * 1e6 / run.events for seconds in (run.cpu_s, run.mongod_cpu_s))
-    return f"{run.contestant}: {run.rate:,.0f} events/s; CPU an event {own:.0f} µs, mongod {server:.0f} µs"
+    best = max(tried)[1] if tried else None
+    return best, [{"way": list(way), "events_per_s": round(rate)} for rate, way in tried]
 
 
 def goals_of(comparison: Comparison) -> tuple[dict[str, Measured], dict[str, str]]:
     """What the rounds say of the goals, and why the others are open."""
-    ours, everything = comparison.of(OURS), comparison.of(EVERYTHING)
     found: dict[str, Measured] = {}
     missing: dict[str, str] = {}
     for key, name in AGAINST.items():
-        _add(found, missing, key, comparison, OURS, name)
-    _add(found, missing, "everything", comparison, EVERYTHING, OURS)
-    cpu = [run.cpu_s * 1e6 / run.events for run in ours]
-    found["ingest_cpu"] = Measured(figure(cpu), where_time_goes(ours))
-    more = [
-        (both.cpu_s - alone.cpu_s) * 1e6 / both.events for both, alone in zip(everything, ours, strict=True)
-    ]
-    found["projected_cpu"] = Measured(figure(more), "CPU with everything on, less that of ingest alone")
-    peak = [run.peak_bytes / 2**20 for run in everything]
-    found["memory"] = Measured(figure(peak), "peak resident memory, interpreter included")
+        _add(found, missing, key, comparison, name, lambda run: run.rate)
+    _add(found, missing, "connector_cpu", comparison, AGAINST["connector"], _cpu)
     return found, missing
+
+
+def _cpu(run: Run) -> float:
+    """Of the contestant and of mongod, an event; 0 where something is wrong."""
+    return 0.0 if run.wrong else run.us_per_event(run.cpu_s + run.mongod_cpu_s)
 
 
 def _add(
@@ -162,25 +134,74 @@ def _add(
     missing: dict[str, str],
     key: str,
     comparison: Comparison,
-    name: str,
     other: str,
+    value: Callable[[Run], float],
 ) -> None:
-    mine, theirs = comparison.rates(name), comparison.rates(other)
+    ours, theirs = comparison.of(OURS), comparison.of(other)
+    wrong = next((run for run in (*ours, *theirs) if run.wrong), None)
     if other in comparison.absent:
         missing[key] = comparison.absent[other]
     elif not theirs:
-        missing[key] = f"{other} was left out"
-    elif not all((*mine, *theirs)):
-        wrong = next(run for run in comparison.runs if run.contestant in (name, other) and run.wrong)
+        missing[key] = f"{other} is left out here: see the last `make bench-full`"
+    elif wrong is not None:
         missing[key] = f"{wrong.contestant} left something wrong: {wrong.wrong}"
     else:
-        found[key] = Measured(ratio(mine, theirs), where_time_goes(comparison.of(name)))
+        values = ratio([value(run) for run in ours], [value(run) for run in theirs])
+        found[key] = Measured(values, f"{where_time_goes(ours)}; {other}: {where_time_goes(theirs)}")
 
 
-def where_time_goes(runs: Sequence[Run]) -> str:
-    """Who keeps the machine busy: what a ratio below its goal has to be explained from first."""
-    wall, own, server = (
-        median(getattr(run, name) * 1e6 / run.events for run in runs)
-        for name in ("seconds", "cpu_s", "mongod_cpu_s")
+def contestants_json(comparison: Comparison) -> list[dict[str, Any]]:
+    """One object a contestant, absent ones included."""
+    rows: list[dict[str, Any]] = []
+    for name, work in comparison.work.items():
+        runs = comparison.of(name)
+        if not runs:
+            rows.append({"name": name, "work": work, "absent": comparison.absent.get(name, "left out")})
+            continue
+        rows.append(
+            {
+                "name": name,
+                "work": work,
+                "events_per_s": [round(run.rate) for run in runs],
+                "cpu_us_per_event": [round(run.cpu_s * 1e6 / run.events, 1) for run in runs],
+                "mongod_cpu_us_per_event": [round(run.mongod_cpu_s * 1e6 / run.events, 1) for run in runs],
+                "stored_bytes_per_event": [round(run.stored_bytes) for run in runs],
+                "peak_mib": [round(run.peak_bytes / 2**20) for run in runs],
+                "wrong": [run.wrong for run in runs if run.wrong],
+            }
+        )
+    return rows
+
+
+def contestants_section(comparison: Comparison, rounds: int) -> Section:
+    """The comparison as a table, fastest first."""
+    rows = []
+    for each in contestants_json(comparison):
+        if "absent" in each:
+            rows.append((0.0, [each["name"], *[""] * 5, each["absent"]]))
+            continue
+        rates, own, server = (
+            figure(each[key]) for key in ("events_per_s", "cpu_us_per_event", "mongod_cpu_us_per_event")
+        )
+        wrong = f"; WRONG: {each['wrong'][0]}" if each["wrong"] else ""
+        cells = [
+            each["name"],
+            f"{shown(rates.median)} ({rates.spread})",
+            shown(own.median),
+            shown(server.median),
+            shown(figure(each["stored_bytes_per_event"]).median),
+            shown(figure(each["peak_mib"]).median),
+            each["work"] + wrong,
+        ]
+        rows.append((rates.median, cells))
+    columns = (
+        "contestant",
+        "events/s",
+        "CPU µs/event",
+        "mongod µs/event",
+        "bytes/event",
+        "peak MiB",
+        "what it does",
     )
-    return f"of {wall:.0f} µs an event the worker computes {own:.0f}, mongod {server:.0f}"
+    ordered = [cells for _, cells in sorted(rows, key=lambda row: -row[0])]
+    return Section(f"Contestants, medians of {rounds} interleaved rounds (lowest-highest)", columns, ordered)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.records import AnyWorkload
 from worker.contract.codec import decode_event
 from worker.contract.rejection import Rejected
 from worker.contract.source import Source
@@ -31,3 +32,12 @@ def write_final_documents(folder: Path, topic: str, records: Iterable[OutgoingRe
                 if blob is None:
                     raise Fatal("a document of the benchmark has no BSON")
                 file.write(blob.raw)
+
+
+def final_documents(folder: Path, topic: str, workload: AnyWorkload) -> Path:
+    """The folder below `folder` with the documents of a topic's records; made once."""
+    home = folder / f"final-{topic}"
+    if not home.exists():
+        home.mkdir()
+        write_final_documents(home, topic, workload.records())
+    return home

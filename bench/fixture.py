@@ -5,13 +5,16 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 from bench.contestants.task import Task
-from bench.records import Workload
+from bench.expected import Expected, expected_of
+from bench.records import AnyWorkload
 from worker.devstack.servers.apache.artifacts import java_binary
+from worker.devstack.servers.apache.cluster import ApacheKafka
+from worker.devstack.servers.broker import Broker
 from worker.devstack.servers.mongod import Mongod
 from worker.devstack.servers.stack import KafkaKind, KafkaServer, Stack
 from worker.errors import Fatal, Misconfigured
@@ -23,6 +26,7 @@ from worker.storage.schema import apply_schema
 from worker.timing import SystemClock
 
 CLOCK = SystemClock()
+PARTITIONS = 4
 _PREFIX = "bench"
 # What mongod would take by itself. The dev stack gives it half a gigabyte: with that it spends two thirds of its time
 # on writing pages out, from 100,000 events on.
@@ -39,8 +43,17 @@ def kafka_here() -> KafkaKind:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """A topic that holds a workload's records, and what must come of them."""
+
+    topic: str
+    workload: AnyWorkload
+    expected: Expected
+
+
+@dataclass(frozen=True, slots=True)
 class Fixture:
-    """Servers of our own. `numbers` names what every run has of its own."""
+    """Servers of our own. `numbers` names what every run has of its own; `published` are the topics, by name."""
 
     kind: KafkaKind
     stack: Stack
@@ -48,10 +61,22 @@ class Fixture:
     broker: KafkaServer
     client: Client
     numbers: Iterable[int]
+    published: dict[str, Published] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
         return self.stack.folder
+
+    @property
+    def broker_pids(self) -> list[int]:
+        """The processes that are Kafka."""
+        match self.broker:
+            case Broker():
+                return [self.broker.process.pid]
+            case ApacheKafka():
+                return [node.running.pid for node in self.broker.nodes]
+            case _:
+                return []
 
     async def publish(self, topic: str, partitions: int, records: Iterable[OutgoingRecord]) -> None:
         """Create the topic and fill it; returns when all records are acknowledged."""
@@ -103,9 +128,11 @@ async def fixture(kind: KafkaKind) -> AsyncIterator[Fixture]:
 
 
 async def publish_workload(
-    given: Fixture, topic: str, partitions: int, workload: Workload
-) -> list[OutgoingRecord]:
-    """Publish all of it; returns the records, for whoever prepares documents of them."""
-    records = await asyncio.to_thread(lambda: list(workload.records()))
-    await given.publish(topic, partitions, records)
-    return records
+    given: Fixture, topic: str, workload: AnyWorkload, partitions: int = PARTITIONS
+) -> Published:
+    """Publish all of it, unless the topic was filled before."""
+    if topic not in given.published:
+        records = await asyncio.to_thread(lambda: list(workload.records()))
+        await given.publish(topic, partitions, records)
+        given.published[topic] = Published(topic, workload, expected_of(records))
+    return given.published[topic]

@@ -31,21 +31,36 @@ class Goal:
 
 
 GOALS: Sequence[Goal] = (
+    Goal("many_spec", "all roles, many learners, against the spec's own loop", "at least", 1.0),
+    Goal("many_present_spec", "the same with course and user documents present", "at least", 1.0),
+    Goal("many_ingest", "all roles, many learners, against ingest alone with as many", "at least", 0.35),
+    Goal("many_present_ingest", "the same with course and user documents present", "at least", 0.35),
+    Goal("everything", "all roles, 2,000 learners, against ingest alone", "at least", 0.60),
+    Goal("bare", "ingest against the bare loop, which skips all checks", "at least", 1.6),
+    Goal("faststream", "ingest against FastStream, which skips all checks", "at least", 1.6),
+    Goal("equal", "ingest against the equal loop", "at least", 1.8),
+    Goal("connector", "ingest against the MongoDB connector filling both collections", "at least", 1.3),
+    Goal(
+        "connector_cpu",
+        "CPU of worker and mongod per ingested event against the MongoDB connector's",
+        "at most",
+        0.80,
+    ),
     Goal("limit", "ingest against the limit", "at least", 0.80),
-    Goal("equal", "ingest against the equal loop", "at least", 2.0),
-    Goal("connector", "ingest against the MongoDB connector filling both collections", "at least", 2.5),
-    Goal("bare", "ingest against the bare loop, which skips all checks", "at least", 1.5),
-    Goal("faststream", "ingest against FastStream, which skips all checks", "at least", 1.5),
-    Goal("everything", "everything on (ingest and all watchers) against ingest alone", "at least", 0.60),
+    Goal(
+        "growth", "throughput kept at 3,000,000 stored events, against what the limit keeps", "at least", 0.95
+    ),
     Goal("latency", "p99 published to visible at 1,000 events/s", "at most", 250, "ms"),
-    Goal("ingest_cpu", "worker CPU per ingested event", "at most", 60, "µs"),
-    Goal("projected_cpu", "worker CPU per projected event", "at most", 60, "µs"),
+    Goal("p50_busy", "p50 published to visible at 70 % of the maximum", "at most", 500, "ms"),
+    Goal("p99_busy", "p99 published to visible at 70 % of the maximum", "at most", 1_500, "ms"),
+    Goal("ingest_cpu", "worker CPU per ingested event, 2,000 learners", "at most", 50, "µs"),
+    Goal("projected_cpu", "worker CPU per projected event, 2,000 learners", "at most", 60, "µs"),
     Goal("memory", "peak memory of an all-roles process", "at most", 256, "MiB"),
-    Goal("growth", "throughput at 3,000,000 stored events against 100,000", "at least", 0.85),
     Goal(
         "refold", "re-fold of all streams after a raised projection version", "at least", 20_000, "events/s"
     ),
 )
+"""Those of time and CPU are for the faster of two machines; docs/benchmarks says what they are on the slower one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,30 +1,33 @@
-"""Throughput with many stored events, and with few or many learners."""
+"""Throughput with many stored events: of ingest, and of the limit in the same collections."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from bson.raw_bson import RawBSONDocument
 
-from bench.contestants.field import INGEST
+from bench.comparison import Way
+from bench.contestants.field import INGEST, limit
 from bench.contestants.limit import read_file
+from bench.final_documents import final_documents
 from bench.fixture import Fixture, publish_workload
-from bench.race import Run, observe, run_once
+from bench.race import Run, observe
 from bench.records import SEED, Workload
+from bench.report import Say
 from worker.storage.database import Database
 
-PARTITIONS = 4
 _BATCH = 5_000
 Raw = RawBSONDocument
 
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """One run of ingest into a store that already held `stored` events."""
+    """One run of ingest into a store that already held `stored` events, and one of the limit right after it."""
 
     stored: int
     run: Run
+    limit: Run
 
 
 def copies(events: Sequence[Raw], rows: Sequence[Raw], random: Random) -> Iterator[tuple[Raw, Raw]]:
@@ -54,34 +57,34 @@ async def fill(database: Database, documents: Path, events: int, random: Random)
 
 
 async def measure_growth(
-    given: Fixture, documents: Path, sizes: Sequence[int], events: int, say: Callable[[str], None]
+    given: Fixture, documents: Path, sizes: Sequence[int], events: int, way: Way, say: Say
 ) -> list[Grown]:
-    """For each size: fill up to it, then ingest new events of other learners into the same collections."""
+    """For each size: fill up to it, then ingest new events of other learners, then insert others' final documents."""
     random, found = Random(SEED), []  # noqa: S311 - copies, not secrets
-    topics = []
-    for number in range(len(sizes)):
-        topics.append(f"growth-{number}")
-        await publish_workload(given, topics[-1], PARTITIONS, Workload(events, seed=SEED + 1 + number))
-    async with given.run(topics[0]) as (task, database):
+    topics = [
+        await publish_workload(given, f"growth-{number}", Workload(events, seed=SEED + 1 + number))
+        for number in range(2 * len(sizes))
+    ]
+    async with given.run(topics[0].topic) as (task, database):
         stored = 0
         for number, size in enumerate(sizes):
             await fill(database, documents, size - stored, random)
             await given.client.admin.command("fsync")
-            run = await observe(given, INGEST, task.on(topics[number], number), database, events, before=size)
-            stored = size + events
-            found.append(Grown(size, run))
-            say(f"{size:,} stored events: {run.rate:,.0f} events/s")
-    return found
-
-
-async def measure_learners(
-    given: Fixture, learners: Sequence[int], events: int, say: Callable[[str], None]
-) -> list[tuple[int, Run]]:
-    """The same number of events of few or of many learners, into an empty store."""
-    found = []
-    for number in learners:
-        topic, workload = f"learners-{number}", Workload(events, learners=number)
-        await publish_workload(given, topic, PARTITIONS, workload)
-        found.append((number, await run_once(given, INGEST, topic, workload)))
-        say(f"{number:,} learners: {found[-1][1].rate:,.0f} events/s")
+            ours, others = topics[2 * number], topics[2 * number + 1]
+            run = await observe(
+                given, INGEST, task.on(ours.topic, 2 * number), database, ours.expected, before=size
+            )
+            final = limit(final_documents(given.folder, others.topic, others.workload), *way)
+            await given.client.admin.command("fsync")
+            most = await observe(
+                given,
+                final,
+                task.on(others.topic, 2 * number + 1),
+                database,
+                others.expected,
+                before=size + events,
+            )
+            stored = size + 2 * events
+            found.append(Grown(size, run, most))
+            say(f"{size:,} stored events: {run.rate:,.0f} events/s, the limit {most.rate:,.0f}")
     return found

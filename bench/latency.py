@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -10,10 +10,12 @@ from aiokafka import AIOKafkaProducer
 from bson import ObjectId
 
 from bench.checkpoints import Checkpoints, checkpoints
+from bench.contestants.field import SENDS_OLD_NEWS
 from bench.figures import percentile
-from bench.fixture import CLOCK, Fixture
+from bench.fixture import CLOCK, PARTITIONS, Fixture
 from bench.processes import usage
 from bench.records import Workload
+from bench.report import Say
 from worker.contract.identity import stream_object_id
 from worker.devstack.servers.worker_process import WorkerProbe, start_worker
 from worker.errors import Fatal
@@ -22,7 +24,6 @@ from worker.storage import driver
 from worker.storage.database import Database
 from worker.timing import cancel_and_wait
 
-PARTITIONS = 4
 LINGER_MS = 5
 _TICK_S = 0.005  # events are handed over in portions of this time: finer than what is measured
 _WARM_UP = 500  # events before the clock starts: consumers, leases and caches are then in place
@@ -117,6 +118,7 @@ async def measure_latency(given: Fixture, rate_per_s: float, seconds: float) -> 
         worker = start_worker(
             folder,
             {
+                **SENDS_OLD_NEWS,
                 "SEVENP_MONGODB_URI": task.mongodb_uri,
                 "SEVENP_KAFKA_BOOTSTRAP_SERVERS": task.bootstrap_servers,
                 "SEVENP_KAFKA_GROUP_ID": task.group,
@@ -216,9 +218,7 @@ async def _all_visible(watched: Watched, watching: "asyncio.Task[None]") -> None
         await CLOCK.sleep(_TICK_S)
 
 
-async def latencies(
-    given: Fixture, rates: Sequence[float], seconds: float, say: Callable[[str], None]
-) -> list[Latency]:
+async def latencies(given: Fixture, rates: Sequence[float], seconds: float, say: Say) -> list[Latency]:
     """One rate after the other."""
     measured = []
     for rate in rates:

@@ -2,29 +2,41 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.comparison import EVERYTHING, OURS, TOPIC, Comparison, Say, where_time_goes
-from bench.contestants.field import EVERYTHING as EVERYTHING_ON
-from bench.contestants.field import INGEST, Contestant, with_environment
+from bench import comparison, many
+from bench.comparison import LIMIT_WAYS, Way, compare, contestants_json, contestants_section
+from bench.contestants.field import EVERYTHING, INGEST, Contestant, with_environment
 from bench.contestants.sampling import VARIABLE as SAMPLES
 from bench.figures import figure, ratio, shown
-from bench.fixture import Fixture
+from bench.final_documents import final_documents
+from bench.fixture import Fixture, publish_workload
 from bench.goals import Measured
-from bench.growth import Grown, measure_growth, measure_learners
+from bench.growth import Grown, measure_growth
 from bench.latency import latencies
-from bench.race import run_once
+from bench.many import FEW, Scene, many_goals, many_json, many_section, measure_many
+from bench.race import Run, run_once, where_time_goes
 from bench.records import Workload
 from bench.refold import measure_refold
-from bench.report import Section
+from bench.report import Say, Section
 from bench.scale import measure_scales
-from bench.stages import by_function, by_stage, read_samples
-from worker.errors import WorkerError
+from bench.stages import Sample, by_function, by_stage, read_samples
+from worker.errors import Fatal, WorkerError
 
+# By part the goals it measures.
+GOALS_OF: Mapping[str, Sequence[str]] = {
+    "many": many.GOALS,
+    "contestants": comparison.GOALS,
+    "latency": ("latency", "p50_busy", "p99_busy"),
+    "cost": (),
+    "refold": ("refold",),
+    "growth": ("growth",),
+    "scale": (),
+}
 TOP_FUNCTIONS = 15
 LATENCY_RATES = (100.0, 1_000.0)
 SHARE_OF_MAXIMUM = 0.7
@@ -33,37 +45,73 @@ GOAL_RATE = 1_000.0
 
 @dataclass
 class Found:
-    """What the parts have given so far; `missing` says by goal why there is nothing."""
+    """What the parts have given so far; `missing` says by goal why there is nothing.
+
+    `maximum` is the rate that all roles reach, 0 before it is known; `best_way` the way to the limit.
+    """
 
     measured: dict[str, Measured] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     sections: list[Section] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
+    maximum: float = 0.0
+    best_way: Way = LIMIT_WAYS[0]
 
     async def add(self, key: str, part: Callable[[], Awaitable[None]], say: Say) -> None:
         """Run a part; one that fails is reported, and the others are measured nevertheless."""
         try:
             await part()
         except WorkerError as error:
-            self.missing[key] = f"failed: {str(error).splitlines()[0]}"
-            say(f"{key} {self.missing[key]}")
+            reason = f"failed: {str(error).splitlines()[0]}"
+            self.missing |= dict.fromkeys(GOALS_OF[key], reason)
+            say(f"{key} {reason}")
 
 
-async def latency(given: Fixture, comparison: Comparison, seconds: float, found: Found, say: Say) -> None:
-    """At 100 and 1,000 events a second, and at 70 % of what everything together reached."""
-    maximum = median(comparison.rates(EVERYTHING))
-    rates = [*LATENCY_RATES, *([SHARE_OF_MAXIMUM * maximum] if maximum else [])]
-    measured = await latencies(given, rates, seconds, say)
+async def few_and_many(given: Fixture, scenes: Sequence[Scene], rounds: int, found: Found, say: Say) -> None:
+    """All roles, the specification's own loop and ingest alone, with few and with many learners."""
+    runs = await measure_many(given, scenes, rounds, say)
+    measured, missing = many_goals(runs)
+    found.measured |= measured
+    found.missing |= missing
+    found.maximum = runs.maximum
+    found.data["many"] = many_json(runs)
+    found.sections.append(many_section(runs, rounds))
+
+
+async def contestants(
+    given: Fixture,
+    workload: Workload,
+    rounds: int,
+    field_: Sequence[Contestant],
+    ways: Sequence[Way],
+    has: Mapping[str, bool],
+    found: Found,
+    say: Say,
+) -> None:
+    """Ingest beside the peers, on the records of few learners."""
+    compared = await compare(given, workload, rounds, field_, ways, has, say)
+    measured, missing = comparison.goals_of(compared)
+    found.measured |= measured
+    found.missing |= missing
+    found.best_way = compared.best_way or found.best_way
+    found.data["contestants"] = contestants_json(compared)
+    found.data["limits_tried"] = list(compared.limits_tried)
+    found.sections.append(contestants_section(compared, rounds))
+
+
+async def latency(given: Fixture, seconds: float, found: Found, say: Say) -> None:
+    """At 100 and 1,000 events a second, and at 70 % of what all roles together reached."""
+    busy = SHARE_OF_MAXIMUM * found.maximum
+    measured = await latencies(given, [*LATENCY_RATES, *([busy] if busy else [])], seconds, say)
     found.data["latency"] = [each.as_json() for each in measured]
     at_goal = next(each for each in found.data["latency"] if each["rate_per_s"] == GOAL_RATE)
-    calm = at_goal["p99_calm_ms"]
-    of_calm = "no event met none" if calm is None else f"p99 of the events that met none is {calm} ms"
-    limits = (
-        f"{at_goal['reached_per_s']} of 1,000 events/s were published; p50 {at_goal['p50_ms']} ms. For "
-        f"{at_goal['checkpoint_s']} s mongod wrote a checkpoint; {of_calm}. Of this machine's cores the worker uses "
-        f"{at_goal['worker_cores']}, mongod {at_goal['mongod_cores']}, others the rest"
-    )
-    found.measured["latency"] = Measured(figure([at_goal["p99_ms"]]), limits)
+    found.measured["latency"] = Measured(figure([at_goal["p99_ms"]]), _limits_of(at_goal))
+    if busy:
+        last = found.data["latency"][-1]
+        found.measured["p50_busy"] = Measured(figure([last["p50_ms"]]), _limits_of(last))
+        found.measured["p99_busy"] = Measured(figure([last["p99_ms"]]), _limits_of(last))
+    else:
+        found.missing |= dict.fromkeys(("p50_busy", "p99_busy"), "the maximum was not measured: part `many`")
     columns = (
         "events/s",
         "published/s",
@@ -95,50 +143,67 @@ async def latency(given: Fixture, comparison: Comparison, seconds: float, found:
     )
 
 
-async def cost(given: Fixture, comparison: Comparison, workload: Workload, found: Found) -> None:
-    """CPU by stage and by function, from samples of one more run each; bytes on disk."""
-    for contestant, name, key in ((INGEST, OURS, "ingest"), (EVERYTHING_ON, EVERYTHING, "everything")):
-        path = given.folder / f"samples-{key}.json"
-        samples = await _sampled(given, contestant, workload, path)
-        cpu = median(run.cpu_s * 1e6 / run.events for run in comparison.of(name))
-        stages = by_stage(samples, cpu)
-        functions = by_function(samples, TOP_FUNCTIONS)
-        stored = round(median(run.stored_bytes for run in comparison.of(name)))
-        found.data[f"cost_{key}"] = {
-            "cpu_us_per_event_by_stage": {stage: round(value, 1) for stage, value in stages},
-            "functions": [
-                {"name": name, "own": round(own, 4), "within": round(within, 4)}
-                for name, own, within in functions
-            ],
-            "stored_bytes_per_event": stored,
-        }
-        found.sections.append(
-            Section(
-                f"Worker CPU by stage, {name}",
-                ("stage", "µs an event"),
-                [(stage, shown(value)) for stage, value in stages],
-                (f"{sum(sample.count for sample in samples):,} samples share the median CPU of the rounds.",),
+def _limits_of(at: Mapping[str, Any]) -> str:
+    """What the same measurement says of why it took so long."""
+    calm = at["p99_calm_ms"]
+    of_calm = "no event met none" if calm is None else f"p99 of the events that met none is {calm} ms"
+    return (
+        f"{at['reached_per_s']:,} of {at['rate_per_s']:,} events/s were published; p50 {at['p50_ms']} ms. For "
+        f"{at['checkpoint_s']} s mongod wrote a checkpoint; {of_calm}. Of this machine's cores the worker uses "
+        f"{at['worker_cores']}, mongod {at['mongod_cores']}, others the rest"
+    )
+
+
+async def cost(given: Fixture, scenes: Sequence[Scene], found: Found) -> None:
+    """CPU by stage and by function, from a sampled run of all roles in each scene, and of ingest with the few."""
+    for scene in scenes:
+        for contestant in (INGEST, EVERYTHING) if scene.name == FEW else (EVERYTHING,):
+            key = f"{'ingest' if contestant is INGEST else 'everything'}_{scene.name}"
+            run, samples = await _sampled(given, contestant, scene, given.folder / f"samples-{key}.json")
+            stages = by_stage(samples, run.us_per_event(run.cpu_s))
+            functions = by_function(samples, TOP_FUNCTIONS)
+            found.data[f"cost_{key}"] = {
+                "cpu_us_per_event_by_stage": {stage: round(value, 1) for stage, value in stages},
+                "functions": [
+                    {"name": name, "own": round(own, 4), "within": round(within, 4)}
+                    for name, own, within in functions
+                ],
+                "stored_bytes_per_event": round(run.stored_bytes),
+            }
+            title = f"{contestant.name}, {scene.title}"
+            found.sections.append(
+                Section(
+                    f"Worker CPU by stage: {title}",
+                    ("stage", "µs an event"),
+                    [(stage, shown(value)) for stage, value in stages],
+                    (f"{sum(sample.count for sample in samples):,} samples share the CPU of their run.",),
+                )
             )
-        )
-        found.sections.append(
-            Section(
-                f"Functions with most CPU of their own, {name}",
-                ("function", "own", "with what it calls"),
-                [(where, f"{own:.1%}", f"{within:.1%}") for where, own, within in functions],
+            found.sections.append(
+                Section(
+                    f"Functions with most CPU of their own: {title}",
+                    ("function", "own", "with what it calls"),
+                    [(where, f"{own:.1%}", f"{within:.1%}") for where, own, within in functions],
+                )
             )
-        )
 
 
-async def _sampled(given: Fixture, contestant: Contestant, workload: Workload, path: Path) -> Sequence[Any]:
-    await run_once(given, with_environment(contestant, {SAMPLES: str(path)}), TOPIC, workload)
-    return read_samples(json.loads(await asyncio.to_thread(path.read_text, encoding="utf-8")))
+async def _sampled(
+    given: Fixture, contestant: Contestant, scene: Scene, path: Path
+) -> tuple[Run, Sequence[Sample]]:
+    published = await publish_workload(given, scene.topic, scene.workload)
+    sampling = with_environment(contestant, {SAMPLES: str(path)})
+    run = await run_once(given, sampling, replace(published, workload=scene.workload))
+    return run, read_samples(json.loads(await asyncio.to_thread(path.read_text, encoding="utf-8")))
 
 
-async def refold(given: Fixture, events: int, rounds: int, found: Found, say: Say) -> None:
+async def refold(given: Fixture, workload: Workload, rounds: int, found: Found, say: Say) -> None:
     """Several times, each in a database of its own."""
+    published = await publish_workload(given, FEW, workload)
+    documents = final_documents(given.folder, FEW, workload)
     measured = []
     for _ in range(rounds):
-        measured.append(await measure_refold(given, TOPIC, given.folder / "final", events))
+        measured.append(await measure_refold(given, published.topic, documents, workload.events))
         say(f"re-fold: {measured[-1].rate:,.0f} events/s")
     cpu = median(each.cpu_s * 1e6 / each.events for each in measured)
     found.measured["refold"] = Measured(
@@ -150,34 +215,44 @@ async def refold(given: Fixture, events: int, rounds: int, found: Found, say: Sa
     }
 
 
-async def growth(given: Fixture, sizes: Sequence[int], events: int, found: Found, say: Say) -> None:
-    """From the first size to the last."""
-    grown = await measure_growth(given, given.folder / "final", sizes, events, say)
+async def growth(given: Fixture, sizes: Sequence[int], workload: Workload, found: Found, say: Say) -> None:
+    """From the first size to the last, beside the limit in the same collections."""
+    documents = final_documents(given.folder, FEW, workload)
+    grown = await measure_growth(given, documents, sizes, workload.events, found.best_way, say)
     found.measured["growth"] = growth_measured(grown)
     found.data["growth"] = [
-        {"stored_events": each.stored, "events_per_s": round(each.run.rate)} for each in grown
+        {
+            "stored_events": each.stored,
+            "events_per_s": round(each.run.rate),
+            "limit_events_per_s": round(each.limit.rate),
+        }
+        for each in grown
     ]
-    rows = [(f"{each.stored:,}", shown(each.run.rate), where_time_goes([each.run])) for each in grown]
-    found.sections.append(
-        Section("Ingest into a store that grows", ("stored events", "events/s", "time"), rows)
-    )
+    rows = [
+        (
+            f"{each.stored:,}",
+            shown(each.run.rate),
+            shown(each.limit.rate),
+            where_time_goes([each.run]),
+            where_time_goes([each.limit]),
+        )
+        for each in grown
+    ]
+    columns = ("stored events", "ingest, events/s", "limit, events/s", "ingest", "limit")
+    found.sections.append(Section("Ingest into a store that grows, and the limit beside it", columns, rows))
 
 
 def growth_measured(grown: Sequence[Grown]) -> Measured:
-    """The last size against the first."""
-    first, last = grown[0].run, grown[-1].run
-    return Measured(ratio([last.rate], [first.rate]), where_time_goes([last]))
+    """What ingest keeps of its rate from the first size to the last, against what the limit keeps.
 
-
-async def learners(given: Fixture, numbers: Sequence[int], events: int, found: Found, say: Say) -> None:
-    measured = await measure_learners(given, numbers, events, say)
-    found.data["learners"] = [
-        {"learners": number, "events_per_s": round(run.rate)} for number, run in measured
-    ]
-    rows = [(f"{number:,}", shown(run.rate), where_time_goes([run])) for number, run in measured]
-    found.sections.append(
-        Section("Ingest of few and of many learners", ("learners", "events/s", "time"), rows)
-    )
+    Fatal where a run left something wrong: it has no rate.
+    """
+    if wrong := [run.wrong for each in grown for run in (each.run, each.limit) if run.wrong]:
+        raise Fatal(f"something was left wrong: {wrong[0]}")
+    first, last = grown[0], grown[-1]
+    kept, limit_kept = last.run.rate / first.run.rate, last.limit.rate / first.limit.rate
+    limits = f"ingest keeps {kept:.3g}, the limit {limit_kept:.3g}: {where_time_goes([last.run])}"
+    return Measured(ratio([kept], [limit_kept]), limits)
 
 
 async def scale(

@@ -8,15 +8,15 @@ import argparse
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import cycle
 from statistics import median
 
 from rich.console import Console
 
-from bench.comparison import PARTITIONS, described
 from bench.contestants.field import INGEST
-from bench.fixture import Fixture, fixture, kafka_here, publish_workload
-from bench.race import Run, run_once
+from bench.fixture import PARTITIONS, Fixture, fixture, kafka_here, publish_workload
+from bench.race import Run, described, run_once
 from bench.records import Workload
 from worker.kafka.files import OutgoingRecord
 
@@ -48,15 +48,15 @@ def poisoned(records: Iterable[OutgoingRecord]) -> Iterator[OutgoingRecord]:
 
 async def measure(given: Fixture, workload: Workload, rounds: int, console: Console) -> float:
     """The share of the rate that is lost to poison."""
-    records = await publish_workload(given, "healthy", PARTITIONS, workload)
-    await given.publish("poisoned", PARTITIONS, poisoned(records))
+    healthy = await publish_workload(given, "healthy", workload)
+    await given.publish("poisoned", PARTITIONS, poisoned(workload.records()))
     runs: dict[str, list[Run]] = {"healthy": [], "poisoned": []}
     for _ in range(rounds):
         for topic, done in runs.items():
-            done.append(await run_once(given, INGEST, topic, workload))
+            done.append(await run_once(given, INGEST, replace(healthy, topic=topic)))
             console.print(f"{topic}: {described(done[-1])}")
-    healthy, with_poison = (median(run.rate for run in done) for done in runs.values())
-    return 1 - with_poison / healthy
+    rate, with_poison = (median(run.rate for run in done) for done in runs.values())
+    return 1 - with_poison / rate
 
 
 async def _main(events: int, rounds: int, console: Console) -> None:

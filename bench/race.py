@@ -1,31 +1,43 @@
 """One run of one contestant, watched from outside: from its first fetch until everything is stored."""
 
 import asyncio
-from dataclasses import dataclass
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
+from statistics import median
 
-from bench.contestants.field import Contestant
+from bench.contestants.field import Contestant, Stage
 from bench.contestants.task import FETCHING, Task
-from bench.fixture import CLOCK, Fixture
+from bench.expected import Expected
+from bench.fixture import CLOCK, Fixture, Published
 from bench.processes import Usage, usage
-from bench.records import Workload
+from bench.records import AnyWorkload
+from bench.stored import bytes_per_event, differences, last_writes, reached, seconds_since
 from worker.devstack.servers.process import ServerProcess, spawn
 from worker.errors import Fatal
-from worker.storage import driver
-from worker.storage.database import Collection, Database
+from worker.storage.database import Database
 
-POLL_S = 0.04  # how finely begin and end are seen: 1 % of a run of four seconds
-FAR_S = 0.1  # and how often it is looked before four fifths of the work are done
-NEAR = 0.8
+BEGIN_POLL_S = (
+    0.04  # how finely the begin is seen where a contestant does not tell it: 1 % of a run of four seconds
+)
+POLL_S = 0.1
+# After a look it rests so many times as long as the look took: watching must not cost what it measures. Finer looks
+# would tell nothing more, for the end is read from the server's own log.
+RESTS = 30
 BEGIN_LIMIT_S = 120.0
 RUN_LIMIT_S = 900.0
 GRACE_S = 40.0  # above the worker's drain deadline
+CORES = os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What was seen of one run. CPU is that of the time from the first fetch until all was stored.
+    """What was seen of one run. CPU is that of the time from the first fetch until all was seen to be stored.
 
+    `stages` are the seconds from the first fetch until each stage's last write; `seconds` is the longest of them.
     `stored_bytes` is what one event takes on disk, indexes included. `wrong` says what was not as it must be
     afterwards; such a run has no rate.
     """
@@ -38,24 +50,52 @@ class Run:
     peak_bytes: int
     stored_bytes: float
     wrong: str = ""
+    broker_cpu_s: float = 0.0
+    stages: Mapping[Stage, float] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
         """Events a second."""
         return 0.0 if self.wrong else self.events / self.seconds
 
+    def us_per_event(self, seconds: float) -> float:
+        """Microseconds an event, of seconds for all."""
+        return seconds * 1e6 / self.events
 
-async def run_once(given: Fixture, contestant: Contestant, topic: str, workload: Workload) -> Run:
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """What contestant, mongod and broker have used so far."""
+
+    own: Usage
+    mongod_cpu_s: float
+    broker_cpu_s: float
+
+    @classmethod
+    def now(cls, given: Fixture, process: ServerProcess) -> "_Used":
+        brokers = sum(usage(pid).cpu_s for pid in given.broker_pids)
+        return cls(usage(process.pid), usage(given.mongod.process.pid).cpu_s, brokers)
+
+
+async def run_once(given: Fixture, contestant: Contestant, published: Published) -> Run:
     """A run on databases of its own."""
-    async with given.run(topic) as (task, database):
-        await _prepare(database, contestant, workload)
-        return await observe(given, contestant, task, database, workload.events)
+    async with given.run(published.topic) as (task, database):
+        await _prepare(database, contestant, published.workload)
+        present = published.workload.present
+        return await observe(given, contestant, task, database, published.expected, present=present)
 
 
 async def observe(
-    given: Fixture, contestant: Contestant, task: Task, database: Database, events: int, *, before: int = 0
+    given: Fixture,
+    contestant: Contestant,
+    task: Task,
+    database: Database,
+    expected: Expected,
+    *,
+    before: int = 0,
+    present: bool = False,
 ) -> Run:
-    """1. start it  2. wait for its first fetch  3. until all is stored  4. stop it  5. check.
+    """1. start it  2. wait for its first fetch  3. until all is stored  4. stop it  5. when was that  6. check.
 
     `before` is what the collections held already. Raises StartFailed with the log's tail for a contestant that ends,
     Fatal for one that does not get there.
@@ -67,59 +107,54 @@ async def observe(
     process = spawn(contestant.name, start.command, folder / "log", start.environment)
     try:
         # 2.
-        began = await _begun(process, contestant.begins)
-        own, server = usage(process.pid), usage(given.mongod.process.pid)
+        begin = await _begun(process, contestant.begins)
+        used = _Used.now(given, process)
         # 3.
-        ended, after = await _stored(database, contestant, before + events, process)
-        server_after = usage(given.mongod.process.pid)
+        await _stored(database, contestant, before + expected.events, process)
+        after = _Used.now(given, process)
     finally:
         # 4.
         await asyncio.to_thread(process.stop, GRACE_S)
     # 5.
-    wrong = await _wrong(database, contestant, before + events)
+    stages = seconds_since(begin, await last_writes(database, contestant))
+    # 6.
+    wrong = await differences(database, contestant, expected, before, present=present)
     return Run(
         contestant=contestant.name,
-        events=events,
-        seconds=ended - began,
-        cpu_s=after.cpu_s - own.cpu_s,
-        mongod_cpu_s=server_after.cpu_s - server.cpu_s,
-        peak_bytes=after.peak_bytes,
-        stored_bytes=await _size(given, database) / (before + events),
-        wrong=wrong,
+        events=expected.events,
+        seconds=max(stages.values()),
+        cpu_s=after.own.cpu_s - used.own.cpu_s,
+        mongod_cpu_s=after.mongod_cpu_s - used.mongod_cpu_s,
+        peak_bytes=after.own.peak_bytes,
+        stored_bytes=await bytes_per_event(database, before + expected.events),
+        wrong=", ".join(wrong),
+        broker_cpu_s=after.broker_cpu_s - used.broker_cpu_s,
+        stages=stages,
     )
 
 
-async def _size(given: Fixture, database: Database) -> float:
-    """Bytes on disk of both collections and their indexes, once everything is written out."""
-    await given.client.admin.command("fsync")
-    sizes = [
-        (await home.command("collStats", name))["totalSize"]
-        for home, name in ((database.content, "course_events"), (database.analytics, "user_interactions"))
-    ]
-    return float(sum(sizes))
-
-
-async def _prepare(database: Database, contestant: Contestant, workload: Workload) -> None:
-    if not contestant.validated:
-        await database.content.command("collMod", "course_events", validationLevel="off")
+async def _prepare(database: Database, contestant: Contestant, workload: AnyWorkload) -> None:
+    for name in contestant.unvalidated:
+        await database.content.command("collMod", name, validationLevel="off")
     if contestant.plain:
         await database.user_interactions.drop()
         await database.user_interactions.create_index([("metadata.user_id", 1), ("timestamp", -1)])
-    if contestant.done == "projected":
+    if workload.present:
         courses, users = await asyncio.to_thread(workload.platform)
         await database.courses.insert_many(courses)
         await database.users.insert_many(users)
 
 
-async def _begun(process: ServerProcess, mark: str) -> float:
-    """When the mark appeared in its output, in monotonic seconds; its own figure where it gives one."""
+async def _begun(process: ServerProcess, mark: str) -> datetime:
+    """When the mark appeared in its output, as the server's log tells time; its own figure where it gives one."""
     end = CLOCK.monotonic() + BEGIN_LIMIT_S
     while CLOCK.monotonic() < end:
         line = next((each for each in _lines(process.log) if mark in each), None)
         if line is not None:
-            return float(line.split()[1]) if mark == FETCHING else CLOCK.monotonic()
+            ago = time.monotonic() - float(line.split()[1]) if mark == FETCHING else 0.0
+            return CLOCK.now() - timedelta(seconds=ago)
         process.require_alive()
-        await CLOCK.sleep(POLL_S)
+        await CLOCK.sleep(BEGIN_POLL_S)
     raise Fatal(f"{process.name} did not begin; its log says:\n{process.log_tail()}")
 
 
@@ -128,55 +163,35 @@ def _lines(log: Path) -> list[str]:
     return log.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
 
 
-async def _stored(
-    database: Database, contestant: Contestant, events: int, process: ServerProcess
-) -> tuple[float, Usage]:
-    """When everything was there, and what the process had used by then."""
+async def _stored(database: Database, contestant: Contestant, events: int, process: ServerProcess) -> None:
+    """Return once everything is seen to be there."""
     end = CLOCK.monotonic() + RUN_LIMIT_S
     while CLOCK.monotonic() < end:
-        reached = await progress(database, contestant, events)
-        if reached >= events:
-            return CLOCK.monotonic(), usage(process.pid)
+        began = CLOCK.monotonic()
+        count = await reached(database, contestant, events)
+        if count >= events:
+            return
         if process.returncode not in (None, 0):
             process.require_alive()
-        await CLOCK.sleep(POLL_S if reached >= NEAR * events else FAR_S)
-    raise Fatal(f"{process.name} stored {reached} of {events}; its log says:\n{process.log_tail()}")
+        await CLOCK.sleep(max(POLL_S, RESTS * (CLOCK.monotonic() - began)))
+    raise Fatal(f"{process.name} stored {count} of {events}; its log says:\n{process.log_tail()}")
 
 
-async def progress(database: Database, contestant: Contestant, events: int) -> int:
-    """How many events have everything that the contestant makes of them; exact from `events` on.
-
-    The cheapest questions come first and the next ones only when those are answered: what watches must not slow down
-    what it watches. Contestants write an event before its row, and both before what is made of them.
-    """
-    if contestant.done != "rows":
-        stored = await database.course_events.estimated_document_count()
-        if stored < events:
-            return stored
-    reached = await _rows(database, plain=contestant.plain)
-    if contestant.done == "projected" and reached >= events:
-        reached = await _sum(database.user_progress, "$version")
-        if reached >= events:
-            reached = await _sum(database.user_progress_projections, "$last_event_version")
-    return reached
+def where_time_goes(runs: Sequence[Run]) -> str:
+    """Who keeps the machine busy: what a ratio below its goal has to be explained from first."""
+    wall, own, server, broker = (
+        median(each.us_per_event(getattr(each, name)) for each in runs)
+        for name in ("seconds", "cpu_s", "mongod_cpu_s", "broker_cpu_s")
+    )
+    return (
+        f"of {wall:.0f} µs an event the worker computes {own:.0f}, mongod {server:.0f}, the broker {broker:.0f}; "
+        f"{CORES} cores have {CORES * wall:.0f}"
+    )
 
 
-async def _rows(database: Database, *, plain: bool) -> int:
-    """Rows of `user_interactions`, from the server's own counting: reading a time series would cost the run."""
-    if plain:
-        return await database.user_interactions.estimated_document_count()
-    statistics = await database.analytics.command("collStats", "user_interactions")
-    return int(statistics["timeseries"].get("numMeasurementsCommitted", 0))
-
-
-async def _sum(collection: Collection, field: str) -> int:
-    found = await driver.aggregate(collection, [{"$group": {"_id": None, "sum": {"$sum": field}}}])
-    return int(found[0]["sum"]) if found else 0
-
-
-async def _wrong(database: Database, contestant: Contestant, events: int) -> str:
-    """What the collections hold after the end, counted in full; empty when it is as it must be."""
-    counted = {"user_interactions": await database.user_interactions.count_documents({})}
-    if contestant.done != "rows":
-        counted["course_events"] = await database.course_events.count_documents({})
-    return ", ".join(f"{name}: {count} of {events}" for name, count in counted.items() if count != events)
+def described(run: Run) -> str:
+    """One line for whoever watches."""
+    if run.wrong:
+        return f"{run.contestant}: WRONG, {run.wrong}"
+    own, server = (run.us_per_event(seconds) for seconds in (run.cpu_s, run.mongod_cpu_s))
+    return f"{run.contestant}: {run.rate:,.0f} events/s; CPU an event {own:.0f} µs, mongod {server:.0f} µs"

@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.comparison import Comparison
-from bench.figures import figure, shown
 from bench.goals import Row
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,63 +61,6 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "load_average": [round(each, 1) for each in os.getloadavg()],
     }
-
-
-def contestants_json(comparison: Comparison) -> list[dict[str, Any]]:
-    """One object a contestant, absent ones included."""
-    rows: list[dict[str, Any]] = []
-    for name, work in comparison.work.items():
-        runs = comparison.of(name)
-        if not runs:
-            rows.append({"name": name, "work": work, "absent": comparison.absent.get(name, "left out")})
-            continue
-        rows.append(
-            {
-                "name": name,
-                "work": work,
-                "events_per_s": [round(run.rate) for run in runs],
-                "cpu_us_per_event": [round(run.cpu_s * 1e6 / run.events, 1) for run in runs],
-                "mongod_cpu_us_per_event": [round(run.mongod_cpu_s * 1e6 / run.events, 1) for run in runs],
-                "stored_bytes_per_event": [round(run.stored_bytes) for run in runs],
-                "peak_mib": [round(run.peak_bytes / 2**20) for run in runs],
-                "wrong": [run.wrong for run in runs if run.wrong],
-            }
-        )
-    return rows
-
-
-def contestants_section(comparison: Comparison, rounds: int) -> Section:
-    """The comparison as a table, fastest first."""
-    rows = []
-    for each in contestants_json(comparison):
-        if "absent" in each:
-            rows.append((0.0, [each["name"], *[""] * 5, each["absent"]]))
-            continue
-        rates, own, server = (
-            figure(each[key]) for key in ("events_per_s", "cpu_us_per_event", "mongod_cpu_us_per_event")
-        )
-        wrong = f"; WRONG: {each['wrong'][0]}" if each["wrong"] else ""
-        cells = [
-            each["name"],
-            f"{shown(rates.median)} ({rates.spread})",
-            shown(own.median),
-            shown(server.median),
-            shown(figure(each["stored_bytes_per_event"]).median),
-            shown(figure(each["peak_mib"]).median),
-            each["work"] + wrong,
-        ]
-        rows.append((rates.median, cells))
-    columns = (
-        "contestant",
-        "events/s",
-        "CPU µs/event",
-        "mongod µs/event",
-        "bytes/event",
-        "peak MiB",
-        "what it does",
-    )
-    ordered = [cells for _, cells in sorted(rows, key=lambda row: -row[0])]
-    return Section(f"Contestants, medians of {rounds} interleaved rounds (lowest-highest)", columns, ordered)
 
 
 def goals_section(goals: Sequence[Row]) -> Section:

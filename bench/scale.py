@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from bench.contestants.field import INGEST
 from bench.fixture import CLOCK, Fixture, publish_workload
-from bench.race import GRACE_S, POLL_S, RUN_LIMIT_S, progress
+from bench.race import BEGIN_POLL_S as POLL_S
+from bench.race import GRACE_S, RUN_LIMIT_S
 from bench.records import Workload
+from bench.stored import reached
 from worker.devstack.servers.worker_process import WorkerProbe, start_worker
 from worker.errors import Fatal, WorkerError
 from worker.storage.database import Database
@@ -75,7 +77,7 @@ async def _shared(probes: Sequence[WorkerProbe], topic: str, partitions: int) ->
 
 async def stored_of(database: Database) -> int:
     """Events with their rows: where batches end at different times, the rows are behind."""
-    return await progress(database, INGEST, 0)
+    return await reached(database, INGEST, 0)
 
 
 async def _until(database: Database, events: int, probes: Sequence[WorkerProbe]) -> tuple[float, int]:
@@ -101,7 +103,7 @@ async def measure_scales(
     found = []
     for partitions in all_partitions:
         topic = f"scale-{partitions}"
-        await publish_workload(given, topic, partitions, workload)
+        await publish_workload(given, topic, workload, partitions)
         for workers in all_workers:
             name = f"{workers} workers on {partitions} partitions"
             try:

@@ -9,6 +9,43 @@ from bson import ObjectId
 
 Document = dict[str, Any]
 
+# A new record of the specification: what its first event does not say.
+_NEW: Document = {
+    "status": "active",
+    "enrollment_date": None,
+    "progress.percentage": 0.0,
+    "progress.completed_lessons": 0,
+    "progress.total_lessons": None,
+    "progress.current_lesson_id": None,
+    "progress.estimated_completion_date": None,
+    "time_tracking.session_count": 0,
+    "time_tracking.average_session_duration": 0,
+    "time_tracking.longest_session": 0,
+    "lesson_progress": [],
+    "performance.quiz_average": None,
+    "performance.assignment_average": None,
+    "performance.engagement_score": 0.0,
+    "performance.consistency_score": 0.0,
+    "performance.skills_progress": [],
+    "achievements": [],
+    "learning_analytics.study_patterns": {},
+    "learning_analytics.difficulty_areas": [],
+    "learning_analytics.learning_velocity": {},
+    "social.discussion_posts": 0,
+    "social.questions_asked": 0,
+    "social.answers_given": 0,
+    "social.peer_interactions": 0,
+    "social.study_group_participations": 0,
+    "certificates": [],
+    "completion_notified": False,
+}
+_SOCIAL = {
+    "discussion_posted": "social.discussion_posts",
+    "question_asked": "social.questions_asked",
+    "answer_given": "social.answers_given",
+    "peer_interaction": "social.peer_interactions",
+    "study_group_joined": "social.study_group_participations",
+}
 _METADATA = ("session_id", "device_type", "user_agent", "ip_address")
 
 
@@ -56,3 +93,40 @@ def documents(fields: Mapping[str, Any], version: int) -> tuple[Document, Docume
         "schema_version": 1,
     }
     return event, row
+
+
+def record_update(fields: Mapping[str, Any]) -> tuple[Document, Document]:
+    """Filter and update of the specification's `user_progress` document by one event.
+
+    `stats.update_count` counts the events, as the specification's bulk update does. What an update cannot know
+    without reading (percentages that nobody reported, averages, sessions) stays as it was inserted.
+    """
+    at, details = datetime.fromisoformat(fields["occurred_at"]), fields.get("details") or {}
+    now = datetime.now(UTC)
+    sets: Document = {"time_tracking.last_activity": at, "last_accessed": at, "updated_at": now}
+    grows: Document = {"stats.update_count": 1, "time_tracking.total_seconds": details.get("time_spent", 0)}
+    new: Document = {**_NEW, "created_at": now}
+    if "lesson_id" in fields:
+        sets["progress.current_lesson_id"] = ObjectId(fields["lesson_id"])
+    match fields["event_type"]:
+        case "course_enrolled":
+            sets |= {"status": "active", "enrollment_date": at}
+            sets["progress.total_lessons"] = details.get("total_lessons")
+        case "course_unenrolled":
+            sets["status"] = "dropped"
+        case "complete":
+            grows["progress.completed_lessons"] = 1
+        case "quiz_submitted":
+            sets["performance.quiz_average"] = details["score"]
+            grows["performance.quiz_count"] = 1
+        case "progress_updated":
+            sets["progress.percentage"] = details["new_progress"]
+        case "assignment_graded":
+            sets["performance.assignment_average"] = fields["value"]
+        case event_type if event_type in _SOCIAL:
+            grows[_SOCIAL[event_type]] = 1
+    changed = {"$set": sets, "$inc": grows}
+    touched = {*sets, *grows}
+    unset = {path: value for path, value in new.items() if path not in touched}
+    key = {"user_id": ObjectId(fields["user_id"]), "course_id": ObjectId(fields["course_id"])}
+    return key, {**changed, "$setOnInsert": unset}

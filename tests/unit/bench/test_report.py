@@ -3,16 +3,16 @@
 import json
 from pathlib import Path
 
-from bench.comparison import EVERYTHING, OURS, Comparison, goals_of
+from bench.comparison import OURS, Comparison, contestants_json, contestants_section, goals_of
 from bench.goals import GOALS, check_goals
-from bench.report import Result, Section, contestants_json, contestants_section, markdown, write_result
+from bench.report import Result, Section, markdown, write_result
 from tests.unit.bench.runs import run
 
 ABSENT = {"MongoDB connector, both": "needs Java"}
 COMPARISON = Comparison(
-    [run(name, rate) for rate in (1_000.0, 3_000.0, 2_000.0) for name in (OURS, EVERYTHING, "limit")],
+    [run(name, rate) for rate in (1_000.0, 3_000.0, 2_000.0) for name in (OURS, "limit")],
     ABSENT,
-    {**dict.fromkeys((OURS, EVERYTHING, "limit"), "work"), **dict.fromkeys(ABSENT, "work")},
+    {**dict.fromkeys((OURS, "limit"), "work"), **dict.fromkeys(ABSENT, "work")},
 )
 
 

@@ -12,15 +12,16 @@ from bench.contestants.limit import dealt, read_file
 from bench.contestants.shapes import documents
 from bench.final_documents import write_final_documents
 from bench.growth import copies
-from bench.records import Workload
+from bench.records import AnyWorkload, ManyLearners, Workload
 from worker.contract.codec import decode_event
 from worker.contract.event import Event
 from worker.storage.database import CODEC_OPTIONS
 
+MANY = ManyLearners(events=1_200)
 SMALL = Workload(events=300, learners=50, courses=3)
 
 
-def events(workload: Workload) -> list[Event]:
+def events(workload: AnyWorkload) -> list[Event]:
     read = [decode_event(record.value or b"", timestamp=datetime.now(UTC)) for record in workload.records()]
     assert all(isinstance(event, Event) for event in read)
     return [event for event in read if isinstance(event, Event)]
@@ -48,6 +49,44 @@ def test_every_learner_begins_by_enrolling_and_is_known_to_the_platform() -> Non
     assert set(first.values()) == {"course_enrolled"}
     assert {user["_id"] for user in users} == set(first)
     assert {event.course_id for event in events(SMALL)} <= {course["_id"] for course in courses}
+
+
+def test_many_learners_are_30_000_of_22_courses_with_2_4_events_each() -> None:
+    assert (ManyLearners().events, ManyLearners().learners, ManyLearners().courses) == (72_000, 30_000, 22)
+    read = events(MANY)
+    assert len({event.event_id for event in read}) == MANY.events
+    each = Counter(event.stream_id for event in read)
+    assert len(each) == MANY.learners == 500
+    assert Counter(each.values()) == {2: 300, 3: 200}
+    assert len({event.course_id for event in read}) == 22
+
+
+def test_many_learners_enrol_take_quizzes_and_leave_in_fixed_shares() -> None:
+    kinds = Counter(event.event_type for event in events(MANY))
+    assert kinds == {"course_enrolled": 180, "quiz_submitted": 960, "course_unenrolled": 60}
+
+
+def test_many_learners_come_in_random_order_and_time_goes_on() -> None:
+    read = events(MANY)
+    turn = Counter(event.user_id for event in read[: MANY.learners])
+    assert (
+        0.5 * MANY.learners < len(turn) < 0.8 * MANY.learners
+    )  # a random two fifths of the events, not one each
+    times = [event.occurred_at for event in read]
+    assert times == sorted(times)
+    assert len(set(times)) == len(times)
+
+
+def test_many_learners_give_the_same_bytes_for_one_seed_with_and_without_documents() -> None:
+    assert list(MANY.records()) == list(ManyLearners(events=1_200, present=True).records())
+    assert list(MANY.records()) != list(ManyLearners(events=1_200, seed=8).records())
+
+
+def test_the_platform_can_store_all_many_learners_and_their_courses() -> None:
+    courses, users = ManyLearners().platform()
+    assert len({course["slug"] for course in courses}) == len(courses) == 22
+    for unique in ("_id", "email", "username"):
+        assert len({user[unique] for user in users}) == len(users) == 30_000
 
 
 def test_the_final_documents_are_those_of_the_records_with_versions_from_one(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def draft_events(plan: LearnerPlan, random: Random, start: datetime) -> Iterator
     common = {"user_id": plan.user_id, "course_id": plan.course.course_id, "producer": "simulator"}
     at = start
     for actions in _sessions(plan, random):
-        session = {**common, **_session_fields(random)}
+        session = {**common, **session_fields(random)}
         occurrences: list[tuple[Fields, datetime]] = []
         for action in actions:
             at += action.takes + timedelta(milliseconds=random.randint(1_000, 20_000))
@@ -56,7 +56,8 @@ def draft_events(plan: LearnerPlan, random: Random, start: datetime) -> Iterator
         at += timedelta(hours=random.uniform(4, 30))
 
 
-def _session_fields(random: Random) -> Fields:
+def session_fields(random: Random) -> Fields:
+    """What all events of one session have in common."""
     device = random.choice(tuple(DEVICES))
     return {
         "session_id": f"session-{random.getrandbits(64):016x}",

@@ -1,0 +1,48 @@
+"""What must be stored in the end, added up from the published records themselves: the ledger of a run."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import orjson
+
+from worker.kafka.files import OutgoingRecord
+
+_ENROLLED, _LEFT = "course_enrolled", "course_unenrolled"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Exact sums of some records.
+
+    `records` counts learners in a course, of whom `enrolled` ever enrolled and `dropped` left last; `enrolments` and
+    `quizzes` count events.
+    """
+
+    events: int
+    records: int
+    enrolments: int
+    enrolled: int
+    dropped: int
+    quizzes: int
+
+
+def expected_of(published: Iterable[OutgoingRecord]) -> Expected:
+    """The ledger of these records, every one of which is an event."""
+    events = quizzes = enrolments = 0
+    learners: set[tuple[str, str]] = set()
+    enrolled: set[tuple[str, str]] = set()
+    last: dict[tuple[str, str], tuple[str, str, str]] = {}
+    for record in published:
+        fields = orjson.loads(record.value or b"")
+        learner, event_type = (fields["course_id"], fields["user_id"]), fields["event_type"]
+        events += 1
+        learners.add(learner)
+        quizzes += event_type == "quiz_submitted"
+        enrolments += event_type == _ENROLLED
+        if event_type == _ENROLLED:
+            enrolled.add(learner)
+        if event_type in (_ENROLLED, _LEFT):
+            moved = (fields["occurred_at"], fields["event_id"], event_type)
+            last[learner] = max(moved, last.get(learner, moved))
+    dropped = sum(event_type == _LEFT for _, _, event_type in last.values())
+    return Expected(events, len(learners), enrolments, len(enrolled), dropped, quizzes)
