@@ -7,8 +7,9 @@ from typing import Any
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from worker.errors import Retryable, WorkerError
-from worker.settings import MongoDBSettings, variable
+from worker.settings import variable
 from worker.settings.certificates import context, not_accepted
+from worker.settings.mongodb import MongoDBSettings
 from worker.storage.errors import AUTHENTICATION_FAILED, NOT_LET_IN, UNAUTHORIZED
 
 # The asynchronous driver keeps OpenSSL's sentence and drops the error it came with.

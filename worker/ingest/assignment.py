@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -216,19 +217,12 @@ class Assignment:
             if session not in former:
                 await self._prove_generation(positions)
 
-        writers: dict[Partition, SeriesWriter] = {}
-        deadline_s = self._options.settings.answer_deadline_s
+        deadline_s, writers = self._options.settings.answer_deadline_s, dict[Partition, SeriesWriter]()
+        take = partial(take_partition, clock=self._clock, deadline_s=deadline_s, may_burn=may_burn)
         for partition in partitions:
-            now, session = self._clock.monotonic(), self._new_session()
-            lease = await take_partition(
-                self._database,
-                *partition,
-                session,
-                clock=self._clock,
-                deadline_s=deadline_s,
-                may_burn=may_burn,
-            )
-            writers[partition] = SeriesWriter(lease, owner_at=now)
+            owner_at = self._clock.monotonic()
+            lease = await take(self._database, *partition, self._new_session())
+            writers[partition] = SeriesWriter(lease, owner_at)
         return writers
 
     async def _prove_generation(self, positions: Mapping[Partition, int]) -> None:
@@ -278,12 +272,9 @@ class Assignment:
             lag = max(0, end - durable) if end is not None else 0
             labels = (partition.topic, str(partition.number))
             self._metrics.kafka_consumer_lag_records.labels(*labels).set(lag)
-            behind = (
-                self._clock.now() - self._newest[partition] if lag and partition in self._newest else None
-            )
-            self._metrics.kafka_consumer_lag_seconds.labels(*labels).set(
-                max(0.0, behind.total_seconds()) if behind is not None else 0
-            )
+            newest = self._newest.get(partition) if lag else None
+            behind_s = (self._clock.now() - newest).total_seconds() if newest is not None else 0.0
+            self._metrics.kafka_consumer_lag_seconds.labels(*labels).set(max(0.0, behind_s))
             if partition not in self._consumer.paused:  # more workers would not read what is paused
                 scalable[partition.topic] = scalable.get(partition.topic, 0) + lag
         for topic, lag in scalable.items():

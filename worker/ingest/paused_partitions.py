@@ -1,11 +1,12 @@
 """Acts on the breaker's decisions: partitions that hold mostly poison are paused, and probed from time to time."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import structlog
 
-from worker.ingest.breaker import Breaker, BreakerOptions
+from worker.ingest.breaker import Breaker
+from worker.ingest.options import IngestOptions
 from worker.kafka.consumer import EventConsumer
 from worker.kafka.record import Batch, Partition
 from worker.telemetry.metrics import Metrics
@@ -18,19 +19,13 @@ class PausedPartitions:
     """Pauses and probes the partitions of one consumer, in one assignment after the other."""
 
     def __init__(
-        self,
-        consumer: EventConsumer,
-        options: BreakerOptions,
-        clock: Clock,
-        metrics: Metrics,
-        topics: Sequence[str],
+        self, consumer: EventConsumer, options: IngestOptions, clock: Clock, metrics: Metrics
     ) -> None:
         self._consumer = consumer
         self._options = options
         self._clock = clock
         self._metrics = metrics
-        self._topics = topics
-        self._breaker = Breaker(options)
+        self._breaker = Breaker(options.breaker)
         self._half_open: Partition | None = None
 
     @property
@@ -47,7 +42,7 @@ class PausedPartitions:
         """Have the next poll read some records of a partition that has been paused long enough."""
         due = None if self._consumer.polling else self._breaker.due(self._clock.monotonic())
         if due is not None:
-            self._consumer.half_open_probe(due, self._options.probe_records)
+            self._consumer.half_open_probe(due, self._options.breaker.probe_records)
             self._half_open = due
 
     def nothing_read(self) -> None:
@@ -63,7 +58,7 @@ class PausedPartitions:
     def show(self) -> None:
         """Set the gauge `kafka_paused_partitions` to what the breaker has paused."""
         paused = Counter(partition.topic for partition in self._breaker.open)
-        for topic in self._topics:
+        for topic in self._options.consumer.topics:
             self._metrics.kafka_paused_partitions.labels(topic).set(paused[topic])
 
     def _decide(

@@ -1,6 +1,6 @@
 """Steps 2 and 3 as pure decisions: which events are new, and which version each one takes."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -11,7 +11,6 @@ from bson import ObjectId
 from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.source import Source
 from worker.ingest.record import Appended, BatchOutcome, Candidate, DeadLetter, Stored
-from worker.kafka.record import Record
 
 _SAME_ID_OTHER_CONTENT = Rejected(
     RejectReason.CONFLICT, "another event with this event_id but other content came first", field="event_id"
@@ -96,19 +95,10 @@ def undecided(
     )
     if not told_by and len(redelivered) == len(found.redelivered):
         return outcome, []
-    decided = {record.source for record in _records_of(outcome)}
+    decided = {each.record.source for each in [*outcome.stored, *outcome.redelivered]}
+    decided |= {each.record.source for each in [*outcome.duplicates, *outcome.erased]}
+    decided |= {each.record.source for each in outcome.dead_letters}
     return outcome, [candidate for candidate in pending if candidate.record.source not in decided]
-
-
-def _records_of(outcome: BatchOutcome) -> Iterator[Record]:
-    for some in (
-        outcome.stored,
-        outcome.redelivered,
-        outcome.duplicates,
-        outcome.erased,
-        outcome.dead_letters,
-    ):
-        yield from (each.record for each in some)
 
 
 def assign_versions(streams: Sequence[str], highest: Mapping[str, int]) -> list[int]:

@@ -75,14 +75,9 @@ class Ingest:
         self._new_session = new_session
         self._count_retry = retry_counter(metrics)
         self._versions = StreamVersions(database)
+        events = EventStore(database, self._versions)
         self._pipeline = Pipeline(
-            database,
-            EventStore(database, self._versions),
-            options.routes,
-            options.settings,
-            clock,
-            metrics,
-            component,
+            database, events, options.routes, options.settings, clock, metrics, component
         )
         self._in_flight = BatchesInFlight(metrics, self.name, BATCHES_IN_FLIGHT * options.consumer.max_bytes)
         self._begin_anew()
@@ -97,9 +92,7 @@ class Ingest:
         self._assignment = Assignment(
             self._database, self._consumer, options, self._clock, self._metrics, self._new_session
         )
-        self._paused = PausedPartitions(
-            self._consumer, options.breaker, self._clock, self._metrics, options.consumer.topics
-        )
+        self._paused = PausedPartitions(self._consumer, options, self._clock, self._metrics)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop`; a worker that finds itself fenced starts again as a new member of the group."""

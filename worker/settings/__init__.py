@@ -7,14 +7,12 @@ connected, in words that name the variable.
 
 from worker.settings.ingest import IngestSettings, StartPolicy
 from worker.settings.kafka import KafkaSettings
-from worker.settings.loading import SettingLine, load_settings, setting_lines
+from worker.settings.loading import load_settings, setting_lines
 from worker.settings.model import Settings
-from worker.settings.mongodb import MongoDBSettings
 from worker.settings.names import variable
 from worker.settings.notify import Channel, NotificationKind, NotifySettings
-from worker.settings.process import ProcessSettings, RoleName
+from worker.settings.process import RoleName
 from worker.settings.retry import RetrySettings
-from worker.settings.role import LeasedRoleSettings, RoleSettings
 from worker.settings.watch import CoolDownSettings, CountsSettings, WatchSettings
 
 __all__ = [
@@ -23,15 +21,10 @@ __all__ = [
     "CountsSettings",
     "IngestSettings",
     "KafkaSettings",
-    "LeasedRoleSettings",
-    "MongoDBSettings",
     "NotificationKind",
     "NotifySettings",
-    "ProcessSettings",
     "RetrySettings",
     "RoleName",
-    "RoleSettings",
-    "SettingLine",
     "Settings",
     "StartPolicy",
     "WatchSettings",

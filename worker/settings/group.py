@@ -118,12 +118,9 @@ def listed(value: Any) -> Any:
 
 
 def _in_its_case(text: str, annotation: Any) -> str:
-    """The word of the annotation's closed set that the text is in another case; else the text."""
-    return next((word for word in _words(annotation) if word.casefold() == text.casefold()), text)
-
-
-def _words(annotation: Any) -> Iterable[str]:
-    """The words of a Literal or an enumeration, however it is wrapped."""
+    """The word of a Literal or an enumeration that the text is in another case; else the text."""
     if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return [str(member.value) for member in annotation]
-    return [word for word in get_args(annotation) if isinstance(word, str)]
+        words = [str(member.value) for member in annotation]
+    else:
+        words = [word for word in get_args(annotation) if isinstance(word, str)]
+    return next((word for word in words if word.casefold() == text.casefold()), text)

@@ -58,8 +58,8 @@ class MongoAddress:
 
     @property
     def elsewhere(self) -> str | None:
-        """The first host that is not this machine."""
-        return next((host for host in self.hosts if not _is_local(host)), None)
+        """The first host that is not this machine; a socket in the file system is."""
+        return next((host for host in self.hosts if not (host.startswith("/") or is_loopback(host))), None)
 
 
 def mongo_address(uri: str) -> MongoAddress:
@@ -71,7 +71,3 @@ def mongo_address(uri: str) -> MongoAddress:
         options={name.lower(): value for name, value in parsed["options"].items()},
         srv=uri.startswith(_SRV_SCHEME),
     )
-
-
-def _is_local(host: str) -> bool:
-    return host.startswith("/") or is_loopback(host)  # a socket in the file system

@@ -119,12 +119,8 @@ class Probes:
 
 def _answer(start_response: StartResponse, status: str, body: dict[str, Any]) -> list[bytes]:
     payload = json.dumps(body, indent=1).encode() + b"\n"
-    headers = [
-        ("Content-Type", "application/json"),
-        ("Content-Length", str(len(payload))),
-        ("Cache-Control", "no-store"),
-    ]
-    start_response(status, headers)
+    length = ("Content-Length", str(len(payload)))
+    start_response(status, [("Content-Type", "application/json"), length, ("Cache-Control", "no-store")])
     return [payload]
 
 

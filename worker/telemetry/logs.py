@@ -21,12 +21,15 @@ from worker.errors import WorkerError
 # Errors whose message never quotes a document. A ValueError, a BSON or a write error may, so it is withheld.
 _OPEN_MESSAGES = (WorkerError, OSError, KafkaError, ConnectionFailure)
 
-# At debug level these write commands, documents and records into their logs.
-_LIBRARIES = ("pymongo", "motor", "aiokafka", "asyncio")
-# Already at info these write addresses, which may hold a token, or of every client that leaves.
-_TALKATIVE_LIBRARIES = ("httpx", "httpcore", "waitress")
-# Says of every request that it waits for a moment: whoever asks often enough fills the log.
-_QUEUES = "waitress.queue"
+# The lowest level at which each library may log.
+_LIBRARIES = {
+    # At debug level these write commands, documents and records into their logs.
+    **dict.fromkeys(("pymongo", "motor", "aiokafka", "asyncio"), logging.INFO),
+    # Already at info these write addresses, which may hold a token, or of every client that leaves.
+    **dict.fromkeys(("httpx", "httpcore", "waitress"), logging.WARNING),
+    # Says of every request that it waits for a moment: whoever asks often enough fills the log.
+    "waitress.queue": logging.ERROR,
+}
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -59,11 +62,8 @@ def configure_logging(level: str = "info", stream: TextIO | None = None, *, libr
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(threshold)
-    for library in _LIBRARIES:
-        logging.getLogger(library).setLevel(max(threshold, quiet, logging.INFO))
-    for library in _TALKATIVE_LIBRARIES:
-        logging.getLogger(library).setLevel(max(threshold, quiet, logging.WARNING))
-    logging.getLogger(_QUEUES).setLevel(max(quiet, logging.ERROR))
+    for library, lowest in _LIBRARIES.items():
+        logging.getLogger(library).setLevel(max(threshold, quiet, lowest))
     logging.captureWarnings(capture=True)
     logging.getLogger("py.warnings").setLevel(max(threshold, quiet))
     structlog.configure(
