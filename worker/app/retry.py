@@ -9,23 +9,10 @@ from worker.held_groups import HeldGroups
 from worker.notify.rows import checked
 from worker.retry.processor import NAME
 from worker.settings import RetrySettings
-from worker.storage import reading
+from worker.storage import reading, work_items
 from worker.storage.database import Database, Document
 from worker.storage.leases import GroupLeases
 from worker.storage.outbox import WAITS_FOR_DOCUMENT
-from worker.storage.work_items import (
-    COUNTS_FOLD,
-    COUNTS_ROW,
-    NOTIFICATION_SEND,
-    PROGRESS_UPDATED,
-    Failed,
-    Handler,
-    Item,
-    ItemId,
-    Verdict,
-    fold_type,
-    notification_of,
-)
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
@@ -59,16 +46,16 @@ def retry_handlers(
     rejected_rows: RejectedRows,
     vectors: Mapping[str, VectorSums] = MappingProxyType({}),
     views: Mapping[str, Views] = MappingProxyType({}),
-) -> Mapping[str, Handler]:
+) -> Mapping[str, work_items.Handler]:
     """Who does the work of each event type; `refolds`, `vectors` and `views` by the names of their projections."""
     return {
-        **{fold_type(name): FoldHandler(refold) for name, refold in refolds.items()},
-        **{fold_type(name): VectorHandler(sums) for name, sums in vectors.items()},
-        **{fold_type(name): ViewHandler(each) for name, each in views.items()},
-        PROGRESS_UPDATED: FoldHandler(refolds[PROGRESS.name], doubting=True),
-        COUNTS_FOLD: CountHandler(counter),
-        COUNTS_ROW: RowHandler(rejected_rows),
-        NOTIFICATION_SEND: NotificationHandler(database),
+        **{work_items.fold_type(name): FoldHandler(refold) for name, refold in refolds.items()},
+        **{work_items.fold_type(name): VectorHandler(sums) for name, sums in vectors.items()},
+        **{work_items.fold_type(name): ViewHandler(each) for name, each in views.items()},
+        work_items.PROGRESS_UPDATED: FoldHandler(refolds[PROGRESS.name], doubting=True),
+        work_items.COUNTS_FOLD: CountHandler(counter),
+        work_items.COUNTS_ROW: RowHandler(rejected_rows),
+        work_items.NOTIFICATION_SEND: NotificationHandler(database),
     }
 
 
@@ -78,15 +65,15 @@ class NotificationHandler:
 
     database: Database
 
-    async def __call__(self, items: Sequence[Item]) -> dict[ItemId, Verdict]:
+    async def __call__(self, items: Sequence[work_items.Item]) -> dict[work_items.ItemId, work_items.Verdict]:
         """Why rows still cannot be sent. Raises Retryable while MongoDB is away."""
-        verdicts: dict[ItemId, Verdict] = {}
+        verdicts: dict[work_items.ItemId, work_items.Verdict] = {}
         for item in items:
-            named = {"_id": notification_of(item.id)}
+            named = {"_id": work_items.notification_of(item.id)}
             found = (await reading.find(self.database.notifications, named)).through(_why_it_waits)
             reasons = [*(one.reason for one in found.unreadable), *filter(None, found.values)]
             if reasons:
-                verdicts[item.id] = Failed("Unreadable", reasons[0])
+                verdicts[item.id] = work_items.Failed("Unreadable", reasons[0])
         return verdicts
 
 

@@ -66,15 +66,9 @@ def holds_card_number(value: Any) -> bool:
             waiting += item.values()
         elif isinstance(item, list):
             waiting += item
-        elif _is_in_text(_as_text(item)):
+        elif _is_in_text(f"{item:.0f}" if isinstance(item, float) else str(item)):
             return True
     return False
-
-
-def _as_text(item: Any) -> str:
-    if isinstance(item, float):
-        return f"{item:.0f}"
-    return str(item)
 
 
 def _is_in_text(text: str) -> bool:

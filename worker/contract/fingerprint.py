@@ -80,13 +80,8 @@ def _changes(fields: Mapping[str, Any], event: Envelope) -> dict[str, Any]:
     if moment[23:] != "Z" or moment[10] != "T" or moment[17] == "6":
         changes["occurred_at"] = _moment(moment, event.occurred_at)
     get = fields.get
-    ids = (
-        get("event_id")
-        + get("user_id", "")
-        + get("course_id", "")
-        + get("lesson_id", "")
-        + get("content_id", "")
-    )
+    about = get("user_id", "") + get("course_id", "") + get("lesson_id", "") + get("content_id", "")
+    ids = get("event_id") + about
     if ids != ids.lower():
         changes |= {name: fields[name].lower() for name in _IDS if name in fields}
     if fields.get("ip_address") != event.ip_address:

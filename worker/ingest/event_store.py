@@ -81,13 +81,12 @@ class EventStore:
         """
         # 1.
         streams = [candidate.event.stream_id for candidate in candidates]
-        planned = list(
-            zip(streams, assign_versions(streams, await self._versions.highest(streams)), strict=True)
-        )
+        versions = assign_versions(streams, await self._versions.highest(streams))
+        planned = list(zip(streams, versions, strict=True))
         # 2.
         documents = [
             _document(candidate, version, curricula, recorded_at)
-            for candidate, (_, version) in zip(candidates, planned, strict=True)
+            for candidate, version in zip(candidates, versions, strict=True)
         ]
         # 3.
         failed = await self._insert([encoded(document) for document in documents])

@@ -23,9 +23,8 @@ class BatchesInFlight:
 
     def complete(self, batch: Batch) -> None:
         """Note that a batch is durable."""
-        self._metrics.kafka_records_consumed_total.labels(batch.records[0].source.topic).inc(
-            len(batch.records)
-        )
+        topic = batch.records[0].source.topic
+        self._metrics.kafka_records_consumed_total.labels(topic).inc(len(batch.records))
         self._hold(max(0, self._bytes - batch.size_bytes))
 
     def clear(self) -> None:

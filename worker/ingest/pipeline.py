@@ -75,6 +75,7 @@ class Pipeline:
         self._settings, self._limits = settings, settings.limits
         self._clock = clock
         self._metrics = metrics
+        self._component = component
         self._steps = Steps(clock, metrics, component)
         self._series = SeriesRows(database, table, settings, clock, self._steps)
 
@@ -168,7 +169,7 @@ class Pipeline:
             part = decode_records(chunk, self._table, self._limits, read_at)
             took_s += self._clock.monotonic() - began
             whole.add(part)
-            self._steps.beat()
+            self._component.beat()
             await asyncio.sleep(0)
         if records:
             self._metrics.ingest_stage_duration_seconds.labels(Stage.DECODE.value).observe(took_s)
@@ -177,7 +178,7 @@ class Pipeline:
     async def _pause_before(self, rounds: int) -> None:
         """Wait before a further round: not before the second, later ones meet a write that no majority has yet."""
         if rounds > 1:
-            self._steps.beat()
+            self._component.beat()
             await self._clock.sleep(backoff_s(rounds + 1, _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S))
 
     async def _sort(self, candidates: Sequence[Candidate]) -> Sorted:
@@ -195,10 +196,9 @@ class Pipeline:
         learners = {candidate.event.user_id for candidate in candidates}
         if not learners:
             return set()
+        wanted = {"_id": {"$in": list(learners)}}
         with translated():
-            found = await self._database.tombstones.find(
-                {"_id": {"$in": list(learners)}}, {"_id": 1}
-            ).to_list(None)
+            found = await self._database.tombstones.find(wanted, {"_id": 1}).to_list(None)
         return {row["_id"] for row in found}
 
     async def _stored_before(self, candidates: Sequence[Candidate]) -> list[Stored]:

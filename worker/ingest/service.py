@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -43,14 +43,6 @@ _NEXT_BATCH_WAIT_S = 0.1
 _FAILED_FETCH_PAUSE_S = 0.5
 # A consumer that broke is replaced: not more often than this.
 _NEW_CONSUMER_PAUSE_S = 2.0
-
-
-class InFlightBatch(NamedTuple):
-    """What the pipeline works on: one batch and those that followed it at once, all of one assignment."""
-
-    task: asyncio.Task[None]
-    topic: str
-    generation: int
 
 
 class Ingest:
@@ -134,9 +126,9 @@ class Ingest:
                 # durable: no position may be committed before the next assignment has set it back.
                 if batch.generation != self._consumer.generation:
                     continue
-                begun = self._begin(batch)
+                topic, work = batch.records[0].source.topic, self._begin(batch)
                 del batch
-                if not await self._wait_for(begun, stop):
+                if not await self._wait_for(work, topic, stop):
                     continue
                 self._versions.trim()
             if self._assignment.check_is_due:
@@ -148,10 +140,9 @@ class Ingest:
         due = due_to_burn(self._assignment.writers.values(), self._clock)
         if due is None:
             return
+        deadline_s = self._options.settings.answer_deadline_s
         try:
-            await due.burn_again(
-                self._database, self._clock, deadline_s=self._options.settings.answer_deadline_s
-            )
+            await due.burn_again(self._database, self._clock, deadline_s=deadline_s)
         except Retryable as error:
             log.warning("burn_not_repeated", reason=str(error))
 
@@ -169,25 +160,25 @@ class Ingest:
             self._paused.nothing_read()
         return batch
 
-    def _begin(self, batch: Batch) -> InFlightBatch:
+    def _begin(self, batch: Batch) -> asyncio.Task[None]:
         """Run the pipeline, which alone holds the batch from here on."""
         self._in_flight.add(batch)
         source = BatchSource(self._next_batch, self._assignment.commit, self._on_durable)
         self._work = asyncio.create_task(self._pipeline.run(batch, self._assignment.writers, source))
-        return InFlightBatch(self._work, batch.records[0].source.topic, batch.generation)
+        return self._work
 
-    async def _wait_for(self, begun: InFlightBatch, stop: asyncio.Event) -> bool:
+    async def _wait_for(self, work: asyncio.Task[None], topic: str, stop: asyncio.Event) -> bool:
         """Stay a member of the group meanwhile, and mind the drain deadline once told to stop.
 
         False for work that was given up: nothing is lost, its offsets were not committed. Raises what it raised.
         """
-        work = begun.task
+        generation = self._consumer.generation
         drain: Deadline | None = None
         try:
             while not work.done():
                 await asyncio.wait({work}, timeout=1.0)
                 if not work.done() and self._clock.monotonic() - self._in_flight.polled_at > _LONG_BATCH_S:
-                    await self._stay_member(begun.topic)
+                    await self._stay_member(topic)
                 if stop.is_set() and drain is None:
                     drain = Deadline.after(self._clock, self._options.settings.drain_deadline_s)
                 if drain is not None and drain.passed:
@@ -202,7 +193,7 @@ class Ingest:
                 await cancel_and_wait(work)
             self._work = None
             self._in_flight.clear()
-            if self._consumer.generation == begun.generation:
+            if self._consumer.generation == generation:
                 self._consumer.resume()
                 self._paused.show()
 

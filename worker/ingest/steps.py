@@ -29,18 +29,13 @@ class Steps:
         self._component.beat()
         return result
 
-    def beat(self) -> None:
-        """Tell the watchdog that something has been done."""
-        self._component.beat()
-
     @contextmanager
     def timed(self, stage: Stage) -> Iterator[None]:
         """Measure what is done inside; nothing is measured when it fails."""
         began = self._clock.monotonic()
         yield
-        self._metrics.ingest_stage_duration_seconds.labels(stage.value).observe(
-            self._clock.monotonic() - began
-        )
+        took_s = self._clock.monotonic() - began
+        self._metrics.ingest_stage_duration_seconds.labels(stage.value).observe(took_s)
 
     def _retried(self, error: Retryable) -> None:
         self._count_retry(error)

@@ -136,9 +136,8 @@ class SeriesRows:
         for partition, row in self._rows_of(outcome.stored):
             rows.setdefault(partition, []).append(row)
         redelivered = list(self._rows_of(outcome.redelivered))
-        present = await self.steps.with_retry(
-            lambda: rows_present(self.database, [row for _, row in redelivered])
-        )
+        before = [row for _, row in redelivered]
+        present = await self.steps.with_retry(lambda: rows_present(self.database, before))
         for partition, row in redelivered:
             if row["_id"] not in present:
                 rows.setdefault(partition, []).append(row)

@@ -73,13 +73,13 @@ async def batch_range(batch_at: BatchAt, offset: int, end: int) -> tuple[int, in
     return first, low
 
 
+@dataclass(frozen=True, slots=True)
 class BatchBounds:
     """Asks over a connection of its own, so that the consumer is not disturbed. `options` are aiokafka's."""
 
-    def __init__(self, bootstrap_servers: str, options: Mapping[str, Any], deadline_s: float) -> None:
-        self._bootstrap_servers = bootstrap_servers
-        self._options = options
-        self._deadline_s = deadline_s
+    bootstrap_servers: str
+    options: Mapping[str, Any]
+    deadline_s: float
 
     async def broken_at(
         self, partition: Partition, offset: int, max_records: int, max_bytes: int
@@ -89,9 +89,9 @@ class BatchBounds:
         Its records as far as they can be found; where there are none, the gap that it leaves. None if the
         broker's bytes can be decoded after all. Raises Retryable without an answer in time.
         """
-        client = AIOKafkaClient(bootstrap_servers=self._bootstrap_servers, **self._options)
+        client = AIOKafkaClient(bootstrap_servers=self.bootstrap_servers, **self.options)
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(self.deadline_s):
                 await client.bootstrap()
                 client.set_topics([partition.topic])
                 await client.force_metadata_update()

@@ -33,11 +33,8 @@ class Checked:
             self.records += 1
             rejected = decode_event(record.value or b"", timestamp=now, limits=limits)
             if isinstance(rejected, Rejected):
-                self._add(record.line, rejected)
+                self.reasons[rejected.reason.value] += 1
+                if len(self.examples) < EXAMPLES_KEPT:
+                    what = f"{rejected.field} {rejected.message}" if rejected.field else rejected.message
+                    self.examples.append(UnreadableLine(record.line, f"{rejected.reason.value}: {what}"))
             yield record
-
-    def _add(self, line: int, rejected: Rejected) -> None:
-        self.reasons[rejected.reason.value] += 1
-        if len(self.examples) < EXAMPLES_KEPT:
-            what = f"{rejected.field} {rejected.message}" if rejected.field else rejected.message
-            self.examples.append(UnreadableLine(line, f"{rejected.reason.value}: {what}"))

@@ -113,15 +113,12 @@ class PartitionPoller:
 
     def _fitting(self, size_bytes: int) -> int:
         """How many more records will fit, if they are as large as those before."""
-        return (
-            max(1, int((self._max_bytes - size_bytes) / self._record_bytes)) if self._record_bytes else _SLICE
-        )
+        room = self._max_bytes - size_bytes
+        return max(1, int(room / self._record_bytes)) if self._record_bytes else _SLICE
 
     def _cut(self, part: Polled, size_bytes: int) -> tuple[Polled, int]:
         """What of a slice is kept, and its bytes; what is far too much is given back, but for the first record."""
-        sizes = {
-            partition: [message_bytes(each) for each in messages] for partition, messages in part.items()
-        }
+        sizes = {partition: list(map(message_bytes, messages)) for partition, messages in part.items()}
         total = sum(map(sum, sizes.values()))
         if size_bytes + total <= (1 + _EXCESS) * self._max_bytes:
             return part, total

@@ -97,9 +97,8 @@ class Health:
             self._components = {**self._components, name: component}
         if self._metrics is not None:
             self._metrics.component_up.labels(name).set_function(lambda: not component.stalled)
-            self._metrics.component_last_progress_timestamp_seconds.labels(name).set_function(
-                component.last_progress_timestamp
-            )
+            last_progress = self._metrics.component_last_progress_timestamp_seconds.labels(name)
+            last_progress.set_function(component.last_progress_timestamp)
         return component
 
     def dependency(self, name: str) -> Dependency:
