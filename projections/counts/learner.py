@@ -72,9 +72,12 @@ class Versions:
     upto: int
 
 
+_NOTHING = Counted()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What counting one learner changes.
+    """What counting one learner changes; of a document of any other sum, only what is counted of it.
 
     `projection` is the whole next `user_progress_projections` document, `counted_rev` the `source_rev` it
     replaces (None: there is none). `enrolment` is set when the log's entry is new or dated anew; `milestones` are
@@ -84,10 +87,10 @@ class Step:
 
     projection: Document
     counted_rev: int | None
-    delta: Counted
-    enrolment: ActivityEntry | None
-    milestones: tuple[Milestone, ...]
-    unpaid: Versions | None
+    delta: Counted = _NOTHING
+    enrolment: ActivityEntry | None = None
+    milestones: tuple[Milestone, ...] = ()
+    unpaid: Versions | None = None
 
 
 def count_learner(progress: Mapping[str, Any], projection: Mapping[str, Any] | None) -> Step | None:

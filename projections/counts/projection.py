@@ -1,6 +1,6 @@
 """The value that registers `counts`: statistics of courses, of users, and of instructors through their courses.
 
-Its executor (`worker.watch.sums`) does more than sum: it credits instructors, and writes outbox and billing rows.
+What shows it (`worker.watch.sums.statistics`) does more than sum: it credits instructors, and puts rows out.
 """
 
 from collections.abc import Mapping

@@ -26,7 +26,7 @@ SESSION = "counts:session"
 async def counting_before(database: Database) -> AsyncIterator[Counter]:
     """Counting as the release before did it."""
     async with counting(database) as counter:
-        counter._statistics._markers = MarkersBefore(database)  # type: ignore[assignment]  # noqa: SLF001
+        counter._showing._markers = MarkersBefore(database)  # type: ignore[attr-defined]  # noqa: SLF001
         yield counter
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -25,9 +25,11 @@ from worker.storage.database import Client, Database, Document
 from worker.storage.transactions import Transactions
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics, RestartReason
-from worker.timing import SystemClock
-from worker.watch.roles import record_follower
-from worker.watch.sums.counting import Counter, DirtyKeys
+from worker.timing import Clock, SystemClock
+from worker.watch.roles import Watcher, counters, record_follower
+from worker.watch.sums.attempt import Keys
+from worker.watch.sums.counting import Counter
+from worker.watch.sums.runner import Dependencies
 
 _AT_ONCE = 50
 
@@ -281,6 +283,33 @@ async def nothing() -> None:
     """No lease is held."""
 
 
+def dirty_keys(
+    learners: Iterable[ObjectId] = (), courses: Iterable[ObjectId] = (), users: Iterable[ObjectId] = ()
+) -> Keys:
+    """What has moved, as a follower hands it to counting."""
+    named = {"learner": learners, "course": courses, "user": users}
+    return frozenset((kind, each) for kind, some in named.items() for each in some)
+
+
+def dependencies(
+    database: Database,
+    *,
+    client: Client | None = None,
+    clock: Clock | None = None,
+    metrics: Metrics | None = None,
+    keep_alive: Callable[[], Awaitable[None]] = nothing,
+) -> Dependencies:
+    """What sums and read models work with, without lease and change stream."""
+    transactions = Transactions(client or database.client)
+    measured = metrics or Metrics(catalogue=database.catalogue)
+    return Dependencies(database, transactions, clock or SystemClock(), measured, keep_alive, "test")
+
+
+def counter(given: Dependencies, notify_within: timedelta = EVER, name: str = "counts") -> Counter:
+    """What keeps one of the catalogue's sums."""
+    return counters(given, notify_within)[name]
+
+
 @contextlib.asynccontextmanager
 async def counting(
     database: Database,
@@ -290,27 +319,17 @@ async def counting(
     metrics: Metrics | None = None,
 ) -> AsyncIterator[Counter]:
     """A counter alone, without lease and change stream."""
-    transactions = Transactions(client or database.client)
-    counter = Counter(
-        database,
-        transactions,
-        SystemClock(),
-        metrics or Metrics(),
-        keep_alive=nothing,
-        on_retry=lambda _error: None,
-        notify_within=notify_within,
-    )
+    given = dependencies(database, client=client, metrics=metrics)
     try:
-        yield counter
+        yield counter(given, notify_within)
     finally:
-        await transactions.close()
+        await given.transactions.close()
 
 
 async def count(database: Database, learners: Iterable[Learner] = (), **others: Iterable[ObjectId]) -> None:
     """Count these learners, and sum these `courses` and `users` anew, once."""
-    async with counting(database) as counter:
-        named = {name: frozenset(each) for name, each in others.items()}
-        await counter.count(DirtyKeys(frozenset(each.identity for each in learners), **named))
+    async with counting(database) as keeping:
+        await keeping.count(dirty_keys((each.identity for each in learners), **others))
 
 
 @dataclass(slots=True)
@@ -369,14 +388,8 @@ async def running(
     `checked_by` reads what the role did where the role has a client of its own.
     """
     clock, metrics = SystemClock(), Metrics()
-    role = record_follower(
-        database,
-        clock,
-        Health(clock).component("counts"),
-        metrics,
-        changed(SETTINGS, **changes),
-        owner=owner or uuid.uuid4().hex,
-    )
+    component, settings = Health(clock).component("counts"), changed(SETTINGS, **changes)
+    role = record_follower(Watcher(database, clock, component, metrics, settings, owner or uuid.uuid4().hex))
     async with run(
         role, lambda task, stop: RunningCounts(metrics, task, stop, checked_by or database)
     ) as watcher:

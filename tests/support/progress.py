@@ -23,7 +23,7 @@ from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock
 from worker.watch.folds.projector import Projector
 from worker.watch.follower import Follower
-from worker.watch.roles import event_follower
+from worker.watch.roles import Watcher, event_follower
 
 SETTINGS = WatchSettings(release="test", await_ms=50, lease_s=5.0, renewals_per_lease=25.0, save_every_s=0.0)
 
@@ -165,14 +165,9 @@ async def running(
     `checked_by` reads for the test, where the role's own client is made to fail.
     """
     used, metrics = clock or SystemClock(), Metrics()
+    component, settings = Health(used).component("progress"), changed(SETTINGS, **changes)
     role = event_follower(
-        database,
-        used,
-        Health(used).component("progress"),
-        metrics,
-        changed(SETTINGS, **changes),
-        owner=owner or uuid.uuid4().hex,
-        projections=(projection,),
+        Watcher(database, used, component, metrics, settings, owner or uuid.uuid4().hex), (projection,)
     )
     async with run(
         role, lambda task, stop: RunningProgress(metrics, task, stop, role, checked_by or database)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from projections.kinds import StreamProjection
 from projections.progress.projection import PROGRESS
+from tests.support.counts import dependencies
 from tests.support.running import RunningRole, run
 from tests.support.settings import changed
 from worker.app.retry import retry_groups, retry_handlers
@@ -20,14 +21,13 @@ from worker.cli.commands import app
 from worker.retry.processor import RetryProcessor
 from worker.settings import RetrySettings, variable
 from worker.storage.database import Database, Document
-from worker.storage.transactions import Transactions
 from worker.storage.work_items import PROGRESS_FOLD, Handler, Item, ItemId, Verdict
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock
 from worker.watch.folds.refold import Refold
-from worker.watch.sums.counting import Counter
-from worker.watch.sums.rejected_rows import RejectedRows
+from worker.watch.roles import counters
+from worker.watch.sums.rows import RejectedRows
 
 QUICK = {
     "release": "test",
@@ -162,18 +162,13 @@ def folding(
         keep_alive=nothing,
         code_version="test",
     )
-    counter = Counter(
-        database,
-        Transactions(database.client),
-        SystemClock(),
-        metrics or Metrics(),
-        keep_alive=nothing,
-        on_retry=lambda _error: None,
-        notify_within=timedelta.max,
-        code_version="test",
+    given = dependencies(database, metrics=metrics)
+    rejected_rows = RejectedRows(given, timedelta.max)
+    return dict(
+        retry_handlers(
+            database, {projection.name: refold}, counters(given, timedelta.max).values(), rejected_rows
+        )
     )
-    rejected_rows = RejectedRows(database, metrics or Metrics(), timedelta.max)
-    return dict(retry_handlers(database, {projection.name: refold}, counter, rejected_rows, {}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """The handlers that the retry role is given: stages do not know each other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from projections.progress.projection import PROGRESS
 from worker.held_groups import HeldGroups
@@ -18,12 +17,10 @@ from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
 from worker.watch.folds.handler import FoldHandler
 from worker.watch.folds.refold import Refold
-from worker.watch.models.handlers import ViewHandler
 from worker.watch.models.views import Views
 from worker.watch.sums.counting import Counter
-from worker.watch.sums.handlers import CountHandler, RowHandler, VectorHandler
-from worker.watch.sums.rejected_rows import RejectedRows
-from worker.watch.sums.vectors import VectorSums
+from worker.watch.sums.handlers import TargetHandler
+from worker.watch.sums.rows import RejectedRows
 
 
 def retry_groups(
@@ -42,19 +39,16 @@ def retry_groups(
 def retry_handlers(
     database: Database,
     refolds: Mapping[str, Refold],
-    counter: Counter,
+    kept: Iterable[Counter | Views],
     rejected_rows: RejectedRows,
-    vectors: Mapping[str, VectorSums] = MappingProxyType({}),
-    views: Mapping[str, Views] = MappingProxyType({}),
 ) -> Mapping[str, work_items.Handler]:
-    """Who does the work of each event type; `refolds`, `vectors` and `views` by the names of their projections."""
+    """Who does the work of each event type; `refolds` by the names of their projections."""
+    again = {work_items.fold_type(each.name): TargetHandler(each.quarantine, each.recount) for each in kept}
     return {
         **{work_items.fold_type(name): FoldHandler(refold) for name, refold in refolds.items()},
-        **{work_items.fold_type(name): VectorHandler(sums) for name, sums in vectors.items()},
-        **{work_items.fold_type(name): ViewHandler(each) for name, each in views.items()},
+        **again,
         work_items.PROGRESS_UPDATED: FoldHandler(refolds[PROGRESS.name], doubting=True),
-        work_items.COUNTS_FOLD: CountHandler(counter),
-        work_items.COUNTS_ROW: RowHandler(rejected_rows),
+        work_items.COUNTS_ROW: rejected_rows,
         work_items.NOTIFICATION_SEND: NotificationHandler(database),
     }
 

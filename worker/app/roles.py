@@ -20,15 +20,19 @@ from worker.storage.database import Database
 from worker.storage.transactions import Transactions
 from worker.telemetry.health import Component, Health
 from worker.telemetry.metrics import Metrics
-from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock
 from worker.watch.folds.refold import Refold
-from worker.watch.models.views import model_views
-from worker.watch.roles import Together, event_follower, model_follower, record_follower
-from worker.watch.sums.committer import Committer
-from worker.watch.sums.counting import Counter
-from worker.watch.sums.rejected_rows import RejectedRows
-from worker.watch.sums.vectors import vector_sums
+from worker.watch.roles import (
+    Together,
+    Watcher,
+    counters,
+    event_follower,
+    model_follower,
+    model_views,
+    record_follower,
+)
+from worker.watch.sums.rows import RejectedRows
+from worker.watch.sums.runner import Dependencies as WatchDependencies
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +73,14 @@ def _ingest(settings: Settings, parts: _Parts, _owner: str) -> Role:
 
 
 def _progress(settings: Settings, parts: _Parts, owner: str) -> Role:
-    return event_follower(*parts, settings.progress, owner=owner)
+    return event_follower(Watcher(*parts, settings.progress, owner))
 
 
 def _counts(settings: Settings, parts: _Parts, owner: str) -> Role:
-    database, *_ = parts
-    sums = record_follower(*parts, settings.counts, owner=owner)
-    if not database.catalogue.models:
-        return sums
-    return Together(RoleName.COUNTS, [sums, model_follower(*parts, settings.counts, owner=owner)])
+    watcher = Watcher(*parts, settings.counts, owner)
+    if not watcher.database.catalogue.models:
+        return record_follower(watcher)
+    return Together(RoleName.COUNTS, [record_follower(watcher), model_follower(watcher)])
 
 
 def _notify(settings: Settings, parts: _Parts, owner: str) -> Role:
@@ -89,7 +92,6 @@ def _retry(settings: Settings, parts: _Parts, owner: str) -> Role:
     database, clock, component, metrics = parts
     code_version, notify_within = settings.retry.code_version, settings.counts.notify_within
     groups = retry_groups(*parts, settings.retry, owner)
-    transactions, count_retry = Transactions(database.client), retry_counter(metrics)
 
     async def keep_alive() -> None:
         component.beat()
@@ -106,24 +108,14 @@ def _retry(settings: Settings, parts: _Parts, owner: str) -> Role:
             code_version=code_version,
         )
 
-    counter = Counter(
-        database,
-        transactions,
-        clock,
-        metrics,
-        keep_alive=keep_alive,
-        on_retry=count_retry,
-        notify_within=notify_within,
-        code_version=code_version,
+    work = WatchDependencies(
+        database, Transactions(database.client), clock, metrics, keep_alive, code_version
     )
-    committer = Committer(transactions, clock, keep_alive, count_retry)
     handlers = retry_handlers(
         database,
         {each.name: refold(each) for each in database.catalogue.streams},
-        counter,
-        RejectedRows(database, metrics, notify_within),
-        vector_sums(database, committer, metrics, code_version=code_version),
-        model_views(database, committer, metrics, code_version=code_version),
+        [*counters(work, notify_within).values(), *model_views(work)],
+        RejectedRows(work, notify_within),
     )
     return RetryProcessor(*parts, settings.retry, handlers, groups)
 

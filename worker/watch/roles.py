@@ -1,91 +1,159 @@
-"""The followers, one for each source: the event store for folds, the records for sums."""
+"""The followers, one for each source: the event store for folds, the content database for sums and read models."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
 
-from projections.kinds import StreamProjection
+from projections.counts.projection import COUNTS
+from projections.kinds import ReadModel, StreamProjection, SumProjection
 from worker.held_groups import HeldGroups
-from worker.settings import CountsSettings, WatchSettings
+from worker.settings import CoolDownSettings, CountsSettings, WatchSettings
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases
 from worker.storage.shares import GROUPS
+from worker.storage.transactions import Transactions
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, cancel_and_wait_shielded
+from worker.watch.content import ContentExecutor, Moved
 from worker.watch.folds.executor import EVENTS, Heads, StreamExecutor
-from worker.watch.follower import Follower
-from worker.watch.models.executor import NAME as MODELS
-from worker.watch.models.executor import Dirty, ModelExecutor
-from worker.watch.sums.counting import NAME
-from worker.watch.sums.executor import Moved, SumExecutor
+from worker.watch.folds.refold import Refold
+from worker.watch.follower import Executor, Follower
+from worker.watch.models.views import Views
+from worker.watch.sums.conflict_markers import WriteConflictMarkers
+from worker.watch.sums.counting import Counter
+from worker.watch.sums.declared import DeclaredSums
+from worker.watch.sums.runner import Dependencies
+from worker.watch.sums.statistics import Statistics
+
+MODELS = "models"
+
+S_co = TypeVar("S_co", bound=WatchSettings, covariant=True)
+K = TypeVar("K")
 
 
-def event_follower(
-    database: Database,
-    clock: Clock,
-    component: Component,
-    metrics: Metrics,
-    settings: WatchSettings,
-    *,
-    owner: str,
-    projections: Sequence[StreamProjection] | None = None,
-    seed: int | None = None,
-) -> Follower[Heads]:
-    """Follows the event store and keeps the documents of all stream projections; workers share the slots.
+@dataclass(frozen=True, slots=True)
+class Watcher(Generic[S_co]):
+    """What a follower is made of, whatever it keeps.
 
     `owner` names this run of the process in the leases; one that exists elsewhere would share its groups.
     """
-    kept = database.catalogue.streams if projections is None else projections
-    versions = {each.name: each.version for each in kept}
-    groups = _groups(EVENTS, GROUPS, versions, database, clock, component, metrics, settings, owner)
+
+    database: Database
+    clock: Clock
+    component: Component
+    metrics: Metrics
+    settings: S_co
+    owner: str
+    seed: int | None = None
+
+    def groups(
+        self, name: str, number: int, kept: Sequence[StreamProjection | SumProjection | ReadModel]
+    ) -> HeldGroups:
+        """The share of so many groups."""
+        leases = GroupLeases(
+            self.database,
+            self.owner,
+            watcher=name,
+            lease_s=self.settings.lease_s,
+            groups=number,
+            # Every projection's version only goes up, and so does their sum: it tells the newer release.
+            version=sum(each.version for each in kept),
+        )
+        renew_every_s = self.settings.renew_every_s
+        return HeldGroups(leases, self.clock, self.component, self.metrics, renew_every_s)
+
+    def dependencies(self, groups: HeldGroups) -> Dependencies:
+        """What sums and read models work with."""
+        transactions, version = Transactions(self.database.client), self.settings.code_version
+        return Dependencies(
+            self.database, transactions, self.clock, self.metrics, groups.keep_alive, version, self.seed
+        )
+
+    def follower(self, executor: Executor[K], groups: HeldGroups) -> Follower[K]:
+        return Follower(
+            self.database,
+            executor,
+            groups,
+            self.clock,
+            self.component,
+            self.metrics,
+            self.settings,
+            self.seed,
+        )
+
+
+def event_follower(
+    watcher: Watcher[WatchSettings], projections: Sequence[StreamProjection] | None = None
+) -> Follower[Heads]:
+    """Follows the event store and keeps the documents of all stream projections; workers share the slots."""
+    kept = watcher.database.catalogue.streams if projections is None else projections
+    groups = watcher.groups(EVENTS, GROUPS, kept)
     executor = StreamExecutor(
-        database,
+        watcher.database,
         kept,
-        clock,
-        metrics,
+        watcher.clock,
+        watcher.metrics,
+        barrier=groups.barrier,
+        keep_alive=groups.keep_alive,
+        code_version=watcher.settings.code_version,
+    )
+    return watcher.follower(executor, groups)
+
+
+def record_follower(watcher: Watcher[CountsSettings]) -> Follower[Moved]:
+    """Follows the learners' records, and what else is counted, and keeps every sum equal to what it is the sum of.
+
+    One worker at a time: two on the same course would wait for each other.
+    """
+    database, settings = watcher.database, watcher.settings
+    groups = watcher.groups(COUNTS.name, 1, database.catalogue.sums)
+    refold = Refold(
+        database,
+        next(each for each in database.catalogue.streams if each.name == COUNTS.source),
+        watcher.clock,
+        watcher.metrics,
         barrier=groups.barrier,
         keep_alive=groups.keep_alive,
         code_version=settings.code_version,
     )
-    return Follower(database, executor, groups, clock, component, metrics, settings, seed)
+    given = watcher.dependencies(groups)
+    kept = counters(given, settings.notify_within, refold=refold, rhythm=settings.cool_down)
+    noted = WriteConflictMarkers(database)
+    executor = ContentExecutor(
+        COUNTS.name, given, kept.values(), noted=noted, forget_every_s=settings.forget_every_s
+    )
+    return watcher.follower(executor, groups)
 
 
-def record_follower(
-    database: Database,
-    clock: Clock,
-    component: Component,
-    metrics: Metrics,
-    settings: CountsSettings,
+def model_follower(watcher: Watcher[CountsSettings]) -> Follower[Moved]:
+    """Follows what read models are made from, and rebuilds their views."""
+    groups = watcher.groups(MODELS, 1, watcher.database.catalogue.models)
+    given = watcher.dependencies(groups)
+    return watcher.follower(ContentExecutor(MODELS, given, model_views(given)), groups)
+
+
+def counters(
+    given: Dependencies,
+    notify_within: timedelta,
     *,
-    owner: str,
-    seed: int | None = None,
-) -> Follower[Moved]:
-    """Follows the learners' records and keeps the statistics equal to their sum.
+    refold: Refold | None = None,
+    rhythm: CoolDownSettings | None = None,
+) -> dict[str, Counter]:
+    """What keeps each sum of the catalogue, by its name. Only `counts` shows more than its value says."""
+    sources = {each.name: each for each in given.database.catalogue.streams}
+    further = [each for each in given.database.catalogue.sums if each.name != COUNTS.name]
+    statistics = Statistics(given, COUNTS, sources[COUNTS.source], notify_within)
+    declared = [DeclaredSums(given, each, sources[each.source]) for each in further]
+    kept = [Counter(given, each, rhythm=rhythm) for each in declared]
+    return {each.name: each for each in [Counter(given, statistics, refold=refold, rhythm=rhythm), *kept]}
 
-    One worker at a time: two on the same course would wait for each other. `owner` as above.
-    """
-    versions = {each.name: each.version for each in database.catalogue.sums}
-    groups = _groups(NAME, 1, versions, database, clock, component, metrics, settings, owner)
-    executor = SumExecutor(database, clock, metrics, groups, settings, seed)
-    return Follower(database, executor, groups, clock, component, metrics, settings, seed)
 
-
-def model_follower(
-    database: Database,
-    clock: Clock,
-    component: Component,
-    metrics: Metrics,
-    settings: CountsSettings,
-    *,
-    owner: str,
-    seed: int | None = None,
-) -> Follower[Dirty]:
-    """Follows what read models are made from, and rebuilds their views. `owner` as above."""
-    versions = {each.name: each.version for each in database.catalogue.models}
-    groups = _groups(MODELS, 1, versions, database, clock, component, metrics, settings, owner)
-    executor = ModelExecutor(database, clock, metrics, groups, settings)
-    return Follower(database, executor, groups, clock, component, metrics, settings, seed)
+def model_views(given: Dependencies) -> list[Views]:
+    """What keeps each read model of the catalogue."""
+    return [Views(given, each) for each in given.database.catalogue.models]
 
 
 class Together:
@@ -104,26 +172,3 @@ class Together:
                     task.result()
         finally:
             await cancel_and_wait_shielded(*tasks)
-
-
-def _groups(
-    watcher: str,
-    number: int,
-    versions: Mapping[str, int],
-    database: Database,
-    clock: Clock,
-    component: Component,
-    metrics: Metrics,
-    settings: WatchSettings,
-    owner: str,
-) -> HeldGroups:
-    # Every projection's version only goes up, and so does their sum: it tells the newer release.
-    leases = GroupLeases(
-        database,
-        owner,
-        watcher=watcher,
-        lease_s=settings.lease_s,
-        groups=number,
-        version=sum(versions.values()),
-    )
-    return HeldGroups(leases, clock, component, metrics, settings.renew_every_s)

@@ -24,15 +24,12 @@ from projections.kinds import (
 )
 from projections.progress.projection import PROGRESS
 from tests.integration.verify.history import COURSE, Learner, learner, store
+from tests.support.counts import counter, dependencies
 from worker.contract.identity import stream_object_id, stream_slot
 from worker.storage.database import Database, open_database
 from worker.storage.schema import apply_schema
-from worker.storage.transactions import Transactions
-from worker.telemetry.metrics import Metrics
-from worker.timing import SystemClock
 from worker.verify.run import verify
-from worker.watch.sums.committer import Committer
-from worker.watch.sums.vectors import VectorSums
+from worker.watch.sums.declared import SOURCE
 
 NAMES = ("ada", "ben", "vic")
 TARGET = learner("vic")
@@ -167,21 +164,10 @@ async def test_what_its_executor_counts_agrees(whole: Database) -> None:
     counted, totals = whole.collection("activity_counted"), whole.collection("activity_totals")
     await counted.delete_many({})
     await totals.delete_many({})
-    transactions, metrics = Transactions(whole.client), Metrics()
-
-    async def nothing() -> None:
-        """No lease has to be renewed here."""
-
-    sums = VectorSums(
-        whole,
-        TOTALS,
-        ACTIVITY,
-        Committer(transactions, SystemClock(), nothing, lambda _: None),
-        metrics,
-        code_version="test",
-    )
-    await sums.count([stream_object_id(learner(name).stream) for name in NAMES])
-    await transactions.close()
+    given = dependencies(whole)
+    sums = counter(given, name=TOTALS.name)
+    await sums.count(frozenset((SOURCE, stream_object_id(learner(name).stream)) for name in NAMES))
+    await given.transactions.close()
 
     verification = await verify(whole, quiescent=True)
 

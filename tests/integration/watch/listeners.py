@@ -15,7 +15,7 @@ class Guillotine(monitoring.CommandListener):
     def __init__(self, at: int) -> None:
         self.at = at
         self.commands: list[str] = []
-        self.victim: asyncio.Task[None] | None = None
+        self.victim: asyncio.Task[Any] | None = None
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         self.commands.append(event.command_name)

@@ -45,13 +45,10 @@ async def test_a_pass_comes_to_its_end_though_the_share_changes_with_every_page(
     await store(database, interleaved(histories(learners=60, events=2)))
     clock, metrics, stop = SystemClock(), Metrics(), asyncio.Event()
     monkeypatch.setattr(roles, "Follower", Restless)
+    component = Health(clock).component("progress")
+    settings = changed(SETTINGS, renewals_per_lease=SETTINGS.lease_s / 3.0)
     role = roles.event_follower(
-        database,
-        clock,
-        Health(clock).component("progress"),
-        metrics,
-        changed(SETTINGS, renewals_per_lease=SETTINGS.lease_s / 3.0),
-        owner=uuid.uuid4().hex,
+        roles.Watcher(database, clock, component, metrics, settings, uuid.uuid4().hex)
     )
     task = asyncio.create_task(role.run(stop))
 

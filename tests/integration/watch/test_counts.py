@@ -23,6 +23,7 @@ from tests.support.counts import (
     count,
     counting,
     course,
+    dirty_keys,
     instructor,
     only,
     snapshot,
@@ -36,13 +37,13 @@ from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.retrying import retrying
 from worker.timing import SystemClock
-from worker.watch.sums.counting import DirtyKeys
+from worker.watch.sums.attempt import Keys
 
 _ROUNDS = 5  # of being cut off everywhere, until every kind of command was met
 
 
-def dirty(learners: Sequence[Learner]) -> DirtyKeys:
-    return DirtyKeys(learners=frozenset(learner.identity for learner in learners))
+def dirty(learners: Sequence[Learner]) -> Keys:
+    return dirty_keys(learner.identity for learner in learners)
 
 
 async def moved_once(database: Database) -> None:
@@ -282,7 +283,7 @@ async def test_a_document_that_appears_while_learners_are_counted_misses_none(da
     async def appear() -> None:
         await add_platform(database, 3, 30)
         async with counting(database) as counter:
-            everything = DirtyKeys(
+            everything = dirty_keys(
                 courses=frozenset(map(course, range(3))),
                 users=frozenset([*map(user, range(30)), instructor(0)]),
             )
@@ -343,9 +344,7 @@ async def test_somebody_who_writes_to_a_document_all_the_time_does_not_keep_it_f
             await counter.count(dirty([learner]))
             learner.meet("course_rated", 10, value=4)
             await counter.count(dirty([await learner.store(database)]))
-            await counter.count(
-                DirtyKeys(frozenset(), frozenset({course(0)}), frozenset({user(0), instructor(0)}))
-            )
+            await counter.count(dirty_keys((), {course(0)}, {user(0), instructor(0)}))
     finally:
         await close(client)
         theirs.close()
@@ -355,7 +354,7 @@ async def test_somebody_who_writes_to_a_document_all_the_time_does_not_keep_it_f
     await assert_counted(database)
 
 
-async def with_retry(operation: Callable[[], Awaitable[None]]) -> None:
+async def with_retry(operation: Callable[[], Awaitable[object]]) -> None:
     """As the role does: a conflict that lasts is met again later."""
     await retrying(operation, clock=SystemClock(), on_retry=lambda _error: None)
 

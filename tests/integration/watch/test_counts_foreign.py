@@ -11,40 +11,31 @@ from bson.raw_bson import RawBSONDocument
 
 from tests.support.clocks import ManualClock
 from tests.support.counts import (
-    EVER,
     NOW,
     Learner,
     add_course,
     add_platform,
     add_user,
     course,
+    dependencies,
+    dirty_keys,
     instructor,
-    nothing,
     running,
     user,
     visible,
 )
+from tests.support.counts import counter as counter_of
 from tests.support.odd_bson import raw_array, raw_document, raw_text
 from worker.storage.database import CODEC_OPTIONS, Database, Document
 from worker.storage.elements import elements
-from worker.storage.transactions import Transactions
-from worker.telemetry.metrics import Metrics
-from worker.watch.sums.counting import Counter, DirtyKeys
+from worker.watch.sums.counting import Counter
 
 FAR = DatetimeMS(253_402_300_800_000)
 BROKEN = raw_document((0x02, b"t", raw_text(b"\xff")))
 
 
 def counter(database: Database) -> Counter:
-    return Counter(
-        database,
-        Transactions(database.client),
-        ManualClock(),
-        Metrics(),
-        keep_alive=nothing,
-        on_retry=lambda _error: None,
-        notify_within=EVER,
-    )
+    return counter_of(dependencies(database, clock=ManualClock()))
 
 
 async def put(database: Database, name: str, raw: bytes) -> None:
@@ -126,7 +117,7 @@ async def test_an_odd_document_is_quarantined_by_itself_and_everybody_else_is_co
     others = [await Learner(course(1), user(n)).enrol().store(database) for n in (1, 2)]
     name = await odd(database)
     counting = counter(database)
-    everybody = DirtyKeys(learners=frozenset(each.identity for each in (first, *others)))
+    everybody = dirty_keys(learners=frozenset(each.identity for each in (first, *others)))
     await counting.count(everybody)
     await counting.count(everybody)  # once more, with the item there
 
@@ -162,7 +153,7 @@ async def test_odd_entries_of_a_log_keep_their_bytes_when_the_log_is_written(dat
     document = await database.users.find_one({"_id": user(0)}) or {}
     await put(database, "users", with_field(document, 0x04, b"activity_log", raw_array(entries)))
     learner = await Learner(course(0), user(0)).enrol().store(database)
-    await counter(database).count(DirtyKeys(learners=frozenset([learner.identity])))
+    await counter(database).count(dirty_keys(learners=frozenset([learner.identity])))
 
     assert await database.analytics_queue.count_documents({}) == 0
     batches: Any = database.users.find_raw_batches({"_id": user(0)})
@@ -197,7 +188,7 @@ async def test_a_document_that_grew_too_large_to_be_written_costs_only_itself(da
     await add_platform(database, 1, 2)
     await add_course(database, 1, description="x" * (16 * 1024 * 1024 - 400))
     learners = [await Learner(course(n), user(n)).enrol().store(database) for n in range(2)]
-    await counter(database).count(DirtyKeys(learners=frozenset(each.identity for each in learners)))
+    await counter(database).count(dirty_keys(learners=frozenset(each.identity for each in learners)))
     (item,) = await database.analytics_queue.find({}).to_list(None)
     assert item["_id"] == f"counts:course:{course(1)}"
     shown = await database.courses.find_one({"_id": course(0)}) or {}

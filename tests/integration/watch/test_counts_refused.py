@@ -12,27 +12,29 @@ from tests.support.counts import (
     add_platform,
     assert_counted,
     course,
+    dependencies,
+    dirty_keys,
     nothing,
     only,
     snapshot,
     store_all,
     user,
 )
+from tests.support.counts import counter as counter_of
 from tests.unit.projections.events import moment
 from worker.retry.depths import DepthGauges, measure
 from worker.storage.database import Collection, Database
 from worker.storage.driver import list_collections
-from worker.storage.transactions import Transactions
 from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, EVENT_TYPES, Failed, Item
 from worker.telemetry.metrics import Metrics
 from worker.verify.run import verify
-from worker.watch.sums.counting import Counter, DirtyKeys
-from worker.watch.sums.handlers import RowHandler
-from worker.watch.sums.plan import Target
-from worker.watch.sums.quarantine import target_of
-from worker.watch.sums.rejected_rows import RejectedRows
+from worker.watch.sums.attempt import Keys
+from worker.watch.sums.counting import Counter
+from worker.watch.sums.quarantine import named_target
+from worker.watch.sums.rows import RejectedRows
 
 MANY = 120
+KINDS = ("learner", "course", "user")
 
 
 async def exchange_rule(collection: Collection, rule: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -48,28 +50,21 @@ async def rejections(database: Database) -> int:
     return len(await refused(database))
 
 
-async def refused(database: Database) -> set[Target]:
+async def refused(database: Database) -> Keys:
     """What is quarantined, as the queue says."""
     items = database.analytics_queue.find({"event_type": COUNTS_FOLD, "status": {"$ne": "completed"}})
-    return {target for item in await items.to_list(None) if (target := target_of(item["_id"])) is not None}
+    named = [named_target("counts", KINDS, item["_id"]) for item in await items.to_list(None)]
+    return frozenset(target for target in named if target is not None)
 
 
-def dirty(learners: Sequence[Learner]) -> DirtyKeys:
-    return DirtyKeys(learners=frozenset(learner.identity for learner in learners))
+def dirty(learners: Sequence[Learner]) -> Keys:
+    return dirty_keys(learners=frozenset(learner.identity for learner in learners))
 
 
 def counter(
     database: Database, clock: ManualClock, keep_alive: Callable[[], Awaitable[None]] = nothing
 ) -> Counter:
-    return Counter(
-        database,
-        Transactions(database.client),
-        clock,
-        Metrics(),
-        keep_alive=keep_alive,
-        on_retry=lambda _error: None,
-        notify_within=EVER,
-    )
+    return counter_of(dependencies(database, clock=clock, keep_alive=keep_alive))
 
 
 @pytest.mark.slow
@@ -159,7 +154,7 @@ async def test_a_refused_row_costs_only_itself_and_comes_when_the_rule_lets_it(d
 
 async def again(database: Database, item: dict[str, Any]) -> str | None:
     """What the retry role says of an item: why it still fails, None when it is done."""
-    handler = RowHandler(RejectedRows(database, Metrics(), EVER))
+    handler = RejectedRows(dependencies(database), EVER)
     given = Item(item["_id"], item["event_type"], item["data"], None, 1, 1)
     verdict = (await handler([given])).get(given.id)
     return verdict.message if isinstance(verdict, Failed) else None

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.support.counts import (
     assert_counted,
     counting,
     course,
+    dirty_keys,
     instructor,
     running,
     snapshot,
@@ -37,8 +39,9 @@ from worker.storage.projection_state import (
 )
 from worker.storage.transactions import Session, Transactions
 from worker.storage.validators import validator
+from worker.watch.sums.attempt import Keys
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
-from worker.watch.sums.counting import Counter, DirtyKeys
+from worker.watch.sums.counting import Counter
 
 EARLY, LATE = ({"_data": f"826{at}2D1C39000000012B0229296E04"} for at in (1, 2))
 
@@ -58,13 +61,12 @@ async def gone(database: Database) -> None:
     await database.leases.delete_many({"_id": "member:counts:old"})
 
 
-async def count_for_sure(counter: Counter, keys: DirtyKeys) -> None:
+async def count_for_sure(counter: Counter, keys: Keys) -> None:
     """Beside others: whatever conflicts is counted again, as the change stream would have it."""
     while True:
-        try:
-            return await counter.count(keys)
-        except Retryable:
-            continue
+        with suppress(Retryable):
+            await counter.count(keys)
+            return
 
 
 async def test_both_releases_count_the_same_course_and_the_sums_are_exact_at_any_moment(
@@ -72,7 +74,7 @@ async def test_both_releases_count_the_same_course_and_the_sums_are_exact_at_any
 ) -> None:
     """The course and its people appear in the middle, and it changes hands: both rest on the markers."""
     learners = [await Learner(course(0), user(n)).enrol().store(both) for n in range(40)]
-    everybody = DirtyKeys(
+    everybody = dirty_keys(
         frozenset(each.identity for each in learners),
         frozenset({course(0)}),
         frozenset({instructor(0), instructor(1), *map(user, range(40))}),
@@ -211,7 +213,7 @@ async def test_the_role_that_counts_moves_everything_once_the_last_of_them_has_e
     await add_platform(both, 2, 4, instructors=2)
     learners = [await Learner(course(n % 2), user(n)).enrol().store(both) for n in range(4)]
     async with counting_before(both) as before:
-        await before.count(DirtyKeys(frozenset(each.identity for each in learners)))
+        await before.count(dirty_keys(frozenset(each.identity for each in learners)))
     async with running(both, forget_every_s=0.1) as worker:
         await worker.until_counted()
         assert await is_migrating(both)

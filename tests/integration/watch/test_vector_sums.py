@@ -13,18 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from projections.catalogue import CATALOGUE
 from projections.counts import COUNTS_VERSION
 from projections.kinds import Catalogue, Sum, SumProjection, Target, Vector
-from projections.progress.projection import PROGRESS
-from tests.support.counts import Learner, add_user, course, running, store_all, user
+from tests.support.counts import Learner, add_user, counter, course, dependencies, running, store_all, user
 from worker.errors import Retryable
 from worker.storage.database import Database, Document, open_database
 from worker.storage.schema import apply_schema
-from worker.storage.transactions import Transactions
 from worker.storage.work_items import Item
-from worker.telemetry.metrics import Metrics
-from worker.timing import SystemClock
-from worker.watch.sums.committer import Committer
-from worker.watch.sums.handlers import VectorHandler
-from worker.watch.sums.vectors import VectorSums
+from worker.watch.sums.attempt import Keys
+from worker.watch.sums.counting import Counter
+from worker.watch.sums.declared import SOURCE
+from worker.watch.sums.handlers import TargetHandler
 
 
 class _Shape(BaseModel):
@@ -97,25 +94,19 @@ async def expected(database: Database) -> dict[ObjectId, Document]:
     return sums
 
 
-def engine(database: Database, projection: SumProjection = PACE) -> VectorSums:
-    async def nothing() -> None:
-        """No lease is held."""
-
-    return VectorSums(
-        database,
-        projection,
-        PROGRESS,
-        Committer(Transactions(database.client), SystemClock(), nothing, lambda _error: None),
-        Metrics(),
-        code_version="test",
-    )
+def engine(database: Database) -> Counter:
+    return counter(dependencies(database), name=PACE.name)
 
 
-async def patiently(sums: VectorSums, identities: list[ObjectId]) -> None:
+def documents(*identities: ObjectId) -> Keys:
+    return frozenset((SOURCE, identity) for identity in identities)
+
+
+async def patiently(sums: Counter, identities: list[ObjectId]) -> None:
     """As a follower does: what goes on conflicting is tried again."""
     while True:
         with suppress(Retryable):
-            await sums.count(identities)
+            await sums.count(documents(*identities))
             return
 
 
@@ -170,19 +161,20 @@ async def test_a_document_that_makes_no_vector_costs_only_itself(database: Datab
         bad.meet("lesson_view", 10, lesson=lesson + 1)
     await store_all(opened, [good, bad])
     sums = engine(opened)
-    failures = await sums.count([good.identity, bad.identity])
-    assert failures.keys() == {bad.identity}
+    failures = await sums.count(documents(good.identity, bad.identity))
+    assert failures.keys() == documents(bad.identity)
     assert await paces(opened) == await expected(opened)
     [item] = await opened.analytics_queue.find({}).to_list(None)
     assert (item["_id"], item["event_type"]) == (f"pace:{bad.identity}", "pace_fold")
     tried = Item(item["_id"], item["event_type"], item["data"], None, attempt=1, occurrences=1)
-    assert (await VectorHandler(sums)([tried])).keys() == {item["_id"]}
+    again = TargetHandler(sums.quarantine, sums.recount)
+    assert (await again([tried])).keys() == {item["_id"]}
     await bad.meet("lesson_view", 20, lesson=7).store(opened)
-    assert await VectorHandler(sums)([tried]) == {}
+    assert await again([tried]) == {}
     assert await paces(opened) == await expected(opened)
 
     await opened.user_progress.delete_one({"_id": good.identity})
-    await sums.count([good.identity])
+    await sums.count(documents(good.identity))
     assert await paces(opened) == {course(0): {"learners": 1, "events": 8}}
 
 
@@ -193,11 +185,56 @@ async def test_a_document_whose_sum_the_server_refuses_costs_only_itself(databas
     for at in range(20):
         learners[1].meet("discussion_posted", 10 + at)
     await store_all(opened, learners)
-    failures = await engine(opened, narrow).count([learner.identity for learner in learners])
-    assert failures.keys() == {learners[1].identity}
+    failures = await engine(opened).count(documents(*(learner.identity for learner in learners)))
+    assert failures.keys() == documents(learners[1].identity)
     assert await paces(opened) == {course(n): {"learners": 1, "events": 1} for n in (0, 2)}
     [item] = await opened.analytics_queue.find({}).to_list(None)
     assert item["_id"] == f"pace:{learners[1].identity}"
+
+
+async def test_what_the_server_refused_is_left_alone_instead_of_being_looked_for_at_every_change(
+    database: Database,
+) -> None:
+    narrow = replace(PACE, shows=(Target("course_pace", (NarrowPace,)),))
+    opened = await with_pace(database, narrow)
+    learners = [Learner(course(n), user(n)).enrol() for n in range(16)]
+    for at in range(20):
+        learners[5].meet("discussion_posted", 10 + at)
+    await store_all(opened, learners)
+    everybody = documents(*(learner.identity for learner in learners))
+    attempts = 0
+
+    async def keep_alive() -> None:
+        nonlocal attempts
+        attempts += 1
+
+    sums = counter(dependencies(opened, keep_alive=keep_alive), name=PACE.name)
+    await sums.count(everybody)
+    attempts = 0
+    assert (await sums.count(everybody)).keys() == documents(learners[5].identity)
+    assert attempts == 1
+    assert (await sums.recount(documents(learners[5].identity))).keys() == documents(learners[5].identity)
+
+
+async def test_a_document_of_the_platform_that_refuses_its_sum_costs_only_itself(database: Database) -> None:
+    opened = await with_pace(database)
+    learners = [Learner(course(0), user(n)).enrol() for n in range(2)]
+    await store_all(opened, learners)
+    sums = engine(opened)
+    await sums.count(documents(*(learner.identity for learner in learners)))
+    for n in range(2):
+        await add_user(opened, user(n), closed=n == 0)
+    rule = {"$or": [{"closed": False}, {"pace": {"$exists": False}}]}
+    await opened.users.database.command({"collMod": "users", "validator": rule})
+    failures = await sums.count(frozenset(("users", user(n)) for n in range(2)))
+    assert failures.keys() == {("users", user(0))}
+    assert ((await opened.users.find_one({"_id": user(1)})) or {})["pace"] == {"learners": 1, "events": 1}
+    [item] = await opened.analytics_queue.find({}).to_list(None)
+    assert item["_id"] == f"pace:{user(0)}"
+    await opened.users.update_one({"_id": user(0)}, {"$set": {"closed": False}})
+    tried = Item(item["_id"], item["event_type"], item["data"], None, attempt=1, occurrences=1)
+    assert await TargetHandler(sums.quarantine, sums.recount)([tried]) == {}
+    assert ((await opened.users.find_one({"_id": user(0)})) or {})["pace"] == {"learners": 1, "events": 1}
 
 
 async def test_a_new_version_counts_only_its_own_documents_again(database: Database) -> None:

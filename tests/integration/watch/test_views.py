@@ -12,15 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from projections.catalogue import CATALOGUE
 from projections.kinds import Catalogue, Document, Read, ReadModel, Target, Trigger
-from tests.support.counts import Learner, course, store_all, user
+from tests.support.counts import Learner, course, dependencies, store_all, user
 from worker.errors import Retryable
 from worker.storage.database import Database, open_database
 from worker.storage.schema import apply_schema
-from worker.storage.transactions import Transactions
-from worker.telemetry.metrics import Metrics
-from worker.timing import SystemClock
-from worker.watch.models.views import Views
-from worker.watch.sums.committer import Committer
+from worker.watch.models.views import VIEW, Views
+from worker.watch.sums.attempt import Keys
 
 
 class Standing(BaseModel):
@@ -59,16 +56,11 @@ async def opened(database: Database) -> Database:
 
 
 def views(database: Database) -> Views:
-    async def nothing() -> None:
-        """No lease is held."""
+    return Views(dependencies(database), STANDING)
 
-    return Views(
-        database,
-        STANDING,
-        Committer(Transactions(database.client), SystemClock(), nothing, lambda _error: None),
-        Metrics(catalogue=database.catalogue),
-        code_version="test",
-    )
+
+def of(*courses: ObjectId) -> Keys:
+    return frozenset((VIEW, key) for key in courses)
 
 
 async def events(database: Database) -> dict[Any, int]:
@@ -84,7 +76,7 @@ async def test_an_older_view_never_takes_the_place_of_a_newer_one(opened: Databa
         chance, engine = random.Random(seed), views(opened)  # noqa: S311  # a repeatable order
         while not stop.is_set():
             try:
-                await engine.rebuild(chance.sample(keys, 2))
+                await engine.rebuild(of(*chance.sample(keys, 2)))
             except Retryable:
                 continue
 
@@ -100,7 +92,7 @@ async def test_an_older_view_never_takes_the_place_of_a_newer_one(opened: Databa
         await change()
         stop.set()
     # Whoever was slow has committed: a last round can only repeat what stands.
-    await views(opened).rebuild(keys)
+    await views(opened).rebuild(of(*keys))
     assert await events(opened) == {course(n): 3 for n in range(3)}
 
 
@@ -111,8 +103,8 @@ async def test_what_cannot_be_built_or_stored_costs_only_its_view(opened: Databa
             learner.meet("discussion_posted", at)
     await store_all(opened, learners)
     engine = views(opened)
-    failures = await engine.rebuild([course(n) for n in range(3)])
-    assert failures.keys() == {course(0), course(1)}
+    failures = await engine.rebuild(of(*map(course, range(3))))
+    assert failures.keys() == of(course(0), course(1))
     assert await events(opened) == {course(2): 5}
     items = await opened.analytics_queue.find({"event_type": "standing_fold"}).sort("_id", 1).to_list(None)
     assert [(item["_id"], item["data"]["id"]) for item in items] == [
@@ -122,5 +114,5 @@ async def test_what_cannot_be_built_or_stored_costs_only_its_view(opened: Databa
     assert stored is not None
     assert (stored["note"], type(stored["as_of"])) == ("$$NOW is a text here", datetime)
     await opened.user_progress.delete_many({})
-    assert await engine.rebuild([course(2)]) == {}
+    assert await engine.rebuild(of(course(2))) == {}
     assert await events(opened) == {}

@@ -1,31 +1,36 @@
 """A read model as its value declares it: the documents of a key are read in one snapshot and become its view."""
 
-from collections.abc import AsyncGenerator, Collection, Hashable, Mapping
-from functools import partial
+from collections.abc import AsyncGenerator, Collection, Hashable, Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
 import structlog
 from pymongo import DeleteOne, UpdateOne
-from pymongo.errors import BulkWriteError
 
 from projections.kinds import ReadModel
 from worker.chunks import chunks
-from worker.errors import Refused
+from worker.settings import CoolDownSettings
 from worker.storage import reading
-from worker.storage.database import Database, Document
-from worker.storage.errors import translated, write_failures
-from worker.storage.quarantine import Quarantined, put_items, quarantine
-from worker.storage.transactions import Session
-from worker.storage.work_items import fold_item_id, fold_type
-from worker.telemetry.metrics import Applied, Metrics, Mode
+from worker.storage.database import Document
+from worker.storage.leases import Token
+from worker.telemetry.metrics import Applied, Mode
+from worker.watch.sums.attempt import Attempt, Keys, Reason, Target, Write, ids_of
 from worker.watch.sums.catch_up import pages
-from worker.watch.sums.committer import Committer
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
+from worker.watch.sums.cool_down import CoolDown
+from worker.watch.sums.quarantine import Quarantine
+from worker.watch.sums.runner import Dependencies, Runner
 
 log = structlog.get_logger(__name__)
 
+VIEW = "view"
+_LOST = "lost"
 # Views of one transaction: each may be made of thousands of documents.
 _VIEWS_PER_TRANSACTION = 10
+# Documents asked at a time for the views they belong to.
+_DOCUMENTS_AT_A_TIME = 1_000
+# The pause between two views of a key where the model says none.
+_SHORTEST_S = 0.001
 
 
 class Views:
@@ -33,140 +38,121 @@ class Views:
 
     Every transaction writes the model's one marker before it reads: they follow each other, and whoever commits later
     has read later. So an older view never takes the place of a newer one, nor of one that is gone. `as_of` is the
-    server's time of that transaction.
+    server's time of that transaction. A view is rebuilt at most once in `freshness_s`, and waits meanwhile.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        model: ReadModel,
-        committer: Committer,
-        metrics: Metrics,
-        *,
-        code_version: str,
-    ) -> None:
-        self.model = model
-        self._database = database
-        self._target = database.collection(model.target.collection)
-        self._markers = WriteConflictMarkers(database)
-        self._committer = committer
-        self._metrics = metrics
-        self._code_version = code_version
+    def __init__(self, given: Dependencies, model: ReadModel) -> None:
+        self.name, self.version = model.name, model.version
+        self.sources = frozenset(trigger.collection for trigger in model.triggers)
+        self.shown: frozenset[str] = frozenset()
+        pause_s = max(model.freshness_s, _SHORTEST_S)
+        # A turn is earned as fast as one may be taken, so that views never wait any longer.
+        self.cool_down = CoolDown(CoolDownSettings(at_most_every_s=pause_s, turns=2, then_every_s=pause_s))
+        self._given = given
+        self._model = model
+        self._target = given.database.collection(model.target.collection)
+        self._markers = WriteConflictMarkers(given.database)
+        self.quarantine = Quarantine(given, model.name, {VIEW: model.target.collection}, by_kind=False)
+        self._runner = Runner(given, _VIEWS_PER_TRANSACTION)
 
-    async def rebuild(self, keys: Collection[Any], *, mode: Mode = Mode.LIVE) -> dict[Any, str]:
-        """Return when the view of each key is built anew, or quarantined; returns why of the latter.
+    def rules(self, own: Iterable[UUID]) -> Sequence[Document]:
+        """Every change of what views are made from matters, and no other."""
+        return ()
+
+    def keys(self, changes: Sequence[Document]) -> Keys:
+        """Documents by collection; of one that is gone nobody knows any more to which view it belonged."""
+        moved = [each for each in changes if each["collection"] in self.sources]
+        lost = {(_LOST, each["collection"]) for each in moved if each["operationType"] == "delete"}
+        known = [each for each in moved if isinstance(each["identity"], Hashable)]
+        return frozenset(lost | {(each["collection"], each["identity"]) for each in known})
+
+    async def bring(self, keys: Keys, before: Token | None) -> None:
+        """Rebuild the views that these documents belong to, or all where one of them is gone.
+
+        `before` is the token before they moved; None: these are views that `missed` has found.
+        """
+        if before is None:
+            await self.rebuild(keys)
+            return
+        dirty: set[Target] = set()
+        for collection in self.sources:
+            dirty |= await self._views_of(collection, ids_of(collection, keys))
+        if ids_of(_LOST, keys):
+            async for page in self.missed():
+                dirty |= page
+        await self.rebuild(self.cool_down.admit(frozenset(dirty), before, self._given.clock.monotonic()))
+
+    async def missed(self) -> AsyncGenerator[Keys]:
+        """Pages of all views, and of those that documents name."""
+        async for page in pages(self._target):
+            yield frozenset((VIEW, key) for key in page)
+        for collection in self.sources:
+            async for page in pages(self._given.database.collection(collection)):
+                yield frozenset(await self._views_of(collection, page.keys()))
+
+    def stand_by(self) -> None:
+        """Views of others are others'."""
+
+    async def rebuild(self, keys: Keys, *, retrying: Keys = frozenset()) -> dict[Target, Reason]:
+        """Return when each of these views is built anew, or quarantined; returns why of the latter.
 
         May run twice, at the same time, anywhere. Raises Retryable while MongoDB is away.
         """
-        failures: dict[Any, str] = {}
+        failures: dict[Target, Reason] = {}
         for some in chunks(keys, _VIEWS_PER_TRANSACTION):
-            failures |= await self._rebuild(some)
-        await self._quarantine(failures)
-        applied = self._metrics.projection_events_applied_total
-        applied.labels(self.model.name, mode, Applied.APPLIED).inc(len(keys) - len(failures))
-        applied.labels(self.model.name, mode, Applied.FAILED).inc(len(failures))
+            async for attempt, _ in self._runner.run(frozenset(some), self._transact, retrying):
+                failures |= attempt.rejected
+        mode = Mode.RETRY if retrying else Mode.LIVE
+        applied = self._given.metrics.projection_events_applied_total
+        applied.labels(self.name, mode, Applied.APPLIED).inc(len(keys) - len(failures))
+        applied.labels(self.name, mode, Applied.FAILED).inc(len(failures))
+        if failures:
+            log.warning(f"{self.name}_quarantined", views=len(failures))
         return failures
 
-    async def keys_of(self, collection: str, identities: Collection[Any]) -> set[Any]:
-        """The views that these documents belong to."""
-        keys: set[Any] = set()
-        for some in chunks(identities, _VIEWS_PER_TRANSACTION * 100):
-            found = await reading.find(self._database.collection(collection), {"_id": {"$in": some}})
-            for trigger in self.model.triggers:
-                if trigger.collection == collection:
-                    keys.update(_keys(found.through(trigger.key).values))
-        return keys
+    async def recount(self, keys: Keys) -> dict[Target, Reason]:
+        """Try what was quarantined; returns what still cannot be built or stored."""
+        return await self.rebuild(keys, retrying=keys)
 
-    async def all_keys(self) -> AsyncGenerator[list[Any]]:
-        """Pages of the keys of all views, and of those that documents name."""
-        async for page in pages(self._target):
-            yield list(page)
-        for trigger in self.model.triggers:
-            async for page in pages(self._database.collection(trigger.collection)):
-                yield list(await self.keys_of(trigger.collection, list(page)))
-
-    async def _rebuild(self, keys: list[Any]) -> dict[Any, str]:
-        """One transaction; where the server refuses one of the views, one for each."""
-        try:
-            return await self._committer.run(partial(self._transact, keys))
-        except Refused:
-            if len(keys) == 1:
-                return {keys[0]: "the server refuses the view"}
-        except BulkWriteError as error:
-            if len(keys) == 1:
-                return {keys[0]: f"the server refuses the view (code {write_failures(error)[0].code})"}
-        failures: dict[Any, str] = {}
-        for key in keys:
-            failures |= await self._rebuild([key])
-        return failures
-
-    async def _transact(self, keys: list[Any], session: Session) -> dict[Any, str]:
-        """1. write the marker  2. read and build each view  3. write or remove it. Returns what cannot be built."""
-        await self._markers.touch("sum", [self.model.name], session)  # 1
-        failures: dict[Any, str] = {}
-        writes: list[UpdateOne | DeleteOne] = []
-        for key in keys:
-            documents = {name: await self._read(name, key, session) for name in self.model.reads}  # 2
-            try:
-                view = self.model.build(key, documents)
-            except Exception as error:  # one view's documents: the others must not wait for it
-                failures[key] = f"{type(error).__name__} while it was built"
+    async def _transact(self, attempt: Attempt) -> None:
+        """1. write the marker  2. read and build each view  3. write or remove it  4. quarantine what has none."""
+        await self._markers.touch("sum", [self.name], attempt.session)  # 1
+        writes: list[tuple[Target | None, Write]] = []
+        for target in attempt.keys:
+            if target in attempt.cooling:
+                attempt.rejected[target] = attempt.cooling[target]
                 continue
-            writes.append(DeleteOne({"_id": key}) if view is None else _write(key, view))
-        if writes:
-            with translated():
-                await self._target.bulk_write(writes, session=session)  # 3
-        return failures
+            key = target[1]
+            documents = {name: await self._read(name, key, attempt) for name in self._model.reads}  # 2
+            try:
+                view = self._model.build(key, documents)
+            except Exception as error:  # one view's documents: the others must not wait for it
+                attempt.rejected[target] = Reason("Unbuilt", f"{type(error).__name__} while it was built")
+                continue
+            writes.append((target, DeleteOne({"_id": key}) if view is None else _write(key, view)))
+        await attempt.write(self._target, writes)  # 3
+        news = {each: why for each, why in attempt.rejected.items() if each not in attempt.retrying}
+        await self.quarantine.put(news, news.keys(), attempt.session)  # 4
 
-    async def _read(self, name: str, key: Any, session: Session) -> list[Document]:
-        read = self.model.reads[name]
-        collection, paths = self._database.collection(read.collection), dict.fromkeys(read.paths, 1)
-        found = await reading.find(collection, read.query(key), paths, session=session, limit=read.most)
+    async def _read(self, name: str, key: Any, attempt: Attempt) -> list[Document]:
+        read = self._model.reads[name]
+        collection, paths = self._given.database.collection(read.collection), dict.fromkeys(read.paths, 1)
+        query = read.query(key)
+        found = await reading.find(collection, query, paths, session=attempt.session, limit=read.most)
         return found.documents
 
-    async def _quarantine(self, failures: Mapping[Any, str]) -> None:
-        items = [
-            quarantine(
-                Quarantined(
-                    item_id=fold_item_id(key, self.model.name),
-                    event_type=fold_type(self.model.name),
-                    error_class="Unbuilt",
-                    message=reason,
-                    data={"collection": self.model.target.collection, "id": key},
-                ),
-                self._code_version,
-            )
-            for key, reason in failures.items()
-        ]
-        if items:
-            await put_items(self._database.analytics_queue, items)
-            log.warning(f"{self.model.name}_quarantined", views=len(items))
-
-
-def model_views(
-    database: Database,
-    committer: Committer,
-    metrics: Metrics,
-    *,
-    code_version: str,
-) -> dict[str, Views]:
-    """What keeps each read model of the catalogue, by its name."""
-    return {
-        each.name: Views(
-            database,
-            each,
-            committer,
-            metrics,
-            code_version=code_version,
-        )
-        for each in database.catalogue.models
-    }
+    async def _views_of(self, collection: str, identities: Collection[Any]) -> set[Target]:
+        """The views that these documents belong to."""
+        keys: set[Target] = set()
+        for some in chunks(identities, _DOCUMENTS_AT_A_TIME):
+            found = await reading.find(self._given.database.collection(collection), {"_id": {"$in": some}})
+            for trigger in self._model.triggers:
+                if trigger.collection == collection:
+                    named = found.through(trigger.key).values
+                    keys |= {(VIEW, key) for key in named if key is not None and isinstance(key, Hashable)}
+        return keys
 
 
 def _write(key: Any, view: Document) -> UpdateOne:
     whole = {"$mergeObjects": [{"_id": key}, {"$literal": view}, {"as_of": "$$NOW"}]}
     return UpdateOne({"_id": key}, [{"$replaceWith": whole}], upsert=True)
-
-
-def _keys(values: Collection[Any]) -> set[Any]:
-    return {key for key in values if key is not None and isinstance(key, Hashable)}

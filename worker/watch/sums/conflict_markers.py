@@ -1,7 +1,7 @@
 """Small documents in `projection_state` by which transactions on statistics meet, and remember."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -19,7 +19,6 @@ from worker.storage.projection_state import (
     forget_the_version_before,
 )
 from worker.storage.transactions import Session
-from worker.watch.sums.plan import Kind
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +43,7 @@ class WriteConflictMarkers:
 
     async def touch(
         self,
-        kind: Kind | Literal["sum"],
+        kind: str,
         identities: Iterable[ObjectId | str],
         session: Session,
         *,
@@ -70,26 +69,21 @@ class WriteConflictMarkers:
         self, courses: Iterable[ObjectId], session: Session
     ) -> dict[ObjectId, ObjectId | None]:
         """The instructor each of the courses is counted for; absent if it is counted for nobody yet."""
-        place = await self._places.find(session)
         names = [marker_name("course", course) for course in courses]
-        with translated():
-            rows = await place.collection.find({"_id": {"$in": names}}, session=session).to_list(None)
-        return {_identity(row): place.value(row, place.instructor_path) for row in rows}
+        return await self._credits({"_id": {"$in": names}}, session)
 
     async def taught(self, instructors: Iterable[ObjectId], session: Session) -> dict[ObjectId, ObjectId]:
         """The courses counted for one of these instructors."""
         place = await self._places.find(session)
         query = {**_prefix("counts:course:"), place.instructor_path: {"$in": list(instructors)}}
-        with translated():
-            rows = await place.collection.find(query, session=session).to_list(None)
-        return {_identity(row): place.value(row, place.instructor_path) for row in rows}
+        return await self._credits(query, session)
 
     async def credited_courses(self) -> list[ObjectId]:
         """Every course that is counted for an instructor, whether it still exists or not."""
         place = await self._places.find()
-        query = {**_prefix("counts:course:"), place.instructor_path: {"$type": "objectId"}}
-        with translated():
-            return [_identity(row) for row in await place.collection.find(query, {"_id": 1}).to_list(None)]
+        return [
+            *await self._credits({**_prefix("counts:course:"), place.instructor_path: {"$type": "objectId"}})
+        ]
 
     async def exchange_session(self, session_id: UUID) -> UUID | None:
         """Note whose transactions count from now on; returns the session noted before, if it was another."""
@@ -131,6 +125,12 @@ class WriteConflictMarkers:
         with translated():
             for kind in ("course", "user"):
                 await place.collection.delete_many({**_prefix(f"counts:{kind}:"), **old})
+
+    async def _credits(self, query: Document, session: Session | None = None) -> dict[ObjectId, Any]:
+        place = await self._places.find(session)
+        with translated():
+            rows = await place.collection.find(query, session=session).to_list(None)
+        return {_identity(row): place.value(row, place.instructor_path) for row in rows}
 
 
 def _touch(place: Place, identity: ObjectId | str, taught_by: Mapping[ObjectId, ObjectId | None]) -> Document:

@@ -1,16 +1,12 @@
-"""Documents of others that are overwritten again and again: each is summed at once, then less and less often."""
+"""Documents that somebody changes again and again: each is summed at once, then less and less often."""
 
 from collections import OrderedDict
-from collections.abc import Set
 from dataclasses import dataclass
 from itertools import islice
 
-from bson import ObjectId
-
 from worker.settings import CoolDownSettings
 from worker.storage.leases import Token
-from worker.watch.sums.counting import DirtyKeys
-from worker.watch.sums.plan import Kind, Target
+from worker.watch.sums.attempt import Keys, Target
 
 # Remembered documents, and documents that wait; beyond that the oldest are forgotten, or summed at once.
 _KEPT = 10_000
@@ -25,22 +21,24 @@ class _Summed:
 
 
 class CoolDown:
-    """Which courses and users are summed now, and which wait; told what moved, batch by batch.
+    """Which documents are summed now, and which wait; told what moved, batch by batch. Those `at_once` never wait.
 
     It holds nothing that a restart would miss: as long as a document waits, `token` lies before its change.
     """
 
-    def __init__(self, limits: CoolDownSettings) -> None:
+    def __init__(self, limits: CoolDownSettings, *, at_once: str = "") -> None:
         self._limits = limits
+        self._at_once = at_once
         self._summed: OrderedDict[Target, _Summed] = OrderedDict()
         self._waiting: OrderedDict[Target, Token] = OrderedDict()
 
-    def admit(self, dirty: DirtyKeys, before: Token, now: float) -> DirtyKeys:
-        """The learners that moved, and the courses and users whose turn it is.
+    def admit(self, keys: Keys, before: Token, now: float) -> Keys:
+        """Those that never wait, and those whose turn it is.
 
         `before` is the token of the change stream before this batch, `now` a monotonic clock's.
         """
-        for target in _targets("course", dirty.courses) | _targets("user", dirty.users):
+        never = frozenset(target for target in keys if target[0] == self._at_once)
+        for target in keys - never:
             self._waiting.setdefault(target, before)
         surplus = islice(self._waiting, max(0, len(self._waiting) - _KEPT))
         due = {target for target in self._waiting if self._due_at(target) <= now} | set(surplus)
@@ -49,7 +47,7 @@ class CoolDown:
             self._take_turn(target, now)
         while len(self._summed) > _KEPT:
             self._summed.popitem(last=False)
-        return DirtyKeys(dirty.learners, _of("course", due), _of("user", due))
+        return never | due
 
     def token_up_to(self, token: Token) -> Token:
         """What may be saved when everything before `token` was counted, but for those that wait."""
@@ -70,11 +68,3 @@ class CoolDown:
         summed, most = self._summed.pop(target, None), float(self._limits.turns)
         earned = most if summed is None else summed.turns + (now - summed.at) / self._limits.then_every_s
         self._summed[target] = _Summed(now, max(0.0, min(most, earned) - 1))
-
-
-def _targets(kind: Kind, identities: Set[ObjectId]) -> set[Target]:
-    return {(kind, identity) for identity in identities}
-
-
-def _of(kind: Kind, targets: Set[Target]) -> frozenset[ObjectId]:
-    return frozenset(identity for each, identity in targets if each == kind)

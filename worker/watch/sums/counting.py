@@ -1,378 +1,354 @@
-"""Counting: dirty learners, courses and users in; out come statistics that equal the sum over projections."""
+"""Counting: what moved goes in; out come sums that equal the sum over all that is counted.
 
-import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Set
+It is the same for every sum projection. What of each document of the source has been counted is kept in a collection
+of the projection's own; one transaction replaces it from the revision that was read, together with everything that
+follows from it. What follows is a `Showing`: `statistics` for `counts`, `declared` for every other projection.
+"""
+
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from functools import partial
-from typing import Any
+from typing import Any, Protocol
+from uuid import UUID
 
 import structlog
 from bson import ObjectId
 from pymongo import InsertOne, ReplaceOne
 
-from projections.counts import COUNTS_VERSION, Step
-from worker import __version__
+from projections.counts import Step
+from projections.kinds import SumProjection
 from worker.chunks import chunks
-from worker.errors import Refused, Retryable
-from worker.storage.database import Database
+from worker.errors import Retryable
+from worker.settings import CoolDownSettings
+from worker.storage import reading
+from worker.storage.database import Document
+from worker.storage.leases import Token
 from worker.storage.reading import Reading
-from worker.storage.refused_rows import RowTarget
-from worker.storage.transactions import Session, Transactions
-from worker.telemetry.metrics import Applied, Metrics, Mode, NotificationOutcome
-from worker.timing import Clock
+from worker.telemetry.metrics import Applied, Mode
 from worker.watch.folds.refold import Refold
 from worker.watch.frozen import Frozen
-from worker.watch.sums.lost_records import lost
-from worker.watch.sums.plan import Kind, Target, deltas_of
-from worker.watch.sums.quarantine import Quarantine, Reason, Rejections
-from worker.watch.sums.reading import COUNTED, RECORD, Allowance, TooLarge
-from worker.watch.sums.rows import RowsWritten, billing, notifications, write_rows
-from worker.watch.sums.statistics import Statistics
-from worker.watch.sums.steps import Counting, take_steps
-from worker.watch.sums.writing import RejectedWrite, Write, write_each
+from worker.watch.sums.attempt import Attempt, Keys, Reason, Rejections, Target, Write, ids_of
+from worker.watch.sums.catch_up import pages
+from worker.watch.sums.cool_down import CoolDown
+from worker.watch.sums.quarantine import Quarantine, unreadable
+from worker.watch.sums.runner import Dependencies, Runner
 
 log = structlog.get_logger(__name__)
 
-NAME = "counts"
-
-# Larger transactions are hardly faster, and hold the documents of courses and users longer.
-_LEARNERS_PER_TRANSACTION = 1_500
-# Each of these is summed over all its projections.
-_COURSES_PER_TRANSACTION = 20
-_USERS_PER_TRANSACTION = 500
-# Somebody else's writes to a few documents pass at once. A chunk that goes on conflicting is split.
-_ATTEMPTS = 5
-_SPLIT_AFTER = 2
-_LONGEST_WAIT_S = 0.5
-# How long a document the server refused is left alone while its learners go on moving.
-_COOL_DOWN_S = 600.0
+_ABSENT = -1
 # Said once each, until so many were.
 _MOST_LOGGED = 10_000
-# Which learners are quarantined is asked this often: the items of those that are counted meanwhile are closed.
+# Which documents are quarantined is asked this often: the items of those that are counted meanwhile are closed.
 _LOAD_EVERY_S = 10.0
-
-_KINDS: tuple[tuple[Kind, str], ...] = (("learner", "learners"), ("course", "courses"), ("user", "users"))
 
 
 @dataclass(frozen=True, slots=True)
-class DirtyKeys:
-    """Learners (`_id` of their record) whose record moved; courses and users to rebuild."""
+class Counting:
+    """What one transaction does with the documents of the source that it read.
 
-    learners: frozenset[ObjectId] = frozenset()
-    courses: frozenset[ObjectId] = frozenset()
-    users: frozenset[ObjectId] = frozenset()
+    `known` is what was counted before. `steps` are taken, `stale` documents are counted as they stand, `lost` ones
+    went back behind what was counted of them, each with its stream, and `frozen` ones newer code had counted.
+    """
 
-    def __len__(self) -> int:
-        return len(self.learners) + len(self.courses) + len(self.users)
+    records: Reading
+    known: Mapping[Any, Document]
+    steps: Sequence[Step]
+    stale: int
+    lost: Mapping[Any, str]
+    frozen: frozenset[Any]
 
-    def chunks(self) -> Iterator["DirtyKeys"]:
-        """Parts for one transaction each, by number; how large their documents are shows when they are read."""
-        for learners in chunks(self.learners, _LEARNERS_PER_TRANSACTION):
-            yield DirtyKeys(learners=frozenset(learners))
-        for courses in chunks(self.courses, _COURSES_PER_TRANSACTION):
-            yield DirtyKeys(courses=frozenset(courses))
-        for users in chunks(self.users, _USERS_PER_TRANSACTION):
-            yield DirtyKeys(users=frozenset(users))
 
-    def targets(self) -> Iterator[Target]:
-        """Each document of it."""
-        for kind, ids in _KINDS:
-            yield from ((kind, each) for each in getattr(self, ids))
+class Showing(Protocol):
+    """How a sum projection reads its source, and what follows from the steps of its documents."""
 
-    def split(self) -> tuple["DirtyKeys", "DirtyKeys"]:
-        split = [_split(each) for each in (self.learners, self.courses, self.users)]
-        return DirtyKeys(*(half[0] for half in split)), DirtyKeys(*(half[1] for half in split))
+    projection: SumProjection
+    quarantine: Quarantine
+
+    kinds: Mapping[str, str]
+    """The collections by kind of target: first the source, whose documents are counted, then those that show sums."""
+
+    most: Mapping[str, int]
+    """By kind, how many documents one transaction is about at most."""
+
+    paths: Mapping[str, Any]
+    """What is read of a document of the source."""
+
+    counted_paths: Mapping[str, Any]
+    """What is read of what was counted."""
+
+    current: Mapping[str, str]
+    """A document is counted as it stands where these paths of it are the same as those in what was counted."""
+
+    def step(self, record: Document, known: Document | None) -> Step | None:
+        """What counting this document changes, None if nothing. Raises for one that makes no sense."""
+
+    async def begin(self, attempt: Attempt) -> None:
+        """What a transaction writes before it reads."""
+
+    async def show(self, counting: Counting, attempt: Attempt) -> None:
+        """Write what follows from the steps, and the sums of the documents named."""
+
+    async def gone(self) -> Keys:
+        """Documents that sums may still be shown for though they are no more."""
+
+    def rules(self, own: Iterable[UUID]) -> Sequence[Document]:
+        """Which changes matter of documents that show sums, beside those that make or replace one (see `changes`)."""
 
 
 class Counter:
-    """Counts learners and sums statistics; safe beside any number of others like it.
+    """Keeps one sum projection; safe beside any number of others like it.
 
-    `keep_alive` is awaited after every transaction, some tenths of a second: to beat, to renew leases. A milestone
-    older than `notify_within` when it is counted is not announced. `refold` brings records back that went back
-    behind what was counted of them.
+    `refold` brings records back that went back behind what was counted of them: whoever follows has it.
     """
 
     def __init__(
         self,
-        database: Database,
-        transactions: Transactions,
-        clock: Clock,
-        metrics: Metrics,
+        given: Dependencies,
+        showing: Showing,
         *,
-        keep_alive: Callable[[], Awaitable[None]],
-        on_retry: Callable[[Retryable], None],
-        notify_within: timedelta,
-        code_version: str = __version__,
         refold: Refold | None = None,
-        seed: int | None = None,
+        rhythm: CoolDownSettings | None = None,
     ) -> None:
-        self._database = database
-        self._transactions = transactions
-        self._clock = clock
-        self._metrics = metrics
-        self._keep_alive = keep_alive
-        self._on_retry = on_retry
-        self._notify_within = notify_within
-        self._code_version = code_version
+        self.name, self.version = showing.projection.name, showing.projection.version
+        self._kind, *others = showing.kinds
+        self.sources = frozenset({showing.kinds[self._kind]})
+        self.shown = frozenset(showing.kinds[kind] for kind in others)
+        self.quarantine, self.rules = showing.quarantine, showing.rules
+        self.cool_down = CoolDown(rhythm or CoolDownSettings(), at_once=self._kind)
+        self.frozen = Frozen(self.name, self.version, given.clock, given.metrics)
+        self._given = given
+        self._showing = showing
+        self._source = given.database.collection(showing.kinds[self._kind])
+        self._counted = given.database.collection(showing.projection.counted.collection)
         self._refold = refold
-        self.frozen = Frozen(NAME, COUNTS_VERSION, clock, metrics)
-        self._accepted: frozenset[ObjectId] = frozenset()
-        self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
-        self._quarantine = Quarantine(database, code_version)
-        self._statistics = Statistics(database, self._quarantine)
-        self._cooling: dict[Target | RowTarget, tuple[float, Reason]] = {}
-        self._retrying: frozenset[Target] = frozenset()
-        self._rejected: dict[Target, Reason] = {}
-        self._logged: dict[Target | RowTarget, Reason] = {}
-        self._quarantined: frozenset[ObjectId] = frozenset()
-        self._load_at = clock.monotonic()
-        self._width = _LEARNERS_PER_TRANSACTION
+        self._runner = Runner(given, showing.most[self._kind])
+        self._accepted: Keys = frozenset()
+        self._logged: dict[Target, Reason] = {}
+        self._quarantined: Keys = frozenset()
+        self._load_at = given.clock.monotonic()
 
-    async def count(self, dirty: DirtyKeys, *, live: bool = True) -> None:
-        """Return when every dirty learner is counted and every dirty course and user is rebuilt.
+    def keys(self, changes: Sequence[Document]) -> Keys:
+        """What changes are about, each document once."""
+        return frozenset(
+            (kind, change["identity"])
+            for change in changes
+            for kind, collection in self._showing.kinds.items()
+            if change["collection"] == collection and isinstance(change["identity"], ObjectId)
+        )
 
-        May run twice, at the same time, anywhere: a projection changes only from the revision that was read,
-        together with everything that follows from it. `live`: the learners have just moved, so that their
-        freshness means something. What cannot be read or written is quarantined, and nobody waits for it.
+    async def bring(self, keys: Keys, before: Token | None) -> None:
+        """Count what moved after the token `before`; documents overwritten again and again wait for their turn.
+
+        None: what `missed` has found, which does not wait.
         """
-        if self._clock.monotonic() >= self._load_at:
+        if before is None:
+            await self.count(keys, live=False)
+        else:
+            await self.count(self.cool_down.admit(keys, before, self._given.clock.monotonic()))
+
+    async def count(
+        self, keys: Keys, *, live: bool = True, retrying: Keys = frozenset()
+    ) -> dict[Target, Reason]:
+        """Return when each of these documents is counted, or its sums shown; returns what was left out.
+
+        May run twice, at the same time, anywhere: what is counted changes only from the revision that was read,
+        together with everything that follows from it. `live`: the documents have just moved, so that their freshness
+        means something. What cannot be read or written is quarantined, and nobody waits for it; of `retrying` it is
+        known, and is tried all the same.
+        """
+        if self._given.clock.monotonic() >= self._load_at:
             await self._load_quarantined()
-        for chunk in dirty.chunks():
-            await self._count_chunk(chunk, live=live)
+        rejected: dict[Target, Reason] = {}
+        for kind in self._showing.kinds:
+            targets = [target for target in keys if target[0] == kind]
+            for some in chunks(targets, self._showing.most[kind]):
+                async for attempt, counting in self._runner.run(frozenset(some), self._transact, retrying):
+                    self._observe(attempt, counting, live=live)
+                    rejected |= attempt.rejected
+                    if counting.lost:
+                        await self._recover(counting.lost, live=live)
+        return rejected
+
+    async def recount(self, keys: Keys) -> Rejections:
+        """Try what was quarantined; returns what still cannot be read or written. May run twice."""
+        rejected = await self.count(keys, live=False, retrying=keys)
+        return {target: reason for target, reason in rejected.items() if target in keys}
+
+    async def missed(self) -> AsyncGenerator[Keys]:
+        """Pages of documents that are not counted as they stand, or are gone, then all that show sums.
+
+        Those whose sums are right cost a read and no write. Only what had a majority when this was called is certain
+        to be seen: put a barrier before it.
+        """
+        current = self._showing.current
+        async for page in pages(self._source, *current):
+            newest = {"_id": {"$in": list(page)}, "counts_version": {"$gte": self.version}}
+            known = await reading.find(self._counted, newest, dict.fromkeys(current.values(), 1))
+            counted = {row["_id"]: tuple(map(row.get, current.values())) for row in known.documents}
+            yield self._keys(each for each, state in page.items() if counted.get(each) != state)
+        async for page in pages(self._counted):
+            there = await reading.find(self._source, {"_id": {"$in": list(page)}}, {"_id": 1})
+            present = {row["_id"] for row in there.documents} | {one.id for one in there.unreadable}
+            yield self._keys(page.keys() - present)
+        yield await self._showing.gone()
+        for kind in [*self._showing.kinds][1:]:
+            async for page in pages(self._given.database.collection(self._showing.kinds[kind])):
+                yield frozenset((kind, identity) for identity in page)
 
     def stand_by(self) -> None:
         """Say that somebody else counts: what stands still is theirs to tell."""
         self.frozen.retain(lambda _: False)
 
     async def _load_quarantined(self) -> None:
-        """Learn which learners are quarantined; where that fails, the next call asks."""
+        """Learn what is quarantined; where that fails, the next call asks."""
         try:
-            self._quarantined = await self._quarantine.open_learners()
-            self._load_at = self._clock.monotonic() + _LOAD_EVERY_S
+            self._quarantined = await self.quarantine.open_items()
+            self._load_at = self._given.clock.monotonic() + _LOAD_EVERY_S
         except Retryable as error:
-            self._on_retry(error)
+            self._given.on_retry(error)
 
-    async def recount(self, targets: Set[Target]) -> dict[Target, Reason]:
-        """Try what was quarantined; returns what still cannot be read or written.
-
-        May run twice, and beside others.
-        """
-        self._retrying = frozenset(targets)
-        self._rejected = {}
-        for target in self._retrying:
-            self._cooling.pop(target, None)
-        some: dict[Kind, set[ObjectId]] = {"learner": set(), "course": set(), "user": set()}
-        for kind, identity in self._retrying:
-            some[kind].add(identity)
-        try:
-            for chunk in DirtyKeys(*map(frozenset, (some["learner"], some["course"], some["user"]))).chunks():
-                await self._count_chunk(chunk, live=False)
-        finally:
-            self._retrying = frozenset()
-        return dict(self._rejected)
-
-    async def _count_chunk(self, chunk: DirtyKeys, *, live: bool) -> None:
-        """Count a chunk; one that goes on conflicting, or being refused, or does not fit, is split."""
-        counting = await self._committed(chunk) if len(chunk) <= self._width else None
-        if counting is None:
-            for half in chunk.split():
-                await self._count_chunk(half, live=live)
-            return
-        if counting.has_room:
-            self._width = min(max(self._width, 2 * len(chunk)), _LEARNERS_PER_TRANSACTION)
-        self._observe(counting, live=live)
-        if self._refold is not None:  # the one that follows, not one that retries
-            self.frozen.observe(counting.frozen, chunk.learners)
-        if counting.lost:
-            await self._recover(counting.lost, live=live)
-
-    async def _committed(self, chunk: DirtyKeys) -> Counting | None:
-        """Run one transaction until it commits; None where parts of it may do better.
-
-        After a conflict the documents of courses and users are held from the first command on. Nothing is awaited
-        while an error is handled: it would keep alive whatever its transaction had read.
-        """
-        conflicts = rejections = 0
-        locked: frozenset[Target] = frozenset()
-        while True:
-            wait_s = 0.0
-            try:
-                counting = await self._transactions.run(partial(self._transact, chunk, locked))
-            except TooLarge as error:
-                self._width = max(1, min(len(chunk) // 2, int(len(chunk) * error.fitting)))
-                return None
-            except (RejectedWrite, Refused) as error:
-                self._cool_down_target(error, chunk)
-                rejections += 1
-                if (rejections >= _SPLIT_AFTER or isinstance(error, Refused)) and len(chunk) > 1:
-                    return None
-            except Retryable as error:
-                conflicts += 1
-                locked = frozenset(self._statistics.concerned)
-                self._on_retry(error)
-                if conflicts >= _ATTEMPTS:
-                    raise
-                if conflicts >= _SPLIT_AFTER and len(chunk) > 1:
-                    return None
-                wait_s = self._random.uniform(0, _LONGEST_WAIT_S / 2 ** (_ATTEMPTS - conflicts))
-            else:
-                await self._keep_alive()
-                return counting
-            await self._clock.sleep(wait_s)
-            await self._keep_alive()
-
-    async def _recover(self, gone: Mapping[ObjectId, str], *, live: bool) -> None:
+    async def _recover(self, gone: Mapping[Any, str], *, live: bool) -> None:
         """Have lost records folded again; whatever comes of it is counted."""
         if self._refold is not None:
-            log.warning("counts_records_lost", streams=len(gone))
+            log.warning(f"{self.name}_records_lost", streams=len(gone))
             await self._refold.restore(gone.values())
-        self._accepted = frozenset(gone)
+        self._accepted = self._keys(gone)
         try:
-            await self._count_chunk(DirtyKeys(learners=self._accepted), live=live)
+            await self.count(self._accepted, live=live)
         finally:
             self._accepted = frozenset()
 
-    async def _transact(self, chunk: DirtyKeys, locked: Set[Target], session: Session) -> Counting:
+    async def _transact(self, attempt: Attempt) -> Counting:
         """One transaction.
 
-        0. lock what others wrote to meanwhile  1. read records and projections  2. take each learner's step
-        3. write projections, each in place of the revision that was read  4. add to the statistics  5. write
-        outbox and billing rows by their keys, or quarantine them  6. quarantine the learners that were left out
+        1. write what others must not miss  2. read documents, and what was counted of them  3. take each one's step
+        4. write what is counted now, each in place of the revision that was read  5. write what follows from it
+        6. quarantine the documents that were left out
         """
-        rejections, allowance = self._rejections(), Allowance(bounded=len(chunk) > 1)
-        await self._statistics.lock(locked - rejections.keys(), session)  # 0
-        records = await self._read("user_progress", chunk.learners, RECORD, allowance, session)  # 1
-        known = await self._read("user_progress_projections", chunk.learners, COUNTED, allowance, session)
-        counting = take_steps(records, known, rejections, self._lost(records, known))  # 2
-        await self._write_projections(counting.steps, session)  # 3
-        rebuild: set[Target] = {("course", each) for each in chunk.courses}
-        rebuild |= {("user", each) for each in chunk.users}
-        deltas = deltas_of(counting.steps).beside(locked - rejections.keys())
-        excluded = await self._statistics.apply(
-            deltas, rebuild, rejections, allowance, session, retrying=self._retrying
-        )  # 4
-        rows = await self._write_new_rows(counting, allowance, session)  # 5
-        await self._quarantine_learners(chunk.learners, counting.rejected, session)  # 6
-        return replace(
-            counting, rejected={**counting.rejected, **excluded}, rows=rows, has_room=allowance.has_room
+        await self._showing.begin(attempt)  # 1
+        ids = ids_of(self._kind, attempt.keys)
+        records = await attempt.read(self._source, ids, self._showing.paths)  # 2
+        known = await attempt.read(self._counted, ids, self._showing.counted_paths)
+        counting = self._take_steps(records, known, attempt)  # 3
+        await self._write_counted(counting, attempt)  # 4
+        await self._showing.show(counting, attempt)  # 5
+        await self._set_quarantine(attempt)  # 6
+        # What was read is let go before the next transaction reads as much.
+        return replace(counting, records=Reading(self._source.name), known={})
+
+    def _take_steps(self, records: Reading, known: Reading, attempt: Attempt) -> Counting:
+        """A document that nobody can read, that makes no sense or was lost is left out alone."""
+        before = {document["_id"]: document for document in known.documents}
+        gone = {} if self._refold is None else lost(records, known)
+        gone = {each: stream for each, stream in gone.items() if (self._kind, each) not in self._accepted}
+        left_out = {
+            *attempt.cooling,
+            *unreadable(self._kind, known.unreadable),
+            *self._keys(gone),
+        }
+        there = [(self._kind, each["_id"]) for each in records.documents]
+        attempt.rejected.update((each, attempt.cooling[each]) for each in there if each in attempt.cooling)
+        tried = replace(
+            records,
+            documents=[each for each in records.documents if (self._kind, each["_id"]) not in left_out],
         )
+        taken = tried.through(lambda record: self._showing.step(record, before.get(record["_id"])))
+        attempt.rejected.update(unreadable(self._kind, [*taken.unreadable, *known.unreadable]))
+        steps = [step for step in taken.values if step is not None]
+        frozen = frozenset(
+            each["_id"]
+            for each in tried.documents
+            if (row := before.get(each["_id"])) is not None
+            and is_newer(row, self.version)
+            and row.get("source_rev") != each.get("rev")
+        )
+        return Counting(records, before, steps, len(taken.values) - len(steps), gone, frozen)
 
-    def _lost(self, records: Reading, known: Reading) -> dict[ObjectId, str]:
-        gone = lost(records, known) if self._refold is not None else {}
-        return {identity: stream for identity, stream in gone.items() if identity not in self._accepted}
-
-    async def _write_projections(self, steps: Iterable[Step], session: Session) -> None:
-        collection = self._database.user_progress_projections
+    async def _write_counted(self, counting: Counting, attempt: Attempt) -> None:
         inserts: list[tuple[Target, Write]] = []
         replacements: list[tuple[Target, Write]] = []
-        for step in steps:
-            target: Target = ("learner", step.projection["_id"])
-            if step.counted_rev is None:
+        for step in counting.steps:
+            identity = step.projection["_id"]
+            target: Target = (self._kind, identity)
+            if identity not in counting.known:
                 inserts.append((target, InsertOne(step.projection)))
             else:
-                guard = {"_id": target[1], "source_rev": step.counted_rev}
+                guard = {"_id": identity, "source_rev": step.counted_rev}
                 replacements.append((target, ReplaceOne(guard, step.projection)))
-        await write_each(collection, inserts, session)
-        replaced = await write_each(collection, replacements, session)
+        await attempt.write(self._counted, inserts)
+        replaced = await attempt.write(self._counted, replacements)
         if replaced is not None and replaced.matched_count != len(replacements):
-            raise Retryable("a projection changed between reading and writing")
+            raise Retryable("what was counted changed between reading and writing")
 
-    async def _write_new_rows(
-        self, counting: Counting, allowance: Allowance, session: Session
-    ) -> RowsWritten:
-        """The outbox and billing rows no earlier step has written."""
-        if counting.read_at is None:
-            return RowsWritten()
-        rows = notifications(counting.steps, counting.read_at, self._notify_within)
-        rows += await billing(self._database, counting.steps, allowance, session)
-        return await write_rows(self._database, rows, self._rejected_rows(), self._code_version, session)
+    async def _set_quarantine(self, attempt: Attempt) -> None:
+        """A document left out is counted later, whether it moves again or not."""
+        behind = {
+            target: why
+            for target, why in attempt.rejected.items()
+            if target[0] == self._kind and target not in attempt.retrying
+        }
+        await self.quarantine.put(behind, behind.keys(), attempt.session)
+        known = {
+            each for each in attempt.keys & (self._quarantined | attempt.retrying) if each[0] == self._kind
+        }
+        await self.quarantine.release(known - attempt.rejected.keys(), attempt.session)
 
-    async def _quarantine_learners(
-        self, learners: Set[ObjectId], rejected: Rejections, session: Session
-    ) -> None:
-        """A learner left out is counted later, whether the record moves again or not."""
-        behind = {target: why for target, why in rejected.items() if target not in self._retrying}
-        await self._quarantine.put(behind, behind.keys(), session)
-        quarantined: set[Target] = {("learner", each) for each in self._quarantined & learners}
-        quarantined |= {("learner", each) for each in learners if ("learner", each) in self._retrying}
-        await self._quarantine.release(quarantined - rejected.keys(), session)
-
-    async def _read(
-        self,
-        collection: str,
-        ids: frozenset[ObjectId],
-        paths: Mapping[str, Any],
-        allowance: Allowance,
-        session: Session,
-    ) -> Reading:
-        if not ids:
-            return Reading(collection)
-        query = {"_id": {"$in": list(ids)}}
-        return await allowance.find(
-            self._database.collection(collection), query, paths, session, asked=len(ids)
-        )
-
-    def _cool_down_target(self, error: RejectedWrite | Refused, chunk: DirtyKeys) -> None:
-        """Leave a document alone for a while. Where nobody says which it is, the last one of a chunk is to blame."""
-        if isinstance(error, Refused):
-            if len(chunk) > 1:
-                return
-            target: Target | RowTarget = next(chunk.targets())
-            reason = Reason("Refused", str(error))
+    def _observe(self, attempt: Attempt, counting: Counting, *, live: bool) -> None:
+        applied, mode = self._given.metrics.projection_events_applied_total, Mode.LIVE
+        if attempt.retrying:
+            mode = Mode.RETRY
         else:
-            target, reason = error.target, error.reason
-        if target in self._cooling:
-            raise Retryable(f"it stands in the way though it is left out: {reason.message}") from error
-        self._cooling[target] = (self._clock.monotonic() + _COOL_DOWN_S, reason)
+            self.frozen.observe(counting.frozen, ids_of(self._kind, attempt.keys))
+        failed = ids_of(self._kind, attempt.rejected)
+        applied.labels(self.name, mode, Applied.APPLIED).inc(len(counting.steps))
+        applied.labels(self.name, mode, Applied.STALE).inc(counting.stale)
+        applied.labels(self.name, mode, Applied.FAILED).inc(len(failed))
+        self._quarantined |= self._keys(failed)
+        self._log(attempt.rejected)
+        now, freshness = self._given.clock.now(), self._given.metrics.projection_freshness_seconds
+        for step in counting.steps if live else ():
+            if "last_updated" in step.projection:
+                age = now - step.projection["last_updated"]
+                freshness.labels(self.name).observe(max(0.0, age.total_seconds()))
 
-    def _rejections(self) -> dict[Target, Reason]:
-        now = self._clock.monotonic()
-        self._cooling = {target: rest for target, rest in self._cooling.items() if rest[0] > now}
-        return {
-            (kind, identity): reason
-            for (kind, identity), (_, reason) in self._cooling.items()
-            if kind == "learner" or kind == "course" or kind == "user"
-        }
-
-    def _rejected_rows(self) -> dict[RowTarget, Reason]:
-        return {
-            (kind, identity): reason
-            for (kind, identity), (_, reason) in self._cooling.items()
-            if kind == "welcome" or kind == "completion" or kind == "payment"
-        }
-
-    def _log(self, rejected: Rejections, rows: Mapping[RowTarget, Reason]) -> None:
-        """Remember what was left out, and say it once each."""
-        self._rejected.update((target, why) for target, why in rejected.items() if target in self._retrying)
-        self._quarantined |= {identity for kind, identity in rejected if kind == "learner"}
-        excluded: dict[Target | RowTarget, Reason] = dict([*rejected.items(), *rows.items()])
-        for (kind, identity), reason in excluded.items() - self._logged.items():
+    def _log(self, rejected: Rejections) -> None:
+        """Say once each what was left out."""
+        for (kind, identity), reason in rejected.items() - self._logged.items():
             log.warning(
-                "counts_quarantined",
+                f"{self.name}_quarantined",
                 kind=kind,
                 id=str(identity),
                 error_class=reason.error_class,
                 reason=reason.message,
             )
-        self._logged = {**(self._logged if len(self._logged) < _MOST_LOGGED else {}), **excluded}
+        self._logged = {**(self._logged if len(self._logged) < _MOST_LOGGED else {}), **rejected}
 
-    def _observe(self, counting: Counting, *, live: bool) -> None:
-        applied = self._metrics.projection_events_applied_total
-        applied.labels(NAME, Mode.LIVE, Applied.APPLIED).inc(len(counting.steps))
-        applied.labels(NAME, Mode.LIVE, Applied.STALE).inc(counting.stale)
-        applied.labels(NAME, Mode.LIVE, Applied.FAILED).inc(counting.failed)
-        for kind in counting.rows.suppressed:
-            self._metrics.notifications_total.labels(kind, NotificationOutcome.SUPPRESSED).inc()
-        self._log(counting.rejected, counting.rows.quarantined)
-        if not live:
-            return
-        now, freshness = self._clock.now(), self._metrics.projection_freshness_seconds.labels(NAME)
-        for step in counting.steps:
-            freshness.observe(max(0.0, (now - step.projection["last_updated"]).total_seconds()))
+    def _keys(self, identities: Iterable[Any]) -> Keys:
+        return frozenset((self._kind, identity) for identity in identities)
 
 
-def _split(ids: frozenset[ObjectId]) -> tuple[frozenset[ObjectId], frozenset[ObjectId]]:
-    ordered = sorted(ids)
-    middle = len(ordered) // 2
-    return frozenset(ordered[:middle]), frozenset(ordered[middle:])
+def is_newer(known: Document, version: int) -> bool:
+    """Whether newer code counted it: it is left alone."""
+    counted_by = known.get("counts_version")
+    return isinstance(counted_by, int) and counted_by > version
+
+
+def lost(records: Reading, known: Reading) -> dict[Any, str]:
+    """Documents that somebody deleted, or put older content in place of, each with its stream.
+
+    The event store has not moved, so nobody else would wake these streams.
+    """
+    versions = {record["_id"]: record.get("version") for record in records.documents}
+    versions |= {one.id: None for one in records.unreadable}
+    return {
+        row["_id"]: row["stream_id"]
+        for row in known.documents
+        if _went_back(versions.get(row["_id"], _ABSENT), row)
+    }
+
+
+def _went_back(version: Any, known: Document) -> bool:
+    """False as well for values that mean nothing: they are another's concern."""
+    counted = known.get("last_event_version")
+    if not isinstance(counted, int) or not isinstance(known.get("stream_id"), str):
+        return False
+    return isinstance(version, int) and version < counted

@@ -7,7 +7,7 @@ difference is added; where it holds none, or one that cannot be trusted, it is r
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from bson import ObjectId
 
@@ -15,9 +15,7 @@ from projections.counts import LEARNING, TEACHING, ActivityEntry, Counted, Step,
 from projections.counts.statistics import instructor_of
 from worker.storage.database import Document
 from worker.storage.encoding import same
-
-Kind = Literal["course", "user", "learner"]
-Target = tuple[Kind, ObjectId]
+from worker.watch.sums.attempt import Target, ids_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +28,9 @@ class Deltas:
 
     def beside(self, locked: Iterable[Target]) -> "Deltas":
         """The same, and zero for every document that is held: its mark must not outlive the transaction."""
-        zero: dict[Kind, dict[ObjectId, Counted]] = {"course": {}, "user": {}, "learner": {}}
-        for kind, identity in locked:
-            zero[kind][identity] = Counted()
-        return Deltas({**zero["course"], **self.courses}, {**zero["user"], **self.users}, self.enrolments)
+        courses = dict.fromkeys(ids_of("course", locked), Counted())
+        users = dict.fromkeys(ids_of("user", locked), Counted())
+        return Deltas({**courses, **self.courses}, {**users, **self.users}, self.enrolments)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,48 +4,39 @@ One that the server refuses is quarantined by itself: the learner is counted wit
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 from pymongo import UpdateOne
 
-from projections.counts import Milestone, Step, payment_in
-from projections.event import StoredEvent
+from projections.counts import Milestone, Step, milestones_of, payment_in
+from projections.event import StoredEvent, read_paths
 from worker.chunks import chunks
+from worker.contract.identity import stream_object_id
+from worker.storage import reading
 from worker.storage.billing import billing_id, billing_upsert
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
 from worker.storage.outbox import is_late, notification_row
 from worker.storage.quarantine import Quarantined, quarantine
 from worker.storage.refused_rows import RowTarget, payment_target, row_item_id
-from worker.storage.transactions import Session
-from worker.storage.work_items import COUNTS_ROW
-from worker.watch.sums.quarantine import Reason
-from worker.watch.sums.reading import Allowance
-from worker.watch.sums.writing import RejectedWrite, concerning, write_each
+from worker.storage.work_items import COUNTS_ROW, Failed, Item, ItemId, Verdict
+from worker.watch.sums.attempt import Attempt, Reason, RejectedWrite, Target, concerning
+from worker.watch.sums.runner import Dependencies, Runner
 
 _COLLECTIONS = ("notifications", "billing_transactions")
 
 # As many ranges of versions as the server reads at best in one query, by the index of streams.
 _RANGES_PER_QUERY = 100
-EVENT_INDEX = [("stream_id", 1), ("version", 1)]
-# What `StoredEvent.from_document` reads of an enrolment.
-EVENT_PATHS = dict.fromkeys(
-    (
-        "stream_id",
-        "version",
-        "event_type",
-        "event_data.user_id",
-        "event_data.course_id",
-        "event_data.details.payment",
-        "personal.text",
-        "curriculum",
-        "occurred_at",
-        "recorded_at",
-        "schema_version",
-    ),
-    1,
-)
+# Of those that wait one by one.
+_ROWS_PER_TRANSACTION = 10
+_EVENT_INDEX = [("stream_id", 1), ("version", 1)]
+_EVENT_PATHS: Mapping[str, Any] = dict.fromkeys(read_paths(["payment"]), 1)
+_RECORD_PATHS: Mapping[str, Any] = dict.fromkeys(("stream_id", "user_id", "course_id", "milestones"), 1) | {
+    "read_at": "$$NOW"
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,42 +64,28 @@ class Row:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RowsWritten:
-    """`suppressed` are the kinds of notifications made now that will not be sent; `quarantined` the rows left out."""
-
-    suppressed: Sequence[str] = ()
-    quarantined: Mapping[RowTarget, Reason] = field(default_factory=dict)
-
-
-async def write_rows(
-    database: Database,
-    rows: Sequence[Row],
-    rejected: Mapping[RowTarget, Reason],
-    code_version: str,
-    session: Session,
-) -> RowsWritten:
+async def write_rows(given: Dependencies, rows: Sequence[Row], attempt: Attempt) -> None:
     """Write the rows but for those the server has refused, which become items of the queue in the same transaction.
 
     Raises `RejectedWrite`, with the row as its target, for the first one that is refused now.
     """
-    suppressed: list[str] = []
     for name in _COLLECTIONS:
-        tried = [row for row in rows if row.collection == name and row.target not in rejected]
-        writes = [(row.target, row.write) for row in tried]
-        result = await write_each(database.collection(name), writes, session)
+        tried = [row for row in rows if row.collection == name and row.target not in attempt.cooling]
+        result = await attempt.write(
+            given.database.collection(name), [(row.target, row.write) for row in tried]
+        )
         made = result.upserted_ids or {} if result else {}
-        suppressed += [tried[index].target[0] for index in made if tried[index].suppressed]
-    quarantined = {row.target: rejected[row.target] for row in rows if row.target in rejected}
+        attempt.suppressed += [tried[index].target[0] for index in made if tried[index].suppressed]
+    refused = {row.target: row for row in rows if row.target in attempt.cooling}
+    attempt.rejected.update((target, attempt.cooling[target]) for target in refused)
     items = [
-        quarantine(row.quarantined(rejected[row.target]), code_version)
-        for row in rows
-        if row.target in quarantined
+        quarantine(row.quarantined(attempt.cooling[target]), given.code_version)
+        for target, row in refused.items()
+        if target not in attempt.retrying
     ]
     if items:
         with translated():
-            await database.analytics_queue.bulk_write(items, session=session)
-    return RowsWritten(suppressed, quarantined)
+            await given.database.analytics_queue.bulk_write(items, session=attempt.session)
 
 
 def notifications(steps: Iterable[Step], now: datetime, within: timedelta) -> list[Row]:
@@ -143,13 +120,6 @@ def notification(learner: Document, reached: Milestone, now: datetime, within: t
     return Row(target, "notifications", row["_id"], stream, None, write, suppressed=silent)
 
 
-async def billing(
-    database: Database, steps: Iterable[Step], allowance: Allowance, session: Session
-) -> list[Row]:
-    """The billing rows of payments no earlier step has put out, read from the events that name them."""
-    return await _payments(database, [step for step in steps if step.unpaid], allowance, session)
-
-
 def billing_row(event: StoredEvent) -> Row | None:
     """The billing row of the payment that an event names; None for one that names none."""
     payment = payment_in(event)
@@ -167,18 +137,18 @@ def billing_row(event: StoredEvent) -> Row | None:
     )
 
 
-async def _payments(
-    database: Database, steps: Sequence[Step], allowance: Allowance, session: Session
-) -> list[Row]:
-    """The rows of these learners; the record counts its payments, so that nobody else's events are read.
+async def billing(database: Database, steps: Iterable[Step], attempt: Attempt) -> list[Row]:
+    """The billing rows of payments no earlier step has put out, read from the events that name them.
 
-    Raises `RejectedWrite` for a learner with an event that cannot be read.
+    A record counts its payments, so that nobody else's events are read. Raises `RejectedWrite` for a learner with an
+    event that cannot be read.
     """
     found: list[Row] = []
-    for some in chunks(steps, _RANGES_PER_QUERY):
+    paying = [step for step in steps if step.unpaid]
+    for some in chunks(paying, _RANGES_PER_QUERY):
         query = {"$or": list(_ranges(some))}
-        read = await allowance.find(
-            database.course_events, query, EVENT_PATHS, session, asked=len(steps), hint=EVENT_INDEX
+        read = await attempt.find(
+            database.course_events, query, _EVENT_PATHS, asked=len(paying), hint=_EVENT_INDEX
         )
         taken = read.through(lambda event: billing_row(StoredEvent.from_document(event)))
         if taken.unreadable and len(some) == 1:
@@ -186,7 +156,7 @@ async def _payments(
             raise RejectedWrite(("learner", some[0].projection["_id"]), reason)
         if taken.unreadable:  # whose they are cannot be read from them
             for step in some:
-                await _payments(database, [step], allowance, session)
+                await billing(database, [step], attempt)
         found += [row for row in taken.values if row is not None]
     return found
 
@@ -200,3 +170,55 @@ def _ranges(steps: Iterable[Step]) -> Iterator[Mapping[str, object]]:
                 "version": versions,
                 "event_type": "course_enrolled",
             }
+
+
+class RejectedRows:
+    """Writes rows that the server had refused, made again from the record or the event.
+
+    May run twice, and beside counting: rows are upserts by their own keys. A milestone older than `notify_within` by
+    now is not announced any more.
+    """
+
+    def __init__(self, given: Dependencies, notify_within: timedelta) -> None:
+        self._given = given
+        self._within = notify_within
+        self._runner = Runner(given, _ROWS_PER_TRANSACTION)
+
+    async def __call__(self, items: Sequence[Item]) -> dict[ItemId, Verdict]:
+        """Why rows still are not there that are asked for. Raises Retryable while MongoDB is away."""
+        reasons = {item.id: await self._again(item.data) for item in items}
+        return {
+            identity: Failed(reason.error_class, reason.message)
+            for identity, reason in reasons.items()
+            if reason is not None
+        }
+
+    async def _again(self, data: Mapping[str, Any]) -> Reason | None:
+        read = await self._source(data)
+        taken = read.through(lambda document: self._row(document, data))
+        if taken.unreadable:
+            return Reason("Unreadable", f"a document in {read.collection}: {taken.unreadable[0].reason}")
+        rows = {row.target: row for row in taken.values if row is not None}
+        write, keys = partial(write_rows, self._given, [*rows.values()]), frozenset[Target](rows)
+        async for attempt, _ in self._runner.run(keys, write, retrying=keys):
+            for reason in attempt.rejected.values():
+                return reason
+        return None
+
+    async def _source(self, data: Mapping[str, Any]) -> reading.Reading:
+        """The document the row follows from: an event, or a record. Nothing for an item that names neither."""
+        stream, database = data.get("stream_id"), self._given.database
+        if not isinstance(stream, str):
+            return reading.Reading("analytics_queue")
+        if data.get("collection") == "billing_transactions":
+            query = {"stream_id": stream, "version": data.get("version")}
+            return await reading.find(database.course_events, query, _EVENT_PATHS, hint=_EVENT_INDEX)
+        record = {"_id": stream_object_id(stream)}
+        return await reading.find(database.user_progress, record, _RECORD_PATHS)
+
+    def _row(self, document: Document, data: Mapping[str, Any]) -> Row | None:
+        if "version" in document:
+            return billing_row(StoredEvent.from_document(document))
+        now = document["read_at"]
+        rows = (notification(document, each, now, self._within) for each in milestones_of(document))
+        return next((row for row in rows if row.row_id == data["id"]), None)

@@ -1,16 +1,19 @@
-"""Statistics of courses and users within one transaction: read, decide, write; nothing in between can change.
+"""`counts`: statistics of courses and users, with what else follows from a learner's step, within one transaction.
 
-Where a document is absent nothing is inserted. A marker is written instead, and again when the document's
-statistics are summed: of two transactions that do not see each other, one that missed the document and one that
-missed a projection, the server then ends one, and it runs again.
+Sums are too large to be taken each time: the difference is added where the document holds a sum, and it is rebuilt
+where it holds none. Where a document is absent nothing is inserted. A marker is written instead, and again when the
+document's statistics are summed: of two transactions that do not see each other, one that missed the document and one
+that missed a projection, the server then ends one, and it runs again.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from bson import ObjectId
+from bson.binary import Binary
 from pymongo import UpdateOne
 
 from projections.counts import (
@@ -19,32 +22,46 @@ from projections.counts import (
     TEACHING,
     ActivityEntry,
     Counted,
+    Step,
+    count_learner,
     course_stats,
     merged_log,
     sums_in,
     user_stats,
 )
+from projections.counts.learner import COUNTED_PATHS, RECORD_PATHS
+from projections.kinds import StreamProjection, SumProjection
 from worker.errors import Retryable
 from worker.storage import reading
-from worker.storage.database import Database, Document
+from worker.storage.database import Document
 from worker.storage.encoding import with_array
 from worker.storage.reading import KeptArray
-from worker.storage.transactions import Session
+from worker.watch.sums.attempt import (
+    Attempt,
+    Keys,
+    Reason,
+    RejectedWrite,
+    Target,
+    Write,
+    concerning,
+    ids_of,
+)
+from worker.watch.sums.changes import updated
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
+from worker.watch.sums.counting import Counting
 from worker.watch.sums.plan import (
     CoursePlan,
     Deltas,
-    Kind,
-    Target,
     UserPlan,
+    deltas_of,
     plan_courses,
     plan_users,
     stats_update,
     taught_before,
 )
-from worker.watch.sums.quarantine import Quarantine, Reason, Rejections, unreadable
-from worker.watch.sums.reading import Allowance
-from worker.watch.sums.writing import RejectedWrite, Write, concerning, write_each
+from worker.watch.sums.quarantine import Quarantine, unreadable
+from worker.watch.sums.rows import billing, notifications, write_rows
+from worker.watch.sums.runner import Dependencies
 
 _COURSE_PATHS = dict.fromkeys(("instructor_id", "instructor.user_id", "stats"), 1)
 _USER_PATHS = dict.fromkeys(("stats", "activity_log"), 1)
@@ -64,165 +81,193 @@ Sums = dict[ObjectId, Counted]
 
 
 class Statistics:
-    """Writes the worker's fields of `courses.stats`, `users.stats` and `users.activity_log`.
+    """The `Showing` of `counts`.
 
-    `concerned` are the documents that the last transaction read in order to write them.
+    It writes the worker's fields of `courses.stats` and `users.stats`, `users.activity_log`, and rows of outbox and
+    billing. A milestone older than `notify_within` when it is counted is not announced.
     """
 
-    def __init__(self, database: Database, quarantine: Quarantine) -> None:
-        self._database = database
-        self._markers = WriteConflictMarkers(database)
-        self._quarantine = quarantine
-        self._locked: frozenset[Target] = frozenset()
-        self.concerned: set[Target] = set()
+    def __init__(
+        self,
+        given: Dependencies,
+        projection: SumProjection,
+        source: StreamProjection,
+        notify_within: timedelta,
+    ) -> None:
+        self.projection = projection
+        self.kinds: Mapping[str, str] = {
+            "learner": source.target.collection,
+            "course": "courses",
+            "user": "users",
+        }
+        # Larger transactions are hardly faster, and hold the documents of courses and users longer. Each course and
+        # user named is summed over all its projections.
+        self.most: Mapping[str, int] = {"learner": 1_500, "course": 20, "user": 500}
+        # The record, and the server's time of the reading.
+        self.paths: Mapping[str, Any] = dict.fromkeys(RECORD_PATHS, 1) | {"read_at": "$$NOW"}
+        self.counted_paths: Mapping[str, Any] = dict.fromkeys(COUNTED_PATHS, 1)
+        self.current: Mapping[str, str] = {"rev": "source_rev", "version": "last_event_version"}
+        self.quarantine = Quarantine(given, projection.name, self.kinds, by_kind=True)
+        self._given, self._database = given, given.database
+        self._markers = WriteConflictMarkers(given.database)
+        self._notify_within = notify_within
 
-    async def lock(self, targets: Iterable[Target], session: Session) -> None:
-        """Write a mark into these documents first of all: whoever writes to them now waits for our commit.
+    def step(self, record: Document, known: Document | None) -> Step | None:
+        """`count_learner`, for documents that somebody else may have written to."""
+        step = count_learner(record, known)
+        if step is None:
+            return None
+        new = step.projection
+        if not isinstance(new["user_id"], ObjectId) or not isinstance(new["course_id"], ObjectId):
+            raise TypeError("a record of nobody, or of no course")
+        if known is not None and not isinstance(step.counted_rev, int):
+            raise TypeError("a projection without a revision")
+        return step
+
+    async def begin(self, attempt: Attempt) -> None:
+        """Write a mark into the documents to be held: whoever writes to them now waits for our commit.
 
         A platform that writes to a document more often than a transaction takes would else end every one of
-        them. `apply`, given `Deltas.beside` these, writes the sums without the mark: nobody ever sees it.
+        them. `show` writes the sums without the mark (see `Deltas.beside`): nobody ever sees it.
         """
-        self.concerned = set()
-        named = list(targets)
-        self._locked = frozenset(named)
         for kind, collection in (("course", self._database.courses), ("user", self._database.users)):
-            marks: list[tuple[Target, Write]] = [
-                (target, UpdateOne({"_id": target[1], **_MARKABLE}, _MARK))
-                for target in named
-                if target[0] == kind
+            marks: list[tuple[Target | None, Write]] = [
+                ((kind, each), UpdateOne({"_id": each, **_MARKABLE}, _MARK))
+                for each in ids_of(kind, attempt.locked)
             ]
-            await write_each(collection, marks, session)
+            await attempt.write(collection, marks)
 
-    async def apply(
-        self,
-        deltas: Deltas,
-        rebuild: Set[Target],
-        rejections: Rejections,
-        allowance: Allowance,
-        session: Session,
-        *,
-        retrying: Set[Target] = frozenset(),
-    ) -> dict[Target, Reason]:
-        """Add the differences, and rebuild what is named or cannot be added to; returns what was left out.
+    async def show(self, counting: Counting, attempt: Attempt) -> None:
+        """Add the differences, rebuild what is named or cannot be added to, and put rows out.
 
-        1. courses  2. users, as learners and as instructors of these courses. Call it after the projections are
-        written. Documents in `rejections`, and those that cannot be read, count as absent and are quarantined. One
-        that was quarantined before is rebuilt if it is named, and left alone otherwise. `retrying` says which are
-        named because their item is due: their item stays as it is. May run twice with the same `rebuild`; `deltas`
-        belong to the projections' step and are added once with it.
+        1. courses  2. users, as learners and as instructors of these courses  3. rows of outbox and billing, by their
+        keys. Documents that are cooling, and those that cannot be read, count as absent and are quarantined. One that
+        was quarantined before is rebuilt if it is named, and left alone otherwise.
         """
-        excluded = _Excluded(rejections, retrying, allowance)
-        courses = await self._courses(deltas, rebuild, excluded, session)  # 1
-        await self._users(deltas, courses, rebuild, excluded, session)  # 2
-        return excluded.over
+        deltas = deltas_of(counting.steps).beside(attempt.locked)
+        courses = await self._courses(deltas, attempt)  # 1
+        await self._users(deltas, courses, attempt)  # 2
+        if counting.steps:
+            now = max(record["read_at"] for record in counting.records.documents)
+            rows = notifications(counting.steps, now, self._notify_within)
+            rows += await billing(self._database, counting.steps, attempt)
+            await write_rows(self._given, rows, attempt)  # 3
 
-    async def _courses(
-        self, deltas: Deltas, rebuild: Set[Target], excluded: "_Excluded", session: Session
-    ) -> CoursePlan:
+    async def gone(self) -> Keys:
+        """Courses that are no more: their instructors no longer have them."""
+        return frozenset(("course", each) for each in await self._markers.credited_courses())
+
+    def rules(self, own: Iterable[UUID]) -> Sequence[Document]:
+        """A course changed its instructor, or is gone; somebody wrote to the worker's fields, or to the log.
+
+        However it was done (the platform's own enrolment may, or an ORM that saves what it loaded a minute ago). Our
+        own writes come back, too: they are told by the session of our transactions, whatever they set.
+        """
+        by_others = {"session": {"$nin": [Binary.from_uuid(each) for each in own]}}
+        return [
+            {"collection": "courses", "operationType": "delete"},
+            updated("courses", r"instructor_id|instructor(\.user_id)?"),
+            {**updated("courses", _fields(course_stats(Counted()))), **by_others},
+            {**updated("users", _fields(user_stats(Counted(), Counted()))), **by_others},
+            {**updated("users", r"activity_log(\..+)?"), **by_others},
+        ]
+
+    async def _courses(self, deltas: Deltas, attempt: Attempt) -> CoursePlan:
         """1. read documents and markers  2. decide  3. sum  4. write documents  5. write markers."""
-        named = _of("course", rebuild)
+        named = ids_of("course", attempt.keys)
         ids = deltas.courses.keys() | named
         if not ids:
             return CoursePlan()
-        self.concerned |= {("course", each) for each in ids}
-        documents, unread = await self._read("course", ids, _COURSE_PATHS, excluded.allowance, session)  # 1
-        named = await self._named("course", named, ids, documents, unread, excluded, session)
-        credited = await self._markers.credited(ids, session)
-        plan = plan_courses(deltas.courses, named, documents, credited)  # 2
-        plan.sums.update(await self._course_sums(plan.rebuild, session))  # 3
-        writes: list[tuple[Target, Write]] = []
+        documents, rebuild = await self._writable("course", ids, named, _COURSE_PATHS, attempt)  # 1
+        credited = await self._markers.credited(ids, attempt.session)
+        plan = plan_courses(deltas.courses, rebuild, documents, credited)  # 2
+        plan.sums.update(await self._course_sums(plan.rebuild, attempt))  # 3
+        updates: dict[ObjectId, Document] = {}
         for course, sums in plan.sums.items():
             with concerning(("course", course)):
-                update = stats_update(documents[course], course_stats(sums))
-            if update:
-                writes.append((("course", course), UpdateOne({"_id": course}, {"$set": update})))
-        await write_each(self._database.courses, writes, session)  # 4
+                updates[course] = stats_update(documents[course], course_stats(sums))
+        await self._update("course", updates, attempt)  # 4
         marked = plan.rebuild | plan.absent | plan.credits.keys()
-        await self._markers.touch("course", marked, session, taught_by=plan.credits)  # 5
+        await self._markers.touch("course", marked, attempt.session, taught_by=plan.credits)  # 5
         return plan
 
-    async def _users(
-        self,
-        deltas: Deltas,
-        courses: CoursePlan,
-        rebuild: Set[Target],
-        excluded: "_Excluded",
-        session: Session,
-    ) -> None:
+    async def _users(self, deltas: Deltas, courses: CoursePlan, attempt: Attempt) -> None:
         """1. read documents  2. decide  3. sum  4. write documents  5. write markers."""
-        named = _of("user", rebuild) | courses.recredited
+        named = ids_of("user", attempt.keys) | courses.recredited
         ids = deltas.users.keys() | deltas.enrolments.keys() | courses.teaching.keys() | named
         if not ids:
             return
-        self.concerned |= {("user", each) for each in ids}
-        documents, unread = await self._read("user", ids, _USER_PATHS, excluded.allowance, session)  # 1
-        named = await self._named("user", named, ids, documents, unread, excluded, session)
-        plan = plan_users(deltas, courses.teaching, named, documents)  # 2
-        entries = {
-            **deltas.enrolments,
-            **await self._sum_users(plan, documents, excluded.allowance, session),
-        }  # 3
-        writes: list[tuple[Target, Write]] = []
+        documents, rebuild = await self._writable("user", ids, named, _USER_PATHS, attempt)  # 1
+        plan = plan_users(deltas, courses.teaching, rebuild, documents)  # 2
+        entries = {**deltas.enrolments, **await self._sum_users(plan, documents, attempt)}  # 3
+        updates: dict[ObjectId, Document] = {}
         for user, (learning, teaching) in plan.sums.items():
             with concerning(("user", user)):
                 update = stats_update(documents[user], user_stats(learning, teaching))
-                update = _with_log(update, documents[user], entries.get(user, ()))
-            if update:
-                writes.append((("user", user), UpdateOne({"_id": user}, {"$set": update})))
-        await write_each(self._database.users, writes, session)  # 4
-        await self._markers.touch("user", plan.rebuild | plan.absent, session)  # 5
+                updates[user] = _with_log(update, documents[user], entries.get(user, ()))
+        await self._update("user", updates, attempt)  # 4
+        await self._markers.touch("user", plan.rebuild | plan.absent, attempt.session)  # 5
 
-    async def _named(
+    async def _writable(
         self,
-        kind: Kind,
+        kind: str,
+        ids: Set[ObjectId],
         named: Set[ObjectId],
-        identities: Set[ObjectId],
-        documents: dict[ObjectId, Document],
-        unread: Rejections,
-        excluded: "_Excluded",
-        session: Session,
-    ) -> set[ObjectId]:
-        """Those to be rebuilt: the ones named, and the ones that were quarantined and are gone by now.
+        paths: Mapping[str, Any],
+        attempt: Attempt,
+    ) -> tuple[dict[ObjectId, Document], set[ObjectId]]:
+        """The documents that can be read and written, and which are to be rebuilt.
 
-        What exists and is left out is taken out of `documents`, and quarantined.
+        These are the ones named, and the ones that were quarantined and are gone by now. What exists and is left out
+        is quarantined; where it is named because its item is due, the item stays as it is.
         """
+        asked: set[Target] = {(kind, each) for each in ids}
+        attempt.concerned |= asked
+        documents, unread = await self._read(kind, ids, paths, attempt)
         wanted: set[Target] = {(kind, each) for each in named}
         there: set[Target] = {(kind, each) for each in documents} | unread.keys()
-        quarantined = await self._quarantine.open_among([(kind, each) for each in identities], session)
-        rejected = {**{each: why for each, why in excluded.rejections.items() if each in there}, **unread}
+        quarantined = await self.quarantine.open_among(asked, attempt.session)
+        rejected = {**{each: attempt.cooling[each] for each in there & attempt.cooling.keys()}, **unread}
         barred = rejected.keys() | ((quarantined & there) - wanted)
-        self.concerned -= barred
-        if barred & self._locked:
+        attempt.concerned -= barred
+        if barred & attempt.locked:
             raise Retryable("a document was quarantined by somebody else while it was held")
-        for target in barred:
-            documents.pop(target[1], None)
-        excluded.over.update(rejected)
-        moved = {each: why for each, why in rejected.items() if each not in excluded.retrying}
+        attempt.rejected.update(rejected)
+        moved = {each: why for each, why in rejected.items() if each not in attempt.retrying}
         news = {each: why for each, why in moved.items() if each not in quarantined or each in wanted}
-        await self._quarantine.put(news, wanted, session)
-        await self._quarantine.release(quarantined - barred, session)
-        return {each for _, each in (wanted | quarantined) - barred}
+        await self.quarantine.put(news, wanted, attempt.session)
+        await self.quarantine.release(quarantined - barred, attempt.session)
+        writable = {each: document for each, document in documents.items() if (kind, each) not in barred}
+        return writable, ids_of(kind, (wanted | quarantined) - barred)
+
+    async def _update(self, kind: str, updates: Mapping[ObjectId, Document], attempt: Attempt) -> None:
+        writes: list[tuple[Target | None, Write]] = [
+            ((kind, identity), UpdateOne({"_id": identity}, {"$set": update}))
+            for identity, update in updates.items()
+            if update
+        ]
+        await attempt.write(self._database.collection(self.kinds[kind]), writes)
 
     async def _sum_users(
-        self, plan: UserPlan, documents: Mapping[ObjectId, Document], allowance: Allowance, session: Session
+        self, plan: UserPlan, documents: Mapping[ObjectId, Document], attempt: Attempt
     ) -> dict[ObjectId, list[ActivityEntry]]:
         """Put the sums of the users to be rebuilt into the plan; returns their enrolments."""
         if not plan.rebuild:
             return {}
-        learning, entries = await self._learning_sums(plan.rebuild, allowance, session)
-        teaching = await self._teaching_sums(plan.rebuild, allowance, session)
+        learning, entries = await self._learning_sums(plan.rebuild, attempt)
+        teaching = await self._teaching_sums(plan.rebuild, attempt)
         for user in plan.rebuild:
             nobody = Counted() if taught_before(documents[user]) else None
             plan.sums[user] = (learning.get(user, Counted()), teaching.get(user, nobody))
         return entries
 
-    async def _course_sums(self, courses: Set[ObjectId], session: Session) -> Sums:
+    async def _course_sums(self, courses: Set[ObjectId], attempt: Attempt) -> Sums:
         if not courses:
             return {}
         group: Document = {"_id": "$course_id", **{name: {"$sum": f"$counted.{name}"} for name in NAMES}}
         pipeline = [{"$match": {"course_id": {"$in": list(courses)}}}, {"$group": group}]
-        found = await reading.aggregate(self._database.user_progress_projections, pipeline, session=session)
-        taken = found.through(_summed)
+        projections = self._database.user_progress_projections
+        taken = (await reading.aggregate(projections, pipeline, session=attempt.session)).through(_summed)
         for one in taken.unreadable:
             if isinstance(one.id, ObjectId) and one.id in courses:
                 raise RejectedWrite(("course", one.id), Reason("Unreadable", _NO_SUM))
@@ -230,19 +275,17 @@ class Statistics:
         return {course: sums.get(course, Counted()) for course in courses}
 
     async def _learning_sums(
-        self, users: Set[ObjectId], allowance: Allowance, session: Session
+        self, users: Set[ObjectId], attempt: Attempt
     ) -> tuple[Sums, dict[ObjectId, list[ActivityEntry]]]:
         paths = dict.fromkeys(("user_id", "course_id", "enrolled_at", "counted"), 1)
+        query = {"user_id": {"$in": list(users)}}
         projections = self._database.user_progress_projections
-        found = await allowance.find(
-            projections, {"user_id": {"$in": list(users)}}, paths, session, asked=len(users)
-        )
-        taken = found.through(_learned)
+        taken = (await attempt.find(projections, query, paths, asked=len(users))).through(_learned)
         if taken.unreadable and len(users) == 1:
             raise RejectedWrite(("user", next(iter(users))), Reason("Unreadable", _NO_SUM))
         if taken.unreadable:  # whose they are cannot be read from them
             for user in users:
-                await self._learning_sums({user}, allowance, session)
+                await self._learning_sums({user}, attempt)
         sums: Sums = defaultdict(Counted)
         entries: dict[ObjectId, list[ActivityEntry]] = defaultdict(list)
         for user, counted, entry in taken.values:
@@ -251,10 +294,10 @@ class Statistics:
                 entries[user].append(entry)
         return sums, entries
 
-    async def _teaching_sums(self, users: Set[ObjectId], allowance: Allowance, session: Session) -> Sums:
+    async def _teaching_sums(self, users: Set[ObjectId], attempt: Attempt) -> Sums:
         """Over the courses counted for these users, as the documents of the courses have them now."""
-        taught = await self._markers.taught(users, session)
-        documents, _ = await self._read("course", taught, {"stats.sums": 1}, allowance, session)
+        taught = await self._markers.taught(users, attempt.session)
+        documents, _ = await self._read("course", taught, {"stats.sums": 1}, attempt)
         sums: Sums = defaultdict(Counted)
         for course, instructor in taught.items():
             stored = documents.get(course, {}).get("stats")
@@ -263,34 +306,17 @@ class Statistics:
         return sums
 
     async def _read(
-        self,
-        kind: Kind,
-        ids: Iterable[ObjectId],
-        paths: Mapping[str, Any],
-        allowance: Allowance,
-        session: Session,
+        self, kind: str, ids: Iterable[ObjectId], paths: Mapping[str, Any], attempt: Attempt
     ) -> tuple[dict[ObjectId, Document], dict[Target, Reason]]:
         """The documents that can be read, and why the others cannot."""
-        collection = self._database.courses if kind == "course" else self._database.users
-        query = {"_id": {"$in": list(ids)}}
-        found = await allowance.find(
-            collection, query, paths, session, asked=len(query["_id"]["$in"]), kept=("activity_log",)
-        )
+        collection = self._database.collection(self.kinds[kind])
+        found = await attempt.read(collection, ids, paths, kept=("activity_log",))
         return {document["_id"]: document for document in found.documents}, unreadable(kind, found.unreadable)
 
 
-@dataclass(frozen=True, slots=True)
-class _Excluded:
-    """What one transaction leaves out: known before, and found on its way; and what it may read."""
-
-    rejections: Rejections
-    retrying: Set[Target]
-    allowance: Allowance
-    over: dict[Target, Reason] = field(default_factory=dict)
-
-
-def _of(kind: Kind, targets: Iterable[Target]) -> set[ObjectId]:
-    return {identity for each, identity in targets if each == kind}
+def _fields(stats: Mapping[str, Any]) -> str:
+    """`stats` as a whole, or one of the worker's fields of it, or a part of one."""
+    return rf"stats(\.({'|'.join(sorted(stats))})(\..+)?)?"
 
 
 def _summed(row: Mapping[str, Any]) -> tuple[ObjectId, Counted]:

@@ -1,5 +1,6 @@
 """Which sums are added to, which are taken anew, and what of a document is written."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,9 +8,11 @@ from bson import ObjectId
 
 from projections.counts import LEARNING, TEACHING, ActivityEntry, Counted, course_stats, user_stats
 from projections.counts.statistics import instructor_of
+from tests.support.counts import counter, dependencies, dirty_keys
 from tests.unit.projections.events import moment
-from worker.watch.sums.changes import dirty_keys
-from worker.watch.sums.counting import DirtyKeys
+from worker.storage.database import make_client, open_database
+from worker.storage.transactions import Transactions
+from worker.watch.sums.attempt import Attempt, Keys, TooLarge
 from worker.watch.sums.plan import (
     Deltas,
     plan_courses,
@@ -17,6 +20,7 @@ from worker.watch.sums.plan import (
     stats_update,
     taught_before,
 )
+from worker.watch.sums.runner import Runner
 
 COURSE, LEARNER, TEACHER, OTHER = (ObjectId(number.to_bytes(12, "big")) for number in range(1, 5))
 ONE = Counted(enrolled=1, active=1, rated=1, rating=400, stars_4=1)
@@ -139,17 +143,29 @@ def test_changes_wake_each_document_once_and_foreign_ids_nobody() -> None:
         {"collection": "courses", "identity": COURSE},
         {"collection": "users", "identity": "text"},
     ]
-    assert dirty_keys(changes) == DirtyKeys(frozenset({LEARNER}), frozenset({COURSE}))
+    database = open_database(make_client("mongodb://127.0.0.1:1"))
+    keys = counter(dependencies(database)).keys(changes)
+    assert keys == dirty_keys({LEARNER}, {COURSE})
 
 
-def test_a_large_batch_is_cut_into_transactions_and_a_conflicting_one_into_halves() -> None:
+async def test_what_conflicts_or_does_not_fit_is_cut_into_halves_and_nothing_is_left_out() -> None:
     ids = [ObjectId(number.to_bytes(12, "big")) for number in range(4_000)]
-    batch = DirtyKeys(frozenset(ids), frozenset(ids[:50]), frozenset(ids[:1_200]))
-    chunks = list(batch.chunks())
-    assert max(len(piece) for piece in chunks) <= 1_500
-    assert frozenset().union(*(piece.learners for piece in chunks)) == batch.learners
-    assert sum(len(piece) for piece in chunks) == len(batch)
-    first, second = chunks[0].split()
-    assert first.learners | second.learners == chunks[0].learners
-    assert abs(len(first) - len(second)) <= 1
-    assert len(first.learners & second.learners) == 0
+    tried: list[int] = []
+
+    async def transact(attempt: Attempt) -> Keys:
+        tried.append(len(attempt.keys))
+        if len(attempt.keys) > 700:
+            raise TooLarge("more than fits", 0.5)
+        return attempt.keys
+
+    class Immediately(Transactions):
+        async def run(self, work: Any) -> Any:
+            return await work(None)
+
+    client = make_client("mongodb://127.0.0.1:1")
+    given = replace(dependencies(open_database(client)), transactions=Immediately(client))
+    everybody = dirty_keys(ids)
+    done = [keys async for _, keys in Runner(given, 1_500).run(everybody, transact)]
+    assert frozenset().union(*done) == everybody
+    assert sum(map(len, done)) == len(everybody)
+    assert max(tried) <= 1_500
