@@ -30,6 +30,9 @@ OnFailures = Callable[[Sequence[Failure]], Awaitable[None]]
 
 # What of them fits into a round is a matter of bytes: see `progress_reading`.
 _STREAMS_PER_ROUND = 500
+# The fewer streams wait, the sooner the first of them are written: rounds grow with the backlog, up to that number.
+_ROUNDS_A_TURN = 4
+_LEAST_STREAMS_PER_ROUND = 100
 _EVENTS_PER_ROUND = 4_000
 # While one is written, the next one is read and folded: the worker computes while the server does.
 _ROUNDS_IN_FLIGHT = 2
@@ -115,13 +118,14 @@ class Projector:
         go round again waits until its round is written.
         """
         waiting = dict(heads)
+        width = max(_LEAST_STREAMS_PER_ROUND, len(heads) // _ROUNDS_A_TURN)
         sought: set[str] = set()
         lost: Counter[str] = Counter()
         writing: deque[asyncio.Task[Remaining]] = deque()
         try:
             while waiting or writing:
                 if waiting and len(writing) < _ROUNDS_IN_FLIGHT:
-                    folded = await self._fold_round(_taken(waiting, self._width), sought)
+                    folded = await self._fold_round(_taken(waiting, min(width, self._width)), sought)
                     writing.append(asyncio.create_task(self._write_round(folded)))
                     continue
                 remaining = await writing[0]

@@ -13,7 +13,7 @@ from worker.watch.folds.plan import Run, Task, run_of
 # Decoded, folded and encoded they take some ten times as much; a record of 1,000 lessons has about 0.4 MB.
 _RECORD_BYTES = 2_000_000
 _EVENT_BYTES = 4_000_000
-# Of `$or` with one range per stream; fewer a query cost the worker more, 500 the server. Reading by event id would
+# Of `$or` with one range per stream; from 100 to 500 there is no difference. Reading by event id would
 # make a datum of the change event; one `$in` reads whole histories.
 _STREAMS_PER_QUERY = 250
 # Without a hint the server plans every range by itself, which takes as long as reading them.
