@@ -73,16 +73,8 @@ class Watcher(Generic[S_co]):
         )
 
     def follower(self, executor: Executor[K], groups: HeldGroups) -> Follower[K]:
-        return Follower(
-            self.database,
-            executor,
-            groups,
-            self.clock,
-            self.component,
-            self.metrics,
-            self.settings,
-            self.seed,
-        )
+        parts = self.clock, self.component, self.metrics, self.settings, self.seed
+        return Follower(self.database, executor, groups, *parts)
 
 
 def event_follower(

@@ -240,17 +240,12 @@ class Counter:
         before = {document["_id"]: document for document in known.documents}
         gone = {} if self._refold is None else lost(records, known)
         gone = {each: stream for each, stream in gone.items() if (self._kind, each) not in self._accepted}
-        left_out = {
-            *attempt.cooling,
-            *unreadable(self._kind, known.unreadable),
-            *self._keys(gone),
-        }
-        there = [(self._kind, each["_id"]) for each in records.documents]
-        attempt.rejected.update((each, attempt.cooling[each]) for each in there if each in attempt.cooling)
-        tried = replace(
-            records,
-            documents=[each for each in records.documents if (self._kind, each["_id"]) not in left_out],
+        left_out = {*attempt.cooling, *unreadable(self._kind, known.unreadable), *self._keys(gone)}
+        there = {(self._kind, each["_id"]): each for each in records.documents}
+        attempt.rejected.update(
+            (each, attempt.cooling[each]) for each in there.keys() & attempt.cooling.keys()
         )
+        tried = replace(records, documents=[there[each] for each in there if each not in left_out])
         taken = tried.through(lambda record: self._showing.step(record, before.get(record["_id"])))
         attempt.rejected.update(unreadable(self._kind, [*taken.unreadable, *known.unreadable]))
         steps = [step for step in taken.values if step is not None]
@@ -287,9 +282,7 @@ class Counter:
             if target[0] == self._kind and target not in attempt.retrying
         }
         await self.quarantine.put(behind, behind.keys(), attempt.session)
-        known = {
-            each for each in attempt.keys & (self._quarantined | attempt.retrying) if each[0] == self._kind
-        }
+        known = self._keys(ids_of(self._kind, attempt.keys & (self._quarantined | attempt.retrying)))
         await self.quarantine.release(known - attempt.rejected.keys(), attempt.session)
 
     def _observe(self, attempt: Attempt, counting: Counting, *, live: bool) -> None:

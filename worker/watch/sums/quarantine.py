@@ -59,7 +59,7 @@ class Quarantine:
         """What is quarantined, up to some thousands of it."""
         query, paths = {"event_type": fold_type(self._projection), "status": _OPEN}, {"_id": 1, "data": 1}
         found = await reading.find(self._items, query, paths, limit=_MOST_REMEMBERED)
-        taken = found.through(lambda row: self.target_of(row["_id"], row["data"]))
+        taken = found.through(lambda row: self.target_of(row["_id"], row.get("data") or {}))
         return frozenset(target for target in taken.values if target is not None)
 
     async def put(self, rejections: Rejections, changed: Set[Target], session: Session) -> None:
