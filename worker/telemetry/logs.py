@@ -22,7 +22,7 @@ from worker.errors import WorkerError
 _OPEN_MESSAGES = (WorkerError, OSError, KafkaError, ConnectionFailure)
 
 # The lowest level at which each library may log.
-_LIBRARIES = {
+LOWEST_LEVELS = {
     # At debug level these write commands, documents and records into their logs.
     **dict.fromkeys(("pymongo", "motor", "aiokafka", "asyncio"), logging.INFO),
     # Already at info these write addresses, which may hold a token, or of every client that leaves.
@@ -62,7 +62,7 @@ def configure_logging(level: str = "info", stream: TextIO | None = None, *, libr
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(threshold)
-    for library, lowest in _LIBRARIES.items():
+    for library, lowest in LOWEST_LEVELS.items():
         logging.getLogger(library).setLevel(max(threshold, quiet, lowest))
     logging.captureWarnings(capture=True)
     logging.getLogger("py.warnings").setLevel(max(threshold, quiet))

@@ -21,6 +21,7 @@ from worker.errors import Misconfigured
 from worker.telemetry import http_connections
 from worker.telemetry.health import Health
 from worker.telemetry.http import HttpServer, Probes
+from worker.telemetry.logs import LOWEST_LEVELS
 from worker.telemetry.metrics import Metrics
 
 
@@ -264,6 +265,8 @@ def test_whoever_sends_a_byte_at_a_time_is_hung_up_on(site: Site, monkeypatch: p
 def test_a_reset_connection_is_no_news(
     site: Site, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    for library, lowest in LOWEST_LEVELS.items():
+        caplog.set_level(lowest, library)
     with caplog.at_level(logging.INFO):
         for request in (b"", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"):
             client = socket.create_connection(("127.0.0.1", site.server.port), 60)
