@@ -5,11 +5,11 @@ one time. Only a document the platform has just written may have to wait some se
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from bson import ObjectId
 
@@ -18,24 +18,20 @@ from projections.counts.statistics import instructor_of
 from worker.storage.database import Collection, Database
 from worker.storage.errors import translated
 from worker.storage.leases import group_name
-from worker.storage.reading import Unreadable
-from worker.storage.transactions import Transactions
-from worker.timing import Clock
+from worker.storage.work_items import COUNTS_FOLD, counts_item_id
 from worker.verify import reading, snapshots
 from worker.verify.announcements import was_true
 from worker.verify.billing_audit import audit_billing
 from worker.verify.counts_reading import CountsSnapshot
-from worker.verify.findings import CheckResult, Fault, Finding, Grace, Kind, Tally
-from worker.verify.learner_audit import check_learner
+from worker.verify.findings import CheckResult, Fault, Finding, Kind, Run
+from worker.verify.learner_audit import Learner, check_learner
 from worker.verify.outbox_audit import Announced, audit_notification
-from worker.verify.queue_check import LONGEST_WAIT
+from worker.verify.queue_check import COUNTED, LONGEST_WAIT, open_items
 from worker.verify.snapshots import Snapshots
 from worker.verify.statistics_audit import check_course, check_user
-from worker.verify.sums_check import SECOND_LOOK_S, CountedCheck
+from worker.verify.sums_check import CountedCheck, Shown, check_counted_and_shown
 
-Taught = Mapping[ObjectId, Sequence[Any]]
-Target = Literal["course", "user"]
-Suspect = tuple[Target, Any]
+Checks = list[tuple[Any, Callable[[], CheckResult]]]
 
 COURSES_AT_ONCE = 20  # each is summed over all its learners
 # Outbox rows whose streams are folded event by event: some ten seconds. Those of the first version of counting, which
@@ -56,138 +52,90 @@ async def was_counted(database: Database) -> bool:
     return False
 
 
-async def check_counts(database: Database, tally: Tally, clock: Clock, grace: Grace) -> None:
-    """Put into `tally` what is wrong. Only reads.
+async def check_counts(run: Run) -> None:
+    """Put into the run's tally what is wrong. Only reads.
 
     What waits to be counted is wrong in a quiescent system; else if it is overdue and nothing is counted meanwhile.
-    1. learners, outbox and billing  2. courses and people  3. a second look at those that seem wrong
+    1. outbox and billing  2. learners, courses and people
     """
-    check = _Check(database, tally, grace, Transactions(database.client))
-    counted = CountedCheck(
-        database,
-        COUNTS,
-        check.snapshots,
-        tally,
-        grace,
-        CountsSnapshot.learners,
-        CountsSnapshot.uncovered,
-        check_learner,
-    )
-    try:
-        await counted.run()  # 1
-        await check.rows()
-        suspects = await check.statistics()  # 2
-        if (suspects or counted.overdue) and not grace.quiescent:
-            await clock.sleep(SECOND_LOOK_S)
-        await counted.second_look()  # 3
-        await check.second_look(suspects)
-    finally:
-        await check.transactions.close()
+    refused = partial(_is_quarantined, run.database)
+    async with Snapshots.opened(run, CountsSnapshot, refused=refused) as taken:
+        counted = CountedCheck(run, COUNTS, taken, Learner, CountsSnapshot.learners, check_learner)
+        check = _Check(run, taken)
+        await check.rows()  # 1
+        await check_counted_and_shown(run, counted, check.shown)  # 2
+
+
+async def _is_quarantined(database: Database, collection: str, identity: object) -> bool:
+    """The server refuses this document's statistics, which is known and waits for people."""
+    kinds = {named: kind for kind, named in COUNTED.items() if kind != "learner"}
+    if collection not in kinds:
+        return False
+    return bool(await open_items(database, COUNTS_FOLD, [counts_item_id(kinds[collection], identity)]))
 
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    database: Database
-    tally: Tally
-    grace: Grace
-    transactions: Transactions
+    run: Run
+    snapshots: Snapshots[CountsSnapshot]
     folded: list[str] = field(default_factory=list)
     """Outbox rows whose streams were folded to see whether what they carry was ever true."""
 
-    @property
-    def snapshots(self) -> Snapshots[CountsSnapshot]:
-        return Snapshots(self.database, self.tally, CountsSnapshot, self._unreadable, self.transactions)
-
     async def rows(self) -> None:
         """The outbox, and billing."""
-        local, _ = await reading.server_times(self.database)
-        async for page in self.snapshots.pages(self.database.notifications, CountsSnapshot.notifications):
-            self.tally.counts["notifications"] += len(page)
+        database, tally = self.run.database, self.run.tally
+        local, _ = await reading.server_times(database)
+        async for page in self.snapshots.pages(database.notifications, CountsSnapshot.notifications):
+            tally.counts["notifications"] += len(page)
             for each in page:
-                with self.tally.guard("notifications", each.row["_id"]):
+                with tally.guard("notifications", each.row["_id"]):
                     await self._notification(each, local + LONGEST_WAIT)
-        async for billed in self.snapshots.pages(self.database.billing_transactions, CountsSnapshot.billing):
-            self.tally.counts["billing_transactions"] += len(billed)
+        async for billed in self.snapshots.pages(database.billing_transactions, CountsSnapshot.billing):
+            tally.counts["billing_transactions"] += len(billed)
             for row, event in billed:
-                with self.tally.guard("billing_transactions", row["_id"]):
-                    self.tally.report(audit_billing(row, event))
+                with tally.guard("billing_transactions", row["_id"]):
+                    tally.report(audit_billing(row, event))
 
     async def _notification(self, each: Announced, horizon: datetime) -> None:
         findings = audit_notification(each, horizon)
-        self.tally.report(findings)
+        self.run.tally.report(findings)
         if findings or not each.says_something_else or len(self.folded) >= _MOST_FOLDED:
             return
         self.folded.append(each.row["_id"])
-        if not await was_true(self.database, each):
+        if not await was_true(self.run.database, each):
             detail = f"{each.row['kind']}: what it carries was never true of its milestone"
-            self.tally.report([Finding(Kind.NOTIFICATION, Fault.DIFFERENT, each.row["stream_id"], detail)])
+            self.run.tally.report(
+                [Finding(Kind.NOTIFICATION, Fault.DIFFERENT, each.row["stream_id"], detail)]
+            )
 
-    async def statistics(self) -> list[Suspect]:
-        """Courses and people whose documents are not what is counted, or show nothing yet."""
-        suspects: list[Suspect] = []
-        taught = await self._taught()
-        targets: tuple[tuple[Target, Collection, int], ...] = (
-            ("course", self.database.courses, COURSES_AT_ONCE),
-            ("user", self.database.users, snapshots.PAGE),
-        )
-        for kind, collection, most in targets:
-            async for ids in self.snapshots.ids(collection, most):
-                self.tally.counts[f"{kind}s"] += len(ids)
-                results = await self._results(kind, ids, taught)
-                suspects += [(kind, identity) for identity, each in results if each.findings or each.waiting]
-        return suspects
+    async def shown(self) -> list[Shown[CountsSnapshot]]:
+        """Courses and people, whose documents show the statistics."""
+        database, taught = self.run.database, await self._taught()
 
-    async def second_look(self, suspects: Sequence[Suspect]) -> None:
-        """Report what is wrong now, unless the server is known to refuse the document's statistics."""
-        taught = await self._taught() if suspects else {}
-        for kind, identity in suspects:
-            for _, result in await self._results(kind, [identity], taught):
-                await self._report_statistics(kind, identity, result)
+        async def courses(snapshot: CountsSnapshot, ids: Sequence[Any]) -> Checks:
+            found = await snapshot.courses(ids)
+            return [(course["_id"], partial(check_course, course, counted)) for course, counted in found]
 
-    async def _report_statistics(self, kind: Target, identity: object, result: CheckResult) -> None:
-        if not result.findings and not result.waiting:
-            return
-        if await self._is_quarantined(kind, identity):
-            self.tally.counts["statistics_refused"] += 1
-            return
-        self.tally.counts["statistics_missing"] += result.waiting is not None
-        self.tally.report_result(result, self.grace, twice=True)
+        async def users(snapshot: CountsSnapshot, ids: Sequence[Any]) -> Checks:
+            people = await snapshot.users(ids, taught)
+            return [(person.user["_id"], partial(check_user, person)) for person in people]
 
-    async def _is_quarantined(self, kind: Target, identity: object) -> bool:
-        return await self.snapshots.read(partial(CountsSnapshot.is_quarantined, kind=kind, identity=identity))
+        return [
+            Shown("courses", self._counted_ids(database.courses, COURSES_AT_ONCE), courses),
+            Shown("users", self._counted_ids(database.users, snapshots.PAGE), users),
+        ]
 
-    async def _results(
-        self, kind: Target, ids: Sequence[Any], taught: Taught
-    ) -> list[tuple[Any, CheckResult]]:
-        """The result of each document's check; a document that cannot be checked is a finding, and left out."""
-        checks: list[tuple[Any, Callable[[], CheckResult]]]
-        if kind == "course":
-            courses = await self.snapshots.read(partial(CountsSnapshot.courses, ids=ids))
-            checks = [(course["_id"], partial(check_course, course, counted)) for course, counted in courses]
-        else:
-            people = await self.snapshots.read(partial(CountsSnapshot.users, ids=ids, taught=taught))
-            checks = [(person.user["_id"], partial(check_user, person)) for person in people]
-        results: list[tuple[Any, CheckResult]] = []
-        for identity, check in checks:
-            with self.tally.guard(f"{kind}s", identity):
-                results.append((identity, check()))
-        return results
+    async def _counted_ids(self, collection: Collection, most: int) -> AsyncIterator[list[Any]]:
+        async for ids in self.snapshots.ids(collection, most):
+            self.run.tally.counts[collection.name] += len(ids)
+            yield ids
 
-    async def _taught(self) -> Taught:
+    async def _taught(self) -> Mapping[ObjectId, Sequence[Any]]:
         """By instructor the courses that name them."""
         taught: dict[ObjectId, list[Any]] = defaultdict(list)
-        async for page in reading.course_pages(self.database):
+        paths = {"instructor_id": 1, "instructor.user_id": 1}
+        async for page in reading.pages(self.run.database.courses, {}, paths):
             for document in page.documents:
-                instructor = instructor_of(document)
-                if instructor is not None:
+                if (instructor := instructor_of(document)) is not None:
                     taught[instructor].append(document["_id"])
         return taught
-
-    async def _unreadable(self, document: Unreadable) -> None:
-        """A finding, unless it is known that the document of others has no statistics, and waits for people."""
-        kinds: Mapping[str, Target] = {"courses": "course", "users": "user"}
-        kind = kinds.get(document.collection)
-        if kind is not None and await self._is_quarantined(kind, document.name):
-            self.tally.counts["statistics_refused"] += 1
-        else:
-            self.tally.unreadable([document])

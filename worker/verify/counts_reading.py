@@ -18,12 +18,12 @@ from worker.contract.identity import stream_object_id
 from worker.storage import reading
 from worker.storage.database import Document
 from worker.storage.outbox import notification_id
-from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, counts_item_id
+from worker.storage.work_items import COUNTS_ROW
 from worker.verify.billing_audit import payment_item
 from worker.verify.learner_audit import MILESTONES, Learner, milestone_item
 from worker.verify.outbox_audit import Announced
 from worker.verify.queue_check import open_items
-from worker.verify.reading import pages
+from worker.verify.reading import hashable, pages
 from worker.verify.shapes import misfits
 from worker.verify.snapshots import Snapshot
 from worker.verify.statistics_audit import Person
@@ -64,12 +64,6 @@ class CountsSnapshot(Snapshot):
             )
             for identity, record in records.items()
         ]
-
-    async def uncovered(self, ids: Sequence[Any]) -> list[Learner]:
-        """Those of the projections whose learners have no record."""
-        projections = await self.by_id(self.database.user_progress_projections, ids, None)
-        records = await self.by_id(self.database.user_progress, projections, {"_id": 1})
-        return [Learner(None, each) for identity, each in projections.items() if identity not in records]
 
     async def notifications(self, ids: Sequence[Any]) -> list[Announced]:
         """The outbox rows, each with its learner's projection and record."""
@@ -114,11 +108,6 @@ class CountsSnapshot(Snapshot):
             for user, document in documents.items()
         ]
 
-    async def is_quarantined(self, kind: str, identity: object) -> bool:
-        """The server refuses this document's statistics, which is known and waits for people."""
-        item_id = counts_item_id(kind, identity)
-        return bool(await open_items(self.database, COUNTS_FOLD, [item_id], self.session))
-
     async def _teaching(self, courses: Iterable[Any]) -> dict[ObjectId, Counted | None]:
         """Sums by instructor; None for one of whose courses some are counted and show no statistics yet."""
         sums: dict[ObjectId, Counted | None] = {}
@@ -133,9 +122,11 @@ class CountsSnapshot(Snapshot):
         return sums
 
     async def _sums(self, path: str, keys: Iterable[ObjectId]) -> dict[ObjectId, Counted]:
-        fields = {name: f"counted.{name}" for name in NAMES}
-        rows = await self.sums(self.database.user_progress_projections, path, keys, fields)
-        return defaultdict(Counted, {key: _counted(row) for key, row in rows.items()})
+        group = {"_id": f"${path}", **{name: {"$sum": f"$counted.{name}"} for name in NAMES}}
+        pipeline: list[Document] = [{"$match": {path: {"$in": list(keys)}}}, {"$group": group}]
+        projections = self.database.user_progress_projections
+        rows = await reading.aggregate(projections, pipeline, session=self.session)
+        return defaultdict(Counted, {hashable(row["_id"]): _counted(row) for row in rows.documents})
 
     async def _outbox_ids(self, projections: Iterable[Document]) -> frozenset[str]:
         wanted = [notification_id(kind, each["stream_id"]) for each in projections for kind in MILESTONES]

@@ -1,16 +1,14 @@
 """Checks dead letters: each still has the bytes it was made of, and every part belongs to a dead letter."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from worker.contract.identity import failure_fingerprint
 from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.reading import Unreadable
-from worker.timing import Clock
-from worker.verify.findings import Fault, Finding, Grace, Kind, Tally, broken, malformed, subject_of
+from worker.verify.findings import Fault, Finding, Kind, Run, broken, subject_of
 from worker.verify.reading import pages
 from worker.verify.shapes import misfits
 
@@ -32,101 +30,101 @@ class Content(NamedTuple):
     inline: bytes | None
 
 
-@dataclass(slots=True)
-class DeadLettersCheck:
-    """One run. What is younger than the grace allows may be about to be completed."""
+async def check_dead_letters(run: Run) -> None:
+    """Put into the run's tally what is wrong with dead letters, their bytes and their parts.
 
-    database: Database
-    tally: Tally
-    clock: Clock
-    grace: Grace
-    _suspects: list[str] = field(default_factory=list)
+    1. dead letters and their bytes  2. parts without one  3. a second look at those that seem wrong
+    """
+    suspects = [name async for name in _damaged(run)]  # 1
+    suspects += [name async for name in _without_place(run)]  # 2
+    if suspects and not run.grace.quiescent:
+        await run.clock.sleep(_SECOND_LOOK_S)
+    for name in suspects:  # 3
+        await _look_again(run, name)
 
-    async def run(self) -> None:
-        """1. dead letters and their bytes  2. parts without one  3. a second look at those that seem wrong."""
-        await self._dead_letters()  # 1
-        await self._parts()  # 2
-        if self._suspects and not self.grace.quiescent:
-            await self.clock.sleep(_SECOND_LOOK_S)
-        for name in self._suspects:  # 3
-            await self._look_again(name)
 
-    async def _dead_letters(self) -> None:
-        async for page in pages(self.database.dead_letters, {"kind": {"$ne": "part"}}, most=_PAGE):
-            for dead_letter in self.tally.readable(page):
-                self._count(dead_letter)
-                with self.tally.guard("dead_letters", dead_letter["_id"]):
-                    findings = list(audit_dead_letter(dead_letter))
-                    self.tally.report(findings)
-                    if not findings and await self._damage(dead_letter):
-                        self._suspects.append(dead_letter["_id"])
+async def _damaged(run: Run) -> AsyncIterator[str]:
+    """Reports what is wrong with dead letters by themselves, and gives those whose bytes are."""
+    tally = run.tally
+    async for page in pages(run.database.dead_letters, {"kind": {"$ne": "part"}}, most=_PAGE):
+        for dead_letter in page.documents:
+            if dead_letter.get("kind") == "gap":
+                tally.counts["gap_records"] += 1
+            else:
+                tally.dead_letter_reasons[str(dead_letter.get("reason"))] += 1
+        for dead_letter in tally.well_formed(page):
+            with tally.guard("dead_letters", dead_letter["_id"]):
+                subject = subject_of("dead_letters", dead_letter)
+                findings = list(broken(Kind.DEAD_LETTER, Fault.DAMAGED, subject, _rules(dead_letter)))
+                tally.report(findings)
+                if not findings and await _damage(run.database, dead_letter):
+                    yield dead_letter["_id"]
 
-    async def _parts(self) -> None:
-        async for page in pages(self.database.dead_letters, {"kind": "part"}, _PART, most=_PAGE):
-            dead_letters = await self._dead_letters_of(page.documents)
-            for part in self.tally.readable(page):
-                if not isinstance(part["_id"], str):
-                    subject, detail = subject_of("dead_letters", part), "a part without a name"
-                    self.tally.report([Finding(Kind.DOCUMENT, Fault.MALFORMED, subject, detail)])
-                elif not _has_place(part, dead_letters.get(str(part.get("part_of")))):
-                    self._suspects.append(part["_id"])
 
-    async def _look_again(self, name: str) -> None:
-        found = await reading.find_one(self.database.dead_letters, {"_id": name})
-        if found is None or isinstance(found, Unreadable):
-            return
-        if found["kind"] == "part":
-            dead_letters = await self._dead_letters_of([found])
-            placed = _has_place(found, dead_letters.get(str(found.get("part_of"))))
-            kind, fault, detail = (
-                Kind.DEAD_LETTER_PART,
-                Fault.UNKNOWN,
-                "" if placed else "a part of no dead letter",
-            )
-        else:
-            kind, fault, detail = Kind.DEAD_LETTER, Fault.DAMAGED, await self._damage(found) or ""
-        if detail:
-            finding = Finding(kind, fault, f"dead_letters {name}", detail, found.get("created_at"))
-            self.tally.report_unless_young([finding], self.grace)
+async def _without_place(run: Run) -> AsyncIterator[str]:
+    async for page in pages(run.database.dead_letters, {"kind": "part"}, _PART, most=_PAGE):
+        dead_letters = await _dead_letters_of(run.database, page.documents)
+        for part in run.tally.readable(page):
+            if not isinstance(part["_id"], str):
+                subject, detail = subject_of("dead_letters", part), "a part without a name"
+                run.tally.report([Finding(Kind.DOCUMENT, Fault.MALFORMED, subject, detail)])
+            elif not _has_place(part, dead_letters):
+                yield part["_id"]
 
-    def _count(self, dead_letter: DeadLetter) -> None:
-        if dead_letter.get("kind") == "gap":
-            self.tally.counts["gap_records"] += 1
-        else:
-            self.tally.dead_letter_reasons[str(dead_letter.get("reason"))] += 1
 
-    async def _damage(self, dead_letter: DeadLetter) -> str | None:
-        """How the dead letter's bytes differ from what it says of them."""
-        if dead_letter["kind"] != "record" or dead_letter.get("without_bytes"):
-            return None
-        for content in contents(dead_letter):
-            if (damage := await self._differs(str(dead_letter["_id"]), content)) is not None:
-                return damage
+async def _look_again(run: Run, name: str) -> None:
+    """What is being discarded is gone by now; what is younger than the grace allows may be about to be completed."""
+    found = await reading.find_one(run.database.dead_letters, {"_id": name})
+    if found is None or isinstance(found, Unreadable):
+        return
+    if found["kind"] != "part":
+        kind, fault, detail = Kind.DEAD_LETTER, Fault.DAMAGED, await _damage(run.database, found)
+    else:
+        placed = _has_place(found, await _dead_letters_of(run.database, [found]))
+        kind, fault, detail = (
+            Kind.DEAD_LETTER_PART,
+            Fault.UNKNOWN,
+            None if placed else "a part of no dead letter",
+        )
+    if detail:
+        finding = Finding(kind, fault, f"dead_letters {name}", detail, found.get("created_at"))
+        run.tally.report_unless_young([finding], run.grace)
+
+
+async def _damage(database: Database, dead_letter: DeadLetter) -> str | None:
+    """How the dead letter's bytes differ from what it says of them."""
+    if dead_letter["kind"] != "record" or dead_letter.get("without_bytes"):
         return None
+    for content in contents(dead_letter):
+        if (damage := await _differs(database, str(dead_letter["_id"]), content)) is not None:
+            return damage
+    return None
 
-    async def _differs(self, name: str, content: Content) -> str | None:
-        hashed, size_bytes = hashlib.sha256(content.inline or b""), len(content.inline or b"")
-        for number in range(1, content.parts + 1):
-            part_id = f"{name}#{'' if content.of == 'value' else content.of}{number}"
-            part = await reading.find_one(self.database.dead_letters, {"_id": part_id, "kind": "part"})
-            if part is None or isinstance(part, Unreadable):
-                return f"part {number} of its {content.of} is absent"
-            if misfits("dead_letters", part) or (part["part_of"], part["part"]) != (name, number):
-                return f"part {number} of its {content.of} is another"
-            hashed.update(part["value"])
-            size_bytes += len(part["value"])
-        if content.size_bytes is not None and size_bytes != content.size_bytes:
-            return f"its {content.of} has another size"
-        if content.sha256 is not None and hashed.digest() != content.sha256:
-            return f"its {content.of} does not match the checksum"
-        return None
 
-    async def _dead_letters_of(self, parts: Sequence[DeadLetter]) -> dict[str, DeadLetter]:
-        """What dead letters say of their parts, by id."""
-        wanted = {"_id": {"$in": list({str(part.get("part_of")) for part in parts})}, "kind": {"$ne": "part"}}
-        paths = dict.fromkeys(("parts", "key_parts", "headers_parts", "without_bytes"), 1)
-        found = await reading.find(self.database.dead_letters, wanted, paths)
-        return {str(dead_letter["_id"]): dead_letter for dead_letter in found.documents}
+async def _differs(database: Database, name: str, content: Content) -> str | None:
+    hashed, size_bytes = hashlib.sha256(content.inline or b""), len(content.inline or b"")
+    for number in range(1, content.parts + 1):
+        part_id = f"{name}#{'' if content.of == 'value' else content.of}{number}"
+        part = await reading.find_one(database.dead_letters, {"_id": part_id, "kind": "part"})
+        if part is None or isinstance(part, Unreadable):
+            return f"part {number} of its {content.of} is absent"
+        if misfits("dead_letters", part) or (part["part_of"], part["part"]) != (name, number):
+            return f"part {number} of its {content.of} is another"
+        hashed.update(part["value"])
+        size_bytes += len(part["value"])
+    if content.size_bytes is not None and size_bytes != content.size_bytes:
+        return f"its {content.of} has another size"
+    if content.sha256 is not None and hashed.digest() != content.sha256:
+        return f"its {content.of} does not match the checksum"
+    return None
+
+
+async def _dead_letters_of(database: Database, parts: Sequence[DeadLetter]) -> dict[str, DeadLetter]:
+    """What dead letters say of their parts, by id."""
+    wanted = {"_id": {"$in": list({str(part.get("part_of")) for part in parts})}, "kind": {"$ne": "part"}}
+    paths = dict.fromkeys(("parts", "key_parts", "headers_parts", "without_bytes"), 1)
+    found = await reading.find(database.dead_letters, wanted, paths)
+    return {str(dead_letter["_id"]): dead_letter for dead_letter in found.documents}
 
 
 async def restarted_partitions(database: Database) -> frozenset[tuple[str, int]]:
@@ -142,28 +140,17 @@ async def restarted_partitions(database: Database) -> frozenset[tuple[str, int]]
     )
 
 
-def audit_dead_letter(dead_letter: DeadLetter) -> Iterator[Finding]:
-    """What is wrong with a dead letter by itself, its bytes aside."""
-    if (unshaped := malformed("dead_letters", dead_letter)) is not None:
-        yield unshaped
-        return
-    subject = subject_of("dead_letters", dead_letter)
-    yield from broken(Kind.DEAD_LETTER, Fault.DAMAGED, subject, _rules(dead_letter))
-
-
 def _rules(dead_letter: DeadLetter) -> Iterator[tuple[str, bool]]:
+    """What must hold of a well-formed dead letter, its bytes aside."""
     gap = dead_letter["gap"]
-    key, expected = (
-        f"{dead_letter['_id']}:",
-        f"{_name(dead_letter)}:",
+    named = f"{dead_letter['_id']}:".startswith(
+        f"{_name(dead_letter)}:"
     )  # behind it the place within the record
-    yield "its key is not that of its position and bytes", not key.startswith(expected)
+    yield "its key is not that of its position and bytes", not named
     known = failure_fingerprint(dead_letter["step"], dead_letter["reason"], dead_letter["field"])
     yield "its fingerprint is not that of its failure", dead_letter["fingerprint"] != known
-    yield (
-        "redrives without a date",
-        (dead_letter["redrives"] > 0) != (dead_letter.get("redriven_at") is not None),
-    )
+    redriven = dead_letter.get("redriven_at") is not None
+    yield "redrives without a date", (dead_letter["redrives"] > 0) != redriven
     yield "a gap without offsets", (dead_letter["kind"] == "gap") != (gap is not None)
     yield "offsets that end before they begin", bool(gap) and gap["first_offset"] > gap["last_offset"]
 
@@ -185,8 +172,9 @@ def contents(dead_letter: DeadLetter) -> Iterator[Content]:
             yield Content(of, dead_letter[f"{of}_parts"], size_bytes, sha256, None)
 
 
-def _has_place(part: DeadLetter, dead_letter: DeadLetter | None) -> bool:
-    """The dead letter has so many parts. One that was kept without its bytes may have left some behind."""
+def _has_place(part: DeadLetter, dead_letters: Mapping[str, DeadLetter]) -> bool:
+    """Its dead letter has so many parts. One that was kept without its bytes may have left some behind."""
+    dead_letter = dead_letters.get(str(part.get("part_of")))
     if dead_letter is None:
         return False
     number, of = part.get("part"), part.get("of")

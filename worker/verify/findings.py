@@ -9,8 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 from worker.errors import WorkerError
-from worker.storage.database import Document
+from worker.storage.database import Database, Document
 from worker.storage.reading import Reading, Unreadable, name_of, senseless
+from worker.timing import Clock
 from worker.verify.shapes import misfits, misfits_named
 
 # Enough to see a pattern and to start looking; the totals are always complete.
@@ -293,6 +294,14 @@ class Tally:
         self.unreadable(page.unreadable)
         return page.documents
 
+    def well_formed(self, page: Reading) -> Iterator[Document]:
+        """The page's documents of the shape that their collection's validator wants; the others are reported."""
+        for document in self.readable(page):
+            if (unshaped := malformed(page.collection, document)) is not None:
+                self.report([unshaped])
+            else:
+                yield document
+
     @contextmanager
     def guard(self, collection: str, identity: object) -> Iterator[None]:
         """Whatever is raised while one document is looked at is a finding about it: the others are still checked."""
@@ -304,12 +313,22 @@ class Tally:
             self.unreadable([senseless(collection, identity, error)])
 
     def result(self) -> Verification:
+        counts = {name: self.counts[name] for name in COUNTED}
         return Verification(
-            {name: self.counts[name] for name in COUNTED}
-            | {"dead_letters": self.dead_letter_reasons.total()},
+            counts | {"dead_letters": self.dead_letter_reasons.total()},
             dict(self.by_projection),
             self.dead_letter_reasons,
             self.faults,
             self.finding_counts,
             tuple(self.findings),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of `verify`, as every check is given it: what it reads, what it found so far, and what it excuses."""
+
+    database: Database
+    tally: Tally
+    clock: Clock
+    grace: Grace

@@ -56,12 +56,13 @@ class FoldAudit:
 
     def feed(self, events: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         """Take the next events of the stream, in version order; a stream that cannot be folded is reported once."""
+        folded_to = self._document_version
         for event in events:
             self.events += 1
             self.last_version = max(self.last_version, event["version"])
-            if event["version"] > self._document_version and self.waiting_since is None:
+            if event["version"] > folded_to and self.waiting_since is None:
                 self.waiting_since = date_in(event, "recorded_at")
-        seen = [event for event in events if event["version"] <= self._document_version]
+        seen = [event for event in events if event["version"] <= folded_to]
         if not seen or self._broken:
             return
         try:
@@ -114,11 +115,9 @@ class FoldAudit:
     def _comparable(self) -> bool:
         """Other code's documents are not compared."""
         document = self.document
-        return bool(document and document.version is not None) and self._made_by == self.projection.version
-
-    @property
-    def _made_by(self) -> int | None:
-        return self.document.projection_version if self.document else None
+        if document is None or document.version is None:
+            return False
+        return document.projection_version == self.projection.version
 
     @property
     def _document_version(self) -> int:

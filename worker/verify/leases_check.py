@@ -1,18 +1,18 @@
 """Checks leases and positions: each is of a kind, a group and a date that the worker knows."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from worker.storage import reading
-from worker.storage.database import Database
+from worker.storage.database import Collection, Database
 from worker.storage.leases import group_name
 from worker.storage.projection_state import SESSION, is_migrating
 from worker.storage.resume_tokens import token_time_s
 from worker.storage.shares import GROUPS
-from worker.verify.findings import Fault, Finding, Kind, Tally, broken, malformed
+from worker.verify.findings import Fault, Finding, Kind, Run, broken
 from worker.verify.reading import pages, server_times
 
 Document = Mapping[str, Any]
@@ -42,33 +42,41 @@ class Now:
     epochs: Mapping[str, int] = field(default_factory=dict)
 
 
-async def check_leases(database: Database, tally: Tally) -> None:
-    """Put into `tally` what is wrong with positions and leases.
+async def check_leases(run: Run) -> None:
+    """Put into the run's tally what is wrong with positions and leases.
 
     Positions are read before leases and time: each has the epoch of a lease that was there before it.
     """
-    groups: list[Document] = []
-    async for page in pages(database.projection_state):
-        now = await _now(database, {})
-        for state in _well_formed("projection_state", page, tally):
-            if state["kind"] == "position":
-                groups.append(state)
-            else:
-                tally.report(audit_state(state, now))
+    database, tally = run.database, run.tally
+    positions: list[Document] = []
+    async for state, now in _well_formed(run, database.projection_state):
+        if state["kind"] == "position":
+            positions.append(state)
+        else:
+            tally.report(audit_state(state, now))
     if await is_migrating(database):
-        async for page in pages(database.watch_positions):
-            now = await _now(database, {})
-            for state in _well_formed("watch_positions", page, tally):
-                tally.report(audit_state({"kind": "before", **state}, now))
+        async for state, now in _well_formed(run, database.watch_positions):
+            tally.report(audit_state({"kind": "before", **state}, now))
     epochs: dict[str, int] = {}
-    async for page in pages(database.leases):
-        now = await _now(database, {})
-        for lease in _well_formed("leases", page, tally):
-            epochs |= {lease["_id"]: lease["epoch"]} if lease["kind"] == "group" else {}
-            tally.report(audit_lease(lease, now))
-    now = await _now(database, epochs)
-    for position in groups:
+    async for lease, now in _well_formed(run, database.leases):
+        epochs |= {lease["_id"]: lease["epoch"]} if lease["kind"] == "group" else {}
+        tally.report(audit_lease(lease, now))
+    now = replace(await _now(database), epochs=epochs)
+    for position in positions:
         tally.report(audit_state(position, now))
+
+
+async def _well_formed(run: Run, collection: Collection) -> AsyncIterator[tuple[Document, Now]]:
+    """Those of the documents that have the stored shape, each with a time after it was read."""
+    async for page in pages(collection):
+        now = await _now(run.database)
+        for document in run.tally.well_formed(page):
+            yield document, now
+
+
+async def _now(database: Database) -> Now:
+    local, cluster_time_s = await server_times(database)
+    return Now(local + _LONGEST_LEASE, cluster_time_s + _SLACK_S)
 
 
 async def releases_ahead(database: Database, watcher: str, versions: Iterable[int]) -> int:
@@ -86,20 +94,6 @@ async def releases_ahead(database: Database, watcher: str, versions: Iterable[in
     found = (member.get("version") for member in members.documents)
     newest = max((version for version in found if isinstance(version, int)), default=0)
     return max(0, newest - sum(versions))
-
-
-def _well_formed(name: str, page: reading.Reading, tally: Tally) -> Iterator[Document]:
-    """Those of the documents that have the stored shape; the others are reported."""
-    for document in tally.readable(page):
-        if (unshaped := malformed(name, document)) is not None:
-            tally.report([unshaped])
-        else:
-            yield document
-
-
-async def _now(database: Database, epochs: Mapping[str, int]) -> Now:
-    local, cluster_time_s = await server_times(database)
-    return Now(local + _LONGEST_LEASE, cluster_time_s + _SLACK_S, epochs)
 
 
 def audit_lease(lease: Document, now: Now) -> Iterator[Finding]:

@@ -8,15 +8,12 @@ from typing import Any
 from projections.kinds import ReadModel
 from worker.storage import reading
 from worker.storage.database import Database, Document
-from worker.storage.reading import Unreadable
-from worker.storage.transactions import Transactions
 from worker.storage.work_items import fold_item_id, fold_type
-from worker.timing import Clock
-from worker.verify.findings import Fault, Finding, Grace, Tally, differs, subject_of
+from worker.verify.findings import Fault, Finding, Run, differs, subject_of
 from worker.verify.queue_check import open_items
-from worker.verify.reading import pages
+from worker.verify.reading import absent, hashable, pages
 from worker.verify.sameness import differing
-from worker.verify.snapshots import Snapshot, Snapshots, hashable
+from worker.verify.snapshots import Snapshot, Snapshots
 
 _VIEWS_AT_ONCE = 100  # each is built again of all that it is made from
 # A view is built again within its freshness; a busy machine may take longer.
@@ -51,38 +48,30 @@ def audit_view(model: ReadModel, view: View) -> list[Finding]:
     return list(differs(model.name, subject, what, differing(view.expected, view.stored)))
 
 
-async def check_model(database: Database, model: ReadModel, tally: Tally, clock: Clock, grace: Grace) -> None:
-    """Put into `tally` what is wrong. Only reads.
+async def check_model(run: Run, model: ReadModel) -> None:
+    """Put into the run's tally what is wrong. Only reads.
 
     1. views that are there, and keys that documents name  2. a second look at those that seem wrong: one that was
     built again meanwhile may have missed only the last change.
     """
-
-    async def unreadable(document: Unreadable) -> None:
-        tally.unreadable([document])
-
-    transactions = Transactions(database.client)
-    snapshots = Snapshots(database, tally, partial(ModelSnapshot, model=model), unreadable, transactions)
+    counts, quiescent = run.tally.by_projection[model.name], run.grace.quiescent
     suspects: dict[Any, Any] = {}
-    try:
-        async for keys in _keys(database, model, snapshots):  # 1
-            views = await snapshots.read(partial(ModelSnapshot.views, keys=keys))
-            tally.by_projection[model.name].documents += sum(view.stored is not None for view in views)
+    async with Snapshots.opened(run, partial(ModelSnapshot, model=model)) as snapshots:
+        async for keys in _keys(run.database, model, snapshots):  # 1
+            views = await snapshots.read(ModelSnapshot.views, keys)
+            counts.documents += sum(view.stored is not None for view in views)
             suspects |= {hashable(view.key): view for view in views if audit_view(model, view)}
-        if suspects and not grace.quiescent:  # 2
-            await clock.sleep(model.freshness_s + _SECOND_LOOK_S)
-        counts = tally.by_projection[model.name]
+        if suspects and not quiescent:  # 2
+            await run.clock.sleep(model.freshness_s + _SECOND_LOOK_S)
         for before in suspects.values():
             item = fold_item_id(before.key, model.name)
-            for view in await snapshots.read(partial(ModelSnapshot.views, keys=[before.key])):
+            for view in await snapshots.read(ModelSnapshot.views, [before.key]):
                 findings = audit_view(model, view)
                 counts.behind += bool(findings)
-                if findings and await open_items(database, fold_type(model.name), [item]):
+                if findings and await open_items(run.database, fold_type(model.name), [item]):
                     counts.quarantined += 1
-                elif grace.quiescent or view.as_of == before.as_of:
-                    tally.report(findings)
-    finally:
-        await transactions.close()
+                elif quiescent or view.as_of == before.as_of:
+                    run.tally.report(findings)
 
 
 async def _keys(
@@ -94,10 +83,8 @@ async def _keys(
         yield ids
     for trigger in model.triggers:
         async for page in pages(database.collection(trigger.collection), most=_VIEWS_AT_ONCE):
-            named = {hashable(key): key for key in page.through(trigger.key).values if key is not None}
-            found = await reading.find(views, {"_id": {"$in": list(named.values())}}, {"_id": 1})
-            known = {hashable(view["_id"]) for view in found.documents}
-            if keys := [key for name, key in named.items() if name not in known]:
+            named = page.through(trigger.key).values
+            if keys := await absent(views, [key for key in named if key is not None]):
                 yield keys
 
 

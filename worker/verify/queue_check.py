@@ -21,29 +21,33 @@ from worker.storage.work_items import (
     fold_item_id,
     fold_type,
 )
-from worker.verify.findings import Fault, Finding, Kind, Tally, broken, malformed, subject_of
+from worker.verify.findings import Fault, Kind, Run, broken, subject_of
 from worker.verify.reading import owner_of, pages, server_times
 
 Item = Mapping[str, Any]
 
 # By the word that stands in the key of an item.
-_COUNTED: Mapping[str, str] = {"learner": "user_progress", "course": "courses", "user": "users"}
+COUNTED: Mapping[str, str] = {"learner": "user_progress", "course": "courses", "user": "users"}
 _PAYMENT = re.compile("counts:payment:[0-9a-f]{24}")
 # Waits and leases are of minutes; a date beyond a day was not set by the worker.
 LONGEST_WAIT = timedelta(days=1)
 _DATES = ("created_at", "due_at", "lease_until", "last_retry", "processed_at")
 
 
-async def check_queue(database: Database, tally: Tally) -> None:
-    """Put into `tally` what is wrong with the worker's own items."""
+async def check_queue(run: Run) -> None:
+    """Put into the run's tally what is wrong with the worker's own items."""
+    database, tally = run.database, run.tally
     local, _ = await server_times(database)
-    horizon = local + LONGEST_WAIT
     folds = {fold_type(each.name): each for each in database.catalogue.projections}
     own = {"event_type": {"$in": [*folds, COUNTS_ROW]}}
     async for page in pages(database.analytics_queue, own):
-        for item in tally.readable(page):
+        for item in tally.well_formed(page):
             with tally.guard("analytics_queue", item["_id"]):
-                tally.report(audit_item(item, folds, horizon))
+                subject, rules = (
+                    subject_of("analytics_queue", item),
+                    _rules(item, folds, local + LONGEST_WAIT),
+                )
+                tally.report(broken(Kind.QUEUE_ITEM, Fault.DIFFERENT, subject, rules))
 
 
 async def quarantined_streams(database: Database, projection: str, streams: Sequence[str]) -> set[str]:
@@ -64,16 +68,8 @@ async def open_items(
     return {item["_id"]: item for item in found.documents}
 
 
-def audit_item(item: Item, folds: Mapping[str, Projection], horizon: datetime) -> Iterator[Finding]:
-    """What is wrong with one item; no date lies behind `horizon`. `folds` are projections by the type of items."""
-    if (unshaped := malformed("analytics_queue", item)) is not None:
-        yield unshaped
-        return
-    subject = subject_of("analytics_queue", item)
-    yield from broken(Kind.QUEUE_ITEM, Fault.DIFFERENT, subject, _rules(item, folds, horizon))
-
-
 def _rules(item: Item, folds: Mapping[str, Projection], horizon: datetime) -> Iterator[tuple[str, bool]]:
+    """What must hold of a well-formed item; no date lies behind `horizon`. `folds` are projections by type of item."""
     status = item["status"]
     leased = item.get("lease_owner") is not None and item.get("lease_until") is not None
     yield "its key is not that of what it is about", item["_id"] != _key(item, folds)
@@ -88,7 +84,7 @@ def _key(item: Item, folds: Mapping[str, Projection]) -> str | None:
     data = item.get("data") or {}
     named, identity = data.get("collection"), data.get("id")
     if item["event_type"] == COUNTS_FOLD:
-        kind = next((kind for kind, collection in _COUNTED.items() if collection == named), None)
+        kind = next((kind for kind, collection in COUNTED.items() if collection == named), None)
         return counts_item_id(kind, identity) if kind and isinstance(identity, ObjectId) else None
     if (projection := folds.get(item["event_type"])) is not None:
         if not isinstance(projection, StreamProjection):
@@ -100,10 +96,7 @@ def _key(item: Item, folds: Mapping[str, Projection]) -> str | None:
         return None
     if named == "notifications":
         kind = str(identity).partition(":")[0]
-        return (
-            counts_item_id(kind, stream_object_id(stream))
-            if identity == notification_id(kind, stream)
-            else None
-        )
+        is_its = identity == notification_id(kind, stream)
+        return counts_item_id(kind, stream_object_id(stream)) if is_its else None
     # That of a payment is made of the event, which the item does not name.
     return item["_id"] if named == "billing_transactions" and _PAYMENT.fullmatch(item["_id"]) else None

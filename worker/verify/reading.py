@@ -1,6 +1,6 @@
 """The reads of a check: of bounded size, by an index where there is one, none of which decides anything."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -103,12 +103,6 @@ async def id_pages(collection: Collection, most: int) -> AsyncIterator[tuple[lis
         yield ids, []
 
 
-def course_pages(database: Database) -> AsyncGenerator[Reading]:
-    """Who teaches each course."""
-    paths = {"instructor_id": 1, "instructor.user_id": 1}
-    return pages(database.courses, {}, paths)
-
-
 def rows_of(database: Database, owners: Iterable[Owner]) -> AsyncGenerator[Reading]:
     """The rows of these learners in any of these courses, by the index on the learner."""
     wanted = set(owners)
@@ -123,7 +117,7 @@ def row_pages(database: Database) -> AsyncGenerator[Reading]:
     return pages(database.user_interactions, {}, fields)
 
 
-async def streams_with_events(database: Database, streams: Sequence[str]) -> set[str]:
+async def streams_with_events(database: Database, streams: Iterable[object]) -> set[str]:
     """Those of the streams that have an event."""
     events = database.course_events
     # Exactly texts: BSON's code is one for Python, too, that no set takes.
@@ -150,6 +144,19 @@ async def events_in_stream(database: Database, stream: str, ids: Sequence[object
             rows = await database.course_events.find(wanted, {"_id": 1}).to_list(None)
         found |= {row["_id"] for row in rows}
     return found
+
+
+async def absent(collection: Collection, ids: Iterable[Any]) -> list[Any]:
+    """Those of the ids under which there is no document, each once."""
+    named = {hashable(identity): identity for identity in ids}
+    found = await reading.find(collection, {"_id": {"$in": list(named.values())}}, {"_id": 1})
+    known = {hashable(document["_id"]) for document in found.documents}
+    return [identity for name, identity in named.items() if name not in known]
+
+
+def hashable(identity: Any) -> Any:
+    """An id is a key here; one that is a document has no place among those that are looked up."""
+    return identity if isinstance(identity, Hashable) else repr(identity)
 
 
 async def server_times(database: Database) -> tuple[datetime, int]:

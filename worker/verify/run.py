@@ -11,8 +11,8 @@ from projections.counts.projection import COUNTS
 from worker.storage.database import Database
 from worker.timing import Clock, SystemClock
 from worker.verify.counts_check import check_counts, was_counted
-from worker.verify.dead_letters_check import DeadLettersCheck, restarted_partitions
-from worker.verify.findings import Grace, ProjectionCounts, Tally, Verification
+from worker.verify.dead_letters_check import check_dead_letters, restarted_partitions
+from worker.verify.findings import Grace, ProjectionCounts, Run, Tally, Verification
 from worker.verify.leases_check import check_leases
 from worker.verify.models_check import check_model
 from worker.verify.queue_check import check_queue
@@ -50,14 +50,9 @@ async def verify(
     now, tally = clock.now(), Tally()
     tally.by_projection |= {name: ProjectionCounts() for name in database.catalogue.names}
     grace = Grace(quiescent, young_since=now - YOUNG, overdue_before=now - OVERDUE)
-    streams = StreamsCheck(
-        database,
-        grace,
-        latest=now + _CLOCKS_DIFFER,
-        sources=Sources(await restarted_partitions(database)),
-        on_progress=on_progress or (lambda _: None),
-        tally=tally,
-    )
+    run = Run(database, tally, clock, grace)
+    sources = Sources(await restarted_partitions(database))
+    streams = StreamsCheck(run, now + _CLOCKS_DIFFER, sources, on_progress or (lambda _: None))
     # 1. each stream's events against its rows and its document
     await streams.streams()
     # 2. rows of learners and courses that have no events
@@ -65,17 +60,17 @@ async def verify(
     # 3. documents that have no events
     await streams.documents()
     # 4. what could not be stored, and what waits for another attempt
-    await DeadLettersCheck(database, tally, clock, grace).run()
-    await check_queue(database, tally)
+    await check_dead_letters(run)
+    await check_queue(run)
     # 5. leases and positions
-    await check_leases(database, tally)
+    await check_leases(run)
     # 6. what was counted: projections, statistics, outbox and billing
     for projection in database.catalogue.sums:
         if projection.name != COUNTS.name:
-            await check_sum(database, projection, tally, clock, grace)
+            await check_sum(run, projection)
         elif await was_counted(database):
-            await check_counts(database, tally, clock, grace)
+            await check_counts(run)
     # 7. views
     for model in database.catalogue.models:
-        await check_model(database, model, tally, clock, grace)
+        await check_model(run, model)
     return tally.result()

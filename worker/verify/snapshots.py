@@ -1,17 +1,17 @@
 """Reads within one transaction, so that whatever is compared is of one time; right while the worker writes."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from worker.errors import Retryable
 from worker.storage import reading
 from worker.storage.database import Collection, Database, Document
 from worker.storage.reading import Unreadable
 from worker.storage.transactions import Session, Transactions
-from worker.verify.findings import Tally
-from worker.verify.reading import id_pages
+from worker.verify.findings import Run
+from worker.verify.reading import hashable, id_pages
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Snapshot")
@@ -49,47 +49,61 @@ class Snapshot:
         self.unreadable.extend(found.unreadable)
         return {hashable(document["_id"]): document for document in found.documents}
 
-    async def sums(
-        self, collection: Collection, path: str, keys: Iterable[Any], fields: Mapping[str, str]
-    ) -> dict[Any, Document]:
-        """Sums of the fields, by the value at `path`."""
-        group: Document = {"_id": f"${path}", **{name: {"$sum": f"${of}"} for name, of in fields.items()}}
-        pipeline = [{"$match": {path: {"$in": list(keys)}}}, {"$group": group}]
-        rows = await reading.aggregate(collection, pipeline, session=self.session)
-        return {hashable(row["_id"]): row for row in rows.documents}
+    async def without_record(
+        self, records: Collection, counted: Collection, ids: Sequence[Any]
+    ) -> list[Document]:
+        """Those of the documents in `counted` under whose `_id` there is no record."""
+        documents = await self.by_id(counted, ids, None)
+        known = await self.by_id(records, documents, {"_id": 1})
+        return [document for identity, document in documents.items() if identity not in known]
+
+
+async def _never(_collection: str, _identity: object) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshots(Generic[S]):
     """One session's transactions, each of which reads a page of documents and all that they are compared with."""
 
-    database: Database
-    tally: Tally
+    run: Run
     make: Callable[[Database, Session], S]
-    report: Callable[[Unreadable], Awaitable[None]]
-    """What is done about a document that nobody can read."""
     transactions: Transactions
+    refused: Callable[[str, object], Awaitable[bool]] = _never
+    """Whether it is known of a collection's document that it cannot be written, and waits for people."""
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls, run: Run, make: Callable[[Database, Session], S], **options: Any
+    ) -> AsyncIterator[Self]:
+        """Give the session back in the end."""
+        transactions = Transactions(run.database.client)
+        try:
+            yield cls(run, make, transactions, **options)
+        finally:
+            await transactions.close()
 
     async def ids(self, collection: Collection, most: int) -> AsyncIterator[list[Any]]:
         """All `_id`s of the collection, page by page."""
         async for ids, unreadable in id_pages(collection, most):
-            self.tally.unreadable(unreadable)
+            self.run.tally.unreadable(unreadable)
             if ids:
                 yield ids
 
     async def pages(
-        self, collection: Collection, read: Callable[..., Awaitable[list[T]]]
+        self, collection: Collection, read: Callable[[S, Sequence[Any]], Awaitable[list[T]]]
     ) -> AsyncIterator[list[T]]:
-        """What `read` makes of a snapshot and a page of `ids`, page after page."""
+        """What `read` makes of a snapshot and a page of ids, page after page."""
         async for ids in self.ids(collection, PAGE):
-            yield await self.read(partial(read, ids=ids))
+            yield await self.read(read, ids)
 
-    async def read(self, work: Callable[[S], Awaitable[T]]) -> T:
-        """One transaction; repeated when the server could not keep its snapshot."""
+    async def read(self, work: Callable[[S, Sequence[Any]], Awaitable[T]], ids: Sequence[Any]) -> T:
+        """What `work` reads of these ids in one transaction; repeated when the server could not keep its snapshot."""
 
         async def within(session: Session) -> tuple[T, S]:
-            snapshot = self.make(self.database, session)
-            return await work(snapshot), snapshot
+            snapshot = self.make(self.run.database, session)
+            return await work(snapshot, ids), snapshot
 
         for attempts_left in reversed(range(_ATTEMPTS)):
             try:
@@ -99,10 +113,8 @@ class Snapshots(Generic[S]):
                 if not attempts_left:
                     raise
         for each in snapshot.unreadable:
-            await self.report(each)
+            if await self.refused(each.collection, each.name):
+                self.run.tally.counts["statistics_refused"] += 1
+            else:
+                self.run.tally.unreadable([each])
         return result
-
-
-def hashable(identity: Any) -> Any:
-    """An id is a key here; one that is a document has no place among those that are looked up."""
-    return identity if isinstance(identity, Hashable) else repr(identity)

@@ -34,11 +34,12 @@ class StreamAudit:
     events: int = 0
     voids: int = 0
     last_version: int = 0
-    rows: int = 0
+    suspect: bool = False
+    """Something was found that a second look may excuse."""
     _findings: list[Finding] = field(default_factory=list)
     _repeated: list[Finding] = field(default_factory=list)
-    _expected: dict[bytes, bytes | None] = field(default_factory=dict)
-    _recorded: dict[bytes, datetime] = field(default_factory=dict)
+    _expected: dict[bytes, tuple[bytes | None, datetime | None]] = field(default_factory=dict)
+    """By event the digest of its row, unless the event is malformed, and when it was recorded."""
     _met: set[bytes] = field(default_factory=set)
     _extra: list[object] = field(default_factory=list)
 
@@ -56,7 +57,6 @@ class StreamAudit:
 
     def meet(self, row: Mapping[str, Any]) -> None:
         """Take one row of the time series that names this stream's learner and course."""
-        self.rows += 1
         identity = row.get("_id")
         key = identity.bytes if isinstance(identity, UUID) else b""
         if key not in self._expected:
@@ -65,7 +65,7 @@ class StreamAudit:
         if key in self._met:
             self._report(Kind.ROW, Fault.DOUBLED, f"event {identity} has several rows")
         self._met.add(key)
-        expected = self._expected[key]
+        expected, _ = self._expected[key]
         if expected is not None and digest(row) != expected:
             self._report(Kind.ROW, Fault.DIFFERENT, f"the row of event {identity} is not what it must be")
 
@@ -91,22 +91,20 @@ class StreamAudit:
 
     def missing_rows(self) -> Iterator[Finding]:
         """Those events."""
-        for key in self._expected:
+        for key, (_, since) in self._expected.items():
             if key not in self._met:
-                detail, since = f"event {UUID(bytes=key)} has no row", self._recorded.get(key)
+                detail = f"event {UUID(bytes=key)} has no row"
                 yield Finding(Kind.ROW, Fault.MISSING, self.stream, detail, since)
 
     def _check(self, event: Mapping[str, Any]) -> None:
         self.events += 1
         self.voids += event.get("event_type") == VOID
-        unshaped = malformed_event(event, self.stream)
-        if unshaped is not None:
+        self._check_version(event)
+        if (unshaped := malformed_event(event, self.stream)) is not None:
             self._findings.append(unshaped)
             self._stop_folds()
-        self._check_version(event)
-        if unshaped is not None:
             if isinstance(event.get("_id"), UUID):
-                self._expected[event["_id"].bytes] = None
+                self._expected[event["_id"].bytes] = (None, None)
             return
         self._findings += audit_event(event, self.stream, self.latest)
         if event["event_type"] != VOID:
@@ -116,7 +114,7 @@ class StreamAudit:
         version, expected = event["version"], self.last_version + 1
         if version > expected:
             detail, since = f"versions {expected} to {version - 1} are absent", date_in(event, "recorded_at")
-            self._findings.append(Finding(Kind.VERSION, Fault.HOLE, self.stream, detail, since))
+            self._report(Kind.VERSION, Fault.HOLE, detail, since)
         elif version < expected:
             self._report(Kind.VERSION, Fault.REPEATED, f"version {version} occurs again")
         if version != expected:
@@ -130,13 +128,11 @@ class StreamAudit:
     def _expect(self, event: Mapping[str, Any]) -> None:
         """Its row, which events about a learner have; and that no other event came from its record."""
         if stream_kind(self.stream) in (LEARNER, None):
-            key = event["_id"].bytes
-            self._expected[key] = digest(interaction_row(event))
-            self._recorded[key] = event["recorded_at"]
+            self._expected[event["_id"].bytes] = (digest(interaction_row(event)), event["recorded_at"])
         source = event["metadata"]["source"]
         if self.sources is not None and source and self.sources.seen(source, event["recorded_at"]):
             detail = f"the record of event {event['_id']} is that of another event"
             self._repeated.append(Finding(Kind.EVENT, Fault.SOURCE_REPEATED, self.stream, detail))
 
-    def _report(self, kind: Kind, fault: Fault, detail: str) -> None:
-        self._findings.append(Finding(kind, fault, self.stream, detail))
+    def _report(self, kind: Kind, fault: Fault, detail: str, since: datetime | None = None) -> None:
+        self._findings.append(Finding(kind, fault, self.stream, detail, since))

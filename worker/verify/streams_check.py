@@ -1,17 +1,17 @@
 """Checks event store, time series and the documents of stream projections against each other, stream by stream."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from uuid import UUID
 
 from projections.kinds import StreamProjection
 from worker.contract.identity import stream_id
-from worker.storage.database import Database, Document
-from worker.storage.reading import name_of
+from worker.storage.database import Document
+from worker.storage.reading import Reading, name_of
 from worker.verify import reading
-from worker.verify.findings import Fault, Finding, Grace, Kind, Tally, subject_of
+from worker.verify.findings import Fault, Finding, Kind, Run, subject_of
 from worker.verify.fold_audit import FoldAudit
 from worker.verify.identity_audit import audit_identity
 from worker.verify.leases_check import releases_ahead
@@ -23,66 +23,57 @@ from worker.verify.stream_audit import StreamAudit
 _OWNERS_AT_ONCE = 1_000
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class StreamsCheck:
-    """One run: what it reads, what it excuses, what it found. Nothing was recorded after `latest`."""
+    """The three walks over streams, rows and documents. Nothing was recorded after `latest`."""
 
-    database: Database
-    grace: Grace
+    run: Run
     latest: datetime
     sources: Sources
     on_progress: Callable[[int], None]
-    tally: Tally = field(default_factory=Tally)
 
     async def streams(self) -> None:
         """Walk the event store once. The last stream of a page may go on in the next one and stays open."""
-        opened: StreamAudit | None = None
-        suspects: set[str] = set()
-        async for page in reading.event_pages(self.database):
-            events = self._placed(self.tally.readable(page))
-            groups = [(stream, list(some)) for stream, some in groupby(events, _stream)]
-            folds = await self._folds([stream for stream, _ in groups])
-            closed = []
+        opened: dict[str, StreamAudit] = {}
+        async for page in reading.event_pages(self.run.database):
+            groups = [(stream, list(some)) for stream, some in groupby(self._placed(page), _stream)]
+            opened |= await self._audits(
+                [stream for stream, _ in groups if stream not in opened], self.sources
+            )
             for stream, some in groups:
-                if opened is None or opened.stream != stream:
-                    closed += [opened] if opened else []
-                    opened = StreamAudit(stream, folds[stream], self.latest, self.sources)
-                opened.feed(some)
-                suspects |= {stream} if opened.take_findings() else set()
-                self.tally.report(opened.take_repeated())
-            await self._close(closed, suspects)
-        await self._close([opened] if opened else [], suspects)
+                opened[stream].feed(some)
+                opened[stream].suspect |= bool(opened[stream].take_findings())
+                self.run.tally.report(opened[stream].take_repeated())
+            await self._close([opened.pop(stream) for stream in list(opened)[:-1]])
+        await self._close(list(opened.values()))
 
-    async def _folds(self, streams: Sequence[str]) -> dict[str, list[FoldAudit]]:
-        """The documents of each stream, one for each projection that folds it."""
+    async def _audits(self, streams: Sequence[str], sources: Sources | None = None) -> dict[str, StreamAudit]:
+        """An audit of each stream, with its documents: one for each projection that folds it."""
         folds: dict[str, list[FoldAudit]] = {stream: [] for stream in streams}
-        for projection in self.database.catalogue.streams:
+        for projection in self.run.database.catalogue.streams:
             own = [stream for stream in folds if projection.folds(stream)]
-            documents = await reading.digests_of(self.database, projection, own)
+            documents = await reading.digests_of(self.run.database, projection, own)
             for stream in own:
                 folds[stream].append(FoldAudit(stream, projection, documents.get(stream)))
-        return folds
+        return {stream: StreamAudit(stream, each, self.latest, sources) for stream, each in folds.items()}
 
-    def _placed(self, events: Iterable[Document]) -> list[Document]:
-        """Those that say where they belong; the others are reported."""
-        placed = []
-        for event in events:
+    def _placed(self, page: Reading) -> Iterator[Document]:
+        """The events that say where they belong; the others are reported."""
+        for event in self.run.tally.readable(page):
             if isinstance(event.get("stream_id"), str) and isinstance(event.get("version"), int):
-                placed.append(event)
+                yield event
             else:
                 subject, detail = subject_of("course_events", event), "an event without stream or version"
-                self.tally.report([Finding(Kind.DOCUMENT, Fault.MALFORMED, subject, detail)])
-        return placed
+                self.run.tally.report([Finding(Kind.DOCUMENT, Fault.MALFORMED, subject, detail)])
 
-    async def _close(self, audits: Sequence[StreamAudit], suspects: set[str]) -> None:
-        """Check streams whose events are all read; `suspects` loses those among them."""
+    async def _close(self, audits: Sequence[StreamAudit]) -> None:
+        """Check streams whose events are all read."""
         await self._meet_rows(audits)
         documents = [fold.document for audit in audits for fold in audit.folds]
-        self.tally.unreadable(each.unreadable for each in documents if each and each.unreadable)
+        self.run.tally.unreadable(each.unreadable for each in documents if each and each.unreadable)
         for audit in audits:
             audit.close()
-            if audit.stream in suspects or audit.take_findings() or audit.extra_rows or audit.lacks_rows:
-                suspects.discard(audit.stream)
+            if audit.suspect or audit.take_findings() or audit.extra_rows or audit.lacks_rows:
                 await self._look_again(audit.stream)
         await self._count(audits)
 
@@ -90,11 +81,11 @@ class StreamsCheck:
         """Show each audit the rows of its learner and course."""
         owners = ((reading.owner_of(audit.stream), audit) for audit in audits)
         by_owner = {owner: audit for owner, audit in owners if owner is not None}
-        async for page in reading.rows_of(self.database, by_owner):
-            for row in self.tally.readable(page):
+        async for page in reading.rows_of(self.run.database, by_owner):
+            for row in self.run.tally.readable(page):
                 owner = reading.row_owner(row)
                 if owner is not None and (audit := by_owner.get(owner)) is not None:
-                    with self.tally.guard("user_interactions", row.get("_id")):
+                    with self.run.tally.guard("user_interactions", row.get("_id")):
                         audit.meet(row)
 
     async def _look_again(self, stream: str) -> None:
@@ -102,30 +93,29 @@ class StreamsCheck:
 
         So no document can be ahead of the events, and a row without event may belong to one stored since.
         """
-        audit = StreamAudit(stream, (await self._folds([stream]))[stream], self.latest)
-        async for page in reading.stream_pages(self.database, stream):
+        audit = (await self._audits([stream]))[stream]
+        tally, grace = self.run.tally, self.run.grace
+        async for page in reading.stream_pages(self.run.database, stream):
             audit.feed([event for event in page.documents if isinstance(event.get("version"), int)])
-            self.tally.report_unless_young(audit.take_findings(), self.grace)
+            tally.report_unless_young(audit.take_findings(), grace)
         audit.close()
         await self._meet_rows([audit])
-        self.tally.report_unless_young([*audit.take_findings(), *audit.missing_rows()], self.grace)
+        tally.report_unless_young([*audit.take_findings(), *audit.missing_rows()], grace)
         await self._report_extra(audit)
 
     async def _report_extra(self, audit: StreamAudit) -> None:
-        if not audit.extra_rows:
-            return
-        known = await reading.events_in_stream(self.database, audit.stream, audit.extra_rows)
+        known = await reading.events_in_stream(self.run.database, audit.stream, audit.extra_rows)
         for row_id in audit.extra_rows:
             if not (isinstance(row_id, UUID) and row_id in known):
                 detail = f"row {name_of(row_id)} has no event in this stream"
-                self.tally.report([Finding(Kind.ROW, Fault.EXTRA, audit.stream, detail)])
+                self.run.tally.report([Finding(Kind.ROW, Fault.EXTRA, audit.stream, detail)])
 
     async def _count(self, audits: Sequence[StreamAudit]) -> None:
-        counts = self.tally.counts
+        counts = self.run.tally.counts
         counts["streams"] += len(audits)
         counts["events"] += sum(audit.events for audit in audits)
         counts["voids"] += sum(audit.voids for audit in audits)
-        for projection in self.database.catalogue.streams:
+        for projection in self.run.database.catalogue.streams:
             folds = (fold for audit in audits for fold in audit.folds if fold.projection is projection)
             await self._count_behind(projection, [fold for fold in folds if fold.behind])
         self.on_progress(counts["events"])
@@ -135,38 +125,37 @@ class StreamsCheck:
 
         On a live system only those that wait for an old event, and still do.
         """
-        quarantined = await quarantined_streams(
-            self.database, projection.name, [fold.stream for fold in behind]
-        )
-        counts = self.tally.by_projection[projection.name]
-        counts.behind += len(behind)
-        counts.quarantined += len(quarantined)
+        database, tally, grace = self.run.database, self.run.tally, self.run.grace
+        streams = [fold.stream for fold in behind]
+        quarantined = await quarantined_streams(database, projection.name, streams)
+        tally.by_projection[projection.name].behind += len(behind)
+        tally.by_projection[projection.name].quarantined += len(quarantined)
         overdue = [fold for fold in behind if fold.stream not in quarantined]
-        if not self.grace.quiescent:
-            overdue = [fold for fold in overdue if self.grace.is_overdue(fold.overdue_since)]
-        now = await reading.digests_of(self.database, projection, (fold.stream for fold in overdue))
+        if not grace.quiescent:
+            overdue = [fold for fold in overdue if grace.is_overdue(fold.overdue_since)]
+        now = await reading.digests_of(database, projection, (fold.stream for fold in overdue))
         for fold in overdue:
-            if self.grace.quiescent or now.get(fold.stream) == fold.document:
-                self.tally.report([fold.behind])
+            if grace.quiescent or now.get(fold.stream) == fold.document:
+                tally.report([fold.behind])
 
     async def rows_without_stream(self) -> None:
         """Rows of learners and courses that have no events."""
         async for owners in self._row_owners():
             streams = [stream_id(course, user) for user, course in owners]
-            known = await reading.streams_with_events(self.database, streams)
+            known = await reading.streams_with_events(self.run.database, streams)
             for stream in set(streams) - known:
                 await self._look_again(stream)
 
     async def _row_owners(self) -> AsyncIterator[set[reading.Owner]]:
         """Chunks of different owners; one may come again in a later chunk."""
         chunk: set[reading.Owner] = set()
-        async for page in reading.row_pages(self.database):
-            self.tally.counts["time_series_rows"] += len(page.documents) + len(page.unreadable)
+        async for page in reading.row_pages(self.run.database):
+            self.run.tally.counts["time_series_rows"] += len(page.documents) + len(page.unreadable)
             for row in page.documents:
                 owner = reading.row_owner(row)
                 if owner is None:
                     detail = f"row {name_of(row.get('_id'))} names no learner and course"
-                    self.tally.report([Finding(Kind.ROW, Fault.EXTRA, "user_interactions", detail)])
+                    self.run.tally.report([Finding(Kind.ROW, Fault.EXTRA, "user_interactions", detail)])
                 else:
                     chunk.add(owner)
             if len(chunk) >= _OWNERS_AT_ONCE:
@@ -177,24 +166,23 @@ class StreamsCheck:
 
     async def documents(self) -> None:
         """The documents of every stream projection: whose they are, and which code made them."""
-        projections = self.database.catalogue.streams
-        ahead = await releases_ahead(self.database, "progress", (each.version for each in projections))
+        database, tally = self.run.database, self.run.tally
+        projections = database.catalogue.streams
+        ahead = await releases_ahead(database, "progress", (each.version for each in projections))
         for projection in projections:
-            collection, served = projection.target.collection, projection.version + ahead
-            async for page in reading.document_pages(self.database, projection):
-                counts = self.tally.by_projection[projection.name]
+            counts, served = tally.by_projection[projection.name], projection.version + ahead
+            async for page in reading.document_pages(database, projection):
                 counts.documents += len(page.documents) + len(page.unreadable)
-                named = [
-                    each["stream_id"] for each in page.documents if isinstance(each.get("stream_id"), str)
-                ]
-                known = await reading.streams_with_events(self.database, named)
-                for document in self.tally.readable(page):
-                    with self.tally.guard(collection, document["_id"]):
+                known = await reading.streams_with_events(
+                    database, [each.get("stream_id") for each in page.documents]
+                )
+                for document in tally.readable(page):
+                    with tally.guard(page.collection, document["_id"]):
                         other = document.get("projection_version") != projection.version
                         findings = list(audit_identity(projection, document, known, served))
                         malformed = any(finding.fault is Fault.MALFORMED for finding in findings)
                         counts.other_version += other and not malformed
-                        self.tally.report(findings)
+                        tally.report(findings)
 
 
 def _stream(event: Document) -> str:

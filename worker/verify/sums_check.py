@@ -10,17 +10,14 @@ from bson import ObjectId
 
 from projections.kinds import StreamProjection, Sum, SumProjection
 from worker.chunks import chunks
-from worker.storage import reading
 from worker.storage.database import Database, Document
-from worker.storage.transactions import Transactions
 from worker.storage.work_items import fold_item_id, fold_type
-from worker.timing import Clock
 from worker.verify import snapshots
-from worker.verify.findings import CheckResult, Finding, Grace, Tally
+from worker.verify.findings import CheckResult, Finding, Kind, Run
 from worker.verify.leases_check import releases_ahead
 from worker.verify.queue_check import open_items
-from worker.verify.reading import pages
-from worker.verify.snapshots import S, Snapshot, Snapshots, hashable
+from worker.verify.reading import absent, hashable, pages
+from worker.verify.snapshots import S, Snapshot, Snapshots
 from worker.verify.sum_audit import Pair, check_counted, check_shown
 
 P = TypeVar("P", bound=Pair)
@@ -33,39 +30,44 @@ _OVERDUE_KEPT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class CountedCheck(Generic[S, P]):
-    """What was counted of each document; `read` gives the documents of an id with it, `uncovered` what has none."""
+    """What was counted of each document: `read` gives the documents of these ids with it, each as a `pair`."""
 
-    database: Database
+    run: Run
     projection: SumProjection
     snapshots: Snapshots[S]
-    tally: Tally
-    grace: Grace
-    read: Callable[..., Awaitable[list[P]]]
-    uncovered: Callable[..., Awaitable[list[P]]]
+    pair: type[P]
+    read: Callable[[S, Sequence[Any]], Awaitable[list[P]]]
     check: Callable[[P, int], CheckResult]
     overdue: dict[Any, tuple[Any, Any]] = field(default_factory=dict)
     """Documents that have waited for long, with their revision and that of what was counted."""
 
-    async def run(self) -> None:
+    async def first_look(self) -> None:
         """Check every document, and everything that was counted of none."""
-        projection, counts = self.projection, self.tally.by_projection[self.projection.name]
-        versions = [each.version for each in self.database.catalogue.sums]
-        ahead = await releases_ahead(self.database, "counts", versions)
-        source = source_of(self.database, projection).target.collection
-        for collection, read in ((source, self.read), (projection.counted.collection, self.uncovered)):
-            async for page in self.snapshots.pages(self.database.collection(collection), read):
+        database, tally = self.run.database, self.run.tally
+        counts = tally.by_projection[self.projection.name]
+        ahead = await releases_ahead(database, "counts", [each.version for each in database.catalogue.sums])
+        source = source_of(database, self.projection).target.collection
+        for name, read in ((source, self.read), (self.projection.counted.collection, self._without_record)):
+            async for page in self.snapshots.pages(database.collection(name), read):
                 counts.documents += sum(pair.counted is not None for pair in page)
                 counts.quarantined += sum(pair.quarantined for pair in page)
                 for pair in (each for each in page if not each.quarantined):
-                    with self.tally.guard(collection, pair.identity):
-                        self._take(pair, self.check(pair, projection.version + ahead))
+                    with tally.guard(name, pair.identity):
+                        self._take(pair, self.check(pair, self.projection.version + ahead))
+
+    async def _without_record(self, snapshot: S, ids: Sequence[Any]) -> list[P]:
+        database = self.run.database
+        records = database.collection(source_of(database, self.projection).target.collection)
+        counted = database.collection(self.projection.counted.collection)
+        return [self.pair(None, each) for each in await snapshot.without_record(records, counted, ids)]
 
     def _take(self, pair: P, result: CheckResult) -> None:
-        counts = self.tally.by_projection[self.projection.name]
+        tally, grace = self.run.tally, self.run.grace
+        counts = tally.by_projection[self.projection.name]
         counts.behind += result.waiting is not None
         counts.other_version += result.other_version
-        self.tally.report_result(result, self.grace)
-        waits = result.waiting is not None and self.grace.is_overdue(result.waiting.since)
+        tally.report_result(result, grace)
+        waits = result.waiting is not None and grace.is_overdue(result.waiting.since)
         if waits and len(self.overdue) < _OVERDUE_KEPT and isinstance(pair.identity, ObjectId):
             self.overdue[pair.identity] = pair.revisions
 
@@ -73,12 +75,57 @@ class CountedCheck(Generic[S, P]):
         """What still waits is a finding, unless some of it was counted meanwhile: then the rest is about to be."""
         waiting: list[Finding | None] = []
         for some in chunks(list(self.overdue), snapshots.PAGE):
-            for pair in await self.snapshots.read(partial(self.read, ids=some)):
+            for pair in await self.snapshots.read(self.read, some):
                 if pair.revisions != self.overdue[(pair.record or {}).get("_id")]:
                     return
-                with self.tally.guard(self.projection.counted.collection, pair.identity):
+                with self.run.tally.guard(self.projection.counted.collection, pair.identity):
                     waiting.append(self.check(pair, 0).waiting)
-        self.tally.report(waiting)
+        self.run.tally.report(waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown(Generic[S]):
+    """Documents of one collection that show sums: their keys in pages, and what checks each of these keys."""
+
+    collection: str
+    keys: AsyncIterator[list[Any]]
+    read: Callable[[S, Sequence[Any]], Awaitable[list[tuple[Any, Callable[[], CheckResult]]]]]
+
+
+async def check_counted_and_shown(
+    run: Run, counted: CountedCheck[S, P], shown: Callable[[], Awaitable[Sequence[Shown[S]]]]
+) -> None:
+    """Put into the run's tally what is wrong. Only reads.
+
+    1. what was counted  2. what the sums show  3. a second look at what seems wrong, with `shown` asked anew. What is
+    known to be refused by the server is counted as that.
+    """
+    tally, snapshots = run.tally, counted.snapshots
+
+    async def look(at: Shown[S], keys: Sequence[Any]) -> AsyncIterator[tuple[Any, CheckResult]]:
+        for key, check in await snapshots.read(at.read, keys):
+            with tally.guard(at.collection, key):
+                result = check()
+                if result.findings or result.waiting:
+                    yield key, result
+
+    await counted.first_look()  # 1
+    suspects: list[tuple[int, Any]] = []
+    for number, each in enumerate(await shown()):  # 2
+        async for keys in each.keys:
+            suspects += [(number, key) async for key, _ in look(each, keys)]
+    if (suspects or counted.overdue) and not run.grace.quiescent:
+        await run.clock.sleep(SECOND_LOOK_S)
+    await counted.second_look()  # 3
+    again = await shown() if suspects else []
+    for number, suspect in suspects:
+        async for key, result in look(again[number], [suspect]):
+            if await snapshots.refused(again[number].collection, key):
+                tally.counts["statistics_refused"] += 1
+            else:
+                waits = result.waiting is not None and result.waiting.kind == Kind.STATISTICS
+                tally.counts["statistics_missing"] += waits
+                tally.report_result(result, run.grace, twice=True)
 
 
 def source_of(database: Database, projection: SumProjection) -> StreamProjection:
@@ -86,66 +133,38 @@ def source_of(database: Database, projection: SumProjection) -> StreamProjection
     return next(each for each in database.catalogue.streams if each.name == projection.source)
 
 
-async def check_sum(
-    database: Database, projection: SumProjection, tally: Tally, clock: Clock, grace: Grace
-) -> None:
-    """Put into `tally` what is wrong. Only reads.
+async def check_sum(run: Run, projection: SumProjection) -> None:
+    """Put into the run's tally what is wrong with a sum projection that is nothing but that. Only reads."""
+    make = partial(SumSnapshot, projection=projection)
+    async with Snapshots.opened(run, make) as snapshots:
+        check = partial(_check, projection)
+        counted = CountedCheck(run, projection, snapshots, Pair, SumSnapshot.pairs, check)
 
-    1. what was counted  2. what the sums show  3. a second look at what seems wrong
-    """
+        async def shown() -> list[Shown[SumSnapshot]]:
+            return [
+                Shown(
+                    total.collection,
+                    _keys(run, projection, total, snapshots),
+                    partial(SumSnapshot.shown, total=total),
+                )
+                for total in projection.sums
+            ]
 
-    async def unreadable(document: Any) -> None:
-        tally.unreadable([document])
-
-    transactions = Transactions(database.client)
-    shown = Snapshots(database, tally, partial(SumSnapshot, projection=projection), unreadable, transactions)
-    counted = CountedCheck(
-        database,
-        projection,
-        shown,
-        tally,
-        grace,
-        SumSnapshot.pairs,
-        SumSnapshot.uncovered,
-        partial(_check, projection),
-    )
-    suspects: list[tuple[Sum, Any]] = []
-
-    async def look(total: Sum, ids: list[Any]) -> AsyncIterator[tuple[Any, CheckResult]]:
-        for identity, document, added in await shown.read(partial(SumSnapshot.shown, total=total, ids=ids)):
-            with tally.guard(total.collection, identity):
-                yield identity, check_shown(projection, total, identity, document, added)
-
-    try:
-        await counted.run()  # 1
-        for total in projection.sums:  # 2
-            async for ids in _keys(database, projection, total, shown):
-                suspects += [(total, key) async for key, each in look(total, ids) if each != CheckResult()]
-        if (suspects or counted.overdue) and not grace.quiescent:
-            await clock.sleep(SECOND_LOOK_S)
-        await counted.second_look()  # 3
-        for total, key in suspects:
-            async for _, result in look(total, [key]):
-                tally.report_result(result, grace, twice=True)
-    finally:
-        await transactions.close()
+        await check_counted_and_shown(run, counted, shown)
 
 
 async def _keys(
-    database: Database, projection: SumProjection, total: Sum, shown: Snapshots["SumSnapshot"]
+    run: Run, projection: SumProjection, total: Sum, shown: Snapshots["SumSnapshot"]
 ) -> AsyncIterator[list[Any]]:
     """Keys of all documents that show the sum; and of those that are absent, where they are the worker's own."""
-    documents = database.collection(total.collection)
+    documents = run.database.collection(total.collection)
     async for ids in shown.ids(documents, snapshots.PAGE):
         yield ids
     if total.collection not in {target.collection for target in projection.shows}:
         return
-    async for page in pages(database.collection(projection.counted.collection), {}, {total.key: 1}):
-        named = {hashable(row.get(total.key)): row.get(total.key) for row in page.documents}
-        found = await reading.find(documents, {"_id": {"$in": list(named.values())}}, {"_id": 1})
-        known = {hashable(each["_id"]) for each in found.documents}
-        if absent := [key for name, key in named.items() if name not in known]:
-            yield absent
+    async for page in pages(run.database.collection(projection.counted.collection), {}, {total.key: 1}):
+        if keys := await absent(documents, [row.get(total.key) for row in page.documents]):
+            yield keys
 
 
 def _check(projection: SumProjection, pair: Pair, served: int) -> CheckResult:
@@ -169,24 +188,15 @@ class SumSnapshot(Snapshot):
         documents, paths = self.database.collection(source.target.collection), (*source.paths, "rev")
         records = await self.by_id(documents, ids, dict.fromkeys(paths, 1))
         counted = await self.by_id(self._counted, records, None)
-        items = [fold_item_id(identity, name) for identity in records]
-        quarantined = await open_items(self.database, fold_type(name), items, self.session)
+        items = {identity: fold_item_id(identity, name) for identity in records}
+        quarantined = await open_items(self.database, fold_type(name), list(items.values()), self.session)
         return [
-            Pair(record, counted.get(identity), fold_item_id(identity, name) in quarantined)
+            Pair(record, counted.get(identity), items[identity] in quarantined)
             for identity, record in records.items()
         ]
 
-    async def uncovered(self, ids: Sequence[Any]) -> list[Pair]:
-        """Those of what was counted whose documents are not there."""
-        source = source_of(self.database, self.projection).target.collection
-        counted = await self.by_id(self._counted, ids, None)
-        records = await self.by_id(self.database.collection(source), counted, {"_id": 1})
-        return [Pair(None, each) for identity, each in counted.items() if identity not in records]
-
-    async def shown(
-        self, total: Sum, ids: Sequence[Any]
-    ) -> list[tuple[Any, Document | None, Mapping[str, int]]]:
-        """By key the document that shows the sum, None where it is absent, and what the vectors add up to."""
+    async def shown(self, ids: Sequence[Any], total: Sum) -> list[tuple[Any, Callable[[], CheckResult]]]:
+        """By key the check of the document that shows the sum, if it is there, against what the vectors add up to."""
         documents = await self.by_id(self.database.collection(total.collection), ids, None)
         sums: dict[Any, Counter[str]] = {hashable(key): Counter() for key in ids}
         wanted, paths = {total.key: {"$in": list(ids)}}, {total.key: 1, "counted": 1}
@@ -197,7 +207,12 @@ class SumSnapshot(Snapshot):
                 numbers = {name: each for name, each in known.items() if isinstance(each, int)}
                 sums[hashable(row[total.key])].update(numbers)
         nothing = dict.fromkeys({name for added in sums.values() for name in added}, 0)
-        return [(key, documents.get(hashable(key)), nothing | sums[hashable(key)]) for key in ids if nothing]
+        if not nothing:
+            return []
+        check, name = partial(check_shown, self.projection, total), hashable
+        return [
+            (key, partial(check, key, documents.get(name(key)), nothing | sums[name(key)])) for key in ids
+        ]
 
     @property
     def _counted(self) -> Any:

@@ -28,7 +28,7 @@ from worker.storage.database import CODEC_OPTIONS, Database, Document, make_clie
 from worker.storage.driver import close
 from worker.verify import snapshots
 from worker.verify.counts_check import check_counts
-from worker.verify.findings import Grace, Tally, Verification
+from worker.verify.findings import Grace, Run, Tally, Verification
 from worker.verify.run import verify
 from worker.verify.sums_check import SECOND_LOOK_S
 
@@ -368,7 +368,7 @@ async def test_a_worker_that_counts_between_any_two_reads_is_never_wrong(
     database, worker = counting
     tally = Tally()
 
-    await check_counts(database, tally, ManualClock(), Grace(True, START, START))
+    await check_counts(Run(database, tally, ManualClock(), Grace(True, START, START)))
 
     assert tally.result().ok, tally.findings
     assert worker.moved > 10
@@ -379,6 +379,6 @@ async def test_a_change_outside_the_transaction_is_found(counting: tuple[Databas
     await database.courses.update_one({"_id": COURSE}, {"$inc": {"stats.sums.questions_asked": 1}})
     tally = Tally()
 
-    await check_counts(database, tally, ManualClock(), Grace(True, START, START))
+    await check_counts(Run(database, tally, ManualClock(), Grace(True, START, START)))
 
     assert tally.result().finding_counts == {"statistics_different": 1}
