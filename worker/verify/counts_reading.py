@@ -1,7 +1,7 @@
 """What one snapshot shows of learners, courses and people: the reads of a check on what was counted."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from bson import ObjectId
 
-from projections.counts import LEARNING, NAMES, ActivityEntry, Counted, Payment, payment_in
+from projections.counts import LEARNING, NAMES, Counted, Payment, payment_in
 from projections.counts.learner import RECORD_PATHS
 from projections.counts.statistics import instructor_of
 from projections.event import StoredEvent
@@ -19,11 +19,10 @@ from worker.storage import reading
 from worker.storage.database import Document
 from worker.storage.outbox import notification_id
 from worker.storage.work_items import COUNTS_ROW
-from worker.verify.billing_audit import payment_item
-from worker.verify.learner_audit import MILESTONES, Learner, milestone_item
-from worker.verify.outbox_audit import Announced
+from worker.verify.learner_audit import MILESTONES, Learner, audit_rows
 from worker.verify.queue_check import open_items
 from worker.verify.reading import hashable, pages
+from worker.verify.rows_audit import Announced
 from worker.verify.shapes import misfits
 from worker.verify.snapshots import Snapshot
 from worker.verify.statistics_audit import Person
@@ -51,17 +50,19 @@ class CountsSnapshot(Snapshot):
         rows = await self._outbox_ids(counted)
         payments = await self._payments(counted)
         billing = await self._billing_rows(each for own in payments.values() for each in own)
-        missing = list(_missing(counted, rows, payments, billing))
-        quarantined = frozenset(await open_items(self.database, COUNTS_ROW, missing, self.session))
+        wrong = {
+            each["_id"]: list(audit_rows(stream, each, rows, payments[stream], billing))
+            for each in counted
+            for stream in [str(records[each["_id"]].get("stream_id"))]
+        }
+        items = [item for each in wrong.values() for item, _ in each]
+        excused = await open_items(self.database, COUNTS_ROW, items, self.session)
+        found = {
+            identity: [finding for item, finding in each if item not in excused]
+            for identity, each in wrong.items()
+        }
         return [
-            Learner(
-                record,
-                projections.get(identity),
-                payments=payments[_stream(record)],
-                rows=rows,
-                billing=billing,
-                quarantined_rows=quarantined,
-            )
+            Learner(record, projections.get(identity), rows=found.get(identity, ()))
             for identity, record in records.items()
         ]
 
@@ -93,18 +94,18 @@ class CountsSnapshot(Snapshot):
         """Those of the users that have a document; `taught` says which courses may name them as instructor."""
         documents = await self.by_id(self.database.users, ids, _USER, kept=("activity_log",))
         learned: dict[ObjectId, Counted] = defaultdict(Counted)
-        entries: dict[ObjectId, list[ActivityEntry]] = defaultdict(list)
+        enrolled: dict[ObjectId, dict[ObjectId, datetime]] = defaultdict(dict)
         wanted = {"user_id": {"$in": list(documents)}}
         counted = self.database.user_progress_projections
         async for page in pages(counted, wanted, _COUNTED_OF_USER, session=self.session):
             for row in page.documents:
-                learned[row["user_id"]] += _counted(row.get("counted")).only(LEARNING)
+                learned[row["user_id"]] += _counted(row.get("counted"))
                 course, enrolled_at = row.get("course_id"), row.get("enrolled_at")
                 if isinstance(course, ObjectId) and isinstance(enrolled_at, datetime):
-                    entries[row["user_id"]].append(ActivityEntry(course, enrolled_at))
+                    enrolled[row["user_id"]][course] = enrolled_at
         teaching = await self._teaching({course for user in documents for course in taught.get(user, ())})
         return [
-            Person(document, learned[user], entries[user], teaching.get(user, Counted()))
+            Person(document, learned[user].only(LEARNING), enrolled[user], teaching.get(user, Counted()))
             for user, document in documents.items()
         ]
 
@@ -157,27 +158,6 @@ class CountsSnapshot(Snapshot):
             self.database.billing_transactions, {"transaction_id": {"$in": wanted}}, session=self.session
         )
         return {row["transaction_id"]: row for row in rows.documents}
-
-
-def _missing(
-    projections: Iterable[Document],
-    rows: Set[str],
-    payments: Mapping[str, Iterable[Payment]],
-    billing: Mapping[str, Document],
-) -> Iterator[str]:
-    """Items that would excuse the rows that are not there, or are of another naming of their transaction."""
-    for each in projections:
-        for kind in MILESTONES:
-            if kind in each["emitted"] and notification_id(kind, each["stream_id"]) not in rows:
-                yield milestone_item(kind, each)
-    for payment in (each for own in payments.values() for each in own):
-        row = billing.get(payment.transaction_id)
-        if row is None or row.get("event_id") != UUID(bytes=payment.event_id):
-            yield payment_item(payment)
-
-
-def _stream(record: Document) -> str:
-    return str(record.get("stream_id"))
 
 
 def _paid(event: Document) -> tuple[str, Payment | None]:

@@ -1,7 +1,7 @@
-"""Compares one stream's document with the fold of its events: values in, findings out, no I/O."""
+"""A stream's document: what it says of itself, and the fold of its events. Values in, findings out, no I/O."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,9 +10,14 @@ import bson
 
 from projections.event import StoredEvent
 from projections.kinds import StreamProjection
+from worker.contract.identity import parse_stream_id, stream_object_id, stream_slot
 from worker.storage.database import CODEC_OPTIONS
 from worker.storage.reading import Unreadable
-from worker.verify.findings import Fault, Finding, differs
+from worker.verify.findings import Fault, Finding, Kind, differs, subject_of
+from worker.verify.shapes import misfits_named, misfits_of
+
+IDENTITY = ("_id", "rev", "stream_id", "user_id", "course_id", "slot", "version", "projection_version")
+"""What is read of the document, whichever code wrote it last."""
 
 _DIGEST_BYTES = 16
 _MODES = ("live", "retry", "replay")
@@ -130,6 +135,32 @@ class FoldAudit:
 
     def _finding(self, fault: Fault, detail: str) -> Finding:
         return Finding(self.projection.name, fault, self.stream, detail)
+
+
+def audit_identity(
+    projection: StreamProjection, document: Mapping[str, Any], streams: Set[str], served: int
+) -> Iterator[Finding]:
+    """`streams` are those that have events, `served` is the newest version by which anybody folds now."""
+    if paths := misfits_of(projection.target.shapes, document, only=IDENTITY):
+        subject = subject_of(projection.target.collection, document)
+        yield Finding(Kind.DOCUMENT, Fault.MALFORMED, subject, misfits_named(paths))
+        return
+    stream, version = document["stream_id"], document["projection_version"]
+    if stream not in streams or not projection.folds(stream) or document["_id"] != stream_object_id(stream):
+        detail = f"document {document['_id']} belongs to no stored stream"
+        yield Finding(projection.name, Fault.UNKNOWN, stream, detail)
+    elif version != projection.version:
+        yield from differs(projection.name, stream, "differs from its stream in", _misplaced(document))
+    if version > max(projection.version, served):
+        code = f"this code is {projection.version} and leaves it alone"
+        detail = f"made by projection version {version}; {code}"
+        yield Finding(projection.name, Fault.NEWER, stream, detail)
+
+
+def _misplaced(document: Mapping[str, Any]) -> list[str]:
+    """What other code's document says otherwise of where it belongs; all else is that code's."""
+    expected = {**(parse_stream_id(document["stream_id"]) or {}), "slot": stream_slot(document["stream_id"])}
+    return [path for path, value in expected.items() if document.get(path, value) != value]
 
 
 def digest(document: Mapping[str, Any]) -> bytes:

@@ -69,7 +69,7 @@ async def open_items(
 
 
 def _rules(item: Item, folds: Mapping[str, Projection], horizon: datetime) -> Iterator[tuple[str, bool]]:
-    """What must hold of a well-formed item; no date lies behind `horizon`. `folds` are projections by type of item."""
+    """What must hold of a well-formed item; no date lies behind `horizon`. `folds`: projections by type of item."""
     status = item["status"]
     leased = item.get("lease_owner") is not None and item.get("lease_until") is not None
     yield "its key is not that of what it is about", item["_id"] != _key(item, folds)

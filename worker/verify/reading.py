@@ -15,8 +15,7 @@ from worker.storage import reading
 from worker.storage.database import Collection, Database
 from worker.storage.errors import translated
 from worker.storage.reading import Reading, Unreadable
-from worker.verify.fold_audit import DocumentDigest
-from worker.verify.identity_audit import IDENTITY
+from worker.verify.fold_audit import IDENTITY, DocumentDigest
 
 Owner = tuple[ObjectId, ObjectId]
 """A learner and a course: what a row says of its stream."""

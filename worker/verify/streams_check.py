@@ -12,8 +12,7 @@ from worker.storage.database import Document
 from worker.storage.reading import Reading, name_of
 from worker.verify import reading
 from worker.verify.findings import Fault, Finding, Kind, Run, subject_of
-from worker.verify.fold_audit import FoldAudit
-from worker.verify.identity_audit import audit_identity
+from worker.verify.fold_audit import FoldAudit, audit_identity
 from worker.verify.leases_check import releases_ahead
 from worker.verify.queue_check import quarantined_streams
 from worker.verify.sources import Sources

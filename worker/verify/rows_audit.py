@@ -1,14 +1,20 @@
-"""Compares rows of the outbox with the milestones they announce: values in, findings out, no I/O."""
+"""Compares rows of outbox and billing with the milestones and payments they are of: values in, findings out."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from bson.decimal128 import Decimal128
+
+from projections.counts import payment_in
+from projections.event import StoredEvent
 from projections.progress import PROJECTION_VERSION
+from worker.storage.billing import billing_id
 from worker.storage.outbox import LATE, notification_id
-from worker.verify.findings import Fault, Finding, Kind, broken, malformed
+from worker.verify.findings import Fault, Finding, Kind, broken, differs, malformed, subject_of
 from worker.verify.learner_audit import MILESTONES
+from worker.verify.sameness import differing
 
 Document = Mapping[str, Any]
 
@@ -118,3 +124,39 @@ def _is_milestone(data: Document) -> bool:
         and 0 <= percentage <= 100
         and isinstance(data["reached_at"], datetime)
     )
+
+
+def is_ours(row: Document) -> bool:
+    """The worker wrote the row: it names its event, or stands under the `_id` the worker gives its transaction."""
+    transaction = row.get("transaction_id")
+    under_our_id = isinstance(transaction, str) and row.get("_id") == billing_id(transaction)
+    return "event_id" in row or under_our_id
+
+
+def audit_billing(row: Document, event: Document | None) -> Iterator[Finding]:
+    """A row the worker wrote must be what its event says; `status` is the platform's from then on."""
+    if not is_ours(row):
+        return
+    if (unshaped := malformed("billing_transactions", row)) is not None:
+        yield unshaped
+        return
+    subject = subject_of("billing_transactions", row)
+    if "event_id" not in row:
+        yield Finding(Kind.BILLING, Fault.DIFFERENT, subject, "a row of the worker without its event")
+        return
+    payment = payment_in(StoredEvent.from_document(event)) if event else None
+    if event is None or payment is None:
+        yield Finding(Kind.BILLING, Fault.UNKNOWN, subject, "a billing row of no stored payment")
+        return
+    expected = {
+        "_id": billing_id(payment.transaction_id),
+        "user_id": event["event_data"]["user_id"],
+        "course_id": event["event_data"]["course_id"],
+        "amount": Decimal128(payment.amount),
+        "currency": payment.currency,
+        "payment_method": payment.method,
+        "transaction_id": payment.transaction_id,
+        "created_at": payment.paid_at,
+    }
+    what = "the billing row differs from its event in"
+    yield from differs(Kind.BILLING, subject, what, differing(expected, row))
