@@ -21,11 +21,11 @@ from worker.contract.event import Event
 from worker.kafka.files import read_records
 from worker.settings import setting_lines
 from worker.telemetry.metrics import Metrics
-from worker.verify.findings import FAULTS as FAULTS_BY_KIND
 from worker.verify.findings import (
     READ_MODEL_FAULTS,
     STREAM_PROJECTION_FAULTS,
     SUM_PROJECTION_FAULTS,
+    Kind,
     ProjectionCounts,
     Tally,
 )
@@ -126,7 +126,7 @@ def _files_of(heading: str) -> set[str]:
 
 
 def test_verify_explains_every_finding() -> None:
-    names = [f"{kind}_{fault}" for kind, faults in FAULTS_BY_KIND.items() for fault in faults]
+    names = [f"{kind}_{fault}" for kind in Kind for fault in kind.faults]
     headings = (
         "Every document",
         "Event store and time series",

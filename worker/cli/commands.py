@@ -16,7 +16,7 @@ from worker.cli import help as text
 from worker.cli.dead_letters import dead_letters_app
 from worker.cli.demo import demo, demo_epilog
 from worker.cli.ending import end_with, run_to_end
-from worker.cli.options import Format, JsonFlag, input_file
+from worker.cli.options import Commands, Format, JsonFlag, input_file
 from worker.cli.publishing import Publishing
 from worker.cli.queue import queue_app
 from worker.cli.tables import print_json, print_table, print_verification
@@ -26,9 +26,7 @@ from worker.storage.schema import apply_schema, check_schema
 from worker.telemetry.logs import configure_logging
 from worker.verify.run import verify
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
+app = Commands(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Learner events from Kafka become versioned events, a time series and progress documents in MongoDB.",
@@ -46,10 +44,8 @@ app = typer.Typer(
         text.exit_codes(),
     ),
 )
-schema_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Collections, indexes, validators."
-)
-contract_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What producers publish.")
+schema_app = Commands(help="Collections, indexes, validators.")
+contract_app = Commands(help="What producers publish.")
 app.command(epilog=demo_epilog())(demo)
 app.add_typer(schema_app, name="schema")
 app.add_typer(contract_app, name="contract")

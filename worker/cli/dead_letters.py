@@ -10,19 +10,9 @@ from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
 from worker.app.redriving import open_redriver
 from worker.cli import help as text
-from worker.cli.acting import code_for_named, require_intent, say_done
+from worker.cli import listing
 from worker.cli.ending import run_to_end, say_error
-from worker.cli.listing import (
-    LONGEST_TABLE,
-    SHOWN_BYTES,
-    plain,
-    print_dead_letters,
-    print_document,
-    print_groups,
-    with_bytes,
-    with_everything,
-)
-from worker.cli.options import All, DryRun, Grouped, JsonFlag, filtered
+from worker.cli.options import All, Commands, DryRun, Grouped, JsonFlag, filtered, require_intent
 from worker.cli.tables import JsonList, print_json
 from worker.kafka.security import kafka_options
 from worker.retry.dead_letters import discard_dead_letters, find_names, pages, read_kept, show_dead_letter
@@ -33,9 +23,7 @@ from worker.words import counted
 
 AlsoRedriven = Annotated[bool, typer.Option("--redriven", help="Also those that were sent again already.")]
 
-dead_letters_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
+dead_letters_app = Commands(
     help="Records that could not be stored, with their bytes.",
     epilog=text.examples(
         "sevenp-worker dead-letters list --group                    which failures are there?",
@@ -60,15 +48,17 @@ async def list_dead_letters(
     async with opened_in_use(load_settings()) as database:
         names = await find_names(database, chosen, redriven=redriven)
         if group:
-            print_groups(await grouped_in_pages(pages(database, names)), as_json=as_json)
+            listing.print_groups(await grouped_in_pages(pages(database, names)), as_json=as_json)
         elif as_json:
             with JsonList() as listed:
                 async for page in pages(database, names, with_headers=True):
                     for entry in page:
-                        listed.add(plain(entry.document))
+                        listed.add(listing.plain(entry.document))
         else:
-            first = [entry async for page in pages(database, names[:LONGEST_TABLE]) for entry in page]
-            print_dead_letters(first, len(names))
+            first = [
+                entry async for page in pages(database, names[: listing.LONGEST_TABLE]) for entry in page
+            ]
+            listing.print_dead_letters(first, len(names))
 
 
 @dead_letters_app.command("show", epilog=text.settings(*text.MONGODB))
@@ -78,14 +68,14 @@ async def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: Json
     async with opened_in_use(load_settings()) as database:
         if as_json:
             whole = await read_kept(database, name)
-            shown = with_everything(*whole) if whole is not None else None
+            shown = listing.with_everything(*whole) if whole is not None else None
         else:
-            found = await show_dead_letter(database, name, SHOWN_BYTES)
-            shown = with_bytes(*found) if found is not None else None
+            found = await show_dead_letter(database, name, listing.SHOWN_BYTES)
+            shown = listing.with_bytes(*found) if found is not None else None
     if shown is None:
         say_error(f"there is no dead letter {name}")
         return ExitCode.USAGE
-    print_document(shown, as_json=as_json)
+    listing.print_document(shown, as_json=as_json)
     return ExitCode.OK
 
 
@@ -121,7 +111,7 @@ async def redrive_dead_letters(
             database, names, publish, max_redrives=max_redrives, again=again, dry_run=dry_run
         )
     _say_redriven(result, dry_run=dry_run, as_json=as_json)
-    return code_for_named(chosen.ids, set(result.sent), "dead letter that could be sent")
+    return listing.code_for_named(chosen.ids, set(result.sent), "dead letter that could be sent")
 
 
 @dead_letters_app.command("discard", epilog=text.settings(*text.MONGODB))
@@ -139,8 +129,8 @@ async def discard(
     async with opened_in_use(load_settings()) as database:
         names = await find_names(database, chosen, redriven=redriven)
         number = len(names) if dry_run else await discard_dead_letters(database, names)
-    say_done(number, "dead letter", "discarded", dry_run=dry_run, as_json=as_json)
-    return code_for_named(chosen.ids, set(names), "dead letter")
+    listing.say_done(number, "dead letter", "discarded", dry_run=dry_run, as_json=as_json)
+    return listing.code_for_named(chosen.ids, set(names), "dead letter")
 
 
 def _say_redriven(result: Redriven, *, dry_run: bool, as_json: bool) -> None:

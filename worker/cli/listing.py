@@ -1,8 +1,8 @@
-"""Queue items and dead letters as rows for people and as JSON for scripts."""
+"""Queue items and dead letters as rows for people and as JSON for scripts, and what was done to them."""
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +11,8 @@ from uuid import UUID
 from bson import ObjectId
 from rich.console import Console
 
+from worker.app.exits import ExitCode
+from worker.cli.ending import say_error
 from worker.cli.tables import print_json, print_table
 from worker.retry.dead_letters import Damaged, Kept
 from worker.retry.selection import Entry, Group
@@ -53,6 +55,25 @@ def print_dead_letters(entries: Sequence[Entry], total: int) -> None:
         numbers = (f"{letter['size_bytes']:,}", _age(entry.created_at), str(letter["redrives"]))
         rows.append((str(entry.id), entry.reason, letter["field"] or "", entry.message, *numbers))
     _print_first(rows, ("id", "reason", "field", "message", "bytes", "age", "redrives"), total)
+
+
+def say_done(number: int, noun: str, done: str, *, dry_run: bool, as_json: bool) -> None:
+    """Say to how many it was done, or would have been."""
+    if as_json:
+        print_json({done: number, "dry_run": dry_run})
+    else:
+        Console().print(f"{counted(number, noun)} {'would be ' if dry_run else ''}{done}.")
+
+
+def code_for_named(ids: Collection[str], found: Collection[str], target: str) -> ExitCode:
+    """OK if every id that was given is among those found; the others are named on stderr.
+
+    A script that acts upon a misspelt id wants to know.
+    """
+    missing = [name for name in dict.fromkeys(ids) if name not in found]
+    for name in missing:
+        say_error(f"no {target} has the id {name}")
+    return ExitCode.USAGE if missing else ExitCode.OK
 
 
 def print_document(document: Mapping[str, Any], *, as_json: bool) -> None:

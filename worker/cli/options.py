@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +15,8 @@ from worker.kafka.lines import STANDARD_INPUT
 from worker.retry.selection import Selection
 
 Format = Literal["native", "xapi"]
+Commands = partial(typer.Typer, no_args_is_help=True, rich_markup_mode=None)
+"""Commands under one name, which lists them when it is called alone."""
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Grouped = Annotated[bool, typer.Option("--group", help="One line per kind of failure.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
@@ -95,3 +97,9 @@ def filtered(command: Callable[..., None]) -> Callable[..., None]:
     named: Any = with_filters  # what typer reads
     named.__signature__ = inspect.Signature([*filters.values(), *others])
     return with_filters
+
+
+def require_intent(chosen: Selection, *, everything: bool) -> None:
+    """Refuse to act on everything by accident."""
+    if chosen.everything and not everything:
+        raise typer.BadParameter("name ids or a filter, or say --all")

@@ -8,33 +8,19 @@ from rich.console import Console
 from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
 from worker.cli import help as text
-from worker.cli.acting import code_for_named, require_intent, say_done
 from worker.cli.ending import run_to_end, say_error
-from worker.cli.listing import print_document, print_groups, print_items
-from worker.cli.options import All, DryRun, Grouped, JsonFlag, filtered
-from worker.retry.operate import (
-    DISCARDABLE,
-    STATES,
-    WAITING,
-    State,
-    count_foreign,
-    discard_items,
-    find_items,
-    item_fingerprint,
-    retry_items,
-    show_item,
-)
+from worker.cli.listing import code_for_named, print_document, print_groups, print_items, say_done
+from worker.cli.options import All, Commands, DryRun, Grouped, JsonFlag, filtered, require_intent
+from worker.retry import operate
 from worker.retry.selection import Selection, grouped
 from worker.retry.unsent import COLLECTION as NOTIFICATIONS
 from worker.settings import load_settings
 from worker.words import counted
 
-Status = Annotated[State | None, typer.Option(help="Only this status.")]
+Status = Annotated[operate.State | None, typer.Option(help="Only this status.")]
 _PARTLY = "some items may be done already; the same command again does the others"
 
-queue_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
+queue_app = Commands(
     help="What failed and waits to be tried again.",
     epilog=text.examples(
         "sevenp-worker queue list --group               which failures are there?",
@@ -53,10 +39,10 @@ async def list_items(
     chosen: Selection, status: Status = None, group: Grouped = False, as_json: JsonFlag = False
 ) -> None:
     """List items that are not completed, notifications that are not sent yet among them, or those of one status."""
-    states = [status] if status else [state for state in STATES if state != "completed"]
+    states = [status] if status else [state for state in operate.STATES if state != "completed"]
     async with opened_in_use(load_settings()) as database:
-        entries = await find_items(database, chosen, states)
-        foreign = 0 if as_json else await count_foreign(database)
+        entries = await operate.find_items(database, chosen, states)
+        foreign = 0 if as_json else await operate.count_foreign(database)
     if group:
         print_groups(grouped(entries), as_json=as_json)
     else:
@@ -70,11 +56,11 @@ async def list_items(
 async def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag = False) -> int:
     """Show every field of one item."""
     async with opened_in_use(load_settings()) as database:
-        item = await show_item(database, name)
+        item = await operate.show_item(database, name)
     if item is None:
         say_error(f"there is no queue item {name}")
         return ExitCode.USAGE
-    print_document({**item, "fingerprint": item_fingerprint(item)}, as_json=as_json)
+    print_document({**item, "fingerprint": operate.item_fingerprint(item)}, as_json=as_json)
     return ExitCode.OK
 
 
@@ -88,8 +74,10 @@ async def retry(chosen: Selection, dry_run: DryRun = False, as_json: JsonFlag = 
     the notifications. What is being tried right now is left alone.
     """
     async with opened_in_use(load_settings()) as database:
-        found = {str(entry.id): entry for entry in await find_items(database, chosen, WAITING)}
-        number = len(found) if dry_run else await retry_items(database, list(found.values()))
+        found = {
+            str(entry.id): entry for entry in await operate.find_items(database, chosen, operate.WAITING)
+        }
+        number = len(found) if dry_run else await operate.retry_items(database, list(found.values()))
     say_done(number, "item", "retried", dry_run=dry_run, as_json=as_json)
     return code_for_named(chosen.ids, found, "queue item that waits")
 
@@ -111,8 +99,8 @@ async def discard(
     """
     require_intent(chosen, everything=everything or status is not None)
     async with opened_in_use(load_settings()) as database:
-        entries = await find_items(database, chosen, [status] if status else DISCARDABLE)
+        entries = await operate.find_items(database, chosen, [status] if status else operate.DISCARDABLE)
         found = {str(entry.id): entry for entry in entries if entry.collection != NOTIFICATIONS}
-        number = len(found) if dry_run else await discard_items(database, list(found.values()))
+        number = len(found) if dry_run else await operate.discard_items(database, list(found.values()))
     say_done(number, "item", "discarded", dry_run=dry_run, as_json=as_json)
     return code_for_named(chosen.ids, found, "queue item that may be discarded")
