@@ -11,13 +11,9 @@ from projections.counts import Payment
 from worker.storage.driver import Document
 
 
-def billing_upsert(user_id: ObjectId, course_id: ObjectId, payment: Payment) -> UpdateOne:
-    """Insert the payment's row, or bring it to a later naming of the same transaction.
-
-    May run twice and in any order: of two namings the later one by (occurred_at, event_id) stands. `status` is
-    set once and the platform's from then on. A row without `event_id` was written by the platform: it stays.
-    """
-    row: Document = {
+def billing_row(user_id: ObjectId, course_id: ObjectId, payment: Payment) -> Document:
+    """What the payment's row says; `_id` and `status` aside."""
+    return {
         "event_id": UUID(bytes=payment.event_id),
         "user_id": user_id,
         "course_id": course_id,
@@ -27,6 +23,15 @@ def billing_upsert(user_id: ObjectId, course_id: ObjectId, payment: Payment) -> 
         "transaction_id": payment.transaction_id,
         "created_at": payment.paid_at,
     }
+
+
+def billing_upsert(user_id: ObjectId, course_id: ObjectId, payment: Payment) -> UpdateOne:
+    """Insert the payment's row, or bring it to a later naming of the same transaction.
+
+    May run twice and in any order: of two namings the later one by (occurred_at, event_id) stands. `status` is
+    set once and the platform's from then on. A row without `event_id` was written by the platform: it stays.
+    """
+    row = billing_row(user_id, course_id, payment)
     new = {"_id": billing_id(payment.transaction_id), "status": "completed", **row}
     # Arrays compare place by place.
     later = {"$gt": [[row["created_at"], row["event_id"]], ["$created_at", "$event_id"]]}

@@ -19,6 +19,7 @@ from worker.storage import reading
 from worker.storage.database import Document
 from worker.storage.outbox import notification_id
 from worker.storage.work_items import COUNTS_ROW
+from worker.verify.findings import Finding
 from worker.verify.learner_audit import MILESTONES, Learner, audit_rows
 from worker.verify.queue_check import open_items
 from worker.verify.reading import hashable, pages
@@ -50,20 +51,18 @@ class CountsSnapshot(Snapshot):
         rows = await self._outbox_ids(counted)
         payments = await self._payments(counted)
         billing = await self._billing_rows(each for own in payments.values() for each in own)
-        wrong = {
-            each["_id"]: list(audit_rows(stream, each, rows, payments[stream], billing))
-            for each in counted
-            for stream in [str(records[each["_id"]].get("stream_id"))]
-        }
-        items = [item for each in wrong.values() for item, _ in each]
+        streams = {identity: str(record.get("stream_id")) for identity, record in records.items()}
+        wrong: dict[Any, list[tuple[str, Finding]]] = defaultdict(list)
+        for each in counted:
+            stream = streams[each["_id"]]
+            wrong[each["_id"]] += audit_rows(stream, each, rows, payments[stream], billing)
+        items = [item for some in wrong.values() for item, _ in some]
         excused = await open_items(self.database, COUNTS_ROW, items, self.session)
-        found = {
-            identity: [finding for item, finding in each if item not in excused]
-            for identity, each in wrong.items()
-        }
         return [
-            Learner(record, projections.get(identity), rows=found.get(identity, ()))
-            for identity, record in records.items()
+            Learner(
+                record, projections.get(key), rows=[each for item, each in wrong[key] if item not in excused]
+            )
+            for key, record in records.items()
         ]
 
     async def notifications(self, ids: Sequence[Any]) -> list[Announced]:
@@ -82,7 +81,7 @@ class CountsSnapshot(Snapshot):
         rows = list((await self.by_id(self.database.billing_transactions, ids, None)).values())
         named = [row["event_id"] for row in rows if isinstance(row.get("event_id"), UUID)]
         events = await self.by_id(self.database.course_events, named, None)
-        return [(row, _at(events, row.get("event_id"))) for row in rows]
+        return [(row, events.get(hashable(row.get("event_id")))) for row in rows]
 
     async def courses(self, ids: Iterable[Any]) -> list[tuple[Document, Counted]]:
         """Those of the courses that have a document, each with the sum over its projections."""
@@ -162,10 +161,6 @@ class CountsSnapshot(Snapshot):
 
 def _paid(event: Document) -> tuple[str, Payment | None]:
     return event["stream_id"], payment_in(StoredEvent.from_document(event))
-
-
-def _at(documents: Mapping[Any, Document], identity: object) -> Document | None:
-    return documents.get(identity) if isinstance(identity, UUID) else None
 
 
 def _counted(stored: object) -> Counted:

@@ -129,15 +129,9 @@ async def _dead_letters_of(database: Database, parts: Sequence[DeadLetter]) -> d
 
 async def restarted_partitions(database: Database) -> frozenset[tuple[str, int]]:
     """Partitions whose log was deleted and made again, as the worker noticed and noted."""
-    gaps = await reading.find(
-        database.dead_letters, {"kind": "gap", "reason": "log_restarted"}, {"topic": 1, "partition": 1}
-    )
-    named = ((gap.get("topic"), gap.get("partition")) for gap in gaps.documents)
-    return frozenset(
-        (topic, partition)
-        for topic, partition in named
-        if isinstance(topic, str) and isinstance(partition, int)
-    )
+    wanted, paths = {"kind": "gap", "reason": "log_restarted"}, {"topic": 1, "partition": 1}
+    gaps = await reading.find(database.dead_letters, wanted, paths)
+    return frozenset(gaps.through(lambda gap: (str(gap["topic"]), int(gap["partition"]))).values)
 
 
 def _rules(dead_letter: DeadLetter) -> Iterator[tuple[str, bool]]:

@@ -10,9 +10,10 @@ from typing import Any, Self
 
 from worker.errors import WorkerError
 from worker.storage.database import Database, Document
+from worker.storage.models import MODELS
 from worker.storage.reading import Reading, Unreadable, name_of, senseless
 from worker.timing import Clock
-from worker.verify.shapes import misfits, misfits_named
+from worker.verify.shapes import Shapes, misfits_named, misfits_of
 
 # Enough to see a pattern and to start looking; the totals are always complete.
 FINDINGS_KEPT = 100
@@ -111,9 +112,11 @@ def subject_of(collection: str, document: Mapping[str, Any]) -> str:
     return f"{collection} {name_of(document.get('_id'))}"
 
 
-def malformed(collection: str, document: Mapping[str, Any]) -> Finding | None:
-    """The finding about a document that has not the shape its collection's validator wants."""
-    if paths := misfits(collection, document):
+def malformed(
+    collection: str, document: Mapping[str, Any], shapes: Shapes | None = None, *, only: tuple[str, ...] = ()
+) -> Finding | None:
+    """The finding about a document that has not the shape its collection's validator, or one of `shapes`, wants."""
+    if paths := misfits_of(shapes or MODELS[collection], document, only=only):
         return Finding(Kind.DOCUMENT, Fault.MALFORMED, subject_of(collection, document), misfits_named(paths))
     return None
 

@@ -13,8 +13,7 @@ from projections.kinds import StreamProjection
 from worker.contract.identity import parse_stream_id, stream_object_id, stream_slot
 from worker.storage.database import CODEC_OPTIONS
 from worker.storage.reading import Unreadable
-from worker.verify.findings import Fault, Finding, Kind, differs, subject_of
-from worker.verify.shapes import misfits_named, misfits_of
+from worker.verify.findings import Fault, Finding, differs, malformed
 
 IDENTITY = ("_id", "rev", "stream_id", "user_id", "course_id", "slot", "version", "projection_version")
 """What is read of the document, whichever code wrote it last."""
@@ -141,9 +140,9 @@ def audit_identity(
     projection: StreamProjection, document: Mapping[str, Any], streams: Set[str], served: int
 ) -> Iterator[Finding]:
     """`streams` are those that have events, `served` is the newest version by which anybody folds now."""
-    if paths := misfits_of(projection.target.shapes, document, only=IDENTITY):
-        subject = subject_of(projection.target.collection, document)
-        yield Finding(Kind.DOCUMENT, Fault.MALFORMED, subject, misfits_named(paths))
+    target = projection.target
+    if unshaped := malformed(target.collection, document, target.shapes, only=IDENTITY):
+        yield unshaped
         return
     stream, version = document["stream_id"], document["projection_version"]
     if stream not in streams or not projection.folds(stream) or document["_id"] != stream_object_id(stream):
@@ -186,13 +185,11 @@ def _without_modes(path: str, value: Any) -> Any:
     """Milestones without `by`: which mode met one first is history that a refold cannot know."""
     if path != "milestones" or not isinstance(value, Mapping):
         return value
-    return {kind: _without_mode(reached) for kind, reached in value.items()}
-
-
-def _without_mode(reached: Any) -> Any:
-    if not isinstance(reached, Mapping) or reached.get("by") not in _MODES:
-        return reached
-    return {name: each for name, each in reached.items() if name != "by"}
+    shown = dict(value)
+    for kind, reached in value.items():
+        if isinstance(reached, Mapping) and reached.get("by") in _MODES:
+            shown[kind] = {name: each for name, each in reached.items() if name != "by"}
+    return shown
 
 
 def _ordered(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The reads of a check: of bounded size, by an index where there is one, none of which decides anything."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -14,8 +14,8 @@ from worker.contract.identity import parse_stream_id, stream_object_id
 from worker.storage import reading
 from worker.storage.database import Collection, Database
 from worker.storage.errors import translated
-from worker.storage.reading import Reading, Unreadable
-from worker.verify.fold_audit import IDENTITY, DocumentDigest
+from worker.storage.reading import Reading
+from worker.verify.fold_audit import DocumentDigest
 
 Owner = tuple[ObjectId, ObjectId]
 """A learner and a course: what a row says of its stream."""
@@ -28,7 +28,7 @@ PAGE_BYTES = 4_000_000
 # What one command may name: about 1 MB of ids.
 _IDS_AT_ONCE = 10_000
 _STREAM_INDEX = [("stream_id", 1), ("version", 1)]
-_ID_AND_SIZE: Mapping[str, Any] = {"_id": 1, "size": {"$bsonSize": "$$ROOT"}}
+_STREAM_ONLY = {"_id": 0, "stream_id": 1}
 
 
 def pages(
@@ -76,32 +76,6 @@ async def digests_of(
     return found
 
 
-def document_pages(database: Database, projection: StreamProjection) -> AsyncGenerator[Reading]:
-    """What all documents of the projection say of themselves (`IDENTITY`)."""
-    paths = dict.fromkeys(IDENTITY, 1)
-    return pages(database.collection(projection.target.collection), {}, paths, sort=[("_id", 1)])
-
-
-async def id_pages(collection: Collection, most: int) -> AsyncIterator[tuple[list[Any], list[Unreadable]]]:
-    """All `_id`s in order, in pages whose whole documents stay within `PAGE_BYTES`; and ids nobody can read.
-
-    Of any type: a query for what comes behind an id sees only ids of its type.
-    """
-    ids: list[Any] = []
-    size_bytes = 0
-    async for page in pages(collection, {}, _ID_AND_SIZE, most=most, sort=[("_id", 1)]):
-        if page.unreadable:
-            yield [], page.unreadable
-        for document in page.documents:
-            if ids and (len(ids) >= most or size_bytes + document["size"] > PAGE_BYTES):
-                yield ids, []
-                ids, size_bytes = [], 0
-            ids.append(document["_id"])
-            size_bytes += document["size"]
-    if ids:
-        yield ids, []
-
-
 def rows_of(database: Database, owners: Iterable[Owner]) -> AsyncGenerator[Reading]:
     """The rows of these learners in any of these courses, by the index on the learner."""
     wanted = set(owners)
@@ -110,27 +84,20 @@ def rows_of(database: Database, owners: Iterable[Owner]) -> AsyncGenerator[Readi
     return pages(database.user_interactions, query, most=PAGE_EVENTS)
 
 
-def row_pages(database: Database) -> AsyncGenerator[Reading]:
-    """Id, learner and course of every row of the time series, in no order."""
-    fields = {"_id": 1, "metadata.user_id": 1, "metadata.course_id": 1}
-    return pages(database.user_interactions, {}, fields)
-
-
 async def streams_with_events(database: Database, streams: Iterable[object]) -> set[str]:
     """Those of the streams that have an event."""
     events = database.course_events
     # Exactly texts: BSON's code is one for Python, too, that no set takes.
     asked = {stream for stream in streams if type(stream) is str}
-    with translated():
-        # Nearly every stream starts at version 1: one covered read. One with a hole there is asked alone.
-        first = await events.find(
-            {"stream_id": {"$in": list(asked)}, "version": 1}, {"_id": 0, "stream_id": 1}
-        ).to_list(None)
-        found = {event["stream_id"] for event in first}
-        for stream in asked - found:
-            if await events.find_one({"stream_id": stream}, {"_id": 0, "stream_id": 1}) is not None:
-                found.add(stream)
-    return found
+    wanted = {"stream_id": {"$in": list(asked)}, "version": 1}
+    # Nearly every stream starts at version 1: one covered read. One with a hole there is asked alone.
+    first = await reading.find(events, wanted, _STREAM_ONLY)
+    found = {event["stream_id"] for event in first.documents}
+    return found | {
+        stream
+        for stream in asked - found
+        if await reading.find_one(events, {"stream_id": stream}, _STREAM_ONLY)
+    }
 
 
 async def events_in_stream(database: Database, stream: str, ids: Sequence[object]) -> set[UUID]:
@@ -139,9 +106,8 @@ async def events_in_stream(database: Database, stream: str, ids: Sequence[object
     found: set[UUID] = set()
     for some in chunks(named, _IDS_AT_ONCE):
         wanted = {"_id": {"$in": some}, "stream_id": stream, "event_type": {"$ne": "void"}}
-        with translated():
-            rows = await database.course_events.find(wanted, {"_id": 1}).to_list(None)
-        found |= {row["_id"] for row in rows}
+        events = await reading.find(database.course_events, wanted, {"_id": 1})
+        found |= {event["_id"] for event in events.documents}
     return found
 
 

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bson.decimal128 import Decimal128
-
 from projections.counts import payment_in
 from projections.event import StoredEvent
 from projections.progress import PROJECTION_VERSION
-from worker.storage.billing import billing_id
+from worker.storage.billing import billing_id, billing_row
 from worker.storage.outbox import LATE, notification_id
 from worker.verify.findings import Fault, Finding, Kind, broken, differs, malformed, subject_of
 from worker.verify.learner_audit import MILESTONES
@@ -90,18 +88,14 @@ def state_rules(row: Document) -> Iterator[tuple[str, bool]]:
     status, channel = row["status"], row["channel"]
     leased = row["lease_owner"] is not None and row["lease_until"] is not None
     free = row["lease_owner"] is None and row["lease_until"] is None
-    yield (
-        "sent without a date, or dated without being sent",
-        (status == "sent") != (row["sent_at"] is not None),
-    )
-    yield "its lease is not that of its state", not (leased if status == "taken" else free)
-    yield f"{status} without an attempt", _was_tried(row) and not row["attempts"]
-    yield f"{status} by no channel", status in ("sent", "failed") and channel is None
-    yield (
-        "suppressed before anything, but tried",
-        status == "suppressed" and not channel and bool(row["attempts"]),
-    )
+    dated, tried = row["sent_at"] is not None, bool(row["attempts"])
+    never_to_be_sent = status == "suppressed" and not channel
     unrefused = not row.get("refusals") or row["last_error"] is None
+    yield "sent without a date, or dated without being sent", (status == "sent") != dated
+    yield "its lease is not that of its state", not (leased if status == "taken" else free)
+    yield f"{status} without an attempt", _was_tried(row) and not tried
+    yield f"{status} by no channel", status in ("sent", "failed") and channel is None
+    yield "suppressed before anything, but tried", never_to_be_sent and tried
     yield "failed without a refusal", status == "failed" and unrefused
 
 
@@ -148,15 +142,8 @@ def audit_billing(row: Document, event: Document | None) -> Iterator[Finding]:
     if event is None or payment is None:
         yield Finding(Kind.BILLING, Fault.UNKNOWN, subject, "a billing row of no stored payment")
         return
-    expected = {
-        "_id": billing_id(payment.transaction_id),
-        "user_id": event["event_data"]["user_id"],
-        "course_id": event["event_data"]["course_id"],
-        "amount": Decimal128(payment.amount),
-        "currency": payment.currency,
-        "payment_method": payment.method,
-        "transaction_id": payment.transaction_id,
-        "created_at": payment.paid_at,
-    }
-    what = "the billing row differs from its event in"
+    data, what = event["event_data"], "the billing row differs from its event in"
+    expected = {"_id": billing_id(payment.transaction_id)} | billing_row(
+        data["user_id"], data["course_id"], payment
+    )
     yield from differs(Kind.BILLING, subject, what, differing(expected, row))

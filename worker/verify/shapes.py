@@ -21,6 +21,7 @@ from worker.storage.models import MODELS
 from worker.storage.validators import object_schema
 
 Schema = Mapping[str, Any]
+Shapes = Sequence[type[BaseModel]]
 Test = Callable[[Any], bool]
 Path = tuple[str, ...]
 Check = Callable[[Any], Collection[Path]]
@@ -37,9 +38,7 @@ def misfits(collection: str, document: Mapping[str, Any]) -> list[str]:
     return misfits_of(MODELS[collection], document)
 
 
-def misfits_of(
-    shapes: Sequence[type[BaseModel]], document: Mapping[str, Any], *, only: tuple[str, ...] = ()
-) -> list[str]:
+def misfits_of(shapes: Shapes, document: Mapping[str, Any], *, only: tuple[str, ...] = ()) -> list[str]:
     """Paths that fit none of the shapes, of the nearest one; of some fields, where only those were read."""
     found = []
     for shape in shapes:

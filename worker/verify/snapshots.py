@@ -11,12 +11,13 @@ from worker.storage.database import Collection, Database, Document
 from worker.storage.reading import Unreadable
 from worker.storage.transactions import Session, Transactions
 from worker.verify.findings import Run
-from worker.verify.reading import hashable, id_pages
+from worker.verify.reading import PAGE_BYTES, hashable, pages
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Snapshot")
 
 PAGE = 1_000  # documents: some tenths of a second in one transaction
+_ID_AND_SIZE: Mapping[str, Any] = {"_id": 1, "size": {"$bsonSize": "$$ROOT"}}
 _ATTEMPTS = 5  # a snapshot can be lost to an election or to a new index
 
 
@@ -24,7 +25,7 @@ _ATTEMPTS = 5  # a snapshot can be lost to an election or to a new index
 class Snapshot:
     """Reads of one transaction: all of them show the same time. Use it within `Snapshots.read`.
 
-    Ids may be of any type; of documents that whole pages name, each page is of bounded size (`reading.id_pages`).
+    Ids may be of any type; of documents that whole pages name, each page is of bounded size (`Snapshots.ids`).
     What nobody can read is left out and stands in `unreadable`.
     """
 
@@ -85,11 +86,21 @@ class Snapshots(Generic[S]):
             await transactions.close()
 
     async def ids(self, collection: Collection, most: int) -> AsyncIterator[list[Any]]:
-        """All `_id`s of the collection, page by page."""
-        async for ids, unreadable in id_pages(collection, most):
-            self.run.tally.unreadable(unreadable)
-            if ids:
-                yield ids
+        """All `_id`s in order, in pages whose whole documents stay within `PAGE_BYTES`.
+
+        Of any type: a query for what comes behind an id sees only ids of its type.
+        """
+        ids: list[Any] = []
+        size_bytes = 0
+        async for page in pages(collection, {}, _ID_AND_SIZE, most=most, sort=[("_id", 1)]):
+            for document in self.run.tally.readable(page):
+                if ids and (len(ids) >= most or size_bytes + document["size"] > PAGE_BYTES):
+                    yield ids
+                    ids, size_bytes = [], 0
+                ids.append(document["_id"])
+                size_bytes += document["size"]
+        if ids:
+            yield ids
 
     async def pages(
         self, collection: Collection, read: Callable[[S, Sequence[Any]], Awaitable[list[T]]]

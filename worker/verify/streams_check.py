@@ -12,7 +12,7 @@ from worker.storage.database import Document
 from worker.storage.reading import Reading, name_of
 from worker.verify import reading
 from worker.verify.findings import Fault, Finding, Kind, Run, subject_of
-from worker.verify.fold_audit import FoldAudit, audit_identity
+from worker.verify.fold_audit import IDENTITY, FoldAudit, audit_identity
 from worker.verify.leases_check import releases_ahead
 from worker.verify.queue_check import quarantined_streams
 from worker.verify.sources import Sources
@@ -148,7 +148,8 @@ class StreamsCheck:
     async def _row_owners(self) -> AsyncIterator[set[reading.Owner]]:
         """Chunks of different owners; one may come again in a later chunk."""
         chunk: set[reading.Owner] = set()
-        async for page in reading.row_pages(self.run.database):
+        owner_of_row = {"_id": 1, "metadata.user_id": 1, "metadata.course_id": 1}
+        async for page in reading.pages(self.run.database.user_interactions, {}, owner_of_row):
             self.run.tally.counts["time_series_rows"] += len(page.documents) + len(page.unreadable)
             for row in page.documents:
                 owner = reading.row_owner(row)
@@ -170,11 +171,14 @@ class StreamsCheck:
         ahead = await releases_ahead(database, "progress", (each.version for each in projections))
         for projection in projections:
             counts, served = tally.by_projection[projection.name], projection.version + ahead
-            async for page in reading.document_pages(database, projection):
+            collection, identity = (
+                database.collection(projection.target.collection),
+                dict.fromkeys(IDENTITY, 1),
+            )
+            async for page in reading.pages(collection, {}, identity, sort=[("_id", 1)]):
                 counts.documents += len(page.documents) + len(page.unreadable)
-                known = await reading.streams_with_events(
-                    database, [each.get("stream_id") for each in page.documents]
-                )
+                streams = [each.get("stream_id") for each in page.documents]
+                known = await reading.streams_with_events(database, streams)
                 for document in tally.readable(page):
                     with tally.guard(page.collection, document["_id"]):
                         other = document.get("projection_version") != projection.version

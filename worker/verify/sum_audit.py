@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from projections.kinds import Sum, SumProjection
-from worker.verify.findings import CheckResult, Fault, Finding, Kind, differs, subject_of
+from worker.verify.findings import CheckResult, Fault, Finding, differs, malformed, subject_of
 from worker.verify.sameness import differing, same
-from worker.verify.shapes import misfits_named, misfits_of
 
 Document = Mapping[str, Any]
 
@@ -46,9 +45,9 @@ def check_counted(
     version. `expected` gives what must have been counted of a record; one that it cannot take was never counted.
     """
     name, source, counted = projection.name, pair.record, pair.counted
-    if counted is not None and (paths := misfits_of(projection.counted.shapes, counted)):
-        subject = subject_of(projection.counted.collection, counted)
-        return CheckResult([Finding(Kind.DOCUMENT, Fault.MALFORMED, subject, misfits_named(paths))])
+    target = projection.counted
+    if counted is not None and (unshaped := malformed(target.collection, counted, target.shapes)):
+        return CheckResult([unshaped])
     if source is None:
         subject = _subject(projection, counted or {})
         return CheckResult([Finding(name, Fault.UNKNOWN, subject, "projection without a record")])

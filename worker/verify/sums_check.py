@@ -197,8 +197,9 @@ class SumSnapshot(Snapshot):
 
     async def shown(self, ids: Sequence[Any], total: Sum) -> list[tuple[Any, Callable[[], CheckResult]]]:
         """By key the check of the document that shows the sum, if it is there, against what the vectors add up to."""
+        keys = {hashable(key): key for key in ids}
         documents = await self.by_id(self.database.collection(total.collection), ids, None)
-        sums: dict[Any, Counter[str]] = {hashable(key): Counter() for key in ids}
+        sums: dict[Any, Counter[str]] = {name: Counter() for name in keys}
         wanted, paths = {total.key: {"$in": list(ids)}}, {total.key: 1, "counted": 1}
         async for page in pages(self._counted, wanted, paths, session=self.session):
             for row in page.documents:
@@ -207,11 +208,11 @@ class SumSnapshot(Snapshot):
                 numbers = {name: each for name, each in known.items() if isinstance(each, int)}
                 sums[hashable(row[total.key])].update(numbers)
         nothing = dict.fromkeys({name for added in sums.values() for name in added}, 0)
-        if not nothing:
-            return []
-        check, name = partial(check_shown, self.projection, total), hashable
+        check = partial(check_shown, self.projection, total)
         return [
-            (key, partial(check, key, documents.get(name(key)), nothing | sums[name(key)])) for key in ids
+            (key, partial(check, key, documents.get(name), nothing | sums[name]))
+            for name, key in keys.items()
+            if nothing
         ]
 
     @property
