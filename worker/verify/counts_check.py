@@ -5,7 +5,7 @@ one time. Only a document the platform has just written may have to wait some se
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -21,17 +21,14 @@ from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
 from worker.storage.leases import group_name
 from worker.storage.work_items import COUNTS_FOLD, counts_item_id
-from worker.verify import reading, snapshots
-from worker.verify.counts_reading import CountsSnapshot
-from worker.verify.findings import CheckResult, Fault, Finding, Kind, Run
+from worker.verify import counts_reading, reading, snapshots
+from worker.verify.findings import Fault, Finding, Kind, Run
 from worker.verify.learner_audit import MILESTONES, Learner, check_learner
 from worker.verify.queue_check import COUNTED, LONGEST_WAIT, open_items
 from worker.verify.rows_audit import Announced, audit_billing, audit_notification
-from worker.verify.snapshots import Snapshots
+from worker.verify.snapshots import Snapshot, Snapshots
 from worker.verify.statistics_audit import check_course, check_user
-from worker.verify.sums_check import CountedCheck, Shown, check_counted_and_shown
-
-Checks = list[tuple[Any, Callable[[], CheckResult]]]
+from worker.verify.sums_check import Checks, CountedCheck, Shown, check_counted_and_shown
 
 COURSES_AT_ONCE = 20  # each is summed over all its learners
 # Outbox rows whose streams are folded event by event: some ten seconds. Those of the first version of counting, which
@@ -59,8 +56,8 @@ async def check_counts(run: Run) -> None:
     1. outbox and billing  2. learners, courses and people
     """
     refused = partial(_is_quarantined, run.database)
-    async with Snapshots.opened(run, CountsSnapshot, refused=refused) as taken:
-        counted = CountedCheck(run, COUNTS, taken, Learner, CountsSnapshot.learners, check_learner)
+    async with Snapshots.opened(run, refused=refused) as taken:
+        counted = CountedCheck(run, COUNTS, taken, Learner, counts_reading.learners, check_learner)
         check = _Check(run, taken)
         await check.rows()  # 1
         await check_counted_and_shown(run, counted, check.shown)  # 2
@@ -77,7 +74,7 @@ async def _is_quarantined(database: Database, collection: str, identity: object)
 @dataclass(frozen=True, slots=True)
 class _Check:
     run: Run
-    snapshots: Snapshots[CountsSnapshot]
+    snapshots: Snapshots
     folded: list[str] = field(default_factory=list)
     """Outbox rows whose streams were folded to see whether what they carry was ever true."""
 
@@ -85,12 +82,12 @@ class _Check:
         """The outbox, and billing."""
         database, tally = self.run.database, self.run.tally
         local, _ = await reading.server_times(database)
-        async for page in self.snapshots.pages(database.notifications, CountsSnapshot.notifications):
+        async for page in self.snapshots.pages(database.notifications, counts_reading.notifications):
             tally.counts["notifications"] += len(page)
             for each in page:
                 with tally.guard("notifications", each.row["_id"]):
                     await self._notification(each, local + LONGEST_WAIT)
-        async for billed in self.snapshots.pages(database.billing_transactions, CountsSnapshot.billing):
+        async for billed in self.snapshots.pages(database.billing_transactions, counts_reading.billing):
             tally.counts["billing_transactions"] += len(billed)
             for row, event in billed:
                 with tally.guard("billing_transactions", row["_id"]):
@@ -108,16 +105,16 @@ class _Check:
                 [Finding(Kind.NOTIFICATION, Fault.DIFFERENT, each.row["stream_id"], detail)]
             )
 
-    async def shown(self) -> list[Shown[CountsSnapshot]]:
+    async def shown(self) -> list[Shown]:
         """Courses and people, whose documents show the statistics."""
         database, taught = self.run.database, await self._taught()
 
-        async def courses(snapshot: CountsSnapshot, ids: Sequence[Any]) -> Checks:
-            found = await snapshot.courses(ids)
+        async def courses(snapshot: Snapshot, ids: Sequence[Any]) -> Checks:
+            found = await counts_reading.courses(snapshot, ids)
             return [(course["_id"], partial(check_course, course, counted)) for course, counted in found]
 
-        async def users(snapshot: CountsSnapshot, ids: Sequence[Any]) -> Checks:
-            people = await snapshot.users(ids, taught)
+        async def users(snapshot: Snapshot, ids: Sequence[Any]) -> Checks:
+            people = await counts_reading.users(snapshot, ids, taught)
             return [(person.user["_id"], partial(check_user, person)) for person in people]
 
         return [

@@ -56,16 +56,17 @@ async def check_model(run: Run, model: ReadModel) -> None:
     """
     counts, quiescent = run.tally.by_projection[model.name], run.grace.quiescent
     suspects: dict[Any, Any] = {}
-    async with Snapshots.opened(run, partial(ModelSnapshot, model=model)) as snapshots:
+    read = partial(_views, model=model)
+    async with Snapshots.opened(run) as snapshots:
         async for keys in _keys(run.database, model, snapshots):  # 1
-            views = await snapshots.read(ModelSnapshot.views, keys)
+            views = await snapshots.read(read, keys)
             counts.documents += sum(view.stored is not None for view in views)
             suspects |= {hashable(view.key): view for view in views if audit_view(model, view)}
         if suspects and not quiescent:  # 2
             await run.clock.sleep(model.freshness_s + _SECOND_LOOK_S)
         for before in suspects.values():
             item = fold_item_id(before.key, model.name)
-            for view in await snapshots.read(ModelSnapshot.views, [before.key]):
+            for view in await snapshots.read(read, [before.key]):
                 findings = audit_view(model, view)
                 counts.behind += bool(findings)
                 if findings and await open_items(run.database, fold_type(model.name), [item]):
@@ -74,9 +75,7 @@ async def check_model(run: Run, model: ReadModel) -> None:
                     run.tally.report(findings)
 
 
-async def _keys(
-    database: Database, model: ReadModel, snapshots: Snapshots["ModelSnapshot"]
-) -> AsyncIterator[list[Any]]:
+async def _keys(database: Database, model: ReadModel, snapshots: Snapshots) -> AsyncIterator[list[Any]]:
     """Keys of all views, and those that have none though a document names them."""
     views = database.collection(model.target.collection)
     async for ids in snapshots.ids(views, _VIEWS_AT_ONCE):
@@ -88,30 +87,21 @@ async def _keys(
                 yield keys
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSnapshot(Snapshot):
-    """What one transaction shows of one read model."""
+async def _views(snapshot: Snapshot, keys: Sequence[Any], model: ReadModel) -> list[View]:
+    """The views of these keys, stored and built again."""
+    stored = await snapshot.by_id(snapshot.database.collection(model.target.collection), keys, None)
+    return [await _view(snapshot, model, key, stored.get(hashable(key))) for key in keys]
 
-    model: ReadModel
 
-    async def views(self, keys: Sequence[Any]) -> list[View]:
-        """The views of these keys, stored and built again."""
-        target = self.database.collection(self.model.target.collection)
-        stored = await self.by_id(target, keys, None)
-        return [await self._view(key, stored.get(hashable(key))) for key in keys]
-
-    async def _view(self, key: Any, stored: Document | None) -> View:
-        documents = {}
-        for name, read in self.model.reads.items():
-            found = await reading.find(
-                self.database.collection(read.collection),
-                read.query(key),
-                dict.fromkeys(read.paths, 1),
-                session=self.session,
-                limit=read.most,
-            )
-            documents[name] = found.documents
-        try:
-            return View(key, stored, self.model.build(key, documents))
-        except Exception as error:  # one view's documents: the others are still checked
-            return View(key, stored, None, f"{type(error).__name__} while it was built")
+async def _view(snapshot: Snapshot, model: ReadModel, key: Any, stored: Document | None) -> View:
+    documents = {}
+    for name, read in model.reads.items():
+        collection, paths = snapshot.database.collection(read.collection), dict.fromkeys(read.paths, 1)
+        found = await reading.find(
+            collection, read.query(key), paths, session=snapshot.session, limit=read.most
+        )
+        documents[name] = found.documents
+    try:
+        return View(key, stored, model.build(key, documents))
+    except Exception as error:  # one view's documents: the others are still checked
+        return View(key, stored, None, f"{type(error).__name__} while it was built")

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from worker.errors import Retryable
 from worker.storage import reading
@@ -14,7 +14,8 @@ from worker.verify.findings import Run
 from worker.verify.reading import PAGE_BYTES, hashable, pages
 
 T = TypeVar("T")
-S = TypeVar("S", bound="Snapshot")
+Reads: TypeAlias = Callable[["Snapshot", Sequence[Any]], Awaitable[T]]
+"""What is made of a snapshot and some ids."""
 
 PAGE = 1_000  # documents: some tenths of a second in one transaction
 _ID_AND_SIZE: Mapping[str, Any] = {"_id": 1, "size": {"$bsonSize": "$$ROOT"}}
@@ -38,17 +39,18 @@ class Snapshot:
         collection: Collection,
         ids: Iterable[Any],
         paths: Mapping[str, int] | None,
+        *,
+        key: str = "_id",
         kept: Sequence[str] = (),
     ) -> dict[Any, Document]:
-        """Those of the documents that there are."""
+        """Those of the documents that there are, by `_id` or another unique field."""
         named = list(ids)
         if not named:
             return {}
-        found = await reading.find(
-            collection, {"_id": {"$in": named}}, paths, session=self.session, kept=kept
-        )
+        wanted = {key: {"$in": named}}
+        found = await reading.find(collection, wanted, paths, session=self.session, kept=kept)
         self.unreadable.extend(found.unreadable)
-        return {hashable(document["_id"]): document for document in found.documents}
+        return {hashable(document[key]): document for document in found.documents}
 
     async def without_record(
         self, records: Collection, counted: Collection, ids: Sequence[Any]
@@ -64,24 +66,21 @@ async def _never(_collection: str, _identity: object) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshots(Generic[S]):
+class Snapshots:
     """One session's transactions, each of which reads a page of documents and all that they are compared with."""
 
     run: Run
-    make: Callable[[Database, Session], S]
     transactions: Transactions
     refused: Callable[[str, object], Awaitable[bool]] = _never
     """Whether it is known of a collection's document that it cannot be written, and waits for people."""
 
     @classmethod
     @asynccontextmanager
-    async def opened(
-        cls, run: Run, make: Callable[[Database, Session], S], **options: Any
-    ) -> AsyncIterator[Self]:
+    async def opened(cls, run: Run, **options: Any) -> AsyncIterator[Self]:
         """Give the session back in the end."""
         transactions = Transactions(run.database.client)
         try:
-            yield cls(run, make, transactions, **options)
+            yield cls(run, transactions, **options)
         finally:
             await transactions.close()
 
@@ -102,18 +101,16 @@ class Snapshots(Generic[S]):
         if ids:
             yield ids
 
-    async def pages(
-        self, collection: Collection, read: Callable[[S, Sequence[Any]], Awaitable[list[T]]]
-    ) -> AsyncIterator[list[T]]:
+    async def pages(self, collection: Collection, read: Reads[list[T]]) -> AsyncIterator[list[T]]:
         """What `read` makes of a snapshot and a page of ids, page after page."""
         async for ids in self.ids(collection, PAGE):
             yield await self.read(read, ids)
 
-    async def read(self, work: Callable[[S, Sequence[Any]], Awaitable[T]], ids: Sequence[Any]) -> T:
+    async def read(self, work: Reads[T], ids: Sequence[Any]) -> T:
         """What `work` reads of these ids in one transaction; repeated when the server could not keep its snapshot."""
 
-        async def within(session: Session) -> tuple[T, S]:
-            snapshot = self.make(self.run.database, session)
+        async def within(session: Session) -> tuple[T, Snapshot]:
+            snapshot = Snapshot(self.run.database, session)
             return await work(snapshot, ids), snapshot
 
         for attempts_left in reversed(range(_ATTEMPTS)):

@@ -10,17 +10,19 @@ from bson import ObjectId
 
 from projections.kinds import StreamProjection, Sum, SumProjection
 from worker.chunks import chunks
-from worker.storage.database import Database, Document
+from worker.storage.database import Collection, Database, Document
 from worker.storage.work_items import fold_item_id, fold_type
 from worker.verify import snapshots
 from worker.verify.findings import CheckResult, Finding, Kind, Run
 from worker.verify.leases_check import releases_ahead
 from worker.verify.queue_check import open_items
 from worker.verify.reading import absent, hashable, pages
-from worker.verify.snapshots import S, Snapshot, Snapshots
+from worker.verify.snapshots import Reads, Snapshot, Snapshots
 from worker.verify.sum_audit import Pair, check_counted, check_shown
 
 P = TypeVar("P", bound=Pair)
+Checks = list[tuple[Any, Callable[[], CheckResult]]]
+"""By key what checks the document."""
 
 # A document the platform has just written shows its sums within 5 s; a busy machine may take longer.
 SECOND_LOOK_S = 10.0
@@ -29,14 +31,14 @@ _OVERDUE_KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class CountedCheck(Generic[S, P]):
+class CountedCheck(Generic[P]):
     """What was counted of each document: `read` gives the documents of these ids with it, each as a `pair`."""
 
     run: Run
     projection: SumProjection
-    snapshots: Snapshots[S]
+    snapshots: Snapshots
     pair: type[P]
-    read: Callable[[S, Sequence[Any]], Awaitable[list[P]]]
+    read: Reads[list[P]]
     check: Callable[[P, int], CheckResult]
     overdue: dict[Any, tuple[Any, Any]] = field(default_factory=dict)
     """Documents that have waited for long, with their revision and that of what was counted."""
@@ -55,7 +57,7 @@ class CountedCheck(Generic[S, P]):
                     with tally.guard(name, pair.identity):
                         self._take(pair, self.check(pair, self.projection.version + ahead))
 
-    async def _without_record(self, snapshot: S, ids: Sequence[Any]) -> list[P]:
+    async def _without_record(self, snapshot: Snapshot, ids: Sequence[Any]) -> list[P]:
         database = self.run.database
         records = database.collection(source_of(database, self.projection).target.collection)
         counted = database.collection(self.projection.counted.collection)
@@ -84,16 +86,16 @@ class CountedCheck(Generic[S, P]):
 
 
 @dataclass(frozen=True, slots=True)
-class Shown(Generic[S]):
+class Shown:
     """Documents of one collection that show sums: their keys in pages, and what checks each of these keys."""
 
     collection: str
     keys: AsyncIterator[list[Any]]
-    read: Callable[[S, Sequence[Any]], Awaitable[list[tuple[Any, Callable[[], CheckResult]]]]]
+    read: Reads[Checks]
 
 
 async def check_counted_and_shown(
-    run: Run, counted: CountedCheck[S, P], shown: Callable[[], Awaitable[Sequence[Shown[S]]]]
+    run: Run, counted: CountedCheck[P], shown: Callable[[], Awaitable[Sequence[Shown]]]
 ) -> None:
     """Put into the run's tally what is wrong. Only reads.
 
@@ -102,7 +104,7 @@ async def check_counted_and_shown(
     """
     tally, snapshots = run.tally, counted.snapshots
 
-    async def look(at: Shown[S], keys: Sequence[Any]) -> AsyncIterator[tuple[Any, CheckResult]]:
+    async def look(at: Shown, keys: Sequence[Any]) -> AsyncIterator[tuple[Any, CheckResult]]:
         for key, check in await snapshots.read(at.read, keys):
             with tally.guard(at.collection, key):
                 result = check()
@@ -135,86 +137,77 @@ def source_of(database: Database, projection: SumProjection) -> StreamProjection
 
 async def check_sum(run: Run, projection: SumProjection) -> None:
     """Put into the run's tally what is wrong with a sum projection that is nothing but that. Only reads."""
-    make = partial(SumSnapshot, projection=projection)
-    async with Snapshots.opened(run, make) as snapshots:
-        check = partial(_check, projection)
-        counted = CountedCheck(run, projection, snapshots, Pair, SumSnapshot.pairs, check)
-
-        async def shown() -> list[Shown[SumSnapshot]]:
-            return [
-                Shown(
-                    total.collection,
-                    _keys(run, projection, total, snapshots),
-                    partial(SumSnapshot.shown, total=total),
-                )
-                for total in projection.sums
-            ]
-
-        await check_counted_and_shown(run, counted, shown)
+    async with Snapshots.opened(run) as snapshots:
+        check = _SumCheck(run, projection, snapshots)
+        counted = CountedCheck(run, projection, snapshots, Pair, check.pairs, check.check)
+        await check_counted_and_shown(run, counted, check.shown)
 
 
-async def _keys(
-    run: Run, projection: SumProjection, total: Sum, shown: Snapshots["SumSnapshot"]
-) -> AsyncIterator[list[Any]]:
-    """Keys of all documents that show the sum; and of those that are absent, where they are the worker's own."""
-    documents = run.database.collection(total.collection)
-    async for ids in shown.ids(documents, snapshots.PAGE):
-        yield ids
-    if total.collection not in {target.collection for target in projection.shows}:
-        return
-    async for page in pages(run.database.collection(projection.counted.collection), {}, {total.key: 1}):
-        if keys := await absent(documents, [row.get(total.key) for row in page.documents]):
-            yield keys
-
-
-def _check(projection: SumProjection, pair: Pair, served: int) -> CheckResult:
-    keys = [total.key for total in projection.sums]
-
-    def expected(record: Mapping[str, Any]) -> Document:
-        return {"counted": dict(projection.vector(record)), **{key: record[key] for key in keys}}
-
-    return check_counted(projection, pair, served, keys, expected)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SumSnapshot(Snapshot):
-    """What one transaction shows of one sum projection."""
-
+@dataclass(frozen=True, slots=True)
+class _SumCheck:
+    run: Run
     projection: SumProjection
+    snapshots: Snapshots
 
-    async def pairs(self, ids: Sequence[Any]) -> list[Pair]:
+    async def pairs(self, snapshot: Snapshot, ids: Sequence[Any]) -> list[Pair]:
         """The documents of these ids, each with what was counted of it, or whether it is in quarantine."""
-        name, source = self.projection.name, source_of(self.database, self.projection)
-        documents, paths = self.database.collection(source.target.collection), (*source.paths, "rev")
-        records = await self.by_id(documents, ids, dict.fromkeys(paths, 1))
-        counted = await self.by_id(self._counted, records, None)
-        items = {identity: fold_item_id(identity, name) for identity in records}
-        quarantined = await open_items(self.database, fold_type(name), list(items.values()), self.session)
+        name, source = self.projection.name, source_of(self.run.database, self.projection)
+        documents, paths = self.run.database.collection(source.target.collection), (*source.paths, "rev")
+        records = await snapshot.by_id(documents, ids, dict.fromkeys(paths, 1))
+        counted = await snapshot.by_id(self._counted, records, None)
+        items = {key: fold_item_id(key, name) for key in records}
+        quarantined = await open_items(
+            self.run.database, fold_type(name), list(items.values()), snapshot.session
+        )
+        return [Pair(record, counted.get(key), items[key] in quarantined) for key, record in records.items()]
+
+    def check(self, pair: Pair, served: int) -> CheckResult:
+        """Whether what was counted follows from the document."""
+        keys = [total.key for total in self.projection.sums]
+
+        def expected(record: Mapping[str, Any]) -> Document:
+            return {"counted": dict(self.projection.vector(record)), **{key: record[key] for key in keys}}
+
+        return check_counted(self.projection, pair, served, keys, expected)
+
+    async def shown(self) -> list[Shown]:
+        """The documents of every sum."""
         return [
-            Pair(record, counted.get(identity), items[identity] in quarantined)
-            for identity, record in records.items()
+            Shown(total.collection, self._keys(total), partial(self._shown, total=total))
+            for total in self.projection.sums
         ]
 
-    async def shown(self, ids: Sequence[Any], total: Sum) -> list[tuple[Any, Callable[[], CheckResult]]]:
-        """By key the check of the document that shows the sum, if it is there, against what the vectors add up to."""
+    async def _keys(self, total: Sum) -> AsyncIterator[list[Any]]:
+        """Keys of all documents that show the sum; and of those absent, where they are the worker's own."""
+        documents = self.run.database.collection(total.collection)
+        async for ids in self.snapshots.ids(documents, snapshots.PAGE):
+            yield ids
+        if total.collection in {target.collection for target in self.projection.shows}:
+            async for page in pages(self._counted, {}, {total.key: 1}):
+                if keys := await absent(documents, [row.get(total.key) for row in page.documents]):
+                    yield keys
+
+    async def _shown(self, snapshot: Snapshot, ids: Sequence[Any], total: Sum) -> Checks:
+        """Checks the document of each key, if it is there, against what the vectors add up to."""
         keys = {hashable(key): key for key in ids}
-        documents = await self.by_id(self.database.collection(total.collection), ids, None)
+        documents = await snapshot.by_id(self.run.database.collection(total.collection), ids, None)
         sums: dict[Any, Counter[str]] = {name: Counter() for name in keys}
         wanted, paths = {total.key: {"$in": list(ids)}}, {total.key: 1, "counted": 1}
-        async for page in pages(self._counted, wanted, paths, session=self.session):
+        async for page in pages(self._counted, wanted, paths, session=snapshot.session):
             for row in page.documents:
                 vector = row.get("counted")
                 known = vector if isinstance(vector, Mapping) else {}
                 numbers = {name: each for name, each in known.items() if isinstance(each, int)}
                 sums[hashable(row[total.key])].update(numbers)
         nothing = dict.fromkeys({name for added in sums.values() for name in added}, 0)
+        if not nothing:
+            return []
         check = partial(check_shown, self.projection, total)
         return [
             (key, partial(check, key, documents.get(name), nothing | sums[name]))
             for name, key in keys.items()
-            if nothing
         ]
 
     @property
-    def _counted(self) -> Any:
-        return self.database.collection(self.projection.counted.collection)
+    def _counted(self) -> Collection:
+        return self.run.database.collection(self.projection.counted.collection)
