@@ -43,6 +43,10 @@ class DocumentDigest:
             {path: _path_digest(path, document) for path in paths},
         )
 
+    def comparable_version(self, projection: StreamProjection) -> int | None:
+        """Up to which event it has folded; None for other code's document, which is not compared."""
+        return self.version if self.projection_version == projection.version else None
+
 
 @dataclass(slots=True)
 class FoldAudit:
@@ -60,7 +64,7 @@ class FoldAudit:
 
     def feed(self, events: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         """Take the next events of the stream, in version order; a stream that cannot be folded is reported once."""
-        folded_to = self._document_version
+        folded_to = self._version or 0
         for event in events:
             self.events += 1
             self.last_version = max(self.last_version, event["version"])
@@ -86,11 +90,11 @@ class FoldAudit:
 
     def close(self) -> Iterator[Finding]:
         """All events were fed: the fold is compared and let go."""
-        folded, self._folded = self._folded or {}, None
-        if not self._comparable or self._broken or not self.events:
+        folded, self._folded, version = self._folded or {}, None, self._version
+        if version is None or self._broken or not self.events:
             return
-        if self._document_version > self.last_version:
-            detail = f"document at version {self._document_version}, the store ends at {self.last_version}"
+        if version > self.last_version:
+            detail = f"document at version {version}, the store ends at {self.last_version}"
             yield self._finding(Fault.AHEAD, detail)
         else:
             what = "differs from its events in"
@@ -113,19 +117,11 @@ class FoldAudit:
     @property
     def overdue_since(self) -> datetime | None:
         """Since when it is behind; None where older code made the document, which waits for that alone."""
-        return self.waiting_since if self.document is None or self._comparable else None
+        return self.waiting_since if self.document is None or self._version is not None else None
 
     @property
-    def _comparable(self) -> bool:
-        """Other code's documents are not compared."""
-        document = self.document
-        if document is None or document.version is None:
-            return False
-        return document.projection_version == self.projection.version
-
-    @property
-    def _document_version(self) -> int:
-        return self.document.version or 0 if self.document and self._comparable else 0
+    def _version(self) -> int | None:
+        return self.document.comparable_version(self.projection) if self.document else None
 
     def _differing(self, folded: Mapping[str, Any]) -> list[str]:
         """Top-level paths in which the document is not what the fold says, whoever met its milestones first."""

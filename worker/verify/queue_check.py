@@ -8,21 +8,15 @@ from typing import Any
 from bson import ObjectId
 
 from projections.kinds import Projection, StreamProjection
+from worker.contract.families import LEARNER
 from worker.contract.identity import stream_kind, stream_object_id
 from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.outbox import notification_id
 from worker.storage.transactions import Session
-from worker.storage.work_items import (
-    COUNTS_FOLD,
-    COUNTS_ROW,
-    OPEN,
-    counts_item_id,
-    fold_item_id,
-    fold_type,
-)
+from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, OPEN, counts_item_id, fold_item_id, fold_type
 from worker.verify.findings import Fault, Kind, Run, broken, subject_of
-from worker.verify.reading import owner_of, pages, server_times
+from worker.verify.reading import pages, server_times
 
 Item = Mapping[str, Any]
 
@@ -43,10 +37,8 @@ async def check_queue(run: Run) -> None:
     async for page in pages(database.analytics_queue, own):
         for item in tally.well_formed(page):
             with tally.guard("analytics_queue", item["_id"]):
-                subject, rules = (
-                    subject_of("analytics_queue", item),
-                    _rules(item, folds, local + LONGEST_WAIT),
-                )
+                subject = subject_of("analytics_queue", item)
+                rules = _rules(item, folds, local + LONGEST_WAIT)
                 tally.report(broken(Kind.QUEUE_ITEM, Fault.DIFFERENT, subject, rules))
 
 
@@ -92,7 +84,7 @@ def _key(item: Item, folds: Mapping[str, Projection]) -> str | None:
         stream = item.get("stream_id")
         return fold_item_id(stream, projection.name) if stream_kind(str(stream)) else None
     stream = str(data.get("stream_id"))
-    if not owner_of(stream):
+    if stream_kind(stream) != LEARNER:
         return None
     if named == "notifications":
         kind = str(identity).partition(":")[0]

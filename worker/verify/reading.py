@@ -10,15 +10,12 @@ from bson import ObjectId
 
 from projections.kinds import StreamProjection
 from worker.chunks import chunks
-from worker.contract.identity import parse_stream_id, stream_object_id
+from worker.contract.identity import parse_stream_id, stream_id, stream_object_id
 from worker.storage import reading
 from worker.storage.database import Collection, Database
 from worker.storage.errors import translated
 from worker.storage.reading import Reading
 from worker.verify.fold_audit import DocumentDigest
-
-Owner = tuple[ObjectId, ObjectId]
-"""A learner and a course: what a row says of its stream."""
 
 # About 1 MB of usual events, a few dozen streams whose documents and rows are then read together.
 PAGE_EVENTS = 1_000
@@ -76,11 +73,11 @@ async def digests_of(
     return found
 
 
-def rows_of(database: Database, owners: Iterable[Owner]) -> AsyncGenerator[Reading]:
-    """The rows of these learners in any of these courses, by the index on the learner."""
-    wanted = set(owners)
-    learners, courses = ({owner[part] for owner in wanted} for part in (0, 1))
-    query = {"metadata.user_id": {"$in": list(learners)}, "metadata.course_id": {"$in": list(courses)}}
+def rows_of(database: Database, streams: Iterable[str]) -> AsyncGenerator[Reading]:
+    """The rows of these streams' learners in any of these courses, by the index on the learner."""
+    about = [parse_stream_id(stream) or {} for stream in streams]
+    ids = {name: [each[name] for each in about if len(each) == 2] for name in ("user_id", "course_id")}
+    query = {f"metadata.{name}": {"$in": list(set(each))} for name, each in ids.items()}
     return pages(database.user_interactions, query, most=PAGE_EVENTS)
 
 
@@ -133,15 +130,9 @@ async def server_times(database: Database) -> tuple[datetime, int]:
     return now, int(now.timestamp()) if cluster_time is None else int(cluster_time.time)
 
 
-def row_owner(row: Mapping[str, Any]) -> Owner | None:
-    """What the row says; None where it names no learner and course."""
+def stream_of(row: Mapping[str, Any]) -> str | None:
+    """The stream whose learner and course the row names; None where it names none."""
     metadata = row.get("metadata")
-    named = (metadata.get("user_id"), metadata.get("course_id")) if isinstance(metadata, Mapping) else ()
-    user, course = named or (None, None)
-    return (user, course) if isinstance(user, ObjectId) and isinstance(course, ObjectId) else None
-
-
-def owner_of(stream: str) -> Owner | None:
-    """The learner and course of a stream; None for a name that is no stream's."""
-    about = parse_stream_id(stream) or {}
-    return (about["user_id"], about["course_id"]) if len(about) == 2 else None
+    named = metadata if isinstance(metadata, Mapping) else {}
+    user, course = named.get("user_id"), named.get("course_id")
+    return stream_id(course, user) if isinstance(user, ObjectId) and isinstance(course, ObjectId) else None

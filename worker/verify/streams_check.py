@@ -7,7 +7,6 @@ from itertools import groupby
 from uuid import UUID
 
 from projections.kinds import StreamProjection
-from worker.contract.identity import stream_id
 from worker.storage.database import Document
 from worker.storage.reading import Reading, name_of
 from worker.verify import reading
@@ -18,8 +17,8 @@ from worker.verify.queue_check import quarantined_streams
 from worker.verify.sources import Sources
 from worker.verify.stream_audit import StreamAudit
 
-# Owners of rows that are looked up together.
-_OWNERS_AT_ONCE = 1_000
+# Streams of rows that are looked up together.
+_STREAMS_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +35,8 @@ class StreamsCheck:
         opened: dict[str, StreamAudit] = {}
         async for page in reading.event_pages(self.run.database):
             groups = [(stream, list(some)) for stream, some in groupby(self._placed(page), _stream)]
-            opened |= await self._audits(
-                [stream for stream, _ in groups if stream not in opened], self.sources
-            )
+            new = [stream for stream, _ in groups if stream not in opened]
+            opened |= await self._audits(new, self.sources)
             for stream, some in groups:
                 opened[stream].feed(some)
                 opened[stream].suspect |= bool(opened[stream].take_findings())
@@ -78,12 +76,10 @@ class StreamsCheck:
 
     async def _meet_rows(self, audits: Sequence[StreamAudit]) -> None:
         """Show each audit the rows of its learner and course."""
-        owners = ((reading.owner_of(audit.stream), audit) for audit in audits)
-        by_owner = {owner: audit for owner, audit in owners if owner is not None}
-        async for page in reading.rows_of(self.run.database, by_owner):
+        by_stream: dict[str | None, StreamAudit] = {audit.stream: audit for audit in audits}
+        async for page in reading.rows_of(self.run.database, [audit.stream for audit in audits]):
             for row in self.run.tally.readable(page):
-                owner = reading.row_owner(row)
-                if owner is not None and (audit := by_owner.get(owner)) is not None:
+                if (audit := by_stream.get(reading.stream_of(row))) is not None:
                     with self.run.tally.guard("user_interactions", row.get("_id")):
                         audit.meet(row)
 
@@ -139,26 +135,23 @@ class StreamsCheck:
 
     async def rows_without_stream(self) -> None:
         """Rows of learners and courses that have no events."""
-        async for owners in self._row_owners():
-            streams = [stream_id(course, user) for user, course in owners]
-            known = await reading.streams_with_events(self.run.database, streams)
-            for stream in set(streams) - known:
+        async for streams in self._streams_of_rows():
+            for stream in streams - await reading.streams_with_events(self.run.database, streams):
                 await self._look_again(stream)
 
-    async def _row_owners(self) -> AsyncIterator[set[reading.Owner]]:
-        """Chunks of different owners; one may come again in a later chunk."""
-        chunk: set[reading.Owner] = set()
-        owner_of_row = {"_id": 1, "metadata.user_id": 1, "metadata.course_id": 1}
-        async for page in reading.pages(self.run.database.user_interactions, {}, owner_of_row):
+    async def _streams_of_rows(self) -> AsyncIterator[set[str]]:
+        """Chunks of different streams; one may come again in a later chunk."""
+        chunk: set[str] = set()
+        paths = {"_id": 1, "metadata.user_id": 1, "metadata.course_id": 1}
+        async for page in reading.pages(self.run.database.user_interactions, {}, paths):
             self.run.tally.counts["time_series_rows"] += len(page.documents) + len(page.unreadable)
             for row in page.documents:
-                owner = reading.row_owner(row)
-                if owner is None:
+                if stream := reading.stream_of(row):
+                    chunk.add(stream)
+                else:
                     detail = f"row {name_of(row.get('_id'))} names no learner and course"
                     self.run.tally.report([Finding(Kind.ROW, Fault.EXTRA, "user_interactions", detail)])
-                else:
-                    chunk.add(owner)
-            if len(chunk) >= _OWNERS_AT_ONCE:
+            if len(chunk) >= _STREAMS_AT_ONCE:
                 yield chunk
                 chunk = set()
         if chunk:
@@ -171,11 +164,8 @@ class StreamsCheck:
         ahead = await releases_ahead(database, "progress", (each.version for each in projections))
         for projection in projections:
             counts, served = tally.by_projection[projection.name], projection.version + ahead
-            collection, identity = (
-                database.collection(projection.target.collection),
-                dict.fromkeys(IDENTITY, 1),
-            )
-            async for page in reading.pages(collection, {}, identity, sort=[("_id", 1)]):
+            collection = database.collection(projection.target.collection)
+            async for page in reading.pages(collection, {}, dict.fromkeys(IDENTITY, 1), sort=[("_id", 1)]):
                 counts.documents += len(page.documents) + len(page.unreadable)
                 streams = [each.get("stream_id") for each in page.documents]
                 known = await reading.streams_with_events(database, streams)
