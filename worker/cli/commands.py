@@ -14,7 +14,7 @@ from worker.app.serving import serve
 from worker.app.signals import StopSignal
 from worker.cli import help as text
 from worker.cli.dead_letters import dead_letters_app
-from worker.cli.demo import demo, demo_epilog
+from worker.cli.demo import EPILOG, demo
 from worker.cli.ending import end_with, run_to_end
 from worker.cli.options import Commands, Format, JsonFlag, input_file
 from worker.cli.publishing import Publishing
@@ -46,7 +46,7 @@ app = Commands(
 )
 schema_app = Commands(help="Collections, indexes, validators.")
 contract_app = Commands(help="What producers publish.")
-app.command(epilog=demo_epilog())(demo)
+app.command(epilog=EPILOG)(demo)
 app.add_typer(schema_app, name="schema")
 app.add_typer(contract_app, name="contract")
 app.add_typer(queue_app, name="queue")
@@ -96,8 +96,7 @@ def publish(
     file: Annotated[
         Path,
         typer.Argument(
-            callback=input_file,
-            help="One event a line, plain or gzip; a pipe will do; - is standard input.",
+            callback=input_file, help="One event a line, plain or gzip; a pipe will do; - is standard input."
         ),
     ],
     format: Annotated[  # noqa: A002 - the option's name
@@ -172,7 +171,7 @@ async def schema_check(as_json: JsonFlag = False) -> ExitCode:
     return ExitCode.DIFFERENCE if found else ExitCode.OK
 
 
-@contract_app.command("export", epilog=text.no_settings())
+@contract_app.command("export", epilog="It reads no settings.")
 @run_to_end("some files may be missing; run it again")
 async def contract_export(
     folder: Annotated[Path, typer.Argument(file_okay=False, help="Where to write; made if absent.")],

@@ -6,12 +6,11 @@ import typer
 from rich.console import Console
 
 from worker.app.dependencies import kafka_probe
-from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
 from worker.app.redriving import open_redriver
 from worker.cli import help as text
 from worker.cli import listing
-from worker.cli.ending import run_to_end, say_error
+from worker.cli.ending import run_to_end
 from worker.cli.options import All, Commands, DryRun, Grouped, JsonFlag, filtered, require_intent
 from worker.cli.tables import JsonList, print_json
 from worker.kafka.security import kafka_options
@@ -39,10 +38,7 @@ dead_letters_app = Commands(
 @filtered
 @run_to_end()
 async def list_dead_letters(
-    chosen: Selection,
-    redriven: AlsoRedriven = False,
-    group: Grouped = False,
-    as_json: JsonFlag = False,
+    chosen: Selection, redriven: AlsoRedriven = False, group: Grouped = False, as_json: JsonFlag = False
 ) -> None:
     """List dead letters nobody has acted upon, the oldest first."""
     async with opened_in_use(load_settings()) as database:
@@ -72,11 +68,7 @@ async def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: Json
         else:
             found = await show_dead_letter(database, name, listing.SHOWN_BYTES)
             shown = listing.with_bytes(*found) if found is not None else None
-    if shown is None:
-        say_error(f"there is no dead letter {name}")
-        return ExitCode.USAGE
-    listing.print_document(shown, as_json=as_json)
-    return ExitCode.OK
+    return listing.print_document(shown, f"dead letter {name}", as_json=as_json)
 
 
 @dead_letters_app.command("redrive", epilog=text.settings(*text.MONGODB, *text.KAFKA))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 
-from worker.app.dependencies import Probe, kafka_probe, require_answers
+from worker.app.dependencies import kafka_probe, require_answers
 from worker.app.mongodb import mongodb_options
 from worker.app.opening import mongodb_probe_of
 from worker.cli import help as text
@@ -23,14 +23,13 @@ from worker.settings import Settings, load_settings, variable
 _DEMO = DemoOptions()
 
 
-def demo_epilog() -> str:
-    return text.page(
-        text.examples(
-            "sevenp-worker demo --events 20000",
-            "sevenp-worker demo --input statements.json.gz --format xapi --json result.json",
-        ),
-        text.settings(*text.MONGODB, *text.KAFKA, "kafka_group_id", "topic", "xapi_", "notify_"),
-    )
+EPILOG = text.page(
+    text.examples(
+        "sevenp-worker demo --events 20000",
+        "sevenp-worker demo --input statements.json.gz --format xapi --json result.json",
+    ),
+    text.settings(*text.MONGODB, *text.KAFKA, "kafka_group_id", "topic", "xapi_", "notify_"),
+)
 
 
 def demo(
@@ -90,7 +89,11 @@ def _run(asked: DemoOptions) -> None:
     async def work() -> int:
         settings = load_settings()
         options = _with_settings(asked, settings)
-        await require_answers(_probes(settings, options))
+        # Named servers are asked before anything is started: all that are absent are told at once.
+        probes = [mongodb_probe_of(settings)] if options.mongodb_uri is not None else []
+        if options.kafka_bootstrap_servers is not None:
+            probes.append(kafka_probe(options.kafka_bootstrap_servers, (), options.kafka))
+        await require_answers(probes)
         return await run_demo(options, on_names=on_named_servers.append)
 
     def left() -> str:
@@ -125,13 +128,3 @@ def _written(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _probes(settings: Settings, options: DemoOptions) -> list[Probe]:
-    """Named servers are asked before anything is started: all that are absent are told at once."""
-    probes = []
-    if options.mongodb_uri is not None:
-        probes.append(mongodb_probe_of(settings))
-    if options.kafka_bootstrap_servers is not None:
-        probes.append(kafka_probe(options.kafka_bootstrap_servers, (), options.kafka))
-    return probes

@@ -123,15 +123,12 @@ async def _awaited(work: Work) -> int | None:
         raise
 
 
-def say(message: str) -> None:
+def say(message: str, style: str | None = None) -> None:
     """One line on stderr, for people."""
-    _stderr().print(f"sevenp-worker: {visible(message)}", markup=False)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"sevenp-worker: {visible(message)}", style=style, markup=False)
 
 
 def say_error(message: str) -> None:
     """One line on stderr that says what is wrong."""
-    _stderr().print(f"sevenp-worker: error: {visible(message)}", style="bold red", markup=False)
-
-
-def _stderr() -> Console:
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    say(f"error: {message}", "bold red")

@@ -48,11 +48,6 @@ def settings(*names: str) -> str:
     return _paragraph("Settings (environment variables, or files in SEVENP_SECRETS_DIR):", lines)
 
 
-def no_settings() -> str:
-    """For a command that reads none."""
-    return "It reads no settings."
-
-
 def page(*paragraphs: str) -> str:
     return "\n\n".join(paragraphs)
 

@@ -76,12 +76,16 @@ def code_for_named(ids: Collection[str], found: Collection[str], target: str) ->
     return ExitCode.USAGE if missing else ExitCode.OK
 
 
-def print_document(document: Mapping[str, Any], *, as_json: bool) -> None:
-    """Every field of one item or dead letter."""
+def print_document(document: Mapping[str, Any] | None, what: str, *, as_json: bool) -> ExitCode:
+    """Every field of one item or dead letter; an error for one that is not there."""
+    if document is None:
+        say_error(f"there is no {what}")
+        return ExitCode.USAGE
     if as_json:
         print_json(plain(document))
-        return
-    print_table([(name, _cell(value)) for name, value in document.items()], ("field", "value"))
+    else:
+        print_table([(name, _cell(value)) for name, value in document.items()], ("field", "value"))
+    return ExitCode.OK
 
 
 def with_bytes(dead_letter: Mapping[str, Any], value: bytes | Damaged | None) -> dict[str, Any]:

@@ -25,10 +25,7 @@ def _taken_over(stream: TextIO | None) -> TextIO:
         return Path(os.devnull).open("w", encoding="utf-8")
     outlet = _Outlet(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
-        io.BufferedWriter(outlet),
-        encoding=stream.encoding,
-        errors="backslashreplace",
-        line_buffering=True,
+        io.BufferedWriter(outlet), encoding=stream.encoding, errors="backslashreplace", line_buffering=True
     )
 
 

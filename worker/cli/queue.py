@@ -5,10 +5,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
 from worker.cli import help as text
-from worker.cli.ending import run_to_end, say_error
+from worker.cli.ending import run_to_end
 from worker.cli.listing import code_for_named, print_document, print_groups, print_items, say_done
 from worker.cli.options import All, Commands, DryRun, Grouped, JsonFlag, filtered, require_intent
 from worker.retry import operate
@@ -57,11 +56,8 @@ async def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: Json
     """Show every field of one item."""
     async with opened_in_use(load_settings()) as database:
         item = await operate.show_item(database, name)
-    if item is None:
-        say_error(f"there is no queue item {name}")
-        return ExitCode.USAGE
-    print_document({**item, "fingerprint": operate.item_fingerprint(item)}, as_json=as_json)
-    return ExitCode.OK
+    shown = {**item, "fingerprint": operate.item_fingerprint(item)} if item is not None else None
+    return print_document(shown, f"queue item {name}", as_json=as_json)
 
 
 @queue_app.command("retry", epilog=text.settings(*text.MONGODB))

@@ -38,15 +38,11 @@ _MOST_FOLDED = 2_000
 
 async def was_counted(database: Database) -> bool:
     """Anybody was ever counted, or was to be: without, there is nothing to compare with the records."""
+    anything: Document = {}
+    written = ((database.user_progress_projections, anything), (database.notifications, anything))
+    asked = (*written, (database.leases, {"_id": group_name("counts", 0)}))
     with translated():
-        for collection, query in (
-            (database.user_progress_projections, {}),
-            (database.notifications, {}),
-            (database.leases, {"_id": group_name("counts", 0)}),
-        ):
-            if await collection.find_one(query, {"_id": 1}) is not None:
-                return True
-    return False
+        return any([await collection.find_one(query, {"_id": 1}) for collection, query in asked])
 
 
 async def check_counts(run: Run) -> None:
@@ -65,10 +61,9 @@ async def check_counts(run: Run) -> None:
 
 async def _is_quarantined(database: Database, collection: str, identity: object) -> bool:
     """The server refuses this document's statistics, which is known and waits for people."""
-    kinds = {named: kind for kind, named in COUNTED.items() if kind != "learner"}
-    if collection not in kinds:
-        return False
-    return bool(await open_items(database, COUNTS_FOLD, [counts_item_id(kinds[collection], identity)]))
+    kind = COUNTED.get(collection)
+    items = [counts_item_id(kind, identity)] if kind in ("course", "user") else []
+    return bool(await open_items(database, COUNTS_FOLD, items))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from worker.contract.identity import failure_fingerprint
 from worker.storage import reading
@@ -18,16 +18,6 @@ _PAGE = 200
 # What is being discarded, its parts first, is gone by then.
 _SECOND_LOOK_S = 2.0
 _PART = dict.fromkeys(("part_of", "part", "of", "created_at", "kind"), 1)
-
-
-class Content(NamedTuple):
-    """Bytes a dead letter must have: inline, or in so many parts; None for what it does not say."""
-
-    of: str
-    parts: int
-    size_bytes: int | None
-    sha256: bytes | None
-    inline: bytes | None
 
 
 async def check_dead_letters(run: Run) -> None:
@@ -92,30 +82,42 @@ async def _look_again(run: Run, name: str) -> None:
 
 
 async def _damage(database: Database, dead_letter: DeadLetter) -> str | None:
-    """How the dead letter's bytes differ from what it says of them."""
+    """How the dead letter's bytes differ from what it says of them: those it holds, or so many parts."""
     if dead_letter["kind"] != "record" or dead_letter.get("without_bytes"):
         return None
-    for content in contents(dead_letter):
-        if (damage := await _differs(database, str(dead_letter["_id"]), content)) is not None:
-            return damage
-    return None
+    held = (dead_letter["parts"], dead_letter["size_bytes"], dead_letter["payload_sha256"])
+    damage = await _differs(database, dead_letter, "value", *held)
+    for of in ("key", "headers"):
+        if damage is None and dead_letter.get(f"{of}_parts"):
+            said: list[Any] = [dead_letter.get(f"{of}_{what}") for what in ("parts", "size_bytes", "sha256")]
+            damage = await _differs(database, dead_letter, of, *said)
+    return damage
 
 
-async def _differs(database: Database, name: str, content: Content) -> str | None:
-    hashed, size_bytes = hashlib.sha256(content.inline or b""), len(content.inline or b"")
-    for number in range(1, content.parts + 1):
-        part_id = f"{name}#{'' if content.of == 'value' else content.of}{number}"
+async def _differs(
+    database: Database,
+    dead_letter: DeadLetter,
+    of: str,
+    parts: int,
+    size_bytes: int | None,
+    sha256: bytes | None,
+) -> str | None:
+    """None stands for a size or a checksum that the dead letter does not say."""
+    name, inline = str(dead_letter["_id"]), dead_letter["value"] or b"" if of == "value" else b""
+    hashed, read_bytes = hashlib.sha256(inline), len(inline)
+    for number in range(1, parts + 1):
+        part_id = f"{name}#{'' if of == 'value' else of}{number}"
         part = await reading.find_one(database.dead_letters, {"_id": part_id, "kind": "part"})
         if part is None or isinstance(part, Unreadable):
-            return f"part {number} of its {content.of} is absent"
+            return f"part {number} of its {of} is absent"
         if misfits("dead_letters", part) or (part["part_of"], part["part"]) != (name, number):
-            return f"part {number} of its {content.of} is another"
+            return f"part {number} of its {of} is another"
         hashed.update(part["value"])
-        size_bytes += len(part["value"])
-    if content.size_bytes is not None and size_bytes != content.size_bytes:
-        return f"its {content.of} has another size"
-    if content.sha256 is not None and hashed.digest() != content.sha256:
-        return f"its {content.of} does not match the checksum"
+        read_bytes += len(part["value"])
+    if size_bytes is not None and read_bytes != size_bytes:
+        return f"its {of} has another size"
+    if sha256 is not None and hashed.digest() != sha256:
+        return f"its {of} does not match the checksum"
     return None
 
 
@@ -154,16 +156,6 @@ def _name(dead_letter: DeadLetter) -> str:
     if gap is not None:
         return f"{position}:{gap['first_offset']}-{gap['last_offset']}:{dead_letter['reason']}"
     return f"{position}:{dead_letter['offset']}:{(dead_letter['payload_sha256'] or b'').hex()[:16]}"
-
-
-def contents(dead_letter: DeadLetter) -> Iterator[Content]:
-    """What the dead letter of a record says of the bytes it keeps."""
-    paths = ("parts", "size_bytes", "payload_sha256", "value")
-    yield Content("value", *(dead_letter[path] for path in paths))
-    for of in ("key", "headers"):
-        if dead_letter.get(f"{of}_parts"):
-            sha256, size_bytes = dead_letter.get(f"{of}_sha256"), dead_letter.get(f"{of}_size_bytes")
-            yield Content(of, dead_letter[f"{of}_parts"], size_bytes, sha256, None)
 
 
 def _has_place(part: DeadLetter, dead_letters: Mapping[str, DeadLetter]) -> bool:

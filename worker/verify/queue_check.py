@@ -20,8 +20,8 @@ from worker.verify.reading import pages, server_times
 
 Item = Mapping[str, Any]
 
-# By the word that stands in the key of an item.
-COUNTED: Mapping[str, str] = {"learner": "user_progress", "course": "courses", "user": "users"}
+# By collection the word that stands in the key of an item.
+COUNTED: Mapping[str, str] = {"user_progress": "learner", "courses": "course", "users": "user"}
 _PAYMENT = re.compile("counts:payment:[0-9a-f]{24}")
 # Waits and leases are of minutes; a date beyond a day was not set by the worker.
 LONGEST_WAIT = timedelta(days=1)
@@ -76,7 +76,7 @@ def _key(item: Item, folds: Mapping[str, Projection]) -> str | None:
     data = item.get("data") or {}
     named, identity = data.get("collection"), data.get("id")
     if item["event_type"] == COUNTS_FOLD:
-        kind = next((kind for kind, collection in COUNTED.items() if collection == named), None)
+        kind = COUNTED.get(str(named))
         return counts_item_id(kind, identity) if kind and isinstance(identity, ObjectId) else None
     if (projection := folds.get(item["event_type"])) is not None:
         if not isinstance(projection, StreamProjection):

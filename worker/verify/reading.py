@@ -15,6 +15,7 @@ from worker.storage import reading
 from worker.storage.database import Collection, Database
 from worker.storage.errors import translated
 from worker.storage.reading import Reading
+from worker.storage.transactions import Session
 from worker.verify.fold_audit import DocumentDigest
 
 # About 1 MB of usual events, a few dozen streams whose documents and rows are then read together.
@@ -108,10 +109,11 @@ async def events_in_stream(database: Database, stream: str, ids: Sequence[object
     return found
 
 
-async def absent(collection: Collection, ids: Iterable[Any]) -> list[Any]:
+async def absent(collection: Collection, ids: Iterable[Any], session: Session | None = None) -> list[Any]:
     """Those of the ids under which there is no document, each once."""
     named = {hashable(identity): identity for identity in ids}
-    found = await reading.find(collection, {"_id": {"$in": list(named.values())}}, {"_id": 1})
+    wanted = {"_id": {"$in": list(named.values())}}
+    found = await reading.find(collection, wanted, {"_id": 1}, session=session)
     known = {hashable(document["_id"]) for document in found.documents}
     return [identity for name, identity in named.items() if name not in known]
 

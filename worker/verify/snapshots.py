@@ -52,14 +52,6 @@ class Snapshot:
         self.unreadable.extend(found.unreadable)
         return {hashable(document[key]): document for document in found.documents}
 
-    async def without_record(
-        self, records: Collection, counted: Collection, ids: Sequence[Any]
-    ) -> list[Document]:
-        """Those of the documents in `counted` under whose `_id` there is no record."""
-        documents = await self.by_id(counted, ids, None)
-        known = await self.by_id(records, documents, {"_id": 1})
-        return [document for identity, document in documents.items() if identity not in known]
-
 
 async def _never(_collection: str, _identity: object) -> bool:
     return False

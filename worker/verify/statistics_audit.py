@@ -7,13 +7,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from projections.counts import (
-    TEACHING,
-    Counted,
-    course_stats,
-    last_enrolments,
-    user_stats,
-)
+from projections.counts import TEACHING, Counted, course_stats, last_enrolments, user_stats
 from projections.counts.activity import ENROLMENT, LOG_CAP
 from worker.verify.findings import CheckResult, Fault, Finding, Kind, differs
 from worker.verify.sameness import differing

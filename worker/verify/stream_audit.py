@@ -36,12 +36,12 @@ class StreamAudit:
     last_version: int = 0
     suspect: bool = False
     """Something was found that a second look may excuse."""
+    extra_rows: list[object] = field(default_factory=list)
+    """Ids of rows without an event of this stream; it may have been stored after the events were read."""
     _findings: list[Finding] = field(default_factory=list)
-    _repeated: list[Finding] = field(default_factory=list)
     _expected: dict[bytes, tuple[bytes | None, datetime | None]] = field(default_factory=dict)
     """By event the digest of its row, unless the event is malformed, and when it was recorded."""
     _met: set[bytes] = field(default_factory=set)
-    _extra: list[object] = field(default_factory=list)
 
     def feed(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Take the next events of the stream, in version order."""
@@ -60,7 +60,7 @@ class StreamAudit:
         identity = row.get("_id")
         key = identity.bytes if isinstance(identity, UUID) else b""
         if key not in self._expected:
-            self._extra.append(identity)
+            self.extra_rows.append(identity)
             return
         if key in self._met:
             self._report(Kind.ROW, Fault.DOUBLED, f"event {identity} has several rows")
@@ -74,23 +74,8 @@ class StreamAudit:
         taken, self._findings = self._findings, []
         return taken
 
-    def take_repeated(self) -> list[Finding]:
-        """Events of a record that is another event's, since the last call: no second look can excuse them."""
-        taken, self._repeated = self._repeated, []
-        return taken
-
-    @property
-    def extra_rows(self) -> Sequence[object]:
-        """Ids of rows without an event of this stream; it may have been stored after the events were read."""
-        return self._extra
-
-    @property
-    def lacks_rows(self) -> bool:
-        """Some events have no row, now that all rows were met."""
-        return len(self._met) < len(self._expected)
-
     def missing_rows(self) -> Iterator[Finding]:
-        """Those events."""
+        """Events that have no row, now that all rows were met."""
         for key, (_, since) in self._expected.items():
             if key not in self._met:
                 detail = f"event {UUID(bytes=key)} has no row"
@@ -132,7 +117,7 @@ class StreamAudit:
         source = event["metadata"]["source"]
         if self.sources is not None and source and self.sources.seen(source, event["recorded_at"]):
             detail = f"the record of event {event['_id']} is that of another event"
-            self._repeated.append(Finding(Kind.EVENT, Fault.SOURCE_REPEATED, self.stream, detail))
+            self._report(Kind.EVENT, Fault.SOURCE_REPEATED, detail)
 
     def _report(self, kind: Kind, fault: Fault, detail: str, since: datetime | None = None) -> None:
         self._findings.append(Finding(kind, fault, self.stream, detail, since))

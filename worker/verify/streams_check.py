@@ -39,8 +39,11 @@ class StreamsCheck:
             opened |= await self._audits(new, self.sources)
             for stream, some in groups:
                 opened[stream].feed(some)
-                opened[stream].suspect |= bool(opened[stream].take_findings())
-                self.run.tally.report(opened[stream].take_repeated())
+                found = opened[stream].take_findings()
+                # An event of a record that is another event's: no second look can excuse it.
+                repeated = [finding for finding in found if finding.fault is Fault.SOURCE_REPEATED]
+                self.run.tally.report(repeated)
+                opened[stream].suspect |= len(found) > len(repeated)
             await self._close([opened.pop(stream) for stream in list(opened)[:-1]])
         await self._close(list(opened.values()))
 
@@ -70,7 +73,7 @@ class StreamsCheck:
         self.run.tally.unreadable(each.unreadable for each in documents if each and each.unreadable)
         for audit in audits:
             audit.close()
-            if audit.suspect or audit.take_findings() or audit.extra_rows or audit.lacks_rows:
+            if audit.suspect or audit.take_findings() or audit.extra_rows or any(audit.missing_rows()):
                 await self._look_again(audit.stream)
         await self._count(audits)
 

@@ -60,8 +60,9 @@ class CountedCheck(Generic[P]):
     async def _without_record(self, snapshot: Snapshot, ids: Sequence[Any]) -> list[P]:
         database = self.run.database
         records = database.collection(source_of(database, self.projection).target.collection)
-        counted = database.collection(self.projection.counted.collection)
-        return [self.pair(None, each) for each in await snapshot.without_record(records, counted, ids)]
+        alone = await absent(records, ids, snapshot.session)
+        counted = await snapshot.by_id(database.collection(self.projection.counted.collection), alone, None)
+        return [self.pair(None, each) for each in counted.values()]
 
     def _take(self, pair: P, result: CheckResult) -> None:
         tally, grace = self.run.tally, self.run.grace
