@@ -69,18 +69,10 @@ def demo(
         raise typer.BadParameter(
             "publishes a file, --events and --seed simulate: leave one of them out", param_hint="--input"
         )
-    options = DemoOptions(
-        events=events or _DEMO.events,
-        seed=_DEMO.seed if seed is None else seed,
-        input=input,
-        format=format or "native",
-        json=json,
-        keep=keep,
-        worker_url=worker_url,
-        stack=stack,
-        as_configured=as_configured,
-    )
-    _run(options)
+    said: dict[str, Any] = {"events": events, "seed": seed, "input": input, "format": format, "json": json}
+    chosen = {name: value for name, value in said.items() if value is not None}
+    options = replace(_DEMO, keep=keep, worker_url=worker_url, stack=stack, as_configured=as_configured)
+    _run(replace(options, **chosen))
 
 
 def _run(asked: DemoOptions) -> None:

@@ -18,7 +18,7 @@ from typing_extensions import is_typeddict
 
 Schema = dict[str, Any]
 
-_BSON_TYPES: dict[Any, list[str]] = {
+BSON_TYPES: dict[Any, list[str]] = {
     NoneType: ["null"],
     bool: ["bool"],
     int: ["int", "long"],
@@ -62,8 +62,8 @@ def _schema(annotation: Any) -> Schema:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation is Any:
         return {}
-    if annotation in _BSON_TYPES:
-        return _typed(_BSON_TYPES[annotation])
+    if annotation in BSON_TYPES:
+        return _typed(BSON_TYPES[annotation])
     if origin is Annotated:
         return _constrained(_schema(arguments[0]), arguments[1:])
     if origin in (Union, UnionType):

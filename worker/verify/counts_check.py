@@ -21,11 +21,9 @@ from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
 from worker.storage.leases import group_name
 from worker.storage.work_items import COUNTS_FOLD, counts_item_id
-from worker.verify import counts_reading, reading, snapshots
+from worker.verify import counts_reading, learner_audit, reading, snapshots
 from worker.verify.findings import Fault, Finding, Kind, Run
-from worker.verify.learner_audit import MILESTONES, Learner, check_learner
 from worker.verify.queue_check import COUNTED, LONGEST_WAIT, open_items
-from worker.verify.rows_audit import Announced, audit_billing, audit_notification
 from worker.verify.snapshots import Snapshot, Snapshots
 from worker.verify.statistics_audit import check_course, check_user
 from worker.verify.sums_check import Checks, CountedCheck, Shown, check_counted_and_shown
@@ -53,7 +51,8 @@ async def check_counts(run: Run) -> None:
     """
     refused = partial(_is_quarantined, run.database)
     async with Snapshots.opened(run, refused=refused) as taken:
-        counted = CountedCheck(run, COUNTS, taken, Learner, counts_reading.learners, check_learner)
+        learner, check_learner = learner_audit.Learner, learner_audit.check_learner
+        counted = CountedCheck(run, COUNTS, taken, learner, counts_reading.learners, check_learner)
         check = _Check(run, taken)
         await check.rows()  # 1
         await check_counted_and_shown(run, counted, check.shown)  # 2
@@ -86,10 +85,10 @@ class _Check:
             tally.counts["billing_transactions"] += len(billed)
             for row, event in billed:
                 with tally.guard("billing_transactions", row["_id"]):
-                    tally.report(audit_billing(row, event))
+                    tally.report(learner_audit.audit_billing(row, event))
 
-    async def _notification(self, each: Announced, horizon: datetime) -> None:
-        findings = audit_notification(each, horizon)
+    async def _notification(self, each: learner_audit.Announced, horizon: datetime) -> None:
+        findings = learner_audit.audit_notification(each, horizon)
         self.run.tally.report(findings)
         if findings or not each.says_something_else or len(self.folded) >= _MOST_FOLDED:
             return
@@ -133,14 +132,14 @@ class _Check:
         return taught
 
 
-async def _was_true(database: Database, announced: Announced) -> bool:
+async def _was_true(database: Database, announced: learner_audit.Announced) -> bool:
     """Fold the stream event by event until its milestone is what the row carries.
 
     For the few rows whose milestone has moved since: an event that happened before it came later. True where the
     stream cannot be folded, which is a finding of its own.
     """
     row = announced.row
-    name, carried = MILESTONES[row["kind"]], row["data"]
+    name, carried = learner_audit.MILESTONES[row["kind"]], row["data"]
     record: Document | None = None
     async for page in reading.stream_pages(database, row["stream_id"]):
         for event in page.documents:

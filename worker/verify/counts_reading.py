@@ -19,10 +19,9 @@ from worker.storage.database import Document
 from worker.storage.outbox import notification_id
 from worker.storage.work_items import COUNTS_ROW
 from worker.verify.findings import Finding
-from worker.verify.learner_audit import MILESTONES, Learner, audit_rows
+from worker.verify.learner_audit import MILESTONES, Announced, Learner, audit_rows
 from worker.verify.queue_check import open_items
 from worker.verify.reading import hashable, pages
-from worker.verify.rows_audit import Announced
 from worker.verify.shapes import misfits
 from worker.verify.snapshots import Snapshot
 from worker.verify.statistics_audit import Person

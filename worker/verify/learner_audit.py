@@ -1,16 +1,21 @@
-"""Compares a learner's projection and its rows with the record: values of one snapshot in, findings out."""
+"""Compares a learner's projection, and rows of outbox and billing, with what they follow from. No I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from projections.counts import Payment, count_learner
+from projections.counts import Payment, count_learner, payment_in
 from projections.counts.projection import COUNTS
-from worker.storage.outbox import notification_id
+from projections.event import StoredEvent
+from projections.progress import PROJECTION_VERSION
+from worker.storage.billing import billing_id, billing_row
+from worker.storage.outbox import LATE, notification_id
 from worker.storage.refused_rows import payment_target, row_item_id
 from worker.storage.work_items import counts_item_id
-from worker.verify.findings import CheckResult, Fault, Finding, Kind
+from worker.verify.findings import CheckResult, Fault, Finding, Kind, broken, differs, malformed, subject_of
+from worker.verify.sameness import differing
 from worker.verify.shapes import misfits
 from worker.verify.sum_audit import Pair, check_counted
 
@@ -19,11 +24,14 @@ Document = Mapping[str, Any]
 # What a milestone of the record is called in the outbox.
 MILESTONES = {"welcome": "welcome", "completion": "completed"}
 _OWNER = ("stream_id", "user_id", "course_id")
+# Events of a stream that is folded one by one for the sake of one row: a second or so.
+LONGEST_FOLDED = 2_000
+_DATES = ("created_at", "due_at", "lease_until", "sent_at")
 
 
 @dataclass(frozen=True, slots=True)
 class Learner(Pair):
-    """One learner in one course: record and projection (not both absent), and what is wrong with the rows of both."""
+    """One learner in one course: record and projection (not both absent), and what is wrong with the rows."""
 
     rows: Sequence[Finding] = ()
 
@@ -34,8 +42,7 @@ def check_learner(learner: Learner, served: int = 0) -> CheckResult:
     `served` is the newest version by which anybody counts now.
     """
     result = check_counted(COUNTS, learner, served, _OWNER, _counted_of)
-    malformed = any(finding.fault is Fault.MALFORMED for finding in result.findings)
-    if learner.record is None or learner.counted is None or malformed or result.other_version:
+    if result.other_version:
         return result
     return replace(result, findings=[*result.findings, *learner.rows])
 
@@ -71,3 +78,130 @@ def audit_rows(
         elif (row["created_at"], row["event_id"].bytes) < (payment.paid_at, payment.event_id):
             detail = "the row is of an earlier naming of its transaction"
             yield item, Finding(Kind.BILLING, Fault.DIFFERENT, stream, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """One row, and what one snapshot shows of its learner."""
+
+    row: Document
+    projection: Document | None
+    record: Document | None
+
+    @property
+    def milestone(self) -> Mapping[str, Any] | None:
+        """The record's milestone that the row is about, as far as that is known."""
+        milestones = (self.record or {}).get("milestones")
+        name = MILESTONES.get(str(self.row.get("kind")))
+        reached = milestones.get(name) if isinstance(milestones, Mapping) else None
+        return reached if isinstance(reached, Mapping) else None
+
+    @property
+    def says_something_else(self) -> bool:
+        """What the row carries is not what the record says now of its milestone: it may have been true before."""
+        reached, record = self.milestone, self.record or {}
+        if reached is None or record.get("projection_version") != PROJECTION_VERSION:
+            return False
+        if record.get("version", 0) > LONGEST_FOLDED:
+            return False
+        data = self.row["data"]
+        return (data["reached_at"], data["percentage"]) != (reached.get("at"), reached.get("percentage"))
+
+
+def audit_notification(announced: Announced, horizon: datetime) -> list[Finding]:
+    """What is wrong with a row, whatever it carries; no date lies behind `horizon`."""
+    row = announced.row
+    if (wrong := malformed("notifications", row) or _unknown(announced)) is not None:
+        return [wrong]
+    rules = (*_rules(announced, horizon), *state_rules(row))
+    return list(broken(Kind.NOTIFICATION, Fault.DIFFERENT, row["stream_id"], rules, f"{row['kind']}: "))
+
+
+def _unknown(announced: Announced) -> Finding | None:
+    """Why the row should not be there, if so."""
+    row, projection = announced.row, announced.projection
+    kind, stream = row["kind"], row["stream_id"]
+    if kind not in MILESTONES:
+        return Finding(Kind.NOTIFICATION, Fault.UNKNOWN, stream, "a row of no known kind")
+    if projection is None or kind not in projection.get("emitted", ()):
+        return Finding(Kind.NOTIFICATION, Fault.UNKNOWN, stream, f"{kind} without milestone")
+    if row["_id"] != notification_id(kind, stream):
+        return Finding(Kind.NOTIFICATION, Fault.REPEATED, stream, f"a second row for {kind}")
+    return None
+
+
+def _rules(announced: Announced, horizon: datetime) -> Iterator[tuple[str, bool]]:
+    row, projection, reached = announced.row, announced.projection or {}, announced.milestone
+    yield "it names another learner", any(row[path] != projection.get(path) for path in _OWNER)
+    if reached is not None:
+        silent = row["status"] == "suppressed" and row["channel"] is None
+        expected = reached.get("by") == "replay" or _is_late(row)
+        yield f"it is {row['status']}, the milestone was met by {reached.get('by')}", silent != expected
+    yield "it carries something else than a milestone", not _is_milestone(row["data"])
+    yield "a date in the future", any(row[name] is not None and row[name] > horizon for name in _DATES)
+
+
+def state_rules(row: Document) -> Iterator[tuple[str, bool]]:
+    """What each state of a well-formed row says of its other fields."""
+    status, channel = row["status"], row["channel"]
+    leased = row["lease_owner"] is not None and row["lease_until"] is not None
+    free = row["lease_owner"] is None and row["lease_until"] is None
+    dated, tried = row["sent_at"] is not None, bool(row["attempts"])
+    never_to_be_sent = status == "suppressed" and not channel
+    unrefused = not row.get("refusals") or row["last_error"] is None
+    yield "sent without a date, or dated without being sent", (status == "sent") != dated
+    yield "its lease is not that of its state", not (leased if status == "taken" else free)
+    yield f"{status} without an attempt", _was_tried(row) and not tried
+    yield f"{status} by no channel", status in ("sent", "failed") and channel is None
+    yield "suppressed before anything, but tried", never_to_be_sent and tried
+    yield "failed without a refusal", status == "failed" and unrefused
+
+
+def _was_tried(row: Document) -> bool:
+    by_preferences = row["status"] == "suppressed" and row["channel"] is not None
+    return by_preferences or row["status"] in ("taken", "sent", "failed")
+
+
+def _is_late(row: Document) -> bool:
+    """The row says that its milestone was too old when it was counted, under whatever setting that was."""
+    reached_at = row["data"].get("reached_at")
+    return row["last_error"] == LATE and isinstance(reached_at, datetime) and reached_at < row["created_at"]
+
+
+def _is_milestone(data: Document) -> bool:
+    percentage = data.get("percentage")
+    return (
+        data.keys() == {"percentage", "reached_at"}
+        and isinstance(percentage, float)
+        and 0 <= percentage <= 100
+        and isinstance(data["reached_at"], datetime)
+    )
+
+
+def is_ours(row: Document) -> bool:
+    """The worker wrote the row: it names its event, or stands under the `_id` the worker gives its transaction."""
+    transaction = row.get("transaction_id")
+    under_our_id = isinstance(transaction, str) and row.get("_id") == billing_id(transaction)
+    return "event_id" in row or under_our_id
+
+
+def audit_billing(row: Document, event: Document | None) -> Iterator[Finding]:
+    """A row the worker wrote must be what its event says; `status` is the platform's from then on."""
+    if not is_ours(row):
+        return
+    if (unshaped := malformed("billing_transactions", row)) is not None:
+        yield unshaped
+        return
+    subject = subject_of("billing_transactions", row)
+    if "event_id" not in row:
+        yield Finding(Kind.BILLING, Fault.DIFFERENT, subject, "a row of the worker without its event")
+        return
+    payment = payment_in(StoredEvent.from_document(event)) if event else None
+    if event is None or payment is None:
+        yield Finding(Kind.BILLING, Fault.UNKNOWN, subject, "a billing row of no stored payment")
+        return
+    data, what = event["event_data"], "the billing row differs from its event in"
+    expected = {"_id": billing_id(payment.transaction_id)} | billing_row(
+        data["user_id"], data["course_id"], payment
+    )
+    yield from differs(Kind.BILLING, subject, what, differing(expected, row))

@@ -6,19 +6,13 @@ are asked here, type for type as BSON has them: 3.0 is not 3.
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
 from functools import cache
-from types import NoneType
 from typing import Any
-from uuid import UUID
 
-from bson import ObjectId
-from bson.binary import Binary
-from bson.decimal128 import Decimal128
 from pydantic import BaseModel
 
 from worker.storage.models import MODELS
-from worker.storage.validators import object_schema
+from worker.storage.validators import BSON_TYPES, object_schema
 
 Schema = Mapping[str, Any]
 Shapes = Sequence[type[BaseModel]]
@@ -55,22 +49,6 @@ def misfits_named(paths: Sequence[str]) -> str:
     named = ", ".join(path or "the document" for path in paths[:_PATHS_NAMED])
     return f"not of the stored shape in {named}" + (f" and {more} more" if more > 0 else "")
 
-
-# Python's types for each of BSON's; the first of them is the one that nearly all values are of.
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "null": (NoneType,),
-    "bool": (bool,),
-    "int": (int,),
-    "long": (int,),
-    "double": (float,),
-    "string": (str,),
-    "binData": (bytes, UUID, Binary),
-    "date": (datetime,),
-    "objectId": (ObjectId,),
-    "decimal": (Decimal128,),
-    "object": (dict, Mapping),
-    "array": (list,),
-}
 
 # How a document's parts are told from the value itself.
 _WITHIN = ("items", "properties", "required", "additionalProperties")
@@ -134,8 +112,14 @@ def _of_fields(schema: Schema) -> Check:
     return check
 
 
+def _kinds(name: str) -> tuple[type, ...]:
+    """Python's types for one of BSON's."""
+    nested = {"object": (dict, Mapping), "array": (list,)}
+    return nested.get(name) or tuple(kind for kind, names in BSON_TYPES.items() if name in names)
+
+
 def _of_types(names: str | Sequence[str]) -> Test:
-    kinds = tuple(kind for name in ([names] if isinstance(names, str) else names) for kind in _TYPES[name])
+    kinds = tuple(kind for name in ([names] if isinstance(names, str) else names) for kind in _kinds(name))
     exactly = frozenset(kinds)  # one look tells, mostly; a truth value is no integer
     return lambda value: type(value) in exactly or (isinstance(value, kinds) and not isinstance(value, bool))
 

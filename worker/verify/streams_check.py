@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
+from operator import itemgetter
 from uuid import UUID
 
 from projections.kinds import StreamProjection
@@ -34,7 +35,9 @@ class StreamsCheck:
         """Walk the event store once. The last stream of a page may go on in the next one and stays open."""
         opened: dict[str, StreamAudit] = {}
         async for page in reading.event_pages(self.run.database):
-            groups = [(stream, list(some)) for stream, some in groupby(self._placed(page), _stream)]
+            groups = [
+                (stream, list(some)) for stream, some in groupby(self._placed(page), itemgetter("stream_id"))
+            ]
             new = [stream for stream, _ in groups if stream not in opened]
             opened |= await self._audits(new, self.sources)
             for stream, some in groups:
@@ -179,7 +182,3 @@ class StreamsCheck:
                         malformed = any(finding.fault is Fault.MALFORMED for finding in findings)
                         counts.other_version += other and not malformed
                         tally.report(findings)
-
-
-def _stream(event: Document) -> str:
-    return str(event["stream_id"])
