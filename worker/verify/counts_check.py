@@ -148,14 +148,11 @@ async def _was_true(database: Database, announced: learner_audit.Announced) -> b
                 record = fold(record, stored, "replay") if record else refold(stored, None, "replay")
             except Exception:  # whatever it is, the stream's own check has reported it
                 return True
-            if (carried["reached_at"], carried["percentage"]) in _possible(record, name):
+            # Rows of the first version of counting had the percentage of then.
+            reached, of_then = record["milestones"][name], record["progress"]["percentage"]
+            could_be = (
+                (reached["percentage"], of_then) if reached and reached["at"] == carried["reached_at"] else ()
+            )
+            if carried["percentage"] in could_be:
                 return True
     return record is None
-
-
-def _possible(record: Document, name: str) -> set[tuple[datetime, float]]:
-    """What a row could carry at this version. Rows of the first version of counting had the percentage of then."""
-    reached = record["milestones"][name]
-    if reached is None:
-        return set()
-    return {(reached["at"], each) for each in (reached["percentage"], record["progress"]["percentage"])}

@@ -169,13 +169,9 @@ def _is_late(row: Document) -> bool:
 
 
 def _is_milestone(data: Document) -> bool:
-    percentage = data.get("percentage")
-    return (
-        data.keys() == {"percentage", "reached_at"}
-        and isinstance(percentage, float)
-        and 0 <= percentage <= 100
-        and isinstance(data["reached_at"], datetime)
-    )
+    if data.keys() != {"percentage", "reached_at"} or not isinstance(data["reached_at"], datetime):
+        return False
+    return isinstance(data["percentage"], float) and 0 <= data["percentage"] <= 100
 
 
 def is_ours(row: Document) -> bool:

@@ -12,11 +12,9 @@ def differing(expected: Mapping[str, Any], stored: Mapping[str, Any]) -> list[st
 def same(one: Any, other: Any) -> bool:
     """Equal in value and BSON type, whatever the order of fields and however wide an integer is: 3.0 is not 3."""
     if isinstance(one, Mapping):
-        return (
-            isinstance(other, Mapping)
-            and one.keys() == other.keys()
-            and all(same(value, other[name]) for name, value in one.items())
-        )
+        if not isinstance(other, Mapping) or one.keys() != other.keys():
+            return False
+        return all(same(value, other[name]) for name, value in one.items())
     if isinstance(one, list | tuple):
         return isinstance(other, list | tuple) and len(one) == len(other) and all(map(same, one, other))
     return _kind(one) is _kind(other) and bool(one == other)

@@ -81,10 +81,7 @@ def _audit_log(subject: str, stored: object, ours: Mapping[ObjectId, datetime]) 
 
 def _is_phantom(entry: object, ours: Mapping[ObjectId, datetime]) -> bool:
     """Exactly as the worker writes it, and not the worker's: an entry with more or less to it is the platform's."""
-    return (
-        isinstance(entry, Mapping)
-        and entry.keys() == {"action", "course_id", "timestamp"}
-        and entry["action"] == ENROLMENT
-        and isinstance(entry["course_id"], ObjectId)
-        and entry["course_id"] not in ours
-    )
+    if not isinstance(entry, Mapping) or entry.keys() != {"action", "course_id", "timestamp"}:
+        return False
+    action, course = entry["action"], entry["course_id"]
+    return action == ENROLMENT and isinstance(course, ObjectId) and course not in ours
