@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial, wraps
-from typing import Any, NoReturn, ParamSpec
+from typing import Any, NoReturn, ParamSpec, TypeAlias
 
 import structlog
 import typer
@@ -23,7 +23,7 @@ from worker.words import in_words
 log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
-Work = Callable[[], Awaitable[int | None]]
+Work: TypeAlias = Callable[P, Awaitable[int | None]]
 
 # Tasks that are left over when the work is done end at once, but for one that waits for what never comes.
 _LEFT_OVER_S = 5.0
@@ -49,15 +49,13 @@ def run_app(app: typer.Typer) -> NoReturn:
     sys.exit(int(code or ExitCode.OK))
 
 
-def run_to_end(
-    interrupted: str = _ONLY_LOOKED,
-) -> Callable[[Callable[P, Awaitable[int | None]]], Callable[P, None]]:
+def run_to_end(interrupted: str = _ONLY_LOOKED) -> Callable[[Work[P]], Callable[P, None]]:
     """Makes a command of a function that does its work and returns its exit code, or None when all went well.
 
     `interrupted` says what is left behind when Ctrl-C ends the work in its middle.
     """
 
-    def command_of(work: Callable[P, Awaitable[int | None]]) -> Callable[P, None]:
+    def command_of(work: Work[P]) -> Callable[P, None]:
         @wraps(work)
         def command(*arguments: P.args, **options: P.kwargs) -> None:
             end_with(partial(work, *arguments, **options), interrupted=lambda: interrupted)
@@ -67,7 +65,7 @@ def run_to_end(
     return command_of
 
 
-def end_with(work: Work, *, interrupted: Callable[[], str] = lambda: _ONLY_LOOKED) -> NoReturn:
+def end_with(work: Work[[]], *, interrupted: Callable[[], str] = lambda: _ONLY_LOOKED) -> NoReturn:
     """Run a command's work to its end and leave with its exit code; raises only `typer.Exit`.
 
     `interrupted` is asked what is left behind when Ctrl-C ends the work in its middle.
@@ -79,7 +77,7 @@ def end_with(work: Work, *, interrupted: Callable[[], str] = lambda: _ONLY_LOOKE
     raise typer.Exit(code)
 
 
-def _code_of(runner: asyncio.Runner, work: Work, interrupted: Callable[[], str]) -> int:
+def _code_of(runner: asyncio.Runner, work: Work[[]], interrupted: Callable[[], str]) -> int:
     try:
         return int(runner.run(_awaited(work)) or ExitCode.OK)
     except _WRONG_ARGUMENTS:
@@ -113,7 +111,7 @@ def _leave(code: int, stuck: list[str]) -> NoReturn:
     os._exit(code)
 
 
-async def _awaited(work: Work) -> int | None:
+async def _awaited(work: Work[[]]) -> int | None:
     """The work as a task of its own: a driver may lose the one cancellation that Ctrl-C is, so it is repeated."""
     working = asyncio.ensure_future(work())
     try:

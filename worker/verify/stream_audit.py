@@ -1,4 +1,4 @@
-"""Compares one stream's events with each other, with its rows and its documents: values in, findings out, no I/O."""
+"""One stream's events: each by itself, with each other, with their rows and documents. Values in, findings out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,14 +7,23 @@ from typing import Any
 from uuid import UUID
 
 from projections.event import VOID
-from worker.contract.families import LEARNER
-from worker.contract.identity import stream_kind
-from worker.storage.documents import interaction_row
-from worker.verify.event_audit import audit_event, malformed_event
-from worker.verify.findings import Fault, Finding, Kind
+from worker.contract.families import EVENT_TYPES, LEARNER
+from worker.contract.fingerprint import agrees
+from worker.contract.identity import parse_stream_id, stream_kind, stream_slot, void_event_id
+from worker.contract.upcasters import UPCASTERS, newest_version, oldest_version
+from worker.storage.documents import interaction_row, void_document
+from worker.storage.reading import name_of
+from worker.verify.findings import Fault, Finding, Kind, differs
 from worker.verify.fold_audit import FoldAudit, date_in, digest
+from worker.verify.sameness import differing
+from worker.verify.shapes import misfits, misfits_named
 from worker.verify.sources import Sources
 
+Event = Mapping[str, Any]
+
+# SHA-256.
+_FINGERPRINT_BYTES = 32
+_SCHEMA_VERSIONS = range(oldest_version(UPCASTERS), newest_version(UPCASTERS) + 1)
 # Nothing is recorded after it.
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
@@ -121,3 +130,57 @@ class StreamAudit:
 
     def _report(self, kind: Kind, fault: Fault, detail: str, since: datetime | None = None) -> None:
         self._findings.append(Finding(kind, fault, self.stream, detail, since))
+
+
+def malformed_event(event: Event, stream: str) -> Finding | None:
+    """Why nothing further can be said of the event, if that is so."""
+    paths = misfits("course_events", event)
+    detail = f"event {name_of(event.get('_id'))}: {misfits_named(paths)}"
+    return Finding(Kind.DOCUMENT, Fault.MALFORMED, stream, detail) if paths else None
+
+
+def audit_event(event: Event, stream: str, latest: datetime) -> Iterator[Finding]:
+    """What is wrong with a well-formed event of `stream`; nothing was recorded after `latest`."""
+    if not _is_about(event, stream) or event["slot"] != stream_slot(stream):
+        detail = f"event {event['_id']} is in the wrong stream or slot"
+        yield Finding(Kind.EVENT, Fault.MISFILED, stream, detail)
+    if event["recorded_at"] > latest:
+        detail = f"event {event['_id']} was recorded in the future"
+        yield Finding(Kind.EVENT, Fault.DIFFERENT, stream, detail)
+    yield from _audit_void(event, stream) if event["event_type"] == VOID else _audit_content(event, stream)
+
+
+def _audit_void(void: Event, stream: str) -> Iterator[Finding]:
+    """All of a void follows from its stream, its version and when it was made."""
+    version = void["version"]
+    if void["_id"] != void_event_id(stream, version):
+        detail = f"the void of version {version} is {void['_id']}"
+        yield Finding(Kind.VOID, Fault.WRONG_ID, stream, detail)
+    elif _is_about(void, stream):
+        expected = void_document(stream, version, void["recorded_at"])
+        del expected["slot"]  # it has a finding of its own
+        what = f"the void of version {version} has another"
+        yield from differs(Kind.EVENT, stream, what, differing(expected, void))
+
+
+def _audit_content(event: Event, stream: str) -> Iterator[Finding]:
+    metadata = event["metadata"]
+    wrong = [
+        ("metadata.timestamp", metadata["timestamp"] != event["occurred_at"]),
+        ("metadata.source", metadata["source"] is None),
+        ("metadata.fingerprint", len(metadata["fingerprint"]) != _FINGERPRINT_BYTES),
+        ("schema_version", event["schema_version"] not in _SCHEMA_VERSIONS),
+        ("event_type", event["event_type"] not in EVENT_TYPES),
+    ]
+    paths = [path for path, is_wrong in wrong if is_wrong]
+    yield from differs(Kind.EVENT, stream, f"event {event['_id']} has another", paths)
+    if agrees(event) is False:
+        detail = f"event {event['_id']} is not what its producer sent"
+        yield Finding(Kind.EVENT, Fault.FINGERPRINT_DIFFERENT, stream, detail)
+
+
+def _is_about(event: Event, stream: str) -> bool:
+    """The event names the entities that its stream is about."""
+    entities = parse_stream_id(stream)
+    data = event["event_data"]
+    return entities is not None and all(data.get(name) == each for name, each in entities.items())

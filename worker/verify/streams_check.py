@@ -102,14 +102,11 @@ class StreamsCheck:
         audit.close()
         await self._meet_rows([audit])
         tally.report_unless_young([*audit.take_findings(), *audit.missing_rows()], grace)
-        await self._report_extra(audit)
-
-    async def _report_extra(self, audit: StreamAudit) -> None:
-        known = await reading.events_in_stream(self.run.database, audit.stream, audit.extra_rows)
+        known = await reading.events_in_stream(self.run.database, stream, audit.extra_rows)
         for row_id in audit.extra_rows:
             if not (isinstance(row_id, UUID) and row_id in known):
                 detail = f"row {name_of(row_id)} has no event in this stream"
-                self.run.tally.report([Finding(Kind.ROW, Fault.EXTRA, audit.stream, detail)])
+                tally.report([Finding(Kind.ROW, Fault.EXTRA, stream, detail)])
 
     async def _count(self, audits: Sequence[StreamAudit]) -> None:
         counts = self.run.tally.counts

@@ -48,21 +48,20 @@ class CountedCheck(Generic[P]):
         database, tally = self.run.database, self.run.tally
         counts = tally.by_projection[self.projection.name]
         ahead = await releases_ahead(database, "counts", [each.version for each in database.catalogue.sums])
-        source = source_of(database, self.projection).target.collection
-        for name, read in ((source, self.read), (self.projection.counted.collection, self._without_record)):
-            async for page in self.snapshots.pages(database.collection(name), read):
+        records = database.collection(source_of(database, self.projection).target.collection)
+        counted = database.collection(self.projection.counted.collection)
+
+        async def without_record(snapshot: Snapshot, ids: Sequence[Any]) -> list[P]:
+            found = await snapshot.by_id(counted, await absent(records, ids, snapshot.session), None)
+            return [self.pair(None, each) for each in found.values()]
+
+        for collection, read in ((records, self.read), (counted, without_record)):
+            async for page in self.snapshots.pages(collection, read):
                 counts.documents += sum(pair.counted is not None for pair in page)
                 counts.quarantined += sum(pair.quarantined for pair in page)
                 for pair in (each for each in page if not each.quarantined):
-                    with tally.guard(name, pair.identity):
+                    with tally.guard(collection.name, pair.identity):
                         self._take(pair, self.check(pair, self.projection.version + ahead))
-
-    async def _without_record(self, snapshot: Snapshot, ids: Sequence[Any]) -> list[P]:
-        database = self.run.database
-        records = database.collection(source_of(database, self.projection).target.collection)
-        alone = await absent(records, ids, snapshot.session)
-        counted = await snapshot.by_id(database.collection(self.projection.counted.collection), alone, None)
-        return [self.pair(None, each) for each in counted.values()]
 
     def _take(self, pair: P, result: CheckResult) -> None:
         tally, grace = self.run.tally, self.run.grace
