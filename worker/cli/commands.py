@@ -16,7 +16,7 @@ from worker.cli import help as text
 from worker.cli.dead_letters import dead_letters_app
 from worker.cli.demo import EPILOG, demo
 from worker.cli.ending import end_with, run_to_end
-from worker.cli.options import EXISTING_FILE, Commands, Format, JsonFlag
+from worker.cli.options import Commands, Format, JsonFlag, input_file
 from worker.cli.publishing import Publishing
 from worker.cli.queue import queue_app
 from worker.cli.tables import print_json, print_table, print_verification
@@ -96,7 +96,7 @@ def publish(
     file: Annotated[
         Path,
         typer.Argument(
-            **EXISTING_FILE, help="One event a line, plain or gzip; a pipe will do; - is standard input."
+            callback=input_file, help="One event a line, plain or gzip; a pipe will do; - is standard input."
         ),
     ],
     format: Annotated[  # noqa: A002 - the option's name

@@ -12,7 +12,7 @@ from worker.app.mongodb import mongodb_options
 from worker.app.opening import mongodb_probe_of
 from worker.cli import help as text
 from worker.cli.ending import end_with
-from worker.cli.options import EXISTING_FILE, Format, output_file
+from worker.cli.options import Format, input_file, output_file
 from worker.devstack.demo.names import what_stays
 from worker.devstack.demo.options import Names
 from worker.devstack.demo.run import DemoOptions, run_demo
@@ -40,7 +40,7 @@ def demo(
         int | None, typer.Option(help=f"The simulated learners' seed; {_DEMO.seed} if not said.")
     ] = None,
     input: Annotated[  # noqa: A002 - the option's name
-        Path | None, typer.Option(**EXISTING_FILE, help="Publish this file instead.")
+        Path | None, typer.Option(callback=input_file, help="Publish this file instead.")
     ] = None,
     format: Annotated[Format | None, typer.Option(help="The file's format; native if not said.")] = None,  # noqa: A002
     json: Annotated[

@@ -11,17 +11,27 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from worker.kafka.lines import STANDARD_INPUT
 from worker.retry.selection import Selection
 
 Format = Literal["native", "xapi"]
-EXISTING_FILE: dict[str, Any] = {"exists": True, "dir_okay": False, "allow_dash": True}
-"""A file, a pipe, or `-` for standard input; anything else is refused at once."""
 Commands = partial(typer.Typer, no_args_is_help=True, rich_markup_mode=None)
 """Commands under one name, which lists them when it is called alone."""
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Grouped = Annotated[bool, typer.Option("--group", help="One line per kind of failure.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
 All = Annotated[bool, typer.Option("--all", help="Needed to act on everything, without any filter.")]
+
+
+def input_file(path: Path | None) -> Path | None:
+    """A file, a pipe, or `-` for standard input. Raises typer.BadParameter for anything else."""
+    if path is None or path == STANDARD_INPUT:
+        return path
+    if not path.exists():
+        raise typer.BadParameter(f"{path} does not exist")
+    if path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder")
+    return path
 
 
 def output_file(path: Path | None) -> Path | None:
