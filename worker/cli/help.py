@@ -42,9 +42,8 @@ def settings(*names: str) -> str:
     wanted = tuple(map(variable, [*names, "secrets_dir"] if names else [""]))
     lines = []
     for line in setting_lines():
-        if not line.variable.startswith(wanted):
-            continue
-        lines += [f"{line.variable}={line.default}", *_wrapped("    ", line.description)]
+        if line.variable.startswith(wanted):
+            lines += [f"{line.variable}={line.default}", *_wrapped("    ", line.description)]
     return _paragraph("Settings (environment variables, or files in SEVENP_SECRETS_DIR):", lines)
 
 

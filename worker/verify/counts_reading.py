@@ -64,13 +64,10 @@ async def learners(snapshot: Snapshot, ids: Sequence[Any]) -> list[Learner]:
 async def notifications(snapshot: Snapshot, ids: Sequence[Any]) -> list[Announced]:
     """The outbox rows, each with its learner's projection and record."""
     rows = list((await snapshot.by_id(snapshot.database.notifications, ids, None)).values())
-    learners = [stream_object_id(str(row.get("stream_id"))) for row in rows]
-    known = await snapshot.by_id(snapshot.database.user_progress_projections, set(learners), _COUNTED)
-    records = await snapshot.by_id(snapshot.database.user_progress, set(learners), _ANNOUNCED)
-    return [
-        Announced(row, known.get(learner), records.get(learner))
-        for row, learner in zip(rows, learners, strict=True)
-    ]
+    keys = [stream_object_id(str(row.get("stream_id"))) for row in rows]
+    known = await snapshot.by_id(snapshot.database.user_progress_projections, set(keys), _COUNTED)
+    records = await snapshot.by_id(snapshot.database.user_progress, set(keys), _ANNOUNCED)
+    return [Announced(row, known.get(key), records.get(key)) for row, key in zip(rows, keys, strict=True)]
 
 
 async def billing(snapshot: Snapshot, ids: Sequence[Any]) -> list[tuple[Document, Document | None]]:

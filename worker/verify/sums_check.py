@@ -151,14 +151,13 @@ class _SumCheck:
 
     async def pairs(self, snapshot: Snapshot, ids: Sequence[Any]) -> list[Pair]:
         """The documents of these ids, each with what was counted of it, or whether it is in quarantine."""
-        name, source = self.projection.name, source_of(self.run.database, self.projection)
-        documents, paths = self.run.database.collection(source.target.collection), (*source.paths, "rev")
-        records = await snapshot.by_id(documents, ids, dict.fromkeys(paths, 1))
+        database, name = self.run.database, self.projection.name
+        source = source_of(database, self.projection)
+        paths = dict.fromkeys((*source.paths, "rev"), 1)
+        records = await snapshot.by_id(database.collection(source.target.collection), ids, paths)
         counted = await snapshot.by_id(self._counted, records, None)
         items = {key: fold_item_id(key, name) for key in records}
-        quarantined = await open_items(
-            self.run.database, fold_type(name), list(items.values()), snapshot.session
-        )
+        quarantined = await open_items(database, fold_type(name), list(items.values()), snapshot.session)
         return [Pair(record, counted.get(key), items[key] in quarantined) for key, record in records.items()]
 
     def check(self, pair: Pair, served: int) -> CheckResult:
