@@ -25,7 +25,7 @@ STAGES: Mapping[str, tuple[str, str]] = {
     "ingest: dead letters": ("insert|update", r"dead_letters.*"),
     "ingest: offsets": ("commit", r"offsets"),
     "progress: documents": ("insert|update", r"user_progress(/.*)?"),
-    "progress: set aside": ("update", r"analytics_queue/.*upsert"),
+    "progress: quarantine": ("update", r"analytics_queue/.*upsert"),
     "progress: token": ("update", r"projection_state/progress/currentDate\.saved_at\+set\.token.*"),
     "counts: projections": ("insert|update", r"user_progress_projections(/.*)?"),
     "counts: statistics": ("update", r"(courses|users)/.*"),
@@ -37,7 +37,7 @@ STAGES: Mapping[str, tuple[str, str]] = {
     "notify: send": ("send", r"webhook"),
     "notify: mark": ("update", r"notifications/set\..*sent_at.*"),
     "retry: claim": ("update", r"analytics_queue/set\..*last_retry.*"),
-    "retry: settle": ("update", r"analytics_queue/set\..*processed_at.*"),
+    "retry: complete": ("update", r"analytics_queue/set\..*processed_at.*"),
 }
 OTHER = "leases, positions, sessions"
 

@@ -58,8 +58,8 @@ class Noting:
 
     async def __call__(self, items: Sequence[Item]) -> Mapping[ItemId, Verdict]:
         self.calls.append((self.clock.monotonic(), list(items)))
-        judged = {item.id: self.verdict(item) for item in items}
-        return {identity: verdict for identity, verdict in judged.items() if verdict is not None}
+        verdicts = {item.id: self.verdict(item) for item in items}
+        return {identity: verdict for identity, verdict in verdicts.items() if verdict is not None}
 
     @property
     def items(self) -> list[Item]:

@@ -74,7 +74,9 @@ def lineage(dead_letter: Document, kept: Kept) -> int:
     return max(before, default=0) + int(dead_letter["redrives"])
 
 
-def judge(dead_letter: Document, kept: Kept | Damaged, max_redrives: int, *, again: bool) -> Skipped | None:
+def refusal_of(
+    dead_letter: Document, kept: Kept | Damaged, max_redrives: int, *, again: bool
+) -> Skipped | None:
     """Why the dead letter must not be sent, None if it may be; `again`: although it was sent from here before."""
     if dead_letter["kind"] != "record" or dead_letter.get("without_bytes"):
         return Skipped.NO_BYTES
@@ -110,7 +112,7 @@ async def redrive(
 ) -> Redriven:
     """Send the dead letters of these ids again, in the order given, and mark them.
 
-    1. read the bytes  2. judge  3. send  4. mark, after the broker's word: a crash before that sends some
+    1. read the bytes  2. check  3. send  4. mark, after the broker's word: a crash before that sends some
     again, which is harmless. `dry_run` ends after 2.
     """
     result = Redriven()
@@ -133,7 +135,7 @@ async def _ready(
         if found is None:
             continue  # discarded meanwhile
         dead_letter, kept = found
-        refusal = judge(dead_letter, kept, max_redrives, again=again)
+        refusal = refusal_of(dead_letter, kept, max_redrives, again=again)
         if refusal is None and isinstance(kept, Kept):
             yield _Ready(dead_letter, record_of(dead_letter, kept), kept.size_bytes)
         elif refusal is not None:

@@ -19,7 +19,7 @@ from worker.storage.database import Database
 STREAMS = 12
 CLAIM = "update:analytics_queue~last_retry"
 WRITE = "insert|update:user_progress"
-SETTLE = "update:analytics_queue~processed_at"
+COMPLETE = "update:analytics_queue~processed_at"
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ SETTLE = "update:analytics_queue~processed_at"
             (f"after:{CLAIM}:1", 2),
             (f"before:{WRITE}:1", 2),
             (f"after:{WRITE}:1", 2),
-            (f"before:{SETTLE}:1", 2),
-            (f"after:{SETTLE}:1", 1),
+            (f"before:{COMPLETE}:1", 2),
+            (f"after:{COMPLETE}:1", 1),
         ],
         lambda killed: killed[1],
     ),

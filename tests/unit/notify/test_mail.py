@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.notify.delivery import Delivery, Message, Refused, Unavailable
-from worker.notify.senders.mail import compose, judge, message_id
+from worker.notify.senders.mail import compose, delivery_of, message_id
 from worker.notify.senders.mailbox import Mailbox, mailbox
 
 FROM = Mailbox("learning@example.org", needs_utf8=False)
@@ -104,7 +104,7 @@ def test_a_message_id_tells_keys_apart_and_does_not_show_them() -> None:
 def test_only_answers_about_this_recipient_or_text_count_against_the_row(
     error: Exception, meaning: type[Delivery]
 ) -> None:
-    delivery = judge(error)
+    delivery = delivery_of(error)
     assert type(delivery) is meaning
     assert "greylisted" not in getattr(delivery, "reason", "")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.notify import hook
 from worker.errors import Misconfigured
 from worker.notify.delivery import Accepted, Refused, Unavailable
-from worker.notify.senders.webhook import WebhookSender, judge, retry_after_s
+from worker.notify.senders.webhook import WebhookSender, delivery_of, retry_after_s
 from worker.notify.signature import sign
 from worker.timing import SystemClock
 
@@ -19,28 +19,28 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_any_success_is_accepted(status: int) -> None:
-    assert judge(status, "60", NOW) == Accepted()
+    assert delivery_of(status, "60", NOW) == Accepted()
 
 
 @pytest.mark.parametrize("status", [400, 409, 413, 415, 422])
 def test_answers_about_the_content_refuse_this_message(status: int) -> None:
-    assert judge(status, None, NOW) == Refused(f"HTTP {status}")
+    assert delivery_of(status, None, NOW) == Refused(f"HTTP {status}")
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 408, 410, 425, 500, 502, 504, 599])
 def test_all_others_say_later(status: int) -> None:
-    assert judge(status, "60", NOW) == Unavailable(f"HTTP {status}")
+    assert delivery_of(status, "60", NOW) == Unavailable(f"HTTP {status}")
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
 def test_redirects_say_later_too(status: int) -> None:
-    assert judge(status, None, NOW) == Unavailable(f"HTTP {status}: redirects are not followed")
+    assert delivery_of(status, None, NOW) == Unavailable(f"HTTP {status}: redirects are not followed")
 
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_request_for_time_is_heard(status: int) -> None:
-    assert judge(status, "60", NOW) == Unavailable(f"HTTP {status}", 60.0)
-    assert judge(status, None, NOW) == Unavailable(f"HTTP {status}")
+    assert delivery_of(status, "60", NOW) == Unavailable(f"HTTP {status}", 60.0)
+    assert delivery_of(status, None, NOW) == Unavailable(f"HTTP {status}")
 
 
 def test_a_date_is_counted_from_now_and_never_backwards() -> None:

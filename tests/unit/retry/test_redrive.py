@@ -6,7 +6,7 @@ import pytest
 
 from worker.kafka.files import OutgoingRecord
 from worker.retry.dead_letters import Damaged, Header, Kept
-from worker.retry.redrive import HEADER, Skipped, judge, lineage, record_of
+from worker.retry.redrive import HEADER, Skipped, lineage, record_of, refusal_of
 
 
 def dead_letter(**changes: Any) -> dict[str, Any]:
@@ -41,23 +41,23 @@ def test_the_lineage_counts_what_came_before_and_what_went_from_here(
 
 
 def test_the_guard_stops_the_fourth_time_wherever_the_first_three_began() -> None:
-    assert judge(dead_letter(), kept(counted(b"2")), 3, again=False) is None
-    assert judge(dead_letter(), kept(counted(b"3")), 3, again=False) is Skipped.LOOP
-    assert judge(dead_letter(), kept(counted(b"3")), 3, again=True) is Skipped.LOOP
-    assert judge(dead_letter(redrives=3), kept(), 3, again=True) is Skipped.LOOP
+    assert refusal_of(dead_letter(), kept(counted(b"2")), 3, again=False) is None
+    assert refusal_of(dead_letter(), kept(counted(b"3")), 3, again=False) is Skipped.LOOP
+    assert refusal_of(dead_letter(), kept(counted(b"3")), 3, again=True) is Skipped.LOOP
+    assert refusal_of(dead_letter(redrives=3), kept(), 3, again=True) is Skipped.LOOP
 
 
 def test_a_dead_letter_is_sent_once_unless_somebody_insists() -> None:
-    assert judge(dead_letter(redrives=1), kept(), 3, again=False) is Skipped.REDRIVEN
-    assert judge(dead_letter(redrives=1), kept(), 3, again=True) is None
+    assert refusal_of(dead_letter(redrives=1), kept(), 3, again=False) is Skipped.REDRIVEN
+    assert refusal_of(dead_letter(redrives=1), kept(), 3, again=True) is None
 
 
 def test_what_there_are_no_exact_bytes_of_is_not_sent_and_the_reason_is_told() -> None:
-    assert judge(dead_letter(kind="gap"), kept(), 3, again=True) is Skipped.NO_BYTES
-    assert judge(dead_letter(without_bytes=True), Damaged("refused"), 3, again=True) is Skipped.NO_BYTES
-    assert judge(dead_letter(), Damaged("a part is missing"), 3, again=True) is Skipped.DAMAGED
-    assert judge(dead_letter(reason="undecodable"), kept(), 3, again=True) is Skipped.BROKEN
-    assert judge(dead_letter(), kept((b"caf\xe9", b"x")), 3, again=True) is Skipped.HEADERS
+    assert refusal_of(dead_letter(kind="gap"), kept(), 3, again=True) is Skipped.NO_BYTES
+    assert refusal_of(dead_letter(without_bytes=True), Damaged("refused"), 3, again=True) is Skipped.NO_BYTES
+    assert refusal_of(dead_letter(), Damaged("a part is missing"), 3, again=True) is Skipped.DAMAGED
+    assert refusal_of(dead_letter(reason="undecodable"), kept(), 3, again=True) is Skipped.BROKEN
+    assert refusal_of(dead_letter(), kept((b"caf\xe9", b"x")), 3, again=True) is Skipped.HEADERS
 
 
 def test_a_record_goes_as_it_came_but_for_the_header_that_counts() -> None:

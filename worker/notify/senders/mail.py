@@ -64,7 +64,7 @@ class MailSender:
         except TimeoutError:
             return Unavailable("no answer in time")
         except (aiosmtplib.SMTPException, OSError) as error:
-            return judge(error)
+            return delivery_of(error)
         finally:
             await _leave(client)
 
@@ -136,7 +136,7 @@ def message_id(key: str, sender: Mailbox) -> str:
     return f"<{hashlib.sha256(key.encode()).hexdigest()[:40]}@{sender.domain}>"
 
 
-def judge(error: Exception) -> Delivery:
+def delivery_of(error: Exception) -> Delivery:
     """A permanent refusal of this recipient or text, or a server that is away; codes only, no words of its own."""
     match error:
         case aiosmtplib.SMTPRecipientsRefused():

@@ -63,13 +63,13 @@ class WebhookSender:
         except (httpx.HTTPError, OSError) as error:
             return Unavailable(f"no answer ({type(error).__name__})")
         await _finish(reply)
-        return judge(reply.status_code, reply.headers.get("Retry-After"), now)
+        return delivery_of(reply.status_code, reply.headers.get("Retry-After"), now)
 
     async def close(self) -> None:
         await self._client.aclose()
 
 
-def judge(status: int, retry_after: str | None, now: datetime) -> Delivery:
+def delivery_of(status: int, retry_after: str | None, now: datetime) -> Delivery:
     """What a status means to the message. Without its text: it is the receiver's and may be anything."""
     if 200 <= status < 300:
         return Accepted()
