@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.apache.load import Load
 from tests.chaos.target import committed, projected, uncounted
-from tests.oracle import ALL, Violation, check
+from tests.oracle import ALL, Finding, check
 from tests.support.waiting import until
 from worker.devstack.servers.process import ServerProcess, free_port, spawn
 from worker.devstack.servers.topics import create_topic
@@ -157,7 +157,7 @@ class Fleet:
         """SIGTERM to all at once; their exit codes."""
         return list(await asyncio.gather(*(worker.stop() for worker in workers)))
 
-    async def wrong(self, *loads: Load, invariants: Collection[int] = ALL) -> list[Violation]:
+    async def wrong(self, *loads: Load, invariants: Collection[int] = ALL) -> list[Finding]:
         """What the oracle finds wrong, once everything is drained."""
         ledger = [entry for load in loads for entry in load.ledger]
         return await asyncio.to_thread(

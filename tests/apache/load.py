@@ -15,7 +15,7 @@ from worker.timing import Clock, SystemClock, cancel_and_wait
 _CHUNK = 10_000
 _SLICE_S = 0.1
 # A broker that is killed is back long before; the producer must not give up, or it would not know what was stored.
-_PATIENCE_MS = 600_000
+_LONGEST_WAIT_MS = 600_000
 
 
 class Load:
@@ -35,7 +35,7 @@ class Load:
         self._at_full_rate = at_full_rate
         self._clock: Clock = SystemClock()
         self._publisher = Publisher(
-            bootstrap_servers, topic, clock=self._clock, kafka={"request_timeout_ms": _PATIENCE_MS}
+            bootstrap_servers, topic, clock=self._clock, kafka={"request_timeout_ms": _LONGEST_WAIT_MS}
         )
         self._waiting: list[tuple[OutgoingRecord, Entry]] = []
         self._stop = asyncio.Event()

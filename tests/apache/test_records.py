@@ -37,9 +37,11 @@ async def test_records_of_300_kib_are_kept_whole_beside_their_stored_neighbours(
         await ingest.until_processed(34)
         assert ingest.value("dead_lettered_events_total", error_class="too_large") == 4
         await until(all_durable(kafka, topic, 2), "the end is durable")
-    letters = await database.dead_letters.find({}).to_list(None)
-    assert [(letter["reason"], letter["size_bytes"]) for letter in letters] == [("too_large", 300 * KIB)] * 4
-    assert sorted(letter["value"] for letter in letters) == sorted(record.value or b"" for record in large)
+    dead_letters = await database.dead_letters.find({}).to_list(None)
+    assert [(each["reason"], each["size_bytes"]) for each in dead_letters] == [("too_large", 300 * KIB)] * 4
+    assert sorted(dead_letter["value"] for dead_letter in dead_letters) == sorted(
+        record.value or b"" for record in large
+    )
     await assert_exactly_once(database, published)
 
 
@@ -51,8 +53,8 @@ async def test_a_record_of_the_largest_size_allowed_is_stored_and_one_byte_more_
     async with running(database, options(kafka, topic)) as ingest:
         await ingest.until_processed(2)
         assert (ingest.outcome("stored"), ingest.outcome("dead_lettered")) == (1, 1)
-    [letter] = await database.dead_letters.find({}).to_list(None)
-    assert (letter["reason"], letter["offset"]) == ("too_large", 1)
+    [dead_letter] = await database.dead_letters.find({}).to_list(None)
+    assert (dead_letter["reason"], dead_letter["offset"]) == ("too_large", 1)
 
 
 async def test_tombstones_are_skipped_counted_and_passed(database: Database, kafka: str) -> None:
@@ -75,9 +77,9 @@ async def test_headers_of_a_dead_letter_are_those_of_the_record(database: Databa
     async with running(database, options(kafka, topic)) as ingest:
         await ingest.until_processed(2)
         assert ingest.outcome("stored") == 1
-    [letter] = await database.dead_letters.find({}).to_list(None)
-    assert [(header["key"], header["value"]) for header in letter["headers"]] == list(headers)
-    assert (letter["key"], letter["value"]) == (b"key", b"no json")
+    [dead_letter] = await database.dead_letters.find({}).to_list(None)
+    assert [(header["key"], header["value"]) for header in dead_letter["headers"]] == list(headers)
+    assert (dead_letter["key"], dead_letter["value"]) == (b"key", b"no json")
 
 
 async def test_a_header_without_a_value_stays_without_one(database: Database, kafka: str) -> None:
@@ -86,8 +88,8 @@ async def test_a_header_without_a_value_stays_without_one(database: Database, ka
     await send_as_is(kafka, topic, batch)
     async with running(database, options(kafka, topic)) as ingest:
         await ingest.until_processed(1)
-    [letter] = await database.dead_letters.find({}).to_list(None)
-    assert letter["headers"] == [{"key": "absent", "value": None}]
+    [dead_letter] = await database.dead_letters.find({}).to_list(None)
+    assert dead_letter["headers"] == [{"key": "absent", "value": None}]
 
 
 async def test_where_the_broker_gives_the_time_its_clock_is_the_record_s(
@@ -102,6 +104,6 @@ async def test_where_the_broker_gives_the_time_its_clock_is_the_record_s(
     async with running(database, options(kafka, topic)) as ingest:
         await ingest.until_processed(2)
         assert ingest.outcome("stored") == 1
-    [letter] = await database.dead_letters.find({}).to_list(None)
-    assert letter["kafka_timestamp"].astimezone(UTC) >= began.replace(microsecond=0)
-    assert isinstance(letter["kafka_timestamp"], datetime)
+    [dead_letter] = await database.dead_letters.find({}).to_list(None)
+    assert dead_letter["kafka_timestamp"].astimezone(UTC) >= began.replace(microsecond=0)
+    assert isinstance(dead_letter["kafka_timestamp"], datetime)

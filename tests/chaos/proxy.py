@@ -10,7 +10,7 @@ from worker.timing import cancel_and_wait
 
 _CHUNK = 65_536
 # How many times as long a loss may last on a machine that is too busy to answer.
-_PATIENCE = 40
+_LONGEST_WAIT = 40
 
 # pass: as it is. drop: read and thrown away. hold: not even read, so that the sender's buffers fill: a black hole.
 Mode = Literal["pass", "drop", "hold"]
@@ -141,7 +141,7 @@ class Loss:
 
     async def _end(self) -> None:
         """After that time, or a while later where the server has not answered by then."""
-        for _ in range(_PATIENCE):
+        for _ in range(_LONGEST_WAIT):
             await asyncio.sleep(self.lasts_s)
             if self.proxy.to_client.dropped_bytes:
                 break

@@ -126,8 +126,8 @@ async def assert_kept(database: Database, healthy: list[dict[str, Any]], poison:
         assert document["personal"].get("user_agent") == fields.get("user_agent")
         if fields["event_type"] == "view":
             assert document["event_data"]["details"] == fields["details"]
-    letters = await database.dead_letters.find({"kind": "record"}).to_list(None)
-    assert sorted(letter["value"] for letter in letters) == sorted(poison)
+    dead_letters = await database.dead_letters.find({"kind": "record"}).to_list(None)
+    assert sorted(dead_letter["value"] for dead_letter in dead_letters) == sorted(poison)
     assert (await verify(database, quiescent=True)).finding_counts == {}
 
 

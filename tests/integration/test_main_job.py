@@ -86,8 +86,10 @@ def test_forty_bad_records_among_ten_thousand_good_ones_are_quarantined_byte_for
     with kept_demo(tmp_path, "--input", str(path), "--json", str(report)) as (_, printed):
         summary = json.loads(report.read_text())
         with MongoClient[dict[str, Any]](printed["MongoDB"]) as client:
-            letters = list(client["education_platform_analytics"]["dead_letters"].find({}))
+            dead_letters = list(client["education_platform_analytics"]["dead_letters"].find({}))
     assert (summary["published"], summary["stored"], summary["time_series"]) == (10_040, 10_000, 10_000)
     assert summary["dead_letter_reasons"] == Counter(reason for reason, _ in bad)
-    assert Counter((letter["reason"], letter["value"]) for letter in letters) == Counter(bad)
+    assert Counter((dead_letter["reason"], dead_letter["value"]) for dead_letter in dead_letters) == Counter(
+        bad
+    )
     assert summary["verified"] is True

@@ -18,18 +18,18 @@ At rest, ten invariants hold:
 
 from tests.oracle.case import Delivery, Evidence, Log, LogRecord
 from tests.oracle.check import ALL, check
+from tests.oracle.finding import Finding
 from tests.oracle.ledger import Entry, Kind, acknowledge, read_ledger, write_ledger
-from tests.oracle.violation import Violation
 
 __all__ = [
     "ALL",
     "Delivery",
     "Entry",
     "Evidence",
+    "Finding",
     "Kind",
     "Log",
     "LogRecord",
-    "Violation",
     "acknowledge",
     "check",
     "read_ledger",

@@ -14,13 +14,13 @@ from pymongo.errors import PyMongoError
 import tests.oracle
 from tests.oracle.case import Case, Evidence
 from tests.oracle.check import ALL, check_case, not_checked
+from tests.oracle.finding import Finding
 from tests.oracle.kafka import read_log
 from tests.oracle.ledger import read_ledger
 from tests.oracle.outbox import parse_deliveries
 from tests.oracle.stored import read_stored
-from tests.oracle.violation import Violation
 
-HOLDS, VIOLATED, CANNOT_JUDGE = 0, 1, 2
+HOLDS, VIOLATED, CANNOT_CHECK = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,14 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--kafka, --topic and --group go together")
     try:
         case = _case(options)
-        violations = check_case(case, options.invariants)
+        findings = check_case(case, options.invariants)
     except (OSError, ValueError, LookupError, KafkaError, PyMongoError) as error:
         sys.stderr.write(f"cannot check: {type(error).__name__}: {error}\n")
-        return CANNOT_JUDGE
+        return CANNOT_CHECK
     missing = {number: why for number, why in not_checked(case).items() if number in options.invariants}
-    report = _json(violations, missing) if options.json else _text(violations, missing, options.invariants)
+    report = _json(findings, missing) if options.json else _text(findings, missing, options.invariants)
     sys.stdout.write(report + "\n")
-    return VIOLATED if violations or (options.complete and missing) else HOLDS
+    return VIOLATED if findings or (options.complete and missing) else HOLDS
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,19 +107,19 @@ def _texts(paths: Sequence[Path] | None) -> Mapping[str, str] | None:
     return {str(path): path.read_text(encoding="utf-8", errors="backslashreplace") for path in paths}
 
 
-def _json(violations: Sequence[Violation], missing: Mapping[int, str]) -> str:
+def _json(findings: Sequence[Finding], missing: Mapping[int, str]) -> str:
     report: dict[str, Any] = {
-        "violations": [{"invariant": each.invariant, "sentence": each.sentence} for each in violations],
-        "violated": sorted({each.invariant for each in violations}),
+        "violations": [{"invariant": each.invariant, "sentence": each.sentence} for each in findings],
+        "violated": sorted({each.invariant for each in findings}),
         "not_checked": {str(number): why for number, why in missing.items()},
     }
     return json.dumps(report, indent=2)
 
 
-def _text(violations: Sequence[Violation], missing: Mapping[int, str], invariants: frozenset[int]) -> str:
-    violated = {each.invariant for each in violations}
+def _text(findings: Sequence[Finding], missing: Mapping[int, str], invariants: frozenset[int]) -> str:
+    violated = {each.invariant for each in findings}
     holding = ", ".join(str(number) for number in sorted(invariants - violated))
-    lines = [str(violation) for violation in violations]
+    lines = [str(finding) for finding in findings]
     lines += [f"not checked of {number}: {why}" for number, why in missing.items()]
     return "\n".join([*lines, f"holding: {holding or 'none'}"])
 

@@ -8,8 +8,8 @@ from bson import ObjectId
 from bson.decimal128 import Decimal128
 
 from tests.oracle.case import Case
+from tests.oracle.finding import miscounted, unequal
 from tests.oracle.reported import Event, at, details, latest_per, of, real, sha1
-from tests.oracle.violation import miscounted, unequal
 
 _STATUSES = ("pending", "completed", "failed", "refunded")
 

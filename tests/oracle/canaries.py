@@ -35,9 +35,9 @@ def logs_and_metrics(case: Case) -> Iterator[str]:
 
 def words_of_errors(case: Case) -> Iterator[str]:
     """What was written about a failure, not what failed: dead letters without their bytes, and last errors."""
-    for letter in case.stored.letters:
-        words = {name: value for name, value in letter.items() if name not in _KEPT}
-        yield from _found(f"dead letter {letter['_id']}", str(words), _all(case))
+    for dead_letter in case.stored.dead_letters:
+        words = {name: value for name, value in dead_letter.items() if name not in _KEPT}
+        yield from _found(f"dead letter {dead_letter['_id']}", str(words), _all(case))
     for what, documents in (("queue item", case.stored.queue), ("notification", case.stored.notifications)):
         for document in documents:
             yield from _found(f"{what} {document['_id']}", str(document.get("last_error")), _all(case))
@@ -96,7 +96,7 @@ def _collections(case: Case) -> Mapping[str, Sequence[Document]]:
     return {
         "event": stored.events,
         "row": stored.rows,
-        "dead letter": stored.letters,
+        "dead letter": stored.dead_letters,
         "progress": stored.progress,
         "projection": stored.projections,
         "course": stored.courses,

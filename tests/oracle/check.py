@@ -15,9 +15,9 @@ from tests.oracle import (
     series,
 )
 from tests.oracle.case import Case, Evidence
+from tests.oracle.finding import Finding, bounded
 from tests.oracle.ledger import Entry
 from tests.oracle.stored import read_stored
-from tests.oracle.violation import Violation, bounded
 
 Rule = Callable[[Case], Iterator[str]]
 
@@ -64,7 +64,7 @@ def check(
     in_order: bool = False,
     evidence: Evidence | None = None,
     invariants: Collection[int] = ALL,
-) -> list[Violation]:
+) -> list[Finding]:
     """What is wrong in the databases of `prefix`, once everything in the ledger was drained; empty if nothing.
 
     `in_order` says that every stream's records went to one partition in the ledger's order: then its versions must
@@ -74,16 +74,16 @@ def check(
     return check_case(case, invariants)
 
 
-def check_case(case: Case, invariants: Collection[int] = ALL) -> list[Violation]:
+def check_case(case: Case, invariants: Collection[int] = ALL) -> list[Finding]:
     """The same for what was read already. Raises ValueError for a secret too short to be searched for."""
     for secret in (*case.evidence.canaries, *case.evidence.passwords):
         if len(secret) < canaries.SHORTEST:
             raise ValueError(f"a secret has at least {canaries.SHORTEST} characters")
     return [
-        violation
+        finding
         for number in sorted(invariants)
         for rule in RULES[number]
-        for violation in bounded(number, _checked(rule, case))
+        for finding in bounded(number, _checked(rule, case))
     ]
 
 

@@ -9,8 +9,8 @@ from bson import ObjectId
 from tests.oracle.billing import payments
 from tests.oracle.case import Case
 from tests.oracle.decimals import mean, rounded
+from tests.oracle.finding import miscounted, unequal
 from tests.oracle.stored import Document
-from tests.oracle.violation import miscounted, unequal
 
 _WHOLE = 10_000
 _LOG_LENGTH = 100

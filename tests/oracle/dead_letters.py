@@ -5,8 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from tests.oracle.case import Case
+from tests.oracle.finding import miscounted, shortened
 from tests.oracle.stored import Document
-from tests.oracle.violation import miscounted, shortened
 
 # The table of docs/contract.md: why a record is refused.
 REASONS = frozenset(
@@ -23,7 +23,7 @@ REASONS = frozenset(
 def kept_once(case: Case) -> Iterator[str]:
     """Each poisonous or contradicting record has one dead letter with its bytes."""
     healthy, logged = _healthy(case), case.logged_values
-    values = {letter["_id"]: case.stored.bytes_of(letter) for letter in case.stored.records}
+    values = {dead_letter["_id"]: case.stored.bytes_of(dead_letter) for dead_letter in case.stored.records}
     for kind, conflicts in (("conflict", True), ("poison", False)):
         entries = [entry for entry in case.ledger if entry.kind == kind]
         certain = Counter(entry.value for entry in entries if entry.acknowledged)
@@ -31,9 +31,10 @@ def kept_once(case: Case) -> Iterator[str]:
         wanted = Counter({entry.value: max(certain[entry.value], logged[entry.value]) for entry in entries})
         unsure = Counter(entry.value for entry in entries) - wanted
         found = Counter(
-            values[letter["_id"]]
-            for letter in case.stored.records
-            if (letter["reason"] == "conflict") == conflicts and values[letter["_id"]] not in healthy
+            values[dead_letter["_id"]]
+            for dead_letter in case.stored.records
+            if (dead_letter["reason"] == "conflict") == conflicts
+            and values[dead_letter["_id"]] not in healthy
         )
         yield from miscounted(f"dead letter ({kind})", wanted, found, allowed=unsure)
 
@@ -41,9 +42,9 @@ def kept_once(case: Case) -> Iterator[str]:
 def nothing_healthy(case: Case) -> Iterator[str]:
     """No record that can be stored is among them."""
     healthy = _healthy(case)
-    for letter in case.stored.records:
-        if case.stored.bytes_of(letter) in healthy:
-            yield f"dead letter {letter['_id']} ({letter['reason']}) holds a healthy record"
+    for dead_letter in case.stored.records:
+        if case.stored.bytes_of(dead_letter) in healthy:
+            yield f"dead letter {dead_letter['_id']} ({dead_letter['reason']}) holds a healthy record"
 
 
 def reasons(case: Case) -> Iterator[str]:
@@ -52,30 +53,30 @@ def reasons(case: Case) -> Iterator[str]:
     for entry in case.ledger:
         if entry.reason is not None:
             expected[entry.value].add(entry.reason)
-    for letter in case.stored.records:
-        wanted = expected.get(case.stored.bytes_of(letter), REASONS)
-        if letter["reason"] not in wanted:
+    for dead_letter in case.stored.records:
+        wanted = expected.get(case.stored.bytes_of(dead_letter), REASONS)
+        if dead_letter["reason"] not in wanted:
             words = " or ".join(sorted(wanted)) if len(wanted) < len(REASONS) else "a reason of the contract"
-            yield f"dead letter {letter['_id']} says {letter['reason']}, not {words}"
+            yield f"dead letter {dead_letter['_id']} says {dead_letter['reason']}, not {words}"
 
 
 def exact_bytes(case: Case) -> Iterator[str]:
     """Size and checksum are those of the value, no part is missing, and no position has two letters."""
     places: Counter[tuple[str, int, int, bytes]] = Counter()
     numbers: dict[str, list[int]] = defaultdict(list)
-    for part in case.stored.letters:
+    for part in case.stored.dead_letters:
         if part["kind"] == "part" and "of" not in part:
             numbers[part["part_of"]].append(part["part"])
-    for letter in case.stored.records:
-        value = case.stored.bytes_of(letter)
-        places[letter["topic"], letter["partition"], letter["offset"], value] += 1
-        if letter["size_bytes"] != len(value):
-            yield f"dead letter {letter['_id']} holds {len(value)} bytes of {letter['size_bytes']}"
-        if letter["payload_sha256"] != hashlib.sha256(value).digest():
-            yield f"dead letter {letter['_id']} holds other bytes than its checksum says"
-        parts = sorted(numbers[letter["_id"]])
-        if parts != list(range(1, letter["parts"] + 1)):
-            yield f"dead letter {letter['_id']} has the parts {parts} of {letter['parts']}"
+    for dead_letter in case.stored.records:
+        value = case.stored.bytes_of(dead_letter)
+        places[dead_letter["topic"], dead_letter["partition"], dead_letter["offset"], value] += 1
+        if dead_letter["size_bytes"] != len(value):
+            yield f"dead letter {dead_letter['_id']} holds {len(value)} bytes of {dead_letter['size_bytes']}"
+        if dead_letter["payload_sha256"] != hashlib.sha256(value).digest():
+            yield f"dead letter {dead_letter['_id']} holds other bytes than its checksum says"
+        parts = sorted(numbers[dead_letter["_id"]])
+        if parts != list(range(1, dead_letter["parts"] + 1)):
+            yield f"dead letter {dead_letter['_id']} has the parts {parts} of {dead_letter['parts']}"
     for (topic, partition, offset, _), count in places.items():
         if count > 1:
             yield f"the record at {topic}:{partition}:{offset} has {count} dead letters"
@@ -85,19 +86,19 @@ def as_logged(case: Case) -> Iterator[str]:
     """Value, key and headers are those of the record at that place of the log."""
     log = case.evidence.log
     records = {(each.topic, each.partition, each.offset): each for each in log.records} if log else {}
-    for letter in case.stored.records:
-        record = records.get((letter["topic"], letter["partition"], letter["offset"]))
+    for dead_letter in case.stored.records:
+        record = records.get((dead_letter["topic"], dead_letter["partition"], dead_letter["offset"]))
         if record is not None:
-            key = case.stored.joined(letter, "key") if "key_parts" in letter else letter["key"]
-            long = "headers_parts" in letter
-            headers = case.stored.joined(letter, "headers") if long else _headers(letter)
+            key = case.stored.joined(dead_letter, "key") if "key_parts" in dead_letter else dead_letter["key"]
+            long = "headers_parts" in dead_letter
+            headers = case.stored.joined(dead_letter, "headers") if long else _headers(dead_letter)
             logged = _as_in_a_batch(record.headers) if long else record.headers
-            if (case.stored.bytes_of(letter), key, headers) != (record.value or b"", record.key, logged):
-                yield f"dead letter {shortened(letter['_id'])} is not what the log holds there"
+            if (case.stored.bytes_of(dead_letter), key, headers) != (record.value or b"", record.key, logged):
+                yield f"dead letter {shortened(dead_letter['_id'])} is not what the log holds there"
 
 
-def _headers(letter: Document) -> tuple[tuple[str, bytes | None], ...]:
-    return tuple((header["key"], header["value"]) for header in letter["headers"])
+def _headers(dead_letter: Document) -> tuple[tuple[str, bytes | None], ...]:
+    return tuple((header["key"], header["value"]) for header in dead_letter["headers"])
 
 
 def _as_in_a_batch(headers: Sequence[tuple[str, bytes | None]]) -> bytes:

@@ -11,9 +11,9 @@ from uuid import UUID
 from bson import ObjectId
 
 from tests.oracle.case import Case
+from tests.oracle.finding import miscounted, shortened
 from tests.oracle.reported import moment, sha1, spelling
 from tests.oracle.stored import Document
-from tests.oracle.violation import miscounted, shortened
 
 _WHOLE = {"course_enrolled": ("total_lessons",), "quiz_submitted": ("total_questions", "correct_answers")}
 

@@ -9,7 +9,7 @@ from tests.oracle.case import Log, LogRecord
 
 _FETCH_WAIT_MS = 100
 # Empty answers in a row after which a broker is not only slow: a minute.
-_PATIENCE = 600
+_LONGEST_WAIT = 600
 
 
 async def read_log(bootstrap_servers: str, topic: str, group: str) -> Log:
@@ -59,7 +59,7 @@ async def _read(consumer: AIOKafkaConsumer, partition: TopicPartition, records: 
 
     As fetches say it: asked for the end, the embedded broker answers with the begin of the last batch.
     """
-    for _ in range(_PATIENCE):
+    for _ in range(_LONGEST_WAIT):
         polled = await consumer.getmany(partition, timeout_ms=_FETCH_WAIT_MS)
         while polled.get(partition):
             records += [_record(partition, each) for each in polled[partition]]

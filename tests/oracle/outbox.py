@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.oracle.case import Case, Delivery
+from tests.oracle.finding import miscounted, shortened, unequal
 from tests.oracle.progress import milestones, percentage_at_welcome
 from tests.oracle.reported import Event, at
 from tests.oracle.stored import Document
-from tests.oracle.violation import miscounted, shortened, unequal
 
 _MILESTONES = {"welcome": "welcome", "completion": "completed"}
 _OPEN = ("pending", "taken")

@@ -19,7 +19,7 @@ def of_the_ledger(case: Case) -> Iterator[str]:
     for number, entry in enumerate(case.ledger):
         if not entry.acknowledged:
             continue
-        ends = _ends(entry, stored=entry.event_id in ids, set_aside=kept[entry.value] > 0)
+        ends = _ends(entry, stored=entry.event_id in ids, quarantined=kept[entry.value] > 0)
         name = f"record {number} of the ledger ({entry.kind}, event {entry.event_id})"
         if not ends:
             yield f"{name} was acknowledged and has no outcome"
@@ -32,13 +32,13 @@ def of_the_log(case: Case) -> Iterator[str]:
     if case.evidence.log is None:
         return
     events = {event["_id"]: event for event in case.stored.real_events}
-    letters = {_letter_position(letter) for letter in case.stored.records}
+    dead_letters = {_dead_letter_position(dead_letter) for dead_letter in case.stored.records}
     for record in case.evidence.log.records:
         if record.value is None:
             continue
         position = (record.topic, record.partition, record.offset)
         event = events.get(_event_id(record.value))
-        ends = ["dead letter"] if position in letters else []
+        ends = ["dead letter"] if position in dead_letters else []
         if event is not None:
             ours = _source(event) == position
             # What is stored from another record leaves this one a duplicate, unless a letter says: a conflict.
@@ -56,26 +56,27 @@ def unread(case: Case) -> Iterator[str]:
     """
     log = case.evidence.log
     places = {(each.topic, each.partition, each.offset) for each in log.records} if log else set()
-    for letter in case.stored.letters:
-        if letter["kind"] == "gap":
-            first, last = letter["gap"]["first_offset"], letter["gap"]["last_offset"]
+    for dead_letter in case.stored.dead_letters:
+        if dead_letter["kind"] == "gap":
+            first, last = dead_letter["gap"]["first_offset"], dead_letter["gap"]["last_offset"]
             read_by_us = any(
-                (letter["topic"], letter["partition"], offset) in places for offset in range(first, last + 1)
+                (dead_letter["topic"], dead_letter["partition"], offset) in places
+                for offset in range(first, last + 1)
             )
-            if log is None or (read_by_us and letter["reason"] != "log_restarted"):
-                yield f"dead letter {letter['_id']} is a gap: records were never read"
+            if log is None or (read_by_us and dead_letter["reason"] != "log_restarted"):
+                yield f"dead letter {dead_letter['_id']} is a gap: records were never read"
 
 
-def _ends(entry: Entry, *, stored: bool, set_aside: bool) -> list[str]:
+def _ends(entry: Entry, *, stored: bool, quarantined: bool) -> list[str]:
     if entry.kind == "conflict":
         # Its event id is stored by definition, with the content of another record.
-        return ["conflict"] if set_aside else []
+        return ["conflict"] if quarantined else []
     word = "duplicate" if entry.kind == "duplicate" else "stored"
-    return [word] * stored + ["dead letter"] * set_aside
+    return [word] * stored + ["dead letter"] * quarantined
 
 
-def _letter_position(letter: Document) -> Position:
-    return letter["topic"], letter["partition"], letter["offset"]
+def _dead_letter_position(dead_letter: Document) -> Position:
+    return dead_letter["topic"], dead_letter["partition"], dead_letter["offset"]
 
 
 def _source(event: Document) -> Position | None:

@@ -13,6 +13,7 @@ from bson import ObjectId
 
 from tests.oracle.case import Case
 from tests.oracle.decimals import cut, mean, rounded
+from tests.oracle.finding import miscounted, unequal
 from tests.oracle.lessons import COUNTED, WHOLE, Lesson, kept, lesson_entries, lessons_of
 from tests.oracle.reported import (
     PLAYER,
@@ -31,7 +32,6 @@ from tests.oracle.reported import (
     time_ms,
     total_lessons,
 )
-from tests.oracle.violation import miscounted, unequal
 
 _SESSIONS = 200
 _CERTIFICATES = 20

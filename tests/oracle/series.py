@@ -5,8 +5,8 @@ from collections.abc import Hashable, Iterator, Mapping
 
 from tests.oracle.case import Case
 from tests.oracle.events import canonical
+from tests.oracle.finding import miscounted
 from tests.oracle.stored import Document
-from tests.oracle.violation import miscounted
 
 _NAMES = ("user_id", "course_id", "lesson_id", "session_id", "device_type")
 _OTHERS = ("interaction_type", "user_agent", "ip_address")

@@ -27,7 +27,7 @@ class Stored:
 
     events: Sequence[Document] = ()
     rows: Sequence[Document] = ()
-    letters: Sequence[Document] = ()
+    dead_letters: Sequence[Document] = ()
     progress: Sequence[Document] = ()
     projections: Sequence[Document] = ()
     courses: Sequence[Document] = ()
@@ -53,17 +53,21 @@ class Stored:
     @property
     def records(self) -> Sequence[Document]:
         """The dead letters that stand for a record; the others are gaps, and parts of large values."""
-        return [letter for letter in self.letters if letter["kind"] == "record"]
+        return [dead_letter for dead_letter in self.dead_letters if dead_letter["kind"] == "record"]
 
-    def bytes_of(self, letter: Document) -> bytes:
+    def bytes_of(self, dead_letter: Document) -> bytes:
         """The value a dead letter keeps, put together from its parts."""
-        if not letter["parts"]:
-            return letter["value"] or b""
-        return self.joined(letter, None)
+        if not dead_letter["parts"]:
+            return dead_letter["value"] or b""
+        return self.joined(dead_letter, None)
 
-    def joined(self, letter: Document, of: str | None) -> bytes:
+    def joined(self, dead_letter: Document, of: str | None) -> bytes:
         """What lies in parts: the value, or its `key`, or its `headers`."""
-        own = [part for part in self.letters if part.get("part_of") == letter["_id"] and part.get("of") == of]
+        own = [
+            part
+            for part in self.dead_letters
+            if part.get("part_of") == dead_letter["_id"] and part.get("of") == of
+        ]
         return b"".join(part["value"] for part in sorted(own, key=lambda part: int(part["part"])))
 
     @property
@@ -80,7 +84,7 @@ _CONTENT = {
     "notifications": "notifications",
     "billing": "billing_transactions",
 }
-_ANALYTICS = {"rows": "user_interactions", "letters": "dead_letters", "queue": "analytics_queue"}
+_ANALYTICS = {"rows": "user_interactions", "dead_letters": "dead_letters", "queue": "analytics_queue"}
 
 
 def read_stored(mongodb_uri: str, prefix: str) -> Stored:

@@ -128,39 +128,39 @@ def test_a_rule_broken_often_is_reported_a_few_times_and_counted(right: Run) -> 
     run = copy.deepcopy(right)
     run.rows = run.rows[:1]
 
-    violations = check_case(run.case)
+    findings = check_case(run.case)
 
-    assert {violation.invariant for violation in violations} == {4}
-    assert len(violations) == 21
-    assert violations[-1].sentence.startswith("... and ")
+    assert {finding.invariant for finding in findings} == {4}
+    assert len(findings) == 21
+    assert findings[-1].sentence.startswith("... and ")
 
 
 def test_a_gap_where_the_log_holds_nothing_any_more_is_none_of_the_workers(right: Run) -> None:
     run = copy.deepcopy(right)
     gap = {"first_offset": run.ends[0], "last_offset": run.ends[0] + 9}
-    letter = {
-        **run.letter(),
+    dead_letter = {
+        **run.dead_letter(),
         "_id": "t:0:gap",
         "kind": "gap",
         "reason": "retention",
         "value": None,
         "gap": gap,
     }
-    run.letters.append(letter)
+    run.dead_letters.append(dead_letter)
     without_log = replace(run.case, evidence=replace(run.case.evidence, log=None))
 
     assert check_case(run.case) == []
-    assert [violation.invariant for violation in check_case(without_log)] == [1]
+    assert [finding.invariant for finding in check_case(without_log)] == [1]
 
 
 def test_a_document_that_cannot_be_read_is_a_violation_not_an_end(right: Run) -> None:
     run = copy.deepcopy(right)
     del run.progress[0]["milestones"]
 
-    violations = check_case(run.case)
+    findings = check_case(run.case)
 
-    assert {violation.invariant for violation in violations} == {5, 6}
-    assert any("cannot be read" in violation.sentence for violation in violations)
+    assert {finding.invariant for finding in findings} == {5, 6}
+    assert any("cannot be read" in finding.sentence for finding in findings)
 
 
 def test_a_secret_too_short_to_be_looked_for_is_refused(right: Run) -> None:

@@ -55,7 +55,9 @@ def test_a_poisonous_record_nobody_acknowledged_may_have_a_letter_or_not() -> No
     right = right_run()
     right.ledger = [replace(each, acknowledged=each.kind != "poison") for each in right.ledger]
     lost = copy.deepcopy(right)
-    lost.letters = [letter for letter in lost.letters if letter["reason"] == "conflict"]
+    lost.dead_letters = [
+        dead_letter for dead_letter in lost.dead_letters if dead_letter["reason"] == "conflict"
+    ]
 
     assert check_case(_without_log(right)) == []
     assert check_case(_without_log(lost)) == []
@@ -72,9 +74,9 @@ def test_an_acknowledged_repeat_makes_sure_of_its_event() -> None:
     ]
     run.events = [event for event in run.events if event["_id"] != repeated.event_id]
 
-    violations = check_case(_without_log(run), invariants={1, 2})
+    findings = check_case(_without_log(run), invariants={1, 2})
 
-    assert {violation.invariant for violation in violations} == {1, 2}
+    assert {finding.invariant for finding in findings} == {1, 2}
 
 
 def _without_log(run: Run) -> Case:

@@ -39,12 +39,12 @@ async def stored_ids(database: Database) -> set[uuid.UUID]:
 
 async def gaps(database: Database) -> list[tuple[str, int, int, int]]:
     """(reason, partition, first offset, last offset) of each gap record, in order."""
-    letters = (
+    dead_letters = (
         await database.dead_letters.find({"kind": "gap"}).sort({"partition": 1, "offset": 1}).to_list(None)
     )
     return [
-        (letter["reason"], letter["partition"], letter["gap"]["first_offset"], letter["gap"]["last_offset"])
-        for letter in letters
+        (each["reason"], each["partition"], each["gap"]["first_offset"], each["gap"]["last_offset"])
+        for each in dead_letters
     ]
 
 

@@ -42,7 +42,7 @@ async def test_an_insert_repeated_after_a_lost_answer_fills_the_holes_of_the_fir
     assert [again.event.event_id for again in appended.lost_race] == [
         stored.event.event_id for number, stored in enumerate(batch) if number != refused
     ]
-    assert [letter.event_id for letter in appended.refused] == [batch[refused].event.event_id]
+    assert [dead_letter.event_id for dead_letter in appended.refused] == [batch[refused].event.event_id]
     documents = await database.course_events.find({}).to_list(None)
     assert_dense(documents)
     assert len(documents) == (3 if refused == 3 else 4)
@@ -55,7 +55,9 @@ async def test_of_a_thousand_documents_only_the_refused_ones_become_dead_letters
     await refuse_poison(database)
     batch = [candidate(n, n, device_type=POISON if n in places else "mobile") for n in range(1_000)]
     appended = await EventStore(database, StreamVersions(database)).append(batch, {}, NOON)
-    assert [letter.event_id for letter in appended.refused] == [batch[n].event.event_id for n in places]
+    assert [dead_letter.event_id for dead_letter in appended.refused] == [
+        batch[n].event.event_id for n in places
+    ]
     assert [stored.record for stored in appended.stored] == [
         each.record for n, each in enumerate(batch) if n not in places
     ]

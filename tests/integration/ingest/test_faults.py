@@ -119,9 +119,9 @@ async def test_a_refused_document_costs_neither_its_neighbours_nor_a_hole(
         later = event(1)
         await send(kafka, topic, records([later], partition=0))
         await ingest.until_processed(11)
-    [letter] = await database.dead_letters.find({}).to_list(None)
-    assert (letter["reason"], letter["value"]) == ("refused_by_store", encode(published[place]))
-    assert letter["event_id"] == uuid.UUID(published[place]["event_id"])
+    [dead_letter] = await database.dead_letters.find({}).to_list(None)
+    assert (dead_letter["reason"], dead_letter["value"]) == ("refused_by_store", encode(published[place]))
+    assert dead_letter["event_id"] == uuid.UUID(published[place]["event_id"])
     await assert_exactly_once(database, [*healthy, later], voids=voids)
     stored = await database.course_events.find({"event_type": "view"}).sort({"version": 1}).to_list(None)
     assert [str(document["_id"]) for document in stored] == [e["event_id"] for e in [*healthy, later]]
@@ -136,8 +136,8 @@ async def test_what_bson_cannot_hold_is_a_dead_letter_beside_its_neighbours(
     await send(kafka, topic, sent)
     async with running(database, options(kafka, topic)) as ingest:
         await ingest.until_processed(4)
-    [letter] = await database.dead_letters.find({}).to_list(None)
-    assert letter["value"] == hostile
+    [dead_letter] = await database.dead_letters.find({}).to_list(None)
+    assert dead_letter["value"] == hostile
     await assert_exactly_once(database, published)
 
 

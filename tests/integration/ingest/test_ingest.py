@@ -62,11 +62,11 @@ async def test_duplicates_and_conflicts_end_without_a_second_document(
         await send(kafka, topic, records([first, other, event(2)]))
         await ingest.until_processed(6)
         outcomes = {name: ingest.outcome(name) for name in ("stored", "duplicate", "conflict")}
-    letters = await database.dead_letters.find({}).to_list(None)
+    dead_letters = await database.dead_letters.find({}).to_list(None)
     assert outcomes == {"stored": 2, "duplicate": 2, "conflict": 2}
     assert await database.course_events.count_documents({}) == 2
     assert await database.user_interactions.count_documents({}) == 2
-    assert [(letter["reason"], letter["value"]) for letter in letters] == [("conflict", encode(other))] * 2
+    assert [(each["reason"], each["value"]) for each in dead_letters] == [("conflict", encode(other))] * 2
 
 
 async def test_the_same_event_in_another_spelling_is_a_duplicate(
@@ -145,10 +145,14 @@ async def test_a_dead_letter_has_the_exact_bytes_headers_and_position(
     await send(kafka, topic, records([event(1)]))
     async with running(database, options(kafka, topic)) as ingest:
         await ingest.until_processed(2)
-    [letter] = await database.dead_letters.find({}).to_list(None)
-    assert (letter["value"], letter["key"], letter["reason"]) == (broken, b"k", "not_utf8")
-    assert (letter["topic"], letter["partition"], letter["offset"]) == (topic, partition, offset)
-    assert letter["headers"] == [{"key": "trace", "value": b"abc"}, {"key": "empty", "value": b""}]
+    [dead_letter] = await database.dead_letters.find({}).to_list(None)
+    assert (dead_letter["value"], dead_letter["key"], dead_letter["reason"]) == (broken, b"k", "not_utf8")
+    assert (dead_letter["topic"], dead_letter["partition"], dead_letter["offset"]) == (
+        topic,
+        partition,
+        offset,
+    )
+    assert dead_letter["headers"] == [{"key": "trace", "value": b"abc"}, {"key": "empty", "value": b""}]
     assert await database.course_events.count_documents({}) == 1
 
 

@@ -100,8 +100,8 @@ async def test_a_conflict_with_a_record_that_the_store_refuses_is_none(database:
         found = await ingested(database, [refused, healthy, healthy, event(1, value=1), refused])
     # The last one is a conflict: with the healthy event, which was stored.
     assert found == {"stored": 2, "duplicate": 1, "dead_lettered": 1, "conflict": 1}
-    letters = await database.dead_letters.find({}).sort("offset", 1).to_list(None)
-    assert [(each["offset"], each["reason"]) for each in letters] == [
+    dead_letters = await database.dead_letters.find({}).sort("offset", 1).to_list(None)
+    assert [(each["offset"], each["reason"]) for each in dead_letters] == [
         (0, "refused_by_store"),
         (4, "conflict"),
     ]

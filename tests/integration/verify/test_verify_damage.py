@@ -172,7 +172,7 @@ async def test_documents_nobody_can_read_are_findings(database: Database) -> Non
 # ---- dead letters ----
 
 
-LETTERS: Mapping[str, tuple[str, Callable[[Document], Document]]] = {
+DEAD_LETTERS: Mapping[str, tuple[str, Callable[[Document], Document]]] = {
     "other bytes": ("dead_letter_damaged", at("value", b"}")),
     "bytes cut short": ("dead_letter_damaged", at("value", b"")),
     "another size": ("dead_letter_damaged", at("size_bytes", 5)),
@@ -195,7 +195,7 @@ async def test_each_damage_to_a_dead_letter_is_found(database: Database) -> None
     headers, part = headers_in_parts(5)
     await put(database.dead_letters, headers, {**part, "value": b"others"})
     expected.add(("dead_letter_damaged", f"dead_letters {headers['_id']}"))
-    for offset, (kind, damage) in enumerate(LETTERS.values(), start=100):
+    for offset, (kind, damage) in enumerate(DEAD_LETTERS.values(), start=100):
         damaged = damage(dead_letter(offset))
         await put(database.dead_letters, damaged)
         expected.add((kind, f"dead_letters {damaged['_id']}"))

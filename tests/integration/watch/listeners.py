@@ -15,12 +15,12 @@ class Guillotine(monitoring.CommandListener):
     def __init__(self, at: int) -> None:
         self.at = at
         self.commands: list[str] = []
-        self.victim: asyncio.Task[Any] | None = None
+        self.target: asyncio.Task[Any] | None = None
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         self.commands.append(event.command_name)
-        if len(self.commands) == self.at and self.victim is not None:
-            self.victim.cancel()
+        if len(self.commands) == self.at and self.target is not None:
+            self.target.cancel()
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
         """Nothing to do."""

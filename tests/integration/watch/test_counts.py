@@ -147,8 +147,8 @@ async def count_until(mongodb: RunningMongo, prefix: str, learners: Sequence[Lea
     client = make_client(mongodb.uri, listeners=[guillotine])
     try:
         async with counting(open_database(client, prefix)) as counter:
-            guillotine.victim = asyncio.create_task(counter.count(dirty(learners)))
-            await asyncio.gather(guillotine.victim, return_exceptions=True)
+            guillotine.target = asyncio.create_task(counter.count(dirty(learners)))
+            await asyncio.gather(guillotine.target, return_exceptions=True)
     finally:
         await close(client)
     return guillotine.commands

@@ -242,9 +242,9 @@ async def test_a_long_stream_is_folded_page_by_page(database: Database, projecti
 
 async def test_a_document_the_store_refuses_sets_only_its_stream_aside(database: Database) -> None:
     streams = histories(learners=4, events=5)
-    [victim, *others] = streams
+    [target, *others] = streams
     await store(database, interleaved(streams))
-    await projector(database).project({victim: 1})
+    await projector(database).project({target: 1})
     stolen = await database.user_progress.find_one_and_delete({})
     assert stolen is not None
     await database.user_progress.insert_one({**stolen, "_id": foreign_object_id("made elsewhere")})
@@ -252,7 +252,7 @@ async def test_a_document_the_store_refuses_sets_only_its_stream_aside(database:
     await projector(database).project(dict.fromkeys(streams, 5))
 
     [item] = await database.analytics_queue.find({}).to_list(None)
-    assert (item["stream_id"], item["error_class"]) == (victim, "Refused")
+    assert (item["stream_id"], item["error_class"]) == (target, "Refused")
     found = await documents(database)
     assert {found[stream]["version"] for stream in others} == {5}
 

@@ -102,7 +102,7 @@ def documents(*identities: ObjectId) -> Keys:
     return frozenset((SOURCE, identity) for identity in identities)
 
 
-async def patiently(sums: Counter, identities: list[ObjectId]) -> None:
+async def without_haste(sums: Counter, identities: list[ObjectId]) -> None:
     """As a follower does: what goes on conflicting is tried again."""
     while True:
         with suppress(Retryable):
@@ -147,8 +147,8 @@ async def test_three_at_once_give_the_sums_of_one(database: Database) -> None:
         chance, sums = random.Random(seed), engine(opened)  # noqa: S311  # a repeatable order
         for _ in range(4):
             some = [learner.identity for learner in chance.sample(learners, 20)]
-            await patiently(sums, some)
-        await patiently(sums, [learner.identity for learner in learners])
+            await without_haste(sums, some)
+        await without_haste(sums, [learner.identity for learner in learners])
 
     await asyncio.gather(*map(work, range(3)))
     assert await paces(opened) == await expected(opened)

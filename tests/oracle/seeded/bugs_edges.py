@@ -78,7 +78,7 @@ def connection_string_in_the_log(run: Run) -> None:
 
 def value_in_the_refusal(run: Run) -> None:
     """A dead letter's message repeats what was refused."""
-    run.letter()["message"] = f"input should be a lesson, not '{CANARY}'"
+    run.dead_letter()["message"] = f"input should be a lesson, not '{CANARY}'"
 
 
 def label_from_the_payload(run: Run) -> None:
@@ -103,7 +103,7 @@ def password_in_a_job(run: Run) -> None:
 
 def password_in_a_header_that_is_kept(run: Run) -> None:
     """Redrive signs what it publishes, and the signature's key comes back with the letter."""
-    run.letter()["headers"] = [{"key": "signed-with", "value": PASSWORD.encode()}]
+    run.dead_letter()["headers"] = [{"key": "signed-with", "value": PASSWORD.encode()}]
 
 
 def canary_never_planted(run: Run) -> None:

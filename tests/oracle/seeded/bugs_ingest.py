@@ -23,12 +23,12 @@ def commit_before_store(run: Run) -> None:
 
 def drop_on_dead_letter_failure(run: Run) -> None:
     """Keeping the letter failed, and the record was let go."""
-    run.letters.remove(run.letter())
+    run.dead_letters.remove(run.dead_letter())
 
 
 def conflict_taken_for_a_duplicate(run: Run) -> None:
     """Only ids are compared, never what the events say."""
-    run.letters.remove(run.letter(conflict=True))
+    run.dead_letters.remove(run.dead_letter(conflict=True))
 
 
 def position_beyond_the_batch(run: Run) -> None:
@@ -39,17 +39,17 @@ def position_beyond_the_batch(run: Run) -> None:
     source = event["metadata"]["source"]
     gap = {"first_offset": source["offset"], "last_offset": source["offset"]}
     place = {"kind": "gap", "reason": "retention", "partition": source["partition"], "gap": gap}
-    run.letters.append({**run.letter(), "_id": "t:gap", "value": None, **place})
+    run.dead_letters.append({**run.dead_letter(), "_id": "t:gap", "value": None, **place})
 
 
-def stored_and_set_aside(run: Run) -> None:
+def stored_and_quarantined(run: Run) -> None:
     """A refused batch went to the dead letters as a whole; the retry then stored what was good of it."""
-    _set_aside(run, run.events[3])
+    _quarantined(run, run.events[3])
 
 
-def wrong_position_on_a_letter(run: Run) -> None:
-    """All letters of a batch carry the position of its first record."""
-    run.letter(conflict=True)["offset"] = 0
+def wrong_position_on_a_dead_letter(run: Run) -> None:
+    """All dead letters of a batch carry the position of its first record."""
+    run.dead_letter(conflict=True)["offset"] = 0
 
 
 def new_id_at_the_second_try(run: Run) -> None:
@@ -140,48 +140,50 @@ def personal_text_in_the_row(run: Run) -> None:
 
 def undecodable_bytes_replaced(run: Run) -> None:
     """A dead letter is kept as text."""
-    letter = next(each for each in run.letters if each["reason"] == "not_utf8")
-    letter["value"] = letter["value"].decode(errors="replace").encode()
+    dead_letter = next(each for each in run.dead_letters if each["reason"] == "not_utf8")
+    dead_letter["value"] = dead_letter["value"].decode(errors="replace").encode()
 
 
 def cut_at_the_limit(run: Run) -> None:
     """A value over the limit loses its end, and size and checksum are taken afterwards."""
-    letter = run.letter()
-    letter["value"] = letter["value"][:-1]
-    letter["size_bytes"] -= 1
-    letter["payload_sha256"] = hashlib.sha256(letter["value"]).digest()
+    dead_letter = run.dead_letter()
+    dead_letter["value"] = dead_letter["value"][:-1]
+    dead_letter["size_bytes"] -= 1
+    dead_letter["payload_sha256"] = hashlib.sha256(dead_letter["value"]).digest()
 
 
-def neighbours_of_poison_set_aside(run: Run) -> None:
+def neighbours_of_poison_quarantined(run: Run) -> None:
     """A batch that the server refuses is given up as a whole."""
     event = _last_of_streams(run)[0]
     run.events.remove(event)
     derive(run)
-    _set_aside(run, event)
+    _quarantined(run, event)
 
 
 def every_refusal_is_invalid(run: Run) -> None:
     """The reason is lost on the way."""
-    run.letter()["reason"] = "invalid_field"
+    run.dead_letter()["reason"] = "invalid_field"
 
 
-def random_letter_ids(run: Run) -> None:
+def random_dead_letter_ids(run: Run) -> None:
     """A redelivered record is set aside a second time."""
-    run.letters.append({**run.letter(), "_id": f"{TOPIC}:{uuid4()}"})
+    run.dead_letters.append({**run.dead_letter(), "_id": f"{TOPIC}:{uuid4()}"})
 
 
 def part_lost(run: Run) -> None:
     """A large value was kept without its last part."""
-    letter = run.letter()
-    half = {"kind": "part", "part_of": letter["_id"], "_id": f"{letter['_id']}#1", "part": 1}
-    run.letters.append({**half, "value": letter["value"][:5], "created_at": letter["created_at"]})
-    letter |= {"value": None, "parts": 2}
+    dead_letter = run.dead_letter()
+    half = {"kind": "part", "part_of": dead_letter["_id"], "_id": f"{dead_letter['_id']}#1", "part": 1}
+    run.dead_letters.append(
+        {**half, "value": dead_letter["value"][:5], "created_at": dead_letter["created_at"]}
+    )
+    dead_letter |= {"value": None, "parts": 2}
 
 
 def headers_dropped(run: Run) -> None:
     """A dead letter says nothing of the record's headers."""
-    letter = run.letter()
-    place = letter["partition"], letter["offset"]
+    dead_letter = run.dead_letter()
+    place = dead_letter["partition"], dead_letter["offset"]
     run.log = [
         replace(each, headers=(("trace", b"1"),)) if (each.partition, each.offset) == place else each
         for each in run.log
@@ -194,8 +196,8 @@ INGEST: Mapping[int, Sequence[Bug]] = {
         drop_on_dead_letter_failure,
         conflict_taken_for_a_duplicate,
         position_beyond_the_batch,
-        stored_and_set_aside,
-        wrong_position_on_a_letter,
+        stored_and_quarantined,
+        wrong_position_on_a_dead_letter,
     ),
     2: (
         commit_before_store,
@@ -218,9 +220,9 @@ INGEST: Mapping[int, Sequence[Bug]] = {
         drop_on_dead_letter_failure,
         undecodable_bytes_replaced,
         cut_at_the_limit,
-        neighbours_of_poison_set_aside,
+        neighbours_of_poison_quarantined,
         every_refusal_is_invalid,
-        random_letter_ids,
+        random_dead_letter_ids,
         part_lost,
         headers_dropped,
     ),
@@ -233,11 +235,11 @@ def _last_of_streams(run: Run) -> Sequence[Document]:
     return [run.stream(stream)[-1] for stream in sorted({event["stream_id"] for event in run.events})]
 
 
-def _set_aside(run: Run, event: Document) -> None:
+def _quarantined(run: Run, event: Document) -> None:
     source = event["metadata"]["source"]
     place = {name: source[name] for name in ("partition", "offset")}
     value = next(entry.value for entry in run.ledger if entry.event_id == event["_id"])
     digest, size = hashlib.sha256(value).digest(), len(value)
     kept = {"value": value, "size_bytes": size, "payload_sha256": digest, "reason": "refused_by_store"}
     key = next(each.key for each in run.log if (each.partition, each.offset) == tuple(place.values()))
-    run.letters.append({**run.letter(), **place, **kept, "key": key, "_id": f"{TOPIC}:set aside"})
+    run.dead_letters.append({**run.dead_letter(), **place, **kept, "key": key, "_id": f"{TOPIC}:set aside"})

@@ -99,7 +99,7 @@ def session_cut_at_midnight(run: Run) -> None:
     run.progress[0]["time_tracking"]["session_count"] += 1
 
 
-def stream_set_aside_and_forgotten(run: Run) -> None:
+def stream_quarantined_and_forgotten(run: Run) -> None:
     """The fold raised for the first event, and nothing ever folded the stream again."""
     stream = run.progress[0]["stream_id"]
     run.progress.remove(run.record(stream))
@@ -209,7 +209,7 @@ def retried_though_accepted(run: Run) -> None:
     run.received.append(run.received[0])
 
 
-def body_made_anew_at_every_try(run: Run) -> None:
+def body_remade_at_every_try(run: Run) -> None:
     """A repeat carries the time of the repeat."""
     first = run.received[0]
     body = (first.body or "").replace('"created_at":"2026', '"created_at":"2027')
@@ -253,7 +253,7 @@ WATCH: Mapping[int, Sequence[Bug]] = {
         dropped_for_ever,
         counts_as_doubles,
         session_cut_at_midnight,
-        stream_set_aside_and_forgotten,
+        stream_quarantined_and_forgotten,
     ),
     6: (
         counters_outside_the_transaction,
@@ -275,7 +275,7 @@ WATCH: Mapping[int, Sequence[Bug]] = {
         silenced_without_a_reason,
         payment_let_go_by_a_cap,
         retried_though_accepted,
-        body_made_anew_at_every_try,
+        body_remade_at_every_try,
         left_in_the_outbox,
         billed_per_enrolment,
         earlier_naming_wins,

@@ -114,7 +114,7 @@ class _Ingest:
         run.log.append(LogRecord(TOPIC, partition, source.offset, record.key, value))
         if isinstance(decoded, Rejected):
             run.ledger.append(Entry(None, None, "poison", value, reason=_POISON[value]))
-            run.letters.extend(dead_letter_documents(DeadLetter(record, decoded), NOW))
+            run.dead_letters.extend(dead_letter_documents(DeadLetter(record, decoded), NOW))
             self.outcomes[Outcome.DEAD_LETTERED] += 1
         else:
             self._decoded(run, record, decoded)
@@ -135,7 +135,7 @@ class _Ingest:
         else:
             conflict = Rejected(RejectReason.CONFLICT, "another event has this id")
             run.ledger.append(Entry(event.event_id, event.stream_id, "conflict", value, reason="conflict"))
-            run.letters.extend(dead_letter_documents(DeadLetter(record, conflict, event.event_id), NOW))
+            run.dead_letters.extend(dead_letter_documents(DeadLetter(record, conflict, event.event_id), NOW))
             self.outcomes[Outcome.CONFLICT] += 1
 
 
@@ -301,6 +301,6 @@ def at_topic(run: Run, topic: str) -> Run:
     for event in moved.events:
         if event["metadata"]["source"] is not None:
             event["metadata"]["source"]["topic"] = topic
-    for letter in moved.letters:
-        letter["topic"] = topic
+    for dead_letter in moved.dead_letters:
+        dead_letter["topic"] = topic
     return moved

@@ -25,7 +25,7 @@ class Run:
     committed: dict[int, int] = field(default_factory=dict)
     events: list[Document] = field(default_factory=list)
     rows: list[Document] = field(default_factory=list)
-    letters: list[Document] = field(default_factory=list)
+    dead_letters: list[Document] = field(default_factory=list)
     progress: list[Document] = field(default_factory=list)
     projections: list[Document] = field(default_factory=list)
     courses: list[Document] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Run:
         stored = Stored(
             events=self.events,
             rows=self.rows,
-            letters=self.letters,
+            dead_letters=self.dead_letters,
             progress=self.progress,
             projections=self.projections,
             courses=self.courses,
@@ -82,7 +82,7 @@ class Run:
             self,
             events=list(stored.events),
             rows=list(stored.rows),
-            letters=list(stored.letters),
+            dead_letters=list(stored.dead_letters),
             progress=list(stored.progress),
             projections=list(stored.projections),
             courses=list(stored.courses),
@@ -96,7 +96,7 @@ class Run:
     async def insert(self, database: Database) -> None:
         await database.course_events.insert_many(self.events)
         await database.user_interactions.insert_many(self.rows)
-        await database.dead_letters.insert_many(self.letters)
+        await database.dead_letters.insert_many(self.dead_letters)
         await database.user_progress.insert_many(self.progress)
         await database.user_progress_projections.insert_many(self.projections)
         await database.courses.insert_many(self.courses)
@@ -126,8 +126,8 @@ class Run:
         """The learner's progress document."""
         return next(each for each in self.progress if each["stream_id"] == stream_id)
 
-    def letter(self, *, conflict: bool = False) -> Document:
-        return next(each for each in self.letters if (each["reason"] == "conflict") == conflict)
+    def dead_letter(self, *, conflict: bool = False) -> Document:
+        return next(each for each in self.dead_letters if (each["reason"] == "conflict") == conflict)
 
     def entry(self, kind: str) -> Entry:
         return next(each for each in self.ledger if each.kind == kind)

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from worker.storage import driver
 
 
-class Stuck:
+class Stalled:
     """Waits for a lock that nobody gives back, as PyMongo's client can."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Broken:
 
 async def test_a_client_that_does_not_close_in_time_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "CLOSING_S", 0.05)
-    client = Stuck()
+    client = Stalled()
     with capture_logs() as logs:
         await driver.close(cast(driver.Client, client))
     assert client.given_up

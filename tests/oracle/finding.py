@@ -11,7 +11,7 @@ _LONGEST = 160
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
+class Finding:
     """`invariant` is its number, 1 to 10, as in the package's first lines."""
 
     invariant: int
@@ -21,14 +21,14 @@ class Violation:
         return f"{self.invariant}: {self.sentence}"
 
 
-def bounded(invariant: int, sentences: Iterable[str]) -> Iterator[Violation]:
+def bounded(invariant: int, sentences: Iterable[str]) -> Iterator[Finding]:
     """The first sentences, and how many more there were."""
     told = 0
     for told, sentence in enumerate(sentences, start=1):
         if told <= _TOLD:
-            yield Violation(invariant, sentence)
+            yield Finding(invariant, sentence)
     if told > _TOLD:
-        yield Violation(invariant, f"... and {told - _TOLD} more of the last kind")
+        yield Finding(invariant, f"... and {told - _TOLD} more of the last kind")
 
 
 def miscounted(
