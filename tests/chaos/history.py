@@ -170,20 +170,20 @@ async def history(
     through: Callable[[World], AbstractAsyncContextManager[None]] = lambda _world: nullcontext(),
 ) -> AsyncIterator[History]:
     """A world of its own with a workload; `through` may put something before its servers."""
-    async with world(kind, seed) as surroundings, through(surroundings):
-        ledger = surroundings.folder / "ledger.jsonl"
+    async with world(kind, seed) as given, through(given):
+        ledger = given.folder / "ledger.jsonl"
         async with generating(
-            surroundings.kafka.bootstrap_servers,
+            given.kafka.bootstrap_servers,
             TOPIC,
-            surroundings.database,
+            given.database,
             ledger,
             seed=seed,
-            idempotent=surroundings.kafka.knows_idempotence,
+            idempotent=given.kafka.knows_idempotence,
             rate_per_s=rate_per_s,
         ) as workload:
-            pool = WorkerPool(surroundings.folder / "worker-pool.log")
+            pool = WorkerPool(given.folder / "worker-pool.log")
             try:
-                target = TargetWorker(surroundings.folder, surroundings.settings(), pool)
-                yield History(name, seed, surroundings, workload, target)
+                target = TargetWorker(given.folder, given.settings(), pool)
+                yield History(name, seed, given, workload, target)
             finally:
                 await asyncio.to_thread(pool.close)

@@ -72,12 +72,12 @@ class Ingest:
             database, events, options.routes, options.settings, clock, metrics, component
         )
         self._in_flight = BatchesInFlight(metrics, self.name, BATCHES_IN_FLIGHT * options.consumer.max_bytes)
-        self._begin_anew()
+        self._start_over()
         self._work: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._pace = Pace(clock, _PACE_S)
 
-    def _begin_anew(self) -> None:
+    def _start_over(self) -> None:
         """Make a new member of the group, which owns nothing yet."""
         options = self._options
         self._consumer = EventConsumer(options.consumer, self._clock, self._drain_for_revoke)
@@ -90,7 +90,7 @@ class Ingest:
         """Consume until `stop`; a worker that finds itself fenced starts again as a new member of the group."""
         self._stopping = stop
         while not stop.is_set():
-            self._begin_anew()
+            self._start_over()
             try:
                 if await run_until_stopped(self._with_retry(self._consumer.start), stop):
                     await self._consume(stop)

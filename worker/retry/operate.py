@@ -77,14 +77,14 @@ async def retry_items(database: Database, entries: Sequence[Entry]) -> int:
 
     So are notifications; and those that an item is about, beside it.
     """
-    anew = {"status": "pending", "retry_count": 0, "due_at": "$$NOW", **RELEASED}
+    pending = {"status": "pending", "retry_count": 0, "due_at": "$$NOW", **RELEASED}
     changed = 0
     for keys in chunks((entry.id for entry in entries if entry.collection == NOTIFICATIONS), _AT_ONCE):
         changed += await hurry(database, keys)
     for ids in chunks((entry.id for entry in entries if entry.collection != NOTIFICATIONS), _AT_ONCE):
         await hurry(database, [key for key in map(notification_of, ids) if key is not None])
         waiting = {**_ours(database), "_id": {"$in": ids}, "status": {"$in": list(WAITING)}}
-        changed += (await update_each(database.analytics_queue, waiting, [{"$set": anew}])).matched
+        changed += (await update_each(database.analytics_queue, waiting, [{"$set": pending}])).matched
     return changed
 
 

@@ -46,8 +46,8 @@ async def find_unsent(database: Database, selection: Selection, states: Sequence
 async def hurry(database: Database, keys: Sequence[str]) -> int:
     """Make notifications due now that wait or were given up, with all refusals before them; how many."""
     waiting = {"_id": {"$in": list(keys)}, "status": {"$in": ["pending", "failed"]}}
-    anew = {"status": "pending", "due_at": "$$NOW", "refusals": 0}
-    return (await update_each(database.notifications, waiting, [{"$set": anew}])).matched
+    pending = {"status": "pending", "due_at": "$$NOW", "refusals": 0}
+    return (await update_each(database.notifications, waiting, [{"$set": pending}])).matched
 
 
 def shown(row: Mapping[str, Any]) -> Document:

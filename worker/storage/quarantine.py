@@ -101,7 +101,7 @@ def _noted(what: Quarantined, code_version: str, *, changed: bool) -> dict[str, 
     foreign = {"$not": [{"$and": ours}]}
     counted = {"$cond": [{"$isNumber": "$occurrences"}, "$occurrences", 0]}
     begun = {"$or": [foreign, {"$not": [{"$in": ["$status", list(OPEN)]}]}]}
-    anew = {"$or": [begun, over]}
+    opens = {"$or": [begun, over]}
 
     opened = {
         "status": "pending",
@@ -114,7 +114,7 @@ def _noted(what: Quarantined, code_version: str, *, changed: bool) -> dict[str, 
     return {
         **{name: {"$literal": value} for name, value in literally.items()},
         "data": {"$literal": dict(what.data)},
-        **{name: {"$cond": [anew, value, f"${name}"]} for name, value in opened.items()},
+        **{name: {"$cond": [opens, value, f"${name}"]} for name, value in opened.items()},
         **{name: {"$cond": [foreign, None, {"$ifNull": [f"${name}", None]}]} for name in kept},
         "occurrences": {"$add": [counted, 1]},
         # Whoever quarantines has tried; what begins, or has changed, was tried by nobody else.

@@ -234,9 +234,9 @@ def test_a_learner_counted_by_the_version_that_kept_twenty_has_all_payments_read
     assert step is not None
     older = {**step.projection, "counts_version": 1, "source_rev": 1}
     del older["payments"]
-    anew = count_learner(progress, older)
-    assert anew is not None
-    assert anew.unpaid == Versions(0, 25)
+    recounted = count_learner(progress, older)
+    assert recounted is not None
+    assert recounted.unpaid == Versions(0, 25)
 
 
 def test_a_record_of_an_older_fold_waits_until_it_is_folded_again() -> None:
@@ -261,7 +261,7 @@ def test_a_projection_of_an_older_version_is_counted_again_and_one_of_a_newer_le
     step = count_learner(progress, None)
     assert step is not None
     older = {**step.projection, "counts_version": COUNTS_VERSION - 1, "counted": {"enrolled": 1}}
-    anew = count_learner(progress, older)
-    assert anew is not None
-    assert anew.delta == Counted(active=1)
+    recounted = count_learner(progress, older)
+    assert recounted is not None
+    assert recounted.delta == Counted(active=1)
     assert count_learner({**progress, "rev": 9}, {**older, "counts_version": COUNTS_VERSION + 1}) is None

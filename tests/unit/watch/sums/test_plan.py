@@ -101,7 +101,7 @@ def test_a_counted_user_is_added_to_in_both_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "teaching", "anew"),
+    ("document", "teaching", "rebuilt"),
     [
         pytest.param({}, {}, set(), id="never counted"),
         pytest.param({"stats": {"sums": 3}}, {}, set(), id="not our sums"),
@@ -110,10 +110,10 @@ def test_a_counted_user_is_added_to_in_both_parts() -> None:
     ],
 )
 def test_a_user_whose_sums_cannot_be_added_to_is_summed_again(
-    document: dict[str, Any], teaching: dict[ObjectId, Counted], anew: set[ObjectId]
+    document: dict[str, Any], teaching: dict[ObjectId, Counted], rebuilt: set[ObjectId]
 ) -> None:
     deltas = Deltas(users={LEARNER: Counted(enrolled=1)})
-    assert plan_users(deltas, teaching, anew, {LEARNER: document}).rebuild == {LEARNER}
+    assert plan_users(deltas, teaching, rebuilt, {LEARNER: document}).rebuild == {LEARNER}
 
 
 def test_an_absent_user_and_a_log_entry_alone_are_thought_of() -> None:
