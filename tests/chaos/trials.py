@@ -130,7 +130,7 @@ TRIALS: Sequence[Trial] = (
     Trial(
         "one_transaction",
         "killed after projections are written",
-        _crashing("after:insert|update:user_progress_projections:2"),
+        _crashing("after:insert:user_progress_projections:1"),
         "is missing",
     ),
     Trial("outbox_key", "projections deleted", _in_history(_lose_projections), "notification"),
