@@ -48,6 +48,7 @@ async def test_a_pipe_arrives_whole(kafka: str, topic: str, argument: str, packe
     assert sorted(record.value for record in received) == NUMBERED
 
 
+@pytest.mark.slow
 async def test_a_process_substitution_arrives_whole_and_nothing_but_the_summary_is_printed(
     kafka: str, topic: str, tmp_path: Path
 ) -> None:

@@ -216,6 +216,7 @@ def test_a_file_and_a_simulation_at_once_are_refused(tmp_path: Path, simulated: 
     assert "leave one of them out" in output
 
 
+@pytest.mark.slow
 def test_named_servers_that_do_not_answer_are_all_told_before_anything_starts(tmp_path: Path) -> None:
     absent = {
         "SEVENP_MONGODB_URI": "mongodb://127.0.0.1:1/?replicaSet=rs0",

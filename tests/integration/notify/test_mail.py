@@ -67,6 +67,7 @@ async def test_each_learner_gets_one_mail_that_says_what_happened(
     assert "Congratulations: you completed" in first.get_content()
 
 
+@pytest.mark.slow
 async def test_a_server_that_misbehaves_in_every_way_gets_each_mail_in_equal_bytes(
     database: Database, receiver: MailReceiver
 ) -> None:

@@ -266,6 +266,7 @@ async def test_a_row_whose_key_no_header_can_hold_fails_alone(database: Database
     assert len(collector.taken) == 4
 
 
+@pytest.mark.slow
 async def test_marks_wait_for_a_server_that_fails_and_nothing_is_sent_twice(database: Database) -> None:
     collector = Collector()
     keys = await write(database, [row(number) for number in range(10)])
