@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +37,8 @@ class Stored:
     billing: Sequence[Document] = ()
     queue: Sequence[Document] = ()
     others: Mapping[str, Sequence[Document]] = field(default_factory=dict)
+    rows_gone_before: datetime | None = None
+    """Rows of earlier events may have expired; None where rows never do."""
 
     @property
     def streams(self) -> Mapping[str, Sequence[Document]]:
@@ -84,6 +87,7 @@ _CONTENT = {
     "notifications": "notifications",
     "billing": "billing_transactions",
 }
+_EXPIRED_BEFORE = "worker_time_series_expired_before"
 _ANALYTICS = {"rows": "user_interactions", "dead_letters": "dead_letters", "queue": "analytics_queue"}
 
 
@@ -98,7 +102,21 @@ def read_stored(mongodb_uri: str, prefix: str) -> Stored:
             **{name: list(content[collection].find()) for name, collection in _CONTENT.items()},
             **{name: list(analytics[collection].find()) for name, collection in _ANALYTICS.items()},
             others=_others(config, content, analytics),
+            rows_gone_before=_gone_before(analytics, config),
         )
+
+
+def _gone_before(analytics: Database[Document], config: Database[Document]) -> datetime | None:
+    """The later of what the time series says of itself now, and of what is kept of the time before.
+
+    Another hour belongs to it: the server removes by its own clock.
+    """
+    reached = [row["value"] for row in config["system_settings"].find({"_id": _EXPIRED_BEFORE})]
+    listed = analytics.list_collections(filter={"name": _ANALYTICS["rows"]})
+    for kept_s in [each["options"].get("expireAfterSeconds") for each in listed]:
+        if kept_s:
+            reached += [datetime.now(UTC) - timedelta(seconds=int(kept_s)) + timedelta(hours=1)]
+    return max(reached, default=None)
 
 
 def _others(*databases: Database[Document]) -> Mapping[str, Sequence[Document]]:

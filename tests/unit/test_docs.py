@@ -148,6 +148,7 @@ def test_verify_explains_every_count_and_the_names_it_had_before() -> None:
     result = Tally().result().to_json()
     counts = (
         "in_flight",
+        "rows_expired",
         "statistics_missing",
         "statistics_refused",
         "finding_counts",

@@ -145,24 +145,26 @@ async def verify_command(
     return ExitCode.OK if verification.ok else ExitCode.DIFFERENCE
 
 
-@schema_app.command("apply", epilog=text.settings(*text.MONGODB, "external_collections"))
+@schema_app.command("apply", epilog=text.settings(*text.MONGODB, "external_collections", "retention_"))
 @run_to_end("what is made stays; run it again, it makes what is missing")
 async def schema_apply() -> None:
-    """Create what is missing, replace validators that differ, drop nothing. May be repeated at any time."""
+    """Create what is missing, set validators and retention that differ, drop nothing. May be repeated at any time."""
     settings = load_settings()
     async with opened_to_change(settings) as database:
-        changes = await apply_schema(database, external=settings.mongodb.external_collections)
+        external = settings.mongodb.external_collections
+        changes = await apply_schema(database, external=external, retention=settings.retention)
     rows = [astuple(change) for change in changes]
     print_table(rows, ("collection", "what", "done"), empty="Nothing to do: all is as it should be.")
 
 
-@schema_app.command("check", epilog=text.settings(*text.MONGODB, "external_collections"))
+@schema_app.command("check", epilog=text.settings(*text.MONGODB, "external_collections", "retention_"))
 @run_to_end()
 async def schema_check(as_json: JsonFlag = False) -> ExitCode:
     """Show what differs from what this version needs; ends with 1 when something does. Changes nothing."""
     settings = load_settings()
     async with opened_to_change(settings) as database:
-        found = await check_schema(database, external=settings.mongodb.external_collections)
+        external = settings.mongodb.external_collections
+        found = await check_schema(database, external=external, retention=settings.retention)
     if as_json:
         print_json([asdict(each) for each in found])
     else:

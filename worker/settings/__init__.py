@@ -12,6 +12,7 @@ from worker.settings.model import Settings
 from worker.settings.names import variable
 from worker.settings.notify import Channel, NotificationKind, NotifySettings
 from worker.settings.process import RoleName
+from worker.settings.retention import RetentionSettings
 from worker.settings.retry import RetrySettings
 from worker.settings.watch import CoolDownSettings, CountsSettings, WatchSettings
 
@@ -23,6 +24,7 @@ __all__ = [
     "KafkaSettings",
     "NotificationKind",
     "NotifySettings",
+    "RetentionSettings",
     "RetrySettings",
     "RoleName",
     "Settings",

@@ -11,6 +11,7 @@ from worker.settings.kafka import KafkaSettings
 from worker.settings.mongodb import MongoDBSettings
 from worker.settings.notify import NotifySettings
 from worker.settings.process import ProcessSettings, RoleName
+from worker.settings.retention import RetentionSettings
 from worker.settings.retry import RetrySettings
 from worker.settings.role import RoleSettings
 from worker.settings.watch import CountsSettings, WatchSettings
@@ -33,6 +34,7 @@ class Settings(BaseModel):
     counts: CountsSettings
     notify: NotifySettings
     retry: RetrySettings
+    retention: RetentionSettings
 
     @classmethod
     def groups(cls) -> Iterator[tuple[str, type[Group]]]:

@@ -4,11 +4,12 @@ The spec's options are kept, with two differences (docs/decisions): `background`
 the unique indexes on optional fields are partial, or a second document without the field would be refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from projections.catalogue import CATALOGUE
 from projections.kinds import Catalogue, Index
+from worker.settings import RetentionSettings
 from worker.storage.work_items import EVENT_TYPES, further_types
 
 Options = Mapping[str, Any]
@@ -58,13 +59,11 @@ _SPEC = (
     Index("cache", "expires_at_1", (("expires_at", 1),), {"expireAfterSeconds": 0}),
 )
 
-_HISTORY_S = 7 * 24 * 3_600
 
-
-def _history(whose: str, event_type: Any) -> Index:
+def _history(whose: str, event_type: Any, kept_s: int) -> Index:
     """Forgets the completed items of some types in time."""
     completed = {"status": "completed", "event_type": event_type}
-    options = {"expireAfterSeconds": _HISTORY_S, "partialFilterExpression": completed}
+    options = {"expireAfterSeconds": kept_s, "partialFilterExpression": completed}
     name = f"idx_analytics_queue_{whose}_completed_ttl"
     return Index("analytics_queue", name, (("processed_at", 1),), options)
 
@@ -87,8 +86,6 @@ _OWN = (
     ),
     # Operators look at one status over time; the metrics ask for the oldest of each.
     Index("analytics_queue", "idx_analytics_queue_status_created", (("status", 1), ("created_at", 1))),
-    # What is completed is history after a week; what is not stays until it is, and so does what is not ours.
-    _history("ours", {"$in": list(EVENT_TYPES)}),
     # Operators look at what nobody has acted upon, at one reason over time, and at equal failures together.
     Index("dead_letters", "idx_dead_letters_open_created", (("redrives", 1), ("created_at", 1))),
     Index("dead_letters", "idx_dead_letters_reason_created", (("reason", 1), ("created_at", 1))),
@@ -107,18 +104,29 @@ _OWN = (
 )
 
 
-def indexes_of(catalogue: Catalogue) -> tuple[Index, ...]:
+def indexes_of(catalogue: Catalogue, retention: RetentionSettings) -> tuple[Index, ...]:
     """Every index: the spec's, the worker's own, and those of what the projections write."""
     return (
         *_SPEC,
         *_OWN,
-        # Items of further projections are history after a week, too; the index that stands cannot be changed.
-        *(_history(event_type, event_type) for event_type in further_types(catalogue)),
+        *_expiring(catalogue, retention),
         *(index for target in catalogue.targets for index in target.indexes),
     )
 
 
-INDEXES = indexes_of(CATALOGUE)
+def _expiring(catalogue: Catalogue, retention: RetentionSettings) -> Iterator[Index]:
+    """By which the server forgets what is history; nothing else expires, but what says so itself (`expires_at`)."""
+    # What is completed is history after some days; what is not stays until it is, and so does what is not ours.
+    yield _history("ours", {"$in": list(EVENT_TYPES)}, retention.completed_items_s)
+    # Items of further projections, too; the filter of the index that stands cannot be changed.
+    for event_type in further_types(catalogue):
+        yield _history(event_type, event_type, retention.completed_items_s)
+    # A run that is under way has no end, and stays.
+    ended = {"expireAfterSeconds": retention.job_runs_s}
+    yield Index("job_runs", "idx_job_runs_finished_ttl", (("finished_at", 1),), ended)
+
+
+INDEXES = indexes_of(CATALOGUE, RetentionSettings())
 
 
 def described(index: Mapping[str, Any]) -> dict[str, Any]:

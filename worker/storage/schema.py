@@ -2,6 +2,7 @@
 
 Nothing is ever dropped. Collections that belong to another service (`external`) are neither made nor looked
 at. Every step is one the server does at most once, so processes that apply at the same time all succeed.
+How long anything is kept (`retention`) is no reason not to start: whoever names none is content with all.
 """
 
 import asyncio
@@ -14,9 +15,11 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from projections.kinds import Catalogue, Index
 from worker.errors import Fatal, SchemaMismatch
-from worker.storage import driver, projection_state
+from worker.settings import RetentionSettings
+from worker.storage import driver, expiry, projection_state
 from worker.storage.database import FORMER, WRITE_CONCERN, Database, Document, collections_of
 from worker.storage.errors import translated
+from worker.storage.expiry import Duration, in_days
 from worker.storage.indexes import described, indexes_of
 from worker.storage.models import LEASES_OF_NOW, models_of
 from worker.storage.validators import STRICT, validator
@@ -30,6 +33,7 @@ _TIME_SERIES_STORAGE: Document = {
     "storageEngine": {"wiredTiger": {"configString": "block_compressor=snappy"}}
 }
 
+_USUAL = RetentionSettings()
 _ABSENT = "absent"
 _WAITS = "wait for the workers of the version before to end"
 _NAMESPACE_EXISTS = 48
@@ -58,13 +62,17 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How one collection should be; `stricter` is a validator that is as good."""
+    """How one collection should be; `stricter` is a validator that is as good.
+
+    `kept_s` is how long rows of a time series are kept, 0 for ever, None where that is nobody's concern.
+    """
 
     collection: str
     validator: Document | None
     stricter: Document | None
     time_series: Document | None
     indexes: tuple[Index, ...]
+    kept_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +86,9 @@ class Found:
         return next((index for index in self.indexes if index["name"] == name), None)
 
 
-def wanted_of(catalogue: Catalogue) -> tuple[Wanted, ...]:
+def wanted_of(catalogue: Catalogue, retention: RetentionSettings = _USUAL) -> tuple[Wanted, ...]:
     """How each collection should be for these projections."""
-    models, indexes = models_of(catalogue), indexes_of(catalogue)
+    models, indexes = models_of(catalogue), indexes_of(catalogue, retention)
     return tuple(
         Wanted(
             collection=name,
@@ -88,37 +96,46 @@ def wanted_of(catalogue: Catalogue) -> tuple[Wanted, ...]:
             stricter=validator(LEASES_OF_NOW) if name == "leases" else None,
             time_series=TIME_SERIES.get(name),
             indexes=tuple(index for index in indexes if index.collection == name),
+            kept_s=retention.time_series_s if name in TIME_SERIES else None,
         )
         for name in collections_of(catalogue)
         if name not in FORMER
     )
 
 
-async def apply_schema(database: Database, *, external: Set[str] = frozenset()) -> list[Change]:
-    """Create what is missing and replace validators that differ; the second call changes nothing.
+async def apply_schema(
+    database: Database, *, external: Set[str] = frozenset(), retention: RetentionSettings = _USUAL
+) -> list[Change]:
+    """Create what is missing, replace validators and durations that differ; the second call changes nothing.
 
     Raises `SchemaMismatch` for what only an operator can resolve: an index of that name with another meaning,
     a plain collection where a time series is needed, documents that already break a unique index.
     """
     found = await _look(database, external)
     done = await asyncio.gather(
-        *(_apply(database, wanted, found[wanted.collection]) for wanted in _ours(database, external))
+        *(
+            _apply(database, wanted, found[wanted.collection])
+            for wanted in _ours(database, external, retention)
+        )
     )
     migrated = await _migrate(database, found.get("leases"))
-    left = await check_schema(database, external=external)
+    left = await check_schema(database, external=external, retention=retention)
     if left:
         raise SchemaMismatch("; ".join(_sentence(difference) for difference in left))
     return [*(change for changes in done for change in changes), *migrated]
 
 
-async def check_schema(database: Database, *, external: Set[str] = frozenset()) -> list[Difference]:
+async def check_schema(
+    database: Database, *, external: Set[str] = frozenset(), retention: RetentionSettings | None = None
+) -> list[Difference]:
     """Everything that differs from what the code needs, in a fixed order; empty when all is well."""
     found = await _look(database, external)
-    different = [
-        difference
-        for wanted in _ours(database, external)
-        for difference in differences(wanted, found[wanted.collection])
-    ]
+    different = []
+    for wanted in _ours(database, external, retention or _USUAL):
+        present = found[wanted.collection]
+        different += differences(wanted, present)
+        if retention is not None:
+            different += map(_in_words, durations(wanted, present))
     if await projection_state.needs_migration(database, open_leases=_are_open(found.get("leases"))):
         different.append(Difference("projection_state", "documents", "taken over", "in watch_positions"))
     return different
@@ -144,7 +161,7 @@ def _are_open(leases: Found | None) -> bool:
 
 
 def differences(wanted: Wanted, found: Found) -> list[Difference]:
-    """What of one collection is not as wanted. Further indexes and options are nobody's concern."""
+    """What of one collection is not as wanted, durations aside. Further indexes and options are nobody's concern."""
     name = wanted.collection
     if found.options is None:
         return [Difference(name, "collection", "present", _ABSENT)]
@@ -159,10 +176,32 @@ def differences(wanted: Wanted, found: Found) -> list[Difference]:
         expected_index, actual_index = described(index.specification()), found.index(index.name)
         if actual_index is None:
             result.append(Difference(name, f"index {index.name}", str(expected_index), _ABSENT))
-        elif described(actual_index) != expected_index:
+        elif not _same_index(index, actual_index):
             actual = str(described(actual_index))
             result.append(Difference(name, f"index {index.name}", str(expected_index), actual))
     return result
+
+
+def durations(wanted: Wanted, found: Found) -> list[Duration]:
+    """What of one collection is kept longer or shorter than wanted."""
+    if found.options is None:
+        return []
+    same = [(index, found.index(index.name)) for index in wanted.indexes]
+    of_indexes = [
+        expiry.duration_of_index(index, actual)
+        for index, actual in same
+        if actual and _same_index(index, actual)
+    ]
+    of_series = expiry.duration_of_series(wanted.collection, wanted.kept_s, found.options)
+    return [each for each in (*of_indexes, of_series) if each is not None]
+
+
+def _same_index(index: Index, found: Document) -> bool:
+    """Whether it means the same, however long it keeps what expires by it."""
+    expected, duration = described(index.specification()), expiry.duration_of_index(index, found)
+    return expected == described(
+        found if duration is None else {**found, "expireAfterSeconds": duration.wanted_s}
+    )
 
 
 async def _apply(database: Database, wanted: Wanted, found: Found) -> list[Change]:
@@ -179,6 +218,11 @@ async def _apply(database: Database, wanted: Wanted, found: Found) -> list[Chang
     if missing:
         await _create_indexes(home, name, missing)
         changes += [Change(name, f"index {index.name}", "created") for index in missing]
+    for duration in durations(wanted, found):
+        if duration.index is None:
+            await expiry.remember_expired(database, duration.found_s)
+        await _command(home, duration.command())
+        changes.append(Change(name, duration.what, f"kept {in_days(duration.wanted_s)}"))
     return changes
 
 
@@ -230,8 +274,11 @@ async def _look_at(database: Database, name: str) -> Found:
     return Found(options=listed[0].get("options", {}), indexes=tuple(indexes))
 
 
-def _ours(database: Database, external: Set[str]) -> list[Wanted]:
-    return [wanted for wanted in wanted_of(database.catalogue) if wanted.collection not in external]
+def _ours(database: Database, external: Set[str], retention: RetentionSettings = _USUAL) -> list[Wanted]:
+    """How the collections should be that nobody else looks after."""
+    return [
+        wanted for wanted in wanted_of(database.catalogue, retention) if wanted.collection not in external
+    ]
 
 
 def _validation(wanted: Wanted) -> Document:
@@ -252,6 +299,11 @@ def _same_time_series(wanted: Document | None, found: Mapping[str, Any] | None) 
     if wanted is None or found is None:
         return wanted is found
     return all(found.get(option) == value for option, value in wanted.items())
+
+
+def _in_words(duration: Duration) -> Difference:
+    wanted, found = in_days(duration.wanted_s), in_days(duration.found_s)
+    return Difference(duration.collection, duration.what, f"kept {wanted}", f"kept {found}")
 
 
 def _sentence(difference: Difference) -> str:

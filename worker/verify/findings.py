@@ -225,14 +225,16 @@ class Verification:
 
 
 COUNTED = (
-    *("events", "voids", "streams", "time_series_rows", "in_flight", "dead_letters", "gap_records"),
+    *("events", "voids", "streams", "time_series_rows", "rows_expired", "in_flight"),
+    *("dead_letters", "gap_records"),
     *("courses", "users", "statistics_missing", "statistics_refused"),
     *("notifications", "billing_transactions"),
 )
 """What is counted apart from the projections.
 
-`in_flight`: missing rows and holes that were too young to be wrong. `statistics_missing`: documents that wait for
-their statistics. `statistics_refused`: documents whose statistics the server refuses to store.
+`rows_expired`: events whose row is gone because rows of their age expire. `in_flight`: missing rows and holes that
+were too young to be wrong. `statistics_missing`: documents that wait for their statistics. `statistics_refused`:
+documents whose statistics the server refuses to store.
 """
 
 

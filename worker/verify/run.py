@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from projections.counts.projection import COUNTS
 from worker.storage.database import Database
+from worker.storage.expiry import kept_rows
 from worker.timing import Clock, SystemClock
 from worker.verify.counts_check import check_counts, was_counted
 from worker.verify.dead_letters_check import check_dead_letters, restarted_partitions
@@ -52,7 +53,8 @@ async def verify(
     grace = Grace(quiescent, young_since=now - YOUNG, overdue_before=now - OVERDUE)
     run = Run(database, tally, clock, grace)
     sources = Sources(await restarted_partitions(database))
-    streams = StreamsCheck(run, now + _CLOCKS_DIFFER, sources, on_progress or (lambda _: None))
+    kept = await kept_rows(database)
+    streams = StreamsCheck(run, now + _CLOCKS_DIFFER, sources, kept, on_progress or (lambda _: None))
     # 1. each stream's events against its rows and its document
     await streams.streams()
     # 2. rows of learners and courses that have no events

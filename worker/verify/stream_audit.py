@@ -1,6 +1,6 @@
 """One stream's events: each by itself, with each other, with their rows and documents. Values in, findings out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -33,13 +33,14 @@ class StreamAudit:
     """One stream, fed with its events in version order and then with its rows.
 
     Keeps of each event its row's digest, so that a stream of any length fits in memory. `sources`, if given, notes
-    the records of the events.
+    the records of the events. `may_be_gone` tells of the time of an event whether its row may have expired.
     """
 
     stream: str
     folds: Sequence[FoldAudit]
     latest: datetime = _END_OF_TIME
     sources: Sources | None = None
+    may_be_gone: Callable[[datetime], bool] = lambda _timestamp: False
     events: int = 0
     voids: int = 0
     last_version: int = 0
@@ -51,6 +52,8 @@ class StreamAudit:
     _expected: dict[bytes, tuple[bytes | None, datetime | None]] = field(default_factory=dict)
     """By event the digest of its row, unless the event is malformed, and when it was recorded."""
     _met: set[bytes] = field(default_factory=set)
+    _expiring: set[bytes] = field(default_factory=set)
+    """Events whose row may have expired."""
 
     def feed(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Take the next events of the stream, in version order."""
@@ -86,9 +89,14 @@ class StreamAudit:
     def missing_rows(self) -> Iterator[Finding]:
         """Events that have no row, now that all rows were met."""
         for key, (_, since) in self._expected.items():
-            if key not in self._met:
+            if key not in self._met and key not in self._expiring:
                 detail = f"event {UUID(bytes=key)} has no row"
                 yield Finding(Kind.ROW, Fault.MISSING, self.stream, detail, since)
+
+    @property
+    def expired_rows(self) -> int:
+        """Events whose row is gone, as it may be."""
+        return len(self._expiring - self._met)
 
     def _check(self, event: Mapping[str, Any]) -> None:
         self.events += 1
@@ -122,7 +130,10 @@ class StreamAudit:
     def _expect(self, event: Mapping[str, Any]) -> None:
         """Its row, which events about a learner have; and that no other event came from its record."""
         if stream_kind(self.stream) in (LEARNER, None):
-            self._expected[event["_id"].bytes] = (digest(interaction_row(event)), event["recorded_at"])
+            key = event["_id"].bytes
+            self._expected[key] = (digest(interaction_row(event)), event["recorded_at"])
+            if self.may_be_gone(event["occurred_at"]):
+                self._expiring.add(key)
         source = event["metadata"]["source"]
         if self.sources is not None and source and self.sources.seen(source, event["recorded_at"]):
             detail = f"the record of event {event['_id']} is that of another event"

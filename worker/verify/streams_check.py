@@ -9,6 +9,7 @@ from uuid import UUID
 
 from projections.kinds import StreamProjection
 from worker.storage.database import Document
+from worker.storage.expiry import Kept
 from worker.storage.reading import Reading, name_of
 from worker.verify import reading
 from worker.verify.findings import Fault, Finding, Kind, Run, subject_of
@@ -24,11 +25,15 @@ _STREAMS_AT_ONCE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class StreamsCheck:
-    """The three walks over streams, rows and documents. Nothing was recorded after `latest`."""
+    """The three walks over streams, rows and documents.
+
+    Nothing was recorded after `latest`; `kept` says which rows may have expired.
+    """
 
     run: Run
     latest: datetime
     sources: Sources
+    kept: Kept
     on_progress: Callable[[int], None]
 
     async def streams(self) -> None:
@@ -58,7 +63,13 @@ class StreamsCheck:
             documents = await reading.digests_of(self.run.database, projection, own)
             for stream in own:
                 folds[stream].append(FoldAudit(stream, projection, documents.get(stream)))
-        return {stream: StreamAudit(stream, each, self.latest, sources) for stream, each in folds.items()}
+        return {
+            stream: StreamAudit(stream, each, self.latest, sources, self._may_be_gone)
+            for stream, each in folds.items()
+        }
+
+    def _may_be_gone(self, timestamp: datetime) -> bool:
+        return self.kept.may_be_gone(timestamp, self.run.clock.now())
 
     def _placed(self, page: Reading) -> Iterator[Document]:
         """The events that say where they belong; the others are reported."""
@@ -113,6 +124,7 @@ class StreamsCheck:
         counts["streams"] += len(audits)
         counts["events"] += sum(audit.events for audit in audits)
         counts["voids"] += sum(audit.voids for audit in audits)
+        counts["rows_expired"] += sum(audit.expired_rows for audit in audits)
         for projection in self.run.database.catalogue.streams:
             folds = (fold for audit in audits for fold in audit.folds if fold.projection is projection)
             await self._count_behind(projection, [fold for fold in folds if fold.behind])

@@ -74,6 +74,7 @@ async def test_a_consistent_history_is_ok_and_completely_counted(
         "voids": 4,
         "streams": 4,
         "time_series_rows": 44,
+        "rows_expired": 0,
         "documents": 4,
         "behind": 0,
         "set_aside": 0,
@@ -131,6 +132,21 @@ async def test_a_missing_row_is_found(database: Database) -> None:
 
     assert found(verification) == [("row_missing", target.stream)]
     assert str(target.rows[0]["_id"]) in verification.findings[0].detail
+
+
+async def test_a_row_that_may_have_expired_is_not_missing_and_one_that_is_there_must_be_right(
+    database: Database,
+) -> None:
+    """A day is what rows are kept for: years after the events every row may be gone, ten minutes after them none."""
+    target = learner(TARGET)
+    await database.analytics.command({"collMod": "user_interactions", "expireAfterSeconds": 86_400})
+    await store_with(database, target, [*target.rows[2:], target.rows[3]])
+
+    later = await verify(database, quiescent=True)
+
+    assert found(later) == [("row_doubled", target.stream)]
+    assert later.counts["rows_expired"] == 2
+    assert ("row_missing", target.stream) in found(await soon(database))
 
 
 async def test_a_doubled_row_is_found(database: Database) -> None:
