@@ -6,35 +6,40 @@ How long anything is kept (`retention`) is no reason not to start: whoever names
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
-from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from projections.kinds import Catalogue, Index
+from projections.kinds import Index
 from worker.errors import Fatal, SchemaMismatch
 from worker.settings import RetentionSettings
 from worker.storage import driver, expiry, projection_state
-from worker.storage.database import FORMER, WRITE_CONCERN, Database, Document, collections_of
+from worker.storage.database import WRITE_CONCERN, Database, Document
+from worker.storage.differences import (
+    USUAL,
+    Difference,
+    Found,
+    Wanted,
+    differences,
+    durations,
+    in_words,
+    same_validator,
+    validation,
+    wanted_of,
+)
 from worker.storage.errors import translated
-from worker.storage.expiry import Duration, in_days
-from worker.storage.indexes import described, indexes_of
-from worker.storage.models import LEASES_OF_NOW, models_of
-from worker.storage.validators import STRICT, validator
+from worker.storage.expiry import in_days
+from worker.storage.models import LEASES_OF_NOW
+from worker.storage.validators import validator
 
-TIME_SERIES: Mapping[str, Document] = {
-    "user_interactions": {"timeField": "timestamp", "metaField": "metadata", "granularity": "minutes"}
-}
 # The server's default for time series, zstd, took half of all its CPU once its cache was full: a bucket that gets one
 # more row is compressed anew with all of its page. See docs/decisions/2026-11-27-time-series-without-zstd.md.
 _TIME_SERIES_STORAGE: Document = {
     "storageEngine": {"wiredTiger": {"configString": "block_compressor=snappy"}}
 }
 
-_USUAL = RetentionSettings()
-_ABSENT = "absent"
 _WAITS = "wait for the workers of the version before to end"
 _NAMESPACE_EXISTS = 48
 # CannotCreateIndex, IndexOptionsConflict, IndexKeySpecsConflict: an index of the same keys or name exists.
@@ -50,61 +55,8 @@ class Change:
     done: str
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing that is not as the code needs it, in words for a table."""
-
-    collection: str
-    what: str
-    expected: str
-    found: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """How one collection should be; `stricter` is a validator that is as good.
-
-    `kept_s` is how long rows of a time series are kept, 0 for ever, None where that is nobody's concern.
-    """
-
-    collection: str
-    validator: Document | None
-    stricter: Document | None
-    time_series: Document | None
-    indexes: tuple[Index, ...]
-    kept_s: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """How one collection is: `options` as the server lists them, None where there is no such collection."""
-
-    options: Mapping[str, Any] | None
-    indexes: tuple[Document, ...] = ()
-
-    def index(self, name: str) -> Document | None:
-        return next((index for index in self.indexes if index["name"] == name), None)
-
-
-def wanted_of(catalogue: Catalogue, retention: RetentionSettings = _USUAL) -> tuple[Wanted, ...]:
-    """How each collection should be for these projections."""
-    models, indexes = models_of(catalogue), indexes_of(catalogue, retention)
-    return tuple(
-        Wanted(
-            collection=name,
-            validator=validator(models[name]) if name in models else None,
-            stricter=validator(LEASES_OF_NOW) if name == "leases" else None,
-            time_series=TIME_SERIES.get(name),
-            indexes=tuple(index for index in indexes if index.collection == name),
-            kept_s=retention.time_series_s if name in TIME_SERIES else None,
-        )
-        for name in collections_of(catalogue)
-        if name not in FORMER
-    )
-
-
 async def apply_schema(
-    database: Database, *, external: Set[str] = frozenset(), retention: RetentionSettings = _USUAL
+    database: Database, *, external: Set[str] = frozenset(), retention: RetentionSettings = USUAL
 ) -> list[Change]:
     """Create what is missing, replace validators and durations that differ; the second call changes nothing.
 
@@ -131,11 +83,11 @@ async def check_schema(
     """Everything that differs from what the code needs, in a fixed order; empty when all is well."""
     found = await _look(database, external)
     different = []
-    for wanted in _ours(database, external, retention or _USUAL):
+    for wanted in _ours(database, external, retention or USUAL):
         present = found[wanted.collection]
         different += differences(wanted, present)
         if retention is not None:
-            different += map(_in_words, durations(wanted, present))
+            different += map(in_words, durations(wanted, present))
     if await projection_state.needs_migration(database, open_leases=_are_open(found.get("leases"))):
         different.append(Difference("projection_state", "documents", "taken over", "in watch_positions"))
     return different
@@ -160,50 +112,6 @@ def _are_open(leases: Found | None) -> bool:
     return leases is None or (leases.options or {}).get("validator") != validator(LEASES_OF_NOW)
 
 
-def differences(wanted: Wanted, found: Found) -> list[Difference]:
-    """What of one collection is not as wanted, durations aside. Further indexes and options are nobody's concern."""
-    name = wanted.collection
-    if found.options is None:
-        return [Difference(name, "collection", "present", _ABSENT)]
-    result = []
-    if not _same_time_series(wanted.time_series, found.options.get("timeseries")):
-        expected, actual = str(wanted.time_series), str(found.options.get("timeseries", "a plain collection"))
-        result.append(Difference(name, "time series", expected, actual))
-    if not _same_validator(wanted, found.options):
-        actual = "another one" if found.options.get("validator") else _ABSENT
-        result.append(Difference(name, "validator", "the one made from the code's models", actual))
-    for index in wanted.indexes:
-        expected_index, actual_index = described(index.specification()), found.index(index.name)
-        if actual_index is None:
-            result.append(Difference(name, f"index {index.name}", str(expected_index), _ABSENT))
-        elif not _same_index(index, actual_index):
-            actual = str(described(actual_index))
-            result.append(Difference(name, f"index {index.name}", str(expected_index), actual))
-    return result
-
-
-def durations(wanted: Wanted, found: Found) -> list[Duration]:
-    """What of one collection is kept longer or shorter than wanted."""
-    if found.options is None:
-        return []
-    same = [(index, found.index(index.name)) for index in wanted.indexes]
-    of_indexes = [
-        expiry.duration_of_index(index, actual)
-        for index, actual in same
-        if actual and _same_index(index, actual)
-    ]
-    of_series = expiry.duration_of_series(wanted.collection, wanted.kept_s, found.options)
-    return [each for each in (*of_indexes, of_series) if each is not None]
-
-
-def _same_index(index: Index, found: Document) -> bool:
-    """Whether it means the same, however long it keeps what expires by it."""
-    expected, duration = described(index.specification()), expiry.duration_of_index(index, found)
-    return expected == described(
-        found if duration is None else {**found, "expireAfterSeconds": duration.wanted_s}
-    )
-
-
 async def _apply(database: Database, wanted: Wanted, found: Found) -> list[Change]:
     """Bring one collection as near to what is wanted as can be done without dropping anything."""
     name, home, changes = wanted.collection, database.home(wanted.collection), []
@@ -211,8 +119,8 @@ async def _apply(database: Database, wanted: Wanted, found: Found) -> list[Chang
         if await _create(home, wanted):
             changes.append(Change(name, "collection", "created"))
         found = await _look_at(database, name)
-    if found.options is not None and not _same_validator(wanted, found.options):
-        await _command(home, {"collMod": name, **_validation(wanted)})
+    if found.options is not None and not same_validator(wanted, found.options):
+        await _command(home, {"collMod": name, **validation(wanted)})
         changes.append(Change(name, "validator", "set"))
     missing = [index for index in wanted.indexes if found.index(index.name) is None]
     if missing:
@@ -228,7 +136,7 @@ async def _apply(database: Database, wanted: Wanted, found: Found) -> list[Chang
 
 async def _create(home: AsyncDatabase[Document], wanted: Wanted) -> bool:
     """True when this call made the collection, False when somebody else just did."""
-    options = _validation(wanted)
+    options = validation(wanted)
     if wanted.time_series:
         options = {"timeseries": wanted.time_series, **_TIME_SERIES_STORAGE}
     try:
@@ -274,36 +182,11 @@ async def _look_at(database: Database, name: str) -> Found:
     return Found(options=listed[0].get("options", {}), indexes=tuple(indexes))
 
 
-def _ours(database: Database, external: Set[str], retention: RetentionSettings = _USUAL) -> list[Wanted]:
+def _ours(database: Database, external: Set[str], retention: RetentionSettings = USUAL) -> list[Wanted]:
     """How the collections should be that nobody else looks after."""
     return [
         wanted for wanted in wanted_of(database.catalogue, retention) if wanted.collection not in external
     ]
-
-
-def _validation(wanted: Wanted) -> Document:
-    return {} if wanted.validator is None else {"validator": wanted.validator, **STRICT}
-
-
-def _same_validator(wanted: Wanted, options: Mapping[str, Any]) -> bool:
-    """A validator is as wanted when it also refuses, for every write; where we want none, any will do."""
-    if wanted.validator is None:
-        return True
-    allowed = (wanted.validator, wanted.stricter or wanted.validator)
-    enforced = {name: options.get(name, value) for name, value in STRICT.items()}
-    return options.get("validator") in allowed and enforced == STRICT
-
-
-def _same_time_series(wanted: Document | None, found: Mapping[str, Any] | None) -> bool:
-    """The server adds options of its own (the span of a bucket): only ours are compared."""
-    if wanted is None or found is None:
-        return wanted is found
-    return all(found.get(option) == value for option, value in wanted.items())
-
-
-def _in_words(duration: Duration) -> Difference:
-    wanted, found = in_days(duration.wanted_s), in_days(duration.found_s)
-    return Difference(duration.collection, duration.what, f"kept {wanted}", f"kept {found}")
 
 
 def _sentence(difference: Difference) -> str:

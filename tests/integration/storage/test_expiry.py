@@ -15,9 +15,10 @@ from worker.devstack.servers.mongod import start_mongod
 from worker.errors import SchemaMismatch
 from worker.settings import RetentionSettings
 from worker.storage.database import Database, make_client, open_database
+from worker.storage.differences import Difference
 from worker.storage.driver import close, list_collections, list_indexes
 from worker.storage.expiry import SERIES, kept_rows, remember_expired
-from worker.storage.schema import Change, Difference, apply_schema, check_schema
+from worker.storage.schema import Change, apply_schema, check_schema
 from worker.storage.work_items import EVENT_TYPES
 
 _DAY = timedelta(days=1)

@@ -6,8 +6,8 @@ import pytest
 
 from projections.catalogue import CATALOGUE
 from worker.storage.database import COLLECTIONS, FORMER
+from worker.storage.differences import TIME_SERIES, Found, Wanted, differences, wanted_of
 from worker.storage.models import MODELS
-from worker.storage.schema import TIME_SERIES, Found, Wanted, differences, wanted_of
 
 WISHES = {wanted.collection: wanted for wanted in wanted_of(CATALOGUE)}
 
