@@ -20,7 +20,7 @@ from worker.storage.database import Database, Document
 from worker.storage.documents import interaction_row
 from worker.storage.encoding import encoded
 from worker.storage.fenced import insert_once
-from worker.storage.partition_lease import PartitionLease, assert_in_force, burn_again
+from worker.storage.partition_lease import PartitionLease, assert_in_force, burn_again, with_burned_of_now
 from worker.telemetry.metrics import Stage
 from worker.timing import Clock, cancel_and_wait_shielded
 
@@ -42,7 +42,7 @@ class BatchTooOld(Fenced):
 
 @dataclass(slots=True)
 class SeriesWriter:
-    """Writes the rows of one partition for its owner: commands are numbered 1, 2, 3 ..., and sent one at a time.
+    """Writes the rows of one partition for its owner or repairer: commands 1, 2, 3 ..., sent one at a time.
 
     `owner_at` is when the lease was last known to be in force, `burn_tried_at` when the owners before were last to be
     burned again, in monotonic seconds.
@@ -84,8 +84,9 @@ class SeriesWriter:
         return self._burned_at is None or clock.monotonic() - self._burned_at > _BURN_AGAIN_EVERY_S
 
     async def burn_again(self, database: Database, clock: Clock, *, deadline_s: float) -> None:
-        """Burn the former owners again, so that they stay out. Raises Retryable when MongoDB gives no answer."""
+        """Burn the writers before again, so that they stay out. Raises Retryable when MongoDB gives no answer."""
         self.burn_tried_at = clock.monotonic()
+        self.lease = await with_burned_of_now(database, self.lease)
         await burn_again(database, self.lease, clock, deadline_s=deadline_s)
         self._burned_at = clock.monotonic()
 
@@ -106,13 +107,13 @@ class SeriesRows:
 
     async def write(
         self, batch: Batch, writers: Mapping[Partition, SeriesWriter], outcome: BatchOutcome
-    ) -> None:
-        """Rows of new events, and of redelivered ones whose row is missing. May run twice: the look-up decides.
+    ) -> int:
+        """Rows of new events, and of redelivered ones whose row is missing: how many were written.
 
-        Raises Fenced when a newer owner exists.
+        May run twice: the look-up decides. Raises Fenced when a newer owner exists.
         """
         with self.steps.timed(Stage.TIME_SERIES):
-            rows = await self._missing(outcome)
+            rows = await self.missing(outcome)
             # No TaskGroup: it passes a cancellation on once, and a driver's operation can lose one (see
             # `cancel_and_wait`).
             writing = [
@@ -130,8 +131,10 @@ class SeriesRows:
                 raise min(errors, key=lambda error: not isinstance(error, Fenced))
             for task in writing:
                 task.result()  # one that gave up by itself has not written its rows
+            return sum(map(len, rows.values()))
 
-    async def _missing(self, outcome: BatchOutcome) -> Mapping[Partition, Sequence[Document]]:
+    async def missing(self, outcome: BatchOutcome) -> Mapping[Partition, Sequence[Document]]:
+        """The rows that are to be written, by partition: of what was stored all, of redeliveries those not there."""
         rows: dict[Partition, list[Document]] = {}
         for partition, row in self._rows_of(outcome.stored):
             rows.setdefault(partition, []).append(row)

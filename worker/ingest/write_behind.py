@@ -15,7 +15,7 @@ class SeriesWriteBehind:
 
     def __init__(
         self,
-        write: Callable[[BatchOutcome], Coroutine[Any, Any, None]],
+        write: Callable[[BatchOutcome], Coroutine[Any, Any, object]],
         before: asyncio.Task[None] | None = None,
     ) -> None:
         self._write = write

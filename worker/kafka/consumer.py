@@ -49,6 +49,22 @@ class ConsumerOptions:
     max_bytes: int
 
 
+def fetch_arguments(options: ConsumerOptions) -> dict[str, Any]:
+    """The arguments of every aiokafka consumer here: nothing is committed by itself, and no position is guessed."""
+    kafka = options.kafka
+    return {
+        "bootstrap_servers": kafka.bootstrap_servers,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "none",
+        "isolation_level": "read_committed",
+        "request_timeout_ms": 40_000,
+        "max_partition_fetch_bytes": kafka.fetch_bytes,
+        "fetch_max_wait_ms": 100,
+        "metadata_max_age_ms": _METADATA_AGE_MS,
+        **options.security,
+    }
+
+
 class ConsumerLostError(WorkerError):
     """The consumer cannot go on: what it read is read again by a new one."""
 
@@ -83,19 +99,12 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         kafka = self._options.kafka
         install_bounded_decoders()
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=kafka.bootstrap_servers,
             group_id=kafka.group_id,
             group_instance_id=kafka.group_instance_id,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
             session_timeout_ms=kafka.session_timeout_ms,
             heartbeat_interval_ms=kafka.session_timeout_ms // kafka.heartbeats_per_session,
             rebalance_timeout_ms=kafka.rebalance_timeout_ms,
-            request_timeout_ms=40_000,
-            max_partition_fetch_bytes=kafka.fetch_bytes,
-            fetch_max_wait_ms=100,
-            **{"metadata_max_age_ms": _METADATA_AGE_MS, **self._options.security},
+            **fetch_arguments(self._options),
         )
         try:
             async with asyncio.timeout(kafka.request_deadline_s):
@@ -222,7 +231,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         # No other task runs between the return of the poll and this line: the generation is the records'.
         if isinstance(polled, Gap):
             return CorruptBatch(polled, self.generation)
-        if not polled and self._consumer._fetcher.error_future.done():  # noqa: SLF001  # nobody else looks at it
+        if not polled and self._poller.has_ended:
             raise ConsumerLostError("the consumer's fetching ended with an error")
         generation, polled_at = self.generation, self._clock.monotonic()
         records = tuple(record_of(message) for messages in polled.values() for message in messages)

@@ -49,6 +49,11 @@ class PartitionPoller:
         self._suspects: dict[TopicPartition, int | None] = {}
         self._record_bytes = 0.0  # of the latest slice, on average
 
+    @property
+    def has_ended(self) -> bool:
+        """True when the consumer's fetching has ended with an error: nothing comes any more, and nobody says so."""
+        return bool(self._consumer._fetcher.error_future.done())  # noqa: SLF001  # nobody else looks at it
+
     def forget(self) -> None:
         """Forget all positions: the assignment is over."""
         self._next, self._suspects = {}, {}

@@ -268,10 +268,14 @@ class DeadLetterPart(_Named):
 
 
 class PartitionLease(_Named):
-    """`leases`: whose session may write the time-series rows of one topic-partition."""
+    """`leases`: whose session may write the time-series rows of one topic-partition.
+
+    `session` is its owner's, `repairer` that of whoever repairs rows below the committed offset.
+    """
 
     kind: Literal["partition"]
     session: UUID
+    repairer: UUID = Field(default_factory=_absent)
     burns: Count
     burned: list[UUID] = Field(default_factory=_absent)
     updated_at: datetime

@@ -1,15 +1,19 @@
-"""Who may write a partition's time-series rows: one lease per partition, taken by burning the session before it."""
+"""Who may write a partition's time-series rows: its owner, and below the committed offset one repairer.
+
+Each has a session in the partition's lease, and takes it by burning the session before.
+"""
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from uuid import UUID
+from typing import Literal
+from uuid import UUID, uuid4
 
 from pymongo.errors import DuplicateKeyError
 
 from worker.errors import Fenced, Retryable
-from worker.storage.database import Database
+from worker.storage.database import Database, Document
 from worker.storage.errors import translated
 from worker.storage.fenced import burn_session
 from worker.timing import Clock, Deadline
@@ -17,18 +21,26 @@ from worker.timing import Clock, Deadline
 # Sessions that were burned and are burned again from time to time: of so many owners before, one may be frozen.
 _BURNED_KEPT = 20
 
+Writer = Literal["session", "repairer"]
+"""Whose session it is, by the field of the lease in which it stands: the owner's, or the repairer's."""
+
 
 @dataclass(frozen=True, slots=True)
 class PartitionLease:
     """The right to write rows of one partition under `session`, until somebody burns it.
 
-    `burned` are sessions of the owners before, newest last: the server forgets a burn after 30 minutes of silence.
+    `burned` are sessions of the writers before, newest last: the server forgets a burn after 30 minutes of silence.
     """
 
     topic: str
     partition: int
     session: UUID
     burned: tuple[UUID, ...] = ()
+    writer: Writer = "session"
+
+    @property
+    def key(self) -> str:
+        return lease_id(self.topic, self.partition)
 
 
 def lease_id(topic: str, partition: int) -> str:
@@ -36,7 +48,7 @@ def lease_id(topic: str, partition: int) -> str:
 
 
 async def sessions_in_force(database: Database, partitions: Iterable[tuple[str, int]]) -> set[UUID]:
-    """The sessions under which the partitions' rows may be written now."""
+    """The sessions under which the partitions' owners may write rows now."""
     keys = [lease_id(topic, partition) for topic, partition in partitions]
     with translated():
         rows = await database.leases.find({"_id": {"$in": keys}}, {"session": 1}).to_list(None)
@@ -63,45 +75,88 @@ async def take_partition(
     3. put ours in its place if it is still the one that was burned, else start again. Safe to repeat: finding our
     own session in force means an earlier try succeeded.
 
-    Whoever is late burns nobody newer: a session that was read before we were proved to be the owner is that of a
-    predecessor, however long the burn takes from there. Raises Retryable when MongoDB gives no answer.
+    A repairer is burned as well: what it takes for written for good may lie behind where we begin to read. Whoever is
+    late burns nobody newer: a session that was read before we were proved to be the owner is that of a predecessor,
+    however long the burn takes from there. Raises Retryable when MongoDB gives no answer.
     """
     key = lease_id(topic, partition)
     while True:
-        with translated():
-            current = await database.leases.find_one({"_id": key})  # 1
-        if current is None:
-            await _create(database, key, session, clock)
-            continue
+        current = await _current(database, key, session, clock)  # 1
         if current["session"] == session:
             return PartitionLease(topic, partition, session, tuple(current.get("burned", ())))
         await may_burn(current["session"])  # 2
-        await burn_session(database.leases, key, current["session"], deadline_s=deadline_s)
+        repairer: UUID | None = current.get("repairer")
+        former = [current["session"], *([] if repairer is None else [repairer])]
+        for each in former:
+            await burn_session(database.leases, key, each, deadline_s=deadline_s)
+        change = _in_place_of(former, {"session": session, "updated_at": clock.now()})
+        if repairer is not None:
+            change["$unset"] = {"repairer": ""}
         with translated():
             await database.leases.update_one(  # 3
-                {"_id": key, "session": current["session"]},
-                {
-                    "$set": {"session": session, "updated_at": clock.now()},
-                    "$push": {"burned": {"$each": [current["session"]], "$slice": -_BURNED_KEPT}},
-                },
+                {"_id": key, "session": current["session"], "repairer": repairer}, change
             )
 
 
+async def take_repair(
+    database: Database, topic: str, partition: int, session: UUID, *, clock: Clock, deadline_s: float
+) -> PartitionLease:
+    """Become the one repairer of the partition's rows under `session`; no repairer before can write any more.
+
+    Only rows of records below the offset that the group has committed, asked for after this returned: those the
+    owner has written for good. Whoever takes the partition burns the repairer, which then takes its lease again, and
+    asks again. Safe to repeat, as `take_partition` is. Raises Retryable when MongoDB gives no answer.
+    """
+    key = lease_id(topic, partition)
+    while True:
+        current = await _current(database, key, uuid4(), clock)
+        former: UUID | None = current.get("repairer")
+        if former == session:
+            return PartitionLease(topic, partition, session, tuple(current.get("burned", ())), "repairer")
+        if former is not None:
+            await burn_session(database.leases, key, former, deadline_s=deadline_s)
+        change = _in_place_of([] if former is None else [former], {"repairer": session})
+        with translated():
+            await database.leases.update_one({"_id": key, "repairer": former}, change)
+
+
+def _in_place_of(former: list[UUID], fields: Document) -> Document:
+    """The update that keeps the burned sessions, which are burned again from time to time."""
+    change: Document = {"$set": fields}
+    return change | {"$push": {"burned": {"$each": former, "$slice": -_BURNED_KEPT}}} if former else change
+
+
+async def _current(database: Database, key: str, session: UUID, clock: Clock) -> Document:
+    """The partition's lease, made under `session` if there is none."""
+    while True:
+        with translated():
+            current = await database.leases.find_one({"_id": key})
+        if current is not None:
+            return current
+        await _create(database, key, session, clock)
+
+
+async def with_burned_of_now(database: Database, lease: PartitionLease) -> PartitionLease:
+    """The lease with all sessions that are to be burned again: repairers come and go while an owner stays."""
+    with translated():
+        current = await database.leases.find_one({"_id": lease.key}, {"burned": 1})
+    return lease if current is None else replace(lease, burned=tuple(current.get("burned", ())))
+
+
 async def burn_again(database: Database, lease: PartitionLease, clock: Clock, *, deadline_s: float) -> None:
-    """Remind the server that the owners before may not write; to be repeated well within 30 minutes.
+    """Remind the server that the writers before may not write; to be repeated well within 30 minutes.
 
     A command that was frozen between its last check and the socket comes whenever its process goes on: hours later
     the server would take it for a new one. Raises Retryable when MongoDB gives no answer, or answers so slowly that
-    the owners would take longer than `deadline_s` together: the caller has other things to do, and comes again.
+    the writers would take longer than `deadline_s` together: the caller has other things to do, and comes again.
     """
-    key = lease_id(lease.topic, lease.partition)
     deadline = Deadline.after(clock, deadline_s)
     for done, session in enumerate(reversed(lease.burned)):
         if deadline.passed:
             raise Retryable(
                 f"{done} of {len(lease.burned)} owners before were burned again in {deadline_s:g} s"
             )
-        await burn_session(database.leases, key, session, deadline_s=deadline_s)
+        await burn_session(database.leases, lease.key, session, deadline_s=deadline_s)
 
 
 async def assert_in_force(database: Database, lease: PartitionLease, now: datetime) -> None:
@@ -111,11 +166,11 @@ async def assert_in_force(database: Database, lease: PartitionLease, now: dateti
     """
     with translated():
         result = await database.leases.update_one(
-            {"_id": lease_id(lease.topic, lease.partition), "session": lease.session},
-            {"$set": {"updated_at": now}},
+            {"_id": lease.key, lease.writer: lease.session}, {"$set": {"updated_at": now}}
         )
     if result.matched_count == 0:
-        raise Fenced(f"partition {lease.partition} of {lease.topic} has another owner")
+        who = "owner" if lease.writer == "session" else "repairer"
+        raise Fenced(f"partition {lease.partition} of {lease.topic} has another {who}")
 
 
 async def _create(database: Database, key: str, session: UUID, clock: Clock) -> None:
