@@ -215,7 +215,7 @@ def test_settings_cannot_be_changed() -> None:
 
 def test_every_setting_has_a_line_that_explains_it() -> None:
     lines = setting_lines()
-    assert len(lines) == len({line.variable for line in lines}) == 60
+    assert len(lines) == len({line.variable for line in lines}) > 60
     for line in lines:
         assert line.variable.startswith("SEVENP_")
         assert line.description.endswith(".")
