@@ -17,7 +17,7 @@ from worker.kafka.corrupt_batches import CorruptBatch
 from worker.kafka.positions import Gap, LogRange, first_of, start_of
 from worker.kafka.record import Batch, Partition
 from worker.storage.database import Database
-from worker.storage.partition_lease import sessions_in_force, take_partition
+from worker.storage.partition_lease import sessions_in_force, shut_out_repairer, take_partition
 from worker.telemetry.metrics import Metrics, RebalanceKind
 from worker.timing import Clock
 
@@ -93,8 +93,9 @@ class Assignment:
         ranges = await self._consumer.log_ranges()
         positions = await self._first_positions(ranges)
         starts = await self._starts(positions, ranges)
-        # 2.
-        writers = await self._new_writers(list(starts), positions)
+        # 2. A log that was made anew is read again below the committed offset: no repairer may count on that.
+        lowest = {p: min(offset, starts.get(p, offset)) for p, offset in positions.items()}
+        writers = await self._new_writers(list(starts), lowest)
         if self._consumer.generation != generation:
             return
         # 3.
@@ -252,6 +253,7 @@ class Assignment:
             ranges = await self._consumer.log_ranges()
             positions = {p: await self._consumer.position(p) for p in ranges if p in self._durable}
             starts = await self._starts(positions, ranges)
+            await self._lower({p: offset for p, offset in starts.items() if offset < positions[p]})
         except Retryable as error:
             log.warning("positions_unknown", reason=str(error))
             return
@@ -264,6 +266,17 @@ class Assignment:
         if ahead or self._owed:
             await self.commit(ahead)
         self._show_lag(ranges)
+
+    async def _lower(self, positions: Mapping[Partition, int]) -> None:
+        """Commit lower offsets before what lies behind them is read again; shut out repairers, who know higher ones.
+
+        Raises Retryable without an answer, Fenced where another worker has the partition.
+        """
+        if positions and not await self._consumer.commit(positions):
+            raise Retryable("the assignment is over: a newer generation has the partitions")
+        for partition in positions:
+            lease, deadline_s = self.writers[partition].lease, self._options.settings.answer_deadline_s
+            await shut_out_repairer(self._database, lease, deadline_s=deadline_s)
 
     def _show_lag(self, ranges: Mapping[Partition, LogRange]) -> None:
         scalable: dict[str, int] = dict.fromkeys(self._options.consumer.topics, 0)

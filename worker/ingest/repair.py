@@ -13,11 +13,13 @@ from worker.contract.routes import Routes
 from worker.contract.source import source_of
 from worker.errors import Fenced, Retryable
 from worker.ingest.record import BatchOutcome, Stored
+from worker.ingest.row_removal import delete_rows
 from worker.ingest.steps import Steps
 from worker.ingest.time_series import SeriesRows, SeriesWriter, due_to_burn
 from worker.kafka.record import Batch, Partition, Record
 from worker.settings import IngestSettings
 from worker.storage.database import Database, Document
+from worker.storage.documents import interaction_row
 from worker.storage.partition_lease import take_repair
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics
@@ -119,14 +121,24 @@ class RowRepair:
         1. become the repairer of the partitions they came from  2. ask how far the group has committed  3. look
         which rows are missing, and write them. From the start when somebody else took a partition meanwhile.
         """
+        return await self._until_ours(events)
+
+    async def replace(self, events: Sequence[Document]) -> Repaired:
+        """Delete all rows that these events have, and write one for each as it must be. May run twice.
+
+        Only for a server that `deletes_rows`. Killed in between it leaves rows missing, which the next repair writes.
+        """
+        return await self._until_ours(events, anew=True)
+
+    async def _until_ours(self, events: Sequence[Document], *, anew: bool = False) -> Repaired:
         stored = [_stored(event) for event in events if _has_row(event, self.routes)]
         while True:
             try:
-                return await self._repair(stored)
+                return await self._repair(stored, anew=anew)
             except Fenced:
                 self.repairer.forget()
 
-    async def _repair(self, stored: Sequence[Stored]) -> Repaired:
+    async def _repair(self, stored: Sequence[Stored], *, anew: bool) -> Repaired:
         partitions = {each.record.partition for each in stored}
         writers = await self.repairer.writers(partitions)  # 1
         committed = await self.committed(partitions)  # 2
@@ -135,6 +147,8 @@ class RowRepair:
         for each in stored:
             done = each.record.source.offset < committed.get(each.record.partition, 0)
             (proven if done else unproven).append(each)
+        if anew:
+            await delete_rows(self.rows.database, [interaction_row(each.document) for each in proven])
         batch = Batch((), {}, 0, self.clock.monotonic(), self.clock.now())
         written = await self.rows.write(batch, writers, BatchOutcome(redelivered=proven))  # 3
         return Repaired(written, [each.document for each in unproven])

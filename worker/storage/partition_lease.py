@@ -120,6 +120,29 @@ async def take_repair(
             await database.leases.update_one({"_id": key, "repairer": former}, change)
 
 
+async def shut_out_repairer(database: Database, lease: PartitionLease, *, deadline_s: float) -> None:
+    """For the owner, before it reads again what lies below the committed offset: the log was made anew.
+
+    Returns when no repairer can write any more; one that comes later asks for the offset that was committed since.
+    Raises Fenced for who is not the owner, Retryable when MongoDB gives no answer.
+    """
+    while True:
+        with translated():
+            current = await database.leases.find_one({"_id": lease.key, lease.writer: lease.session})
+        if current is None:
+            raise Fenced(f"partition {lease.partition} of {lease.topic} has another owner")
+        repairer: UUID | None = current.get("repairer")
+        if repairer is None:
+            return
+        await burn_session(database.leases, lease.key, repairer, deadline_s=deadline_s)
+        change = {
+            "$unset": {"repairer": ""},
+            "$push": {"burned": {"$each": [repairer], "$slice": -_BURNED_KEPT}},
+        }
+        with translated():
+            await database.leases.update_one({"_id": lease.key, "repairer": repairer}, change)
+
+
 def _in_place_of(former: list[UUID], fields: Document) -> Document:
     """The update that keeps the burned sessions, which are burned again from time to time."""
     change: Document = {"$set": fields}

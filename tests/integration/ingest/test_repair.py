@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Collection, Mapping
 from functools import partial
 
@@ -11,22 +12,33 @@ from prometheus_client import CollectorRegistry
 
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.integration.storage.fences import DEADLINE_S, once, rows, send, stored
+from tests.integration.verify.history import learner as history
+from tests.integration.verify.history import store as store_history
 from tests.support.clocks import ManualClock
 from tests.support.ingest import event, learner, options, records, running
 from tests.support.ingest import send as publish
 from worker.errors import Fenced
 from worker.ingest.options import IngestOptions
 from worker.ingest.repair import Committed, RowRepair, row_repair
-from worker.ingest.time_series import SeriesWriter
+from worker.ingest.row_removal import can_delete_rows, deletes_rows
+from worker.ingest.time_series import SeriesWriter, commands, rows_present
 from worker.kafka.log_reader import LogReader
 from worker.kafka.record import Partition
+from worker.settings import IngestSettings, KafkaSettings
 from worker.storage.database import Database, Document
-from worker.storage.partition_lease import assert_in_force, take_partition, take_repair
+from worker.storage.partition_lease import (
+    PartitionLease,
+    assert_in_force,
+    shut_out_repairer,
+    take_partition,
+    take_repair,
+)
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock
 
 LEARNERS = 5
+FAR = 2**53
 
 
 def repair_of(database: Database, chosen: IngestOptions, committed: Committed) -> RowRepair:
@@ -134,3 +146,79 @@ async def test_an_owner_burns_again_the_repairers_that_came_while_it_owned(datab
     with pytest.raises(Fenced):
         await send(database, forgotten, 1, rows(2))
     assert not await stored(database)
+
+
+async def test_an_owner_that_reads_again_below_the_committed_offset_shuts_the_repairer_out(
+    database: Database,
+) -> None:
+    """Its log was made anew: the repairer knows an offset that is none any more."""
+    clock = ManualClock()
+    own = partial(take_partition, database, "events", 0, clock=clock, deadline_s=DEADLINE_S)
+    owner = await own(uuid.uuid4())
+    repairer = await take_repair(database, "events", 0, uuid.uuid4(), clock=clock, deadline_s=DEADLINE_S)
+    for _ in range(2):
+        await shut_out_repairer(database, owner, deadline_s=DEADLINE_S)
+    with pytest.raises(Fenced):
+        await send(database, repairer.session, 1, rows(2))
+    sent = rows(2)
+    await send(database, owner.session, 1, sent)
+    assert await stored(database) == once(sent)
+    successor = await own(uuid.uuid4())
+    assert repairer.session in successor.burned or repairer.session in await burned_of(database, successor)
+    with pytest.raises(Fenced, match="another owner"):
+        await shut_out_repairer(database, owner, deadline_s=DEADLINE_S)
+
+
+async def burned_of(database: Database, lease: PartitionLease) -> Collection[uuid.UUID]:
+    stored_lease = await database.leases.find_one({"_id": lease.key}) or {}
+    return set(stored_lease["burned"])
+
+
+async def test_a_new_owner_that_reads_everything_again_meanwhile_and_the_repairer_make_each_row_once(
+    database: Database,
+) -> None:
+    """The group's offsets were set back. It takes the partition after we asked for them, and looks before we do."""
+    ada, clock = history("ada"), SystemClock()
+    await store_history(database, [ada], {ada.stream: ada.rows[-1:]})
+    missing, owners = ada.rows[:-1], list[SeriesWriter]()
+
+    async def committed(partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        if not owners:
+            (only,) = partitions
+            lease = await take_partition(database, *only, uuid.uuid4(), clock=clock, deadline_s=DEADLINE_S)
+            owners.append(SeriesWriter(lease, clock.monotonic()))
+            assert not await rows_present(database, missing)
+        else:  # the repairer was refused, and begins again; only now come the rows that the owner found missing
+            for command in commands(missing, 1_000, 1_000_000):
+                owners[0].begin(command)
+                await owners[0].send(database, clock, deadline_s=DEADLINE_S)
+        return dict.fromkeys(partitions, FAR)
+
+    repair = repair_of(database, IngestOptions.of(KafkaSettings(), IngestSettings(topic="t")), committed)
+    assert (await repair(ada.events)).written == 0
+    assert await stored(database) == Counter(row["_id"] for row in ada.rows)
+
+
+async def test_only_a_server_from_7_0_on_deletes_single_rows(database: Database) -> None:
+    versions = ([5, 0, 9], [6, 0, 5], [6, 3, 0], [7, 0, 0], [8, 2, 1])
+    assert [can_delete_rows(version) for version in versions] == [False, False, False, True, True]
+    build = await database.client.admin.command("buildInfo")
+    assert await deletes_rows(database) is can_delete_rows(build["versionArray"])
+
+
+async def test_altered_and_doubled_rows_are_replaced_where_the_server_can(database: Database) -> None:
+    if not await deletes_rows(database):
+        pytest.skip("this mongod is older than 7.0: name a newer one by SEVENP_TEST_MONGODB_URI")
+    ada = history("ada")
+    altered = {**ada.rows[1], "value": -1}
+    await store_history(database, [ada], {ada.stream: [ada.rows[0], altered, *ada.rows[2:], ada.rows[2]]})
+
+    async def far(partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        return dict.fromkeys(partitions, FAR)
+
+    wrong = (altered["_id"], ada.rows[2]["_id"])
+    repair = repair_of(database, IngestOptions.of(KafkaSettings(), IngestSettings(topic="t")), far)
+    repaired = await repair.replace([each for each in ada.events if each["_id"] in wrong])
+    assert repaired.written == 2
+    found = await database.user_interactions.find({}).to_list(None)
+    assert sorted(found, key=lambda row: str(row["_id"])) == sorted(ada.rows, key=lambda row: str(row["_id"]))
