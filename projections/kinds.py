@@ -68,6 +68,18 @@ class Refold(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """The functions by which a fold takes events, for whoever explains a document by names and docstrings.
+
+    `every` takes each event, and after it the one in `by_type`. An event of a type that is not in there is taken by
+    `every` alone.
+    """
+
+    every: Callable[..., Any]
+    by_type: Mapping[str, Callable[..., Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class StreamProjection:
     """One stream of events becomes one document.
 
@@ -85,6 +97,7 @@ class StreamProjection:
     fold: Fold
     refold: Refold
     event_paths: tuple[str, ...] = READ_PATHS  # what is read of events: `read_paths` of the details it folds
+    rules: Rules | None = None  # what `explain` says of its fields beside the events that changed them
 
     def folds(self, stream: str) -> bool:
         """Whether this stream is one of its kind. A name of no known kind counts as a learner's, and fails there."""

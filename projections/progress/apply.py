@@ -8,6 +8,7 @@ from typing import Any, cast
 from bson import ObjectId
 
 from projections.event import StoredEvent
+from projections.kinds import Rules
 from projections.progress.ranked import lesson_rank, milliseconds_of
 from projections.progress.state import (
     CERTIFICATES_CAP,
@@ -44,6 +45,16 @@ def apply_event(state: State, event: StoredEvent) -> None:
     contract, is activity and nothing else. Raises KeyError, TypeError or ValueError for an event that no
     contract let in.
     """
+    spent_ms = activity(state, event)
+    effect = EFFECTS.get(event.event_type)
+    if effect is not None:
+        at = event.occurred_at
+        lesson = None if event.lesson_id is None else _in_lesson(state, event.lesson_id, at, spent_ms)
+        effect(state, event, lesson)
+
+
+def activity(state: State, event: StoredEvent) -> int:
+    """Every event is activity: the first and last moment, the time spent, and the session. Returns the time in ms."""
     at = event.occurred_at
     state["first_at"] = earliest(state["first_at"], at)
     if state["last_at"] is None or at > state["last_at"]:
@@ -52,10 +63,7 @@ def apply_event(state: State, event: StoredEvent) -> None:
     state["time_ms"] += spent_ms
     if event.session_id is not None:
         _in_session(state, session_key(event.session_id), at)
-    effect = EFFECTS.get(event.event_type)
-    if effect is not None:
-        lesson = None if event.lesson_id is None else _in_lesson(state, event.lesson_id, at, spent_ms)
-        effect(state, event, lesson)
+    return spent_ms
 
 
 def _in_session(state: State, key: str, at: datetime) -> None:
@@ -116,6 +124,7 @@ def _make_room(state: State, key: str) -> bool:
 
 
 def _enrolled(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    """The learner is enrolled: the last enrolment or leaving stands, the earliest enrolment dates it."""
     state["enrolled"] = later(state["enrolled"], event, True)
     state["enrolled_at"] = earliest(state["enrolled_at"], event.occurred_at)
     _paid(state, event)
@@ -142,20 +151,24 @@ def _paid(state: State, event: StoredEvent) -> None:
 
 
 def _unenrolled(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    """The learner has left: the last enrolment or leaving stands."""
     state["enrolled"] = later(state["enrolled"], event, False)
 
 
 def _lesson_started(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    """One more attempt at the lesson, which is the current one."""
     _lesson_shown(state, event, lesson)
     if lesson is not None:
         lesson["attempts"] += 1
 
 
 def _lesson_shown(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    """The lesson shown last is the current one."""
     state["current_lesson"] = later(state["current_lesson"], event, _lesson_id(event))
 
 
 def _media(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    """The lesson played last is the current one, and stands at the largest share ever reported of it."""
     _lesson_shown(state, event, lesson)
     progress = event.details.get("progress")
     if progress is not None:
@@ -163,6 +176,7 @@ def _media(state: State, event: StoredEvent, lesson: LessonState | None) -> None
 
 
 def _complete(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    """The lesson stands at 100 %, completed at the earliest such moment."""
     _lesson_reached(state, event, lesson, FULL, completed=True)
     if lesson is not None:
         lesson["completed_at"] = earliest(lesson["completed_at"], event.occurred_at)
@@ -190,6 +204,7 @@ def _lesson_reached(
 
 
 def _progress_reported(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    """The course stands at the largest percentage ever reported, beside what its lessons say."""
     reached = _bounded(hundredths_reached(event.details["new_progress"]))
     state["reported"] = max(state["reported"] or 0, reached)
     if reached == FULL:
@@ -197,6 +212,7 @@ def _progress_reported(state: State, event: StoredEvent, lesson: LessonState | N
 
 
 def _quiz(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    """One more attempt at the lesson's quiz: the last one is shown, all of them make the average."""
     details = event.details
     score = _bounded(hundredths(details["score"]))
     state["quizzes"] += 1
@@ -213,11 +229,13 @@ def _quiz(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
 
 
 def _graded(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    """The last grade of the lesson's assignment stands."""
     if lesson is not None:
         lesson["grade"] = later(lesson["grade"], event, _bounded(hundredths(_value(event))))
 
 
 def _rated(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    """The last rating of the course stands."""
     state["rating"] = later(state["rating"], event, hundredths(_value(event)))
 
 
@@ -225,10 +243,12 @@ def _social(counter: str) -> Effect:
     def count(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
         cast("dict[str, int]", state["social"])[counter] += 1
 
+    count.__name__, count.__doc__ = counter, f"One more of `{counter}`."
     return count
 
 
 def _certificate(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    """The last issue under a verification code stands."""
     details, kept = event.details, state["certificates"]
     code = details["verification_code"]
     issued = IssuedCertificate(
@@ -243,6 +263,7 @@ def _certificate(state: State, event: StoredEvent, lesson: LessonState | None) -
 
 
 def _note(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    """The last note on the lesson stands."""
     notes, key = state["notes"], str(_lesson_id(event))
     if event.text is not None and admit(notes, key, NOTES_CAP, lesson_rank):
         notes[key] = later(notes.get(key), event, event.text)
@@ -271,6 +292,9 @@ EFFECTS: Mapping[str, Effect] = MappingProxyType(
         "lesson_note_saved": _note,
     }
 )
+
+RULES = Rules(activity, EFFECTS)
+"""What `explain` says of a field that an event changed: the first sentence of these functions' docstrings."""
 
 
 def _lesson_id(event: StoredEvent) -> ObjectId:

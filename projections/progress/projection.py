@@ -1,6 +1,7 @@
 """The value that registers `progress`: a learner's record in a course."""
 
 from projections.kinds import Index, StreamProjection, Target
+from projections.progress.apply import RULES
 from projections.progress.document import FOLDED_PATHS, ProgressDocument
 from projections.progress.fold import PROJECTION_VERSION, fold, refold
 from worker.contract.families import LEARNER
@@ -26,4 +27,5 @@ PROGRESS = StreamProjection(
     paths=FOLDED_PATHS,
     fold=fold,
     refold=refold,
+    rules=RULES,
 )

@@ -16,6 +16,7 @@ from worker.cli import help as text
 from worker.cli.dead_letters import dead_letters_app
 from worker.cli.demo import EPILOG, demo
 from worker.cli.ending import end_with, run_to_end
+from worker.cli.explaining import explain
 from worker.cli.options import Commands, Format, JsonFlag, input_file
 from worker.cli.publishing import Publishing
 from worker.cli.queue import queue_app
@@ -37,6 +38,7 @@ app = Commands(
             "sevenp-worker run                       the worker, until SIGTERM",
             "sevenp-worker publish events.jsonl.gz   a file of events to the topic",
             "sevenp-worker verify                    do all stored documents agree?",
+            "sevenp-worker explain USER COURSE FIELD which events changed it, and how",
             "sevenp-worker queue list --group        what failed and waits",
             "sevenp-worker dead-letters list --group what could not be stored",
             "sevenp-worker run --help                every setting",
@@ -47,6 +49,16 @@ app = Commands(
 schema_app = Commands(help="Collections, indexes, validators.")
 contract_app = Commands(help="What producers publish.")
 app.command(epilog=EPILOG)(demo)
+app.command(
+    epilog=text.page(
+        text.examples(
+            "sevenp-worker explain USER COURSE progress.percentage",
+            "sevenp-worker explain USER COURSE lesson_progress.<lesson id>",
+            "sevenp-worker explain USER COURSE counted.completed   what the counters take of it",
+        ),
+        text.settings(*text.MONGODB),
+    )
+)(explain)
 app.add_typer(schema_app, name="schema")
 app.add_typer(contract_app, name="contract")
 app.add_typer(queue_app, name="queue")

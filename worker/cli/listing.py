@@ -84,7 +84,7 @@ def print_document(document: Mapping[str, Any] | None, what: str, *, as_json: bo
     if as_json:
         print_json(plain(document))
     else:
-        print_table([(name, _cell(value)) for name, value in document.items()], ("field", "value"))
+        print_table([(name, cell(value)) for name, value in document.items()], ("field", "value"))
     return ExitCode.OK
 
 
@@ -136,7 +136,8 @@ def _print_first(rows: Sequence[tuple[str, ...]], columns: tuple[str, ...], tota
         Console().print(f"... and {more:,} more: narrow the list, or use --group or --json.")
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A value in a table: nothing for null, JSON for what has parts."""
     shown = plain(value)
     if shown is None:
         return ""

@@ -43,6 +43,13 @@ def output_file(path: Path | None) -> Path | None:
     return path
 
 
+def object_id(text: str) -> str:
+    """An id of the platform, in small letters. Raises typer.BadParameter for anything else."""
+    if not re.fullmatch(r"[0-9a-fA-F]{24}", text):
+        raise typer.BadParameter(f"'{text}' is no id: it has 24 hexadecimal digits")
+    return text.lower()
+
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 

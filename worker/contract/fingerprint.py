@@ -47,12 +47,18 @@ def of_document(document: Mapping[str, Any]) -> bytes | None:
 
     None for a void, for sealed personal fields, and for what no event can be. Never raises.
     """
+    record = record_of(document)
+    return None if record is None else hashlib.sha256(record).digest()
+
+
+def record_of(document: Mapping[str, Any]) -> bytes | None:
+    """The event in a `course_events` document as a record's value, in its one spelling; None as in `of_document`."""
     try:
         fields = _fields(document)
         if document["event_type"] == _VOID or document["key_id"] is not None or not _is_json(fields):
             return None
         present = {name: value for name, value in fields.items() if value is not None}
-        return hashlib.sha256(orjson.dumps(present, option=orjson.OPT_SORT_KEYS)).digest()
+        return orjson.dumps(present, option=orjson.OPT_SORT_KEYS)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError, OverflowError):
         return None
 

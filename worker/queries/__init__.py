@@ -1,0 +1,1 @@
+"""Read-only questions of operators about stored data: typed functions, none of which decides or changes anything."""

@@ -1,0 +1,159 @@
+"""The documents that follow from a learner's events: where each lies, and how it stands to what the events say."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bson import ObjectId
+from pydantic import BaseModel
+
+from projections.kinds import Document, StreamProjection, SumProjection
+from worker.contract.identity import stream_object_id
+from worker.errors import Refused
+from worker.queries.fields import ABSENT, differing, value_at, why_unknown
+from worker.queries.stepwise import View, counted_row, of_events
+from worker.storage import reading
+from worker.storage.database import Database
+from worker.storage.encoding import same
+from worker.storage.models import models_of
+from worker.storage.reading import Unreadable
+from worker.words import counted
+
+# Enough to see what kind of difference it is; `verify` and a rebuild know no single fields.
+MOST_DIFFERENCES: Final = 20
+
+
+class UnknownField(Refused):
+    """No document of the learner can have this field; the message says which there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field in which the stored document is not what its events say. None: there is no such field."""
+
+    field: str
+    folded: Any
+    stored: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a stored document stands to its events: `agrees` is None where that cannot be said.
+
+    `differing` are the first of the `differences` in what was asked about.
+    """
+
+    collection: str
+    id: ObjectId
+    version: int | None
+    agrees: bool | None
+    detail: str
+    exists: bool = True
+    differences: int = 0
+    differing: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One document that follows from a stream, `stored` as it is now, and how it is seen in the projection's fold."""
+
+    collection: str
+    projection: StreamProjection
+    counted_by: SumProjection | None
+    shapes: Sequence[type[BaseModel]]
+    stored: Document | Unreadable | None
+
+    @property
+    def view(self) -> View:
+        by = self.counted_by
+        return dict if by is None else lambda record: counted_row(by, record)
+
+    @property
+    def version(self) -> int | None:
+        """The last event that the stored document has seen, by its own word."""
+        return self._number("version" if self.counted_by is None else "last_event_version")
+
+    @property
+    def _made_by(self) -> int | None:
+        return self._number("projection_version" if self.counted_by is None else "counts_version")
+
+    def _number(self, name: str) -> int | None:
+        found = self.stored.get(name) if isinstance(self.stored, Mapping) else None
+        return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+    def standing(self, stream: str, last_version: int | None, folded: Document | None, path: str) -> Standing:
+        """Held against its events, in what stands at the path.
+
+        `last_version` is the stream's, None where its events cannot be folded to the end; `folded` is the fold of
+        those up to the document's own version, None where there is none.
+        """
+        code = self.projection.version if self.counted_by is None else self.counted_by.version
+
+        def stands(agrees: bool | None, detail: str, found: Sequence[Difference] = ()) -> Standing:
+            identity = stream_object_id(stream)
+            shown = tuple(found[:MOST_DIFFERENCES])
+            there = self.stored is not None
+            return Standing(self.collection, identity, self.version, agrees, detail, there, len(found), shown)
+
+        if self.stored is None:
+            return stands(None if last_version == 0 else False, "there is no such document")
+        if isinstance(self.stored, Unreadable):
+            return stands(False, f"it cannot be read: {self.stored.reason}")
+        if self.version is None:
+            return stands(None, "it does not say which events it has seen")
+        if self._made_by != code:
+            return stands(None, f"it was made by version {self._made_by} of the code, this is version {code}")
+        if last_version is not None and self.version > last_version:
+            return stands(False, f"it says version {self.version}, the events end at {last_version}")
+        if folded is None:
+            return stands(None, f"the events cannot be folded up to its version {self.version}")
+        found = self._differences(folded, path)
+        waiting = (last_version or self.version) - self.version
+        behind = f"; behind: {counted(waiting, 'event')} not in it yet" if waiting else ""
+        words = "as its events say" if not found else "not as its events say"
+        return stands(not found, f"at version {self.version} {words}{behind}", found)
+
+    def _differences(self, folded: Document, path: str) -> list[Difference]:
+        expected = self.view(folded)
+        known = self.stored if isinstance(self.stored, dict) else {}
+        stored = {name: value for name, value in known.items() if name in expected}
+        was, now = value_at(expected, path), value_at(stored, path)
+        fields = of_events(differing(was, now, path, alike=lambda one, other: same(other, one)))
+        return [
+            Difference(name, _or_none(value_at(expected, name)), _or_none(value)) for name, value in fields
+        ]
+
+
+async def documents_of(database: Database, stream: str) -> list[Explained]:
+    """Every document of the stream, and the rows that count it, as they are stored."""
+    shapes, identity = models_of(database.catalogue), {"_id": stream_object_id(stream)}
+    found = []
+    for projection in database.catalogue.streams:
+        if not projection.folds(stream):
+            continue
+        counting = [each for each in database.catalogue.sums if each.source == projection.name]
+        for by in (None, *counting):
+            name = projection.target.collection if by is None else by.counted.collection
+            stored = await reading.find_one(database.collection(name), identity)
+            found.append(Explained(name, projection, by, shapes[name], stored))
+    return found
+
+
+def with_field(documents: Sequence[Explained], field: str) -> tuple[list[Explained], str]:
+    """Those of the documents that can have the field, and its path in them; raises `UnknownField` if none can.
+
+    The field may be named with its collection in front.
+    """
+    collection, _, rest = field.partition(".")
+    named = [each for each in documents if each.collection == collection]
+    path = rest if named else field
+    why = {each.collection: why_unknown(each.shapes, path) if path else None for each in named or documents}
+    having = [each for each in named or documents if why[each.collection] is None]
+    if not having:
+        there_are = "; ".join(f"in {name} {reason}" for name, reason in why.items())
+        raise UnknownField(f"no document of a learner has the field {field}: {there_are}")
+    return having, path
+
+
+def _or_none(value: Any) -> Any:
+    return None if value is ABSENT else value
