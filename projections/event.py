@@ -45,6 +45,7 @@ _OWN_PATHS = (
     "occurred_at",
     "recorded_at",
     "schema_version",
+    "metadata.origin",
 )
 
 
@@ -60,7 +61,8 @@ READ_PATHS = read_paths(DETAILS_READ)
 class StoredEvent:
     """One event of a stream; which of the ids it has follows from its family.
 
-    `text` is personal free text; `curriculum` what ingest knew of the course.
+    `text` is personal free text; `curriculum` what ingest knew of the course; `origin` the job that brought the
+    event, None for one that was stored as it happened.
     """
 
     event_id: UUID
@@ -78,6 +80,7 @@ class StoredEvent:
     text: str | None
     curriculum: Mapping[str, Any] | None
     content_id: ObjectId | None = None
+    origin: str | None = None
 
     @property
     def is_void(self) -> bool:
@@ -109,6 +112,7 @@ class StoredEvent:
             text=document["personal"].get("text"),
             curriculum=document["curriculum"],
             content_id=data.get("content_id"),
+            origin=(document.get("metadata") or {}).get("origin"),
         )
 
 

@@ -17,7 +17,10 @@ from worker.contract.identity import stream_kind
 
 Document = dict[str, Any]
 By = Literal["live", "replay", "retry"]
-"""Who folds: the follower of the event store, a job over the past, or the retry of what failed."""
+"""Who folds: the follower of the event store, a job over the past, or the retry of what failed.
+
+What a job has brought (`StoredEvent.origin`) belongs to the past whoever folds it.
+"""
 DatabaseName = Literal["content", "analytics", "config"]
 
 

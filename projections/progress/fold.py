@@ -6,6 +6,7 @@ Formulas: docs/projections.md.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from projections.event import StoredEvent
@@ -75,14 +76,24 @@ def _fold(
     identity = _identity(current, events)
     version = 0 if current is None else current["version"]
     recorded_at = events[0].recorded_at if current is None else current["recorded_at"]
-    for event in events:
-        version += 1
-        if event.version != version or event.stream_id != identity["stream_id"]:
-            raise ValueError(f"expected version {version} of {identity['stream_id']}, got {event.version}")
-        recorded_at = max(recorded_at, event.recorded_at)
-        if not event.is_void:
-            apply_event(state, event)
+    met_by: dict[str, By] = {
+        kind: one["by"] for kind, one in (kept_milestones or {}).items() if one and "by" in one
+    }
     reached = _reached(state)
+    # What a job brought is history, whoever folds it: nobody is told of a milestone that such an event met first.
+    for was_brought, some in groupby(events, lambda event: event.origin is not None):
+        for event in some:
+            version += 1
+            if event.version != version or event.stream_id != identity["stream_id"]:
+                raise ValueError(
+                    f"expected version {version} of {identity['stream_id']}, got {event.version}"
+                )
+            recorded_at = max(recorded_at, event.recorded_at)
+            if not event.is_void:
+                apply_event(state, event)
+        reached = _reached(state)
+        for kind in (kind for kind, one in reached.items() if one is not None):
+            met_by.setdefault(kind, "replay" if was_brought else by)
     return {
         **identity,
         "version": version,
@@ -90,7 +101,10 @@ def _fold(
         "recorded_at": recorded_at,
         "state": close_state(state),
         **visible_fields(state),
-        "milestones": _milestones(reached, kept_milestones or {}, by),
+        "milestones": {
+            kind: None if one is None else {**one, "by": met_by.get(kind, by)}
+            for kind, one in reached.items()
+        },
         "completion_notified": reached["completed"] is not None,
     }
 
@@ -117,12 +131,4 @@ def _reached(state: State) -> dict[str, Document | None]:
         if enrolled_at is None
         else {"at": enrolled_at, "percentage": percentage_before(state, enrolled_at, finished_at)},
         "completed": None if finished_at is None else {"at": finished_at, "percentage": 100.0},
-    }
-
-
-def _milestones(reached: Mapping[str, Document | None], kept: Mapping[str, Any], by: By) -> Document:
-    """Each reached milestone, and the mode that met it first."""
-    return {
-        kind: None if one is None else {**one, "by": (kept.get(kind) or {}).get("by", by)}
-        for kind, one in reached.items()
     }

@@ -12,6 +12,7 @@ from pymongo.errors import BulkWriteError
 from projections.event import upcast_document
 from worker.chunks import chunks
 from worker.contract.fingerprint import of_document
+from worker.contract.origin import origin_of
 from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.source import Source, source_of
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
@@ -38,9 +39,11 @@ Curricula = Mapping[ObjectId, Mapping[str, Any]]
 class EventStore:
     """The ingest side of `course_events`. Its unique keys, `_id` and (stream_id, version), decide every race."""
 
-    def __init__(self, database: Database, versions: StreamVersions) -> None:
+    def __init__(self, database: Database, versions: StreamVersions, origin: str | None = None) -> None:
+        """`origin` is the job on whose behalf events are stored, None where they are stored as they happen."""
         self._events = database.course_events
         self._versions = versions
+        self._origin = origin
 
     async def known(self, candidates: Sequence[Candidate]) -> dict[UUID, Known]:
         """What is stored under the candidates' ids, read at majority: an id that is missing was never acknowledged.
@@ -85,7 +88,7 @@ class EventStore:
         planned = list(zip(streams, versions, strict=True))
         # 2.
         documents = [
-            _document(candidate, version, curricula, recorded_at)
+            _document(candidate, version, curricula, recorded_at, self._origin)
             for candidate, version in zip(candidates, versions, strict=True)
         ]
         # 3.
@@ -130,11 +133,17 @@ class EventStore:
         return len(voids)
 
 
-def _document(candidate: Candidate, version: int, curricula: Curricula, recorded_at: datetime) -> Document:
-    event = candidate.event
+def _document(
+    candidate: Candidate, version: int, curricula: Curricula, recorded_at: datetime, origin: str | None
+) -> Document:
+    """The document of a new event. The job that first published its record goes before one that reads it again."""
+    event, headers = candidate.event, candidate.record.headers
+    brought_by = origin_of(headers) if isinstance(headers, tuple) else None
     course = event.course_id if event.event_type == "course_enrolled" else None
     curriculum = None if course is None else curricula.get(course)
-    return event_document(event, version, candidate.record.source, recorded_at, curriculum)
+    return event_document(
+        event, version, candidate.record.source, recorded_at, curriculum, origin=brought_by or origin
+    )
 
 
 def _known(metadata: Mapping[str, Any]) -> Known:

@@ -13,6 +13,7 @@ from tests.support.ingest import COURSE, LESSON, Sent, event, learner, options, 
 from tests.support.waiting import until
 from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
+from worker.contract.origin import origin_header
 from worker.contract.source import Source
 from worker.settings import StartPolicy
 from worker.storage.database import Database, Document
@@ -251,3 +252,18 @@ async def test_a_group_that_began_at_the_end_reads_all_that_came_while_no_worker
     async with running(database, chosen) as ingest:
         await ingest.until_processed(4)
     await assert_exactly_once(database, late)
+
+
+async def test_an_event_carries_the_job_that_published_its_record(
+    database: Database, kafka: str, topic: str
+) -> None:
+    live, brought = event(1), event(2)
+    [by_job] = records([brought])
+    await send(kafka, topic, [*records([live]), replace(by_job, headers=(origin_header("backfill"),))])
+    async with running(database, options(kafka, topic)) as ingest:
+        await ingest.until_processed(2)
+    found = await database.course_events.find({}).to_list(None)
+    assert {str(each["_id"]): each["metadata"].get("origin") for each in found} == {
+        live["event_id"]: None,
+        brought["event_id"]: "backfill",
+    }

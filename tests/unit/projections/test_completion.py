@@ -1,5 +1,6 @@
 """How far a learner is, and when the welcome and the completion are reached."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -139,3 +140,39 @@ def test_folding_again_keeps_who_met_a_milestone_and_names_itself_for_new_ones()
 def test_folding_again_without_an_old_document_names_itself() -> None:
     document = refold(arrive([enrolled(1)]), None, "replay")
     assert document["milestones"]["welcome"]["by"] == "replay"
+
+
+def brought(event: StoredEvent) -> StoredEvent:
+    return replace(event, origin="reingest")
+
+
+HISTORIES = [
+    pytest.param([brought(enrolled(1)), brought(done(1))], ("replay", "replay"), id="all of it brought"),
+    pytest.param([enrolled(1), brought(done(1))], ("live", "replay"), id="the last lesson brought"),
+    pytest.param([brought(enrolled(1)), done(1)], ("replay", "live"), id="finished since"),
+    pytest.param([done(1), brought(enrolled(1))], ("replay", "replay"), id="brought later than it was met"),
+    pytest.param([enrolled(1), done(1), brought(done(1, at=0.5))], ("live", "live"), id="met before"),
+]
+
+
+@pytest.mark.parametrize(("history", "by"), HISTORIES)
+def test_a_milestone_that_a_brought_event_met_first_is_history_whoever_folds_it_in_whatever_batches(
+    history: list[StoredEvent], by: tuple[str, str]
+) -> None:
+    events = arrive(history)
+    in_one = fold(None, events, "live")
+    one_by_one = None
+    for each in events:
+        one_by_one = fold(one_by_one, [each], "live")
+    again = refold(events, None, "live")
+    kept = refold(events, in_one, "retry")
+    for document in (in_one, one_by_one, again, kept):
+        assert document is not None
+        milestones = document["milestones"]
+        assert (milestones["welcome"]["by"], milestones["completed"]["by"]) == by
+
+
+def test_folding_brought_events_again_keeps_who_met_a_milestone_in_a_later_part() -> None:
+    kept = {"milestones": {"welcome": None, "completed": {"at": moment(1), "by": "live"}}}
+    document = refold(arrive([brought(enrolled(1)), done(1)]), kept, "retry")
+    assert document["milestones"]["completed"]["by"] == "live"
