@@ -112,6 +112,25 @@ async def cancel_and_wait_shielded(*tasks: asyncio.Task[Any]) -> None:
         raise cancelled
 
 
+async def complete(work: Coroutine[Any, Any, T], limit_s: float = 10.0) -> T:
+    """Await what must be told before we end, whoever cancels us meanwhile; that cancellation is raised afterwards.
+
+    Raises what `work` raises, and TimeoutError for work that is not over after `limit_s`.
+    """
+    working = asyncio.create_task(asyncio.wait_for(work, limit_s))
+    cancelled: asyncio.CancelledError | None = None
+    while not working.done():
+        try:
+            await asyncio.wait({working})
+        except asyncio.CancelledError as again:
+            cancelled = again
+    if cancelled is not None:
+        if not working.cancelled():
+            working.exception()  # counts as seen
+        raise cancelled
+    return working.result()
+
+
 async def run_until_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
     """Await work that may take for ever; False, with the work cancelled, when `stop` is set first.
 

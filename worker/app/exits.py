@@ -3,21 +3,25 @@
 from enum import IntEnum
 
 from worker.errors import Fatal, Misconfigured, Refused, Retryable, SchemaMismatch, TopicMissing, WorkerError
+from worker.jobs.errors import Cancelled, Held, LeaseLost
 
 
 class ExitCode(IntEnum):
     """Every way a command ends. The comment is the documentation."""
 
     OK = 0  # done; `run`: told to stop, and drained
-    DIFFERENCE = 1  # `verify` or `demo` found something wrong, `schema check` a difference
+    DIFFERENCE = 1  # `verify`, `demo` or a job found something wrong, `schema check` a difference
     USAGE = 2  # a wrong argument, setting or input file: repeating it cannot help
     SCHEMA = 3  # collections, indexes or the topic are missing or differ: the message says what creates them
     UNREACHABLE = 4  # MongoDB or Kafka did not answer: starting again may help
     ROLE_DIED = 5  # a role failed in a way that waiting cannot heal: the message says which and why
     DRAIN_OVERDUE = 6  # told to stop, but not drained in time: nothing is lost, some work is done again
     FAILED = 7  # any other reason the worker knows; the message names it
+    HELD = 8  # another process runs this job: the message says who, and since when; nothing was begun
+    CANCELLED = 9  # somebody cancelled the job's run: what it had done stays
+    TAKEN_OVER = 10  # another process has taken the job's run over, and goes on with it
     DEFECT = 70  # a defect in the worker itself: please report the trace
-    INTERRUPTED = 130  # Ctrl-C
+    INTERRUPTED = 130  # Ctrl-C; of a job SIGTERM, too: the same command goes on where it came to
 
 
 class Unreachable(Fatal):
@@ -42,6 +46,9 @@ _CODES: tuple[tuple[type[WorkerError], ExitCode], ...] = (
     (Retryable, ExitCode.UNREACHABLE),
     (RoleDied, ExitCode.ROLE_DIED),
     (DrainOverdue, ExitCode.DRAIN_OVERDUE),
+    (Held, ExitCode.HELD),
+    (Cancelled, ExitCode.CANCELLED),
+    (LeaseLost, ExitCode.TAKEN_OVER),
 )
 
 

@@ -6,6 +6,7 @@ connected, in words that name the variable.
 """
 
 from worker.settings.ingest import IngestSettings, StartPolicy
+from worker.settings.jobs import JobsSettings
 from worker.settings.kafka import KafkaSettings
 from worker.settings.loading import load_settings, setting_lines
 from worker.settings.model import Settings
@@ -21,6 +22,7 @@ __all__ = [
     "CoolDownSettings",
     "CountsSettings",
     "IngestSettings",
+    "JobsSettings",
     "KafkaSettings",
     "NotificationKind",
     "NotifySettings",

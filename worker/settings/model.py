@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from worker.settings.group import Group, refuse
 from worker.settings.ingest import IngestSettings
+from worker.settings.jobs import JobsSettings
 from worker.settings.kafka import KafkaSettings
 from worker.settings.mongodb import MongoDBSettings
 from worker.settings.notify import NotifySettings
@@ -35,6 +36,7 @@ class Settings(BaseModel):
     notify: NotifySettings
     retry: RetrySettings
     retention: RetentionSettings
+    jobs: JobsSettings
 
     @classmethod
     def groups(cls) -> Iterator[tuple[str, type[Group]]]:

@@ -85,6 +85,7 @@ class Database:
     projection_state: _Config
     watch_positions: _Config
     job_runs: _Config
+    audit: _Config
     tombstones: _Config
     user_progress: _Content
     user_progress_projections: _Content

@@ -101,6 +101,10 @@ _OWN = (
         _unique_where_text("transaction_id"),
     ),
     Index("job_runs", "idx_job_runs_job_started", (("job", 1), ("started_at", -1))),
+    # The runs of the same job, interval and arguments; and those that a new owner of a lock shuts out.
+    Index("job_runs", "idx_job_runs_key_number", (("key", 1), ("number", -1))),
+    Index("job_runs", "idx_job_runs_lock_status", (("lock", 1), ("status", 1))),
+    Index("audit", "idx_audit_at", (("at", -1),)),
 )
 
 

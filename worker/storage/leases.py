@@ -10,15 +10,13 @@ server's time: it held a group for the time of a lease and lives.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import UTC, datetime
-from typing import Any, cast
-
-from pymongo import ReturnDocument, UpdateOne
+from typing import Any
 
 from worker.contract.identity import SLOTS
-from worker.storage import driver
+from worker.storage import driver, lease_documents
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
+from worker.storage.lease_documents import NEVER
 from worker.storage.shares import GROUPS, GroupLease, Survey, decide
 from worker.storage.updating import in_s
 
@@ -35,7 +33,6 @@ _LONGEST_DOUBLING = 5
 _PROVES_ITSELF_IN = 1
 # A free group that nobody claimed for this part of a lease is anybody's: everyone who should have it had a turn.
 _OVERDUE_AFTER = 0.6
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 Token = Mapping[str, Any]
 
@@ -125,7 +122,7 @@ class GroupLeases:
     @property
     def _membership(self) -> Document:
         """As expressions over what this worker announced last; one that was silent for too long begins anew."""
-        lapsed = {"$lte": [{"$ifNull": ["$expires_at", _NEVER]}, "$$NOW"]}
+        lapsed = {"$lte": [{"$ifNull": ["$expires_at", NEVER]}, "$$NOW"]}
         began = {"$cond": [lapsed, "$$NOW", {"$ifNull": ["$since", "$$NOW"]}]}
         holds = {"$cond": [lapsed, "$$NOW", {"$ifNull": ["$holds_since", "$$NOW"]}]} if self._held else None
         held_ms = {"$subtract": ["$$NOW", {"$ifNull": ["$holds_since", "$$NOW"]}]}
@@ -142,23 +139,13 @@ class GroupLeases:
         }
 
     async def _prepare(self) -> None:
-        """One document per group, once: a claim compares with time, which an upsert cannot."""
-        if self._prepared:
-            return
-        unclaimed = {"kind": "group", "owner": None, "epoch": 0, "expires_at": _NEVER}
-        names = [group_name(self.watcher, group) for group in range(self.groups)]
-        await self.database.leases.bulk_write(
-            [UpdateOne({"_id": name}, {"$setOnInsert": unclaimed}, upsert=True) for name in names],
-            ordered=False,
-        )
-        self._prepared = True
+        if not self._prepared:
+            names = [group_name(self.watcher, group) for group in range(self.groups)]
+            await lease_documents.prepare(self.database.leases, names, {"kind": "group"})
+            self._prepared = True
 
     async def _renew(self) -> None:
-        """Extend what nobody took meanwhile, expired or not."""
-        if self._held:
-            await self.database.leases.update_many(
-                self._ours(self._held), [{"$set": {"expires_at": in_s(self.lease_s)}}]
-            )
+        await lease_documents.renew(self.database.leases, self._named(self._held), self.owner, self.lease_s)
 
     async def _survey(self) -> Survey:
         overdue_s = self.lease_s * _OVERDUE_AFTER
@@ -197,27 +184,14 @@ class GroupLeases:
 
     async def _claim(self, group: int) -> int | None:
         """The new epoch, or None where another worker was faster."""
-        free = [{"owner": self.owner}, {"$expr": {"$lte": ["$expires_at", "$$NOW"]}}]
-        taken = {
-            "owner": {"$literal": self.owner},
-            "epoch": {"$add": ["$epoch", 1]},
-            "expires_at": in_s(self.lease_s),
-        }
-        claimed = await self.database.leases.find_one_and_update(
-            {"_id": group_name(self.watcher, group), "$or": free},
-            [{"$set": taken}],
-            return_document=ReturnDocument.AFTER,
-        )
-        return None if claimed is None else cast(int, claimed["epoch"])
+        name = group_name(self.watcher, group)
+        return await lease_documents.claim(self.database.leases, name, self.owner, self.lease_s)
 
     async def _release(self, groups: Mapping[int, int]) -> None:
-        if groups:
-            free = {"owner": None, "expires_at": "$$NOW"}
-            await self.database.leases.update_many(self._ours(groups), [{"$set": free}])
+        await lease_documents.release(self.database.leases, self._named(groups), self.owner)
 
-    def _ours(self, groups: Mapping[int, int]) -> Document:
-        leases = [{"_id": group_name(self.watcher, group), "epoch": epoch} for group, epoch in groups.items()]
-        return {"owner": self.owner, "$or": leases}
+    def _named(self, groups: Mapping[int, int]) -> dict[str, int]:
+        return {group_name(self.watcher, group): epoch for group, epoch in groups.items()}
 
 
 def _lease(row: Document) -> GroupLease:

@@ -1,7 +1,7 @@
 """The stored documents as pydantic models, one per shape: the validators are generated from them.
 
 The worker does not run its own documents through these models on the way to the server; the server checks
-them. A model that forbids further fields describes documents the worker alone writes; an open one (`_Open`)
+them. A model that forbids further fields describes documents the worker alone writes; an open one (`Open`)
 describes documents it shares with the platform and only pins the fields it relies on. Field types are BSON's:
 `float` is a double, `int` a 32- or 64-bit integer, `int | float` any number, `datetime` a date, `bytes` and
 `UUID` binary. A field with a default may be absent, and is null only if its type says so. The shapes of
@@ -15,42 +15,15 @@ from uuid import UUID
 
 from bson import ObjectId
 from bson.decimal128 import Decimal128
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from projections.catalogue import CATALOGUE
 from projections.kinds import Catalogue
-
-Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Slot = Annotated[int, Field(ge=0, le=255)]
-Number = int | float
+from worker.storage.job_models import AuditEntry, JobLease, JobRun
+from worker.storage.model_bases import Closed, Count, Named, Number, Open, Positive, Slot, Text, absent
 
 
-def _absent() -> Any:
-    """Default of a field that a document may leave out but never holds as null."""
-    return None
-
-
-class _Closed(BaseModel):
-    """Written by the worker alone: exactly these fields."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-
-class _Named(_Closed):
-    """Written by the worker alone, under a text as `_id`."""
-
-    id: Text = Field(alias="_id")
-
-
-class _Open(BaseModel):
-    """Shared with the platform: these fields have these types, others may stand beside them."""
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True, arbitrary_types_allowed=True)
-
-
-class EventSource(_Closed):
+class EventSource(Closed):
     """The record an event came from."""
 
     topic: Text
@@ -59,7 +32,7 @@ class EventSource(_Closed):
     index: Count
 
 
-class EventMetadata(_Closed):
+class EventMetadata(Closed):
     """About the event, not about the learner; `source` is null in a void.
 
     Documents from before fingerprints had a version, and voids, have no `fingerprint_version`. `origin` names the
@@ -70,37 +43,37 @@ class EventMetadata(_Closed):
     correlation_id: str | None
     producer: str | None
     fingerprint: bytes
-    fingerprint_version: Positive = Field(default_factory=_absent)
-    origin: Text = Field(default_factory=_absent)
+    fingerprint_version: Positive = Field(default_factory=absent)
+    origin: Text = Field(default_factory=absent)
     source: EventSource | None
 
 
-class EventData(_Closed):
+class EventData(Closed):
     """What happened, and to what; `details` is the producer's own object.
 
     Which of the ids there must be follows from the event's family (`contract.families`): those that its stream names.
     Nothing here identifies a person by itself: such fields lie in `personal`, in every family.
     """
 
-    course_id: ObjectId = Field(default_factory=_absent)
-    user_id: ObjectId = Field(default_factory=_absent)
-    content_id: ObjectId = Field(default_factory=_absent)
-    lesson_id: ObjectId = Field(default_factory=_absent)
-    session_id: str = Field(default_factory=_absent)
-    device_type: str = Field(default_factory=_absent)
-    value: Number = Field(default_factory=_absent)
-    details: dict[str, Any] = Field(default_factory=_absent)
+    course_id: ObjectId = Field(default_factory=absent)
+    user_id: ObjectId = Field(default_factory=absent)
+    content_id: ObjectId = Field(default_factory=absent)
+    lesson_id: ObjectId = Field(default_factory=absent)
+    session_id: str = Field(default_factory=absent)
+    device_type: str = Field(default_factory=absent)
+    value: Number = Field(default_factory=absent)
+    details: dict[str, Any] = Field(default_factory=absent)
 
 
-class Personal(_Open):
+class Personal(Open):
     """Fields that identify a person; open, because sealing replaces them by an envelope under `key_id`."""
 
-    user_agent: str = Field(default_factory=_absent)
-    ip_address: str = Field(default_factory=_absent)
-    text: str = Field(default_factory=_absent)
+    user_agent: str = Field(default_factory=absent)
+    ip_address: str = Field(default_factory=absent)
+    text: str = Field(default_factory=absent)
 
 
-class Curriculum(_Open):
+class Curriculum(Open):
     """What ingest knew of the course when the event was stored; `version` is as the course's author wrote it."""
 
     version: Any = None
@@ -111,7 +84,7 @@ class Curriculum(_Open):
     total_lessons: int | None = None
 
 
-class CourseEvent(_Closed):
+class CourseEvent(Closed):
     """`course_events`: one accepted event of any family, or a void. `time_zone` is the learner's, an IANA name."""
 
     id: UUID = Field(alias="_id")
@@ -123,14 +96,14 @@ class CourseEvent(_Closed):
     personal: Personal
     key_id: str | None
     curriculum: Curriculum | None
-    time_zone: Text = Field(default_factory=_absent)
+    time_zone: Text = Field(default_factory=absent)
     slot: Slot
     occurred_at: datetime
     recorded_at: datetime
     schema_version: Positive
 
 
-class Notification(_Named):
+class Notification(Named):
     """`notifications`, the outbox: `_id` is the unique key that makes a second upsert harmless.
 
     `attempts` counts claims, `refusals` those among them whose content the receiver refused. A row that is
@@ -145,7 +118,7 @@ class Notification(_Named):
     created_at: datetime
     due_at: datetime
     attempts: Count
-    refusals: Count = Field(default_factory=_absent)
+    refusals: Count = Field(default_factory=absent)
     lease_owner: str | None
     lease_until: datetime | None
     sent_at: datetime | None
@@ -154,14 +127,14 @@ class Notification(_Named):
     data: dict[str, Any]
 
 
-class BillingTransaction(_Open):
+class BillingTransaction(Open):
     """`billing_transactions`: the spec's shape; the amount is decimal, never a double.
 
     `event_id` stands in the rows the worker wrote: the enrolment that named the transaction last.
     """
 
     id: ObjectId = Field(alias="_id")
-    event_id: UUID = Field(default_factory=_absent)
+    event_id: UUID = Field(default_factory=absent)
     user_id: ObjectId
     course_id: ObjectId
     amount: Decimal128
@@ -172,7 +145,7 @@ class BillingTransaction(_Open):
     created_at: datetime
 
 
-class QueueItem(_Open):
+class QueueItem(Open):
     """`analytics_queue`: the spec's item, which the platform may add, and the worker's own fields.
 
     `retry_count` counts attempts from their claim on, `last_retry` is the last claim, `code_version` the code
@@ -193,28 +166,28 @@ class QueueItem(_Open):
     version: int | None = None
     error_class: str | None = None
     code_version: str | None = None
-    occurrences: Count = Field(default_factory=_absent)
-    tried_by: list[str] = Field(default_factory=_absent)
+    occurrences: Count = Field(default_factory=absent)
+    tried_by: list[str] = Field(default_factory=absent)
     due_at: datetime | None = None
     lease_owner: str | None = None
     lease_until: datetime | None = None
 
 
-class DeadLetterHeader(_Closed):
+class DeadLetterHeader(Closed):
     """One Kafka header, bytes as they came."""
 
     key: str
     value: bytes | None
 
 
-class OffsetGap(_Closed):
+class OffsetGap(Closed):
     """Offsets that could not be read, both ends included."""
 
     first_offset: Count
     last_offset: Count
 
 
-class DeadLetter(_Named):
+class DeadLetter(Named):
     """`dead_letters`: a record that cannot be stored, or a gap; `value` is null if its bytes lie in parts.
 
     So are `key` and `headers`, if the fields named after them are there. `without_bytes`: the store refused them.
@@ -232,15 +205,15 @@ class DeadLetter(_Named):
     event_id: UUID | None
     key: bytes | None
     headers: list[DeadLetterHeader]
-    key_parts: Positive = Field(default_factory=_absent)
-    key_size_bytes: Count = Field(default_factory=_absent)
-    key_sha256: bytes = Field(default_factory=_absent)
-    headers_parts: Positive = Field(default_factory=_absent)
-    headers_size_bytes: Count = Field(default_factory=_absent)
-    headers_sha256: bytes = Field(default_factory=_absent)
+    key_parts: Positive = Field(default_factory=absent)
+    key_size_bytes: Count = Field(default_factory=absent)
+    key_sha256: bytes = Field(default_factory=absent)
+    headers_parts: Positive = Field(default_factory=absent)
+    headers_size_bytes: Count = Field(default_factory=absent)
+    headers_sha256: bytes = Field(default_factory=absent)
     value: bytes | None
     parts: Count
-    without_bytes: bool = Field(default_factory=_absent)
+    without_bytes: bool = Field(default_factory=absent)
     size_bytes: Count
     payload_sha256: bytes | None
     fingerprint: str
@@ -253,7 +226,7 @@ class DeadLetter(_Named):
     gap: OffsetGap | None
 
 
-class DeadLetterPart(_Named):
+class DeadLetterPart(Named):
     """`dead_letters`: a slice of a value, key or headers too large for one document; parts count from 1.
 
     Headers are as a record batch encodes them (`worker.storage.record_headers`).
@@ -262,12 +235,12 @@ class DeadLetterPart(_Named):
     kind: Literal["part"]
     part_of: Text
     part: Positive
-    of: Literal["key", "headers"] = Field(default_factory=_absent)
+    of: Literal["key", "headers"] = Field(default_factory=absent)
     value: bytes
     created_at: datetime
 
 
-class PartitionLease(_Named):
+class PartitionLease(Named):
     """`leases`: whose session may write the time-series rows of one topic-partition.
 
     `session` is its owner's, `repairer` that of whoever repairs rows below the committed offset.
@@ -275,13 +248,13 @@ class PartitionLease(_Named):
 
     kind: Literal["partition"]
     session: UUID
-    repairer: UUID = Field(default_factory=_absent)
+    repairer: UUID = Field(default_factory=absent)
     burns: Count
-    burned: list[UUID] = Field(default_factory=_absent)
+    burned: list[UUID] = Field(default_factory=absent)
     updated_at: datetime
 
 
-class GroupLease(_Named):
+class GroupLease(Named):
     """`leases`: who folds one group of slots; `epoch` is raised whenever the owner changes."""
 
     kind: Literal["group"]
@@ -290,7 +263,7 @@ class GroupLease(_Named):
     expires_at: datetime
 
 
-class MemberLease(_Named):
+class MemberLease(Named):
     """`leases`: one live watcher, so that the groups can be shared out evenly; `version` is its projection's.
 
     It lives `since`, holds a group since `holds_since`, and has `proved` itself when it survived that. One without
@@ -299,11 +272,11 @@ class MemberLease(_Named):
 
     kind: Literal["member"]
     owner: Text
-    version: Count = Field(default_factory=_absent)
-    layout: Positive = Field(default_factory=_absent)
-    since: datetime = Field(default_factory=_absent)
-    holds_since: datetime | None = Field(default_factory=_absent)
-    proved: bool = Field(default_factory=_absent)
+    version: Count = Field(default_factory=absent)
+    layout: Positive = Field(default_factory=absent)
+    since: datetime = Field(default_factory=absent)
+    holds_since: datetime | None = Field(default_factory=absent)
+    proved: bool = Field(default_factory=absent)
     expires_at: datetime
 
 
@@ -313,7 +286,7 @@ class MemberLeaseOfNow(MemberLease):
     layout: Positive
 
 
-class ResumePosition(_Named):
+class ResumePosition(Named):
     """`projection_state`: the resume token up to which a group's changes have had their effect.
 
     `versions` names the projections whose worker saved the token, each with its version; none before that.
@@ -326,7 +299,7 @@ class ResumePosition(_Named):
     saved_at: datetime
 
 
-class CountingSession(_Named):
+class CountingSession(Named):
     """`projection_state`: the session whose transactions count, null once it ended in good order."""
 
     kind: Literal["session"]
@@ -335,16 +308,16 @@ class CountingSession(_Named):
     saved_at: datetime
 
 
-class WriteConflictMarker(_Named):
+class WriteConflictMarker(Named):
     """`projection_state`: a course or user on which transactions meet; of a course, whom it is counted for."""
 
     kind: Literal["marker"]
-    instructor_id: ObjectId | None = Field(default_factory=_absent)
+    instructor_id: ObjectId | None = Field(default_factory=absent)
     writes: Count
     saved_at: datetime
 
 
-class StateMigration(_Named):
+class StateMigration(Named):
     """`projection_state`: where markers and session stand while a release before may still run."""
 
     kind: Literal["migration"]
@@ -353,7 +326,7 @@ class StateMigration(_Named):
     saved_at: datetime
 
 
-class WatchPosition(_Named):
+class WatchPosition(Named):
     """`watch_positions`, which `projection_state` replaces: a token or what else the release before kept there.
 
     `version` is that of the projection whose worker saved the token: absent before the first one is saved.
@@ -363,11 +336,11 @@ class WatchPosition(_Named):
 
     token: dict[str, Any] | None
     epoch: Count
-    version: Count = Field(default_factory=_absent)
+    version: Count = Field(default_factory=absent)
     saved_at: datetime
 
 
-class Tombstone(_Open):
+class Tombstone(Open):
     """`tombstones`: a learner whose events are not to be stored any more; `_id` is the user's."""
 
     id: ObjectId = Field(alias="_id")
@@ -375,40 +348,29 @@ class Tombstone(_Open):
     created_at: datetime
 
 
-class JobRun(_Closed):
-    """`job_runs`: one run of a scheduled job."""
-
-    id: str | ObjectId = Field(alias="_id")
-    job: Text
-    status: Literal["running", "succeeded", "failed", "stopped"]
-    started_at: datetime
-    finished_at: datetime | None
-    details: dict[str, Any]
-
-
-class Course(_Open):
+class Course(Open):
     """`courses`: the spec's own validator; the rest of the document is the platform's."""
 
     id: ObjectId = Field(alias="_id")
     title: Annotated[str, Field(min_length=3, max_length=200)]
-    slug: Annotated[str, Field(pattern="^[a-z0-9-]+$")] = Field(default_factory=_absent)
+    slug: Annotated[str, Field(pattern="^[a-z0-9-]+$")] = Field(default_factory=absent)
     instructor_id: ObjectId
     status: Literal["draft", "review", "published", "archived"]
-    stats: dict[str, Any] = Field(default_factory=_absent)
+    stats: dict[str, Any] = Field(default_factory=absent)
     created_at: datetime
-    updated_at: datetime = Field(default_factory=_absent)
+    updated_at: datetime = Field(default_factory=absent)
 
 
-class User(_Open):
+class User(Open):
     """`users`: what the worker relies on; the spec gives no validator and the document is the platform's."""
 
     id: ObjectId = Field(alias="_id")
-    email: str = Field(default_factory=_absent)
-    username: str = Field(default_factory=_absent)
-    stats: dict[str, Any] = Field(default_factory=_absent)
+    email: str = Field(default_factory=absent)
+    username: str = Field(default_factory=absent)
+    stats: dict[str, Any] = Field(default_factory=absent)
 
 
-class SystemSetting(_Open):
+class SystemSetting(Open):
     """`system_settings`: the spec's own validator; `value` may be anything."""
 
     key: str
@@ -425,10 +387,11 @@ _PLATFORM: Mapping[str, tuple[type[BaseModel], ...]] = {
     "analytics_queue": (QueueItem,),
     "dead_letters": (DeadLetter, DeadLetterPart),
     "system_settings": (SystemSetting,),
-    "leases": (PartitionLease, GroupLease, MemberLease),
+    "leases": (PartitionLease, GroupLease, MemberLease, JobLease),
     "projection_state": (ResumePosition, CountingSession, WriteConflictMarker, StateMigration),
     "watch_positions": (WatchPosition,),
     "job_runs": (JobRun,),
+    "audit": (AuditEntry,),
     "tombstones": (Tombstone,),
 }
 
@@ -440,5 +403,5 @@ def models_of(catalogue: Catalogue) -> Mapping[str, tuple[type[BaseModel], ...]]
 
 MODELS = models_of(CATALOGUE)
 
-LEASES_OF_NOW: tuple[type[BaseModel], ...] = (PartitionLease, GroupLease, MemberLeaseOfNow)
+LEASES_OF_NOW: tuple[type[BaseModel], ...] = (PartitionLease, GroupLease, MemberLeaseOfNow, JobLease)
 """The shapes of `leases` once no worker that does not know `projection_state` may run any more."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from worker.storage import reading
 from worker.storage.database import Collection, Database
+from worker.storage.job_leases import JOB_LEASES
 from worker.storage.leases import group_name
 from worker.storage.projection_state import SESSION, is_migrating
 from worker.storage.resume_tokens import token_time_s
@@ -101,6 +102,7 @@ def audit_lease(lease: Document, now: Now) -> Iterator[Finding]:
         "partition": bool(_PARTITION.fullmatch(name)),
         "group": name in _GROUP_NAMES,
         "member": any(name == f"member:{watcher}:{lease.get('owner')}" for watcher in _GROUPS),
+        "job": name.startswith(JOB_LEASES),
     }[kind]
     until = lease["updated_at"] if kind == "partition" else lease["expires_at"]
     rules = ((f"no {kind} of this name is known", not known), (_FUTURE, until > now.horizon))

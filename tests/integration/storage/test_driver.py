@@ -79,10 +79,8 @@ async def test_collections_and_indexes_are_listed(any_database: Database) -> Non
     (one,) = await driver.list_collections(any_database.config, "leases")
     assert one["name"] == "leases"
     assert await driver.list_collections(any_database.config, "absent") == []
-    assert [index["name"] for index in await driver.list_indexes(any_database.job_runs)] == [
-        "_id_",
-        "idx_job_runs_job_started",
-    ]
+    indexes = {index["name"] for index in await driver.list_indexes(any_database.job_runs)}
+    assert {"_id_", "idx_job_runs_job_started"} <= indexes
 
 
 async def test_a_client_may_be_closed_twice(mongodb: RunningMongo, driver_kind: str) -> None:

@@ -1,17 +1,15 @@
 """Transactions: all of a unit's writes or none, on either driver."""
 
 import uuid
-from datetime import UTC, datetime
 
 import pytest
 
+from tests.support.jobs import job_run
 from worker.errors import Retryable
 from worker.storage import driver
 from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.storage.transactions import Session, Transactions
-
-NOON = datetime(2024, 1, 10, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture(params=["pymongo", "motor"])
@@ -21,9 +19,8 @@ def driver_kind(request: pytest.FixtureRequest) -> str:
 
 
 async def add(database: Database, name: str, session: Session | None = None) -> None:
-    run = {"job": "test", "status": "running", "started_at": NOON, "finished_at": None, "details": {}}
     with translated():
-        await database.job_runs.insert_one({"_id": name, **run}, session=session)
+        await database.job_runs.insert_one({**job_run("test", 1), "_id": name}, session=session)
 
 
 async def names(database: Database) -> list[str]:
@@ -68,7 +65,7 @@ async def test_of_two_that_write_the_same_document_one_may_run_again(any_databas
 
     async def raise_count(session: Session) -> None:
         with translated():
-            await any_database.job_runs.update_one({"_id": "a"}, {"$inc": {"details.n": 1}}, session=session)
+            await any_database.job_runs.update_one({"_id": "a"}, {"$inc": {"counts.n": 1}}, session=session)
 
     async def overtaken(session: Session) -> None:
         with translated():
@@ -80,7 +77,7 @@ async def test_of_two_that_write_the_same_document_one_may_run_again(any_databas
         await first.run(overtaken)
     await first.run(raise_count)
     stored = await any_database.job_runs.find_one({"_id": "a"}) or {}
-    assert stored["details"] == {"n": 2}
+    assert stored["counts"] == {"n": 2}
     await first.close()
     await second.close()
 
@@ -89,12 +86,12 @@ async def test_an_open_transaction_of_another_process_is_ended_by_its_session(an
     await add(any_database, "a")
     dead = await driver.start_session(any_database.client)
     await driver.start_transaction(dead)
-    await any_database.job_runs.update_one({"_id": "a"}, {"$set": {"details": {"n": 9}}}, session=dead)
+    await any_database.job_runs.update_one({"_id": "a"}, {"$set": {"counts": {"n": 9}}}, session=dead)
     transactions = Transactions(any_database.client)
     await transactions.end_elsewhere(dead.session_id["id"].as_uuid())
-    await any_database.job_runs.update_one({"_id": "a"}, {"$set": {"details": {"n": 1}}})
+    await any_database.job_runs.update_one({"_id": "a"}, {"$set": {"counts": {"n": 1}}})
     stored = await any_database.job_runs.find_one({"_id": "a"}) or {}
-    assert stored["details"] == {"n": 1}
+    assert stored["counts"] == {"n": 1}
     await transactions.end_elsewhere(uuid.uuid4())
     await transactions.close()
 

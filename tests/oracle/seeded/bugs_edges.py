@@ -98,7 +98,7 @@ def fold_error_with_its_value(run: Run) -> None:
 
 def password_in_a_job(run: Run) -> None:
     """A job run keeps the settings it ran under."""
-    run.jobs[0]["details"] = {"settings": {"SEVENP_NOTIFY_MAIL_PASSWORD": PASSWORD}}
+    run.jobs[0]["outcome"] = {"settings": {"SEVENP_NOTIFY_MAIL_PASSWORD": PASSWORD}}
 
 
 def password_in_a_header_that_is_kept(run: Run) -> None:

@@ -31,6 +31,7 @@ from projections.kinds import By
 from projections.progress import fold
 from tests.oracle import Delivery, Entry, LogRecord
 from tests.oracle.seeded.run import CANARY, PARTITIONS, TOPIC, Run
+from tests.support.jobs import job_run
 from worker.contract.codec import decode_event, encode, record_key
 from worker.contract.event import Event
 from worker.contract.identity import stream_object_id, stream_slot
@@ -278,8 +279,7 @@ def _completed_item(stream: str) -> Document:
 
 
 def _job() -> Document:
-    fields = {"job": "verify", "status": "succeeded", "started_at": NOW, "finished_at": NOW, "details": {}}
-    return {"_id": "verify:1", **fields}
+    return {**job_run("verify-1f3a9c2b4d", 1), "status": "succeeded", "started_at": NOW, "finished_at": NOW}
 
 
 def _metrics(outcomes: Mapping[Outcome, int], run: Run) -> str:

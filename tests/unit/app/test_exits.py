@@ -4,6 +4,7 @@ import pytest
 
 from worker.app.exits import DrainOverdue, ExitCode, RoleDied, Unreachable, exit_code
 from worker.errors import Fatal, Fenced, Misconfigured, Refused, Retryable, SchemaMismatch, WorkerError
+from worker.jobs.errors import Cancelled, Held, LeaseLost
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,9 @@ from worker.errors import Fatal, Fenced, Misconfigured, Refused, Retryable, Sche
         (Retryable("x"), 4),
         (RoleDied("x"), 5),
         (DrainOverdue("x"), 6),
+        (Held("x"), 8),
+        (Cancelled("x"), 9),
+        (LeaseLost("x"), 10),
         (Fatal("x"), 7),
         (Fenced("x"), 7),
         (WorkerError("x"), 7),
@@ -35,6 +39,9 @@ def test_codes_do_not_move() -> None:
         "ROLE_DIED": 5,
         "DRAIN_OVERDUE": 6,
         "FAILED": 7,
+        "HELD": 8,
+        "CANCELLED": 9,
+        "TAKEN_OVER": 10,
         "DEFECT": 70,
         "INTERRUPTED": 130,
     }

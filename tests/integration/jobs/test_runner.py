@@ -1,0 +1,180 @@
+"""The runner of jobs on a real server: once at a time, from its checkpoint, whoever is killed."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.support.jobs import CountArguments, Counting, runner
+from tests.support.waiting import until
+from worker.errors import Retryable
+from worker.jobs.context import Progress
+from worker.jobs.errors import Held, LeaseLost
+from worker.storage.database import Database, Document
+from worker.timing import cancel_and_wait
+
+# As short as settings allow.
+LEASE_S = 2.0
+
+
+async def only_run(database: Database) -> Document:
+    [run] = await database.job_runs.find({}).to_list(None)
+    return run
+
+
+async def audit_rows(database: Database) -> list[Document]:
+    return await database.audit.find({}).sort("at", 1).to_list(None)
+
+
+async def test_a_run_is_done_step_by_step_and_told_in_its_document(database: Database) -> None:
+    seen: list[Progress] = []
+    counting = Counting()
+    result = await runner(database, observe=seen.append).run(counting.job, CountArguments(to=3))
+    assert counting.counted == [0, 1, 2]
+    assert result.outcome == {"reached": 3}
+    stored = await only_run(database)
+    told = {name: stored[name] for name in ("status", "progress", "counts", "checkpoint", "outcome", "who")}
+    assert told == {
+        "status": "succeeded",
+        "progress": {"done": 3, "total": 3},
+        "counts": {"counted": 3},
+        "checkpoint": {"next": 3},
+        "outcome": {"reached": 3},
+        "who": "anna@ops-1",
+    }
+    assert seen[-1] == Progress(3, 3, {"counted": 3})
+
+
+async def test_a_second_start_says_who_runs_it_since_when(database: Database) -> None:
+    counting = Counting(stops_at=1)
+    first = asyncio.create_task(
+        runner(database, "anna@ops-1", lease_s=LEASE_S).run(counting.job, CountArguments())
+    )
+    await counting.stopped.wait()
+    second = Counting()
+    with pytest.raises(Held, match=r"count is being run by anna@ops-1 since 20.* UTC \(run count-\w+-1\)"):
+        await runner(database, "ben@ops-2", lease_s=LEASE_S).run(second.job, CountArguments(name="other"))
+    assert second.began_at == []
+    counting.go_on.set()
+    assert (await first).run.status == "succeeded"
+
+
+async def test_what_only_looks_runs_beside_what_changes(database: Database) -> None:
+    counting = Counting(stops_at=1)
+    first = asyncio.create_task(runner(database).run(counting.job, CountArguments()))
+    await counting.stopped.wait()
+    await runner(database).run(Counting(changes=False).job, CountArguments())
+    await runner(database).run(Counting().job, CountArguments(), dry_run=True)
+    counting.go_on.set()
+    await first
+    [row] = await audit_rows(database)
+    assert row["run"] == (await first).run.id
+
+
+async def test_a_killed_run_goes_on_at_its_checkpoint_when_it_is_started_again(database: Database) -> None:
+    killed = Counting(stops_at=3)
+    await killed_in_its_middle(database, killed)
+    counting = Counting()
+    result = await runner(database, lease_s=LEASE_S).run(counting.job, CountArguments())
+    assert (counting.began_at, counting.counted) == ([3], [3, 4])
+    stored = await only_run(database)
+    assert (stored["attempts"], stored["counts"], stored["progress"]["done"]) == (2, {"counted": 5}, 5)
+    assert result.run.id == stored["_id"]
+    assert [row["status"] for row in await audit_rows(database)] == ["begun", "done"]
+
+
+async def killed_in_its_middle(database: Database, counting: Counting) -> None:
+    """Run until it stops, and end it as SIGKILL does: nothing more is written."""
+    client = runner(database, lease_s=LEASE_S)
+    working = asyncio.create_task(client.run(counting.job, CountArguments()))
+    await counting.stopped.wait()
+    before = [
+        await only_run(database),
+        *await audit_rows(database),
+        *await database.leases.find({}).to_list(None),
+    ]
+    await cancel_and_wait(working)
+    run, row, lease = before
+    await database.job_runs.replace_one({"_id": run["_id"]}, run)
+    await database.audit.replace_one({"_id": row["_id"]}, row)
+    await database.leases.replace_one({"_id": lease["_id"]}, lease)
+
+
+async def test_a_run_that_is_stopped_in_good_order_can_go_on_at_once(database: Database) -> None:
+    stopped = Counting(stops_at=2)
+    working = asyncio.create_task(runner(database, lease_s=300).run(stopped.job, CountArguments()))
+    await stopped.stopped.wait()
+    await cancel_and_wait(working)
+    assert (await only_run(database))["status"] == "stopped"
+    counting = Counting()
+    await runner(database, lease_s=300).run(counting.job, CountArguments())
+    assert counting.began_at == [2]
+
+
+async def test_a_run_that_was_taken_over_writes_nothing_more(database: Database) -> None:
+    frozen = Counting(stops_at=2)
+    sleeping = asyncio.create_task(
+        runner(database, "anna@ops-1", lease_s=300).run(frozen.job, CountArguments())
+    )
+    await frozen.stopped.wait()
+    # It sleeps for so long that its lease runs out.
+    await database.leases.update_one({"kind": "job"}, [{"$set": {"expires_at": "$$NOW"}}])
+    counting = Counting()
+    await runner(database, "ben@ops-2").run(counting.job, CountArguments())
+    after = await only_run(database)
+    frozen.go_on.set()
+    with pytest.raises(LeaseLost):
+        await sleeping
+    assert await only_run(database) == after
+    assert after["who"] == "ben@ops-2"
+    assert [row["status"] for row in await audit_rows(database)] == ["failed", "done"]
+
+
+async def test_a_run_of_other_arguments_shuts_the_former_owner_out_as_well(database: Database) -> None:
+    frozen = Counting(stops_at=2)
+    sleeping = asyncio.create_task(runner(database, lease_s=300).run(frozen.job, CountArguments()))
+    await frozen.stopped.wait()
+    await database.leases.update_one({"kind": "job"}, [{"$set": {"expires_at": "$$NOW"}}])
+    await runner(database).run(Counting().job, CountArguments(name="other"))
+    frozen.go_on.set()
+    with pytest.raises(LeaseLost):
+        await sleeping
+    assert frozen.counted == [0, 1, 2]
+    resumed = Counting()
+    await runner(database).run(resumed.job, CountArguments())
+    assert resumed.began_at == [2]
+
+
+async def test_an_interval_that_is_done_is_done_once(database: Database) -> None:
+    day: dict[str, Any] = {"interval": "2026-11-21/P1D"}
+    first = await runner(database).run(Counting().job, CountArguments(), **day)
+    again = Counting()
+    result = await runner(database).run(again.job, CountArguments(), **day)
+    assert (result.already, result.run.id, again.began_at) == (True, first.run.id, [])
+    result = await runner(database).run(again.job, CountArguments(), again=True, **day)
+    assert (result.already, result.run.number, again.began_at) == (False, 2, [0])
+    # Without an interval it is done as often as it is asked for.
+    numbers = [(await runner(database).run(Counting().job, CountArguments())).run.number for _ in range(2)]
+    assert numbers == [1, 2]
+
+
+async def test_a_dependency_that_is_away_is_waited_for_at_the_checkpoint(database: Database) -> None:
+    counting = Counting(stops_at=2, error=Retryable("away"))
+    working = asyncio.create_task(runner(database).run(counting.job, CountArguments()))
+    await until(lambda: len(counting.began_at) > 1, "the job was called again")
+    counting.go_on.set()
+    await working
+    assert (counting.began_at[:2], counting.counted) == ([0, 2], [0, 1, 2, 3, 4])
+
+
+async def test_an_error_is_kept_without_what_it_quotes(database: Database) -> None:
+    counting = Counting(stops_at=2, error=ValueError("anna@example.org"))
+    with pytest.raises(ValueError, match="anna"):
+        await runner(database).run(counting.job, CountArguments())
+    stored, [row] = await only_run(database), await audit_rows(database)
+    assert (stored["status"], stored["error"], row["status"], row["error"]) == (
+        "failed",
+        "value",
+        "failed",
+        "value",
+    )

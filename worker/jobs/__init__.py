@@ -1,0 +1,1 @@
+"""Jobs: work with a beginning and an end, run under a lease, step by step, so that it can be killed and forgotten."""

@@ -1,0 +1,19 @@
+"""How a run ends other than by its own work: each says who did what, and what to do about it."""
+
+from worker.errors import Fenced, WorkerError
+
+
+class Held(WorkerError):
+    """Another process runs this job: the message says who, since when. Nothing was begun."""
+
+
+class Cancelled(WorkerError):
+    """Somebody cancelled the run: what it had done stays, and its place is kept."""
+
+
+class LeaseLost(Fenced):
+    """Another process has taken the run over: this one ends at once and writes nothing more."""
+
+
+TAKEN_OVER = "another process has taken this run over, and goes on with it"
+"""What a run says whose lease is lost."""

@@ -1,0 +1,97 @@
+"""The audit: a row for every command that changes something, with who gave it, with what, and what came of it.
+
+The row is there before the command changes anything, and gets its outcome at the end: one that stays `begun` was
+killed there, or is still at work.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from bson import ObjectId
+
+from worker.errors import WorkerError
+from worker.storage.database import Database, Document
+from worker.storage.errors import translated
+from worker.timing import complete
+from worker.words import in_words
+
+# Longer messages say the same with more of the server's words.
+_LONGEST_ERROR = 500
+
+
+@dataclass(slots=True)
+class Audited:
+    """The row of a command that is at work; what stands in `outcome` at its end is kept."""
+
+    id: ObjectId
+    outcome: dict[str, Any] = field(default_factory=dict)
+
+
+async def record(
+    database: Database,
+    *,
+    command: str,
+    who: str,
+    arguments: Mapping[str, Any],
+    outcome: Mapping[str, Any],
+    run: str | None = None,
+) -> None:
+    """One row for a command that is done."""
+    now = datetime.now(UTC)
+    row = _row(command, who, arguments, run, now)
+    with translated():
+        await database.audit.insert_one(
+            {**row, "status": "done", "outcome": dict(outcome), "finished_at": now}
+        )
+
+
+@asynccontextmanager
+async def recorded(
+    database: Database, *, command: str, who: str, arguments: Mapping[str, Any], run: str | None = None
+) -> AsyncIterator[Audited]:
+    """A row for the command that the block is, from its beginning; the block adds to its outcome.
+
+    An error that leaves the block is kept in the row, and goes on.
+    """
+    row = _row(command, who, arguments, run, datetime.now(UTC))
+    with translated():
+        await database.audit.insert_one(row)
+    audited = Audited(row["_id"])
+    try:
+        yield audited
+    except BaseException as error:
+        with suppress(WorkerError, TimeoutError):
+            await complete(_end(database, audited, "failed", told(error)))
+        raise
+    await complete(_end(database, audited, "done", None))
+
+
+def told(error: BaseException) -> str:
+    """An error as rows keep it: our own in its words, any other by its kind, for it may quote what is personal."""
+    return (str(error) if isinstance(error, WorkerError) else in_words(error))[:_LONGEST_ERROR] or "unknown"
+
+
+async def _end(database: Database, audited: Audited, status: str, error: str | None) -> None:
+    fields: Document = {"status": status, "outcome": audited.outcome or None, "error": error}
+    with translated():
+        await database.audit.update_one(
+            {"_id": audited.id}, {"$set": fields, "$currentDate": {"finished_at": True}}
+        )
+
+
+def _row(command: str, who: str, arguments: Mapping[str, Any], run: str | None, now: datetime) -> Document:
+    return {
+        "_id": ObjectId(),
+        "command": command,
+        "who": who,
+        "arguments": dict(arguments),
+        "run": run,
+        "status": "begun",
+        "outcome": None,
+        "error": None,
+        "at": now,
+        "finished_at": None,
+    }

@@ -1,0 +1,89 @@
+"""The stored shapes of jobs: their runs, their leases, and the audit of whatever changes something."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from bson import ObjectId
+from pydantic import Field
+
+from worker.storage.model_bases import Closed, Count, Named, Positive, Text
+
+
+class JobLease(Named):
+    """`leases`: who runs a job, since when; `epoch` is raised whenever it is claimed."""
+
+    kind: Literal["job"]
+    owner: str | None
+    epoch: Count
+    expires_at: datetime
+    who: str | None
+    run: str | None
+    since: datetime
+
+
+class JobProgress(Closed):
+    """How many steps of a run are done, of how many; null while nobody has counted them."""
+
+    done: Count
+    total: Count | None
+
+
+class JobRequest(Closed):
+    """What somebody asked of a run: it looks at each of its steps, and while it waits."""
+
+    what: Literal["cancel", "pause"]
+    who: Text
+    at: datetime
+
+
+class JobRun(Named):
+    """`job_runs`: one run of a job: what it was asked to do, where it has come to, and how it ended.
+
+    Runs of the same job, interval and arguments share a `key` and are numbered. `epoch` is that of the lease the
+    last attempt works under: nobody saves under another. `saves` counts, so that a save that arrives late changes
+    nothing. `running` says that an attempt began; whether it lives is told by the lease.
+    """
+
+    job: Text
+    key: Text
+    number: Positive
+    lock: Text
+    interval: str | None
+    arguments: dict[str, Any]
+    selection: dict[str, Any]
+    dry_run: bool
+    status: Literal["running", "stopped", "succeeded", "failed", "cancelled"]
+    who: Text
+    host: Text
+    process: Positive
+    epoch: Positive
+    attempts: Positive
+    saves: Count
+    started_at: datetime
+    attempted_at: datetime
+    saved_at: datetime
+    finished_at: datetime | None
+    checkpoint: dict[str, Any] | None
+    progress: JobProgress
+    counts: dict[str, int]
+    outcome: dict[str, Any] | None
+    error: str | None
+    request: JobRequest | None
+
+
+class AuditEntry(Closed):
+    """`audit`: one command that changes something: who gave it, with what, and what came of it.
+
+    One that is `begun` and nothing else was killed, or is still at work; `run` names the job's run, which says more.
+    """
+
+    id: ObjectId = Field(alias="_id")
+    command: Text
+    who: Text
+    arguments: dict[str, Any]
+    run: str | None
+    status: Literal["begun", "done", "failed"]
+    outcome: dict[str, Any] | None
+    error: str | None
+    at: datetime
+    finished_at: datetime | None
