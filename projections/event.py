@@ -1,7 +1,7 @@
 """The fold's input: one stored event as a value, read from a `course_events` document."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,12 @@ from worker.contract.personal import put_text, take_text
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION, UPCASTERS, Upcasters, newest_version, upcast
 
 VOID = "void"
+OPENING = "opening"
+OWN_TYPES: frozenset[str] = frozenset({VOID, OPENING})
+"""Types that only the worker writes: no contract has them, every topic refuses them, and no row stands for one."""
+
+OPENING_DETAILS = ("record", "counted_until", "uncounted")
+"""What an opening event has there; no producer's event means anything by these."""
 
 DETAILS_READ = (
     "total_lessons",
@@ -27,6 +33,7 @@ DETAILS_READ = (
     "certificate_url",
     "type",
     "valid_until",
+    *OPENING_DETAILS,
 )
 """What folds read of an event's details, which may have 64 KiB. An upcaster that reads others adds them."""
 
@@ -41,6 +48,7 @@ _OWN_PATHS = (
     "event_data.session_id",
     "event_data.value",
     "personal.text",
+    "personal.texts",
     "curriculum",
     "occurred_at",
     "recorded_at",
@@ -62,7 +70,7 @@ class StoredEvent:
     """One event of a stream; which of the ids it has follows from its family.
 
     `text` is personal free text; `curriculum` what ingest knew of the course; `origin` the job that brought the
-    event, None for one that was stored as it happened.
+    event, None for one that was stored as it happened. `texts` are those of an opening event.
     """
 
     event_id: UUID
@@ -81,6 +89,12 @@ class StoredEvent:
     curriculum: Mapping[str, Any] | None
     content_id: ObjectId | None = None
     origin: str | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_opening(self) -> bool:
+        """An opening says what a record was that somebody else kept until then."""
+        return self.event_type == OPENING
 
     @property
     def is_void(self) -> bool:
@@ -113,12 +127,13 @@ class StoredEvent:
             curriculum=document["curriculum"],
             content_id=data.get("content_id"),
             origin=(document.get("metadata") or {}).get("origin"),
+            texts=document["personal"].get("texts", {}),
         )
 
 
 def upcast_document(document: Mapping[str, Any], upcasters: Upcasters = UPCASTERS) -> Mapping[str, Any]:
-    """A `course_events` document in the newest version's shape. A void has no contract: it stays."""
-    if document["event_type"] == VOID:
+    """A `course_events` document in the newest version's shape. The worker's own have no contract: they stay."""
+    if document["event_type"] in OWN_TYPES:
         return document
     data, personal = document["event_data"], document["personal"]
     details = put_text(document["event_type"], data.get("details", {}), personal.get("text"))

@@ -24,6 +24,11 @@ def milliseconds(seconds: object) -> int | None:
     return _scaled(seconds, 3, ROUND_HALF_UP)
 
 
+def thousandths(seconds: int | float) -> int:
+    """Whole milliseconds of a sum of any size, half rounded up."""
+    return _scaled(seconds, 3, ROUND_HALF_UP)
+
+
 def hundredths(percent: int | float) -> int:
     """Hundredths of a score or grade, half rounded up: 66.666 is 6667."""
     return _scaled(percent, 2, ROUND_HALF_UP)

@@ -39,7 +39,7 @@ Effect = Callable[[State, StoredEvent, LessonState | None], None]
 
 
 def apply_event(state: State, event: StoredEvent) -> None:
-    """Take one event (not a void) into `state`, exactly once.
+    """Take one event of a producer into `state`, exactly once.
 
     Every event is activity; what else it does stands in `EFFECTS`. A type not in there, from a newer
     contract, is activity and nothing else. Raises KeyError, TypeError or ValueError for an event that no
@@ -64,6 +64,12 @@ def activity(state: State, event: StoredEvent) -> int:
     if event.session_id is not None:
         _in_session(state, session_key(event.session_id), at)
     return spent_ms
+
+
+def apply_contained(state: State, event: StoredEvent) -> None:
+    """Take an event that the adopted record contains: it adds nothing but the row of its payment, which has a key."""
+    if event.event_type == "course_enrolled" and event.details.get("payment") is not None:
+        state["payments_named"] += 1
 
 
 def _in_session(state: State, key: str, at: datetime) -> None:
@@ -257,7 +263,9 @@ def _certificate(state: State, event: StoredEvent, lesson: LessonState | None) -
         type=details.get("type", "completion"),
         valid_until=_moment(details.get("valid_until")),
     )
-    key = certificate_key(event.stream_id, code)
+    # That of an adopted record has the key it had there.
+    known = (key for key, each in kept.items() if each["v"]["code"] == code)
+    key = next(known, certificate_key(event.stream_id, code))
     kept[key] = later(kept.get(key), event, issued)
     keep_last(kept, CERTIFICATES_CAP)
 

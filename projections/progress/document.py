@@ -18,7 +18,7 @@ Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
 
 
-def _absent() -> Any:
+def absent() -> Any:
     """Default of a field that documents of one of the versions named above it lack; it is never null."""
     return None
 
@@ -30,13 +30,17 @@ class _Shape(BaseModel):
 
 
 class CourseProgress(_Shape):
-    """Overall progress; `basis` says whether the course's number of lessons was known or only observed."""
+    """Overall progress; `basis` says whether the course's number of lessons was known or only observed.
+
+    The estimate is of an adopted record: it stays as it was.
+    """
 
     percentage: Percent
     completed_lessons: Count
     total_lessons: Count | None
     current_lesson_id: ObjectId | None
     basis: Literal["curriculum", "observed"]
+    estimated_completion_date: datetime = Field(default_factory=absent)
 
 
 class TimeTracking(_Shape):
@@ -75,10 +79,13 @@ class LessonProgress(_Shape):
 
 
 class Performance(_Shape):
-    """Averages; null while there is nothing to average."""
+    """Averages; null while there is nothing to average. The rest is of an adopted record: it stays as it was."""
 
     quiz_average: Percent | None
     assignment_average: Percent | None
+    engagement_score: float = Field(default_factory=absent)
+    consistency_score: float = Field(default_factory=absent)
+    skills_progress: list[Any] = Field(default_factory=absent)
 
 
 class Rating(_Shape):
@@ -103,7 +110,7 @@ class Milestone(_Shape):
     """When a milestone was reached (event time), the percentage at it, and which mode met it first: `by` is kept."""
 
     at: datetime
-    percentage: Percent = Field(default_factory=_absent)
+    percentage: Percent = Field(default_factory=absent)
     by: By
 
 

@@ -1,7 +1,8 @@
 """From a learner's document and the next events of the stream to the document after them.
 
 The same set of events gives the same document in any order of arrival, in any split into batches and with
-voids anywhere; only `version`, `recorded_at` and a milestone's `by` tell how they arrived.
+voids anywhere; only `version`, `recorded_at` and a milestone's `by` tell how they arrived. An opening event is the
+one exception: it says what came before it.
 Formulas: docs/projections.md.
 """
 
@@ -11,12 +12,13 @@ from typing import Any
 
 from projections.event import StoredEvent
 from projections.kinds import By
-from projections.progress.apply import apply_event
+from projections.progress.apply import apply_contained, apply_event
+from projections.progress.opening import apply_uncounted, opened_state
 from projections.progress.render import completed_at, percentage_before, visible_fields
 from projections.progress.state import State, close_state, empty_state, open_state
 from worker.contract.identity import stream_slot
 
-PROJECTION_VERSION = 2
+PROJECTION_VERSION = 3
 """Goes up with every change of a formula or of the state: documents of an older version are folded anew."""
 
 Document = dict[str, Any]
@@ -79,7 +81,6 @@ def _fold(
     met_by: dict[str, By] = {
         kind: one["by"] for kind, one in (kept_milestones or {}).items() if one and "by" in one
     }
-    reached = _reached(state)
     # What a job brought is history, whoever folds it: nobody is told of a milestone that such an event met first.
     for was_brought, some in groupby(events, lambda event: event.origin is not None):
         for event in some:
@@ -89,11 +90,15 @@ def _fold(
                     f"expected version {version} of {identity['stream_id']}, got {event.version}"
                 )
             recorded_at = max(recorded_at, event.recorded_at)
-            if not event.is_void:
-                apply_event(state, event)
-        reached = _reached(state)
-        for kind in (kind for kind, one in reached.items() if one is not None):
-            met_by.setdefault(kind, "replay" if was_brought else by)
+            if event.is_opening:
+                state = opened_state(state, event)
+                _meet(met_by, state, "replay")
+                apply_uncounted(state, event)
+                _meet(met_by, state, by)
+            elif not event.is_void:
+                _apply(state, event)
+        _meet(met_by, state, "replay" if was_brought else by)
+    reached = _reached(state)
     return {
         **identity,
         "version": version,
@@ -107,6 +112,23 @@ def _fold(
         },
         "completion_notified": reached["completed"] is not None,
     }
+
+
+def _apply(state: State, event: StoredEvent) -> None:
+    """Take an event, unless the record that was adopted has it."""
+    opened = state.get("opened")
+    until = None if opened is None else opened["counted_until"]
+    if until is not None and event.occurred_at <= until:
+        apply_contained(state, event)
+    else:
+        apply_event(state, event)
+
+
+def _meet(met_by: dict[str, By], state: State, by: By) -> None:
+    """Note the mode in which each milestone that is reached by now was met, if it was not met before."""
+    for kind, one in _reached(state).items():
+        if one is not None:
+            met_by.setdefault(kind, by)
 
 
 def _identity(current: Mapping[str, Any] | None, events: Sequence[StoredEvent]) -> Document:

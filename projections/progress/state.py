@@ -115,14 +115,40 @@ class Social(TypedDict):
 
 
 @_SHAPE
+class Opened(TypedDict):
+    """What an adopted record said that no event does; units as in `State`.
+
+    `percentage` is the record's, `lessons` the share that its lessons alone amount to, `unnamed` the number of
+    completed lessons that it counts and does not list. `sessions` have `sessions_ms` in all; `grade` is the average
+    of assignments that no lesson shows. Events up to `counted_until` are in the record. `carried` is shown as it is.
+    """
+
+    at: datetime
+    counted_until: datetime | None
+    percentage: Count
+    lessons: Count
+    unnamed: Count
+    sessions: Count
+    sessions_ms: Count
+    longest_ms: Count
+    grade: Count | None
+    completed_at: datetime | None
+    last_activity: datetime
+    last_accessed: datetime
+    updated_at: datetime
+    carried: dict[str, dict[str, Any]]
+
+
+@_SHAPE
 class State(TypedDict):
     """All a later fold needs, in integers, dates and registers; not for readers.
 
     Keys of `lessons` and `notes` are lesson ids in hex; of `sessions`, `session_key`.
 
     `full` is a table of `FULL_LESSONS`, `more` one of `MORE_LESSONS`. `payments_named` counts the enrolments with a
-    payment. `full_at` and `payments` are of projection version 1; `full`, `more`, `payment` and `payments_named` of
-    version 2, and always there while this code folds. While a new release takes over from an old one both write.
+    payment. `opened` is there once a record was adopted, from version 3 on. `full_at` and `payments` are of
+    projection version 1; `full`, `more`, `payment` and `payments_named` of version 2, and always there while this
+    code folds. While a new release takes over from an old one both write.
     """
 
     first_at: datetime | None
@@ -150,6 +176,7 @@ class State(TypedDict):
     payments: NotRequired[dict[str, Register[EnrolmentPayment]]]
     payment: NotRequired[Register[EnrolmentPayment] | None]
     payments_named: NotRequired[Count]
+    opened: NotRequired[Opened]
 
 
 _KEYED = ("lessons", "notes", "sessions", "certificates")
@@ -209,6 +236,11 @@ def later(register: Register[T] | None, event: StoredEvent, value: T) -> Registe
 def earliest(known: datetime | None, at: datetime) -> datetime:
     """The smaller of two moments, the first of which may be unknown."""
     return at if known is None or at < known else known
+
+
+def latest(known: datetime, at: datetime | None) -> datetime:
+    """The greater of two moments, the second of which may be unknown."""
+    return known if at is None or at < known else at
 
 
 def keep_last(kept: dict[str, Register[T]], cap: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bson import ObjectId
 
+from tests.oracle.adopted import Adopted
 from tests.oracle.decimals import cut, milliseconds, rounded
 from tests.oracle.reported import (
     KNOWN_TYPES,
@@ -32,48 +33,69 @@ _NOTES = 200
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One lesson and all events of known types that name it."""
+    """One lesson and all events of known types that name it; what a record said of it that was adopted, if any."""
 
     lesson_id: ObjectId
     events: Sequence[Event]
+    adopted: Adopted | None = None
+    before: Mapping[str, Any] | None = None
 
     @property
     def percentage(self) -> int:
         """In hundredths."""
         if of(self.events, "complete"):
             return WHOLE
-        return max((_reached(event) for event in of(self.events, *PLAYER)), default=0)
+        known = cut(self.before["progress_percentage"], 100) if self.before else 0
+        return max((known, *(_reached(event) for event in of(self.events, *PLAYER))))
 
     @property
     def full_at(self) -> datetime | None:
         """The full moment, None below 100 %."""
         saying = [event for event in of(self.events, *PLAYER) if _reached(event) == WHOLE]
-        return earliest_at([*of(self.events, "complete"), *saying])
+        known = self.before if self.before and cut(self.before["progress_percentage"], 100) == WHOLE else None
+        since = (known["completed_at"] or self.adopted.at) if known and self.adopted else None
+        return _earlier(earliest_at([*of(self.events, "complete"), *saying]), since)
+
+    @property
+    def completed_at(self) -> datetime | None:
+        known = self.before["completed_at"] if self.before else None
+        return _earlier(earliest_at(of(self.events, "complete")), known)
 
     @property
     def grade(self) -> int | None:
         graded = latest(of(self.events, "assignment_graded"))
+        if self.adopted and self.before and self.adopted.stands(graded):
+            known = self.before["assignment_grade"]
+            if known is not None:
+                return rounded(known, 100)
         return None if graded is None else rounded(graded["event_data"]["value"], 100)
 
     @property
     def note(self) -> str | None:
         written = [event for event in of(self.events, "lesson_note_saved") if _text(event) is not None]
         last = latest(written)
+        known = self.adopted.note(self.lesson_id) if self.adopted and self.before else None
+        if known is not None and self.adopted and self.adopted.stands(last):
+            return known
         return None if last is None else _text(last)
 
     @property
     def started_at(self) -> datetime:
-        return min(map(at, self.events))
+        moments = [*map(at, self.events)]
+        if self.before:
+            moments.append(self.before["started_at"])
+        return min(moments)
 
 
-def lessons_of(events: Iterable[Event]) -> Sequence[Lesson]:
+def lessons_of(events: Iterable[Event], adopted: Adopted | None = None) -> Sequence[Lesson]:
     """Every lesson that was touched, capped by nothing yet."""
-    found: dict[ObjectId, list[Event]] = defaultdict(list)
+    known = {each["lesson_id"]: each for each in adopted.record["lesson_progress"]} if adopted else {}
+    found: dict[ObjectId, list[Event]] = defaultdict(list, {lesson_id: [] for lesson_id in known})
     for event in events:
         lesson_id = event["event_data"].get("lesson_id")
         if lesson_id is not None and event["event_type"] in KNOWN_TYPES:
             found[lesson_id].append(event)
-    return [Lesson(lesson_id, own) for lesson_id, own in found.items()]
+    return [Lesson(lesson_id, own, adopted, known.get(lesson_id)) for lesson_id, own in found.items()]
 
 
 def kept(lessons: Iterable[Lesson], most: int = _LESSONS) -> Sequence[Lesson]:
@@ -89,23 +111,27 @@ def lesson_entries(lessons: Sequence[Lesson]) -> list[Mapping[str, Any]]:
 
 
 def _entry(lesson: Lesson, *, noted: bool) -> Mapping[str, Any]:
-    completions = of(lesson.events, "complete")
+    before: Mapping[str, Any] = lesson.before or {"time_spent": 0, "attempts": 0}
     return {
         "lesson_id": lesson.lesson_id,
-        "status": "completed" if completions else "in_progress",
+        "status": "in_progress" if lesson.completed_at is None else "completed",
         "progress_percentage": lesson.percentage / 100,
-        "time_spent": time_ms(lesson.events) / 1000,
-        "attempts": len(of(lesson.events, "lesson_started")),
+        "time_spent": (rounded(before["time_spent"], 1000) + time_ms(lesson.events)) / 1000,
+        "attempts": before["attempts"] + len(of(lesson.events, "lesson_started")),
         "started_at": lesson.started_at,
-        "completed_at": earliest_at(completions),
-        "quiz_results": _quiz(of(lesson.events, "quiz_submitted")),
+        "completed_at": lesson.completed_at,
+        "quiz_results": _quiz(lesson),
         "assignment_grade": None if lesson.grade is None else lesson.grade / 100,
         "notes": lesson.note if noted else None,
     }
 
 
-def _quiz(attempts: Sequence[Event]) -> Mapping[str, Any] | None:
-    last = latest(attempts)
+def _quiz(lesson: Lesson) -> Mapping[str, Any] | None:
+    attempts = of(lesson.events, "quiz_submitted")
+    last, known = latest(attempts), (lesson.before or {}).get("quiz_results")
+    number = len(attempts) + (known["attempts"] if known else 0)
+    if known and lesson.adopted and lesson.adopted.stands(last):
+        return {**known, "attempts": number}
     if last is None:
         return None
     said = details(last)
@@ -115,8 +141,12 @@ def _quiz(attempts: Sequence[Event]) -> Mapping[str, Any] | None:
         "total_questions": said.get("total_questions"),
         "correct_answers": said.get("correct_answers"),
         "time_taken": None if taken_ms is None else taken_ms / 1000,
-        "attempts": len(attempts),
+        "attempts": number,
     }
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 def _reached(event: Event) -> int:

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tests.oracle.adopted import adopted_in
 from tests.oracle.case import Case, Delivery
 from tests.oracle.finding import miscounted, shortened, unequal
 from tests.oracle.progress import milestones, percentage_at_welcome
@@ -38,7 +39,9 @@ def row_contents(case: Case) -> Iterator[str]:
             expected = {"_id": f"{row['kind']}:{stream}", **{n: data[n] for n in ("user_id", "course_id")}}
             yield from unequal(subject, expected, row)
             # Which of the moments depends on what had arrived when the row was made.
-            if row["data"].get("reached_at") not in set(map(at, streams[stream])):
+            adopted = adopted_in(streams[stream])
+            moments = set(map(at, streams[stream])) | (adopted.moments if adopted else set())
+            if row["data"].get("reached_at") not in moments:
                 yield f"{subject} says {row['data'].get('reached_at')}, when nothing happened"
             if not _was_so(row, streams[stream]):
                 yield f"{subject} says {row['data'].get('percentage')} %, which was not so at its milestone"

@@ -5,12 +5,13 @@ running integers and registers.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from bson import ObjectId
 
+from tests.oracle.adopted import Adopted, adopted_in, counting
 from tests.oracle.case import Case
 from tests.oracle.decimals import cut, mean, rounded
 from tests.oracle.finding import miscounted, unequal
@@ -27,7 +28,6 @@ from tests.oracle.reported import (
     moment,
     of,
     order,
-    real,
     sha1,
     time_ms,
     total_lessons,
@@ -62,72 +62,91 @@ def document_differences(document: Mapping[str, Any], events: Sequence[Event]) -
 
 def expected_progress(events: Sequence[Event]) -> Mapping[str, Any]:
     """All that readers see, except `rev` and who reached a milestone first."""
-    all_events, happened = events, real(events)
+    all_events, happened, adopted = events, counting(events), adopted_in(events)
     stream = str(all_events[0]["stream_id"])
     enrolments = of(happened, "course_enrolled")
-    first, last = earliest_at(happened), max(map(at, happened), default=None)
-    lessons = lessons_of(happened)
+    record: Mapping[str, Any] = adopted.record if adopted else {}
+    first = _extreme(min, earliest_at(happened), record.get("created_at"))
+    last = max(map(at, happened), default=None)
+    lessons = lessons_of(happened, adopted)
     reached = milestones(events)
+    social, known = record.get("social") or dict.fromkeys(SOCIAL, 0), record.get("time_tracking") or {}
     return {
         **_identity(stream, all_events),
-        "status": _status(happened),
-        "enrollment_date": earliest_at(enrolments) or first,
+        "status": _status(happened, adopted),
+        "enrollment_date": reached["welcome"] or first,
         "created_at": first,
-        "updated_at": last,
-        "last_accessed": last,
-        "progress": _course_progress(happened, lessons),
-        "time_tracking": {**_times(happened), "last_activity": last},
+        "updated_at": _extreme(max, last, record.get("updated_at")),
+        "last_accessed": _extreme(max, last, record.get("last_accessed")),
+        "progress": _course_progress(happened, lessons, adopted),
+        "time_tracking": {
+            **_times(happened, known),
+            "last_activity": _extreme(max, last, known.get("last_activity")),
+        },
         "lesson_progress": lesson_entries(lessons),
-        "performance": _performance(happened, lessons),
-        "social": {name: len(of(happened, event_type)) for name, event_type in SOCIAL.items()},
-        "rating": _rating(happened),
-        "certificates": _certificates(stream, happened),
-        "payment_data": _payment(enrolments),
-        "milestones": _shown_milestones(happened, reached),
+        "performance": _performance(happened, lessons, adopted),
+        "social": {name: social[name] + len(of(happened, event_type)) for name, event_type in SOCIAL.items()},
+        "rating": _rating(happened, adopted),
+        "certificates": _certificates(stream, happened, adopted),
+        "payment_data": _payment(enrolments, adopted),
+        "milestones": _shown_milestones(events, reached),
         "completion_notified": reached["completed"] is not None,
     }
 
 
-def milestones(events: Iterable[Event]) -> Mapping[str, datetime | None]:
+def _extreme(choose: Callable[[Iterable[datetime]], datetime], *moments: datetime | None) -> datetime | None:
+    known = [moment for moment in moments if moment is not None]
+    return choose(known) if known else None
+
+
+def milestones(events: Sequence[Event]) -> Mapping[str, datetime | None]:
     """The moments at which they were reached."""
-    happened = real(events)
+    happened, adopted = counting(events), adopted_in(events)
+    record: Mapping[str, Any] = adopted.record if adopted else {}
     enrolments, reports = of(happened, "course_enrolled"), of(happened, "progress_updated")
-    full = _full_moments(lessons_of(happened))
+    full = _full_moments(lessons_of(happened, adopted), adopted)
     moments = [at(report) for report in reports if _reported(report) == WHOLE]
-    least = _least_total(happened)
+    least = _least_total(happened, adopted)
     if least is not None and len(full) >= least:
         moments.append(full[least - 1])
-    return {"welcome": earliest_at(enrolments), "completed": min(moments, default=None)}
+    return {
+        "welcome": _extreme(min, earliest_at(enrolments), record.get("enrollment_date")),
+        "completed": _extreme(min, *moments, record.get("completed_at")),
+    }
 
 
-def percentage_at_welcome(events: Iterable[Event]) -> float:
+def percentage_at_welcome(events: Sequence[Event]) -> float:
     """What a welcome says: what the learner had done before it."""
-    happened = real(events)
-    reached = milestones(happened)
+    happened, adopted = counting(events), adopted_in(events)
+    reached = milestones(events)
     welcome, completed = reached["welcome"], reached["completed"]
     if welcome is None:
         return 0.0
     if completed is not None and completed < welcome:
         return 100.0
-    least = _least_total(happened)
-    done = sum(full_at < welcome for full_at in _full_moments(lessons_of(happened)))
-    return min(WHOLE - 1, WHOLE * done // least) / 100 if least else 0.0
+    least = _least_total(happened, adopted)
+    lessons = lessons_of(happened, adopted)
+    done = sum(full_at < welcome for full_at in _full_moments(lessons, adopted))
+    known = adopted.percentage if adopted and adopted.at < welcome else 0
+    return max(known, min(WHOLE - 1, WHOLE * done // least) if least else 0) / 100
 
 
-def _shown_milestones(happened: Sequence[Event], reached: Mapping[str, datetime | None]) -> Mapping[str, Any]:
-    shown = {"welcome": percentage_at_welcome(happened), "completed": 100.0}
+def _shown_milestones(events: Sequence[Event], reached: Mapping[str, datetime | None]) -> Mapping[str, Any]:
+    shown = {"welcome": percentage_at_welcome(events), "completed": 100.0}
     return {
         name: None if moment is None else {"at": moment, "percentage": shown[name]}
         for name, moment in reached.items()
     }
 
 
-def _full_moments(lessons: Sequence[Lesson]) -> Sequence[datetime]:
-    return sorted(each.full_at for each in _full(lessons) if each.full_at is not None)
+def _full_moments(lessons: Sequence[Lesson], adopted: Adopted | None) -> Sequence[datetime]:
+    unnamed = [adopted.at] * adopted.unnamed if adopted else []
+    return sorted([*unnamed, *(each.full_at for each in _full(lessons) if each.full_at is not None)])
 
 
-def _least_total(happened: Sequence[Event]) -> int | None:
-    return min(filter(None, map(total_lessons, of(happened, "course_enrolled"))), default=None)
+def _least_total(happened: Sequence[Event], adopted: Adopted | None) -> int | None:
+    known = adopted.record["progress"]["total_lessons"] if adopted else None
+    return min(filter(None, [known, *map(total_lessons, of(happened, "course_enrolled"))]), default=None)
 
 
 def _identity(stream: str, events: Sequence[Event]) -> Mapping[str, Any]:
@@ -139,7 +158,7 @@ def _identity(stream: str, events: Sequence[Event]) -> Mapping[str, Any]:
         "course_id": data["course_id"],
         "slot": digest[-1],
         "version": len(events),
-        "projection_version": 2,
+        "projection_version": 3,
         "recorded_at": max(event["recorded_at"] for event in events),
     }
 
@@ -152,31 +171,54 @@ def _without_modes(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**document, "milestones": reached}
 
 
-def _status(happened: Sequence[Event]) -> str:
+def _status(happened: Sequence[Event], adopted: Adopted | None) -> str:
     last = latest(of(happened, "course_enrolled", "course_unenrolled"))
+    if adopted and adopted.stands(last):
+        return str(adopted.record["status"])
     return "dropped" if last is not None and last["event_type"] == "course_unenrolled" else "active"
 
 
-def _course_progress(happened: Sequence[Event], lessons: Sequence[Lesson]) -> Mapping[str, Any]:
+def _course_progress(
+    happened: Sequence[Event], lessons: Sequence[Lesson], adopted: Adopted | None
+) -> Mapping[str, Any]:
     named = latest(each for each in of(happened, "course_enrolled") if total_lessons(each))
     total = None if named is None else total_lessons(named)
     current = latest(of(happened, "lesson_started", "lesson_view", *PLAYER))
+    shown = None if current is None else current["event_data"]["lesson_id"]
+    known: Mapping[str, Any] = adopted.record["progress"] if adopted else {}
+    if adopted and known["total_lessons"] and adopted.stands(named):
+        total = known["total_lessons"]
+    if adopted and known["current_lesson_id"] and adopted.stands(current):
+        shown = known["current_lesson_id"]
+    estimate = "estimated_completion_date"
     return {
-        "percentage": _percentage(happened, lessons, total) / 100,
-        "completed_lessons": sum(bool(of(each.events, "complete")) for each in _full(lessons)),
+        **({estimate: known[estimate]} if estimate in known else {}),
+        "percentage": _percentage(happened, lessons, total, adopted) / 100,
+        "completed_lessons": sum(each.completed_at is not None for each in _full(lessons))
+        + (adopted.unnamed if adopted else 0),
         "total_lessons": total,
-        "current_lesson_id": None if current is None else current["event_data"]["lesson_id"],
+        "current_lesson_id": shown,
         "basis": "observed" if total is None else "curriculum",
     }
 
 
-def _percentage(happened: Sequence[Event], lessons: Sequence[Lesson], total: int | None) -> int:
-    done, parts = len(_full(lessons)), [each for each in kept(lessons, COUNTED) if each.percentage < WHOLE]
-    if total is not None and done >= total:
+def _percentage(
+    happened: Sequence[Event], lessons: Sequence[Lesson], total: int | None, adopted: Adopted | None
+) -> int:
+    unnamed = adopted.unnamed if adopted else 0
+    if total is not None and len(_full(lessons)) + unnamed >= total:
         return WHOLE
-    reached = WHOLE * done + sum(each.percentage for each in parts)
-    share = reached // (total or done + len(parts) or 1)
-    return max([*map(_reported, of(happened, "progress_updated")), min(WHOLE - 1, share)])
+    share, reports = _share(lessons, total, unnamed), [*map(_reported, of(happened, "progress_updated"))]
+    if adopted is None:
+        return max([*reports, share])
+    then = _share(lessons_of([], adopted), adopted.record["progress"]["total_lessons"], unnamed)
+    return max([*reports, adopted.percentage, *([share] if share > then else [])])
+
+
+def _share(lessons: Sequence[Lesson], total: int | None, unnamed: int) -> int:
+    done, parts = len(_full(lessons)), [each for each in kept(lessons, COUNTED) if each.percentage < WHOLE]
+    reached = WHOLE * (done + unnamed) + sum(each.percentage for each in parts)
+    return min(WHOLE - 1, reached // (total or done + unnamed + len(parts) or 1))
 
 
 def _full(lessons: Sequence[Lesson]) -> Sequence[Lesson]:
@@ -188,7 +230,8 @@ def _reported(report: Event) -> int:
     return cut(details(report)["new_progress"], 100)
 
 
-def _times(happened: Sequence[Event]) -> Mapping[str, Any]:
+def _times(happened: Sequence[Event], known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`known` is what an adopted record says of times, empty where there is none."""
     sessions: dict[str, list[datetime]] = {}
     for event in happened:
         name = event["event_data"].get("session_id")
@@ -196,11 +239,14 @@ def _times(happened: Sequence[Event]) -> Mapping[str, Any]:
             sessions.setdefault(sha1(name).hex()[:16], []).append(at(event))
     keys = sorted(sessions)[:_SESSIONS]
     lengths = [(max(sessions[key]) - min(sessions[key])) // timedelta(milliseconds=1) for key in keys]
+    before = known.get("session_count", 0)
+    lengths += [rounded(known.get("average_session_duration", 0), 1000)] * before
+    longest = rounded(known.get("longest_session", 0), 1000)
     return {
-        "total_seconds": time_ms(happened) / 1000,
-        "session_count": len(sessions) if len(sessions) <= _SESSIONS else _estimate(keys[-1]),
+        "total_seconds": (rounded(known.get("total_seconds", 0), 1000) + time_ms(happened)) / 1000,
+        "session_count": before + (len(sessions) if len(sessions) <= _SESSIONS else _estimate(keys[-1])),
         "average_session_duration": mean(sum(lengths), len(lengths)) / 1000 if lengths else 0.0,
-        "longest_session": max(lengths, default=0) / 1000,
+        "longest_session": max([longest, *lengths]) / 1000,
     }
 
 
@@ -208,38 +254,65 @@ def _estimate(last_key: str) -> int:
     return max(_SESSIONS + 1, (_SESSIONS - 1) * 2**64 // max(1, int(last_key, 16)))
 
 
-def _performance(happened: Sequence[Event], lessons: Sequence[Lesson]) -> Mapping[str, Any]:
+def _performance(
+    happened: Sequence[Event], lessons: Sequence[Lesson], adopted: Adopted | None
+) -> Mapping[str, Any]:
     scores = [rounded(details(attempt)["score"], 100) for attempt in of(happened, "quiz_submitted")]
     grades = [each.grade for each in kept(lessons) if each.grade is not None]
+    known: Mapping[str, Any] = adopted.record["performance"] if adopted else {}
+    if adopted:
+        scores += adopted.quiz_scores
+        grades += [] if adopted.grade is None else [adopted.grade]
+    carried = ("engagement_score", "consistency_score", "skills_progress")
     return {
+        **{name: known[name] for name in carried if name in known},
         "quiz_average": mean(sum(scores), len(scores)) / 100 if scores else None,
         "assignment_average": mean(sum(grades), len(grades)) / 100 if grades else None,
     }
 
 
-def _rating(happened: Sequence[Event]) -> Mapping[str, Any] | None:
+def _rating(happened: Sequence[Event], adopted: Adopted | None) -> Mapping[str, Any] | None:
     last = latest(of(happened, "course_rated"))
+    known: Mapping[str, Any] | None = adopted.record["rating"] if adopted else None
+    if adopted and known and adopted.stands(last, known["rated_at"]):
+        return known
     if last is None:
         return None
     return {"value": rounded(last["event_data"]["value"], 100) / 100, "rated_at": at(last)}
 
 
-def _certificates(stream: str, happened: Sequence[Event]) -> list[Mapping[str, Any]]:
+def _certificates(stream: str, happened: Sequence[Event], adopted: Adopted | None) -> list[Mapping[str, Any]]:
+    known: Sequence[Mapping[str, Any]] = adopted.record["certificates"] if adopted else ()
     issued = latest_per(of(happened, "certificate_issued"), lambda each: details(each)["verification_code"])
+    ids = {each["verification_code"]: each["_id"] for each in known}
+    shown = {details(each)["verification_code"]: (order(each), _certificate(stream, each)) for each in issued}
+    for each in known:
+        code, when = each["verification_code"], each["issued_at"]
+        place = (when, adopted.event["_id"].bytes) if adopted else (when, b"")
+        if code not in shown or shown[code][0] < place:
+            shown[code] = (place, each)
     return [
-        {
-            "_id": ObjectId(sha1(stream + details(each)["verification_code"])[:12]),
-            "type": details(each).get("type", "completion"),
-            "issued_at": at(each),
-            "certificate_url": details(each)["certificate_url"],
-            "verification_code": details(each)["verification_code"],
-            "valid_until": moment(details(each).get("valid_until")),
-        }
-        for each in sorted(issued, key=order)[-_CERTIFICATES:]
+        {**certificate, "_id": ids.get(code, certificate["_id"])}
+        for code, (_, certificate) in sorted(shown.items(), key=lambda each: each[1][0])[-_CERTIFICATES:]
     ]
 
 
-def _payment(enrolments: Sequence[Event]) -> Mapping[str, Any] | None:
+def _certificate(stream: str, issue: Event) -> Mapping[str, Any]:
+    said = details(issue)
+    return {
+        "_id": ObjectId(sha1(stream + said["verification_code"])[:12]),
+        "type": said.get("type", "completion"),
+        "issued_at": at(issue),
+        "certificate_url": said["certificate_url"],
+        "verification_code": said["verification_code"],
+        "valid_until": moment(said.get("valid_until")),
+    }
+
+
+def _payment(enrolments: Sequence[Event], adopted: Adopted | None) -> Mapping[str, Any] | None:
     paid = latest(each for each in enrolments if details(each).get("payment") is not None)
+    known: Mapping[str, Any] | None = adopted.record["payment_data"] if adopted else None
+    if adopted and known and adopted.stands(paid):
+        return known
     names = ("transaction_id", "amount", "currency", "method")
     return None if paid is None else {name: details(paid)["payment"][name] for name in names}

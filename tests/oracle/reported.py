@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.oracle.decimals import milliseconds
-from tests.oracle.stored import VOID
+from tests.oracle.stored import OPENING, VOID
 
 Event = Mapping[str, Any]
 
@@ -38,8 +38,8 @@ KNOWN_TYPES = frozenset(
 
 
 def real(events: Iterable[Event]) -> Sequence[Event]:
-    """Events in the page's sense: all but the voids."""
-    return [event for event in events if event["event_type"] != VOID]
+    """Events in the page's sense: those of producers."""
+    return [event for event in events if event["event_type"] not in (VOID, OPENING)]
 
 
 def of(events: Iterable[Event], *types: str) -> Sequence[Event]:

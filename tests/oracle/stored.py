@@ -20,6 +20,8 @@ _OPTIONS: CodecOptions[Document] = CodecOptions(
 )
 VOID = "void"
 """The event type that fills a hole in a stream's versions; no producer's."""
+OPENING = "opening"
+"""The event type that says what an adopted record was; no producer's either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ class Stored:
 
     @property
     def real_events(self) -> Sequence[Document]:
-        """Events of producers: all but the voids."""
-        return [event for event in self.events if event["event_type"] != VOID]
+        """Events of producers: all but the worker's own."""
+        return [event for event in self.events if event["event_type"] not in (VOID, OPENING)]
 
     @property
     def records(self) -> Sequence[Document]:

@@ -21,7 +21,7 @@ from worker.contract.times import spelt
 FINGERPRINT_VERSION: Final = 2
 """Stored beside the fingerprint. Version 1 has no number there: it was taken of the producer's own spelling."""
 
-_VOID: Final = "void"
+_OWN: Final = ("void", "opening")  # the worker's own events, which no producer sent
 _UTC: Final = ("Z", "+00:00")
 _IDS: Final = ("event_id", "user_id", "course_id", "lesson_id", "content_id")
 _SCALARS: Final = (str, int, float, type(None))  # what JSON has; a boolean is an int here
@@ -45,7 +45,7 @@ def of_record(fields: Mapping[str, Any], event: Envelope, canonical: bytes | Non
 def of_document(document: Mapping[str, Any]) -> bytes | None:
     """The fingerprint of the event in a `course_events` document; that of the record it was made of.
 
-    None for a void, for sealed personal fields, and for what no event can be. Never raises.
+    None for an event of the worker's own, for sealed personal fields, and for what no event can be. Never raises.
     """
     record = record_of(document)
     return None if record is None else hashlib.sha256(record).digest()
@@ -55,7 +55,7 @@ def record_of(document: Mapping[str, Any]) -> bytes | None:
     """The event in a `course_events` document as a record's value, in its one spelling; None as in `of_document`."""
     try:
         fields = _fields(document)
-        if document["event_type"] == _VOID or document["key_id"] is not None or not _is_json(fields):
+        if document["event_type"] in _OWN or document["key_id"] is not None or not _is_json(fields):
             return None
         present = {name: value for name, value in fields.items() if value is not None}
         return orjson.dumps(present, option=orjson.OPT_SORT_KEYS)
@@ -67,7 +67,7 @@ def agrees(document: Mapping[str, Any]) -> bool | None:
     """Whether a stored event is what its fingerprint says it was. Pure, and never raises, whatever the document.
 
     None where nothing can be said: sealed personal fields, or a fingerprint of another version. One without a
-    number is a void's, or was taken of the producer's spelling, which is not kept.
+    number is the worker's own, or was taken of the producer's spelling, which is not kept.
     """
     metadata = document.get("metadata")
     if not isinstance(metadata, Mapping):

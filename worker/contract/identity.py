@@ -13,6 +13,7 @@ SLOTS = 256
 
 # Fixed once and for all: changing it would give stored holes a second identity.
 _VOID_NAMESPACE = UUID("6f1d9c1e-7b0a-5c55-9d51-3b7f4f0f7a70")
+_OPENING_NAMESPACE = UUID("0c9e8f52-4a1d-5f0e-8a37-2f6c1b7d9e41")
 
 
 # The kinds of streams, by what they are about. Every stream that moved is asked for its kind: one look, no parts.
@@ -72,6 +73,11 @@ def foreign_object_id(original: str) -> ObjectId:
 def void_event_id(stream: str, version: int) -> UUID:
     """`_id` of the event that fills a hole: everyone who fills the same hole makes the same id."""
     return uuid5(_VOID_NAMESPACE, f"{stream}:{version}")
+
+
+def opening_event_id(stream: str, version: int) -> UUID:
+    """`_id` of the event that says what an adopted record was."""
+    return uuid5(_OPENING_NAMESPACE, f"{stream}:{version}")
 
 
 def failure_fingerprint(*parts: str | None) -> str:

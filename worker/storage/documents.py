@@ -1,13 +1,19 @@
-"""The stored shapes of one event: its `course_events` document, a void's, and its time-series row."""
+"""The stored shapes of one event: a producer's, a void's, an opening's, and the time-series row."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from projections.event import VOID
+import bson
+from bson.binary import UuidRepresentation
+from bson.codec_options import CodecOptions
+
+from projections.event import OPENING, VOID
 from worker.contract.event import Event
 from worker.contract.fingerprint import FINGERPRINT_VERSION
-from worker.contract.identity import parse_stream_id, stream_slot, void_event_id
+from worker.contract.identity import opening_event_id, parse_stream_id, stream_slot, void_event_id
 from worker.contract.source import Source
 from worker.storage.driver import Document
 
@@ -105,6 +111,61 @@ def void_document(stream: str, version: int, recorded_at: datetime) -> Document:
         "recorded_at": recorded_at,
         "schema_version": 1,
     }
+
+
+ADOPTED = "adopt"
+"""`metadata.origin` of an opening event."""
+
+_AS_STORED: CodecOptions[Document] = CodecOptions(
+    tz_aware=True, uuid_representation=UuidRepresentation.STANDARD
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What an opening event says: the record (`OpeningRecord`) that somebody else kept until the event `at`.
+
+    `texts` are its notes by lesson, and those of `uncounted`, copies of earlier events that are not in the record, by
+    event; events up to `counted_until` are. `originals` are the bytes of the documents that the worker's replaced.
+    """
+
+    record: Mapping[str, Any]
+    at: datetime
+    texts: Mapping[str, str] = field(default_factory=dict)
+    counted_until: datetime | None = None
+    uncounted: Sequence[Mapping[str, Any]] = ()
+    originals: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def opening_document(stream: str, version: int, opening: Opening, recorded_at: datetime) -> Document:
+    """The event that says what an adopted record was; it is the stream's `version`.
+
+    What may identify the learner (notes, the replaced documents) stands in `personal`. Raises ValueError for a text
+    that names no stream.
+    """
+    document = void_document(stream, version, recorded_at)
+    details = _add_present({"record": dict(opening.record)}, counted_until=opening.counted_until)
+    if opening.uncounted:
+        details["uncounted"] = [dict(each) for each in opening.uncounted]
+    document |= {
+        "_id": opening_event_id(stream, version),
+        "event_type": OPENING,
+        "event_data": {**document["event_data"], "details": details},
+        "personal": {"texts": dict(opening.texts), "originals": dict(opening.originals)},
+        "occurred_at": opening.at,
+    }
+    document["metadata"] |= {
+        "timestamp": opening.at,
+        "fingerprint": opening_fingerprint(document),
+        "origin": ADOPTED,
+    }
+    return document
+
+
+def opening_fingerprint(event: Mapping[str, Any]) -> bytes:
+    """The SHA-256 of what an opening event says, as BSON has it; its stream and moment aside."""
+    said = {"details": event["event_data"]["details"], "personal": event["personal"]}
+    return hashlib.sha256(bson.encode(said, codec_options=_AS_STORED)).digest()
 
 
 def interaction_row(document: Mapping[str, Any]) -> Document:

@@ -33,10 +33,10 @@ class EventSource(Closed):
 
 
 class EventMetadata(Closed):
-    """About the event, not about the learner; `source` is null in a void.
+    """About the event, not about the learner; `source` is null in an event of the worker's own.
 
-    Documents from before fingerprints had a version, and voids, have no `fingerprint_version`. `origin` names the
-    job that brought the event; one that came as it happened has none.
+    Documents from before fingerprints had a version, voids and openings have no `fingerprint_version`. `origin` names
+    the job that brought the event; one that came as it happened has none.
     """
 
     timestamp: datetime
@@ -66,7 +66,10 @@ class EventData(Closed):
 
 
 class Personal(Open):
-    """Fields that identify a person; open, because sealing replaces them by an envelope under `key_id`."""
+    """Fields that identify a person; open, because sealing replaces them by an envelope under `key_id`.
+
+    Those of an opening event are `texts` and `originals` (see `worker.storage.documents.Opening`).
+    """
 
     user_agent: str = Field(default_factory=absent)
     ip_address: str = Field(default_factory=absent)
@@ -85,7 +88,10 @@ class Curriculum(Open):
 
 
 class CourseEvent(Closed):
-    """`course_events`: one accepted event of any family, or a void. `time_zone` is the learner's, an IANA name."""
+    """`course_events`: an accepted event of any family, a void or an opening.
+
+    `time_zone` is the learner's, an IANA name.
+    """
 
     id: UUID = Field(alias="_id")
     stream_id: Text

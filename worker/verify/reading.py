@@ -8,6 +8,7 @@ from uuid import UUID
 
 from bson import ObjectId
 
+from projections.event import OWN_TYPES
 from projections.kinds import StreamProjection
 from worker.chunks import chunks
 from worker.contract.identity import parse_stream_id, stream_id, stream_object_id
@@ -103,7 +104,7 @@ async def events_in_stream(database: Database, stream: str, ids: Sequence[object
     named = [each for each in ids if isinstance(each, UUID)]
     found: set[UUID] = set()
     for some in chunks(named, _IDS_AT_ONCE):
-        wanted = {"_id": {"$in": some}, "stream_id": stream, "event_type": {"$ne": "void"}}
+        wanted = {"_id": {"$in": some}, "stream_id": stream, "event_type": {"$nin": list(OWN_TYPES)}}
         events = await reading.find(database.course_events, wanted, {"_id": 1})
         found |= {event["_id"] for event in events.documents}
     return found

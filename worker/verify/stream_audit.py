@@ -6,17 +6,24 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from projections.event import VOID
+from projections.event import OPENING, OWN_TYPES, VOID
+from projections.progress.opening import OpeningRecord
 from worker.contract.families import EVENT_TYPES, LEARNER
 from worker.contract.fingerprint import agrees
-from worker.contract.identity import parse_stream_id, stream_kind, stream_slot, void_event_id
+from worker.contract.identity import (
+    opening_event_id,
+    parse_stream_id,
+    stream_kind,
+    stream_slot,
+    void_event_id,
+)
 from worker.contract.upcasters import UPCASTERS, newest_version, oldest_version
-from worker.storage.documents import interaction_row, void_document
+from worker.storage.documents import ADOPTED, interaction_row, opening_fingerprint, void_document
 from worker.storage.reading import name_of
 from worker.verify.findings import Fault, Finding, Kind, differs
 from worker.verify.fold_audit import FoldAudit, date_in, digest
 from worker.verify.sameness import differing
-from worker.verify.shapes import misfits, misfits_named
+from worker.verify.shapes import misfits, misfits_named, misfits_of
 from worker.verify.sources import Sources
 
 Event = Mapping[str, Any]
@@ -109,7 +116,7 @@ class StreamAudit:
                 self._expected[event["_id"].bytes] = (None, None)
             return
         self._findings += audit_event(event, self.stream, self.latest)
-        if event["event_type"] != VOID:
+        if event["event_type"] not in OWN_TYPES:
             self._expect(event)
 
     def _check_version(self, event: Mapping[str, Any]) -> None:
@@ -158,7 +165,8 @@ def audit_event(event: Event, stream: str, latest: datetime) -> Iterator[Finding
     if event["recorded_at"] > latest:
         detail = f"event {event['_id']} was recorded in the future"
         yield Finding(Kind.EVENT, Fault.DIFFERENT, stream, detail)
-    yield from _audit_void(event, stream) if event["event_type"] == VOID else _audit_content(event, stream)
+    audit = {VOID: _audit_void, OPENING: _audit_opening}.get(event["event_type"], _audit_content)
+    yield from audit(event, stream)
 
 
 def _audit_void(void: Event, stream: str) -> Iterator[Finding]:
@@ -172,6 +180,25 @@ def _audit_void(void: Event, stream: str) -> Iterator[Finding]:
         del expected["slot"]  # it has a finding of its own
         what = f"the void of version {version} has another"
         yield from differs(Kind.EVENT, stream, what, differing(expected, void))
+
+
+def _audit_opening(opening: Event, stream: str) -> Iterator[Finding]:
+    """Its `_id` follows from its place; what it says must have the shape that folds read, and its fingerprint."""
+    details, metadata, version = opening["event_data"].get("details"), opening["metadata"], opening["version"]
+    record = details.get("record") if isinstance(details, Mapping) else None
+    shaped = isinstance(record, Mapping) and not misfits_of((OpeningRecord,), record)
+    wrong = [
+        ("_id", opening["_id"] != opening_event_id(stream, version)),
+        ("metadata.timestamp", metadata["timestamp"] != opening["occurred_at"]),
+        ("metadata.source", metadata["source"] is not None),
+        ("metadata.origin", metadata.get("origin") != ADOPTED),
+        ("event_data.details.record", not shaped),
+    ]
+    what = f"the opening of version {version} has another"
+    yield from differs(Kind.EVENT, stream, what, [path for path, is_wrong in wrong if is_wrong])
+    if shaped and opening["key_id"] is None and opening_fingerprint(opening) != metadata["fingerprint"]:
+        detail = f"the opening of version {version} is not what was adopted"
+        yield Finding(Kind.EVENT, Fault.FINGERPRINT_DIFFERENT, stream, detail)
 
 
 def _audit_content(event: Event, stream: str) -> Iterator[Finding]:

@@ -7,9 +7,11 @@ from uuid import UUID
 import pytest
 from bson import ObjectId
 
+from projections.event import OWN_TYPES
 from tests.unit.contract.records import EXAMPLES, RECORD_TIME, accepted, decoded, fields, refused, without
-from worker.contract.codec import Limits
+from worker.contract.codec import Limits, decode, encode
 from worker.contract.rejection import Rejected, RejectReason
+from worker.contract.routes import Route, routes
 
 NOT_A_STRING: tuple[Any, ...] = (7, 1.5, True, None, [], {}, ["text"])
 NOT_A_NUMBER: tuple[Any, ...] = ("1", True, False, None, [], {})
@@ -87,9 +89,18 @@ def test_a_long_name_of_an_unknown_field_is_cut() -> None:
     assert refused(fields(**{"n" * 1_000: 1})) == (RejectReason.UNKNOWN_FIELD, "n" * 100)
 
 
-@pytest.mark.parametrize("name", ["", "View", "void", "view ", "played"])
+@pytest.mark.parametrize("name", ["", "View", *OWN_TYPES, "view ", "played"])
 def test_an_event_type_that_is_not_in_the_contract_is_refused(name: str) -> None:
     assert refused(fields(event_type=name)) == (RejectReason.UNKNOWN_EVENT_TYPE, "event_type")
+
+
+@pytest.mark.parametrize("route", routes("interaction-events").values(), ids=lambda each: each.topic)
+def test_no_topic_takes_an_event_that_only_the_worker_writes(route: Route) -> None:
+    for name in OWN_TYPES:
+        [rejected] = decode(encode(fields(event_type=name)), timestamp=RECORD_TIME, route=route)
+        assert isinstance(rejected, Rejected)
+        assert rejected.reason is RejectReason.UNKNOWN_EVENT_TYPE
+    assert not OWN_TYPES & route.family.events.keys()
 
 
 EVENT_ID = "9dc99b37-e920-4a68-a066-917faca28949"

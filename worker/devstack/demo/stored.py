@@ -6,7 +6,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from projections.event import VOID
+from projections.event import OWN_TYPES
 from worker.chunks import chunks
 from worker.contract.identity import stream_id, stream_object_id
 from worker.contract.rejection import RejectReason
@@ -47,14 +47,14 @@ async def count_totals(database: Database) -> Totals:
     }
     by_type = await _count_by(database.course_events, "$event_type")
     by_type = dict(sorted(by_type.items(), key=lambda each: (-each[1], each[0])))
-    versions, voids = sum(by_type.values()), by_type.pop(VOID, 0)
+    versions, own = sum(by_type.values()), sum(by_type.pop(each, 0) for each in OWN_TYPES)
     with translated():
         progress = await aggregate(database.user_progress, [{"$group": {"_id": None, **sums}}])
         time_series = await database.user_interactions.count_documents({})
         billing = await database.billing_transactions.count_documents({})
     added = progress[0] if progress else dict.fromkeys(sums, 0)
     return Totals(
-        stored=versions - voids,
+        stored=versions - own,
         versions=versions,
         projected_versions=added["versions"],
         time_series=time_series,
