@@ -1,9 +1,11 @@
 """The value that registers `progress`: a learner's record in a course."""
 
-from projections.kinds import Index, StreamProjection, Target
+from projections.event import OPENING
+from projections.kinds import Index, Rules, StreamProjection, Target
 from projections.progress.apply import RULES
 from projections.progress.document import FOLDED_PATHS, ProgressDocument
 from projections.progress.fold import PROJECTION_VERSION, fold, refold
+from projections.progress.opening import opened_state
 from worker.contract.families import LEARNER
 
 _COLLECTION = "user_progress"
@@ -27,5 +29,5 @@ PROGRESS = StreamProjection(
     paths=FOLDED_PATHS,
     fold=fold,
     refold=refold,
-    rules=RULES,
+    rules=Rules(RULES.every, {**RULES.by_type, OPENING: opened_state}),
 )
