@@ -21,6 +21,7 @@ from worker.cli.options import Commands, Format, JsonFlag, input_file
 from worker.cli.publishing import Publishing
 from worker.cli.queue import queue_app
 from worker.cli.tables import print_json, print_table, print_verification
+from worker.cli.tracing import trace
 from worker.contract import export
 from worker.settings import load_settings
 from worker.storage.schema import apply_schema, check_schema
@@ -39,6 +40,7 @@ app = Commands(
             "sevenp-worker publish events.jsonl.gz   a file of events to the topic",
             "sevenp-worker verify                    do all stored documents agree?",
             "sevenp-worker explain USER COURSE FIELD which events changed it, and how",
+            "sevenp-worker trace EVENT_ID            where has this event come to?",
             "sevenp-worker queue list --group        what failed and waits",
             "sevenp-worker dead-letters list --group what could not be stored",
             "sevenp-worker run --help                every setting",
@@ -59,6 +61,15 @@ app.command(
         text.settings(*text.MONGODB),
     )
 )(explain)
+app.command(
+    epilog=text.page(
+        text.examples(
+            "sevenp-worker trace 0b6c2f6e-6c1d-4c55-9a53-00000000abcd   an event by its id",
+            "sevenp-worker trace interaction-events:3:18204             a record by its place",
+        ),
+        text.settings(*text.MONGODB, "topic", "kafka_group_id", *text.KAFKA),
+    )
+)(trace)
 app.add_typer(schema_app, name="schema")
 app.add_typer(contract_app, name="contract")
 app.add_typer(queue_app, name="queue")

@@ -152,7 +152,7 @@ def _changes(step: Step, documents: Sequence[Explained], path: str) -> Iterator[
         for name, value in step.changes(path, document.view):
             if not path and name.partition(".")[0] in _ALWAYS_CHANGED:
                 continue
-            personal = event.text is not None and value == event.text
+            personal = isinstance(value, str) and value in (event.text, *event.texts.values())
             yield Change(
                 collection=document.collection,
                 field=name,
