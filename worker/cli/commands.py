@@ -16,6 +16,7 @@ from worker.cli import help as text
 from worker.cli.dead_letters import dead_letters_app
 from worker.cli.demo import EPILOG, demo
 from worker.cli.ending import end_with, run_to_end
+from worker.cli.events import events_app
 from worker.cli.explaining import explain
 from worker.cli.options import Commands, Format, JsonFlag, input_file
 from worker.cli.publishing import Publishing
@@ -41,6 +42,7 @@ app = Commands(
             "sevenp-worker verify                    do all stored documents agree?",
             "sevenp-worker explain USER COURSE FIELD which events changed it, and how",
             "sevenp-worker trace EVENT_ID            where has this event come to?",
+            "sevenp-worker events show STREAM        what is stored of a learner in a course",
             "sevenp-worker queue list --group        what failed and waits",
             "sevenp-worker dead-letters list --group what could not be stored",
             "sevenp-worker run --help                every setting",
@@ -74,6 +76,7 @@ app.add_typer(schema_app, name="schema")
 app.add_typer(contract_app, name="contract")
 app.add_typer(queue_app, name="queue")
 app.add_typer(dead_letters_app, name="dead-letters")
+app.add_typer(events_app, name="events")
 
 
 @app.command(
