@@ -3,7 +3,7 @@
 from enum import IntEnum
 
 from worker.errors import Fatal, Misconfigured, Refused, Retryable, SchemaMismatch, TopicMissing, WorkerError
-from worker.jobs.errors import Cancelled, Held, LeaseLost
+from worker.jobs.errors import Cancelled, Held, Impossible, LeaseLost
 
 
 class ExitCode(IntEnum):
@@ -46,6 +46,7 @@ _CODES: tuple[tuple[type[WorkerError], ExitCode], ...] = (
     (Retryable, ExitCode.UNREACHABLE),
     (RoleDied, ExitCode.ROLE_DIED),
     (DrainOverdue, ExitCode.DRAIN_OVERDUE),
+    (Impossible, ExitCode.USAGE),
     (Held, ExitCode.HELD),
     (Cancelled, ExitCode.CANCELLED),
     (LeaseLost, ExitCode.TAKEN_OVER),

@@ -18,6 +18,7 @@ from worker.cli.demo import EPILOG, demo
 from worker.cli.ending import end_with, run_to_end
 from worker.cli.events import events_app
 from worker.cli.explaining import explain
+from worker.cli.jobs import jobs_app
 from worker.cli.options import Commands, Format, JsonFlag, input_file
 from worker.cli.publishing import Publishing
 from worker.cli.queue import queue_app
@@ -74,6 +75,7 @@ app.command(
 )(trace)
 app.add_typer(schema_app, name="schema")
 app.add_typer(contract_app, name="contract")
+app.add_typer(jobs_app, name="jobs")
 app.add_typer(queue_app, name="queue")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(events_app, name="events")

@@ -1,9 +1,9 @@
 """A job run by a command: in the foreground, with a bar, a summary, and an exit code that scripts can rely on."""
 
 import signal
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -53,37 +53,84 @@ def run_in_foreground(
     On stdout stands what `show` prints, or a table of counts and outcome, or with `as_json` the whole summary, or the
     error. Ctrl-C and SIGTERM end the run so that the same command goes on with it.
     """
+    _to_the_end(Foreground(job, arguments, (interval,), again, dry_run), as_json, show or print_result)
+
+
+def back_fill_in_foreground(
+    job: Job[A], arguments: A, intervals: Sequence[str], *, again: bool, dry_run: bool, as_json: bool
+) -> NoReturn:
+    """The same for one interval after another, each a run of its own; the first that does not succeed is the last."""
+    _to_the_end(Foreground(job, arguments, tuple(intervals), again, dry_run), as_json, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreground(Generic[A]):
+    """A command that runs a job, once for each interval."""
+
+    job: Job[A]
+    arguments: A
+    intervals: tuple[str | None, ...]
+    again: bool
+    dry_run: bool
+
+    async def run(self, done: list[Result]) -> ExitCode:
+        """Run it, and put what is done into `done`, one after another."""
+        settings, clock = load_settings(), SystemClock()
+        async with opened_in_use(settings) as database:
+            await assert_schema(settings, database)
+            parts = Parts(database, settings, clock, Metrics())
+            for interval in self.intervals:
+                with shown(" ".join(filter(None, [self.job.name, interval])), clock) as observe:
+                    runner = Runner(parts, settings.jobs.who, observe)
+                    done.append(
+                        await runner.run(
+                            self.job,
+                            self.arguments,
+                            interval=interval,
+                            again=self.again,
+                            dry_run=self.dry_run,
+                        )
+                    )
+        return ExitCode.DIFFERENCE if any(map(self._differs, done)) else ExitCode.OK
+
+    def _differs(self, result: Result) -> bool:
+        return result.run.outcome is not None and self.job.differs(result.run.outcome)
+
+
+def _to_the_end(command: Foreground[Any], as_json: bool, show: Show | None) -> NoReturn:
     # SIGTERM is an orchestrator's way to say Ctrl-C, which shells have background jobs ignore.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
     async def work() -> ExitCode:
-        settings, clock = load_settings(), SystemClock()
-        async with opened_in_use(settings) as database:
-            await assert_schema(settings, database)
-            with shown(job.name, clock) as observe:
-                runner = Runner(Parts(database, settings, clock, Metrics()), settings.jobs.who, observe)
-                try:
-                    result = await runner.run(job, arguments, interval=interval, again=again, dry_run=dry_run)
-                except WorkerError as error:
-                    if as_json:
-                        print_json({"job": job.name, "error": str(error), "kind": type(error).__name__})
-                    raise
-        _print(result, as_json=as_json, show=show or print_result)
-        differs = result.run.outcome is not None and job.differs(result.run.outcome)
-        return ExitCode.DIFFERENCE if differs else ExitCode.OK
+        done: list[Result] = []
+        try:
+            code = await command.run(done)
+        except WorkerError as error:
+            if as_json:
+                print_json(_failed(command.job.name, error, done))
+            raise
+        if as_json:
+            print_json([summary(each) for each in done] if show is None else summary(done[0]))
+        elif show is not None:
+            show(done[0])
+        else:
+            print_results(done)
+        return code
 
     end_with(work, interrupted=lambda: _GOES_ON)
+
+
+def _failed(job: str, error: WorkerError, done: Sequence[Result]) -> dict[str, Any]:
+    told = {"job": job, "error": str(error), "kind": type(error).__name__}
+    return {**told, "done": [each.run.id for each in done]}
 
 
 def summary(result: Result) -> dict[str, Any]:
     """What scripts are told of a run that is done."""
     run = result.run
-    return {
-        **run_as_json(run),
-        "already_done": result.already,
-        "seconds": _seconds(run.attempted_at, run.finished_at),
-    }
+    seconds = None if run.finished_at is None else (run.finished_at - run.attempted_at).total_seconds()
+    return {**run_as_json(run), "already_done": result.already, "seconds": seconds}
 
 
 def run_as_json(run: JobRun) -> dict[str, Any]:
@@ -98,26 +145,26 @@ def print_result(result: Result) -> None:
     rows = [
         ("run", run.id),
         *([("interval", run.interval)] if run.interval else []),
-        (
-            "status",
-            f"{run.status}{' (before)' if result.already else ''}{' (dry run)' if run.dry_run else ''}",
-        ),
+        ("state", _state(result)),
         *_rows({name: f"{number:,}" for name, number in run.counts.items()}),
-        *_rows(run.outcome or {}),
+        *_rows(result.outcome),
     ]
     print_table(rows, ("field", "value"))
 
 
-def _print(result: Result, *, as_json: bool, show: Show) -> None:
-    if as_json:
-        print_json(summary(result))
-    else:
-        show(result)
+def print_results(results: Sequence[Result]) -> None:
+    """One line for each."""
+    rows = []
+    for result in results:
+        counts = ", ".join(f"{name} {number:,}" for name, number in result.run.counts.items())
+        rows.append((result.run.interval or "", result.run.id, _state(result), counts))
+    print_table(rows, ("interval", "run", "state", "counts"))
+
+
+def _state(result: Result) -> str:
+    before = f", before: {result.run.saved_at:%Y-%m-%d %H:%M} UTC" if result.already else ""
+    return f"{result.run.status}{before}{' (dry run)' if result.run.dry_run else ''}"
 
 
 def _rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name.replace("_", " "), str(plain(value))) for name, value in values.items()]
-
-
-def _seconds(began: datetime, ended: datetime | None) -> float | None:
-    return None if ended is None else round((ended - began).total_seconds(), 3)

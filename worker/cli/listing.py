@@ -28,7 +28,7 @@ def print_groups(groups: Sequence[Group], *, as_json: bool) -> None:
         print_json([plain(asdict(group)) for group in groups])
         return
     rows = [
-        (f"{each.count:,}", each.fingerprint, each.reason, each.message, _age(each.oldest), each.example)
+        (f"{each.count:,}", each.fingerprint, each.reason, each.message, age(each.oldest), each.example)
         for each in groups
     ]
     print_table(rows, ("number", "fingerprint", "reason", "message", "oldest", "for example"), empty=_NOTHING)
@@ -52,7 +52,7 @@ def print_dead_letters(entries: Sequence[Entry], total: int) -> None:
     rows = []
     for entry in entries:
         letter = entry.document
-        numbers = (f"{letter['size_bytes']:,}", _age(entry.created_at), str(letter["redrives"]))
+        numbers = (f"{letter['size_bytes']:,}", age(entry.created_at), str(letter["redrives"]))
         rows.append((str(entry.id), entry.reason, letter["field"] or "", entry.message, *numbers))
     _print_first(rows, ("id", "reason", "field", "message", "bytes", "age", "redrives"), total)
 
@@ -153,7 +153,8 @@ def _due(item: Mapping[str, Any]) -> str:
     return f"in {_duration(seconds)}" if seconds > 0 else "now"
 
 
-def _age(made: datetime) -> str:
+def age(made: datetime) -> str:
+    """How long ago it was."""
     return _duration((datetime.now(UTC) - made).total_seconds())
 
 

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from worker.jobs.errors import TAKEN_OVER, LeaseLost
+from worker.jobs.errors import TAKEN_OVER, Cancelled, LeaseLost
+from worker.jobs.interval import Interval, parse_interval
 from worker.jobs.lease import RunLease
+from worker.jobs.throttle import Gate, LiveFirst
 from worker.settings import Settings
 from worker.storage import job_runs
 from worker.storage.database import Database
-from worker.storage.job_models import JobRun
+from worker.storage.job_models import JobRequest, JobRun
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
 
@@ -30,12 +32,17 @@ Observe = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What every run is given: stores, settings, time and metrics."""
+    """What every run is given: stores, settings, time, metrics; a `gate` instead of the one the settings make."""
 
     database: Database
     settings: Settings
     clock: Clock
     metrics: Metrics
+    gate: Gate | None = None
+
+    def opened_gate(self) -> Gate:
+        """What a run passes after each of its steps."""
+        return self.gate or LiveFirst(self.database, self.settings.jobs, self.clock)
 
 
 class JobContext:
@@ -45,15 +52,15 @@ class JobContext:
     """
 
     def __init__(self, parts: Parts, run: JobRun, lease: RunLease, observe: Observe) -> None:
-        self.database = parts.database
-        self.settings = parts.settings
-        self.clock = parts.clock
-        self.metrics = parts.metrics
-        self.dry_run = run.dry_run
-        self.run_id = run.id
-        self.interval = run.interval
-        self._lease = lease
-        self._observe = observe
+        self.database: Database = parts.database
+        self.settings: Settings = parts.settings
+        self.clock: Clock = parts.clock
+        self.metrics: Metrics = parts.metrics
+        self.dry_run: bool = run.dry_run
+        self.run_id: str = run.id
+        self.interval: Interval | None = parse_interval(run.interval) if run.interval else None
+        self._lease, self._observe = lease, observe
+        self._gate = parts.opened_gate()
         self._one_at_a_time = asyncio.Lock()
         self._number = run.saves
         self._saved = 0
@@ -79,25 +86,39 @@ class JobContext:
     async def total(self, steps: int | None) -> None:
         """Tell how many steps there are in all, those of former attempts included; None if nobody knows."""
         async with self._one_at_a_time:
-            await self._save(Progress(self._progress.done, steps, self._progress.counts), self._checkpoint)
+            await self._save(replace(self._progress, total=steps), self._checkpoint)
 
     async def advance(self, steps: int, checkpoint: Mapping[str, Any], **counts: int) -> None:
-        """Save that so many more steps are done, where to go on, and what to add to each count.
+        """Save that so many more steps are done, where to go on, and what to add to each count; then wait if need be.
 
-        Call it when everything up to `checkpoint` has its effect: an attempt that follows begins there. Raises
-        Retryable while the server is away: nothing, or perhaps all of it, was saved then.
+        Call it when everything up to `checkpoint` has its effect: an attempt that follows begins there. It returns
+        when nobody wants the run to pause and live work is not behind. Raises Retryable while the server is away:
+        nothing, or perhaps all of it, was saved then.
         """
         async with self._one_at_a_time:
             now = self._progress
             added = {name: now.counts.get(name, 0) + number for name, number in counts.items()}
             await self._lease.keep()
-            await self._save(Progress(now.done + steps, now.total, {**now.counts, **added}), dict(checkpoint))
+            progress = Progress(now.done + steps, now.total, {**now.counts, **added})
+            await self._heed(await self._save(progress, dict(checkpoint)))
+
+    async def ready(self) -> None:
+        """Return when the run may go on, without a step: for the runner, before it calls the job."""
+        async with self._one_at_a_time:
+            await self._heed(await self.asked())
 
     async def keep_alive(self) -> None:
         """Raises LeaseLost when another process has the run. Call it before the writes of a long step."""
         await self._lease.keep()
 
-    async def _save(self, progress: Progress, checkpoint: Mapping[str, Any] | None) -> None:
+    async def asked(self) -> JobRequest | None:
+        """What somebody asks of the run now. Raises Cancelled or LeaseLost once it is not ours any more."""
+        looked = await job_runs.look(self.database, self.run_id, self._lease.epoch)
+        if looked is None:
+            raise await self._not_ours()
+        return looked.request
+
+    async def _save(self, progress: Progress, checkpoint: Mapping[str, Any] | None) -> JobRequest | None:
         fields = {
             "checkpoint": checkpoint,
             "progress": {"done": progress.done, "total": progress.total},
@@ -106,7 +127,37 @@ class JobContext:
         self._number += 1
         saved = await job_runs.save(self.database, self.run_id, self._lease.epoch, self._number, fields)
         if saved is None:
-            raise LeaseLost(TAKEN_OVER)
+            raise await self._not_ours()
         self._saved += 1
         self._progress, self._checkpoint = progress, checkpoint
         self._observe(progress)
+        return saved.request
+
+    async def _heed(self, request: JobRequest | None) -> None:
+        """Do what is asked of the run, and let live work pass."""
+        waited = False
+        while (waits := await self._why_to_wait(request)) is not None:
+            waited = True
+            self._observe(replace(self._progress, waits=waits))
+            await self.clock.sleep(self.settings.jobs.look_every_s)
+            await self._lease.keep()
+            request = await self.asked()
+        if waited:
+            self._observe(self._progress)
+
+    async def _why_to_wait(self, request: JobRequest | None) -> str | None:
+        if request is None:
+            return await self._gate.closed()
+        if request.what == "cancel":
+            raise Cancelled(cancelled_by(request.who))
+        return f"paused by {request.who}; `sevenp-worker jobs resume {self.run_id}` lets it go on"
+
+    async def _not_ours(self) -> Cancelled | LeaseLost:
+        run = await job_runs.find_run(self.database, self.run_id)
+        cancelled = isinstance(run, JobRun) and run.status == "cancelled"
+        return Cancelled(run.error or "cancelled") if cancelled else LeaseLost(TAKEN_OVER)  # type: ignore[union-attr]
+
+
+def cancelled_by(who: str) -> str:
+    """How a run says that it was cancelled."""
+    return f"cancelled by {who}"

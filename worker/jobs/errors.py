@@ -15,5 +15,9 @@ class LeaseLost(Fenced):
     """Another process has taken the run over: this one ends at once and writes nothing more."""
 
 
+class Impossible(WorkerError):
+    """What somebody asks of a run cannot be: there is no such run, or it is not at work. Nothing was changed."""
+
+
 TAKEN_OVER = "another process has taken this run over, and goes on with it"
 """What a run says whose lease is lost."""

@@ -2,16 +2,11 @@
 
 import asyncio
 
-import structlog
-
-from worker.errors import Retryable
 from worker.jobs.errors import TAKEN_OVER, Held, LeaseLost
 from worker.settings import JobsSettings
-from worker.storage.job_leases import Holder, JobLease
+from worker.storage.job_leases import Holder, Lease
 from worker.storage.job_runs import highest_epoch
 from worker.timing import Clock, Deadline
-
-log = structlog.get_logger(__name__)
 
 # How often a lease is looked at that may be a dead process's: it is renewed, or runs out.
 _LOOK_S = 0.25
@@ -20,7 +15,7 @@ _LOOK_S = 0.25
 class RunLease:
     """A lease that is held, and its epoch. Renewed at least every `renew_every_s` by whoever calls `keep`."""
 
-    def __init__(self, lease: JobLease, epoch: int, clock: Clock, renew_every_s: float) -> None:
+    def __init__(self, lease: Lease, epoch: int, clock: Clock, renew_every_s: float) -> None:
         self.epoch = epoch
         self._lease, self._clock, self._renew_every_s = lease, clock, renew_every_s
         self._renewed_at = clock.monotonic()
@@ -37,21 +32,12 @@ class RunLease:
             raise LeaseLost(TAKEN_OVER)
         self._renewed_at = asked_at
 
-    async def keep_renewing(self) -> None:
-        """Renew it until cancelled, or until it is lost. A server that does not answer is asked again."""
-        while True:
-            await self._clock.sleep(self._renew_every_s)
-            try:
-                await self.keep()
-            except Retryable as error:
-                log.warning("job_lease_not_renewed", reason=str(error))
-
     async def release(self) -> None:
         """Let the next one begin at once."""
         await self._lease.release(self.epoch)
 
 
-async def claim(lease: JobLease, settings: JobsSettings, clock: Clock, *, who: str, run: str) -> RunLease:
+async def claim(lease: Lease, settings: JobsSettings, clock: Clock, *, who: str, run: str) -> RunLease:
     """The lease; raises Held once it is certain that another process lives that has it.
 
     One that nobody renews is a dead process's: it is waited for until it runs out, which takes `lease_s` at most.

@@ -1,27 +1,26 @@
 """Runs a job: once at a time, from its checkpoint, and so that it may be killed anywhere and started twice."""
 
-import asyncio
 import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import structlog
 
-from worker.errors import Retryable, WorkerError
-from worker.jobs.context import JobContext, Observe, Parts, Progress
-from worker.jobs.errors import TAKEN_OVER, Cancelled, LeaseLost
-from worker.jobs.job import A, Job, Outcome
+from worker.errors import Misconfigured, WorkerError
+from worker.jobs.context import Observe, Parts, Progress
+from worker.jobs.errors import TAKEN_OVER, LeaseLost
+from worker.jobs.interval import parse_interval
+from worker.jobs.job import A, Job
 from worker.jobs.lease import RunLease, claim
+from worker.jobs.work import Work
 from worker.storage import audit, job_runs
-from worker.storage.job_leases import JobLease
+from worker.storage.job_leases import Lease
 from worker.storage.job_models import JobRun
-from worker.storage.retrying import retrying
-from worker.timing import Backoff, cancel_and_wait_shielded, complete
+from worker.timing import complete
 
 log = structlog.get_logger(__name__)
 
@@ -66,9 +65,9 @@ class Runner:
         5. work  6. save how it ended  7. give the lease back
 
         A process that is killed between any two of them leaves a run that goes on when it is started again. Raises
-        `Held`, `Cancelled`, `LeaseLost`, and what the job raises.
+        `Held`, `Cancelled`, `LeaseLost`, `Misconfigured` for an interval that is none, and what the job raises.
         """
-        asked = self._asked(job, arguments, interval, dry_run=dry_run)
+        asked = self._asked(job, arguments, _one_spelling(interval), dry_run=dry_run)
         done = await self._done_before(asked, again=again)  # 1
         if done is not None:
             return Result(done, already=True)
@@ -77,9 +76,10 @@ class Runner:
             begun = await self._begin(asked, lease, again=again)  # 3
             if isinstance(begun, Result):
                 return begun
+            work = Work(self.parts, self.observe, job, arguments, begun, lease)  # 5, 6
             if job.changes and not dry_run:
-                return await self._audited(job, arguments, begun, lease)  # 4
-            return await self._worked(job, arguments, begun, lease)
+                return await self._audited(work)  # 4
+            return Result(await work.to_its_end())
         finally:
             with suppress(WorkerError, TimeoutError):
                 await complete(lease.release())  # 7
@@ -106,7 +106,7 @@ class Runner:
     async def _claim(self, asked: Mapping[str, Any]) -> RunLease:
         settings = self.parts.settings.jobs
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
-        lease = JobLease(self.parts.database, asked["lock"], owner, settings.lease_s)
+        lease = Lease(self.parts.database, asked["lock"], owner, settings.lease_s)
         last = await job_runs.latest(self.parts.database, asked["key"])
         number = 1 if last is None else last.number + (last.status not in job_runs.UNFINISHED)
         run = job_runs.run_id(asked["key"], number)
@@ -132,82 +132,19 @@ class Runner:
         log.info("job_begun", job=begun.job, run=begun.id, attempt=begun.attempts)
         return begun
 
-    async def _audited(self, job: Job[A], arguments: A, begun: JobRun, lease: RunLease) -> Result:
-        asked = {**begun.arguments, **({"interval": begun.interval} if begun.interval else {})}
+    async def _audited(self, work: Work[A]) -> Result:
+        run = work.run
+        asked = {**run.arguments, **({"interval": run.interval} if run.interval else {})}
         async with audit.recorded(
-            self.parts.database, command=job.name, who=self.who, arguments=asked, run=begun.id
+            self.parts.database, command=run.job, who=self.who, arguments=asked, run=run.id
         ) as row:
-            result = await self._worked(job, arguments, begun, lease)
+            result = Result(await work.to_its_end())
             row.outcome.update({**result.run.counts, **result.outcome})
             return result
 
-    async def _worked(self, job: Job[A], arguments: A, begun: JobRun, lease: RunLease) -> Result:
-        """Work, and save how it ended, whichever way."""
-        try:
-            outcome = await self._work(job, arguments, begun, lease)  # 5
-        except LeaseLost:
-            raise  # it is another process's run now
-        except BaseException as error:
-            with suppress(WorkerError, TimeoutError):
-                await complete(self._end(begun, lease, _status(error), error=audit.told(error)))
-            raise
-        ending = retrying(
-            partial(self._end, begun, lease, "succeeded", outcome=outcome),
-            clock=self.parts.clock,
-            on_retry=lambda error: log.warning("job_waits", run=begun.id, reason=str(error)),
-        )
-        return Result(await complete(ending, self.parts.settings.jobs.patience_s))  # 6
 
-    async def _work(self, job: Job[A], arguments: A, begun: JobRun, lease: RunLease) -> Outcome:
-        """The job's own work, while the lease is kept; what loses the lease ends the work at once."""
-        working = asyncio.create_task(self._attempts(job, arguments, begun, lease))
-        keeping = asyncio.create_task(lease.keep_renewing())
-        try:
-            await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                keeping.result()
-            return await working
-        finally:
-            await cancel_and_wait_shielded(working, keeping)
-
-    async def _attempts(self, job: Job[A], arguments: A, begun: JobRun, lease: RunLease) -> Outcome:
-        """Call the job until it returns: where a dependency is away, again from its checkpoint.
-
-        Without a step for `patience_s` the error is raised.
-        """
-        parts, context = self.parts, JobContext(self.parts, begun, lease, self.observe)
-        backoff = Backoff(parts.clock, lambda: None)
-        saved, moved_at = 0, parts.clock.monotonic()
-        while True:
-            try:
-                return dict(await job.run(context, arguments) or {})
-            except Retryable as error:
-                if context.saved > saved:
-                    saved, moved_at = context.saved, parts.clock.monotonic()
-                    backoff.reset()
-                if parts.clock.monotonic() - moved_at > parts.settings.jobs.patience_s:
-                    raise
-                log.warning("job_waits", job=job.name, run=begun.id, reason=str(error))
-            await backoff.wait(asyncio.Event())
-
-    async def _end(
-        self,
-        begun: JobRun,
-        lease: RunLease,
-        status: str,
-        *,
-        outcome: Outcome | None = None,
-        error: str | None = None,
-    ) -> JobRun:
-        fields = {"status": status, "outcome": outcome, "error": error, "request": None}
-        if not await job_runs.end(self.parts.database, begun.id, lease.epoch, fields):
-            raise LeaseLost(TAKEN_OVER)
-        ended = await job_runs.find_run(self.parts.database, begun.id)
-        return ended if isinstance(ended, JobRun) else begun
-
-
-def _status(error: BaseException) -> str:
-    """What a run is whose work ended with this error."""
-    if isinstance(error, Cancelled):
-        return "cancelled"
-    return "stopped" if isinstance(error, asyncio.CancelledError | Retryable) else "failed"
+def _one_spelling(interval: str | None) -> str | None:
+    try:
+        return None if interval is None else str(parse_interval(interval))
+    except ValueError as error:
+        raise Misconfigured(str(error)) from None

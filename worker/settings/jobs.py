@@ -19,6 +19,9 @@ class JobsSettings(Group, alias_generator="jobs_{}".format):
     """Who is named in job_runs and audit; empty means the user of the operating system."""
     lease_s: float = Field(10.0, ge=2, le=300)
     """Silence after which another process may go on with a job's run."""
+    max_lag_s: float = Field(1.0, ge=0, le=3_600)
+    """How far live projections may lag behind before jobs wait for them; 0 means that jobs never wait."""
+    measure_every_s: float = 0.25  # two or three small reads each
     # One slow answer costs no lease.
     renewals_per_lease: float = 3.0
     # How soon a run that waits sees that it may go on, or is to end.

@@ -4,6 +4,7 @@ The row is there before the command changes anything, and gets its outcome at th
 killed there, or is still at work.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -71,6 +72,8 @@ async def recorded(
 
 def told(error: BaseException) -> str:
     """An error as rows keep it: our own in its words, any other by its kind, for it may quote what is personal."""
+    if isinstance(error, asyncio.CancelledError):
+        return "interrupted"
     return (str(error) if isinstance(error, WorkerError) else in_words(error))[:_LONGEST_ERROR] or "unknown"
 
 

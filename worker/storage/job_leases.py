@@ -7,9 +7,12 @@ epoch, under which the run's document is then saved (`job_runs`): a former owner
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from worker.storage import lease_documents, reading
-from worker.storage.database import Database
+from worker.storage.database import Database, Document
 from worker.storage.errors import translated
+from worker.storage.job_models import JobLease
 
 JOB_LEASES = "job:"
 """How the `_id` of every such lease begins."""
@@ -22,12 +25,13 @@ class Holder:
     owner: str
     who: str
     run: str
+    epoch: int
     since: datetime
     expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class JobLease:
+class Lease:
     """The lease under which everything named by `lock` is run. `owner` is unique to this attempt."""
 
     database: Database
@@ -74,8 +78,16 @@ async def holders(database: Database, locks: list[str]) -> dict[str, Holder]:
     }
     found = await reading.find(database.leases, held)
     return {
-        row["_id"].removeprefix(JOB_LEASES): Holder(
-            str(row["owner"]), str(row["who"]), str(row["run"]), row["since"], row["expires_at"]
-        )
-        for row in found.documents
+        row["_id"].removeprefix(JOB_LEASES): holder for row in found.documents if (holder := _holder(row))
     }
+
+
+def _holder(row: Document) -> Holder | None:
+    """Who a lease says; None for one that makes no sense."""
+    try:
+        lease = JobLease.model_validate(row)
+    except ValidationError:
+        return None
+    return Holder(
+        lease.owner or "", lease.who or "", lease.run or "", lease.epoch, lease.since, lease.expires_at
+    )

@@ -1,12 +1,15 @@
 """The stored shapes of jobs: their runs, their leases, and the audit of whatever changes something."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from bson import ObjectId
 from pydantic import Field
 
 from worker.storage.model_bases import Closed, Count, Named, Positive, Text
+
+# A claim adds to it, in 64 bits. Whatever lies beyond was never one.
+HIGHEST_EPOCH = 2**53
 
 
 class JobLease(Named):
@@ -56,7 +59,7 @@ class JobRun(Named):
     who: Text
     host: Text
     process: Positive
-    epoch: Positive
+    epoch: Annotated[int, Field(ge=1, le=HIGHEST_EPOCH)]
     attempts: Positive
     saves: Count
     started_at: datetime

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from pydantic import ValidationError
@@ -18,18 +18,19 @@ from pymongo.errors import DuplicateKeyError
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
-from worker.storage.job_models import JobRequest, JobRun
-from worker.storage.reading import Unreadable
+from worker.storage.job_models import HIGHEST_EPOCH, JobRequest, JobRun
+from worker.storage.reading import Taken, Unreadable
 
 log = structlog.get_logger(__name__)
+
+Ended = Literal["succeeded", "stopped", "failed", "cancelled"]
+"""The states of a run that nobody is at."""
 
 UNFINISHED = ("running", "stopped", "failed")
 """The states of a run that goes on from its checkpoint when it is started again."""
 
 # Of a key's runs the newest is asked for; behind those that somebody else wrote it is found all the same.
 _LOOKED_AT = 50
-# A claim adds to it, in 64 bits. Whatever lies beyond was never one.
-_HIGHEST_EPOCH = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,13 @@ async def latest(database: Database, key: str) -> JobRun | None:
     return next(iter(taken.values), None)
 
 
+async def newest(database: Database, job: str | None, limit: int) -> Taken[JobRun]:
+    """The runs that were started last, the newest first, and those among them that make no sense."""
+    wanted: Document = {} if job is None else {"job": job}
+    found = await reading.find(database.job_runs, wanted, sort=[("started_at", -1)], limit=limit)
+    return found.through(parsed)
+
+
 async def find_run(database: Database, identity: str) -> JobRun | Unreadable | None:
     """One run by its `_id`."""
     found = await reading.find_one(database.job_runs, {"_id": identity})
@@ -99,7 +107,7 @@ async def highest_epoch(database: Database, lock: str) -> int:
 
     The lease's own is as high, unless somebody removed it.
     """
-    ours = {"lock": lock, "epoch": {"$gt": 0, "$lt": _HIGHEST_EPOCH}}
+    ours = {"lock": lock, "epoch": {"$gt": 0, "$lt": HIGHEST_EPOCH}}
     found = await reading.find(database.job_runs, ours, {"epoch": 1}, sort=[("epoch", -1)], limit=1)
     return next((int(row["epoch"]) for row in found.documents), 0)
 
@@ -141,7 +149,7 @@ async def begin(database: Database, attempt: Attempt, asked: Mapping[str, Any], 
 
 async def go_on(database: Database, attempt: Attempt, run: JobRun) -> JobRun | None:
     """Begin another attempt at a run; None where a newer owner has it, or it is finished."""
-    open_still = {"_id": run.id, "epoch": {"$lte": attempt.epoch}, "status": {"$in": UNFINISHED}}
+    open_still = {"_id": run.id, "epoch": {"$lte": attempt.epoch}, "status": {"$in": list(UNFINISHED)}}
     changes = {"$set": {**attempt.document, "attempts": run.attempts + 1}}
     with translated():
         found = await database.job_runs.find_one_and_update(
@@ -166,12 +174,23 @@ async def save(database: Database, identity: str, epoch: int, number: int, field
     return None if found is None else Saved(_request(found))
 
 
-async def end(database: Database, identity: str, epoch: int, fields: Document) -> bool:
-    """Give a run its last state; False once somebody newer has it. May run twice."""
+async def look(database: Database, identity: str, epoch: int) -> Saved | None:
+    """What somebody asks of a run; None once somebody newer has it, or it is ended."""
+    ours = {"_id": identity, "epoch": epoch, "status": "running"}
+    found = await reading.find_one(database.job_runs, ours, {"request": 1})
+    if found is None:
+        return None
+    return Saved(None if isinstance(found, Unreadable) else _request(found))
+
+
+async def end(database: Database, identity: str, epoch: int, fields: Document) -> JobRun | None:
+    """Give a run its last state; None once somebody newer has it, or ended it. May run twice."""
+    ours = {"_id": identity, "epoch": epoch}
     ended = {"$set": fields, "$currentDate": {"saved_at": True, "finished_at": True}}
     with translated():
-        result = await database.job_runs.update_one({"_id": identity, "epoch": epoch}, ended)
-    return result.matched_count == 1
+        await database.job_runs.update_one({**ours, "status": "running"}, ended)
+    found = await reading.find_one(database.job_runs, {**ours, "status": fields["status"]})
+    return None if found is None or isinstance(found, Unreadable) else parsed(found)
 
 
 def _request(document: Mapping[str, Any]) -> JobRequest | None:
