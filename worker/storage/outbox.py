@@ -12,6 +12,10 @@ LATE = "the milestone was too old when it was counted (SEVENP_NOTIFY_WITHIN_HOUR
 """`last_error` of a row that is suppressed because of its age."""
 
 
+REMADE = "made again by a rebuild: whether it was ever sent is not known (rebuild notifications --send)"
+"""`last_error` of a row that is suppressed because the one that stood in its place was lost, or altered."""
+
+
 WAITS_FOR_DOCUMENT = "set aside: "
 """How `last_error` begins in a row that waits because a document it needs cannot be read."""
 

@@ -11,7 +11,7 @@ from projections.counts.projection import COUNTS
 from projections.event import StoredEvent
 from projections.progress import PROJECTION_VERSION
 from worker.storage.billing import billing_id, billing_row
-from worker.storage.outbox import LATE, notification_id
+from worker.storage.outbox import LATE, REMADE, notification_id
 from worker.storage.refused_rows import payment_target, row_item_id
 from worker.storage.work_items import counts_item_id
 from worker.verify.findings import CheckResult, Fault, Finding, Kind, broken, differs, malformed, subject_of
@@ -135,7 +135,7 @@ def _rules(announced: Announced, horizon: datetime) -> Iterator[tuple[str, bool]
     yield "it names another learner", any(row[path] != projection.get(path) for path in _OWNER)
     if reached is not None:
         silent = row["status"] == "suppressed" and row["channel"] is None
-        expected = reached.get("by") == "replay" or _is_late(row)
+        expected = reached.get("by") == "replay" or _is_late(row) or row["last_error"] == REMADE
         yield f"it is {row['status']}, the milestone was met by {reached.get('by')}", silent != expected
     yield "it carries something else than a milestone", not _is_milestone(row["data"])
     yield "a date in the future", any(row[name] is not None and row[name] > horizon for name in _DATES)
