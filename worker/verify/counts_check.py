@@ -95,9 +95,8 @@ class _Check:
         self.folded.append(each.row["_id"])
         if not await _was_true(self.run.database, each):
             detail = f"{each.row['kind']}: what it carries was never true of its milestone"
-            self.run.tally.report(
-                [Finding(Kind.NOTIFICATION, Fault.DIFFERENT, each.row["stream_id"], detail)]
-            )
+            stream, about = each.row["stream_id"], ("notifications", each.row["_id"])
+            self.run.tally.report([Finding(Kind.NOTIFICATION, Fault.DIFFERENT, stream, detail, about=about)])
 
     async def shown(self) -> list[Shown]:
         """Courses and people, whose documents show the statistics."""

@@ -87,7 +87,8 @@ class Finding:
     """One thing that is wrong: of which kind it is, or of which projection, and what is wrong with it.
 
     `subject` is a stream id, or kind and id of another document; there is no payload anywhere. `since` is the date of
-    the newest event that the finding rests on, None where time cannot excuse it.
+    the newest event that the finding rests on, None where time cannot excuse it. `about` names the document, for who
+    mends it, where the subject does not: its collection and `_id`; that of a row of the time series is its event's.
     """
 
     kind: str
@@ -95,6 +96,7 @@ class Finding:
     subject: str
     detail: str
     since: datetime | None = None
+    about: tuple[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -117,22 +119,31 @@ def malformed(
 ) -> Finding | None:
     """The finding about a document that has not the shape its collection's validator, or one of `shapes`, wants."""
     if paths := misfits_of(shapes or MODELS[collection], document, only=only):
-        return Finding(Kind.DOCUMENT, Fault.MALFORMED, subject_of(collection, document), misfits_named(paths))
+        subject, about = subject_of(collection, document), (collection, document.get("_id"))
+        return Finding(Kind.DOCUMENT, Fault.MALFORMED, subject, misfits_named(paths), about=about)
     return None
 
 
-def differs(kind: str, subject: str, what: str, paths: Sequence[str]) -> Iterator[Finding]:
+def differs(
+    kind: str, subject: str, what: str, paths: Sequence[str], *, about: tuple[str, Any] | None = None
+) -> Iterator[Finding]:
     """One finding that names the paths in which something is not what it must be; none without paths."""
     if paths:
-        yield Finding(kind, Fault.DIFFERENT, subject, f"{what} {', '.join(paths)}")
+        yield Finding(kind, Fault.DIFFERENT, subject, f"{what} {', '.join(paths)}", about=about)
 
 
 def broken(
-    kind: str, fault: Fault, subject: str, rules: Iterable[tuple[str, bool]], about: str = ""
+    kind: str,
+    fault: Fault,
+    subject: str,
+    rules: Iterable[tuple[str, bool]],
+    what: str = "",
+    *,
+    about: tuple[str, Any] | None = None,
 ) -> Iterator[Finding]:
-    """One finding that names every rule that is broken; `about` stands before them. None if all hold."""
+    """One finding that names every rule that is broken; `what` stands before them. None if all hold."""
     if wrong := [detail for detail, is_broken in rules if is_broken]:
-        yield Finding(kind, fault, subject, about + "; ".join(wrong))
+        yield Finding(kind, fault, subject, what + "; ".join(wrong), about=about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +231,7 @@ class Verification:
             "dead_letter_reasons": dict(self.dead_letter_reasons),
             "finding_counts": dict(self.finding_counts),
             "faults": {kind: dict(faults) for kind, faults in self.faults.items()},
-            "findings": [finding.to_json() for finding in self.findings],
+            "findings": [finding.to_json() for finding in self.findings[:FINDINGS_KEPT]],
         }
 
 
@@ -247,6 +258,7 @@ class Tally:
     faults: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     finding_counts: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
+    kept: int = FINDINGS_KEPT
     dead_letter_reasons: Counter[str] = field(default_factory=Counter)
     _unreadable: set[str] = field(default_factory=set)
 
@@ -255,7 +267,7 @@ class Tally:
         for finding in filter(None, findings):
             self.finding_counts[finding.name] += 1
             self.faults[str(finding.kind)][str(finding.fault)] += 1
-            if len(self.findings) < FINDINGS_KEPT:
+            if len(self.findings) < self.kept:
                 self.findings.append(finding)
 
     def report_result(self, result: CheckResult, grace: Grace, *, twice: bool = False) -> None:
@@ -279,7 +291,8 @@ class Tally:
             subject = f"{each.collection} {each.name}"
             if subject not in self._unreadable:
                 self._unreadable.add(subject)
-                self.report([Finding(Kind.DOCUMENT, Fault.UNREADABLE, subject, each.reason)])
+                about = (each.collection, each.id)
+                self.report([Finding(Kind.DOCUMENT, Fault.UNREADABLE, subject, each.reason, about=about)])
 
     def readable(self, page: Reading) -> list[Document]:
         """The page's documents; those that nobody can read are reported."""

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import bson
+from bson import ObjectId
 
 from projections.event import StoredEvent
 from projections.kinds import StreamProjection
@@ -19,6 +21,8 @@ IDENTITY = ("_id", "rev", "stream_id", "user_id", "course_id", "slot", "version"
 """What is read of the document, whichever code wrote it last."""
 
 _DIGEST_BYTES = 16
+# Most values, by far.
+_PLAIN = frozenset({str, int, float, bool, type(None), datetime, ObjectId, UUID, bytes})
 _MODES = ("live", "retry", "replay")
 
 
@@ -189,10 +193,13 @@ def _without_modes(path: str, value: Any) -> Any:
 
 
 def _ordered(value: Any) -> Any:
+    """Called for each event and each row: what holds nothing is not looked into."""
     if isinstance(value, Mapping):
-        return {name: _ordered(value[name]) for name in sorted(value)}
+        return {
+            name: each if type(each := value[name]) in _PLAIN else _ordered(each) for name in sorted(value)
+        }
     if isinstance(value, list | tuple):
-        return [_ordered(item) for item in value]
+        return [each if type(each) in _PLAIN else _ordered(each) for each in value]
     return value
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -67,7 +68,8 @@ def audit_rows(
     """
     for kind in MILESTONES:
         if kind in projection["emitted"] and notification_id(kind, stream) not in rows:
-            missing = Finding(Kind.NOTIFICATION, Fault.MISSING, stream, f"no row for {kind}")
+            about = ("notifications", notification_id(kind, stream))
+            missing = Finding(Kind.NOTIFICATION, Fault.MISSING, stream, f"no row for {kind}", about=about)
             yield counts_item_id(kind, projection["_id"]), missing
     for payment in payments:
         item, row = row_item_id(payment_target(payment.event_id)), billing.get(payment.transaction_id)
@@ -114,19 +116,21 @@ def audit_notification(announced: Announced, horizon: datetime) -> list[Finding]
     if (wrong := malformed("notifications", row) or _unknown(announced)) is not None:
         return [wrong]
     rules = (*_rules(announced, horizon), *state_rules(row))
-    return list(broken(Kind.NOTIFICATION, Fault.DIFFERENT, row["stream_id"], rules, f"{row['kind']}: "))
+    subject, what, about = row["stream_id"], f"{row['kind']}: ", ("notifications", row["_id"])
+    return list(broken(Kind.NOTIFICATION, Fault.DIFFERENT, subject, rules, what, about=about))
 
 
 def _unknown(announced: Announced) -> Finding | None:
     """Why the row should not be there, if so."""
     row, projection = announced.row, announced.projection
     kind, stream = row["kind"], row["stream_id"]
+    found = partial(Finding, Kind.NOTIFICATION, subject=stream, about=("notifications", row["_id"]))
     if kind not in MILESTONES:
-        return Finding(Kind.NOTIFICATION, Fault.UNKNOWN, stream, "a row of no known kind")
+        return found(Fault.UNKNOWN, detail="a row of no known kind")
     if projection is None or kind not in projection.get("emitted", ()):
-        return Finding(Kind.NOTIFICATION, Fault.UNKNOWN, stream, f"{kind} without milestone")
+        return found(Fault.UNKNOWN, detail=f"{kind} without milestone")
     if row["_id"] != notification_id(kind, stream):
-        return Finding(Kind.NOTIFICATION, Fault.REPEATED, stream, f"a second row for {kind}")
+        return found(Fault.REPEATED, detail=f"a second row for {kind}")
     return None
 
 
@@ -188,16 +192,18 @@ def audit_billing(row: Document, event: Document | None) -> Iterator[Finding]:
     if (unshaped := malformed("billing_transactions", row)) is not None:
         yield unshaped
         return
-    subject = subject_of("billing_transactions", row)
+    subject, about = subject_of("billing_transactions", row), ("billing_transactions", row["_id"])
     if "event_id" not in row:
-        yield Finding(Kind.BILLING, Fault.DIFFERENT, subject, "a row of the worker without its event")
+        detail = "a row of the worker without its event"
+        yield Finding(Kind.BILLING, Fault.DIFFERENT, subject, detail, about=about)
         return
     payment = payment_in(StoredEvent.from_document(event)) if event else None
     if event is None or payment is None:
-        yield Finding(Kind.BILLING, Fault.UNKNOWN, subject, "a billing row of no stored payment")
+        detail = "a billing row of no stored payment"
+        yield Finding(Kind.BILLING, Fault.UNKNOWN, subject, detail, about=about)
         return
     data, what = event["event_data"], "the billing row differs from its event in"
     expected = {"_id": billing_id(payment.transaction_id)} | billing_row(
         data["user_id"], data["course_id"], payment
     )
-    yield from differs(Kind.BILLING, subject, what, differing(expected, row))
+    yield from differs(Kind.BILLING, subject, what, differing(expected, row), about=about)

@@ -36,16 +36,19 @@ class View:
 
 def audit_view(model: ReadModel, view: View) -> list[Finding]:
     """Whether the view is there, and shows what it must."""
-    subject = subject_of(model.target.collection, {"_id": view.key})
+    subject, about = (
+        subject_of(model.target.collection, {"_id": view.key}),
+        (model.target.collection, view.key),
+    )
     if view.failed is not None:
-        return [Finding(model.name, Fault.BUILD_FAILED, subject, view.failed)]
+        return [Finding(model.name, Fault.BUILD_FAILED, subject, view.failed, about=about)]
     if view.expected is None:
         detail = "a view of what is not there"
-        return [Finding(model.name, Fault.UNKNOWN, subject, detail)] if view.stored else []
+        return [Finding(model.name, Fault.UNKNOWN, subject, detail, about=about)] if view.stored else []
     if view.stored is None:
-        return [Finding(model.name, Fault.MISSING, subject, "no view")]
+        return [Finding(model.name, Fault.MISSING, subject, "no view", about=about)]
     what = "differs from what it is made from in"
-    return list(differs(model.name, subject, what, differing(view.expected, view.stored)))
+    return list(differs(model.name, subject, what, differing(view.expected, view.stored), about=about))
 
 
 async def check_model(run: Run, model: ReadModel) -> None:

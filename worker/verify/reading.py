@@ -1,6 +1,7 @@
 """The reads of a check: of bounded size, by an index where there is one, none of which decides anything."""
 
 from collections.abc import AsyncGenerator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection as Names
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -44,9 +45,10 @@ def pages(
     )
 
 
-def event_pages(database: Database) -> AsyncGenerator[Reading]:
-    """All events by stream and version."""
-    return pages(database.course_events, most=PAGE_EVENTS, sort=_STREAM_INDEX, hint=_STREAM_INDEX)
+def event_pages(database: Database, streams: Names[str] | None = None) -> AsyncGenerator[Reading]:
+    """The events of these streams, of all where none is named, by stream and version."""
+    query = {} if streams is None else {"stream_id": {"$in": list(streams)}}
+    return pages(database.course_events, query, most=PAGE_EVENTS, sort=_STREAM_INDEX, hint=_STREAM_INDEX)
 
 
 def stream_pages(database: Database, stream: str) -> AsyncGenerator[Reading]:

@@ -4,8 +4,11 @@ Every document is compared with what it follows from, up to its own version. Wha
 time, in an order in which work in progress cannot look wrong, before it is reported.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from typing import Self
 
 from projections.counts.projection import COUNTS
 from worker.storage.database import Database
@@ -13,7 +16,7 @@ from worker.storage.expiry import kept_rows
 from worker.timing import Clock, SystemClock
 from worker.verify.counts_check import check_counts, was_counted
 from worker.verify.dead_letters_check import check_dead_letters, restarted_partitions
-from worker.verify.findings import Grace, ProjectionCounts, Run, Tally, Verification
+from worker.verify.findings import FINDINGS_KEPT, Grace, ProjectionCounts, Run, Tally, Verification
 from worker.verify.leases_check import check_leases
 from worker.verify.models_check import check_model
 from worker.verify.queue_check import check_queue
@@ -37,8 +40,9 @@ async def verify(
     quiescent: bool = False,
     clock: Clock = _SYSTEM_CLOCK,
     on_progress: Callable[[int], None] | None = None,
+    kept: int = FINDINGS_KEPT,
 ) -> Verification:
-    """Check everything stored under the database's prefix; only reads.
+    """Check everything stored under the database's prefix; only reads. So many findings are `kept`, all are counted.
 
     `quiescent` says that nothing is being written and everything was drained: then a document that is missing
     or behind, a missing row, a hole and what is not counted are findings however young they are; else only those that
@@ -48,31 +52,74 @@ async def verify(
     In memory is one page of events or of other documents (some MB, or one large document) and, of the longest stream,
     about 300 bytes an event. A document that cannot be read is a finding. Raises `Retryable` while MongoDB is away.
     """
-    now, tally = clock.now(), Tally()
-    tally.by_projection |= {name: ProjectionCounts() for name in database.catalogue.names}
-    grace = Grace(quiescent, young_since=now - YOUNG, overdue_before=now - OVERDUE)
-    run = Run(database, tally, clock, grace)
-    sources = Sources(await restarted_partitions(database))
-    kept = await kept_rows(database)
-    streams = StreamsCheck(run, now + _CLOCKS_DIFFER, sources, kept, on_progress or (lambda _: None))
-    # 1. each stream's events against its rows and its document
-    await streams.streams()
-    # 2. rows of learners and courses that have no events
-    await streams.rows_without_stream()
-    # 3. documents that have no events
-    await streams.documents()
-    # 4. what could not be stored, and what waits for another attempt
-    await check_dead_letters(run)
-    await check_queue(run)
-    # 5. leases and positions
-    await check_leases(run)
-    # 6. what was counted: projections, statistics, outbox and billing
-    for projection in database.catalogue.sums:
-        if projection.name != COUNTS.name:
-            await check_sum(run, projection)
-        elif await was_counted(database):
-            await check_counts(run)
-    # 7. views
-    for model in database.catalogue.models:
-        await check_model(run, model)
-    return tally.result()
+    checks = await Checks.opened(
+        database, quiescent=quiescent, clock=clock, on_progress=on_progress, kept=kept
+    )
+    await checks.streams.streams()
+    for phase in checks.further():
+        await phase.check()
+    return checks.run.tally.result()
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One of the checks that follow those of the streams."""
+
+    name: str
+    check: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """All checks of one run, for whoever makes them one after the other: `verify`, or a scrubber in its own time."""
+
+    run: Run
+    streams: StreamsCheck
+
+    @classmethod
+    async def opened(
+        cls,
+        database: Database,
+        *,
+        quiescent: bool = False,
+        clock: Clock = _SYSTEM_CLOCK,
+        on_progress: Callable[[int], None] | None = None,
+        kept: int = FINDINGS_KEPT,
+        sources: Sources | None = None,
+    ) -> Self:
+        """Checks with nothing found yet. `sources` are those of the streams checked before, if there are any."""
+        now, tally = clock.now(), Tally(kept=kept)
+        tally.by_projection |= {name: ProjectionCounts() for name in database.catalogue.names}
+        grace = Grace(quiescent, young_since=now - YOUNG, overdue_before=now - OVERDUE)
+        run = Run(database, tally, clock, grace)
+        known = sources or Sources(await restarted_partitions(database))
+        rows = await kept_rows(database)
+        return cls(run, StreamsCheck(run, now + _CLOCKS_DIFFER, known, rows, on_progress or (lambda _: None)))
+
+    def further(self) -> list[Phase]:
+        """What is checked after each stream's events against its rows and its document.
+
+        1. rows of learners and courses that have no events  2. documents that have none  3. what could not be stored,
+        and what waits for another attempt  4. leases and positions  5. what was counted: projections, statistics,
+        outbox and billing  6. views
+        """
+        run, catalogue = self.run, self.run.database.catalogue
+        sums = [
+            Phase(
+                each.name, self._check_counts if each.name == COUNTS.name else partial(check_sum, run, each)
+            )
+            for each in catalogue.sums
+        ]
+        return [
+            Phase("rows", self.streams.rows_without_stream),  # 1
+            Phase("documents", self.streams.documents),  # 2
+            Phase("dead letters", partial(check_dead_letters, run)),  # 3
+            Phase("queue", partial(check_queue, run)),
+            Phase("leases", partial(check_leases, run)),  # 4
+            *sums,  # 5
+            *(Phase(each.name, partial(check_model, run, each)) for each in catalogue.models),  # 6
+        ]
+
+    async def _check_counts(self) -> None:
+        if await was_counted(self.run.database):
+            await check_counts(self.run)

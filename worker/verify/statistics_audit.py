@@ -32,8 +32,13 @@ def check_course(course: Document, counted: Counted) -> CheckResult:
     """Whether the statistics are those of the sum over the course's projections."""
     subject, stats = f"course {course['_id']}", course.get("stats")
     if not isinstance(stats, Mapping) or "sums" not in stats:
-        return _missing(subject, course, "learners are counted, none shown") if counted else CheckResult()
-    return CheckResult(list(_audit_statistics(subject, course_stats(counted), stats)))
+        return (
+            _missing(subject, ("courses", course), "learners are counted, none shown")
+            if counted
+            else CheckResult()
+        )
+    about = ("courses", course["_id"])
+    return CheckResult(list(_audit_statistics(subject, course_stats(counted), stats, about)))
 
 
 def check_user(person: Person) -> CheckResult:
@@ -43,40 +48,47 @@ def check_user(person: Person) -> CheckResult:
     sums = stats.get("sums") if isinstance(stats, Mapping) else None
     if not isinstance(stats, Mapping) or not isinstance(sums, Mapping):
         counted = person.learned or person.taught
-        return _missing(subject, user, "counted, but nothing shown") if counted else CheckResult()
+        return _missing(subject, ("users", user), "counted, but nothing shown") if counted else CheckResult()
     taught = person.taught
     if taught is not None:
         taught = taught.only(TEACHING) if taught or "teaching" in sums else None
     expected = user_stats(person.learned, taught)
     if taught is None:
         stats = {**stats, "sums": {"learning": sums.get("learning")}}
-    log = _audit_log(subject, user.get("activity_log"), person.enrolled)
-    return CheckResult([*_audit_statistics(subject, expected, stats), *log])
+    about = ("users", user["_id"])
+    log = _audit_log(subject, user.get("activity_log"), person.enrolled, about)
+    return CheckResult([*_audit_statistics(subject, expected, stats, about), *log])
 
 
-def _missing(subject: str, document: Document, detail: str) -> CheckResult:
+def _missing(subject: str, where: tuple[str, Document], detail: str) -> CheckResult:
     """Waits for its statistics since the platform, as it says itself, wrote the document last."""
+    collection, document = where
     dates = [document.get(name) for name in ("created_at", "updated_at")]
     since = max((each for each in dates if isinstance(each, datetime)), default=None)
-    return CheckResult(waiting=Finding(Kind.STATISTICS, Fault.MISSING, subject, detail, since))
+    about = (collection, document["_id"])
+    return CheckResult(waiting=Finding(Kind.STATISTICS, Fault.MISSING, subject, detail, since, about))
 
 
-def _audit_statistics(subject: str, expected: Document, stats: Document) -> Iterator[Finding]:
+def _audit_statistics(
+    subject: str, expected: Document, stats: Document, about: tuple[str, Any]
+) -> Iterator[Finding]:
     what = "stats differ from the sum over projections in"
-    return differs(Kind.STATISTICS, subject, what, differing(expected, stats))
+    return differs(Kind.STATISTICS, subject, what, differing(expected, stats), about=about)
 
 
-def _audit_log(subject: str, stored: object, ours: Mapping[ObjectId, datetime]) -> Iterator[Finding]:
+def _audit_log(
+    subject: str, stored: object, ours: Mapping[ObjectId, datetime], about: tuple[str, Any]
+) -> Iterator[Finding]:
     """The last enrolments once each, as dated in their records, in their order; and none that never was."""
     expected = sorted((at, course) for course, at in ours.items())[-LOG_CAP:]
     shown = last_enrolments(stored, ours.keys())
     if shown != expected:
         detail = f"activity_log shows {len(shown)} enrolments of {len(expected)}, or other dates"
-        yield Finding(Kind.ACTIVITY_LOG, Fault.DIFFERENT, subject, detail)
+        yield Finding(Kind.ACTIVITY_LOG, Fault.DIFFERENT, subject, detail, about=about)
     log = stored if isinstance(stored, list) else []
     if strange := sum(_is_phantom(entry, ours) for entry in log):
         detail = f"activity_log shows {strange} enrolments in courses where the learner never was"
-        yield Finding(Kind.ACTIVITY_LOG, Fault.DIFFERENT, subject, detail)
+        yield Finding(Kind.ACTIVITY_LOG, Fault.DIFFERENT, subject, detail, about=about)
 
 
 def _is_phantom(entry: object, ours: Mapping[ObjectId, datetime]) -> bool:

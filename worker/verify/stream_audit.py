@@ -3,8 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID
+
+from bson import ObjectId
 
 from projections.event import OPENING, OWN_TYPES, VOID
 from projections.progress.opening import OpeningRecord
@@ -28,6 +31,7 @@ from worker.verify.sources import Sources
 
 Event = Mapping[str, Any]
 
+SERIES = "user_interactions"
 # SHA-256.
 _FINGERPRINT_BYTES = 32
 _SCHEMA_VERSIONS = range(oldest_version(UPCASTERS), newest_version(UPCASTERS) + 1)
@@ -82,11 +86,11 @@ class StreamAudit:
             self.extra_rows.append(identity)
             return
         if key in self._met:
-            self._report(Kind.ROW, Fault.DOUBLED, f"event {identity} has several rows")
+            self._report_row(Fault.DOUBLED, f"event {identity} has several rows", identity)
         self._met.add(key)
         expected, _ = self._expected[key]
         if expected is not None and digest(row) != expected:
-            self._report(Kind.ROW, Fault.DIFFERENT, f"the row of event {identity} is not what it must be")
+            self._report_row(Fault.DIFFERENT, f"the row of event {identity} is not what it must be", identity)
 
     def take_findings(self) -> list[Finding]:
         """What was found since the last call."""
@@ -97,8 +101,8 @@ class StreamAudit:
         """Events that have no row, now that all rows were met."""
         for key, (_, since) in self._expected.items():
             if key not in self._met and key not in self._expiring:
-                detail = f"event {UUID(bytes=key)} has no row"
-                yield Finding(Kind.ROW, Fault.MISSING, self.stream, detail, since)
+                detail, about = f"event {UUID(bytes=key)} has no row", (SERIES, UUID(bytes=key))
+                yield Finding(Kind.ROW, Fault.MISSING, self.stream, detail, since, about)
 
     @property
     def expired_rows(self) -> int:
@@ -136,7 +140,7 @@ class StreamAudit:
 
     def _expect(self, event: Mapping[str, Any]) -> None:
         """Its row, which events about a learner have; and that no other event came from its record."""
-        if stream_kind(self.stream) in (LEARNER, None):
+        if _place_of(self.stream).kind in (LEARNER, None):
             key = event["_id"].bytes
             self._expected[key] = (digest(interaction_row(event)), event["recorded_at"])
             if self.may_be_gone(event["occurred_at"]):
@@ -146,6 +150,9 @@ class StreamAudit:
             detail = f"the record of event {event['_id']} is that of another event"
             self._report(Kind.EVENT, Fault.SOURCE_REPEATED, detail)
 
+    def _report_row(self, fault: Fault, detail: str, event: object) -> None:
+        self._findings.append(Finding(Kind.ROW, fault, self.stream, detail, about=(SERIES, event)))
+
     def _report(self, kind: Kind, fault: Fault, detail: str, since: datetime | None = None) -> None:
         self._findings.append(Finding(kind, fault, self.stream, detail, since))
 
@@ -153,13 +160,15 @@ class StreamAudit:
 def malformed_event(event: Event, stream: str) -> Finding | None:
     """Why nothing further can be said of the event, if that is so."""
     paths = misfits("course_events", event)
-    detail = f"event {name_of(event.get('_id'))}: {misfits_named(paths)}"
-    return Finding(Kind.DOCUMENT, Fault.MALFORMED, stream, detail) if paths else None
+    if not paths:
+        return None
+    detail, about = f"event {name_of(event.get('_id'))}: {misfits_named(paths)}", event.get("_id")
+    return Finding(Kind.DOCUMENT, Fault.MALFORMED, stream, detail, about=("course_events", about))
 
 
 def audit_event(event: Event, stream: str, latest: datetime) -> Iterator[Finding]:
     """What is wrong with a well-formed event of `stream`; nothing was recorded after `latest`."""
-    if not _is_about(event, stream) or event["slot"] != stream_slot(stream):
+    if not _is_about(event, stream) or event["slot"] != _place_of(stream).slot:
         detail = f"event {event['_id']} is in the wrong stream or slot"
         yield Finding(Kind.EVENT, Fault.MISFILED, stream, detail)
     if event["recorded_at"] > latest:
@@ -217,8 +226,22 @@ def _audit_content(event: Event, stream: str) -> Iterator[Finding]:
         yield Finding(Kind.EVENT, Fault.FINGERPRINT_DIFFERENT, stream, detail)
 
 
+class _Place(NamedTuple):
+    """What follows from the name of a stream: its entities, its kind, its slot."""
+
+    entities: Mapping[str, ObjectId] | None
+    kind: tuple[str, ...] | None
+    slot: int
+
+
+@lru_cache(maxsize=256)
+def _place_of(stream: str) -> _Place:
+    """Asked for each event: the same for all of a stream."""
+    return _Place(parse_stream_id(stream), stream_kind(stream), stream_slot(stream))
+
+
 def _is_about(event: Event, stream: str) -> bool:
     """The event names the entities that its stream is about."""
-    entities = parse_stream_id(stream)
+    entities = _place_of(stream).entities
     data = event["event_data"]
     return entities is not None and all(data.get(name) == each for name, each in entities.items())

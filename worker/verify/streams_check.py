@@ -1,6 +1,6 @@
 """Checks event store, time series and the documents of stream projections against each other, stream by stream."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -17,7 +17,7 @@ from worker.verify.fold_audit import IDENTITY, FoldAudit, audit_identity
 from worker.verify.leases_check import releases_ahead
 from worker.verify.queue_check import quarantined_streams
 from worker.verify.sources import Sources
-from worker.verify.stream_audit import StreamAudit
+from worker.verify.stream_audit import SERIES, StreamAudit
 
 # Streams of rows that are looked up together.
 _STREAMS_AT_ONCE = 1_000
@@ -36,10 +36,13 @@ class StreamsCheck:
     kept: Kept
     on_progress: Callable[[int], None]
 
-    async def streams(self) -> None:
-        """Walk the event store once. The last stream of a page may go on in the next one and stays open."""
+    async def streams(self, only: Collection[str] | None = None) -> None:
+        """Walk the events of these streams once, of all where none is named.
+
+        The last stream of a page may go on in the next one and stays open.
+        """
         opened: dict[str, StreamAudit] = {}
-        async for page in reading.event_pages(self.run.database):
+        async for page in reading.event_pages(self.run.database, only):
             groups = [
                 (stream, list(some)) for stream, some in groupby(self._placed(page), itemgetter("stream_id"))
             ]
@@ -116,8 +119,8 @@ class StreamsCheck:
         known = await reading.events_in_stream(self.run.database, stream, audit.extra_rows)
         for row_id in audit.extra_rows:
             if not (isinstance(row_id, UUID) and row_id in known):
-                detail = f"row {name_of(row_id)} has no event in this stream"
-                tally.report([Finding(Kind.ROW, Fault.EXTRA, stream, detail)])
+                detail, about = f"row {name_of(row_id)} has no event in this stream", (SERIES, row_id)
+                tally.report([Finding(Kind.ROW, Fault.EXTRA, stream, detail, about=about)])
 
     async def _count(self, audits: Sequence[StreamAudit]) -> None:
         counts = self.run.tally.counts

@@ -49,11 +49,14 @@ def check_counted(
     if counted is not None and (unshaped := malformed(target.collection, counted, target.shapes)):
         return CheckResult([unshaped])
     if source is None:
-        subject = _subject(projection, counted or {})
-        return CheckResult([Finding(name, Fault.UNKNOWN, subject, "projection without a record")])
+        subject, about = _subject(projection, counted or {}), (target.collection, pair.identity)
+        return CheckResult(
+            [Finding(name, Fault.UNKNOWN, subject, "projection without a record", about=about)]
+        )
+    about = (target.collection, source["_id"])
     subject, since = _subject(projection, source), source.get("recorded_at")
     if counted is None:
-        return CheckResult(waiting=Finding(name, Fault.MISSING, subject, "not counted yet", since))
+        return CheckResult(waiting=Finding(name, Fault.MISSING, subject, "not counted yet", since, about))
     made_by = counted["counts_version"]
     if made_by > projection.version:
         detail = f"counted by version {made_by}; this code is {projection.version}"
@@ -61,18 +64,18 @@ def check_counted(
         return CheckResult(newer if made_by > served else (), other_version=True)
     revisions = f"counted at revision {counted['source_rev']} of {source['rev']}"
     if counted["source_rev"] > source["rev"]:
-        return CheckResult([Finding(name, Fault.AHEAD, subject, revisions)])
+        return CheckResult([Finding(name, Fault.AHEAD, subject, revisions, about=about)])
     if counted["source_rev"] < source["rev"] or made_by < projection.version:
         # Whatever was counted, and by which version: whose it is does not change.
         others = [path for path in owner if counted.get(path) != source.get(path)]
-        behind = Finding(name, Fault.BEHIND, subject, revisions, since)
-        return CheckResult(list(differs(name, subject, _DIFFERS, others)), behind)
+        behind = Finding(name, Fault.BEHIND, subject, revisions, since, about)
+        return CheckResult(list(differs(name, subject, _DIFFERS, others, about=about)), behind)
     try:
         different = differing(expected(source), counted)
     except Exception as error:  # whatever it is, it concerns this record only
         detail = f"its record cannot be counted: {type(error).__name__}"
-        return CheckResult([Finding(name, Fault.DIFFERENT, subject, detail)])
-    return CheckResult(list(differs(name, subject, _DIFFERS, different)))
+        return CheckResult([Finding(name, Fault.DIFFERENT, subject, detail, about=about)])
+    return CheckResult(list(differs(name, subject, _DIFFERS, different, about=about)))
 
 
 def _subject(projection: SumProjection, document: Document) -> str:
@@ -85,11 +88,15 @@ def check_shown(
 ) -> CheckResult:
     """Whether the document of the key shows what the vectors add up to; without any it may show nothing."""
     subject, expected = subject_of(total.collection, {"_id": key}), total.shown(added)
+    about = (total.collection, key)
     if document is None or not any(name in document for name in expected):
-        missing = Finding(projection.name, Fault.MISSING, subject, "counted, but nothing shown")
+        detail = "counted, but nothing shown"
+        missing = Finding(projection.name, Fault.MISSING, subject, detail, about=about)
         return CheckResult(waiting=missing) if any(added.values()) else CheckResult()
     different = list(_unlike(expected, document))
-    return CheckResult(list(differs(projection.name, subject, "differs from the sum in", different)))
+    return CheckResult(
+        list(differs(projection.name, subject, "differs from the sum in", different, about=about))
+    )
 
 
 def _unlike(expected: Mapping[str, Any], stored: Mapping[str, Any], above: str = "") -> Iterator[str]:
