@@ -13,6 +13,7 @@ from worker.app.opening import opened_in_use, opened_to_change
 from worker.app.serving import serve
 from worker.app.signals import StopSignal
 from worker.cli import help as text
+from worker.cli.auditing import audited
 from worker.cli.dead_letters import dead_letters_app
 from worker.cli.demo import EPILOG, demo
 from worker.cli.ending import end_with, run_to_end
@@ -26,7 +27,7 @@ from worker.cli.tables import print_json, print_table, print_verification
 from worker.cli.tracing import trace
 from worker.contract import export
 from worker.settings import load_settings
-from worker.storage.schema import apply_schema, check_schema
+from worker.storage.schema import apply_schema, apply_to, check_schema
 from worker.telemetry.logs import configure_logging
 from worker.verify.run import verify
 
@@ -179,8 +180,12 @@ async def schema_apply() -> None:
     """Create what is missing, set validators and retention that differ, drop nothing. May be repeated at any time."""
     settings = load_settings()
     async with opened_to_change(settings) as database:
-        external = settings.mongodb.external_collections
-        changes = await apply_schema(database, external=external, retention=settings.retention)
+        external, retention = settings.mongodb.external_collections, settings.retention
+        # Before anything else the collection in which it is noted that the rest is made.
+        changes = await apply_to("audit", database, external=external, retention=retention)
+        async with audited(database, settings, "schema apply", {}) as outcome:
+            changes += await apply_schema(database, external=external, retention=retention)
+            outcome["changes"] = [" ".join(astuple(change)) for change in changes]
     rows = [astuple(change) for change in changes]
     print_table(rows, ("collection", "what", "done"), empty="Nothing to do: all is as it should be.")
 

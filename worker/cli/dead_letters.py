@@ -10,6 +10,7 @@ from worker.app.opening import opened_in_use
 from worker.app.redriving import open_redriver
 from worker.cli import help as text
 from worker.cli import listing
+from worker.cli.auditing import audited, chosen_as_json
 from worker.cli.ending import run_to_end
 from worker.cli.options import All, Commands, DryRun, Grouped, JsonFlag, filtered, require_intent
 from worker.cli.tables import JsonList, print_json
@@ -94,14 +95,17 @@ async def redrive_dead_letters(
     settings = load_settings()
     kafka = settings.kafka
     probes = [] if dry_run else [kafka_probe(kafka.bootstrap_servers, (), kafka_options(kafka))]
+    asked = chosen_as_json(chosen, again=again, max_redrives=max_redrives)
     async with (
         opened_in_use(settings, *probes) as database,
         open_redriver(settings, idempotent=idempotent) as publish,
+        audited(database, settings, "dead-letters redrive", asked, dry_run=dry_run) as outcome,
     ):
         names = await find_names(database, chosen, redriven=again)
         result = await redrive(
             database, names, publish, max_redrives=max_redrives, again=again, dry_run=dry_run
         )
+        outcome |= {"redriven": len(result.sent), "skipped": dict(result.reasons)}
     _say_redriven(result, dry_run=dry_run, as_json=as_json)
     return listing.code_for_named(chosen.ids, set(result.sent), "dead letter that could be sent")
 
@@ -118,9 +122,14 @@ async def discard(
 ) -> int:
     """Delete dead letters with their bytes. There is no way back."""
     require_intent(chosen, everything=everything)
-    async with opened_in_use(load_settings()) as database:
+    settings, asked = load_settings(), chosen_as_json(chosen, redriven=redriven, all=everything)
+    async with (
+        opened_in_use(settings) as database,
+        audited(database, settings, "dead-letters discard", asked, dry_run=dry_run) as outcome,
+    ):
         names = await find_names(database, chosen, redriven=redriven)
         number = len(names) if dry_run else await discard_dead_letters(database, names)
+        outcome["discarded"] = number
     listing.say_done(number, "dead letter", "discarded", dry_run=dry_run, as_json=as_json)
     return listing.code_for_named(chosen.ids, set(names), "dead letter")
 

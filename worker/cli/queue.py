@@ -7,6 +7,7 @@ from rich.console import Console
 
 from worker.app.opening import opened_in_use
 from worker.cli import help as text
+from worker.cli.auditing import audited, chosen_as_json
 from worker.cli.ending import run_to_end
 from worker.cli.listing import code_for_named, print_document, print_groups, print_items, say_done
 from worker.cli.options import All, Commands, DryRun, Grouped, JsonFlag, filtered, require_intent
@@ -69,11 +70,16 @@ async def retry(chosen: Selection, dry_run: DryRun = False, as_json: JsonFlag = 
     A running worker with the role `retry` takes them up within a second, at its cap, and one with the role `notify`
     the notifications. What is being tried right now is left alone.
     """
-    async with opened_in_use(load_settings()) as database:
+    settings, asked = load_settings(), chosen_as_json(chosen)
+    async with (
+        opened_in_use(settings) as database,
+        audited(database, settings, "queue retry", asked, dry_run=dry_run) as outcome,
+    ):
         found = {
             str(entry.id): entry for entry in await operate.find_items(database, chosen, operate.WAITING)
         }
         number = len(found) if dry_run else await operate.retry_items(database, list(found.values()))
+        outcome["retried"] = number
     say_done(number, "item", "retried", dry_run=dry_run, as_json=as_json)
     return code_for_named(chosen.ids, found, "queue item that waits")
 
@@ -94,9 +100,14 @@ async def discard(
     sent unless it is retried.
     """
     require_intent(chosen, everything=everything or status is not None)
-    async with opened_in_use(load_settings()) as database:
+    settings, asked = load_settings(), chosen_as_json(chosen, status=status, all=everything)
+    async with (
+        opened_in_use(settings) as database,
+        audited(database, settings, "queue discard", asked, dry_run=dry_run) as outcome,
+    ):
         entries = await operate.find_items(database, chosen, [status] if status else operate.DISCARDABLE)
         found = {str(entry.id): entry for entry in entries if entry.collection != NOTIFICATIONS}
         number = len(found) if dry_run else await operate.discard_items(database, list(found.values()))
+        outcome["discarded"] = number
     say_done(number, "item", "discarded", dry_run=dry_run, as_json=as_json)
     return code_for_named(chosen.ids, found, "queue item that may be discarded")

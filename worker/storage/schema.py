@@ -77,6 +77,20 @@ async def apply_schema(
     return [*(change for changes in done for change in changes), *migrated]
 
 
+async def apply_to(
+    name: str,
+    database: Database,
+    *,
+    external: Set[str] = frozenset(),
+    retention: RetentionSettings = USUAL,
+) -> list[Change]:
+    """`apply_schema` for one collection; what differs for good is left to it."""
+    for wanted in _ours(database, external, retention):
+        if wanted.collection == name:
+            return await _apply(database, wanted, await _look_at(database, name))
+    return []
+
+
 async def check_schema(
     database: Database, *, external: Set[str] = frozenset(), retention: RetentionSettings | None = None
 ) -> list[Difference]:
