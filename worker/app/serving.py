@@ -1,7 +1,7 @@
 """The whole worker: start checks, roles, supervision, and everything closed again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -13,7 +13,7 @@ from worker.app.dependencies import Probe, await_all, await_checks, kafka_probe,
 from worker.app.mongodb import mongodb_options, with_setting_hint
 from worker.app.roles import Dependencies, build_roles
 from worker.app.server_state import ServerState
-from worker.app.supervision import supervise
+from worker.app.supervision import Role, supervise
 from worker.contract.routes import routes
 from worker.errors import Misconfigured, SchemaMismatch, WorkerError
 from worker.kafka.security import diagnose_connection, kafka_options
@@ -36,14 +36,19 @@ _START = "start"
 _TIMED = ("course_events", "user_interactions", *(target.collection for target in CATALOGUE.targets))
 
 
+Build = Callable[[Settings, Dependencies, Sequence[Probe]], Sequence[Role]]
+"""Makes the roles of a process, which keep readiness true by these probes."""
+
+
 async def serve(
     settings: Settings,
     stop: asyncio.Event,
     *,
     clock: Clock | None = None,
     on_listening: Callable[[str], None] = lambda _url: None,
+    build: Build = build_roles,
 ) -> None:
-    """Run the worker until `stop` is set and it has drained.
+    """Run the worker, or whatever else `build` makes, until `stop` is set and it has drained.
 
     1. open the port, so that probes see the start  2. wait for the dependencies, check server and schema
     3. run the roles
@@ -66,14 +71,16 @@ async def serve(
         state = ServerState(clock)
         async with opened(settings, CommandTimer(metrics, _TIMED, state.heard)) as database:
             given = Dependencies(database, clock, metrics, health)
-            await _run(settings, stop, given, dependency_probes(settings, database, state))
+            await _run(settings, stop, given, dependency_probes(settings, database, state), build)
     finally:
         server.close()
         await cancel_and_wait(searching)
     log.info("stopped")
 
 
-async def _run(settings: Settings, stop: asyncio.Event, given: Dependencies, probes: list[Probe]) -> None:
+async def _run(
+    settings: Settings, stop: asyncio.Event, given: Dependencies, probes: list[Probe], build: Build
+) -> None:
     clock, metrics, health = given.clock, given.metrics, given.health
     # 2.
     started_up = await run_until_stopped(_start(settings, given, probes), stop)
@@ -83,7 +90,7 @@ async def _run(settings: Settings, stop: asyncio.Event, given: Dependencies, pro
     metrics.describe_build(settings.role.revision)
     for topic in routes(settings.ingest.topic):
         metrics.prepare_topic(topic)
-    roles = build_roles(settings, given, probes)
+    roles = build(settings, given, probes)
     health.dependency(_START).up()
     log.info("started", roles=[role.name for role in roles])
     drain_s = settings.role.drain_deadline_s

@@ -13,6 +13,7 @@ from worker.app.opening import opened_in_use, opened_to_change
 from worker.app.serving import serve
 from worker.app.signals import StopSignal
 from worker.cli import help as text
+from worker.cli import scheduling
 from worker.cli.auditing import audited
 from worker.cli.dead_letters import dead_letters_app
 from worker.cli.demo import EPILOG, demo
@@ -55,6 +56,7 @@ app = Commands(
 schema_app = Commands(help="Collections, indexes, validators.")
 contract_app = Commands(help="What producers publish.")
 app.command(epilog=EPILOG)(demo)
+app.command(epilog=scheduling.EPILOG)(scheduling.schedule)
 app.command(
     epilog=text.page(
         text.examples(

@@ -15,6 +15,7 @@ from worker.settings.notify import Channel, NotificationKind, NotifySettings
 from worker.settings.process import RoleName
 from worker.settings.retention import RetentionSettings
 from worker.settings.retry import RetrySettings
+from worker.settings.schedule import ScheduleSettings
 from worker.settings.watch import CoolDownSettings, CountsSettings, WatchSettings
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "RetentionSettings",
     "RetrySettings",
     "RoleName",
+    "ScheduleSettings",
     "Settings",
     "StartPolicy",
     "WatchSettings",

@@ -15,6 +15,7 @@ from worker.settings.process import ProcessSettings, RoleName
 from worker.settings.retention import RetentionSettings
 from worker.settings.retry import RetrySettings
 from worker.settings.role import RoleSettings
+from worker.settings.schedule import ScheduleSettings
 from worker.settings.watch import CountsSettings, WatchSettings
 
 
@@ -37,6 +38,7 @@ class Settings(BaseModel):
     retry: RetrySettings
     retention: RetentionSettings
     jobs: JobsSettings
+    schedule: ScheduleSettings
 
     @classmethod
     def groups(cls) -> Iterator[tuple[str, type[Group]]]:

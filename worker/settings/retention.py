@@ -1,6 +1,7 @@
 """Retention: how long what is history is kept. Everything that has no setting here is kept for ever."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from pydantic import Field
 
@@ -35,6 +36,10 @@ class RetentionSettings(Group, alias_generator="retention_{}".format):
     @property
     def job_runs_s(self) -> int:
         return self.job_runs_days * _DAY_S
+
+    @property
+    def job_runs(self) -> timedelta:
+        return timedelta(days=self.job_runs_days)
 
     @property
     def before_images_s(self) -> int:

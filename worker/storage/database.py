@@ -86,6 +86,7 @@ class Database:
     watch_positions: _Config
     job_runs: _Config
     audit: _Config
+    schedule_positions: _Config
     tombstones: _Config
     user_progress: _Content
     user_progress_projections: _Content

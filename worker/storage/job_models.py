@@ -90,3 +90,14 @@ class AuditEntry(Closed):
     error: str | None
     at: datetime
     finished_at: datetime | None
+
+
+class SchedulePosition(Named):
+    """`schedule_positions`: how far one entry of the schedule has come, with this expression and time zone.
+
+    Everything up to `handled_until` was run or dropped; what came due from `busy_from` to `busy_until` had to wait.
+    """
+
+    handled_until: datetime
+    busy_from: datetime | None
+    busy_until: datetime | None

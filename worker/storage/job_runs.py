@@ -86,6 +86,15 @@ async def newest(database: Database, job: str | None, limit: int) -> Taken[JobRu
     return found.through(parsed)
 
 
+async def last_success(database: Database, job: str) -> datetime | None:
+    """When a run of this job ended well last, with whatever arguments; None where none ever did."""
+    ended = {"job": job, "status": "succeeded", "dry_run": False}
+    order = [("started_at", -1)]
+    found = await reading.find(database.job_runs, ended, {"finished_at": 1}, sort=order, limit=1)
+    at = next((each.get("finished_at") for each in found.documents), None)
+    return at if isinstance(at, datetime) else None
+
+
 async def find_run(database: Database, identity: str) -> JobRun | Unreadable | None:
     """One run by its `_id`."""
     found = await reading.find_one(database.job_runs, {"_id": identity})

@@ -151,6 +151,21 @@ class ErrorClass(StrEnum):
     OTHER = "other"
 
 
+class ScheduledOutcome(StrEnum):
+    """How a run ended that the scheduler started."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class MisfireReason(StrEnum):
+    """Why a firing of the schedule was dropped."""
+
+    MISSED = "missed"  # nobody could start it in time
+    OVERLAP = "overlap"  # the run before went on
+
+
 # Who holds something bounded or fenced, who follows a change stream, what is projected.
 COMPONENTS = ("ingest", "progress", "counts", "notify")
 WATCHERS = ("progress", "counts")
@@ -160,6 +175,8 @@ MODELS = ("models",)
 DEAD_LETTER_STEPS = ("ingest",)
 QUEUE_STATES = ("pending", "processing", "completed", "failed")
 ROW_COLLECTIONS = ("notifications", "billing_transactions")
+# Entries that run, and those that cannot.
+ENTRY_STATES = ("running", "refused")
 NOTIFICATION_KINDS = ("welcome", "completion")
 
 
@@ -293,6 +310,16 @@ class Metrics:
     outbox_pending_events = _gauge("Notifications still to be sent, of the whole platform.")
     outbox_oldest_age_seconds = _gauge("Age of the oldest of them; 0 if there is none.")
 
+    # Schedule
+    scheduled_entries = _gauge("Entries of the schedule.", state=ENTRY_STATES)
+    scheduled_job_runs_total = _counter(
+        "Runs that this scheduler started.", job=ANY, outcome=ScheduledOutcome
+    )
+    scheduled_job_misfires_total = _counter("Firings that were dropped.", job=ANY, reason=MisfireReason)
+    scheduled_job_last_success_timestamp_seconds = _gauge(
+        "Unix time at which the job succeeded last, whoever started it; 0 for never.", job=ANY
+    )
+
     def __init__(self, registry: CollectorRegistry | None = None, catalogue: Catalogue = CATALOGUE) -> None:
         # `_created` series double the number of counters and answer no question of ours.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -330,6 +357,13 @@ class Metrics:
         names = tuple(names)
         _at_zero(self.lease_held, names)
         _at_zero(self.lease_transitions_total, names)
+
+    def prepare_jobs(self, names: Iterable[str]) -> None:
+        """Create the series of jobs that a scheduler may start at 0."""
+        names = tuple(names)
+        _at_zero(self.scheduled_job_runs_total, names, ScheduledOutcome)
+        _at_zero(self.scheduled_job_misfires_total, names, MisfireReason)
+        _at_zero(self.scheduled_job_last_success_timestamp_seconds, names)
 
     def forget_partition(self, topic: str, partition: int) -> None:
         """Remove a revoked partition's gauges: its lag is another worker's to report. May be called twice."""

@@ -39,6 +39,7 @@ def test_no_label_could_hold_an_identifier() -> None:
         "collection",
         "component",
         "error_class",
+        "job",
         "kind",
         "lease",
         "mode",
