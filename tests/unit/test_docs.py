@@ -18,6 +18,7 @@ from worker.cli.commands import app
 from worker.contract import export
 from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
+from worker.jobs.catalogue import JOBS
 from worker.kafka.files import read_records
 from worker.settings import setting_lines
 from worker.telemetry.metrics import Metrics
@@ -35,6 +36,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 VERIFY = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8")
 FAULTS = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+JOBS_PAGE = (ROOT / "docs" / "jobs.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
@@ -111,6 +113,12 @@ def test_operations_lists_every_metric_with_its_labels() -> None:
     listed = dict(re.findall(r"^\| `(\w+)` \| \w+ \| ([\w, ]*) \|", section, flags=re.MULTILINE))
     labels = {name: ", ".join(metric._labelnames) for name, metric in metrics.items()}  # noqa: SLF001
     assert listed == labels
+
+
+def test_the_page_about_jobs_has_a_row_for_every_job() -> None:
+    section = JOBS_PAGE.partition("\n## The jobs\n")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \|.*\| (yes|no) \|$", section, flags=re.MULTILINE))
+    assert rows == {job.name: "yes" if job.changes else "no" for job in JOBS}
 
 
 def _explained(heading: str) -> list[str]:

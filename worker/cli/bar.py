@@ -32,9 +32,12 @@ def shown(name: str, clock: Clock) -> Iterator[Observe]:
         TextColumn("{task.fields[waits]}", markup=False),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(name, total=None, waits="")
+        task = bar.add_task(name, start=False, total=None, waits="")
 
         def tell(steps: Steps) -> None:
+            if not bar.tasks[0].started:
+                # What former attempts have done says nothing about how fast this one is.
+                bar.reset(task, completed=steps.done, total=steps.total)
             bar.update(task, completed=steps.done, total=steps.total, waits=steps.waits or "")
 
         yield tell

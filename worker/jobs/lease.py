@@ -1,7 +1,5 @@
 """The lease a run works under: claimed, kept by renewing it in time, and given back. Losing it ends the run."""
 
-import asyncio
-
 from worker.jobs.errors import TAKEN_OVER, Held, LeaseLost
 from worker.settings import JobsSettings
 from worker.storage.job_leases import Holder, Lease
@@ -52,7 +50,11 @@ async def claim(lease: Lease, settings: JobsSettings, clock: Clock, *, who: str,
         first = first or holder
         if holder is not None and (deadline.passed or _lives(holder, first)):
             raise Held(_told(lease.lock, holder))
-        await asyncio.sleep(0) if holder is None else await clock.sleep(_LOOK_S)
+        if deadline.passed:
+            raise Held(
+                f"the lease of {lease.lock} can be neither claimed nor read: delete {lease.name} in `leases`"
+            )
+        await clock.sleep(_LOOK_S)
 
 
 def _lives(holder: Holder, first: Holder | None) -> bool:

@@ -43,29 +43,30 @@ class Lease:
         """The new epoch, which is above `above`; None while another owner holds it. May run twice."""
         with translated():
             nobodys = {"kind": "job", "who": None, "run": None, "since": lease_documents.NEVER}
-            await lease_documents.prepare(self.database.leases, [self._name], nobodys)
+            await lease_documents.prepare(self.database.leases, [self.name], nobodys)
             also = {"who": {"$literal": who}, "run": {"$literal": run}, "since": "$$NOW"}
             return await lease_documents.claim(
-                self.database.leases, self._name, self.owner, self.lease_s, above=above, also=also
+                self.database.leases, self.name, self.owner, self.lease_s, above=above, also=also
             )
 
     async def renew(self, epoch: int) -> bool:
         """Extend it, expired or not; False once another owner has claimed it."""
         with translated():
-            held = {self._name: epoch}
+            held = {self.name: epoch}
             return await lease_documents.renew(self.database.leases, held, self.owner, self.lease_s) == 1
 
     async def release(self, epoch: int) -> None:
         """Give it back, if it is still held. May run twice."""
         with translated():
-            await lease_documents.release(self.database.leases, {self._name: epoch}, self.owner)
+            await lease_documents.release(self.database.leases, {self.name: epoch}, self.owner)
 
     async def holder(self) -> Holder | None:
         """Who holds it by the server's time; None where nobody does."""
         return (await holders(self.database, [self.lock])).get(self.lock)
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """`_id` of its document."""
         return f"{JOB_LEASES}{self.lock}"
 
 

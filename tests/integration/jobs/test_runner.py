@@ -4,12 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from bson.max_key import MaxKey
 
 from tests.support.jobs import CountArguments, Counting, runner
 from tests.support.waiting import until
 from worker.errors import Retryable
-from worker.jobs.context import Progress
+from worker.jobs.context import JobContext, Progress
 from worker.jobs.errors import Held, LeaseLost
+from worker.jobs.job import Job
 from worker.storage.database import Database, Document
 from worker.timing import cancel_and_wait
 
@@ -178,3 +180,45 @@ async def test_an_error_is_kept_without_what_it_quotes(database: Database) -> No
         "failed",
         "value",
     )
+
+
+async def test_several_tasks_of_a_run_count_together_and_end_with_the_error_that_decides(
+    database: Database,
+) -> None:
+    """One of them waits for a dependency when somebody else takes the run over."""
+    context: list[JobContext] = []
+
+    async def work(given: JobContext, arguments: CountArguments) -> None:
+        context.append(given)
+
+        async def steps() -> None:
+            for number in range(arguments.to):
+                await given.advance(1, {"next": number}, counted=1)
+            if arguments.name == "lost":
+                await database.job_runs.update_one({"_id": given.run_id}, {"$inc": {"epoch": 1}})
+                await given.advance(1, {})
+
+        async def away() -> None:
+            if arguments.name == "lost":
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    raise Retryable("away")
+
+        async with asyncio.TaskGroup() as group:
+            for task in (*(steps() for _ in range(4)), away()):
+                group.create_task(task)
+
+    job = Job("several", CountArguments, work)
+    result = await runner(database).run(job, CountArguments(to=10))
+    assert (result.run.counts, result.run.progress.done) == ({"counted": 40}, 40)
+    with pytest.raises(LeaseLost):
+        await runner(database).run(job, CountArguments(to=1, name="lost"))
+    assert len(context) == 2
+
+
+async def test_a_lease_that_makes_no_sense_is_named_and_not_waited_for_for_ever(database: Database) -> None:
+    lease = {"_id": "job:count", "kind": "job", "owner": 7, "expires_at": MaxKey()}
+    await database.leases.insert_one(lease, bypass_document_validation=True)
+    with pytest.raises(Held, match="can be neither claimed nor read: delete job:count in `leases`"):
+        await runner(database, lease_s=0.2).run(Counting().job, CountArguments())
