@@ -1,8 +1,13 @@
 """Jobs as commands: ended by signals, asked by other commands, killed at each of their writes, and how they end."""
 
 import asyncio
+import contextlib
 import json
+import os
+import re
 import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -200,6 +205,29 @@ async def test_runs_are_listed_and_wrong_arguments_told(
     assert (code, "'tomorrow' is no interval: write start/duration" in output) == (ExitCode.USAGE, True)
     wrong = await sevenp_worker(environment, "jobs", "run", "reduild")
     assert (wrong.code, "there is no job reduild" in wrong.output) == (ExitCode.USAGE, True)
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_a_bar_and_stdout_nothing_but_the_summary(environment: dict[str, str]) -> None:
+    terminal, ours = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.job_command", "40", "one", "--step-s", "0.05", "--json"],
+        env={**os.environ, **environment, "TERM": "xterm", "COLUMNS": "120"},
+        stdout=subprocess.PIPE,
+        stderr=ours,
+    )
+    os.close(ours)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
+        while some := os.read(terminal, 4_096):
+            shown += some
+    os.close(terminal)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.OK, shown
+    assert json.loads(output)["counts"] == {"counted": 40}
+    text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).decode()
+    assert re.search(r"count .+ \d+ of 40 \d+/s 0:00:\d\d", text), text
+    assert "sevenp-worker:" not in text
 
 
 @pytest.mark.long
