@@ -2,10 +2,11 @@
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import structlog
@@ -20,7 +21,10 @@ from worker.jobs.work import Work
 from worker.storage import audit, job_runs
 from worker.storage.job_leases import Lease
 from worker.storage.job_models import JobRun
+from worker.storage.retrying import retrying_for
 from worker.timing import complete
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -68,12 +72,12 @@ class Runner:
         `Held`, `Cancelled`, `LeaseLost`, `Misconfigured` for an interval that is none, and what the job raises.
         """
         asked = self._asked(job, arguments, _one_spelling(interval), dry_run=dry_run)
-        done = await self._done_before(asked, again=again)  # 1
+        done = await self._patiently(partial(self._done_before, asked, again=again))  # 1
         if done is not None:
             return Result(done, already=True)
-        lease = await self._claim(asked)  # 2
+        lease = await self._patiently(partial(self._claim, self._lease(asked["lock"]), asked["key"]))  # 2
         try:
-            begun = await self._begin(asked, lease, again=again)  # 3
+            begun = await self._patiently(partial(self._begin, asked, lease, again=again))  # 3
             if isinstance(begun, Result):
                 return begun
             work = Work(self.parts, self.observe, job, arguments, begun, lease)  # 5, 6
@@ -83,6 +87,15 @@ class Runner:
         finally:
             with suppress(WorkerError, TimeoutError):
                 await complete(lease.release())  # 7
+
+    async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
+        """A step that may be made twice: while the server is away it is waited for."""
+        return await retrying_for(
+            self.parts.settings.jobs.patience_s,
+            step,
+            clock=self.parts.clock,
+            on_retry=lambda error: log.warning("job_waits", reason=str(error)),
+        )
 
     def _asked(self, job: Job[A], arguments: A, interval: str | None, *, dry_run: bool) -> dict[str, Any]:
         key = job.key(arguments, interval, dry_run=dry_run)
@@ -103,14 +116,16 @@ class Runner:
         over = last is not None and last.status not in job_runs.UNFINISHED
         return last if over and asked["interval"] is not None and not again else None
 
-    async def _claim(self, asked: Mapping[str, Any]) -> RunLease:
-        settings = self.parts.settings.jobs
+    def _lease(self, lock: str) -> Lease:
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
-        lease = Lease(self.parts.database, asked["lock"], owner, settings.lease_s)
-        last = await job_runs.latest(self.parts.database, asked["key"])
+        return Lease(self.parts.database, lock, owner, self.parts.settings.jobs.lease_s)
+
+    async def _claim(self, lease: Lease, key: str) -> RunLease:
+        """The lease, in which the run stands that is about to be worked on."""
+        last = await job_runs.latest(self.parts.database, key)
         number = 1 if last is None else last.number + (last.status not in job_runs.UNFINISHED)
-        run = job_runs.run_id(asked["key"], number)
-        return await claim(lease, settings, self.parts.clock, who=self.who, run=run)
+        run = job_runs.run_id(key, number)
+        return await claim(lease, self.parts.settings.jobs, self.parts.clock, who=self.who, run=run)
 
     async def _begin(self, asked: Mapping[str, Any], lease: RunLease, *, again: bool) -> JobRun | Result:
         """The run to work on; a Result where somebody finished it while we waited for the lease."""

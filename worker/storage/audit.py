@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from bson import ObjectId
@@ -16,11 +17,15 @@ from bson import ObjectId
 from worker.errors import WorkerError
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
-from worker.timing import complete
+from worker.storage.retrying import retrying_for
+from worker.timing import SystemClock, complete
 from worker.words import in_words
 
 # Longer messages say the same with more of the server's words.
 _LONGEST_ERROR = 500
+# A new primary is elected within these.
+_PATIENCE_S = 10.0
+_LIMIT_S = 2 * _PATIENCE_S
 
 
 @dataclass(slots=True)
@@ -58,16 +63,15 @@ async def recorded(
     An error that leaves the block is kept in the row, and goes on.
     """
     row = _row(command, who, arguments, run, datetime.now(UTC))
-    with translated():
-        await database.audit.insert_one(row)
+    await retrying_for(_PATIENCE_S, partial(_begin, database, row), clock=SystemClock())
     audited = Audited(row["_id"])
     try:
         yield audited
     except BaseException as error:
         with suppress(WorkerError, TimeoutError):
-            await complete(_end(database, audited, "failed", told(error)))
+            await complete(_ended(database, audited, "failed", told(error)), _LIMIT_S)
         raise
-    await complete(_end(database, audited, "done", None))
+    await complete(_ended(database, audited, "done", None), _LIMIT_S)
 
 
 def told(error: BaseException) -> str:
@@ -75,6 +79,16 @@ def told(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError):
         return "interrupted"
     return (str(error) if isinstance(error, WorkerError) else in_words(error))[:_LONGEST_ERROR] or "unknown"
+
+
+async def _begin(database: Database, row: Document) -> None:
+    with translated():
+        await database.audit.update_one({"_id": row["_id"]}, {"$setOnInsert": row}, upsert=True)
+
+
+async def _ended(database: Database, audited: Audited, status: str, error: str | None) -> None:
+    ending = partial(_end, database, audited, status, error)
+    await retrying_for(_PATIENCE_S, ending, clock=SystemClock())
 
 
 async def _end(database: Database, audited: Audited, status: str, error: str | None) -> None:

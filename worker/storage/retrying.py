@@ -28,3 +28,27 @@ async def retrying(
         jitter = random.random()  # noqa: S311  # not a secret
         wait_s = backoff_s(attempt, 2 * SHORTEST_BACKOFF_S, LONGEST_BACKOFF_S, jitter)
         await clock.sleep(max(SHORTEST_BACKOFF_S, wait_s))
+
+
+async def retrying_for(
+    limit_s: float,
+    operation: Callable[[], Awaitable[T]],
+    *,
+    clock: Clock,
+    on_retry: Callable[[Retryable], None] = lambda _error: None,
+) -> T:
+    """`retrying`, but the last `Retryable` is raised once `limit_s` are over; an attempt under way is not cut off."""
+    end = clock.monotonic() + limit_s
+
+    async def attempt() -> T | Retryable:
+        try:
+            return await operation()
+        except Retryable as error:
+            if clock.monotonic() >= end:
+                return error
+            raise
+
+    result = await retrying(attempt, clock=clock, on_retry=on_retry)
+    if isinstance(result, Retryable):
+        raise result
+    return result

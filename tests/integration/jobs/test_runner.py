@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from bson.max_key import MaxKey
 
+from tests.support.failpoints import failing
 from tests.support.jobs import CountArguments, Counting, runner
 from tests.support.waiting import until
 from worker.errors import Retryable
@@ -17,6 +18,7 @@ from worker.timing import cancel_and_wait
 
 # As short as settings allow.
 LEASE_S = 2.0
+NOT_PRIMARY = 10107  # a server code: the driver repeats the command once, and then gives up
 
 
 async def only_run(database: Database) -> Document:
@@ -222,3 +224,56 @@ async def test_a_lease_that_makes_no_sense_is_named_and_not_waited_for_for_ever(
     await database.leases.insert_one(lease, bypass_document_validation=True)
     with pytest.raises(Held, match="can be neither claimed nor read: delete job:count in `leases`"):
         await runner(database, lease_s=0.2).run(Counting().job, CountArguments())
+
+
+async def test_of_many_that_start_at_once_one_does_the_work_and_the_others_know_who(
+    database: Database,
+) -> None:
+    counting = Counting(stops_at=2)
+    starts = [
+        asyncio.create_task(
+            runner(database, f"{name}@ops", lease_s=LEASE_S).run(
+                counting.job, CountArguments(), interval="2026-11-21/P1D"
+            )
+        )
+        for name in ("anna", "ben", "cleo", "dan", "eve")
+    ]
+    await counting.stopped.wait()
+    await until(lambda: sum(each.done() for each in starts) == 4, "four have given up")
+    counting.go_on.set()
+    ends = await asyncio.gather(*starts, return_exceptions=True)
+    [won] = [end for end in ends if not isinstance(end, BaseException)]
+    assert {str(end).partition(" since ")[0] for end in ends if isinstance(end, Held)} == {
+        f"count is being run by {won.run.who}"
+    }
+    assert counting.counted == [0, 1, 2, 3, 4]
+    assert (await only_run(database))["attempts"] == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "collection"),
+    [
+        ("update", "leases"),
+        ("find", "job_runs"),
+        ("insert", "job_runs"),
+        ("findAndModify", "job_runs"),
+        ("update", "job_runs"),
+        ("update", "audit"),
+    ],
+)
+async def test_a_server_that_fails_at_times_costs_neither_a_step_nor_a_count(
+    watched: Database, command: str, collection: str
+) -> None:
+    """Not the primary any more: the driver sends it again, once; then the runner does."""
+    counting = Counting()
+    async with failing(watched, [command], code=NOT_PRIMARY, times=3, collection=collection) as failed:
+        ended = await runner(watched).run(counting.job, CountArguments(to=20))
+        assert await failed() == 3
+    stored, [row] = await only_run(watched), await audit_rows(watched)
+    assert (ended.run.status, stored["counts"]["counted"], stored["progress"]["done"]) == (
+        "succeeded",
+        20,
+        20,
+    )
+    assert sorted(set(counting.counted)) == list(range(20))
+    assert row["status"] == "done"
