@@ -46,6 +46,7 @@ app = Commands(
             "sevenp-worker explain USER COURSE FIELD which events changed it, and how",
             "sevenp-worker trace EVENT_ID            where has this event come to?",
             "sevenp-worker events show STREAM        what is stored of a learner in a course",
+            "sevenp-worker jobs list                 what runs, and what ran",
             "sevenp-worker queue list --group        what failed and waits",
             "sevenp-worker dead-letters list --group what could not be stored",
             "sevenp-worker run --help                every setting",

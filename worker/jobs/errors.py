@@ -1,6 +1,6 @@
 """How a run ends other than by its own work: each says who did what, and what to do about it."""
 
-from worker.errors import Fenced, WorkerError
+from worker.errors import WorkerError
 
 
 class Held(WorkerError):
@@ -11,8 +11,11 @@ class Cancelled(WorkerError):
     """Somebody cancelled the run: what it had done stays, and its place is kept."""
 
 
-class LeaseLost(Fenced):
-    """Another process has taken the run over: this one ends at once and writes nothing more."""
+class LeaseLost(WorkerError):
+    """Another process has taken the run over: this one ends at once and writes nothing more.
+
+    No `Fenced`: stages catch that of their own sessions, and must not catch this one.
+    """
 
 
 class Impossible(WorkerError):

@@ -15,6 +15,7 @@ from worker.jobs.errors import Held, LeaseLost
 from worker.jobs.job import Job
 from worker.storage.database import Database, Document
 from worker.timing import cancel_and_wait
+from worker.verify.run import verify
 
 # As short as settings allow.
 LEASE_S = 2.0
@@ -47,6 +48,16 @@ async def test_a_run_is_done_step_by_step_and_told_in_its_document(database: Dat
         "who": "anna@ops-1",
     }
     assert seen[-1] == Progress(3, 3, {"counted": 3})
+
+
+async def test_verify_knows_the_lease_of_a_job(database: Database) -> None:
+    counting = Counting(stops_at=1)
+    working = asyncio.create_task(runner(database).run(counting.job, CountArguments()))
+    await counting.stopped.wait()
+    verification = await verify(database, quiescent=True)
+    assert verification.ok, verification.findings
+    counting.go_on.set()
+    await working
 
 
 async def test_a_second_start_says_who_runs_it_since_when(database: Database) -> None:

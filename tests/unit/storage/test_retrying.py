@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from worker.errors import Fenced, Refused, Retryable
-from worker.storage.retrying import retrying
+from worker.storage.retrying import retrying, retrying_for
 
 
 class HandClock:
@@ -78,3 +78,21 @@ async def test_any_other_error_is_raised_at_once(error: Exception) -> None:
         await retrying(_failing(1, error), clock=clock, on_retry=seen.append)
     assert caught.value is error
     assert (clock.slept, seen) == ([], [])
+
+
+async def test_with_a_limit_the_last_failure_is_raised_once_it_is_over() -> None:
+    clock = HandClock()
+    seen: list[Retryable] = []
+    operation = _failing(1_000, Retryable("away"))
+    with pytest.raises(Retryable, match="away"):
+        await retrying_for(30.0, operation, clock=clock, on_retry=seen.append)
+    assert 30.0 <= clock.monotonic() < 40.0
+    assert len(seen) == len(clock.slept)
+
+
+async def test_within_the_limit_it_is_repeated_like_any_other_and_other_errors_are_raised_at_once() -> None:
+    clock = HandClock()
+    assert await retrying_for(30.0, _failing(3, Retryable("away")), clock=clock) == "done"
+    with pytest.raises(Refused):
+        await retrying_for(30.0, _failing(1, Refused("too large")), clock=clock)
+    assert len(clock.slept) == 3
