@@ -93,15 +93,19 @@ class Step:
     unpaid: Versions | None = None
 
 
-def count_learner(progress: Mapping[str, Any], projection: Mapping[str, Any] | None) -> Step | None:
+def count_learner(
+    progress: Mapping[str, Any], projection: Mapping[str, Any] | None, *, doubted: bool = False
+) -> Step | None:
     """The step from what `projection` counted to `progress`; None if this revision is counted.
 
-    A projection of a newer version of this code is left alone, and so is a record of an older fold: it is folded
-    anew, which wakes its learner. KeyError, TypeError or ValueError for a record no fold wrote.
+    `doubted`: it is taken whatever the projection says of the revision. A projection of a newer version of this code
+    is left alone, and so is a record of an older fold: it is folded anew, which wakes its learner. KeyError,
+    TypeError or ValueError for a record no fold wrote.
     """
     known: Mapping[str, Any] = projection or {}
     version = known.get("counts_version", 0)
-    if version > COUNTS_VERSION or (version == COUNTS_VERSION and _is_counted(progress, known)):
+    counted = version == COUNTS_VERSION and not doubted and _is_counted(progress, known)
+    if version > COUNTS_VERSION or counted:
         return None
     if progress["projection_version"] < PROJECTION_VERSION:
         return None

@@ -53,6 +53,19 @@ class Transactions:
             raise
         return result
 
+    async def give_up(self, work: Callable[[Session], Awaitable[T]]) -> T:
+        """Do `work` in a transaction that is aborted at its end, to see what it would do: nothing of it stays.
+
+        Until then it holds what it has written, as one that commits does. Raises as `run` does.
+        """
+        session = await self._open()
+        try:
+            with translated():
+                await driver.start_transaction(session)
+            return await work(session)
+        finally:
+            await self._abandon(session)
+
     async def close(self) -> None:
         """Give the session back, ending a transaction that was cut off. May be called twice."""
         session, self._session = self._session, None

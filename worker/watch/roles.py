@@ -133,19 +133,23 @@ def counters(
     *,
     refold: Refold | None = None,
     rhythm: CoolDownSettings | None = None,
+    doubting: bool = False,
 ) -> dict[str, Counter]:
-    """What keeps each sum of the catalogue, by its name. Only `counts` shows more than its value says."""
+    """What keeps each sum of the catalogue, by its name. Only `counts` shows more than its value says.
+
+    `doubting`: what was counted before is compared with what it was counted of, and replaced where it differs.
+    """
     sources = {each.name: each for each in given.database.catalogue.streams}
     further = [each for each in given.database.catalogue.sums if each.name != COUNTS.name]
-    statistics = Statistics(given, COUNTS, sources[COUNTS.source], notify_within)
-    declared = [DeclaredSums(given, each, sources[each.source]) for each in further]
+    statistics = Statistics(given, COUNTS, sources[COUNTS.source], notify_within, doubting=doubting)
+    declared = [DeclaredSums(given, each, sources[each.source], doubting=doubting) for each in further]
     kept = [Counter(given, each, rhythm=rhythm) for each in declared]
     return {each.name: each for each in [Counter(given, statistics, refold=refold, rhythm=rhythm), *kept]}
 
 
-def model_views(given: Dependencies) -> list[Views]:
-    """What keeps each read model of the catalogue."""
-    return [Views(given, each) for each in given.database.catalogue.models]
+def model_views(given: Dependencies, *, doubting: bool = False) -> list[Views]:
+    """What keeps each read model of the catalogue; `doubting`: of which a view that is right is left as it stands."""
+    return [Views(given, each, doubting=doubting) for each in given.database.catalogue.models]
 
 
 class Together:

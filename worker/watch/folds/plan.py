@@ -68,13 +68,14 @@ def plan_round(
     limit: int,
     *,
     doubted: Mapping[str, bool] | None = None,
+    as_far_as_folded: bool = False,
 ) -> Plan:
     """Which streams to fold in this round, about `limit` events in all, and how far.
 
     `heads` are the versions to reach, `blocked` the versions at which a fold of this very code raised. A stream
     with more than `limit` events is folded page by page, one of them a round. `doubted` streams are folded from their
     first event whatever their documents say; true for one whose events were sought behind a barrier: there are no
-    more.
+    more. `as_far_as_folded`: not beyond the version that their documents claim.
     """
     plan = Plan()
     stale, room = 0, limit
@@ -87,7 +88,8 @@ def plan_round(
             continue
         task = needed(stream, head, document, projection_version)
         if doubted is not None and document is not None:
-            upto = max(head, number_in(document, "version"))
+            claimed = number_in(document, "version")
+            upto = claimed if as_far_as_folded and claimed > 0 else max(head, claimed)
             task = Task(stream, document, 0, upto, refold=True, replaces=doubted.get(stream, False))
         if task is None:
             continue

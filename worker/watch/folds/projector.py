@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
@@ -21,7 +21,7 @@ from worker.watch.folds.failed_streams import quarantine_streams
 from worker.watch.folds.fold import Failure, Folded, fold_run
 from worker.watch.folds.plan import Plan, Run, Task, plan_round
 from worker.watch.folds.reading import Records, read_records, read_runs
-from worker.watch.folds.writing import needs_write, write_all
+from worker.watch.folds.writing import Written, needs_write, write_all
 from worker.watch.frozen import Frozen
 
 log = structlog.get_logger(__name__)
@@ -54,6 +54,22 @@ class Round:
     unread: Set[str]
 
 
+@dataclass(slots=True)
+class Tally:
+    """What a projector has done: so many `events` folded, documents `changed`, and documents right as they stood."""
+
+    events: int = 0
+    changed: set[str] = field(default_factory=set)
+    unchanged: set[str] = field(default_factory=set)
+
+    def add(self, written: Written, events: int) -> None:
+        """What became of a round. Streams are counted once, however often they go round."""
+        self.events += events
+        self.changed.update(folded.task.stream for folded in written.done)
+        self.unchanged.update(folded.task.stream for folded in written.current)
+        self.unchanged -= self.changed
+
+
 @dataclass(frozen=True, slots=True)
 class Remaining:
     """What a round leaves: streams to go round `again`, and streams whose events are not `visible` (yet).
@@ -74,6 +90,7 @@ class Projector:
     item. A projector remembers where it failed and does not try there again: to retry, make a new one.
 
     `doubting`: whatever the documents say, they are folded from their first event and replaced where they differ.
+    What is done is noted in `tally`, if there is one.
     """
 
     def __init__(
@@ -90,6 +107,7 @@ class Projector:
         by: By = "live",
         on_failures: OnFailures | None = None,
         doubting: bool = False,
+        tally: Tally | None = None,
     ) -> None:
         self._database = database
         self._projection = projection
@@ -103,6 +121,7 @@ class Projector:
         self._by = by
         self._on_failures = on_failures or self._put_items
         self._doubting = doubting
+        self._tally = tally
         self._width = _STREAMS_PER_ROUND
         self._blocked: OrderedDict[str, Failure] = OrderedDict()
         self.frozen = Frozen(projection.name, projection.version, clock, metrics)
@@ -142,14 +161,31 @@ class Projector:
         finally:
             await cancel_and_wait_shielded(*writing)
 
-    async def _fold_round(self, heads: Mapping[str, int], sought: Set[str]) -> Round:
+    async def preview(self, heads: Mapping[str, int]) -> AsyncGenerator[Folded]:
+        """What folding each stream from its first event gives, as far as its document has come; nothing is written.
+
+        A stream without a document is folded as far as `heads`. One whose fold fails, or that has a hole, comes with
+        what stopped it.
+        """
+        waiting = dict(heads)
+        while waiting:
+            round_ = await self._fold_round(_taken(waiting, self._width), heads.keys(), as_far_as_folded=True)
+            waiting |= {stream: heads[stream] for stream in round_.plan.later.keys() | round_.unread}
+            for folded in round_.results:
+                yield folded
+            await self._keep_alive()
+
+    async def _fold_round(
+        self, heads: Mapping[str, int], sought: Set[str], *, as_far_as_folded: bool = False
+    ) -> Round:
         """Take each stream as far as one read of documents and events allows.
 
         1. load documents  2. plan  3. read events and fold them; `_write_round` does the rest.
         """
         records = await read_records(self._documents, self._projection.paths, heads)  # 1
         self._width = len(records.documents) if records.unread else min(2 * self._width, _STREAMS_PER_ROUND)
-        plan = self._plan({s: v for s, v in heads.items() if s not in records.unread}, records, sought)  # 2
+        read = {stream: head for stream, head in heads.items() if stream not in records.unread}
+        plan = self._plan(read, records, sought, as_far_as_folded=as_far_as_folded)  # 2
         results, unread = await self._fold_all(plan)  # 3
         return Round(heads, plan, results, unread | records.unread)
 
@@ -161,7 +197,7 @@ class Projector:
         """
         heads, plan, results = done.heads, done.plan, done.results
         written = await write_all(self._documents, [one for one in results if needs_write(one)])  # 4
-        self._count(plan, written.done)
+        self._count(plan, written)
         racing = frozenset(folded.task.stream for folded in written.unproven)
         failures = [
             failure
@@ -178,7 +214,9 @@ class Projector:
         finished = invisible.keys() | rejected
         return Remaining({s: heads[s] for s in again if s not in finished}, invisible, racing)
 
-    def _plan(self, heads: Mapping[str, int], records: Records, sought: Set[str]) -> Plan:
+    def _plan(
+        self, heads: Mapping[str, int], records: Records, sought: Set[str], *, as_far_as_folded: bool
+    ) -> Plan:
         blocked = {stream: self._blocked[stream].version for stream in heads if stream in self._blocked}
         plan = plan_round(
             heads,
@@ -187,6 +225,7 @@ class Projector:
             self._projection.version,
             self._events_per_round,
             doubted={stream: stream in sought for stream in heads} if self._doubting else None,
+            as_far_as_folded=as_far_as_folded,
         )
         if self._by == "live":
             self.frozen.observe(plan.frozen, heads)
@@ -286,9 +325,13 @@ class Projector:
         self._metrics.version_holes_filled_total.inc(filled)
         log.info(f"{self._projection.name}_holes_filled", holes=len(voids), by_us=filled)
 
-    def _count(self, plan: Plan, done: Sequence[Folded]) -> None:
+    def _count(self, plan: Plan, written: Written) -> None:
+        done = [*written.done, *written.current]
+        events = sum(folded.count for folded in done)
+        if self._tally is not None:
+            self._tally.add(written, events)
         self._applied(Applied.STALE, plan.stale)
-        self._applied(Applied.APPLIED, sum(folded.count for folded in done))
+        self._applied(Applied.APPLIED, events)
         if self._by != "live":
             return  # a retried event is late by the failure, not by the fold
         now = self._clock.now()

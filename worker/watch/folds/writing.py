@@ -21,9 +21,13 @@ _REVISIONS = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """`done` are certainly written by us; `unproven` must be looked at again; `rejected` cannot be stored."""
+    """`done` are certainly written by us, `current` ones were right as they stood.
+
+    `unproven` must be looked at again; `rejected` cannot be stored.
+    """
 
     done: list[Folded] = field(default_factory=list)
+    current: list[Folded] = field(default_factory=list)
     unproven: list[Folded] = field(default_factory=list)
     rejected: list[Failure] = field(default_factory=list)
 
@@ -44,7 +48,7 @@ async def write_all(collection: Collection, results: Sequence[Folded]) -> Writte
     writes: list[tuple[Folded, Write]] = []
     for folded in results:
         if is_current(folded):
-            written.done.append(folded)
+            written.current.append(folded)
         elif (write := write_of(folded)) is not None:
             writes.append((folded, write))
         else:
@@ -67,8 +71,12 @@ async def write_all(collection: Collection, results: Sequence[Folded]) -> Writte
 
 def is_current(folded: Folded) -> bool:
     """True for a doubted document that is what it must be: it keeps its revision."""
-    document, fields = folded.task.document, folded.fields or {}
-    return document is not None and _doubted(folded) and not changed(document, fields, exactly=True)
+    return folded.task.document is not None and _doubted(folded) and not differing(folded)
+
+
+def differing(folded: Folded) -> Document:
+    """The owned paths in which the stored document is not what was folded; all of them where there is none."""
+    return changed(folded.task.document or {}, folded.fields or {}, exactly=_doubted(folded))
 
 
 def _doubted(folded: Folded) -> bool:
@@ -85,8 +93,8 @@ def write_of(folded: Folded) -> Write | None:
         new = encoded({"_id": identity, "rev": 1, **fields})
         return None if new is None else InsertOne(new)  # type: ignore[arg-type]  # raw BSON is a document
     rev = document.get("rev")
-    differing = changed(document, fields, exactly=_doubted(folded))
-    update = encoded({**differing, "rev": max(0, number_in(document, "rev")) % _REVISIONS + 1})
+    next_rev = max(0, number_in(document, "rev")) % _REVISIONS + 1
+    update = encoded({**differing(folded), "rev": next_rev})
     # "Many" finds one here. An UpdateOne may be repeated by the driver, for which the server keeps a number of each:
     # a fifth of the cost. Whoever follows the stream repeats it as well, and the guard makes that harmless.
     return None if update is None else UpdateMany({"_id": identity, "rev": {"$eq": rev}}, {"$set": update})

@@ -1,6 +1,7 @@
 """A read model as its value declares it: the documents of a key are read in one snapshot and become its view."""
 
-from collections.abc import AsyncGenerator, Collection, Hashable, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from worker.chunks import chunks
 from worker.settings import CoolDownSettings
 from worker.storage import reading
 from worker.storage.database import Document
+from worker.storage.encoding import same
 from worker.storage.leases import Token
 from worker.telemetry.metrics import Applied, Mode
 from worker.watch.sums.attempt import Attempt, Keys, Reason, Target, Write, ids_of
@@ -39,9 +41,11 @@ class Views:
     Every transaction writes the model's one marker before it reads: they follow each other, and whoever commits later
     has read later. So an older view never takes the place of a newer one, nor of one that is gone. `as_of` is the
     server's time of that transaction. A view is rebuilt at most once in `freshness_s`, and waits meanwhile.
+
+    `doubting`: a view that is as it must be is left as it stands.
     """
 
-    def __init__(self, given: Dependencies, model: ReadModel) -> None:
+    def __init__(self, given: Dependencies, model: ReadModel, *, doubting: bool = False) -> None:
         self.name, self.version = model.name, model.version
         self.sources = frozenset(trigger.collection for trigger in model.triggers)
         self.shown: frozenset[str] = frozenset()
@@ -50,6 +54,8 @@ class Views:
         self.cool_down = CoolDown(CoolDownSettings(at_most_every_s=pause_s, turns=2, then_every_s=pause_s))
         self._given = given
         self._model = model
+        self._doubting = doubting
+        self._changed: Counter[str] = Counter()
         self._target = given.database.collection(model.target.collection)
         self._markers = WriteConflictMarkers(given.database)
         self.quarantine = Quarantine(given, model.name, {VIEW: model.target.collection}, by_kind=False)
@@ -102,6 +108,7 @@ class Views:
         for some in chunks(keys, _VIEWS_PER_TRANSACTION):
             async for attempt, _ in self._runner.run(frozenset(some), self._transact, retrying):
                 failures |= attempt.rejected
+                self._changed.update(attempt.changed)
         mode = Mode.RETRY if retrying else Mode.LIVE
         applied = self._given.metrics.projection_events_applied_total
         applied.labels(self.name, mode, Applied.APPLIED).inc(len(keys) - len(failures))
@@ -109,6 +116,35 @@ class Views:
         if failures:
             log.warning(f"{self.name}_quarantined", views=len(failures))
         return failures
+
+    @property
+    def walked(self) -> list[tuple[str, str]]:
+        """Its views, and what they are made of, each collection with the kind of target its documents are."""
+        return [(self._model.target.collection, VIEW), *((each, each) for each in sorted(self.sources))]
+
+    async def remake(self, kind: str, identities: Iterable[Any]) -> int:
+        """Rebuild these views, or those that these documents belong to; returns how many cannot be built."""
+        some = list(identities)
+        keys = {(VIEW, each) for each in some} if kind == VIEW else await self._views_of(kind, some)
+        return len(await self.rebuild(frozenset(keys)))
+
+    async def concerned(self, identities: Iterable[Any]) -> dict[str, set[Any]]:
+        """None: the documents say by themselves to which views they belong."""
+        return {}
+
+    @property
+    def keyed(self) -> Mapping[str, str]:
+        """None: what the keys of views are, only their value knows."""
+        return {}
+
+    async def gone(self) -> Keys:
+        """None: a view of nothing is among the views."""
+        return frozenset()
+
+    def take_changed(self) -> Mapping[str, int]:
+        """How many views were written since this was asked last."""
+        changed, self._changed = self._changed, Counter()
+        return changed
 
     async def recount(self, keys: Keys) -> dict[Target, Reason]:
         """Try what was quarantined; returns what still cannot be built or stored."""
@@ -129,10 +165,20 @@ class Views:
             except Exception as error:  # one view's documents: the others must not wait for it
                 attempt.rejected[target] = Reason("Unbuilt", f"{type(error).__name__} while it was built")
                 continue
+            if self._doubting and await self._stands(key, view, attempt):
+                continue
             writes.append((target, DeleteOne({"_id": key}) if view is None else _write(key, view)))
         await attempt.write(self._target, writes)  # 3
         news = {each: why for each, why in attempt.rejected.items() if each not in attempt.retrying}
         await self.quarantine.put(news, news.keys(), attempt.session)  # 4
+
+    async def _stands(self, key: Any, view: Document | None, attempt: Attempt) -> bool:
+        """Whether the view is there as it must be, whenever it was made."""
+        found = await attempt.read(self._target, [key], {})
+        stored = [
+            {name: each[name] for name in each if name not in ("_id", "as_of")} for each in found.documents
+        ]
+        return not found.unreadable and (same(stored[0], view) if stored else view is None)
 
     async def _read(self, name: str, key: Any, attempt: Attempt) -> list[Document]:
         read = self._model.reads[name]

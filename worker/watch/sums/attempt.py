@@ -4,6 +4,7 @@ It reads as much as fits into memory with what is made of it, or nothing. One do
 must not stop the others: it is named, and the next attempt leaves it out.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,8 +69,9 @@ class Attempt:
 
     Of `keys` it leaves out those that are `cooling`: the server has refused them lately. `locked` are documents to be
     held from the first command on; `retrying` those whose item of the queue is due. It notes in `rejected` what it
-    left out and why, in `concerned` what it read in order to write it, and in `suppressed` the kinds of notifications
-    made now that will not be sent. One that cannot be given less to do may read without a bound.
+    left out and why, in `concerned` what it read in order to write it, in `rebuild` what else is to be made again
+    from all it follows from, in `changed` how many documents of each collection, and in `suppressed` the kinds of
+    notifications made now that will not be sent. One that cannot be given less to do may read without a bound.
     """
 
     session: Session
@@ -81,6 +83,8 @@ class Attempt:
         self.retrying = retrying
         self.rejected: dict[Target, Reason] = {}
         self.concerned: set[Target] = set()
+        self.rebuild: set[Target] = set()
+        self.changed: Counter[str] = Counter()
         self.suppressed: list[str] = []
         self._left: int | None = _MOST_BYTES if len(keys) > 1 else None
 
@@ -135,7 +139,7 @@ class Attempt:
             return None
         try:
             with translated():
-                return await collection.bulk_write([write for _, write in writes], session=self.session)
+                result = await collection.bulk_write([write for _, write in writes], session=self.session)
         except BulkWriteError as error:
             failure = write_failures(error)[0]
             if failure.duplicate and "_id" in failure.key_pattern:
@@ -148,6 +152,8 @@ class Attempt:
                     why = "cannot hold the document: too large, or a value BSON does not have"
                     raise _rejected(target, f"{collection.name} {why}") from error
             raise
+        self.changed[collection.name] += _changed_by(result)
+        return result
 
 
 @contextmanager
@@ -165,6 +171,12 @@ def concerning(target: Target) -> Iterator[None]:
 def ids_of(kind: str, targets: Iterable[Target]) -> set[Any]:
     """The documents of one kind."""
     return {identity for each, identity in targets if each == kind}
+
+
+def _changed_by(result: BulkWriteResult) -> int:
+    return (
+        result.inserted_count + result.upserted_count + int(result.modified_count or 0) + result.deleted_count
+    )
 
 
 def _rejected(target: Target | None, message: str) -> WorkerError:

@@ -12,16 +12,21 @@ from worker.storage.database import Collection, Document
 _PER_PAGE = 5_000
 
 
-async def pages(collection: Collection, *paths: str) -> AsyncGenerator[dict[ObjectId, tuple[Any, ...]]]:
-    """Every document's `_id` and some fields, in the order of `_id`; of one that cannot be read the `_id` alone."""
-    identity: Document = {"$type": "objectId"}
+async def pages(
+    collection: Collection, *paths: str, after: ObjectId | None = None, most: int = _PER_PAGE
+) -> AsyncGenerator[dict[ObjectId, tuple[Any, ...]]]:
+    """Every document's `_id` and some fields, in the order of `_id`; of one that cannot be read the `_id` alone.
+
+    Those behind `after` only, if it is given. Each page, of so many documents at `most`, is a query of its own.
+    """
+    identity: Document = {"$type": "objectId"} if after is None else {"$gt": after}
     while True:
         found = await reading.find(
             collection,
             {"_id": identity},
             dict.fromkeys(("_id", *paths), 1),
             sort=[("_id", 1)],
-            limit=_PER_PAGE,
+            limit=most,
         )
         rows: dict[Any, tuple[Any, ...]] = {
             row["_id"]: tuple(row.get(path) for path in paths) for row in found.documents

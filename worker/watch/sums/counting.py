@@ -5,6 +5,7 @@ of the projection's own; one transaction replaces it from the revision that was 
 follows from it. What follows is a `Showing`: `statistics` for `counts`, `declared` for every other projection.
 """
 
+from collections import Counter as Tally
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -123,6 +124,7 @@ class Counter:
         self._runner = Runner(given, showing.most[self._kind])
         self._accepted: Keys = frozenset()
         self._logged: dict[Target, Reason] = {}
+        self._changed: Tally[str] = Tally()
         self._quarantined: Keys = frozenset()
         self._load_at = given.clock.monotonic()
 
@@ -163,10 +165,41 @@ class Counter:
             for some in chunks(targets, self._showing.most[kind]):
                 async for attempt, counting in self._runner.run(frozenset(some), self._transact, retrying):
                     self._observe(attempt, counting, live=live)
+                    self._changed.update(attempt.changed)
                     rejected |= attempt.rejected
                     if counting.lost:
                         await self._recover(counting.lost, live=live)
         return rejected
+
+    @property
+    def walked(self) -> list[tuple[str, str]]:
+        """Every collection it counts, keeps or shows sums in, each with the kind of target its documents are."""
+        source, *shown = self._showing.kinds
+        counted = self._showing.projection.counted.collection
+        kinds = self._showing.kinds
+        return [(kinds[source], source), (counted, source), *((kinds[kind], kind) for kind in shown)]
+
+    async def remake(self, kind: str, identities: Iterable[Any]) -> int:
+        """Count these documents again, or show their sums again; returns how many could not be. May run twice."""
+        return len(await self.count(frozenset((kind, each) for each in identities), live=False))
+
+    async def concerned(self, identities: Iterable[Any]) -> dict[str, set[Any]]:
+        """By kind the documents that show sums which these documents of the source are a part of, as counted."""
+        wanted = {"_id": {"$in": list(identities)}}
+        found = await reading.find(self._counted, wanted, dict.fromkeys(self.keyed, 1))
+        return {kind: {row[key] for row in found.documents if key in row} for key, kind in self.keyed.items()}
+
+    @property
+    def keyed(self) -> Mapping[str, str]:
+        """By the field that is the key of a sum, the kind of the documents that show it."""
+        kinds = {collection: kind for kind, collection in self._showing.kinds.items()}
+        sums = self._showing.projection.sums
+        return {each.key: kinds[each.collection] for each in sums if each.collection in kinds}
+
+    def take_changed(self) -> Mapping[str, int]:
+        """How many documents of each collection were written since this was asked last."""
+        changed, self._changed = self._changed, Tally()
+        return changed
 
     async def recount(self, keys: Keys) -> Rejections:
         """Try what was quarantined; returns what still cannot be read or written. May run twice."""
@@ -193,6 +226,10 @@ class Counter:
         for kind in [*self._showing.kinds][1:]:
             async for page in pages(self._given.database.collection(self._showing.kinds[kind])):
                 yield frozenset((kind, identity) for identity in page)
+
+    async def gone(self) -> Keys:
+        """Documents that sums may still be shown for though they are no more."""
+        return await self._showing.gone()
 
     def stand_by(self) -> None:
         """Say that somebody else counts: what stands still is theirs to tell."""

@@ -30,17 +30,27 @@ _PER_TRANSACTION = 500
 class DeclaredSums:
     """The `Showing` of a projection that says with its value all there is to it.
 
+    `doubting`: it keeps the documents that show its sums as well where they are its own, which nobody else writes.
+
     In `counted` stand, by the `_id` of the source document, `source_rev` (the revision it was taken from),
     `counts_version`, `counted` (the vector) and the keys of the sums.
     """
 
-    def __init__(self, given: Dependencies, projection: SumProjection, source: StreamProjection) -> None:
+    def __init__(
+        self,
+        given: Dependencies,
+        projection: SumProjection,
+        source: StreamProjection,
+        *,
+        doubting: bool = False,
+    ) -> None:
         self.projection = projection
         self._own = {target.collection for target in projection.shows}
-        platform = {each.collection for each in projection.sums} - self._own
+        self._doubting = doubting
+        kept = {each.collection for each in projection.sums} - (set() if doubting else self._own)
         self.kinds: Mapping[str, str] = {
             SOURCE: source.target.collection,
-            **{name: name for name in platform},
+            **{name: name for name in kept},
         }
         self.most: Mapping[str, int] = dict.fromkeys(self.kinds, _PER_TRANSACTION)
         self.paths: Mapping[str, Any] = dict.fromkeys((*source.paths, "rev"), 1)
@@ -88,6 +98,8 @@ class DeclaredSums:
         for each in self.projection.sums:  # 2
             keys = {row[each.key] for row in moved} | ids_of(each.collection, tried)
             sums = await self._sums(each.key, keys, attempt)
+            if self._doubting:
+                names.update(name for added in sums.values() for name in added)
             # Where the server refuses a sum, a document of the source is to blame: one of those counted now.
             writes: list[tuple[Target | None, Write]] = [
                 (

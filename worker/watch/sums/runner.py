@@ -28,7 +28,8 @@ _COOL_DOWN_S = 600.0
 class Dependencies:
     """What every sum and read model of one role works with.
 
-    `keep_alive` is awaited after every attempt, some tenths of a second: to beat, to renew leases.
+    `keep_alive` is awaited after every attempt, some tenths of a second: to beat, to renew leases. `trial`: what each
+    transaction would do is seen, and given up.
     """
 
     database: Database
@@ -38,6 +39,7 @@ class Dependencies:
     keep_alive: Callable[[], Awaitable[None]]
     code_version: str
     seed: int | None = None
+    trial: bool = False
 
     def on_retry(self, error: Retryable) -> None:
         """MongoDB failed, and what was asked is asked again."""
@@ -85,13 +87,15 @@ class Runner:
         After a conflict the documents it was about to write are held from the first command on. Nothing is awaited
         while an error is handled: it would keep alive whatever its transaction had read.
         """
+        transactions = self._given.transactions
+        transaction = transactions.give_up if self._given.trial else transactions.run
         conflicts = rejections = 0
         concerned: Keys = frozenset()
         while True:
             wait_s, cooling = 0.0, self._rejections()
             attempt = Attempt(keys, cooling, concerned - cooling.keys(), retrying)
             try:
-                result = await self._given.transactions.run(partial(attempt.within, transact))
+                result = await transaction(partial(attempt.within, transact))
             except TooLarge as error:
                 self._width = max(1, min(len(keys) // 2, int(len(keys) * error.fitting)))
                 return None

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from bson import ObjectId
 from bson.binary import Binary
-from pymongo import UpdateOne
+from pymongo import DeleteOne, UpdateOne
 
 from projections.counts import (
     LEARNING,
@@ -34,7 +34,7 @@ from projections.kinds import StreamProjection, SumProjection
 from worker.errors import Retryable
 from worker.storage import reading
 from worker.storage.database import Document
-from worker.storage.encoding import with_array
+from worker.storage.encoding import same, with_array
 from worker.storage.reading import KeptArray
 from worker.watch.sums.attempt import (
     Attempt,
@@ -48,7 +48,7 @@ from worker.watch.sums.attempt import (
 )
 from worker.watch.sums.changes import updated
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
-from worker.watch.sums.counting import Counting
+from worker.watch.sums.counting import Counting, is_newer
 from worker.watch.sums.plan import (
     CoursePlan,
     Deltas,
@@ -85,6 +85,9 @@ class Statistics:
 
     It writes the worker's fields of `courses.stats` and `users.stats`, `users.activity_log`, and rows of outbox and
     billing. A milestone older than `notify_within` when it is counted is not announced.
+
+    `doubting`: what was counted is believed of no learner. Where it is not what follows from the record it is
+    replaced, and deleted where there is no record; courses and users it is about are then summed over all.
     """
 
     def __init__(
@@ -93,6 +96,8 @@ class Statistics:
         projection: SumProjection,
         source: StreamProjection,
         notify_within: timedelta,
+        *,
+        doubting: bool = False,
     ) -> None:
         self.projection = projection
         self.kinds: Mapping[str, str] = {
@@ -101,21 +106,22 @@ class Statistics:
             "user": "users",
         }
         # Larger transactions are hardly faster, and hold the documents of courses and users longer. Each course and
-        # user named is summed over all its projections.
-        self.most: Mapping[str, int] = {"learner": 1_500, "course": 20, "user": 500}
+        # user named is summed over all its projections; of doubted learners those that they are a part of, too.
+        self.most: Mapping[str, int] = {"learner": 300 if doubting else 1_500, "course": 20, "user": 500}
         # The record, and the server's time of the reading.
         self.paths: Mapping[str, Any] = dict.fromkeys(RECORD_PATHS, 1) | {"read_at": "$$NOW"}
-        self.counted_paths: Mapping[str, Any] = dict.fromkeys(COUNTED_PATHS, 1)
+        self.counted_paths: Mapping[str, Any] = {} if doubting else dict.fromkeys(COUNTED_PATHS, 1)
         self.current: Mapping[str, str] = {"rev": "source_rev", "version": "last_event_version"}
         self.quarantine = Quarantine(given, projection.name, self.kinds, by_kind=True)
         self._given, self._database = given, given.database
         self._markers = WriteConflictMarkers(given.database)
         self._notify_within = notify_within
+        self._doubting = doubting
 
     def step(self, record: Document, known: Document | None) -> Step | None:
         """`count_learner`, for documents that somebody else may have written to."""
-        step = count_learner(record, known)
-        if step is None:
+        step = count_learner(record, known, doubted=self._doubting)
+        if step is None or (self._doubting and same(known, step.projection)):
             return None
         new = step.projection
         if not isinstance(new["user_id"], ObjectId) or not isinstance(new["course_id"], ObjectId):
@@ -136,6 +142,7 @@ class Statistics:
                 for each in ids_of(kind, attempt.locked)
             ]
             await attempt.write(collection, marks)
+        attempt.changed.clear()  # nobody ever sees the marks
 
     async def show(self, counting: Counting, attempt: Attempt) -> None:
         """Add the differences, rebuild what is named or cannot be added to, and put rows out.
@@ -144,6 +151,8 @@ class Statistics:
         keys. Documents that are cooling, and those that cannot be read, count as absent and are quarantined. One that
         was quarantined before is rebuilt if it is named, and left alone otherwise.
         """
+        if self._doubting:
+            await self._forget(counting, attempt)
         deltas = deltas_of(counting.steps).beside(attempt.locked)
         courses = await self._courses(deltas, attempt)  # 1
         await self._users(deltas, courses, attempt)  # 2
@@ -152,6 +161,21 @@ class Statistics:
             rows = notifications(counting.steps, now, self._notify_within)
             rows += await billing(self._database, counting.steps, attempt)
             await write_rows(self._given, rows, attempt)  # 3
+
+    async def _forget(self, counting: Counting, attempt: Attempt) -> None:
+        """Delete what was counted of nobody, and have everything summed anew that any of it was a part of."""
+        there = {document["_id"] for document in counting.records.documents}
+        there |= {one.id for one in counting.records.unreadable} | counting.lost.keys()
+        known, version = counting.known.items(), self.projection.version
+        gone = {each for each, row in known if each not in there and not is_newer(row, version)}
+        forgotten: list[tuple[Target | None, Write]] = [(None, DeleteOne({"_id": each})) for each in gone]
+        await attempt.write(self._database.collection(self.projection.counted.collection), forgotten)
+        stepped = {step.projection["_id"]: step.projection for step in counting.steps}
+        former = [row for each, row in known if each in stepped or each in gone]
+        for row in (*stepped.values(), *former):
+            for kind in ("course", "user"):
+                if isinstance(identity := row.get(f"{kind}_id"), ObjectId):
+                    attempt.rebuild.add((kind, identity))
 
     async def gone(self) -> Keys:
         """Courses that are no more: their instructors no longer have them."""
@@ -174,7 +198,7 @@ class Statistics:
 
     async def _courses(self, deltas: Deltas, attempt: Attempt) -> CoursePlan:
         """1. read documents and markers  2. decide  3. sum  4. write documents  5. write markers."""
-        named = ids_of("course", attempt.keys)
+        named = ids_of("course", attempt.keys | attempt.rebuild)
         ids = deltas.courses.keys() | named
         if not ids:
             return CoursePlan()
@@ -193,7 +217,7 @@ class Statistics:
 
     async def _users(self, deltas: Deltas, courses: CoursePlan, attempt: Attempt) -> None:
         """1. read documents  2. decide  3. sum  4. write documents  5. write markers."""
-        named = ids_of("user", attempt.keys) | courses.recredited
+        named = ids_of("user", attempt.keys | attempt.rebuild) | courses.recredited
         ids = deltas.users.keys() | deltas.enrolments.keys() | courses.teaching.keys() | named
         if not ids:
             return

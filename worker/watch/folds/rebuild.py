@@ -1,0 +1,164 @@
+"""Documents made again from all of their events: in place where they differ, or only looked at.
+
+A reader never sees less than before: a document is replaced from the revision that was read, never deleted, and what
+the platform keeps in the same document is not touched.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import get_args
+
+from projections.counts.learner import Kind
+from projections.kinds import By, StreamProjection
+from worker import __version__
+from worker.storage import reading
+from worker.storage.database import Database
+from worker.storage.outbox import LATE, notification_id
+from worker.telemetry.metrics import Metrics
+from worker.timing import Clock
+from worker.watch.folds.catch_up import highest_versions
+from worker.watch.folds.failed_streams import quarantine_streams
+from worker.watch.folds.fold import Failure, Folded
+from worker.watch.folds.projector import Projector, Tally
+from worker.watch.folds.writing import differing
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What became of the documents of some streams: which were replaced, and which were right.
+
+    `failed` streams stand where this code cannot go on, and have their item in the queue. The document of a stream
+    in none of the three was made by a newer fold, and is left alone.
+    """
+
+    streams: int
+    done: Tally
+    failed: Sequence[Failure]
+
+    def counts(self) -> dict[str, int]:
+        """The numbers, by the names they have wherever they are shown."""
+        failed = {failure.stream for failure in self.failed}
+        dealt_with = self.done.changed | self.done.unchanged | failed
+        return {
+            "streams": self.streams,
+            "events": self.done.events,
+            "changed": len(self.done.changed - failed),
+            "unchanged": len(self.done.unchanged - failed),
+            "failed": len(failed),
+            "newer": self.streams - len(dealt_with),
+        }
+
+
+@dataclass(slots=True)
+class Compared:
+    """What a rebuild would find: streams without a document, and documents that differ, by the paths that do.
+
+    `differing` counts the missing ones, too. Each is compared up to its own version: one that waits for further
+    events is `behind`, and differs only where it is wrong as far as it has come.
+    """
+
+    streams: int = 0
+    events: int = 0
+    differing: int = 0
+    missing: int = 0
+    behind: int = 0
+    failed: list[Failure] = field(default_factory=list)
+    paths: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+
+    def take(self, folded: Folded, head: int) -> None:
+        """One stream's fold, beside its document."""
+        self.events += folded.count
+        if folded.failure is not None:
+            self.failed.append(folded.failure)
+        elif folded.fields is not None:
+            wrong = differing(folded)
+            self.differing += bool(wrong)
+            self.missing += folded.task.document is None
+            self.behind += folded.task.document is not None and folded.task.upto < head
+            self.paths.update(wrong if folded.task.document is not None else ())
+            self.examples += [folded.task.stream] if wrong else []
+
+
+class DocumentRebuild:
+    """Makes the documents of streams again. May run twice, beside itself and beside live projectors.
+
+    `barrier` and `keep_alive` are those of `Projector`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        projection: StreamProjection,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        barrier: Callable[[], Awaitable[None]],
+        keep_alive: Callable[[], Awaitable[None]],
+        code_version: str = __version__,
+    ) -> None:
+        self._database = database
+        self._projection = projection
+        self._clock = clock
+        self._metrics = metrics
+        self._barrier = barrier
+        self._keep_alive = keep_alive
+        self._code_version = code_version
+
+    async def __call__(self, streams: Sequence[str]) -> Rebuilt:
+        """Fold each stream from its first event, as far as it goes, and replace what differs.
+
+        1. ask how far each stream goes  2. ask the outbox whose milestones a replay has met  3. fold  4. quarantine
+        the streams whose fold fails. A milestone that its document tells of keeps who met it. One that it has lost is
+        met as the outbox says; where that has no row, nobody has counted it: it is met as a retry would.
+        """
+        heads = await highest_versions(self._database, streams)  # 1
+        replayed = await met_by_replay(self._database, heads)  # 2
+        failed: list[Failure] = []
+        result = Rebuilt(len(heads), Tally(), failed)
+        parts: list[tuple[By, set[str]]] = [("replay", replayed), ("retry", heads.keys() - replayed)]
+        for by, some in parts:  # 3
+            projector = self.projector(by, failed, result.done)
+            await projector.project({stream: heads[stream] for stream in heads if stream in some})
+        name = self._projection.name
+        await quarantine_streams(  # 4
+            self._database, name, failed, code_version=self._code_version
+        )
+        return result
+
+    async def compare(self, streams: Sequence[str]) -> Compared:
+        """What differs from its events. Only reads."""
+        heads = await highest_versions(self._database, streams)
+        compared = Compared(streams=len(heads))
+        async for folded in self.projector("replay", compared.failed).preview(heads):
+            compared.take(folded, heads[folded.task.stream])
+        return compared
+
+    def projector(self, by: By, failed: list[Failure], tally: Tally | None = None) -> Projector:
+        """One that believes no document, and remembers no failure of others."""
+
+        async def remember(failures: Sequence[Failure]) -> None:
+            failed.extend(failures)
+
+        return Projector(
+            self._database,
+            self._projection,
+            self._clock,
+            self._metrics,
+            code_version=self._code_version,
+            barrier=self._barrier,
+            keep_alive=self._keep_alive,
+            by=by,
+            on_failures=remember,
+            doubting=True,
+            tally=tally,
+        )
+
+
+async def met_by_replay(database: Database, streams: Iterable[str]) -> set[str]:
+    """The streams of which the outbox says that a replay, and nobody live, has met a milestone."""
+    names = {notification_id(kind, stream): stream for stream in streams for kind in get_args(Kind)}
+    silent = {"status": "suppressed", "channel": None, "last_error": {"$ne": LATE}}
+    rows = await reading.find(database.notifications, {"_id": {"$in": list(names)}, **silent}, {"_id": 1})
+    return {names[row["_id"]] for row in rows.documents}
