@@ -1,0 +1,196 @@
+"""A projection's documents built beside the live ones, by the same fold or another, to be looked at first.
+
+Each stands under the `_id` of the live one in a collection of its own, and says in `built` what it was compared with:
+the revision of the live document, None where there was none, and the paths that differ.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+from pymongo import ReplaceOne
+from pymongo.errors import BulkWriteError
+
+from projections.kinds import By, StreamProjection
+from worker.contract.identity import stream_object_id
+from worker.errors import Misconfigured
+from worker.storage import reading
+from worker.storage.database import Collection, Database, Document
+from worker.storage.encoding import encoded, same
+from worker.storage.errors import translated, write_failures
+from worker.telemetry.metrics import Metrics
+from worker.timing import Clock
+from worker.watch.folds.catch_up import highest_versions
+from worker.watch.folds.fold import Failure, Folded
+from worker.watch.folds.rebuild import DocumentRebuild, met_by_replay
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
+# Of one document so many places that differ are shown, of all so many documents.
+_PLACES_SHOWN = 12
+_EXAMPLES = 20
+# What differs in every document that was folded another time says nothing.
+_UNSEEN = frozenset({"recorded_at"})
+
+
+@dataclass(slots=True)
+class Difference:
+    """What is built, compared with what is live. `missing` streams have no live document."""
+
+    streams: int = 0
+    events: int = 0
+    differing: int = 0
+    missing: int = 0
+    failed: list[Failure] = field(default_factory=list)
+    paths: Counter[str] = field(default_factory=Counter)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+    def take(self, folded: Folded, differs: Mapping[str, Any]) -> None:
+        """One document, with the paths that differ."""
+        self.events += folded.count
+        self.differing += bool(differs)
+        live = folded.task.document
+        self.missing += live is None
+        if live is None or not differs:
+            return
+        self.paths.update(differs)
+        if len(self.examples) < _EXAMPLES:
+            places = {
+                path: place
+                for name in differs
+                for path, place in _places(name, live.get(name), differs[name])
+            }
+            shown = dict(list(places.items())[:_PLACES_SHOWN])
+            self.examples.append({"stream": folded.task.stream, "places": shown})
+
+
+class Shadow:
+    """Builds under a name what a projection would be by a fold: `made_by`, which may be the projection itself.
+
+    `barrier` and `keep_alive` are those of `Projector`. May run twice, and beside live projectors.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        projection: StreamProjection,
+        made_by: StreamProjection,
+        name: str,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        barrier: Callable[[], Awaitable[None]],
+        keep_alive: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.projection = made_by
+        self.live: Collection = database.collection(projection.target.collection)
+        self.collection = shadow_collection(database, projection, name)
+        self._database = database
+        self._clock = clock
+        self._rebuild = DocumentRebuild(
+            database, made_by, clock, metrics, barrier=barrier, keep_alive=keep_alive
+        )
+
+    async def build(self, streams: Sequence[str]) -> Difference:
+        """Fold each stream as far as its live document has come, compare, and store.
+
+        A milestone that the live document does not tell of is met by a replay: it is not announced once this is
+        promoted. Of a stream without a live document it is as in a rebuild: as the outbox says.
+        """
+        heads = await highest_versions(self._database, streams)
+        difference = Difference(streams=len(heads))
+        identities: dict[object, str] = {stream_object_id(stream): stream for stream in heads}
+        found = await reading.find(self.live, {"_id": {"$in": list(identities)}}, {"_id": 1})
+        present = {identities[each["_id"]] for each in found.documents}
+        present |= {identities[one.id] for one in found.unreadable if one.id in identities}
+        replayed = present | await met_by_replay(self._database, heads.keys() - present)
+        parts: list[tuple[By, set[str]]] = [("replay", replayed), ("retry", heads.keys() - replayed)]
+        for by, some in parts:
+            await self._build({stream: heads[stream] for stream in heads if stream in some}, by, difference)
+        return difference
+
+    async def drop(self) -> None:
+        """Begin anew: what was built under this name before is gone."""
+        with translated():
+            await self.collection.drop()
+
+    async def _build(self, heads: Mapping[str, int], by: By, difference: Difference) -> None:
+        writes: list[ReplaceOne[Document]] = []
+        now = self._clock.now()
+        async for folded in self._rebuild.projector(by, difference.failed).preview(heads):
+            if folded.failure is not None:
+                difference.failed.append(folded.failure)
+            elif folded.fields is not None:
+                differs = _differing(folded)
+                difference.take(folded, differs)
+                writes.append(_built(folded, [*differs], now))
+        if writes:
+            try:
+                with translated():
+                    await self.collection.bulk_write(writes, ordered=False)
+            except BulkWriteError as error:
+                codes = sorted({failure.code for failure in write_failures(error)})
+                raise Misconfigured(
+                    f"{self.collection.name} refuses what is built: {codes}; drop it, or take another name"
+                ) from None
+
+
+def shadow_collection(database: Database, projection: StreamProjection, name: str) -> Collection:
+    """Where documents of a projection are built under a name. Raises ValueError for what can be none."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name[:50]!r} can be no name: 1 to 32 small letters, digits and underscores")
+    target = projection.target
+    home = database.home(target.collection)
+    return home.get_collection(f"{target.collection}__{name}")
+
+
+def _built(folded: Folded, differs: Sequence[str], now: datetime) -> ReplaceOne[Document]:
+    identity, live = stream_object_id(folded.task.stream), folded.task.document
+    document = {
+        "_id": identity,
+        **(folded.fields or {}),
+        "built": {"from_rev": None if live is None else live.get("rev"), "differs": list(differs), "at": now},
+    }
+    whole = encoded(document)
+    return ReplaceOne({"_id": identity}, document if whole is None else whole, upsert=True)
+
+
+def _differing(folded: Folded) -> dict[str, Any]:
+    """The paths in which the live document is not what was folded, but for those that say nothing."""
+    live, fields = folded.task.document or {}, folded.fields or {}
+    return {
+        name: value
+        for name, value in fields.items()
+        if name not in _UNSEEN and not (name in live and same(live[name], value))
+    }
+
+
+def _places(path: str, live: Any, built: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The innermost places that differ, each with both values as they may be shown."""
+    if isinstance(live, Mapping) and isinstance(built, Mapping):
+        names = [*built, *(name for name in live if name not in built)]
+        return [
+            place for name in names for place in _places(f"{path}.{name}", live.get(name), built.get(name))
+        ]
+    if isinstance(live, list) and isinstance(built, list) and len(live) == len(built):
+        pairs = enumerate(zip(live, built, strict=True))
+        return [place for number, pair in pairs for place in _places(f"{path}.{number}", *pair)]
+    return [] if same(live, built) else [(path, {"live": _shown(live), "built": _shown(built)})]
+
+
+def _shown(value: Any) -> Any:
+    """Numbers, dates and ids as they are; of texts, which may be a learner's, only how long they are."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, ObjectId):
+        return str(value)
+    if isinstance(value, str):
+        return f"a text of {len(value)} letters"
+    return (
+        f"{type(value).__name__} of {len(value)}" if isinstance(value, list | Mapping | bytes) else "a value"
+    )
