@@ -39,6 +39,7 @@ _WORDS: Mapping[str, Callable[[_Context], str]] = {
 _PATTERNS: Mapping[str, str] = {
     r"^[A-Za-z0-9._-]{1,249}$": "must be 1 to 249 letters, digits, dots, underscores and hyphens",
     r"^[A-Za-z0-9_-]{1,48}$": "must be 1 to 48 letters, digits, underscores and hyphens",
+    r"^[a-z0-9][a-z0-9_]{0,31}$": "must be 1 to 32 small letters, digits and underscores, no underscore first",
     r"^[A-Z]{3}$": "must be three capital letters",
     r"^[0-9]{1,12}(\.[0-9]{1,4})?$": "must be a decimal number of up to 12 digits, a dot and up to 4 digits",
 }

@@ -24,6 +24,7 @@ from worker.cli.jobs import jobs_app
 from worker.cli.options import Commands, Format, JsonFlag, input_file
 from worker.cli.publishing import Publishing
 from worker.cli.queue import queue_app
+from worker.cli.rebuild import PROMOTE_EPILOG, ROLLBACK_EPILOG, promote, rebuild_app, rollback
 from worker.cli.tables import print_json, print_table, print_verification
 from worker.cli.tracing import trace
 from worker.contract import export
@@ -47,6 +48,7 @@ app = Commands(
             "sevenp-worker trace EVENT_ID            where has this event come to?",
             "sevenp-worker events show STREAM        what is stored of a learner in a course",
             "sevenp-worker jobs list                 what runs, and what ran",
+            "sevenp-worker rebuild progress --dry-run what would be mended",
             "sevenp-worker queue list --group        what failed and waits",
             "sevenp-worker dead-letters list --group what could not be stored",
             "sevenp-worker run --help                every setting",
@@ -83,6 +85,9 @@ app.add_typer(jobs_app, name="jobs")
 app.add_typer(queue_app, name="queue")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(events_app, name="events")
+app.add_typer(rebuild_app, name="rebuild")
+app.command(epilog=PROMOTE_EPILOG)(promote)
+app.command(epilog=ROLLBACK_EPILOG)(rollback)
 
 
 @app.command(

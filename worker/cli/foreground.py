@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
@@ -25,12 +25,13 @@ from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock
 
 A = TypeVar("A", bound=JobArguments)
+M = TypeVar("M", bound=BaseModel)
 Show = Callable[[Result], None]
 
 _GOES_ON = "what is done stays; the same command goes on where it came to"
 
 
-def asked(model: type[A], **values: Any) -> A:
+def asked(model: type[M], **values: Any) -> M:
     """A job's arguments; raises typer.BadParameter in words for people."""
     try:
         return model(**values)

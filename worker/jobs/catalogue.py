@@ -3,8 +3,18 @@
 from typing import Any
 
 from worker.jobs.job import Job
+from worker.jobs.promotion import PROMOTE, ROLLBACK
+from worker.jobs.rebuild_counts import REBUILD_COUNTS
+from worker.jobs.rebuild_into import REBUILD_INTO
+from worker.jobs.rebuild_progress import REBUILD_PROGRESS
 
-JOBS: tuple[Job[Any], ...] = ()
+JOBS: tuple[Job[Any], ...] = (
+    REBUILD_PROGRESS,
+    REBUILD_COUNTS,
+    REBUILD_INTO,
+    PROMOTE,
+    ROLLBACK,
+)
 
 
 def job_named(name: str, jobs: tuple[Job[Any], ...] = JOBS) -> Job[Any] | None:

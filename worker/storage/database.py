@@ -87,6 +87,7 @@ class Database:
     job_runs: _Config
     audit: _Config
     schedule_positions: _Config
+    before_images: _Config
     tombstones: _Config
     user_progress: _Content
     user_progress_projections: _Content

@@ -128,6 +128,8 @@ def _expiring(catalogue: Catalogue, retention: RetentionSettings) -> Iterator[In
     # A run that is under way has no end, and stays.
     ended = {"expireAfterSeconds": retention.job_runs_s}
     yield Index("job_runs", "idx_job_runs_finished_ttl", (("finished_at", 1),), ended)
+    kept = {"expireAfterSeconds": retention.before_images_s}
+    yield Index("before_images", "idx_before_images_promoted_ttl", (("promoted_at", 1),), kept)
 
 
 INDEXES = indexes_of(CATALOGUE, RetentionSettings())

@@ -74,6 +74,23 @@ class JobRun(Named):
     request: JobRequest | None
 
 
+class BeforeImage(Named):
+    """`before_images`: a document as it was before a promotion replaced it; `_id` is the run, ":" and its `_id`.
+
+    `before` is what the projection owns of it, null where there was no document; `promoted` is a digest of what took
+    its place. `left` says of a document that did not go back why it stays.
+    """
+
+    run: Text
+    collection: Text
+    document: ObjectId
+    stream_id: Text
+    before: dict[str, Any] | None
+    promoted: bytes
+    promoted_at: datetime
+    left: Literal["moved", "refused"] | None
+
+
 class AuditEntry(Closed):
     """`audit`: one command that changes something: who gave it, with what, and what came of it.
 

@@ -95,6 +95,14 @@ async def last_success(database: Database, job: str) -> datetime | None:
     return at if isinstance(at, datetime) else None
 
 
+async def newest_asked(database: Database, job: str, arguments: Mapping[str, Any]) -> JobRun | None:
+    """The newest run of a job that was asked for these arguments among others, and was no dry run."""
+    asked = {f"arguments.{name}": value for name, value in arguments.items()}
+    query = {"job": job, **asked, "dry_run": False}
+    found = await reading.find(database.job_runs, query, sort=[("started_at", -1)], limit=1)
+    return next(iter(found.through(parsed).values), None)
+
+
 async def find_run(database: Database, identity: str) -> JobRun | Unreadable | None:
     """One run by its `_id`."""
     found = await reading.find_one(database.job_runs, {"_id": identity})

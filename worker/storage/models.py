@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 
 from projections.catalogue import CATALOGUE
 from projections.kinds import Catalogue
-from worker.storage.job_models import AuditEntry, JobLease, JobRun, SchedulePosition
+from worker.storage.job_models import AuditEntry, BeforeImage, JobLease, JobRun, SchedulePosition
 from worker.storage.model_bases import Closed, Count, Named, Number, Open, Positive, Slot, Text, absent
 
 
@@ -399,6 +399,7 @@ _PLATFORM: Mapping[str, tuple[type[BaseModel], ...]] = {
     "job_runs": (JobRun,),
     "audit": (AuditEntry,),
     "schedule_positions": (SchedulePosition,),
+    "before_images": (BeforeImage,),
     "tombstones": (Tombstone,),
 }
 

@@ -84,9 +84,11 @@ class Recount:
             for collection, kind in [*each.walked, _GONE]
         ]
         begun = None if after is None else replace(after, last=None)
-        first = next((number for number, (place, *_) in enumerate(parts) if place == begun), 0)
-        for number, (place, each, kind) in enumerate(parts[first:]):
-            start = after.last if after is not None and number == 0 else None
+        first = next((number for number, (place, *_) in enumerate(parts) if place == begun), None)
+        for number, (place, each, kind) in enumerate(parts):
+            if first is not None and (number < first or (number == first and place.collection == _GONE[0])):
+                continue  # what is gone is one step: it is done
+            start = after.last if after is not None and number == first else None
             async for step in self._walk(each, replace(place, last=start), kind):
                 yield step
 
@@ -124,7 +126,7 @@ class Recount:
             return
         handle = self._given.database.collection(place.collection)
         async for page in pages(handle, after=place.last, most=_PER_PAGE):
-            failed = await each.remake(kind, page)
+            failed = await each.remake(kind, await each.unseen(place.collection, page))
             yield replace(place, last=max(page)), Recounted(len(page), failed, self._changed())
 
     def _changed(self) -> Mapping[str, int]:

@@ -15,6 +15,7 @@ from bson import ObjectId
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateMany
 from pymongo.errors import BulkWriteError
 
+from worker.contract.identity import stream_object_id
 from worker.storage import reading
 from worker.storage.database import CODEC_OPTIONS, Collection, Document
 from worker.storage.encoding import encoded, same
@@ -134,6 +135,28 @@ class Promotion:
         result.done.extend(change.stream for change in changes if change.stream not in unmade)
         return lost
 
+    async def untouched(self, streams: Sequence[str]) -> list[str]:
+        """Those of which nothing is kept: this run has certainly not exchanged their documents.
+
+        Of the others it may have, before it was killed: what is kept of them must not be written over.
+        """
+        names = {self._name(stream): stream for stream in streams}
+        found = await reading.find(self.images, {"_id": {"$in": list(names)}}, {"_id": 1})
+        kept = {names[row["_id"]] for row in found.documents}
+        return [stream for stream in streams if stream not in kept]
+
+    async def mark(self, result: Exchanged) -> None:
+        """Note among what is kept which documents stay, and why, for whoever looks for all of them."""
+        for left, streams in (("moved", result.moved), ("refused", result.refused)):
+            if streams:
+                ours = {"run": self.run, "_id": {"$in": [self._name(stream) for stream in streams]}}
+                with translated():
+                    await self.images.update_many(ours, {"$set": {"left": left}})
+
+    def _name(self, stream: str) -> str:
+        """`_id` of what is kept of a stream's document."""
+        return f"{self.run}:{stream_object_id(stream)}"
+
     async def _read(self, identities: Sequence[ObjectId]) -> dict[ObjectId, Document]:
         if not identities:
             return {}
@@ -149,7 +172,7 @@ class Promotion:
         rev = _next_rev(document)
         before = None if document is None else self._owned(document)
         image = {
-            "_id": f"{self.run}:{built['_id']}",
+            "_id": self._name(built["stream_id"]),
             "run": self.run,
             "collection": self.live.name,
             "document": built["_id"],
@@ -157,6 +180,7 @@ class Promotion:
             "before": before,
             "promoted": self._digest({**(before or {}), **_changed(before or {}, wanted)}),
             "promoted_at": now,
+            "left": None,
         }
         if encoded(image) is None or encoded(wanted) is None:
             return None

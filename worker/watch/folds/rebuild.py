@@ -77,7 +77,7 @@ class Compared:
             self.differing += bool(wrong)
             self.missing += folded.task.document is None
             self.behind += folded.task.document is not None and folded.task.upto < head
-            self.paths.update(wrong if folded.task.document is not None else ())
+            self.paths.update([*wrong] if folded.task.document is not None else ())
             self.examples += [folded.task.stream] if wrong else []
 
 

@@ -4,9 +4,8 @@ Each stands under the `_id` of the live one in a collection of its own, and says
 the revision of the live document, None where there was none, and the paths that differ.
 """
 
-import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -28,10 +27,13 @@ from worker.watch.folds.catch_up import highest_versions
 from worker.watch.folds.fold import Failure, Folded
 from worker.watch.folds.rebuild import DocumentRebuild, met_by_replay
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
-# Of one document so many places that differ are shown, of all so many documents.
+NAME = r"^[a-z0-9][a-z0-9_]{0,31}$"
+"""What can be the name under which documents are built."""
+EXAMPLES = 20
+"""Of all documents that differ so many are shown."""
+
+# Of one document so many places that differ are shown.
 _PLACES_SHOWN = 12
-_EXAMPLES = 20
 # What differs in every document that was folded another time says nothing.
 _UNSEEN = frozenset({"recorded_at"})
 
@@ -56,8 +58,8 @@ class Difference:
         self.missing += live is None
         if live is None or not differs:
             return
-        self.paths.update(differs)
-        if len(self.examples) < _EXAMPLES:
+        self.paths.update([*differs])
+        if len(self.examples) < EXAMPLES:
             places = {
                 path: place
                 for name in differs
@@ -112,6 +114,11 @@ class Shadow:
             await self._build({stream: heads[stream] for stream in heads if stream in some}, by, difference)
         return difference
 
+    async def stored(self, streams: Iterable[str]) -> list[Document]:
+        """What is built of these streams."""
+        wanted = {"_id": {"$in": [stream_object_id(stream) for stream in streams]}}
+        return (await reading.find(self.collection, wanted)).documents
+
     async def drop(self) -> None:
         """Begin anew: what was built under this name before is gone."""
         with translated():
@@ -139,9 +146,7 @@ class Shadow:
 
 
 def shadow_collection(database: Database, projection: StreamProjection, name: str) -> Collection:
-    """Where documents of a projection are built under a name. Raises ValueError for what can be none."""
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{name[:50]!r} can be no name: 1 to 32 small letters, digits and underscores")
+    """Where documents of a projection are built under a name."""
     target = projection.target
     home = database.home(target.collection)
     return home.get_collection(f"{target.collection}__{name}")

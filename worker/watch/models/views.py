@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from bson import ObjectId
 from pymongo import DeleteOne, UpdateOne
 
 from projections.kinds import ReadModel
@@ -121,6 +122,10 @@ class Views:
     def walked(self) -> list[tuple[str, str]]:
         """Its views, and what they are made of, each collection with the kind of target its documents are."""
         return [(self._model.target.collection, VIEW), *((each, each) for each in sorted(self.sources))]
+
+    async def unseen(self, collection: str, identities: Iterable[ObjectId]) -> list[ObjectId]:
+        """All: which view a document belongs to is only known by reading it."""
+        return list(identities)
 
     async def remake(self, kind: str, identities: Iterable[Any]) -> int:
         """Rebuild these views, or those that these documents belong to; returns how many cannot be built."""

@@ -179,6 +179,15 @@ class Counter:
         kinds = self._showing.kinds
         return [(kinds[source], source), (counted, source), *((kinds[kind], kind) for kind in shown)]
 
+    async def unseen(self, collection: str, identities: Iterable[ObjectId]) -> list[ObjectId]:
+        """Those of a collection's documents that the walk over the source leaves out: of what is counted, few."""
+        some = list(identities)
+        if collection != self._counted.name:
+            return some
+        there = await reading.find(self._source, {"_id": {"$in": some}}, {"_id": 1})
+        present = {row["_id"] for row in there.documents} | {one.id for one in there.unreadable}
+        return [each for each in some if each not in present]
+
     async def remake(self, kind: str, identities: Iterable[Any]) -> int:
         """Count these documents again, or show their sums again; returns how many could not be. May run twice."""
         return len(await self.count(frozenset((kind, each) for each in identities), live=False))
@@ -219,9 +228,7 @@ class Counter:
             counted = {row["_id"]: tuple(map(row.get, current.values())) for row in known.documents}
             yield self._keys(each for each, state in page.items() if counted.get(each) != state)
         async for page in pages(self._counted):
-            there = await reading.find(self._source, {"_id": {"$in": list(page)}}, {"_id": 1})
-            present = {row["_id"] for row in there.documents} | {one.id for one in there.unreadable}
-            yield self._keys(page.keys() - present)
+            yield self._keys(await self.unseen(self._counted.name, page))
         yield await self._showing.gone()
         for kind in [*self._showing.kinds][1:]:
             async for page in pages(self._given.database.collection(self._showing.kinds[kind])):

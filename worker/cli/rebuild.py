@@ -1,0 +1,154 @@
+"""`sevenp-worker rebuild …`, `promote` and `rollback`: what is kept made again from what it follows from."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from worker.cli import help as text
+from worker.cli.foreground import asked, print_result, run_in_foreground
+from worker.cli.options import Commands, DryRun, JsonFlag
+from worker.cli.selecting import selecting
+from worker.cli.tables import print_table
+from worker.jobs.promotion import PROMOTE, ROLLBACK, Promote, Rollback
+from worker.jobs.rebuild_counts import REBUILD_COUNTS, RebuildCounts
+from worker.jobs.rebuild_into import REBUILD_INTO, RebuildInto
+from worker.jobs.rebuild_progress import REBUILD_PROGRESS, RebuildProgress
+from worker.jobs.runner import Result
+from worker.storage.stream_selection import StreamSelection
+
+_SETTINGS = text.settings(*text.MONGODB, "jobs_", "operator")
+
+rebuild_app = Commands(
+    help="Make again what is kept, from what it follows from; readers never see less meanwhile."
+)
+
+
+@rebuild_app.command(
+    epilog=text.page(
+        text.examples(
+            "sevenp-worker rebuild progress --dry-run          how many documents differ",
+            "sevenp-worker rebuild progress --course COURSE",
+            "sevenp-worker rebuild progress --type quiz_submitted --since 12h",
+            "sevenp-worker rebuild progress --into quizzes     beside the live documents, with a report",
+            "sevenp-worker rebuild progress --into quizzes --fold ours.progress:WITH_NEW_QUIZZES",
+        ),
+        _SETTINGS,
+        text.exit_codes(),
+    )
+)
+@selecting
+def progress(
+    selection: StreamSelection,
+    projection: Annotated[
+        str | None, typer.Option(help="Only this stream projection, by name; without it, all of them.")
+    ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(help="Build under this name beside the live documents, and report how they differ."),
+    ] = None,
+    fold: Annotated[
+        str | None,
+        typer.Option(help="With --into: another fold than the one in use, as package.module:NAME."),
+    ] = None,
+    parallel: Annotated[
+        int, typer.Option(min=1, max=16, help="How many parts of the slots are worked on side by side.")
+    ] = 2,
+    dry_run: DryRun = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Fold learners' documents from their first event, and replace what differs.
+
+    A document changes only from the revision that was read, and what the platform keeps in it stays. Nothing is
+    announced a second time. It goes on where it was interrupted.
+    """
+    if into is None and fold is not None:
+        raise typer.BadParameter(
+            "needs --into NAME: another fold is looked at before it is promoted", param_hint="--fold"
+        )
+    if into is not None and dry_run:
+        raise typer.BadParameter(
+            "is not needed with --into, which changes no live document", param_hint="--dry-run"
+        )
+    if into is None:
+        arguments = asked(RebuildProgress, of=selection, projection=projection, parallel=parallel)
+        run_in_foreground(REBUILD_PROGRESS, arguments, dry_run=dry_run, as_json=as_json)
+    named: dict[str, Any] = {} if projection is None else {"projection": projection}
+    building = asked(RebuildInto, of=selection, into=into, fold=fold, parallel=parallel, **named)
+    run_in_foreground(REBUILD_INTO, building, as_json=as_json, show=_print_difference)
+
+
+@rebuild_app.command(
+    epilog=text.page(
+        text.examples(
+            "sevenp-worker rebuild counts --dry-run            how many documents would be written",
+            "sevenp-worker rebuild counts --course COURSE",
+            "sevenp-worker rebuild counts --projection counts",
+        ),
+        _SETTINGS,
+        text.exit_codes(),
+    )
+)
+@selecting
+def counts(
+    selection: StreamSelection,
+    projection: Annotated[
+        str | None, typer.Option(help="Only this sum or read model, by name; without it, all of them.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Count again: projections, statistics of courses and users, every other sum, and read models.
+
+    In transactions like those of live counting, which goes on meanwhile. A dry run gives each of them up at its end.
+    """
+    arguments = asked(RebuildCounts, of=selection, projection=projection)
+    run_in_foreground(REBUILD_COUNTS, arguments, dry_run=dry_run, as_json=as_json)
+
+
+def promote(
+    name: Annotated[str, typer.Argument(help="The name that was given to rebuild progress --into.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Put what was built under a name in place of the live documents that differ; these are kept.
+
+    What has moved since it was built is built again before. Nothing is announced. `rollback` undoes it.
+    """
+    run_in_foreground(PROMOTE, asked(Promote, into=name), as_json=as_json)
+
+
+def rollback(
+    job: Annotated[str, typer.Argument(help="The run of promote, as it was printed.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Put back the documents that a promotion has replaced.
+
+    One that moved since is not touched, but named: what came to it would be lost.
+    """
+    run_in_foreground(ROLLBACK, asked(Rollback, promotion=job), as_json=as_json)
+
+
+PROMOTE_EPILOG = text.page(text.examples("sevenp-worker promote quizzes"), _SETTINGS, text.exit_codes())
+ROLLBACK_EPILOG = text.page(
+    text.examples("sevenp-worker rollback promote-0123456789-1"), _SETTINGS, text.exit_codes()
+)
+
+
+def _print_difference(result: Result) -> None:
+    """Counts, then in which paths documents differ, then some of them place by place."""
+    outcome = dict(result.run.outcome or {})
+    samples, paths = outcome.pop("samples", []), outcome.pop("paths", {})
+    print_result(Result(result.run.model_copy(update={"outcome": outcome}), already=result.already))
+    ordered = sorted(paths.items(), key=lambda each: (-each[1], each[0]))
+    print_table([(path, f"{number:,}") for path, number in ordered], ("path", "documents that differ"))
+    rows = [
+        (sample["stream"], path, str(place["live"]), str(place["built"]))
+        for sample in samples
+        for path, place in sample["places"].items()
+    ]
+    print_table(rows, ("stream", "place", "live", "built"))
+    if outcome.get("differing"):
+        into = result.run.arguments["into"]
+        Console(soft_wrap=True, highlight=False).print(
+            f"`sevenp-worker promote {into}` puts what was built in their place.", markup=False
+        )

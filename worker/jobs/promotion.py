@@ -1,0 +1,177 @@
+"""`promote` puts what was built beside the live documents in their place, and `rollback` puts them back."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
+
+from bson import ObjectId
+from pydantic import JsonValue
+
+from worker.errors import Misconfigured
+from worker.jobs.context import JobContext
+from worker.jobs.job import Job, JobArguments, Outcome
+from worker.jobs.rebuild_into import REBUILD_INTO, Name, RebuildInto, lock_of, shadow_of
+from worker.storage import job_runs, reading
+from worker.storage.database import Collection, Document
+from worker.storage.job_models import JobRun
+from worker.watch.folds.promotion import Exchanged, Promotion, images_of
+from worker.watch.folds.shadow import Shadow
+
+# Documents of one step: a few MB, and some tenths of a second.
+_AT_ONCE = 500
+# A document that has moved since it was built is built again, so often; then it is named.
+_ROUNDS = 3
+# Streams named in the outcome. All of those that did not go back are marked among the before-images.
+_NAMED = 100
+
+
+class Promote(JobArguments):
+    """Under which name the documents were built."""
+
+    into: Name
+
+
+class Rollback(JobArguments):
+    """Which run of `promote` is to be undone."""
+
+    promotion: str
+
+
+async def promote(context: JobContext, arguments: Promote) -> Outcome:
+    """Replace each live document that differs from what was built, and keep what it was.
+
+    1. note what is exchanged, for whoever undoes it  2. a page of built documents that differ  3. exchange them; what
+    has moved since is built again, and then exchanged  4. save the place. A page that is promoted twice changes
+    nothing.
+    """
+    building = await _building(context, arguments.into)
+    shadow = shadow_of(context, RebuildInto.model_validate(building.arguments))
+    noted = {"collection": shadow.live.name, "paths": list(shadow.projection.paths)}
+    checkpoint = context.checkpoint or {"after": None, "left": {}, **noted}
+    if context.checkpoint is None:
+        await context.total(building.counts.get("differing"))
+        await context.advance(0, checkpoint)  # 1
+    left: dict[str, Any] = dict(checkpoint["left"])
+    run = Promotion(shadow.live, context.database.before_images, shadow.projection.paths, context.run_id)
+    async for page in _differing(shadow.collection, checkpoint["after"]):  # 2
+        result = await _promoted(context, run, shadow, page)  # 3
+        _name(left, result)
+        checkpoint = {"after": str(page[-1]["_id"]), "left": left, **noted}
+        await context.advance(len(page), checkpoint, **_counts("promoted", result))  # 4
+    return {"built_by": building.id, **left}
+
+
+async def rollback(context: JobContext, arguments: Rollback) -> Outcome:
+    """Put back what a promotion has replaced, page by page of its before-images.
+
+    1. a page  2. put back; a document that has moved since stays, or what came to it would be lost, and is named
+    3. mark those among the before-images  4. save the place. A page that is put back twice changes nothing.
+    """
+    database = context.database
+    promotion = await _promotion(context, arguments.promotion)
+    noted = promotion.checkpoint or {}
+    live = database.home(noted["collection"]).get_collection(noted["collection"])
+    run = Promotion(live, database.before_images, tuple(noted["paths"]), promotion.id)
+    checkpoint = context.checkpoint or {"after": None, "left": {}}
+    if context.checkpoint is None:
+        await context.total(promotion.counts.get("promoted"))
+    left, after = dict(checkpoint["left"]), checkpoint["after"]
+    while page := await images_of(database.before_images, promotion.id, after, _AT_ONCE):  # 1
+        result = await run.restore(page)  # 2
+        await run.mark(result)  # 3
+        _name(left, result)
+        after = page[-1]["_id"]
+        counts = _counts("restored", result)
+        await context.advance(len(page), {"after": after, "left": left}, **counts)  # 4
+    return left
+
+
+async def _promoted(
+    context: JobContext, run: Promotion, shadow: Shadow, page: Sequence[Document]
+) -> Exchanged:
+    """What became of a page; what has moved since it was built is built again, a few times.
+
+    What moved after a former attempt of this run may have exchanged it stays as it is.
+    """
+    result = await run.promote(page, context.clock.now())
+    done, refused, moved = [*result.done], [*result.refused], await run.untouched(result.moved)
+    stays = [stream for stream in result.moved if stream not in moved]
+    for _ in range(_ROUNDS):
+        if not moved:
+            break
+        await shadow.build(moved)
+        built = await shadow.stored(moved)
+        result = await run.promote([each for each in built if each["built"]["differs"]], context.clock.now())
+        right = [each["stream_id"] for each in built if not each["built"]["differs"]]
+        done, refused = [*done, *right, *result.done], [*refused, *result.refused]
+        absent = set(moved) - {each["stream_id"] for each in built}
+        moved = [*result.moved, *absent]
+    return Exchanged(done, [*stays, *moved], refused)
+
+
+async def _differing(collection: Collection, after: str | None) -> AsyncGenerator[Sequence[Document]]:
+    """The built documents that differ from the live ones, in pages."""
+    last = None if after is None else ObjectId(after)
+    while True:
+        query: Document = {"built.differs": {"$ne": []}, **({} if last is None else {"_id": {"$gt": last}})}
+        found = await reading.find(collection, query, sort=[("_id", 1)], limit=_AT_ONCE)
+        if not found.documents:
+            return
+        yield found.documents
+        last = found.documents[-1]["_id"]
+
+
+async def _building(context: JobContext, name: str) -> JobRun:
+    """The run that built under the name last. Raises Misconfigured where none has come to its end."""
+    found = await job_runs.newest_asked(context.database, REBUILD_INTO.name, {"into": name})
+    again = f"`sevenp-worker rebuild progress --into {name}` builds it"
+    if found is None:
+        raise Misconfigured(f"nothing was built under the name {name}: {again}")
+    if found.status != "succeeded":
+        raise Misconfigured(
+            f"what was to be built under the name {name} is {found.status}: {again} to its end"
+        )
+    return found
+
+
+async def _promotion(context: JobContext, identity: str) -> JobRun:
+    """The run to undo. Raises Misconfigured where it is none, or has exchanged nothing."""
+    found = await job_runs.find_run(context.database, identity)
+    if not isinstance(found, JobRun) or found.job != PROMOTE.name:
+        raise Misconfigured(f"{identity!r} is no run of promote: `sevenp-worker jobs list` shows them")
+    if found.checkpoint is None:
+        raise Misconfigured(f"{identity} has promoted nothing: there is nothing to put back")
+    return found
+
+
+def _name(left: dict[str, Any], result: Exchanged) -> None:
+    """Name the streams whose documents stay as they are, the first of each kind."""
+    for kind, streams in (("moved", result.moved), ("refused", result.refused)):
+        named = left.get(f"{kind}_streams", [])
+        if streams and len(named) < _NAMED:
+            left[f"{kind}_streams"] = [*named, *streams][:_NAMED]
+
+
+def _counts(done: str, result: Exchanged) -> dict[str, int]:
+    return {done: len(result.done), "moved": len(result.moved), "refused": len(result.refused)}
+
+
+def _left_some(outcome: Mapping[str, JsonValue]) -> bool:
+    return bool(outcome.get("moved_streams") or outcome.get("refused_streams"))
+
+
+PROMOTE = Job(
+    name="promote",
+    arguments=Promote,
+    run=promote,
+    lock=lambda arguments: lock_of(arguments.into),
+    about="built documents in place of the live ones that differ",
+    differs=_left_some,
+)
+ROLLBACK = Job(
+    name="rollback",
+    arguments=Rollback,
+    run=rollback,
+    lock=lambda arguments: f"rollback-{arguments.promotion}",
+    about="the documents that a promotion has replaced, put back",
+    differs=_left_some,
+)
