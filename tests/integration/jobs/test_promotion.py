@@ -1,0 +1,245 @@
+"""`rebuild progress --into`, `promote`, `rollback`: what is built is looked at first, and can be taken back."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from projections.event import StoredEvent
+from projections.kinds import By
+from projections.progress.projection import PROGRESS
+from tests.support.jobs import runner
+from tests.support.progress import histories, projector, store
+from worker.contract.identity import stream_object_id
+from worker.errors import Misconfigured
+from worker.jobs.context import JobContext
+from worker.jobs.promotion import PROMOTE, ROLLBACK, Promote, Rollback
+from worker.jobs.rebuild_into import REBUILD_INTO, RebuildInto
+from worker.jobs.runner import Result
+from worker.storage.database import Database, Document
+
+
+def _wrong(document: Document) -> Document:
+    """Every second learner is told to be nearly done."""
+    if int(str(document["user_id"]), 16) % 2:
+        document["progress"] = {**document["progress"], "percentage": 98.5}
+        document["rating"] = {"value": 1.0, "rated_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    return document
+
+
+def _fold(current: Mapping[str, Any] | None, events: Sequence[StoredEvent], by: By) -> Document:
+    return _wrong(PROGRESS.fold(current, events, by))
+
+
+def _refold(events: Sequence[StoredEvent], keep: Mapping[str, Any] | None, by: By) -> Document:
+    return _wrong(PROGRESS.refold(events, keep, by))
+
+
+WRONG = replace(PROGRESS, fold=_fold, refold=_refold)
+FOLD = f"{__name__}:WRONG"
+
+
+async def stored(database: Database, learners: int = 20, events: int = 9) -> list[str]:
+    """Histories, folded, with something of the platform's; those of whom the wrong fold says something else."""
+    streams = histories(learners, events)
+    await store(database, [event for each in streams.values() for event in each])
+    await projector(database).project(dict.fromkeys(streams, events))
+    await database.user_progress.update_many({}, {"$set": {"bookmarked": True}})
+    return sorted(stream for stream in streams if int(stream[-24:], 16) % 2)
+
+
+async def live(database: Database) -> dict[str, Document]:
+    """All documents, but for what a write always changes."""
+    found = await database.user_progress.find({}).to_list(None)
+    return {
+        each["stream_id"]: {name: each[name] for name in each if name not in ("rev", "recorded_at")}
+        for each in found
+    }
+
+
+async def build(database: Database, **more: Any) -> Result:
+    return await runner(database).run(REBUILD_INTO, RebuildInto(into="trial", **more))
+
+
+async def promoted(database: Database) -> Result:
+    return await runner(database).run(PROMOTE, Promote(into="trial"))
+
+
+async def rolled_back(database: Database, promotion: Result) -> Result:
+    return await runner(database).run(ROLLBACK, Rollback(promotion=promotion.run.id))
+
+
+async def test_a_right_fold_built_beside_differs_in_nothing(database: Database) -> None:
+    await stored(database)
+    result = await build(database)
+    assert (result.run.counts["streams"], result.outcome["differing"]) == (20, 0)
+    assert not REBUILD_INTO.differs(result.outcome)
+    assert (await promoted(database)).run.counts == {}
+
+
+async def test_a_wrong_fold_shows_in_the_report_and_is_taken_back_whole(database: Database) -> None:
+    wrong = await stored(database)
+    before = await live(database)
+
+    built = await build(database, fold=FOLD)
+
+    assert await live(database) == before
+    assert built.outcome["differing"] == len(wrong)
+    assert built.outcome["paths"] == {"progress": len(wrong), "rating": len(wrong)}
+    samples = {each["stream"]: each["places"] for each in built.outcome["samples"]}
+    assert sorted(samples) == wrong
+    shown = samples[wrong[0]]["progress.percentage"]
+    assert shown == {"live": before[wrong[0]]["progress"]["percentage"], "built": 98.5}
+    assert REBUILD_INTO.differs(built.outcome)
+
+    promotion = await promoted(database)
+
+    assert promotion.run.counts["promoted"] == len(wrong)
+    after = await live(database)
+    assert sorted(stream for stream in after if after[stream] != before[stream]) == wrong
+    assert all(after[stream]["progress"]["percentage"] == 98.5 for stream in wrong)
+    assert all(each["bookmarked"] for each in after.values())
+
+    undone = await rolled_back(database, promotion)
+
+    assert undone.run.counts == {"restored": len(wrong), "moved": 0, "refused": 0}
+    assert await live(database) == before
+
+
+async def test_what_moved_since_the_promotion_is_not_restored_but_named(database: Database) -> None:
+    wrong = await stored(database)
+    before = await live(database)
+    await build(database, fold=FOLD)
+    promotion = await promoted(database)
+    more = histories(20, 10)
+    await store(database, [more[wrong[0]][9]])
+    await projector(database).project({wrong[0]: 10})
+    moved = (await live(database))[wrong[0]]
+
+    undone = await rolled_back(database, promotion)
+
+    assert undone.outcome == {"moved_streams": [wrong[0]]}
+    assert ROLLBACK.differs(undone.outcome)
+    assert await live(database) == {**before, wrong[0]: moved}
+    marked = await database.before_images.find({"left": "moved"}).to_list(None)
+    assert [each["stream_id"] for each in marked] == [wrong[0]]
+
+
+async def test_what_moved_since_it_was_built_is_built_again_and_promoted(database: Database) -> None:
+    wrong = await stored(database)
+    await build(database, fold=FOLD)
+    more = histories(20, 10)
+    await store(database, [more[wrong[0]][9]])
+    await projector(database).project({wrong[0]: 10})
+
+    promotion = await promoted(database)
+
+    assert promotion.run.counts == {"promoted": len(wrong), "moved": 0, "refused": 0}
+    document = (await live(database))[wrong[0]]
+    assert (document["version"], document["progress"]["percentage"]) == (10, 98.5)
+
+
+async def test_documents_that_were_missing_are_put_there_and_taken_away(database: Database) -> None:
+    wrong = await stored(database)
+    await database.user_progress.delete_one({"_id": stream_object_id(wrong[1])})
+    before = await live(database)
+    built = await build(database, fold=FOLD)
+    assert built.run.counts["missing"] == 1
+    promotion = await promoted(database)
+    assert (await live(database))[wrong[1]]["progress"]["percentage"] == 98.5
+    await rolled_back(database, promotion)
+    assert await live(database) == before
+
+
+class Killed(Exception):
+    """Ends a run right where it stands."""
+
+
+async def kills(job: Any, arguments: Any, database: Database, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run until it is done; each attempt is killed behind its first page, by turns before and after it is saved."""
+    advance, killed = JobContext.advance, 0
+    while True:
+
+        async def killing(
+            context: JobContext, steps: int, saved: Any, killed: int = killed, **counts: int
+        ) -> None:
+            if not steps or killed % 2:
+                await advance(context, steps, saved, **counts)
+            if steps:
+                raise Killed
+
+        monkeypatch.setattr(JobContext, "advance", killing)
+        try:
+            await runner(database).run(job, arguments)
+        except Killed:
+            killed += 1
+        else:
+            monkeypatch.setattr(JobContext, "advance", advance)
+            return killed
+
+
+async def test_killed_with_every_page_both_go_on_and_end_the_same(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.jobs.promotion._AT_ONCE", 2)
+    wrong = await stored(database)
+    before = await live(database)
+    await build(database, fold=FOLD)
+    pages = (len(wrong) + 1) // 2
+    assert await kills(PROMOTE, Promote(into="trial"), database, monkeypatch) == 2 * pages
+    [promotion] = await database.job_runs.find({"job": "promote"}).to_list(None)
+    after = await live(database)
+    assert sorted(stream for stream in after if after[stream] != before[stream]) == wrong
+    assert await database.before_images.count_documents({}) == len(wrong)
+
+    assert await kills(ROLLBACK, Rollback(promotion=promotion["_id"]), database, monkeypatch) == 2 * pages
+    [rollback] = await database.job_runs.find({"job": "rollback"}).to_list(None)
+    assert (rollback["status"], rollback["outcome"]) == ("succeeded", {})
+    assert await live(database) == before
+
+
+async def test_documents_of_a_fold_that_the_server_refuses_are_named(database: Database) -> None:
+    wrong = await stored(database)
+    await build(database, fold=FOLD)
+    built = database.content.get_collection("user_progress__trial")
+    await built.update_one({"_id": stream_object_id(wrong[0])}, {"$set": {"status": "asleep"}})
+    promotion = await promoted(database)
+    assert promotion.outcome["refused_streams"] == [wrong[0]]
+    assert promotion.run.counts == {"promoted": len(wrong) - 1, "moved": 0, "refused": 1}
+    assert PROMOTE.differs(promotion.outcome)
+    assert await database.before_images.count_documents({}) == len(wrong) - 1
+
+
+async def test_whoever_asks_for_what_there_is_not_is_told_what_to_do(database: Database) -> None:
+    await stored(database, learners=1)
+    for fold in ("nowhere.at_all:FOLD", f"{__name__}:FOLD", "no name"):
+        with pytest.raises(Misconfigured, match=r"package\.module:NAME|is no StreamProjection"):
+            await build(database, fold=fold)
+    with pytest.raises(Misconfigured, match="is failed: `sevenp-worker rebuild progress --into trial`"):
+        await promoted(database)
+    with pytest.raises(Misconfigured, match="nothing was built under the name other"):
+        await runner(database).run(PROMOTE, Promote(into="other"))
+    with pytest.raises(Misconfigured, match="'promote-1' is no run of promote"):
+        await runner(database).run(ROLLBACK, Rollback(promotion="promote-1"))
+
+
+async def test_readers_miss_no_document_while_it_is_promoted_and_taken_back(database: Database) -> None:
+    await stored(database, learners=60)
+    await build(database, fold=FOLD)
+    missed: set[int] = set()
+    going = True
+
+    async def read() -> None:
+        while going:
+            missed.add(60 - await database.user_progress.count_documents({}))
+
+    reader = asyncio.create_task(read())
+    try:
+        await rolled_back(database, await promoted(database))
+    finally:
+        going = False
+        await reader
+    assert missed == {0}
