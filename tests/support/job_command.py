@@ -90,10 +90,15 @@ class _KillAt(monitoring.CommandListener):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
+def obey_kill_at() -> None:
+    """What `KILL_AT` in the environment says, if it says anything."""
     if kill_at := os.environ.pop("KILL_AT", ""):
         number, _, when = kill_at.partition(":")
         monitoring.register(_KillAt(int(number), when))
+
+
+if __name__ == "__main__":
+    obey_kill_at()
     take_over_streams()
     configure_logging("warning", libraries="critical")
     run_app(app)

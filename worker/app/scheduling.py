@@ -2,25 +2,30 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from worker.app.dependencies import Probe, Readiness
+from worker.app.dependencies import Probe, Readiness, mongodb_probe
 from worker.app.opening import opened_in_use
 from worker.app.roles import Dependencies
+from worker.app.server_state import ServerState
 from worker.app.serving import serve
 from worker.app.supervision import Role
 from worker.jobs.catalogue import JOBS
 from worker.jobs.context import Parts
+from worker.jobs.job import Job
 from worker.jobs.schedule.entry import Schedule, read_schedule
 from worker.jobs.schedule.scheduler import Scheduler
 from worker.jobs.schedule.sources import entries_in, source_of, stored_entries
 from worker.settings import Settings
+from worker.storage.database import Database
 
 
-async def serve_schedule(settings: Settings, stop: asyncio.Event) -> None:
-    """Run the jobs of the schedule until `stop`. Raises what `serve` raises, and `Misconfigured` for a bad file."""
+async def serve_schedule(settings: Settings, stop: asyncio.Event, jobs: Sequence[Job[Any]] = JOBS) -> None:
+    """Run the `jobs` of the schedule until `stop`. Raises what `serve` raises, and `Misconfigured` for a bad file."""
     if settings.schedule.file is not None:
         entries_in(settings.schedule.file)  # before anything is waited for
-    await serve(settings, stop, build=_scheduler)
+    await serve(settings, stop, build=partial(_roles, jobs), probes_of=_probes)
 
 
 async def look_at_schedule(settings: Settings) -> Schedule:
@@ -31,8 +36,15 @@ async def look_at_schedule(settings: Settings) -> Schedule:
         return read_schedule(await stored_entries(database, settings.schedule.environment), JOBS)
 
 
-def _scheduler(settings: Settings, given: Dependencies, probes: Sequence[Probe]) -> list[Role]:
+def _probes(_settings: Settings, database: Database, state: ServerState) -> list[Probe]:
+    """A job that needs Kafka, too, waits for it by itself."""
+    return [mongodb_probe(database, state)]
+
+
+def _roles(
+    jobs: Sequence[Job[Any]], settings: Settings, given: Dependencies, probes: Sequence[Probe]
+) -> list[Role]:
     parts = Parts(given.database, settings, given.clock, given.metrics)
     source = source_of(settings.schedule, given.database)
-    scheduler = Scheduler(source, JOBS, parts, given.health.component(Scheduler.name))
+    scheduler = Scheduler(source, jobs, parts, given.health.component(Scheduler.name))
     return [scheduler, Readiness(probes, given.clock, given.health)]

@@ -38,6 +38,8 @@ _TIMED = ("course_events", "user_interactions", *(target.collection for target i
 
 Build = Callable[[Settings, Dependencies, Sequence[Probe]], Sequence[Role]]
 """Makes the roles of a process, which keep readiness true by these probes."""
+ProbesOf = Callable[[Settings, Database, ServerState], list[Probe]]
+"""Tells what a process depends on, MongoDB first."""
 
 
 async def serve(
@@ -47,6 +49,7 @@ async def serve(
     clock: Clock | None = None,
     on_listening: Callable[[str], None] = lambda _url: None,
     build: Build = build_roles,
+    probes_of: ProbesOf | None = None,
 ) -> None:
     """Run the worker, or whatever else `build` makes, until `stop` is set and it has drained.
 
@@ -71,7 +74,9 @@ async def serve(
         state = ServerState(clock)
         async with opened(settings, CommandTimer(metrics, _TIMED, state.heard)) as database:
             given = Dependencies(database, clock, metrics, health)
-            await _run(settings, stop, given, dependency_probes(settings, database, state), build)
+            await _run(
+                settings, stop, given, (probes_of or dependency_probes)(settings, database, state), build
+            )
     finally:
         server.close()
         await cancel_and_wait(searching)

@@ -27,7 +27,7 @@ EPILOG = text.page(
         "sevenp-worker schedule --file schedule.toml --dry-run   is it right, and when does what run?",
         "sevenp-worker schedule --next 5                         the entries in system_settings",
     ),
-    text.settings("schedule_", "operator", "jobs_", "http_", "drain_", *text.MONGODB),
+    text.settings("schedule_", "jobs_", "http_", "drain_", "log_", *text.MONGODB),
 )
 _SHOWN = 1
 

@@ -46,7 +46,7 @@ def test_a_disabled_entry_is_neither_run_nor_wrong() -> None:
             "cron '30 2 * *' must have five fields: minute, hour, day of month, month, day of week",
         ),
         ({**GOOD, "time_zone": "Berlin"}, "time_zone 'Berlin' is no time zone: write Europe/Berlin, or UTC"),
-        ({**GOOD, "job": "cuont"}, "there is no job 'cuont', only count"),
+        ({**GOOD, "job": "cuont"}, "there is no job 'cuont'; there is count"),
         ({**GOOD, "arguments": {"to": "far"}}, "arguments.to must be a whole number"),
         ({**GOOD, "arguments": {"too": 3}}, "arguments.too is not known here"),
     ],

@@ -106,8 +106,8 @@ def _read(name: str, value: object, jobs: Sequence[Job[Any]]) -> Entry | None:
     cron = Cron.parse(written.cron, written.time_zone)
     job = next((each for each in jobs if each.name == written.job), None)
     if job is None:
-        known = ", ".join(sorted(each.name for each in jobs))
-        raise ValueError(f"there is no job '{written.job}', only {known}")
+        known = ", ".join(sorted(each.name for each in jobs)) or "none at all"
+        raise ValueError(f"there is no job '{written.job}'; there is {known}")
     try:
         arguments = job.arguments.model_validate(written.arguments)
     except ValidationError as error:
