@@ -8,7 +8,8 @@ from contextlib import suppress
 import pytest
 
 from tests.support.clocks import ManualClock
-from worker.timing import Pace, cancel_and_wait_shielded
+from worker.errors import Fatal
+from worker.timing import Pace, cancel_and_wait_shielded, complete
 
 
 async def test_turns_begin_a_shortest_time_apart_and_the_first_after_a_pause_at_once() -> None:
@@ -74,3 +75,37 @@ def _clock_in_a_machine_that_slept(seconds: int) -> float:
     if done.returncode:
         pytest.skip(f"no time namespaces here: {done.stderr}")
     return float(done.stdout)
+
+
+async def test_what_must_be_told_is_told_before_a_cancellation_ends_us() -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    told: list[str] = []
+
+    async def tell() -> str:
+        begun.set()
+        await go_on.wait()
+        told.append("told")
+        return "told"
+
+    ending = asyncio.create_task(complete(tell()))
+    await begun.wait()
+    for _ in range(3):
+        ending.cancel()
+        await asyncio.sleep(0)
+    assert not ending.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert told == ["told"]
+    assert await complete(tell()) == "told"
+
+
+async def test_what_cannot_be_told_is_given_up_in_time() -> None:
+    with pytest.raises(TimeoutError):
+        await complete(asyncio.Event().wait(), limit_s=0.01)
+
+    async def fail() -> None:
+        raise Fatal("no")
+
+    with pytest.raises(Fatal):
+        await complete(fail())
