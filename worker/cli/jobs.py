@@ -132,24 +132,33 @@ def run(
 @run_to_end("it may be paused")
 async def pause(run: RunId) -> None:
     """Have a run wait after its next step, until it is resumed or cancelled."""
-    await _ask("pause", run, "It waits after its next step.")
+    await _ask("pause", run)
 
 
 @jobs_app.command("resume", epilog=text.settings(*text.MONGODB, "operator"))
 @run_to_end("it may go on")
 async def resume(run: RunId) -> None:
     """Have a run that is paused go on."""
-    await _ask("resume", run, "It goes on.")
+    await _ask("resume", run)
 
 
 @jobs_app.command("cancel", epilog=text.settings(*text.MONGODB, "operator"))
 @run_to_end("it may be cancelled")
 async def cancel(run: RunId) -> None:
     """Have a run end after its next step. What it has done stays; nobody goes on with it."""
-    await _ask("cancel", run, "It ends after its next step.")
+    await _ask("cancel", run)
 
 
-async def _ask(what: str, run: str, then: str) -> None:
+# What becomes of a run in this state.
+_THEN = {
+    "paused": " It waits after its next step.",
+    "running": " It goes on.",
+    "cancelling": " It ends after its next step.",
+    "killed": " It goes on when its command is given again.",
+}
+
+
+async def _ask(what: str, run: str) -> None:
     settings = load_settings()
     who = settings.jobs.who
     async with (
@@ -158,8 +167,7 @@ async def _ask(what: str, run: str, then: str) -> None:
     ):
         seen = await _asked(database, what, run, who)
         row.outcome["state"] = seen.state
-    over = seen.run.status not in ("running",)
-    Console(highlight=False).print(f"{run} is {seen.state}.{'' if over else f' {then}'}", markup=False)
+    Console(highlight=False).print(f"{run} is {seen.state}.{_THEN.get(seen.state, '')}", markup=False)
 
 
 async def _asked(database: Database, what: str, run: str, who: str) -> Seen:

@@ -67,12 +67,9 @@ async def resume(database: Database, identity: str) -> Seen:
     """Have a run that is paused go on."""
     seen = await find(database, identity)
     if not await job_requests.withdraw_pause(database, identity):
-        hint = (
-            ": the command that started it goes on with it" if seen.run.status in job_runs.UNFINISHED else ""
-        )
-        raise Impossible(
-            f"{identity} is {seen.state}, and not paused{hint if seen.state != 'running' else ''}"
-        )
+        nobody_at_it = seen.state in ("killed", "stopped", "failed")
+        hint = ": the command that started it goes on with it" if nobody_at_it else ""
+        raise Impossible(f"{identity} is {seen.state}, and not paused{hint}")
     return await find(database, identity)
 
 
