@@ -208,6 +208,35 @@ async def test_runs_are_listed_and_wrong_arguments_told(
 
 
 @pytest.mark.slow
+async def test_a_range_is_run_interval_by_interval_and_what_is_done_is_left_out(
+    environment: dict[str, str], database: Database
+) -> None:
+    """By the name of a job that is registered."""
+    job = ("jobs", "run", "rebuild-progress", "parallel=1")
+    one = await sevenp_worker(environment, *job, "--interval", "2026-11-02/2026-11-03", "--json")
+    assert one.code == ExitCode.OK, one.output
+    days = ("--from", "2026-11-01", "--to", "2026-11-04", "--every", "P1D")
+    several = await sevenp_worker(environment, *job, *days, "--json")
+    assert several.code == ExitCode.OK, several.output
+    told = [
+        (each["interval"], each["already_done"], each["arguments"]["parallel"])
+        for each in json.loads(several.output)
+    ]
+    assert told == [("2026-11-01/P1D", False, 1), ("2026-11-02/P1D", True, 1), ("2026-11-03/P1D", False, 1)]
+    shown = await sevenp_worker(environment, *job, *days)
+    assert shown.output.count("succeeded, before: ") == 3
+    listed = await sevenp_worker(environment, "jobs", "list", "--job", "rebuild-progress", "--limit", "2")
+    assert (listed.output.count("/P1D"), listed.output.count("succeeded")) == (2, 2)
+    assert [
+        row["arguments"].get("interval") for row in await database.audit.find({}).sort("at", 1).to_list(None)
+    ] == [
+        "2026-11-02/P1D",
+        "2026-11-01/P1D",
+        "2026-11-03/P1D",
+    ]
+
+
+@pytest.mark.slow
 def test_a_terminal_shows_a_bar_and_stdout_nothing_but_the_summary(environment: dict[str, str]) -> None:
     terminal, ours = os.openpty()
     process = subprocess.Popen(
