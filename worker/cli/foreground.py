@@ -19,6 +19,7 @@ from worker.errors import WorkerError
 from worker.jobs.context import Parts
 from worker.jobs.job import Job, JobArguments
 from worker.jobs.runner import Result, Runner
+from worker.mistakes import words_for
 from worker.settings import load_settings
 from worker.storage.job_models import JobRun
 from worker.telemetry.metrics import Metrics
@@ -36,7 +37,16 @@ def asked(model: type[M], **values: Any) -> M:
     try:
         return model(**values)
     except ValidationError as error:
-        raise typer.BadParameter("wrong arguments") from error
+        mistakes = [_in_words(detail, model) for detail in error.errors(include_url=False)]
+        raise typer.BadParameter("; ".join(mistakes)) from None
+
+
+def _in_words(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
+    name = ".".join(map(str, detail["loc"]))
+    if detail["type"] == "extra_forbidden":
+        return f"{name} is no argument; there are {', '.join(model.model_fields) or 'none'}"
+    # What a check of ours says is a whole sentence.
+    return words_for(detail) if detail["type"] == "value_error" else f"{name} {words_for(detail)}"
 
 
 def run_in_foreground(
