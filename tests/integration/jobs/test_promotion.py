@@ -1,16 +1,10 @@
 """`rebuild progress --into`, `promote`, `rollback`: what is built is looked at first, and can be taken back."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from projections.event import StoredEvent
-from projections.kinds import By
-from projections.progress.projection import PROGRESS
 from tests.support.jobs import runner
 from tests.support.progress import histories, projector, store
 from worker.contract.identity import stream_object_id
@@ -21,25 +15,7 @@ from worker.jobs.rebuild_into import REBUILD_INTO, RebuildInto
 from worker.jobs.runner import Result
 from worker.storage.database import Database, Document
 
-
-def _wrong(document: Document) -> Document:
-    """Every second learner is told to be nearly done."""
-    if int(str(document["user_id"]), 16) % 2:
-        document["progress"] = {**document["progress"], "percentage": 98.5}
-        document["rating"] = {"value": 1.0, "rated_at": datetime(2026, 1, 1, tzinfo=UTC)}
-    return document
-
-
-def _fold(current: Mapping[str, Any] | None, events: Sequence[StoredEvent], by: By) -> Document:
-    return _wrong(PROGRESS.fold(current, events, by))
-
-
-def _refold(events: Sequence[StoredEvent], keep: Mapping[str, Any] | None, by: By) -> Document:
-    return _wrong(PROGRESS.refold(events, keep, by))
-
-
-WRONG = replace(PROGRESS, fold=_fold, refold=_refold)
-FOLD = f"{__name__}:WRONG"
+FOLD = "tests.support.wrong_fold:WRONG"
 
 
 async def stored(database: Database, learners: int = 20, events: int = 9) -> list[str]:

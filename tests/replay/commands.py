@@ -1,0 +1,71 @@
+"""The worker and its commands as processes: what they print, what they cost, and the end by a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worker.devstack.servers.process import DieWithParent
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command that came to its end, or was killed; `summary` is what it printed as JSON."""
+
+    code: int
+    seconds: float
+    cpu_s: float
+    peak_bytes: int
+    summary: Mapping[str, Any]
+    errors: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """Runs `python -m worker …` on one system, whose settings are `environment`."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    def run(self, *arguments: str, kill_after_s: float | None = None) -> Ended:
+        """Blocks until it has ended; kill -9 after so long, if it lives still."""
+        output, errors = self.folder / "command.out", self.folder / "command.err"
+        began = time.monotonic()
+        with output.open("wb") as out, errors.open("wb") as err:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter on our own module
+                [sys.executable, "-m", "worker", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+                preexec_fn=DieWithParent(),
+            )
+        if kill_after_s is not None:
+            _wait_or_kill(process, kill_after_s)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        text = output.read_text()
+        return Ended(
+            process.returncode,
+            time.monotonic() - began,
+            usage.ru_utime + usage.ru_stime,
+            usage.ru_maxrss * 1024,
+            json.loads(text) if text.startswith("{") else {},
+            errors.read_text()[-2_000:],
+        )
+
+
+def _wait_or_kill(process: "subprocess.Popen[bytes]", seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)

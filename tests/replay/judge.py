@@ -1,0 +1,52 @@
+"""Whether what is stored is what the events say: by the oracle, which shares no code with it, and by verify."""
+
+from collections.abc import AsyncIterator
+
+from tests.oracle.progress import document_differences
+from worker.contract.identity import stream_object_id
+from worker.storage.database import Database, Document
+from worker.verify.findings import Kind
+from worker.verify.run import verify
+
+_AT_ONCE = 500
+
+
+async def said_by_oracle(database: Database) -> list[str]:
+    """Where a document shows something else than its events say, stream by stream."""
+    said: list[str] = []
+    page: list[tuple[str, list[Document]]] = []
+    async for stream in _streams(database):
+        page.append(stream)
+        if len(page) == _AT_ONCE:
+            said += await _differences(database, page)
+            page = []
+    return said + await _differences(database, page)
+
+
+async def found_by_verify(database: Database) -> list[str]:
+    """Everything but missing rows of the time series: the history was stored without them."""
+    found = await verify(database, quiescent=True)
+    return [f"{each.name} {each.subject}: {each.detail}" for each in found.findings if each.kind != Kind.ROW]
+
+
+async def _streams(database: Database) -> AsyncIterator[tuple[str, list[Document]]]:
+    events = database.course_events.find({}).sort([("stream_id", 1), ("version", 1)]).batch_size(5_000)
+    stream: list[Document] = []
+    async for event in events:
+        if stream and stream[0]["stream_id"] != event["stream_id"]:
+            yield stream[0]["stream_id"], stream
+            stream = []
+        stream.append(event)
+    if stream:
+        yield stream[0]["stream_id"], stream
+
+
+async def _differences(database: Database, page: list[tuple[str, list[Document]]]) -> list[str]:
+    ids = [stream_object_id(stream) for stream, _ in page]
+    found = await database.user_progress.find({"_id": {"$in": ids}}).to_list(None)
+    shown = {document["stream_id"]: document for document in found}
+    said = [f"{stream} has no document" for stream, _ in page if stream not in shown]
+    for stream, events in page:
+        if stream in shown:
+            said += document_differences(shown[stream], events)
+    return said

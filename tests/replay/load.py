@@ -1,0 +1,95 @@
+"""What goes on while documents are rebuilt: events arrive and are waited for, and readers look at documents."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.replay.history import History
+from worker.contract.identity import stream_object_id
+from worker.storage.database import Database
+from worker.timing import cancel_and_wait
+
+_EVERY_S = 0.25
+_LOOK_EVERY_S = 0.02
+_READ_EVERY_S = 0.05
+_READ_AT_ONCE = 200
+
+
+@dataclass(slots=True)
+class Seen:
+    """How long each event took from being stored to being shown, and what readers missed."""
+
+    freshness_s: list[float] = field(default_factory=list)
+    reads: int = 0
+    missed: int = 0
+    went_back: int = 0
+
+    def quantile_s(self, share: float) -> float:
+        ordered = sorted(self.freshness_s)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+@asynccontextmanager
+async def load(
+    database: Database, history: History, known: Mapping[str, int], events_per_s: int
+) -> AsyncIterator[Seen]:
+    """So many events a second, and readers of the `known` streams' documents, while the block lasts."""
+    seen, waiting = Seen(), dict[str, tuple[int, float]]()
+    tasks = [
+        asyncio.create_task(_write(database, history, waiting, events_per_s)),
+        asyncio.create_task(_watch(database, waiting, seen)),
+        asyncio.create_task(_read(database, known, seen)),
+    ]
+    try:
+        yield seen
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        await cancel_and_wait(*tasks)
+
+
+async def _write(
+    database: Database, history: History, waiting: dict[str, tuple[int, float]], events_per_s: int
+) -> None:
+    due = time.monotonic()
+    while True:
+        heads = await history.store(database, max(1, round(events_per_s * _EVERY_S)))
+        stored_at = time.monotonic()
+        for stream, version in heads.items():
+            waiting.setdefault(stream, (version, stored_at))
+        due += _EVERY_S
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+
+async def _watch(database: Database, waiting: dict[str, tuple[int, float]], seen: Seen) -> None:
+    while True:
+        by_id = {stream_object_id(stream): stream for stream in waiting}
+        shown = await database.user_progress.find({"_id": {"$in": list(by_id)}}, {"version": 1}).to_list(None)
+        now = time.monotonic()
+        for document in shown:
+            stream = by_id[document["_id"]]
+            version, stored_at = waiting[stream]
+            if document["version"] >= version:
+                seen.freshness_s.append(now - stored_at)
+                del waiting[stream]
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+async def _read(database: Database, known: Mapping[str, int], seen: Seen) -> None:
+    """Every document that was there once is there, and never tells of fewer events than before."""
+    random = Random(3)  # noqa: S311  # which to look at, not a secret
+    versions = {stream_object_id(stream): version for stream, version in known.items()}
+    identities = list(versions)
+    while True:
+        some = random.sample(identities, min(_READ_AT_ONCE, len(identities)))
+        found = await database.user_progress.find({"_id": {"$in": some}}, {"version": 1}).to_list(None)
+        seen.reads += len(some)
+        seen.missed += len(some) - len(found)
+        for document in found:
+            seen.went_back += document["version"] < versions[document["_id"]]
+            versions[document["_id"]] = max(versions[document["_id"]], document["version"])
+        await asyncio.sleep(_READ_EVERY_S)
