@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import bson
+from bson.raw_bson import RawBSONDocument
 from pymongo.errors import WriteError
 
 from worker.errors import Refused, Retryable
 from worker.storage import reading
-from worker.storage.database import WRITE_CONCERN, Collection, Document
+from worker.storage.database import CODEC_OPTIONS, WRITE_CONCERN, Collection, Document
 from worker.storage.errors import failed_statements, translated
 
 # Looked at one by one, where all together were refused.
@@ -57,7 +59,7 @@ async def send_each(
     """
     if not updates:
         return Updated()
-    statements = [{"q": query, "u": list(update)} for _, query, update in updates]
+    statements = [_statement(query, update) for _, query, update in updates]
     wanted = {"update": collection.name, "updates": statements, "ordered": False}
     with translated():
         reply = await reading.command(collection.database, {**wanted, "writeConcern": WRITE_CONCERN.document})
@@ -68,6 +70,11 @@ async def send_each(
         raise error
     refused = {updates[index][0]: code for index, code in errors}
     return Updated(reply["n"], reply["nModified"], refused)
+
+
+def _statement(query: Mapping[str, Any], update: Sequence[Mapping[str, Any]]) -> RawBSONDocument:
+    """As our own handles encode it: `reading.command` is lenient, and does not know how to write a UUID."""
+    return RawBSONDocument(bson.encode({"q": query, "u": list(update)}, codec_options=CODEC_OPTIONS))
 
 
 def in_s(seconds: float) -> Document:
