@@ -29,7 +29,7 @@ Sums = Mapping[str, int]
 
 def counted_learners(case: Case) -> Iterator[str]:
     """Every progress document has its projection, which says what of it was counted."""
-    streams = case.stored.streams
+    streams = case.stored.folded_streams
     found = Counter(document["stream_id"] for document in case.stored.projections)
     yield from miscounted("projection", Counter(each["stream_id"] for each in case.stored.progress), found)
     records = {document["stream_id"]: document for document in case.stored.progress}

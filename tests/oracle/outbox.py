@@ -31,7 +31,7 @@ def outbox_rows(case: Case) -> Iterator[str]:
 
 def row_contents(case: Case) -> Iterator[str]:
     """Each row says what was true at its milestone; what a replay met first, or was old, is suppressed."""
-    streams = case.stored.streams
+    streams = case.stored.folded_streams
     records = {document["stream_id"]: document for document in case.stored.progress}
     for row in case.stored.notifications:
         stream = row["stream_id"]
@@ -110,7 +110,7 @@ def required_keys(case: Case) -> Sequence[str]:
     """The keys of all milestones that follow from the stored events."""
     return [
         f"{kind}:{stream}"
-        for stream, events in case.stored.streams.items()
+        for stream, events in case.stored.folded_streams.items()
         for kind, reached in _reached(milestones(events)).items()
         if reached
     ]

@@ -40,7 +40,7 @@ _MODES = ("live", "replay", "retry")
 
 def progress_documents(case: Case) -> Iterator[str]:
     """Every stream has one document, at its last version, which shows what follows from its events."""
-    streams = case.stored.streams
+    streams = case.stored.folded_streams
     documents = Counter(document["stream_id"] for document in case.stored.progress)
     yield from miscounted("progress document", Counter(streams.keys()), documents)
     for document in case.stored.progress:

@@ -38,6 +38,7 @@ class Stored:
     notifications: Sequence[Document] = ()
     billing: Sequence[Document] = ()
     queue: Sequence[Document] = ()
+    skipped: Sequence[Document] = ()
     others: Mapping[str, Sequence[Document]] = field(default_factory=dict)
     rows_gone_before: datetime | None = None
     """Rows of earlier events may have expired; None where rows never do."""
@@ -49,6 +50,24 @@ class Stored:
         for event in sorted(self.events, key=lambda event: int(event["version"])):
             streams[event["stream_id"]].append(event)
         return streams
+
+    @property
+    def folded_streams(self) -> Mapping[str, Sequence[Document]]:
+        """As `streams`, with a void in place of each event that somebody has left out of `progress`."""
+        return {stream: [*map(self._as_folded, events)] for stream, events in self.streams.items()}
+
+    @property
+    def folded_events(self) -> Sequence[Document]:
+        """All events, with a void in place of each that is left out."""
+        return [*map(self._as_folded, self.events)]
+
+    def _as_folded(self, event: Document) -> Document:
+        place = event["stream_id"], event["version"], event["_id"]
+        for each in self.skipped:
+            stands = each["projection"] == "progress" and each["taken_back_at"] is None
+            if stands and place == (each["stream_id"], each["version"], each["event_id"]):
+                return {**event, "event_type": VOID, "recorded_at": each["recorded_at"]}
+        return event
 
     @property
     def real_events(self) -> Sequence[Document]:
@@ -103,6 +122,7 @@ def read_stored(mongodb_uri: str, prefix: str) -> Stored:
         return Stored(
             **{name: list(content[collection].find()) for name, collection in _CONTENT.items()},
             **{name: list(analytics[collection].find()) for name, collection in _ANALYTICS.items()},
+            skipped=list(config["skipped_versions"].find()),
             others=_others(config, content, analytics),
             rows_gone_before=_gone_before(analytics, config),
         )

@@ -16,7 +16,7 @@ from projections.progress.projection import PROGRESS
 from tests.support.counts import dependencies
 from tests.support.running import RunningRole, run
 from tests.support.settings import changed
-from worker.app.retry import retry_groups, retry_handlers
+from worker.app.retry import retry_groups, retry_handlers, skips_by_setting
 from worker.cli.commands import app
 from worker.retry.processor import RetryProcessor
 from worker.settings import RetrySettings, variable
@@ -146,18 +146,22 @@ async def running(
 
 
 def folding(
-    database: Database, projection: StreamProjection = PROGRESS, metrics: Metrics | None = None
+    database: Database,
+    projection: StreamProjection = PROGRESS,
+    metrics: Metrics | None = None,
+    limits: RetrySettings = LIMITS,
 ) -> dict[str, Handler]:
     """The handlers of the real worker, with a fold of the test's choice."""
 
     async def nothing() -> None:
         """There is one server: all that is stored has a majority."""
 
+    metrics = metrics or Metrics()
     refold = Refold(
         database,
         projection,
         SystemClock(),
-        metrics or Metrics(),
+        metrics,
         barrier=nothing,
         keep_alive=nothing,
         code_version="test",
@@ -166,7 +170,11 @@ def folding(
     rejected_rows = RejectedRows(given, timedelta.max)
     return dict(
         retry_handlers(
-            database, {projection.name: refold}, counters(given, timedelta.max).values(), rejected_rows
+            database,
+            {projection.name: refold},
+            counters(given, timedelta.max).values(),
+            rejected_rows,
+            skips_by_setting(database, SystemClock(), metrics, limits, "test"),
         )
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from projections.progress.projection import PROGRESS
 from worker.held_groups import HeldGroups
@@ -15,12 +16,15 @@ from worker.storage.outbox import WAITS_FOR_DOCUMENT
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
-from worker.watch.folds.handler import FoldHandler
+from worker.watch.folds.giving_up import GivingUp
+from worker.watch.folds.handler import FoldHandler, Skip, never
 from worker.watch.folds.refold import Refold
 from worker.watch.models.views import Views
 from worker.watch.sums.counting import Counter
 from worker.watch.sums.handlers import TargetHandler
 from worker.watch.sums.rows import RejectedRows
+
+NOTHING_IS_SKIPPED: Mapping[str, Skip] = MappingProxyType({})
 
 
 def retry_groups(
@@ -36,16 +40,40 @@ def retry_groups(
     return HeldGroups(leases, clock, component, metrics, settings.renew_every_s)
 
 
+def skips_by_setting(
+    database: Database, clock: Clock, metrics: Metrics, settings: RetrySettings, owner: str
+) -> Mapping[str, Skip]:
+    """Who gives up the events at which folds fail: nobody, unless the settings say so."""
+    if not settings.skip_bad_events:
+        return NOTHING_IS_SKIPPED
+    return {
+        each.name: GivingUp(
+            database,
+            each.name,
+            clock,
+            metrics,
+            max_attempts=settings.max_attempts,
+            code_version=settings.code_version,
+            who=f"{NAME} {owner}",
+        )
+        for each in database.catalogue.streams
+    }
+
+
 def retry_handlers(
     database: Database,
     refolds: Mapping[str, Refold],
     kept: Iterable[Counter | Views],
     rejected_rows: RejectedRows,
+    skips: Mapping[str, Skip] = NOTHING_IS_SKIPPED,
 ) -> Mapping[str, work_items.Handler]:
-    """Who does the work of each event type; `refolds` by the names of their projections."""
+    """Who does the work of each event type; `refolds`, and who gives events up, by the names of their projections."""
     again = {work_items.fold_type(each.name): TargetHandler(each.quarantine, each.recount) for each in kept}
     return {
-        **{work_items.fold_type(name): FoldHandler(refold) for name, refold in refolds.items()},
+        **{
+            work_items.fold_type(name): FoldHandler(refold, skip=skips.get(name, never))
+            for name, refold in refolds.items()
+        },
         **again,
         work_items.PROGRESS_UPDATED: FoldHandler(refolds[PROGRESS.name], doubting=True),
         work_items.COUNTS_ROW: rejected_rows,

@@ -9,7 +9,7 @@ from uuid import uuid4
 from projections.kinds import StreamProjection
 from worker.app.dependencies import Probe, Readiness
 from worker.app.notify import notify_senders
-from worker.app.retry import retry_groups, retry_handlers
+from worker.app.retry import retry_groups, retry_handlers, skips_by_setting
 from worker.app.supervision import Role
 from worker.ingest.options import IngestOptions
 from worker.ingest.service import Ingest
@@ -116,6 +116,7 @@ def _retry(settings: Settings, parts: _Parts, owner: str) -> Role:
         {each.name: refold(each) for each in database.catalogue.streams},
         [*counters(work, notify_within).values(), *model_views(work)],
         RejectedRows(work, notify_within),
+        skips_by_setting(database, clock, metrics, settings.retry, owner),
     )
     return RetryProcessor(*parts, settings.retry, handlers, groups)
 

@@ -43,8 +43,9 @@ def print_items(entries: Sequence[Entry], *, as_json: bool) -> None:
     for entry in entries:
         item = entry.document
         state = (item["status"], str(item["retry_count"]), _due(item))
-        rows.append((str(entry.id), *state, entry.reason, entry.message))
-    _print_first(rows, ("id", "status", "attempts", "due", "reason", "message"), len(rows))
+        rows.append((str(entry.id), *state, *_event(item), entry.reason, entry.message))
+    columns = ("id", "status", "attempts", "due", "version", "event type", "event", "reason", "message")
+    _print_first(rows, columns, len(rows))
 
 
 def print_dead_letters(entries: Sequence[Entry], total: int) -> None:
@@ -142,6 +143,15 @@ def cell(value: Any) -> str:
     if shown is None:
         return ""
     return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+
+
+def _event(item: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Where a stream stands: version, type and id of the event, as far as its item says so."""
+    data = item.get("data")
+    named = data if isinstance(data, Mapping) and item.get("stream_id") else {}
+    values = item.get("version"), named.get("event_type"), named.get("event_id")
+    version, kind, identity = ("" if value is None else str(value) for value in values)
+    return version, kind, identity
 
 
 def _due(item: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from worker.app.opening import opened_in_use
 from worker.cli import help as text
+from worker.cli import skipping
 from worker.cli.auditing import audited, chosen_as_json
 from worker.cli.ending import run_to_end
 from worker.cli.listing import code_for_named, print_document, print_groups, print_items, say_done
@@ -28,8 +29,13 @@ queue_app = Commands(
         "sevenp-worker queue show progress:course_...   one item, every field",
         "sevenp-worker queue retry --fingerprint 1f...  after the fix: try these again",
         "sevenp-worker queue discard ID --dry-run       what would be deleted?",
+        "sevenp-worker queue skip-event course_..._user_... --version 7 --reason '...'",
+        "                                               one bad event blocks a learner",
     ),
 )
+queue_app.command("skip-event", epilog=text.settings(*text.MONGODB, "operator"))(skipping.skip)
+queue_app.command("unskip-event", epilog=text.settings(*text.MONGODB, "operator"))(skipping.unskip)
+queue_app.command("skipped", epilog=text.settings(*text.MONGODB))(skipping.show_skipped)
 
 
 @queue_app.command("list", epilog=text.settings(*text.MONGODB))

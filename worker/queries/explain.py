@@ -18,6 +18,7 @@ from worker.queries.fields import ABSENT
 from worker.queries.stepwise import Rule, Step, StepwiseFold
 from worker.queries.stream_reading import Broken, events_in_order
 from worker.storage.database import Database
+from worker.storage.skipped_versions import Skips, skips_of
 
 # What every event changes, and nobody asks for without its name.
 _ALWAYS_CHANGED: Final = frozenset(
@@ -112,7 +113,9 @@ async def _fold(
     projection, wanted = documents[0].projection, {each.version for each in documents}
     fold, at_versions = StepwiseFold(projection), dict[int, Document]()
     explanation.events = 0
-    async with aclosing(events_in_order(database, explanation.stream, projection.event_paths)) as events:
+    skips = await skips_of(database, projection.name, [explanation.stream])
+    in_order = events_in_order(database, explanation.stream, projection.event_paths, skips)
+    async with aclosing(in_order) as events:
         async for event in events:
             if isinstance(event, Broken):
                 _remark(explanation, event.version, event.kind, event.detail)
@@ -120,7 +123,7 @@ async def _fold(
                 break
             explanation.events += 1
             explanation.last_version = event.version
-            step = _take(fold, event, explanation, projection)
+            step = _take(fold, event, explanation, projection, skips)
             if step is None:
                 explanation.whole = False
                 break
@@ -132,10 +135,18 @@ async def _fold(
 
 
 def _take(
-    fold: StepwiseFold, event: StoredEvent, explanation: Explanation, projection: StreamProjection
+    fold: StepwiseFold,
+    event: StoredEvent,
+    explanation: Explanation,
+    projection: StreamProjection,
+    skips: Skips,
 ) -> Step | None:
     """The step of an event; None, with a remark, where the fold raises: there the worker stands, too."""
-    if event.is_void:
+    decision = skips.by_place.get((explanation.stream, event.version))
+    if event.is_void and decision is not None:
+        detail = f"{decision.who} left its event out of {projection.name}: {decision.reason}"
+        _remark(explanation, event.version, "skipped", detail)
+    elif event.is_void:
         _remark(explanation, event.version, "void", "it holds a version number, nothing else")
     try:
         return fold.take(event)

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from projections.event import StoredEvent
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.reading import Unreadable
+from worker.storage.skipped_versions import NO_SKIPS, Skips
 
 # About 1 MB of usual events.
 _PAGE_EVENTS = 1_000
@@ -25,14 +25,15 @@ class Broken:
 
 
 async def events_in_order(
-    database: Database, stream: str, paths: Iterable[str]
+    database: Database, stream: str, paths: Iterable[str], skips: Skips = NO_SKIPS
 ) -> AsyncGenerator[StoredEvent | Broken]:
     """The stream's events from version 1 on; the last one is `Broken` where more may follow that cannot be folded.
 
-    Of an event that cannot be read, and behind a hole, nothing can be folded, here as in the worker.
+    Of an event that cannot be read, and behind a hole, nothing can be folded, here as in the worker. One that is
+    skipped comes as the void that folds take in its place.
     """
     expected = 1
-    async with aclosing(_events(database, stream, paths)) as events:
+    async with aclosing(_events(database, stream, paths, skips)) as events:
         async for version, event in events:
             if version > expected:
                 yield Broken(expected, "hole", _hole(expected, version - 1))
@@ -45,7 +46,7 @@ async def events_in_order(
 
 
 async def _events(
-    database: Database, stream: str, paths: Iterable[str]
+    database: Database, stream: str, paths: Iterable[str], skips: Skips
 ) -> AsyncGenerator[tuple[int, StoredEvent | Unreadable]]:
     pages = reading.pages(
         database.course_events,
@@ -57,11 +58,16 @@ async def _events(
     )
     async with aclosing(pages):
         async for page in pages:
-            taken = page.through(_event)
+            unread = [await _place(database, each) for each in page.unreadable if each.id in skips.events]
+            taken = replace(page, documents=skips.applied([*page.documents, *unread])).through(_event)
             found: list[tuple[int, StoredEvent | Unreadable]] = [
                 (event.version, event) for event in taken.values
             ]
-            found += [(await _version(database, each), each) for each in taken.unreadable]
+            found += [
+                (await _version(database, each), each)
+                for each in taken.unreadable
+                if each.id not in skips.events
+            ]
             for each in sorted(found, key=lambda one: one[0]):
                 yield each
 
@@ -74,10 +80,14 @@ def _event(document: Document) -> StoredEvent:
 
 
 async def _version(database: Database, event: Unreadable) -> int:
-    """Where an event stands of which something else cannot be read."""
-    found: Any = await reading.find_one(database.course_events, {"_id": event.id}, {"version": 1})
-    version = found.get("version") if isinstance(found, dict) else None
+    version = (await _place(database, event)).get("version")
     return version if isinstance(version, int) else 0
+
+
+async def _place(database: Database, event: Unreadable) -> Document:
+    """Where an event stands of which something else cannot be read."""
+    found = await reading.find_one(database.course_events, {"_id": event.id}, {"stream_id": 1, "version": 1})
+    return found if isinstance(found, dict) else {}
 
 
 def _hole(first: int, last: int) -> str:

@@ -197,7 +197,7 @@ class RetryProcessor:
                 count(RetryOutcome.COMPLETED, ErrorClass.NONE).inc()
             case Postponed():
                 count(RetryOutcome.POSTPONED, ErrorClass.UNAVAILABLE).inc()
-            case Failed(name, message, version):
+            case Failed(name, message, version, _):
                 ending = RetryOutcome.EXHAUSTED if outcome.last else RetryOutcome.FAILED
                 count(ending, _CLASSES.get(name, ErrorClass.OTHER)).inc()
                 told = log.bind(

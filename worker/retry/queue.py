@@ -16,7 +16,7 @@ from worker.storage.database import Database, Document
 from worker.storage.quarantine import tried_also_by, tried_by
 from worker.storage.reading import TEXT_OR_OBJECT_ID, Unreadable
 from worker.storage.updating import in_s, update_each
-from worker.storage.work_items import INTERRUPTED, Failed, Item, ItemId, Postponed
+from worker.storage.work_items import FROM_FIRST, INTERRUPTED, Failed, Item, ItemId, Postponed
 from worker.timing import Clock
 
 log = structlog.get_logger(__name__)
@@ -37,6 +37,7 @@ _READ = dict.fromkeys(
         "retry_count",
         "occurrences",
         *(f"data.{name}" for name in ("user_id", "course_id", "collection", "id", "stream_id", "version")),
+        f"data.{FROM_FIRST}",
     ),
     1,
 )
@@ -221,13 +222,14 @@ def _next_state(outcome: Outcome) -> Document:
         case Postponed():
             count = {"$max": [0, {"$subtract": ["$retry_count", 1]}]}
             return {"status": "pending", "retry_count": count, "due_at": in_s(outcome.wait_s)}
-        case Failed(error_class, message, version):
+        case Failed(error_class, message, version, data):
             return {
                 "status": "failed" if outcome.last else "pending",
                 "due_at": in_s(outcome.wait_s),
                 "error_class": {"$literal": error_class},
                 "last_error": {"$literal": message[:_LONGEST_MESSAGE]},
                 **({} if version is None else {"version": version}),
+                **({} if data is None else {"data": {"$literal": dict(data)}}),
             }
 
 

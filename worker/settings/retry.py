@@ -21,6 +21,8 @@ class RetrySettings(LeasedRoleSettings, alias_generator="retry_{}".format):
     """Where the doubling ends. Actual waits are random below the longest."""
     item_lease_s: float = Field(60.0, ge=2, le=3_600, validation_alias="retry_lease_s")
     """Silence after which an attempt counts as one that was not survived."""
+    skip_bad_events: bool = False
+    """Give an event up at which the fold itself fails in every attempt; without, its stream waits for somebody."""
     poll_every_s: float = 1.0  # how soon an item that became due is seen
     measure_every_s: float = 10.0
     take_back_every_s: float = 1.0

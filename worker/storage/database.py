@@ -88,6 +88,7 @@ class Database:
     audit: _Config
     schedule_positions: _Config
     before_images: _Config
+    skipped_versions: _Config
     tombstones: _Config
     user_progress: _Content
     user_progress_projections: _Content

@@ -105,6 +105,8 @@ _OWN = (
     Index("job_runs", "idx_job_runs_key_number", (("key", 1), ("number", -1))),
     Index("job_runs", "idx_job_runs_lock_status", (("lock", 1), ("status", 1))),
     Index("audit", "idx_audit_at", (("at", -1),)),
+    # Every fold asks for the decisions about its streams.
+    Index("skipped_versions", "idx_skipped_versions_stream", (("stream_id", 1), ("projection", 1))),
 )
 
 

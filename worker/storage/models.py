@@ -354,6 +354,29 @@ class Tombstone(Open):
     created_at: datetime
 
 
+class SkippedVersion(Named):
+    """`skipped_versions`: a projection leaves one stored event out, as if a void stood at its version.
+
+    `recorded_at` is that of the event, where it has one. `event_type` and `failure` are what was known of it when it
+    was decided, for people. `who` decided, or the role `retry` by its setting, which is `automatic` then. One that
+    was taken back stays, and says so: what was announced meanwhile rests on it.
+    """
+
+    projection: Text
+    stream_id: Text
+    version: Positive
+    event_id: Any
+    event_type: str | None
+    failure: str | None
+    who: Text
+    reason: Text
+    automatic: bool
+    decided_at: datetime
+    recorded_at: datetime
+    taken_back_at: datetime | None
+    taken_back_by: str | None
+
+
 class Course(Open):
     """`courses`: the spec's own validator; the rest of the document is the platform's."""
 
@@ -400,6 +423,7 @@ _PLATFORM: Mapping[str, tuple[type[BaseModel], ...]] = {
     "audit": (AuditEntry,),
     "schedule_positions": (SchedulePosition,),
     "before_images": (BeforeImage,),
+    "skipped_versions": (SkippedVersion,),
     "tombstones": (Tombstone,),
 }
 

@@ -8,6 +8,7 @@ import structlog
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
+from worker.storage.claims import RELEASED
 from worker.storage.driver import Collection
 from worker.storage.errors import WriteFailure, translated, write_failures
 from worker.storage.work_items import OPEN
@@ -68,6 +69,16 @@ def quarantine(what: Quarantined, code_version: str, *, changed: bool = False) -
     return UpdateOne(
         {"_id": what.item_id}, [{"$set": _noted(what, code_version, changed=changed)}], upsert=True
     )
+
+
+def woken(what: Quarantined, code_version: str) -> UpdateOne:
+    """The upsert of its item as one to be tried at once, with all attempts before it. May run twice.
+
+    An attempt under way is not the last word: its outcome is not written any more, for it does not know of this.
+    """
+    at_once = {"status": "pending", "retry_count": 0, "due_at": "$$NOW", "processed_at": None, **RELEASED}
+    noted = _noted(what, code_version, changed=True)
+    return UpdateOne({"_id": what.item_id}, [{"$set": {**noted, **at_once}}], upsert=True)
 
 
 async def put_items(queue: Collection, updates: Sequence[UpdateOne]) -> None:

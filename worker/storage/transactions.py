@@ -12,10 +12,12 @@ from uuid import UUID
 from bson.binary import Binary
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from worker.errors import WorkerError
+from worker.errors import Retryable, WorkerError
 from worker.storage import driver
 from worker.storage.database import Client
 from worker.storage.errors import translated
+from worker.storage.retrying import retrying
+from worker.timing import Clock, Deadline
 
 T = TypeVar("T")
 
@@ -92,3 +94,21 @@ class Transactions:
         with suppress(WorkerError), translated():
             if session.in_transaction:
                 await session.abort_transaction()
+
+
+async def transact(
+    client: Client, work: Callable[[Session], Awaitable[T]], clock: Clock, within_s: float
+) -> T:
+    """Do `work` in a transaction of its own, again and again while others are in its way.
+
+    It may run twice, where the answer to a commit was lost. Raises Retryable when it is not done in so many seconds.
+    """
+    transactions = Transactions(client)
+    reasons: list[Retryable] = []
+    trying = retrying(lambda: transactions.run(work), clock=clock, on_retry=reasons.append)
+    try:
+        return await Deadline.after(clock, within_s).bound(trying)
+    except TimeoutError:
+        raise reasons[-1] if reasons else Retryable(f"no transaction was done in {within_s:g} s") from None
+    finally:
+        await transactions.close()

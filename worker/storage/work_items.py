@@ -22,6 +22,9 @@ NOTIFICATION_SEND = "notification_send"
 EVENT_TYPES = (PROGRESS_FOLD, PROGRESS_UPDATED, COUNTS_FOLD, COUNTS_ROW, NOTIFICATION_SEND)
 """Those of the platform's two projections; `event_types` has those of all."""
 
+FROM_FIRST = "from_first_event"
+"""In the `data` of an item about a stream: fold it from its first event, whatever its document says."""
+
 OPEN = ("pending", "processing", "failed")
 """The states of an item that is not done."""
 
@@ -88,11 +91,15 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The attempt failed for the item's own content; `message` holds no values of it."""
+    """The attempt failed for the item's own content; `message` holds no values of it.
+
+    Of a stream: `version` is where it stands now, `data` which event that is.
+    """
 
     error_class: str
     message: str
     version: int | None = None
+    data: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

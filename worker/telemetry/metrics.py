@@ -296,6 +296,9 @@ class Metrics:
     refused_rows = _gauge(
         "Rows of outbox and billing that the server refuses; they wait.", collection=ROW_COLLECTIONS
     )
+    skipped_events_total = _counter(
+        "Events given up by themselves, after all attempts at their folds.", projection=CATALOGUED
+    )
     retry_attempts_total = _counter("Attempts by what they made of the item.", outcome=ANY, error_class=ANY)
     dead_letter_events = _gauge("Dead letters that nobody has acted upon.", step=DEAD_LETTER_STEPS)
     dead_letter_oldest_age_seconds = _gauge(

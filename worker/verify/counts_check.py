@@ -20,6 +20,7 @@ from projections.progress import fold, refold
 from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
 from worker.storage.leases import group_name
+from worker.storage.skipped_versions import ever_decided
 from worker.storage.work_items import COUNTS_FOLD, counts_item_id
 from worker.verify import counts_reading, learner_audit, reading, snapshots
 from worker.verify.findings import Fault, Finding, Kind, Run
@@ -135,11 +136,13 @@ async def _was_true(database: Database, announced: learner_audit.Announced) -> b
     """Fold the stream event by event until its milestone is what the row carries.
 
     For the few rows whose milestone has moved since: an event that happened before it came later. True where the
-    stream cannot be folded, which is a finding of its own.
+    stream cannot be folded, which is a finding of its own, or where a decision to skip a version moved it.
     """
     row = announced.row
     name, carried = learner_audit.MILESTONES[row["kind"]], row["data"]
     record: Document | None = None
+    if await ever_decided(database, COUNTS.source, row["stream_id"]):
+        return True  # it may have been true while another event was left out
     async for page in reading.stream_pages(database, row["stream_id"]):
         for event in page.documents:
             try:

@@ -10,6 +10,7 @@ from bson import ObjectId
 
 from projections.counts import LEARNING, NAMES, Counted, Payment, payment_in
 from projections.counts.learner import RECORD_PATHS
+from projections.counts.projection import COUNTS
 from projections.counts.statistics import instructor_of
 from projections.event import StoredEvent
 from worker.chunks import chunks
@@ -17,6 +18,7 @@ from worker.contract.identity import stream_object_id
 from worker.storage import reading
 from worker.storage.database import Document
 from worker.storage.outbox import notification_id
+from worker.storage.skipped_versions import skips_of
 from worker.storage.work_items import COUNTS_ROW
 from worker.verify.findings import Finding
 from worker.verify.learner_audit import MILESTONES, Announced, Learner, audit_rows
@@ -125,15 +127,18 @@ async def _teaching(snapshot: Snapshot, ids: Iterable[Any]) -> dict[ObjectId, Co
 
 
 async def _payments(snapshot: Snapshot, projections: Iterable[Document]) -> dict[str, list[Payment]]:
-    """By stream, the payments its events name up to the version that was counted."""
+    """By stream, the payments its events name up to the version that was counted, but for those that are skipped."""
     named: dict[str, list[Payment]] = defaultdict(list)
     ranges = [
         {"stream_id": each["stream_id"], "version": {"$lte": each["last_event_version"]}, **_ENROLMENT}
         for each in projections
         if each.get("payments")
     ]
+    session, streams = snapshot.session, [each["stream_id"] for each in ranges]
+    skipped = (await skips_of(snapshot.database, COUNTS.source, streams, session)).events if streams else ()
     for some in chunks(ranges, _RANGES_PER_QUERY):
-        async for page in pages(snapshot.database.course_events, {"$or": some}, session=snapshot.session):
+        query = {"$or": some, **({"_id": {"$nin": [*skipped]}} if skipped else {})}
+        async for page in pages(snapshot.database.course_events, query, session=session):
             # An event that makes no sense has a finding of its own.
             for stream, payment in page.through(_paid).values:
                 named[stream] += [payment] if payment else []

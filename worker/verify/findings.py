@@ -63,6 +63,7 @@ class Kind(StrEnum):
     DEAD_LETTER = "dead_letter", Fault.DAMAGED
     DEAD_LETTER_PART = "dead_letter_part", Fault.UNKNOWN
     QUEUE_ITEM = "queue_item", Fault.DIFFERENT
+    SKIPPED_VERSION = "skipped_version", Fault.DIFFERENT, Fault.UNKNOWN
     LEASE = "lease", Fault.DIFFERENT
     POSITION = "position", Fault.DIFFERENT
 
@@ -239,13 +240,14 @@ COUNTED = (
     *("events", "voids", "streams", "time_series_rows", "rows_expired", "in_flight"),
     *("dead_letters", "gap_records"),
     *("courses", "users", "statistics_missing", "statistics_refused"),
-    *("notifications", "billing_transactions"),
+    *("notifications", "billing_transactions", "skipped_versions"),
 )
 """What is counted apart from the projections.
 
 `rows_expired`: events whose row is gone because rows of their age expire. `in_flight`: missing rows and holes that
 were too young to be wrong. `statistics_missing`: documents that wait for their statistics. `statistics_refused`:
-documents whose statistics the server refuses to store.
+documents whose statistics the server refuses to store. `skipped_versions`: decisions that a projection leaves an
+event out.
 """
 
 

@@ -13,8 +13,9 @@ from bson import ObjectId
 from projections.event import StoredEvent
 from projections.kinds import StreamProjection
 from worker.contract.identity import parse_stream_id, stream_object_id, stream_slot
-from worker.storage.database import CODEC_OPTIONS
+from worker.storage.database import CODEC_OPTIONS, Document
 from worker.storage.reading import Unreadable
+from worker.storage.skipped_versions import NO_SKIPS, Skips
 from worker.verify.findings import Fault, Finding, differs, malformed
 
 IDENTITY = ("_id", "rev", "stream_id", "user_id", "course_id", "slot", "version", "projection_version")
@@ -54,11 +55,15 @@ class DocumentDigest:
 
 @dataclass(slots=True)
 class FoldAudit:
-    """One stream's document (None: there is none), and the fold of its events up to the document's own version."""
+    """One stream's document (None: there is none), and the fold of its events up to the document's own version.
+
+    `skips` are the decisions about the stream, read after the document.
+    """
 
     stream: str
     projection: StreamProjection
     document: DocumentDigest | None
+    skips: Skips = NO_SKIPS
     events: int = 0
     last_version: int = 0
     waiting_since: datetime | None = None
@@ -66,7 +71,7 @@ class FoldAudit:
     _folded: dict[str, Any] | None = None
     _broken: bool = False
 
-    def feed(self, events: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    def feed(self, events: Sequence[Document]) -> Iterator[Finding]:
         """Take the next events of the stream, in version order; a stream that cannot be folded is reported once."""
         folded_to = self._version or 0
         for event in events:
@@ -78,7 +83,7 @@ class FoldAudit:
         if not seen or self._broken:
             return
         try:
-            stored = [StoredEvent.from_document(event) for event in seen]
+            stored = [StoredEvent.from_document(event) for event in self.skips.applied(seen)]
             if self._folded is None:
                 self._folded = self.projection.refold(stored, None, "replay")
             else:
@@ -88,9 +93,9 @@ class FoldAudit:
             yield self._finding(Fault.FOLD_FAILED, detail)
             self.stop()
 
-    def stop(self) -> None:
-        """The events are not whole: nothing can be said of the document."""
-        self._broken = True
+    def stop(self, at: Mapping[str, Any] | None = None) -> None:
+        """The events are not whole: nothing can be said of the document, unless it leaves out the one `at` fault."""
+        self._broken = self._broken or at is None or not self.skips.covers(at)
 
     def close(self) -> Iterator[Finding]:
         """All events were fed: the fold is compared and let go."""

@@ -20,6 +20,7 @@ from worker.verify.findings import FINDINGS_KEPT, Grace, ProjectionCounts, Run, 
 from worker.verify.leases_check import check_leases
 from worker.verify.models_check import check_model
 from worker.verify.queue_check import check_queue
+from worker.verify.skips_check import check_skips
 from worker.verify.sources import Sources
 from worker.verify.streams_check import StreamsCheck
 from worker.verify.sums_check import check_sum
@@ -100,7 +101,7 @@ class Checks:
         """What is checked after each stream's events against its rows and its document.
 
         1. rows of learners and courses that have no events  2. documents that have none  3. what could not be stored,
-        and what waits for another attempt  4. leases and positions  5. what was counted: projections, statistics,
+        what waits for another attempt, and what is left out  4. leases and positions  5. what was counted: projections, statistics,
         outbox and billing  6. views
         """
         run, catalogue = self.run, self.run.database.catalogue
@@ -115,6 +116,7 @@ class Checks:
             Phase("documents", self.streams.documents),  # 2
             Phase("dead letters", partial(check_dead_letters, run)),  # 3
             Phase("queue", partial(check_queue, run)),
+            Phase("skipped versions", partial(check_skips, run)),
             Phase("leases", partial(check_leases, run)),  # 4
             *sums,  # 5
             *(Phase(each.name, partial(check_model, run, each)) for each in catalogue.models),  # 6

@@ -21,6 +21,7 @@ from worker.contract.identity import (
     void_event_id,
 )
 from worker.contract.upcasters import UPCASTERS, newest_version, oldest_version
+from worker.storage.database import Document
 from worker.storage.documents import ADOPTED, interaction_row, opening_fingerprint, void_document
 from worker.storage.reading import name_of
 from worker.verify.findings import Fault, Finding, Kind, differs
@@ -66,7 +67,7 @@ class StreamAudit:
     _expiring: set[bytes] = field(default_factory=set)
     """Events whose row may have expired."""
 
-    def feed(self, events: Sequence[Mapping[str, Any]]) -> None:
+    def feed(self, events: Sequence[Document]) -> None:
         """Take the next events of the stream, in version order."""
         for event in events:
             self._check(event)
@@ -115,7 +116,7 @@ class StreamAudit:
         self._check_version(event)
         if (unshaped := malformed_event(event, self.stream)) is not None:
             self._findings.append(unshaped)
-            self._stop_folds()
+            self._stop_folds(event)
             if isinstance(event.get("_id"), UUID):
                 self._expected[event["_id"].bytes] = (None, None)
             return
@@ -134,9 +135,9 @@ class StreamAudit:
             self._stop_folds()
         self.last_version = max(version, self.last_version)
 
-    def _stop_folds(self) -> None:
+    def _stop_folds(self, at: Event | None = None) -> None:
         for fold in self.folds:
-            fold.stop()
+            fold.stop(at)
 
     def _expect(self, event: Mapping[str, Any]) -> None:
         """Its row, which events about a learner have; and that no other event came from its record."""

@@ -11,6 +11,7 @@ from projections.kinds import StreamProjection
 from worker.storage.database import Document
 from worker.storage.expiry import Kept
 from worker.storage.reading import Reading, name_of
+from worker.storage.skipped_versions import skips_of
 from worker.verify import reading
 from worker.verify.findings import Fault, Finding, Kind, Run, subject_of
 from worker.verify.fold_audit import IDENTITY, FoldAudit, audit_identity
@@ -64,8 +65,9 @@ class StreamsCheck:
         for projection in self.run.database.catalogue.streams:
             own = [stream for stream in folds if projection.folds(stream)]
             documents = await reading.digests_of(self.run.database, projection, own)
+            skips = await skips_of(self.run.database, projection.name, own)
             for stream in own:
-                folds[stream].append(FoldAudit(stream, projection, documents.get(stream)))
+                folds[stream].append(FoldAudit(stream, projection, documents.get(stream), skips))
         return {
             stream: StreamAudit(stream, each, self.latest, sources, self._may_be_gone)
             for stream, each in folds.items()

@@ -31,6 +31,14 @@ def folded_twice(run: Run) -> None:
     record["time_tracking"]["total_seconds"] *= 2
 
 
+def decision_ignored(run: Run) -> None:
+    """Somebody left a rating out, and the fold took it all the same."""
+    rating = run.event("course_rated")
+    about = {"stream_id": rating["stream_id"], "version": rating["version"], "event_id": rating["_id"]}
+    stands = {"projection": "progress", "recorded_at": rating["recorded_at"], "taken_back_at": None}
+    run.skipped.append({**about, **stands})
+
+
 def latest_by_arrival(run: Run) -> None:
     """The rating that came last is taken for the one given last."""
     record = next(each for each in run.progress if each["rating"])
@@ -242,6 +250,7 @@ WATCH: Mapping[int, Sequence[Bug]] = {
         token_before_effect,
         write_without_rev_guard,
         folded_twice,
+        decision_ignored,
         latest_by_arrival,
         late_event_moves_the_clock_back,
         percentage_rounded_up,

@@ -33,6 +33,7 @@ class Run:
     notifications: list[Document] = field(default_factory=list)
     billing: list[Document] = field(default_factory=list)
     queue: list[Document] = field(default_factory=list)
+    skipped: list[Document] = field(default_factory=list)
     jobs: list[Document] = field(default_factory=list)
     received: list[Delivery] = field(default_factory=list)
     metrics: str = ""
@@ -53,6 +54,7 @@ class Run:
             notifications=self.notifications,
             billing=self.billing,
             queue=self.queue,
+            skipped=self.skipped,
             others={"config.job_runs": self.jobs},
         )
         return Case(stored, self.ledger, self._evidence, in_order=True)

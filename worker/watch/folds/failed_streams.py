@@ -26,4 +26,5 @@ def _quarantined(projection: str, failure: Failure) -> Quarantined:
         message=failure.message,
         stream_id=failure.stream,
         version=failure.version,
+        data=failure.data,
     )

@@ -1,8 +1,11 @@
 """One stream's fold with its failure as a value: the prefix before the failing event is kept."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from traceback import extract_tb
+from typing import Any
 
 from projections.event import StoredEvent
 from projections.kinds import By, StreamProjection
@@ -10,15 +13,31 @@ from worker.errors import WorkerError
 from worker.storage.database import Document
 from worker.watch.folds.plan import Run, Task
 
+# As types are named; what somebody wrote there instead could be anybody's text.
+_TYPE = re.compile(r"[a-z][a-z0-9_.]{0,63}")
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A stream that cannot go on at `version` with this code; `message` holds no values of the event."""
+    """A stream that cannot go on at `version` with this code; `message` holds no values of the event.
+
+    `event_id` and `event_type` are of the event to blame, where that is known. `pure`: the fold itself raised, which
+    it would do again; the server, and whoever else writes, has no part in it.
+    """
 
     stream: str
     version: int
     error_class: str
     message: str
+    event_id: Any = None
+    event_type: str | None = None
+    pure: bool = False
+
+    @property
+    def data(self) -> Document:
+        """Which event it is, as the item of the queue says it."""
+        named = {"event_id": self.event_id, "event_type": self.event_type}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +73,20 @@ def fold_run(projection: StreamProjection, run: Run, by: By, carry: Document | N
             good, fields, step = middle, prefix, step * 2
         else:
             bad, error, step = middle, raised, max(1, (middle - good) // 2)
-    failure = Failure(run.task.stream, run.events[good]["version"], type(error).__name__, _safe(error))
-    return Folded(run, fields, good, failure)
+    return Folded(run, fields, good, _failure(run.task.stream, run.events[good], error))
+
+
+def _failure(stream: str, event: Mapping[str, Any], error: Exception) -> Failure:
+    kind = event.get("event_type")
+    return Failure(
+        stream,
+        event["version"],
+        type(error).__name__,
+        _safe(error),
+        event_id=event.get("_id"),
+        event_type=kind if isinstance(kind, str) and _TYPE.fullmatch(kind) else None,
+        pure=not isinstance(error, MemoryError),
+    )
 
 
 def _attempt(

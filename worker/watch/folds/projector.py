@@ -17,10 +17,11 @@ from worker.storage.errors import translated, write_failures
 from worker.storage.work_items import fold_item_id
 from worker.telemetry.metrics import Applied, Metrics, Mode
 from worker.timing import Clock, cancel_and_wait_shielded
+from worker.watch.folds.decisions import Decisions
 from worker.watch.folds.failed_streams import quarantine_streams
 from worker.watch.folds.fold import Failure, Folded, fold_run
 from worker.watch.folds.plan import Plan, Run, Task, plan_round
-from worker.watch.folds.reading import Records, read_records, read_runs
+from worker.watch.folds.reading import Records, Runs, read_records, read_runs
 from worker.watch.folds.writing import Written, needs_write, write_all
 from worker.watch.frozen import Frozen
 
@@ -122,6 +123,7 @@ class Projector:
         self._on_failures = on_failures or self._put_items
         self._doubting = doubting
         self._tally = tally
+        self._decisions = Decisions(database, projection.name, clock)
         self._width = _STREAMS_PER_ROUND
         self._blocked: OrderedDict[str, Failure] = OrderedDict()
         self.frozen = Frozen(projection.name, projection.version, clock, metrics)
@@ -242,11 +244,7 @@ class Projector:
     async def _fold_all(self, plan: Plan) -> tuple[list[Folded], set[str]]:
         """What was folded, and the streams that have to be read on: not all events fit."""
         long = [task for task in plan.tasks if task.events > self._events_per_round]
-        read = await read_runs(
-            self._database,
-            [task for task in plan.tasks if task not in long],
-            self._projection.event_paths,
-        )
+        read = await self._read([task for task in plan.tasks if task not in long])
         results: list[Folded] = []
         since = self._clock.monotonic()
         for run in read.runs:
@@ -262,12 +260,17 @@ class Projector:
         unread = cut | {task.stream for task in read.unread}
         return results, unread - {task.stream for task in paged}
 
+    async def _read(self, tasks: Sequence[Task]) -> Runs:
+        """The tasks' events, without those that somebody has decided to leave out."""
+        skips = await self._decisions.about(tasks)
+        return await read_runs(self._database, tasks, self._projection.event_paths, skips)
+
     async def _refold(self, task: Task) -> Folded:
         """Re-fold a long stream page by page, in memory: a reader never sees less than before."""
         after, carry = task.after, None
         while True:
             page = replace(task, after=after, upto=min(task.upto, after + self._events_per_round))
-            [run] = (await read_runs(self._database, [page], self._projection.event_paths)).runs
+            [run] = (await self._read([page])).runs
             folded = fold_run(self._projection, run, self._by, carry)
             after, carry = run.task.after + folded.count, folded.fields
             if after < run.task.upto or after == task.upto:

@@ -8,6 +8,7 @@ from worker.chunks import chunks
 from worker.contract.identity import stream_object_id
 from worker.storage.database import Collection, Database, Document
 from worker.storage.reading import Reading, Unreadable, find, find_one
+from worker.storage.skipped_versions import NO_SKIPS, Skips
 from worker.watch.folds.plan import Run, Task, run_of
 
 # Decoded, folded and encoded they take some ten times as much; a record of 1,000 lessons has about 0.4 MB.
@@ -70,8 +71,13 @@ async def _remains(collection: Collection, paths: Sequence[str], record: Unreada
     return remains
 
 
-async def read_runs(database: Database, tasks: Sequence[Task], paths: Iterable[str] = READ_PATHS) -> Runs:
-    """The events of as many tasks as fit, of one at least, whatever else is stored by now."""
+async def read_runs(
+    database: Database, tasks: Sequence[Task], paths: Iterable[str] = READ_PATHS, skips: Skips = NO_SKIPS
+) -> Runs:
+    """The events of as many tasks as fit, of one at least, whatever else is stored by now.
+
+    With a void in place of each that is to be left out.
+    """
     result = Runs([], [])
     left = _EVENT_BYTES
     for some in chunks(tasks, _STREAMS_PER_QUERY):
@@ -81,7 +87,7 @@ async def read_runs(database: Database, tasks: Sequence[Task], paths: Iterable[s
         reading = await _read(database, some, left, paths)
         left -= reading.size_bytes
         events = [*reading.documents, *[await _place(database, one) for one in reading.unreadable]]
-        _sort_in(result, some, events, complete=reading.complete)
+        _sort_in(result, some, skips.applied(filter(None, events)), complete=reading.complete)
     return result
 
 
@@ -113,8 +119,7 @@ def _sort_in(result: Runs, tasks: Sequence[Task], events: Iterable[Document], *,
     """Each task's events; where reading ended early, the stream of the last one is cut behind it."""
     found: dict[str, list[Document]] = {task.stream: [] for task in tasks}
     for event in events:
-        if event:
-            found[event["stream_id"]].append(event)
+        found[event["stream_id"]].append(event)
     last = "" if complete else max(stream for stream, some in found.items() if some)
     for task in tasks:
         some = found[task.stream]

@@ -8,6 +8,7 @@ from worker import __version__
 from worker.contract.identity import stream_object_id
 from worker.storage import reading
 from worker.storage.database import Database
+from worker.storage.skipped_versions import skips_of
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
 from worker.watch.folds.catch_up import highest_versions
@@ -57,12 +58,14 @@ class Refold:
         """Fold each stream as far as this code can. Raises Retryable while MongoDB is away.
 
         `doubted` streams are folded from their first event, and what differs in their documents is replaced. So are
-        those whose fold fails: who wrote what it goes on from is not known.
+        those whose fold fails: who wrote what it goes on from is not known. And those of which a version is skipped:
+        somebody may have folded it before it was decided.
 
-        1. ask how far each stream goes  2. fold with a projector that remembers nothing  3. fold from the first
-        event  4. see whose document this code must not touch
+        1. ask how far each stream goes, and which have a decision  2. fold with a projector that remembers nothing
+        3. fold from the first event  4. see whose document this code must not touch
         """
         heads = await highest_versions(self._database, [*streams, *doubted])  # 1
+        doubted = [*doubted, *(await skips_of(self._database, self._projection.name, streams)).streams]
         failed = await self._project(
             {stream: head for stream, head in heads.items() if stream not in doubted}
         )  # 2

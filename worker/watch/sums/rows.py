@@ -12,6 +12,7 @@ from typing import Any
 from pymongo import UpdateOne
 
 from projections.counts import Milestone, Step, milestones_of, payment_in
+from projections.counts.projection import COUNTS
 from projections.event import StoredEvent, read_paths
 from worker.chunks import chunks
 from worker.contract.identity import stream_object_id
@@ -22,6 +23,7 @@ from worker.storage.errors import translated
 from worker.storage.outbox import is_late, notification_row
 from worker.storage.quarantine import Quarantined, quarantine
 from worker.storage.refused_rows import RowTarget, payment_target, row_item_id
+from worker.storage.skipped_versions import skips_of
 from worker.storage.work_items import COUNTS_ROW, Failed, Item, ItemId, Verdict
 from worker.watch.sums.attempt import Attempt, Reason, RejectedWrite, Target, concerning
 from worker.watch.sums.runner import Dependencies, Runner
@@ -140,13 +142,15 @@ def billing_row(event: StoredEvent) -> Row | None:
 async def billing(database: Database, steps: Iterable[Step], attempt: Attempt) -> list[Row]:
     """The billing rows of payments no earlier step has put out, read from the events that name them.
 
-    A record counts its payments, so that nobody else's events are read. Raises `RejectedWrite` for a learner with an
-    event that cannot be read.
+    A record counts its payments, so that nobody else's events are read; what it leaves out is not paid for. Raises
+    `RejectedWrite` for a learner with an event that cannot be read.
     """
     found: list[Row] = []
     paying = [step for step in steps if step.unpaid]
     for some in chunks(paying, _RANGES_PER_QUERY):
-        query = {"$or": list(_ranges(some))}
+        streams = [step.projection["stream_id"] for step in some]
+        skips = await skips_of(database, COUNTS.source, streams, attempt.session)
+        query = {"$or": list(_ranges(some)), **({"_id": {"$nin": [*skips.events]}} if skips.events else {})}
         read = await attempt.find(
             database.course_events, query, _EVENT_PATHS, asked=len(paying), hint=_EVENT_INDEX
         )
