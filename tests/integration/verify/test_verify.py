@@ -94,6 +94,7 @@ async def test_a_consistent_history_is_ok_and_completely_counted(
         "statistics_refused": 0,
         "notifications": 0,
         "billing_transactions": 0,
+        "skipped_versions": 0,
         "faults": {},
         "by_projection": {
             "progress": {"documents": 4, "behind": 0, "quarantined": 0, "other_version": 0},
