@@ -9,13 +9,13 @@ import typer
 
 from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
+from worker.cli.auditing import audited
 from worker.cli.ending import run_to_end, say, say_error
 from worker.cli.listing import plain
 from worker.cli.options import DryRun, JsonFlag
 from worker.cli.tables import print_json, print_table
 from worker.retry.skipping import Asked, CannotSkip, Decided, skip_event, skipped_events, unskip_event
 from worker.settings import Settings, load_settings
-from worker.storage import audit
 from worker.storage.database import Database
 from worker.storage.models import SkippedVersion
 from worker.timing import SystemClock
@@ -127,14 +127,8 @@ async def _act(command: str, asked: Asked, act: Act, *, dry_run: bool, as_json: 
     arguments = {name: getattr(asked, name) for name in ("stream", "version", "reason", "projection")}
     async with opened_in_use(settings) as database:
         try:
-            if dry_run:
-                outcome = await act(database, settings, asked)
-            else:
-                async with audit.recorded(
-                    database, command=command, who=asked.who, arguments=arguments
-                ) as audited:
-                    outcome = await act(database, settings, asked)
-                    audited.outcome.update(outcome)
+            async with audited(database, settings, command, arguments, dry_run=dry_run) as outcome:
+                outcome |= await act(database, settings, asked)
         except CannotSkip as error:
             say_error(str(error))
             return ExitCode.USAGE

@@ -8,7 +8,7 @@ from projections.event import StoredEvent
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.reading import Unreadable
-from worker.storage.skipped_versions import NO_SKIPS, Skips
+from worker.storage.skipped_versions import Skips
 
 # About 1 MB of usual events.
 _PAGE_EVENTS = 1_000
@@ -25,7 +25,7 @@ class Broken:
 
 
 async def events_in_order(
-    database: Database, stream: str, paths: Iterable[str], skips: Skips = NO_SKIPS
+    database: Database, stream: str, paths: Iterable[str], skips: Skips
 ) -> AsyncGenerator[StoredEvent | Broken]:
     """The stream's events from version 1 on; the last one is `Broken` where more may follow that cannot be folded.
 

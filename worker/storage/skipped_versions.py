@@ -56,6 +56,10 @@ class Skips:
         """The ids of the events that are left out."""
         return tuple(each.event_id for each in self.by_place.values())
 
+    def without_them(self, query: Document) -> Document:
+        """The query for events, but for those that are left out."""
+        return {**query, "_id": {"$nin": [*self.events]}} if self.by_place else query
+
     def covers(self, event: Mapping[str, Any]) -> bool:
         """Whether this event is left out where it stands."""
         return bool(self.by_place) and self._about(event) is not None

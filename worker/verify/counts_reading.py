@@ -18,7 +18,7 @@ from worker.contract.identity import stream_object_id
 from worker.storage import reading
 from worker.storage.database import Document
 from worker.storage.outbox import notification_id
-from worker.storage.skipped_versions import skips_of
+from worker.storage.skipped_versions import NO_SKIPS, skips_of
 from worker.storage.work_items import COUNTS_ROW
 from worker.verify.findings import Finding
 from worker.verify.learner_audit import MILESTONES, Announced, Learner, audit_rows
@@ -135,9 +135,9 @@ async def _payments(snapshot: Snapshot, projections: Iterable[Document]) -> dict
         if each.get("payments")
     ]
     session, streams = snapshot.session, [each["stream_id"] for each in ranges]
-    skipped = (await skips_of(snapshot.database, COUNTS.source, streams, session)).events if streams else ()
+    skips = await skips_of(snapshot.database, COUNTS.source, streams, session) if streams else NO_SKIPS
     for some in chunks(ranges, _RANGES_PER_QUERY):
-        query = {"$or": some, **({"_id": {"$nin": [*skipped]}} if skipped else {})}
+        query = skips.without_them({"$or": some})
         async for page in pages(snapshot.database.course_events, query, session=session):
             # An event that makes no sense has a finding of its own.
             for stream, payment in page.through(_paid).values:

@@ -101,8 +101,8 @@ class Checks:
         """What is checked after each stream's events against its rows and its document.
 
         1. rows of learners and courses that have no events  2. documents that have none  3. what could not be stored,
-        what waits for another attempt, and what is left out  4. leases and positions  5. what was counted: projections, statistics,
-        outbox and billing  6. views
+        what waits for another attempt, what is left out  4. leases and positions  5. what was counted: projections,
+        statistics, outbox and billing  6. views
         """
         run, catalogue = self.run, self.run.database.catalogue
         sums = [

@@ -18,6 +18,7 @@ from worker.storage.database import Database, Document
 from worker.storage.outbox import notification_id
 from worker.storage.reading import Unreadable
 from worker.storage.refused_rows import payment_target, row_item_id
+from worker.storage.skipped_versions import skips_of
 
 # Folded at once on the way to the event that is asked about.
 _FOLDED_AT_ONCE = 1_000
@@ -58,7 +59,9 @@ async def trace_series_row(
 async def step_of(database: Database, projection: StreamProjection, event: StoredEvent) -> Step | None:
     """The event's place in the fold; None where the events before it, or itself, cannot be folded."""
     fold, before = StepwiseFold(projection), list[StoredEvent]()
-    async with aclosing(events_in_order(database, event.stream_id, projection.event_paths)) as events:
+    skips = await skips_of(database, projection.name, [event.stream_id])
+    in_order = events_in_order(database, event.stream_id, projection.event_paths, skips)
+    async with aclosing(in_order) as events:
         async for each in events:
             if isinstance(each, Broken):
                 return None

@@ -22,7 +22,9 @@ from worker.queries.trace.rows import (
 from worker.queries.trace.stops import NOT_KNOWN, NOT_THERE, THERE, WAITS, Items, Trace
 from worker.storage import reading
 from worker.storage.database import Database, Document
+from worker.storage.models import SkippedVersion
 from worker.storage.reading import Unreadable
+from worker.storage.skipped_versions import skips_of
 from worker.storage.work_items import OPEN
 
 
@@ -144,6 +146,12 @@ async def _follow(result: Trace, database: Database, stored: Document, *, acknow
     documents = await documents_of(database, event.stream_id)
     items = await _open_items(database, [*item_ids(documents, event), *row_item_ids(event)])
     await trace_series_row(result, database, event, acknowledged=acknowledged)
+    if (decision := await _skipped(database, event)) is not None:
+        why = (
+            f"{decision.who} left it out of {decision.projection}: {decision.reason}; nothing follows from it"
+        )
+        result.add("skipped_versions", THERE, decision.id, why, decision.decided_at)
+        return
     progressed = trace_documents(result, documents, event, items)
     counting = [
         each for each in documents if each.counted_by is not None and each.counted_by.name == COUNTS.name
@@ -161,6 +169,13 @@ async def _follow(result: Trace, database: Database, stored: Document, *, acknow
             f"{item.get('status')}: {item.get('last_error')}",
             item.get("created_at"),
         )
+
+
+async def _skipped(database: Database, event: StoredEvent) -> SkippedVersion | None:
+    """The decision that leaves the event out of the records, from which everything else follows."""
+    skips = await skips_of(database, COUNTS.source, [event.stream_id])
+    decision = skips.by_place.get((event.stream_id, event.version))
+    return decision if decision is not None and decision.event_id == event.event_id else None
 
 
 async def _open_items(database: Database, ids: Sequence[str]) -> Items:

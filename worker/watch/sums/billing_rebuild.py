@@ -10,12 +10,14 @@ from bson import ObjectId
 from pymongo import ReplaceOne, UpdateOne
 
 from projections.counts import Payment, payment_in
+from projections.counts.projection import COUNTS
 from projections.event import StoredEvent, read_paths
 from worker.chunks import chunks
 from worker.storage.billing import billing_id, billing_row, billing_upsert
 from worker.storage.database import Database, Document
 from worker.storage.encoding import same
 from worker.storage.refused_rows import payment_target, row_item_id
+from worker.storage.skipped_versions import skips_of
 from worker.watch.sums.attempt import Attempt, Target, Write
 
 _RANGES_PER_QUERY = 100
@@ -84,9 +86,11 @@ class BillingRebuild:
                 }
                 for each in some
             ]
+            streams = [each["stream_id"] for each in some]
+            skips = await skips_of(self.database, COUNTS.source, streams, attempt.session)
             found = await attempt.find(
                 self.database.course_events,
-                {"$or": ranges},
+                skips.without_them({"$or": ranges}),
                 _EVENT_PATHS,
                 asked=len(counted),
                 hint=_EVENT_INDEX,

@@ -150,7 +150,7 @@ async def billing(database: Database, steps: Iterable[Step], attempt: Attempt) -
     for some in chunks(paying, _RANGES_PER_QUERY):
         streams = [step.projection["stream_id"] for step in some]
         skips = await skips_of(database, COUNTS.source, streams, attempt.session)
-        query = {"$or": list(_ranges(some)), **({"_id": {"$nin": [*skips.events]}} if skips.events else {})}
+        query = skips.without_them({"$or": list(_ranges(some))})
         read = await attempt.find(
             database.course_events, query, _EVENT_PATHS, asked=len(paying), hint=_EVENT_INDEX
         )
