@@ -12,6 +12,8 @@ from tests.support.retry import folding, running
 from tests.unit.projections.events import arrive, course_event
 from worker.contract.identity import stream_id
 from worker.queries.explain import explain
+from worker.queries.trace.log import Seen
+from worker.queries.trace.run import trace
 from worker.retry import skipping
 from worker.retry.skipping import Asked
 from worker.storage.database import Database
@@ -26,6 +28,7 @@ async def test_an_enrolment_that_is_skipped_is_neither_counted_nor_announced_nor
 ) -> None:
     learner = Learner(course(0), user(0)).enrol(pays="first").enrol(5, pays="second").finish()
     stream = stream_id(course(0), user(0))
+    first = str(learner.events[0].event_id)
     enrolment = Asked(stream, 1, "anna@ops", "wrong currency")
     await add_platform(database, courses=1, users=1)
     await store(database, map(course_event, arrive(learner.events)))
@@ -45,6 +48,10 @@ async def test_an_enrolment_that_is_skipped_is_neither_counted_nor_announced_nor
         assert (remark.version, remark.kind) == (1, "skipped")
         assert "anna@ops left its event out of progress: wrong currency" in remark.detail
 
+        stops = {each.place: each.detail for each in (await trace(database, first, nobody_looks)).stops}
+        assert stops["skipped_versions"].startswith("anna@ops left it out of progress: wrong currency")
+        assert "user_progress" not in stops
+
     await skipping.unskip_event(database, enrolment, "test", SystemClock())
     async with running(database, folding(database, PROGRESS)) as retry:
         await retry.until_status("completed", 2)
@@ -54,6 +61,10 @@ async def test_an_enrolment_that_is_skipped_is_neither_counted_nor_announced_nor
     assert await _paid(database) == {"first", "second"}
     await assert_counted(database)
     assert not OF_DOCUMENTS & (await verify(database)).faults.keys()
+
+
+async def nobody_looks(*_: object) -> Seen:
+    return Seen(why="no log")
 
 
 async def _paid(database: Database) -> set[str]:

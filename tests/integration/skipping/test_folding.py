@@ -11,9 +11,11 @@ from projections.progress import PROJECTION_VERSION
 from tests.conftest import RunningMongo
 from tests.integration.skipping.blocked import BAD, Blocked, blocked, broken
 from tests.support.clocks import ManualClock
+from tests.support.jobs import runner
 from tests.support.progress import documents, expected, histories, interleaved, projector, store
 from tests.support.progress import running as watching
 from tests.support.retry import folding, running, stored
+from worker.jobs.rebuild_progress import REBUILD_PROGRESS, RebuildProgress
 from worker.retry import skipping
 from worker.storage.database import Database, Document, make_client, open_database
 from worker.storage.driver import close
@@ -101,6 +103,21 @@ async def test_every_way_of_folding_leaves_it_out_with_code_that_could_take_it(
     found = await documents(database)
     assert found == await expected(database)
     assert found[one.stream]["performance"]["quiz_average"] is None
+
+
+@pytest.mark.parametrize("then", [lost, of_an_older_fold])
+async def test_a_rebuild_leaves_it_out(
+    database: Database, then: Callable[[Database], Awaitable[None]]
+) -> None:
+    one = await blocked(database)
+    await skip(database, one)
+    await then(database)
+
+    await runner(database).run(REBUILD_PROGRESS, RebuildProgress())
+
+    found = await documents(database)
+    assert found == await expected(database)
+    assert (found[one.stream]["version"], found[one.stream]["performance"]["quiz_average"]) == (6, None)
 
 
 async def test_a_fold_that_began_before_the_decision_is_overtaken(
