@@ -166,6 +166,24 @@ class Pace:
         self._next_at = self._clock.monotonic() + self._shortest_s
 
 
+class Throttle:
+    """At most `per_s` things a second on average, however many are done at once; without a number, any."""
+
+    def __init__(self, clock: Clock, per_s: float | None) -> None:
+        self._clock = clock
+        self._per_s = per_s
+        self._free_at = clock.monotonic()
+
+    async def wait_for(self, number: int) -> None:
+        """Wait until so many may be done: those before have had their time."""
+        if self._per_s is None:
+            return
+        rest_s = self._free_at - self._clock.monotonic()
+        if rest_s > 0:
+            await self._clock.sleep(rest_s)
+        self._free_at = max(self._free_at, self._clock.monotonic()) + number / self._per_s
+
+
 # 2^30 is beyond every limit; a larger power would only overflow.
 _MOST_DOUBLINGS = 30
 

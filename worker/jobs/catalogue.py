@@ -4,6 +4,7 @@ from typing import Any
 
 from worker.jobs.job import Job
 from worker.jobs.promotion import PROMOTE, ROLLBACK
+from worker.jobs.publish_stored import PUBLISH_STORED
 from worker.jobs.rebuild_counts import REBUILD_COUNTS
 from worker.jobs.rebuild_into import REBUILD_INTO
 from worker.jobs.rebuild_progress import REBUILD_PROGRESS
@@ -14,6 +15,7 @@ JOBS: tuple[Job[Any], ...] = (
     REBUILD_INTO,
     PROMOTE,
     ROLLBACK,
+    PUBLISH_STORED,
 )
 
 
