@@ -12,21 +12,18 @@ from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use, opened_to_change
 from worker.app.serving import serve
 from worker.app.signals import StopSignal
+from worker.cli import explaining, publish, scheduling, tracing
 from worker.cli import help as text
-from worker.cli import scheduling
 from worker.cli.auditing import audited
 from worker.cli.dead_letters import dead_letters_app
 from worker.cli.demo import EPILOG, demo
 from worker.cli.ending import end_with, run_to_end
 from worker.cli.events import events_app
-from worker.cli.explaining import explain
 from worker.cli.jobs import jobs_app
-from worker.cli.options import Commands, Format, JsonFlag, input_file
-from worker.cli.publishing import Publishing
+from worker.cli.options import Commands, JsonFlag
 from worker.cli.queue import queue_app
 from worker.cli.rebuild import PROMOTE_EPILOG, ROLLBACK_EPILOG, promote, rebuild_app, rollback
 from worker.cli.tables import print_json, print_table, print_verification
-from worker.cli.tracing import trace
 from worker.contract import export
 from worker.settings import load_settings
 from worker.storage.schema import apply_schema, apply_to, check_schema
@@ -59,26 +56,10 @@ app = Commands(
 schema_app = Commands(help="Collections, indexes, validators.")
 contract_app = Commands(help="What producers publish.")
 app.command(epilog=EPILOG)(demo)
+app.command(epilog=publish.EPILOG)(publish.publish)
 app.command(epilog=scheduling.EPILOG)(scheduling.schedule)
-app.command(
-    epilog=text.page(
-        text.examples(
-            "sevenp-worker explain USER COURSE progress.percentage",
-            "sevenp-worker explain USER COURSE lesson_progress.<lesson id>",
-            "sevenp-worker explain USER COURSE counted.completed   what the counters take of it",
-        ),
-        text.settings(*text.MONGODB),
-    )
-)(explain)
-app.command(
-    epilog=text.page(
-        text.examples(
-            "sevenp-worker trace 0b6c2f6e-6c1d-4c55-9a53-00000000abcd   an event by its id",
-            "sevenp-worker trace interaction-events:3:18204             a record by its place",
-        ),
-        text.settings(*text.MONGODB, "topic", "kafka_group_id", *text.KAFKA),
-    )
-)(trace)
+app.command(epilog=explaining.EPILOG)(explaining.explain)
+app.command(epilog=tracing.EPILOG)(tracing.trace)
 app.add_typer(schema_app, name="schema")
 app.add_typer(contract_app, name="contract")
 app.add_typer(jobs_app, name="jobs")
@@ -116,43 +97,6 @@ def run() -> None:
         await serve(settings, signals.event())
 
     end_with(work)
-
-
-@app.command(
-    epilog=text.page(
-        text.examples(
-            "sevenp-worker publish events.jsonl",
-            "sevenp-worker publish events.jsonl --check      refuse it if a line is no valid event",
-            "sevenp-worker publish statements.json.gz --format xapi",
-            "zstd -dc events.zst | sevenp-worker publish -",
-        ),
-        text.settings("topic", "xapi_", "max_future_hours", *text.KAFKA, "allow_plaintext"),
-    )
-)
-def publish(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            callback=input_file, help="One event a line, plain or gzip; a pipe will do; - is standard input."
-        ),
-    ],
-    format: Annotated[  # noqa: A002 - the option's name
-        Format, typer.Option(help="native: bytes unchanged, valid or not. xapi: video statements.")
-    ] = "native",
-    check: Annotated[
-        bool, typer.Option("--check", help="Look at all lines first; send nothing if one is no valid event.")
-    ] = False,
-    idempotent: Annotated[
-        bool, typer.Option(help="Let the broker drop what is sent twice after a lost answer, if it can.")
-    ] = True,
-) -> None:
-    """Publish a file of events to the topic, each line one record, and wait until all are acknowledged.
-
-    Lines that are no valid events are published too, counted, and become dead letters in the worker; see --check.
-    A topic that does not exist is not created.
-    """
-    publishing = Publishing(file, format, check=check, idempotent=idempotent)
-    end_with(publishing.run, interrupted=publishing.left)
 
 
 @app.command(

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
+from worker.cli import help as text
 from worker.cli.ending import run_to_end, say_error
 from worker.cli.listing import LONGEST_TABLE, cell, plain
 from worker.cli.options import JsonFlag, object_id
@@ -20,6 +21,14 @@ from worker.queries.explain import explain as explained
 from worker.settings import load_settings
 from worker.words import counted
 
+EPILOG = text.page(
+    text.examples(
+        "sevenp-worker explain USER COURSE progress.percentage",
+        "sevenp-worker explain USER COURSE lesson_progress.<lesson id>",
+        "sevenp-worker explain USER COURSE counted.completed   what the counters take of it",
+    ),
+    text.settings(*text.MONGODB),
+)
 _WITHHELD = "(personal text: events show --payload)"
 _GONE = "(gone)"
 

@@ -33,6 +33,7 @@ class Publishing:
     format: Format
     check: bool
     idempotent: bool
+    topic: str | None = None
     _acknowledged: int = 0
     _unreadable: list[UnreadableLine] = field(default_factory=list)
     _checked: Checked = field(default_factory=Checked)
@@ -41,7 +42,7 @@ class Publishing:
     async def run(self) -> int:
         """Publish the file; the exit code says whether every line of it was sent."""
         settings = load_settings()
-        topic = settings.ingest.topic
+        topic = self.topic or settings.ingest.topic
         self._statements.own_home_page = settings.ingest.xapi_home_page
         # A pipe is waited for where the event loop cannot look after signals: Ctrl-C shall end the waiting itself.
         if threading.current_thread() is threading.main_thread():

@@ -9,6 +9,7 @@ import typer
 
 from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
+from worker.cli import help as text
 from worker.cli.ending import run_to_end, say, say_error
 from worker.cli.listing import cell, plain
 from worker.cli.options import JsonFlag
@@ -21,6 +22,14 @@ from worker.queries.trace.named import parse_asked
 from worker.queries.trace.run import trace as traced
 from worker.settings import Settings, load_settings
 from worker.timing import SystemClock
+
+EPILOG = text.page(
+    text.examples(
+        "sevenp-worker trace 0b6c2f6e-6c1d-4c55-9a53-00000000abcd   an event by its id",
+        "sevenp-worker trace interaction-events:3:18204             a record by its place",
+    ),
+    text.settings(*text.MONGODB, "topic", "kafka_group_id", *text.KAFKA),
+)
 
 
 @run_to_end()

@@ -13,7 +13,8 @@ from bson import ObjectId
 from pydantic import Field, JsonValue, StringConstraints
 
 from worker.jobs.context import JobContext
-from worker.jobs.job import Job, JobArguments
+from worker.jobs.job import Job
+from worker.jobs.selected import SelectedStreams
 from worker.kafka.files import OutgoingRecord
 from worker.kafka.producer import Publisher
 from worker.kafka.security import kafka_options
@@ -21,7 +22,6 @@ from worker.kafka.stored import Unsent, outgoing
 from worker.storage import reading
 from worker.storage.event_walk import EventPage, Place, count_events, walk_events
 from worker.storage.reading import name_of
-from worker.storage.stream_selection import StreamSelection
 from worker.timing import Throttle
 
 NAME: Final = "publish-from-store"
@@ -36,18 +36,11 @@ _WRONG = (Unsent.ALTERED, Unsent.NO_EVENT, Unsent.UNREADABLE)
 Send = Callable[[Sequence[OutgoingRecord]], Awaitable[object]]
 
 
-class PublishStored(JobArguments):
+class PublishStored(SelectedStreams):
     """Which events go to which topic, and how many a second at most."""
 
     topic: Annotated[str, StringConstraints(min_length=1, max_length=249)]
-    of: StreamSelection = StreamSelection()
     rate: Annotated[int, Field(ge=1)] | None = None
-
-    @property
-    def selection(self) -> Mapping[str, JsonValue]:
-        """What is selected, without what is not said."""
-        said: dict[str, JsonValue] = self.of.model_dump(mode="json", exclude_defaults=True)
-        return said
 
 
 async def publish_stored(context: JobContext, arguments: PublishStored) -> Mapping[str, JsonValue]:

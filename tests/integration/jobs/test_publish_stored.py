@@ -1,6 +1,7 @@
 """`publish-from-store`: what comes back is a duplicate, what was interrupted goes on, what must not leave stays."""
 
 import asyncio
+import json
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -11,9 +12,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.conftest import RunningMongo
 from tests.integration.verify.history import Learner, learner, store
+from tests.support.commands import sevenp_worker
 from tests.support.ingest import options, running, with_kafka
 from tests.support.jobs import NOON, parts
 from tests.support.opening import opening_event
+from worker.app.exits import ExitCode
 from worker.contract.codec import decode_event
 from worker.contract.event import Event
 from worker.contract.identity import parse_stream_id
@@ -182,3 +185,19 @@ async def test_two_may_publish_to_two_topics_and_not_to_one(
 
 def _event(of: Learner, version: int) -> dict[str, Any]:
     return next(each for each in of.events if each["version"] == version)
+
+
+@pytest.mark.slow
+async def test_the_command_publishes_what_is_selected_and_says_how_many(
+    database: Database, kafka: str, topic: str, settings: dict[str, str]
+) -> None:
+    await store(database, LEARNERS)
+    asked = ("publish", "--from-store", "--topic", topic, "--stream", LEARNERS[0].stream, "--json")
+    dry = await sevenp_worker(settings, *asked, "--dry-run")
+    assert (dry.code, json.loads(dry.output)["counts"]) == (ExitCode.OK, {"own": 1, "published": 7})
+    ended = await sevenp_worker(settings, *asked)
+    assert (ended.code, json.loads(ended.output)["counts"]["published"]) == (ExitCode.OK, 7)
+    assert len(await published(kafka, topic, 7)) == 7
+    row = await database.audit.find_one({})
+    assert row is not None
+    assert (row["command"], row["arguments"]["topic"]) == ("publish-from-store", topic)

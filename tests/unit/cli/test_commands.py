@@ -103,3 +103,23 @@ def test_an_unknown_command_ends_with_code_2() -> None:
     finished = _run("fly")
     assert finished.returncode == ExitCode.USAGE
     assert "No such command 'fly'" in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "name a FILE"),
+        (["--from-store"], "--from-store needs --topic"),
+        (["--from-store", "--topic", "t", "-"], "are not for --from-store"),
+        (["--from-store", "--topic", "t", "--check"], "are not for --from-store"),
+        (["-", "--rate", "5"], "only for --from-store"),
+        (["-", "--dry-run"], "only for --from-store"),
+        (["-", "--course", "65a4f0c2e13b7a0001aaaaaa"], "only for --from-store"),
+    ],
+)
+def test_publish_says_which_of_its_options_go_together(
+    runner: CliRunner, arguments: list[str], words: str
+) -> None:
+    result = runner.invoke(app, ["publish", *arguments])
+    assert result.exit_code == ExitCode.USAGE
+    assert words in " ".join(result.output.replace("│", " ").split())
