@@ -13,7 +13,9 @@ from worker.errors import Misconfigured
 from worker.jobs.context import Progress
 from worker.jobs.rebuild_progress import REBUILD_PROGRESS, RebuildProgress
 from worker.storage.database import Database, Document
-from worker.storage.outbox import LATE, notification_row
+from worker.storage.outbox import notification_row
+from worker.storage.projection_state import Positions
+from worker.storage.shares import GROUPS
 from worker.storage.stream_selection import StreamSelection
 from worker.timing import SystemClock
 
@@ -191,24 +193,36 @@ async def test_a_document_made_by_a_newer_fold_is_left_alone(database: Database)
     assert await database.user_progress.find_one({"_id": stream_object_id(streams[0])}) == before
 
 
-@pytest.mark.parametrize(("status", "by"), [("sent", "retry"), ("suppressed", "replay")])
-async def test_a_lost_document_is_met_again_by_whom_the_outbox_names(
-    database: Database, status: str, by: str
+@pytest.mark.parametrize(
+    ("status", "followed", "by"),
+    [
+        ("sent", True, "retry"),
+        ("suppressed", True, "replay"),
+        (None, True, "replay"),  # it was folded, so that the row is lost as well: nothing is sent again
+        (None, False, "retry"),  # nobody has folded it live yet: it is announced, once
+    ],
+)
+async def test_a_lost_document_is_met_again_so_that_nobody_is_told_twice_or_never(
+    database: Database, status: str | None, followed: bool, by: str
 ) -> None:
-    """So that the row and the document agree, and nobody is told of it twice."""
     [stream] = await stored(database, learners=1)
     about = parse_stream_id(stream) or {}
     now = SystemClock().now()
-    row = notification_row(
-        "welcome", stream, about["user_id"], about["course_id"], by="live", data={}, now=now
-    )
-    await database.notifications.insert_one({**row, "status": status})
+    if status is not None:
+        row = notification_row(
+            "welcome", stream, about["user_id"], about["course_id"], by="live", data={}, now=now
+        )
+        await database.notifications.insert_one({**row, "status": status})
+    if followed:
+        token = {"_data": f"82{int(now.timestamp()) + 120:08x}00000001"}
+        positions = Positions(database, "progress", {})
+        await positions.take(dict.fromkeys(range(GROUPS), 1))
+        await positions.save(dict.fromkeys(range(GROUPS), 1), token)
     await database.user_progress.delete_many({})
     await runner(database).run(REBUILD_PROGRESS, RebuildProgress())
     made = await database.user_progress.find_one({})
     assert made is not None
     assert made["milestones"]["welcome"]["by"] == by
-    assert LATE not in str(row)
 
 
 async def test_a_projection_that_does_not_exist_is_named_with_those_that_do(database: Database) -> None:

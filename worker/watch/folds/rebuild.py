@@ -5,21 +5,18 @@ the platform keeps in the same document is not touched.
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
 
-from projections.counts.learner import Kind
 from projections.kinds import By, StreamProjection
 from worker import __version__
-from worker.storage import reading
 from worker.storage.database import Database
-from worker.storage.outbox import LATE, notification_id
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
 from worker.watch.folds.catch_up import highest_versions
 from worker.watch.folds.failed_streams import quarantine_streams
 from worker.watch.folds.fold import Failure, Folded
+from worker.watch.folds.lost_milestones import met_by_replay
 from worker.watch.folds.projector import Projector, Tally
 from worker.watch.folds.writing import differing
 
@@ -110,11 +107,10 @@ class DocumentRebuild:
         """Fold each stream from its first event, as far as it goes, and replace what differs.
 
         1. ask how far each stream goes  2. ask the outbox whose milestones a replay has met  3. fold  4. quarantine
-        the streams whose fold fails. A milestone that its document tells of keeps who met it. One that it has lost is
-        met as the outbox says; where that has no row, nobody has counted it: it is met as a retry would.
+        the streams whose fold fails. A milestone that its document tells of keeps who met it.
         """
         heads = await highest_versions(self._database, streams)  # 1
-        replayed = await met_by_replay(self._database, heads)  # 2
+        replayed = await met_by_replay(self._database, self._projection, heads)  # 2
         failed: list[Failure] = []
         result = Rebuilt(len(heads), Tally(), failed)
         parts: list[tuple[By, set[str]]] = [("replay", replayed), ("retry", heads.keys() - replayed)]
@@ -154,11 +150,3 @@ class DocumentRebuild:
             doubting=True,
             tally=tally,
         )
-
-
-async def met_by_replay(database: Database, streams: Iterable[str]) -> set[str]:
-    """The streams of which the outbox says that a replay, and nobody live, has met a milestone."""
-    names = {notification_id(kind, stream): stream for stream in streams for kind in get_args(Kind)}
-    silent = {"status": "suppressed", "channel": None, "last_error": {"$ne": LATE}}
-    rows = await reading.find(database.notifications, {"_id": {"$in": list(names)}, **silent}, {"_id": 1})
-    return {names[row["_id"]] for row in rows.documents}

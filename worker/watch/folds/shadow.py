@@ -25,7 +25,8 @@ from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
 from worker.watch.folds.catch_up import highest_versions
 from worker.watch.folds.fold import Failure, Folded
-from worker.watch.folds.rebuild import DocumentRebuild, met_by_replay
+from worker.watch.folds.lost_milestones import met_by_replay, with_document
+from worker.watch.folds.rebuild import DocumentRebuild
 
 NAME = r"^[a-z0-9][a-z0-9_]{0,31}$"
 """What can be the name under which documents are built."""
@@ -91,6 +92,7 @@ class Shadow:
         self.live: Collection = database.collection(projection.target.collection)
         self.collection = shadow_collection(database, projection, name)
         self._database = database
+        self._replaced = projection
         self._clock = clock
         self._rebuild = DocumentRebuild(
             database, made_by, clock, metrics, barrier=barrier, keep_alive=keep_alive
@@ -104,11 +106,9 @@ class Shadow:
         """
         heads = await highest_versions(self._database, streams)
         difference = Difference(streams=len(heads))
-        identities: dict[object, str] = {stream_object_id(stream): stream for stream in heads}
-        found = await reading.find(self.live, {"_id": {"$in": list(identities)}}, {"_id": 1})
-        present = {identities[each["_id"]] for each in found.documents}
-        present |= {identities[one.id] for one in found.unreadable if one.id in identities}
-        replayed = present | await met_by_replay(self._database, heads.keys() - present)
+        present = await with_document(self.live, heads)
+        missing = {stream: heads[stream] for stream in heads if stream not in present}
+        replayed = present | await met_by_replay(self._database, self._replaced, missing)
         parts: list[tuple[By, set[str]]] = [("replay", replayed), ("retry", heads.keys() - replayed)]
         for by, some in parts:
             await self._build({stream: heads[stream] for stream in heads if stream in some}, by, difference)
