@@ -79,14 +79,12 @@ _NOTHING = Counted()
 class Step:
     """What counting one learner changes; of a document of any other sum, only what is counted of it.
 
-    `projection` is the whole next `user_progress_projections` document, `counted_rev` the `source_rev` it
-    replaces (None: there is none). `enrolment` is set when the log's entry is new or dated anew; `milestones` are
-    those no earlier step has put out. `unpaid` are the events among which are payments that no earlier step has put
-    out, None where there is no such payment.
+    `projection` is the whole next `user_progress_projections` document. `enrolment` is set when the log's entry is
+    new or dated anew; `milestones` are those no earlier step has put out. `unpaid` are the events among which are
+    payments that no earlier step has put out, None where there is no such payment.
     """
 
     projection: Document
-    counted_rev: int | None
     delta: Counted = _NOTHING
     enrolment: ActivityEntry | None = None
     milestones: tuple[Milestone, ...] = ()
@@ -115,7 +113,6 @@ def count_learner(
     enrolled_at = progress["enrollment_date"]
     return Step(
         projection=_projection(progress, now, milestones),
-        counted_rev=known.get("source_rev"),
         delta=now - counted_before(known.get("counted", {})),
         enrolment=None
         if enrolled_at is None or enrolled_at == known.get("enrolled_at")

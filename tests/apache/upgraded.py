@@ -6,7 +6,6 @@ No hooks in the worker: the folds' own functions are replaced before the worker 
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -37,7 +36,7 @@ def new_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 def new_vector(document: Mapping[str, Any]) -> Counted:
     """What the new release counts of a learner: posts twice, and one more for being there."""
     counted = vector(document)
-    return replace(counted, discussion_posts=2 * counted.discussion_posts + counted.enrolled)
+    return counted._replace(discussion_posts=2 * counted.discussion_posts + counted.enrolled)
 
 
 def refolded(events: Sequence[StoredEvent], keep: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def notify_senders(settings: Settings, clock: Clock) -> dict[str, Sender]:
     Raises `Misconfigured` for a setting that is missing or cannot be used.
     """
     makers: dict[Channel, Callable[[], Sender]] = {
-        Channel.LOG: LogSender,
+        Channel.LOG: lambda: LogSender(clock),
         Channel.KAFKA: lambda: KafkaSender(settings.notify, settings.kafka),
         Channel.WEBHOOK: lambda: WebhookSender(settings.notify, clock),
         Channel.MAIL: lambda: MailSender(settings.notify),

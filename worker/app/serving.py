@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import structlog
 from pymongo.monitoring import CommandListener
@@ -20,6 +21,7 @@ from worker.kafka.security import diagnose_connection, kafka_options
 from worker.settings import Channel, RoleName, Settings
 from worker.storage.database import Database, assert_safe_server, make_client, open_database
 from worker.storage.driver import close
+from worker.storage.past_validators import past_validators
 from worker.storage.schema import check_schema
 from worker.telemetry.health import Health
 from worker.telemetry.http import HttpServer, Probes
@@ -92,6 +94,7 @@ async def _run(
     if not started_up or stop.is_set():
         return
     # 3.
+    given = replace(given, database=await past_validators(given.database))
     metrics.describe_build(settings.role.revision)
     for topic in routes(settings.ingest.topic):
         metrics.prepare_topic(topic)

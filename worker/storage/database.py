@@ -61,7 +61,8 @@ class Database:
     """One handle per collection, named as it; `content`, `analytics` and `config` are the databases.
 
     Names are interfaces: the platform's other services use the same ones. What further projections of the
-    `catalogue` write is reached by `collection`.
+    `catalogue` write is reached by `collection`. `unvalidated`: what projections write, and nobody else, may go past
+    the server's validators (see `past_validators`).
     """
 
     client: Client
@@ -92,6 +93,7 @@ class Database:
     tombstones: _Config
     user_progress: _Content
     user_progress_projections: _Content
+    unvalidated: bool = False
 
     def collection(self, name: str) -> Collection:
         """The handle of a collection by its name; KeyError for a name that neither platform nor catalogue has."""

@@ -21,6 +21,7 @@ from worker.notify.senders.kafka import KafkaSender
 from worker.notify.senders.log import LogSender
 from worker.settings import KafkaSettings, NotifySettings
 from worker.storage.database import Database
+from worker.timing import SystemClock
 
 TOPIC = "notifications"
 PARTITIONS = 2
@@ -124,7 +125,7 @@ async def test_rows_wait_for_a_broker_that_refuses_and_other_channels_go_on(
 ) -> None:
     senders: dict[str, Sender] = {
         "kafka": topic_sender(house.servers, request_limit_s=2.0),
-        "log": LogSender(),
+        "log": LogSender(SystemClock()),
     }
     routes = {"completion": "kafka", "welcome": "log"}
     async with notifying(database, senders, routes) as running:

@@ -105,7 +105,7 @@ async def test_the_outbox_grows_while_the_receiver_is_down_and_other_channels_go
     database: Database, receiver: HttpReceiver
 ) -> None:
     receiver.die()
-    senders: dict[str, Sender] = {"webhook": webhook(receiver), "log": LogSender()}
+    senders: dict[str, Sender] = {"webhook": webhook(receiver), "log": LogSender(SystemClock())}
     routes = {"completion": "webhook", "welcome": "log"}
     keys = await write(database, [row(number) for number in range(30)])
     async with notifying(database, senders, routes) as running:

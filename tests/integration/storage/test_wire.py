@@ -17,9 +17,11 @@ from urllib.parse import quote
 import pytest
 from pymongo import AsyncMongoClient
 
+from projections.progress.projection import PROGRESS
 from tests.support.certificates import Authority, Issued
 from tests.support.commands import sevenp_worker
 from tests.support.ingest import event, records, send
+from tests.support.progress import histories
 from tests.support.waiting import until as until_async
 from tests.support.waiting import wait_until
 from tests.support.worker_process import StartWorker
@@ -30,8 +32,12 @@ from worker.devstack.servers.mongod import Mongod, start_mongod
 from worker.devstack.servers.process import StartFailed
 from worker.errors import Misconfigured
 from worker.settings import Settings, load_settings, variable
-from worker.storage.schema import check_schema
+from worker.storage.past_validators import past_validators
+from worker.storage.schema import apply_schema, check_schema
 from worker.telemetry.logs import describe
+from worker.watch.folds.fold import fold_run
+from worker.watch.folds.plan import Run, Task
+from worker.watch.folds.writing import write_all
 
 PASSWORD = "p@ss:word/of-the-worker"  # noqa: S105 - of this test; every character a URI would have to escape
 DATABASES = ("content", "analytics", "config")
@@ -189,6 +195,30 @@ async def test_user_and_tls_may_stand_in_the_uri_alone(secured: Secured, setting
     environment = {**settings, **{variable(name): value for name, value in named.items()}}
     applied = await sevenp_worker(environment, "schema", "apply")
     assert applied.code == ExitCode.OK, applied.output
+
+
+@pytest.mark.parametrize(
+    ("roles", "allowed"), [(("readWrite", "dbAdmin"), True), (("readWrite",), False)], ids=["admin", "plain"]
+)
+async def test_own_documents_go_past_the_validator_where_the_user_may_and_are_written_in_any_case(
+    secured: Secured, settings: dict[str, str], roles: tuple[str, ...], allowed: bool
+) -> None:
+    prefix = settings[variable("database_prefix")]
+    given = {name.removeprefix("SEVENP_").lower(): value for name, value in settings.items()}
+    loaded = load_settings(**{**given, "mongodb_password": PASSWORD})
+    [(stream, events)] = histories(learners=1, events=6).items()
+    folded = fold_run(PROGRESS, Run(Task(stream, None, 0, 6), events), "live")
+    async with opened(loaded) as database:
+        await apply_schema(database)
+    granted = [{"role": role, "db": f"{prefix}_{name}"} for role in roles for name in DATABASES]
+    async with secured.client() as client:
+        await client.admin.command({"updateUser": "worker", "roles": granted})
+    async with opened(loaded) as opened_database:
+        database = await past_validators(opened_database)
+        assert database.unvalidated is allowed
+        written = await write_all(database.user_progress, [folded], unvalidated=database.unvalidated)
+        assert written.done == [folded]
+        assert await database.user_progress.count_documents({"version": 6}) == 1
 
 
 async def _probed(settings: Settings) -> None:

@@ -36,13 +36,15 @@ async def test_while_a_round_is_written_the_next_one_is_folded(
 ) -> None:
     second, begun = asyncio.Event(), 0
 
-    async def ends_when_the_next_one_begins(collection: Collection, results: Sequence[Folded]) -> Written:
+    async def ends_when_the_next_one_begins(
+        collection: Collection, results: Sequence[Folded], *, unvalidated: bool
+    ) -> Written:
         nonlocal begun
         begun += 1
         if begun == 2:
             second.set()
         await second.wait()
-        return await write_all(collection, results)
+        return await write_all(collection, results, unvalidated=unvalidated)
 
     monkeypatch.setattr(rounds, "write_all", ends_when_the_next_one_begins)
     await store(database, interleaved(histories(learners=20, events=3)))
@@ -62,7 +64,7 @@ async def test_a_stream_is_never_in_two_rounds_at_once(
     under_way: list[str] = []
     together = 0
 
-    async def watched(collection: Collection, results: Sequence[Folded]) -> Written:
+    async def watched(collection: Collection, results: Sequence[Folded], *, unvalidated: bool) -> Written:
         nonlocal together
         streams = [folded.task.stream for folded in results]
         assert not {*streams} & {*under_way}
@@ -70,7 +72,7 @@ async def test_a_stream_is_never_in_two_rounds_at_once(
         under_way.extend(streams)
         try:
             await asyncio.sleep(0)
-            return await write_all(collection, results)
+            return await write_all(collection, results, unvalidated=unvalidated)
         finally:
             for stream in streams:
                 under_way.remove(stream)
@@ -94,12 +96,12 @@ async def test_a_round_that_fails_ends_all_of_them_and_leaves_nothing_running(
 ) -> None:
     begun = 0
 
-    async def fails_once(collection: Collection, results: Sequence[Folded]) -> Written:
+    async def fails_once(collection: Collection, results: Sequence[Folded], *, unvalidated: bool) -> Written:
         nonlocal begun
         begun += 1
         if begun == failing:
             raise Retryable("the server is away")
-        return await write_all(collection, results)
+        return await write_all(collection, results, unvalidated=unvalidated)
 
     monkeypatch.setattr(rounds, "write_all", fails_once)
     await store(database, interleaved(histories(learners=20, events=3)))

@@ -101,7 +101,7 @@ def test_every_figure_of_a_course_is_compared(simulation: Simulation, shown: Sto
         "questions_asked",
     ):
         sums = Counted(**document["stats"]["sums"])
-        wrong = replace(sums, **{figure: getattr(sums, figure) + 100})
+        wrong = sums._replace(**{figure: getattr(sums, figure) + 100})
         changed = {**document, "stats": course_stats(wrong)}
         differences = compare_statistics(simulation, replace(shown, courses={**shown.courses, key: changed}))
         assert {difference.subject for difference in differences} == {f"course {key}"}

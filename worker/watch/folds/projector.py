@@ -198,7 +198,11 @@ class Projector:
         6. fill holes. Streams that met a hole, lost a race or have more to read go round again.
         """
         heads, plan, results = done.heads, done.plan, done.results
-        written = await write_all(self._documents, [one for one in results if needs_write(one)])  # 4
+        written = await write_all(  # 4
+            self._documents,
+            [one for one in results if needs_write(one)],
+            unvalidated=self._database.unvalidated,
+        )
         self._count(plan, written)
         racing = frozenset(folded.task.stream for folded in written.unproven)
         failures = [

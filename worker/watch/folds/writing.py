@@ -42,8 +42,13 @@ def needs_write(folded: Folded) -> bool:
     return bool(folded.fields["version"] >= number_in(document, "version"))
 
 
-async def write_all(collection: Collection, results: Sequence[Folded]) -> Written:
-    """Write what was folded in one unordered bulk. May run twice: `_id` and `rev` decide, and `rev` only grows."""
+async def write_all(
+    collection: Collection, results: Sequence[Folded], *, unvalidated: bool = False
+) -> Written:
+    """Write what was folded in one unordered bulk. May run twice: `_id` and `rev` decide, and `rev` only grows.
+
+    `unvalidated`: past the server's validator, which this user must be allowed to.
+    """
     written = Written()
     writes: list[tuple[Folded, Write]] = []
     for folded in results:
@@ -58,7 +63,11 @@ async def write_all(collection: Collection, results: Sequence[Folded]) -> Writte
     failures: dict[int, WriteFailure] = {}
     try:
         with translated():
-            result = await collection.bulk_write([write for _, write in writes], ordered=False)
+            result = await collection.bulk_write(
+                [write for _, write in writes],
+                ordered=False,
+                bypass_document_validation=unvalidated or None,
+            )
         matched = result.matched_count
     except BulkWriteError as error:
         failures = {failure.index: failure for failure in write_failures(error)}

@@ -128,9 +128,15 @@ class Attempt:
         return await self.find(collection, {"_id": {"$in": wanted}}, paths, asked=len(wanted), **options)
 
     async def write(
-        self, collection: Collection, writes: Sequence[tuple[Target | None, Write]]
+        self,
+        collection: Collection,
+        writes: Sequence[tuple[Target | None, Write]],
+        *,
+        unvalidated: bool = False,
     ) -> BulkWriteResult | None:
         """Send all writes, each made for its target; returns what the server did, None where there was nothing to do.
+
+        `unvalidated`: past the collection's validator, which this user must be allowed to.
 
         Raises `RejectedWrite` for the first one refused, `Refused` where that is not to blame by itself, and
         `Retryable` where another writer was faster.
@@ -139,7 +145,11 @@ class Attempt:
             return None
         try:
             with translated():
-                result = await collection.bulk_write([write for _, write in writes], session=self.session)
+                result = await collection.bulk_write(
+                    [write for _, write in writes],
+                    session=self.session,
+                    bypass_document_validation=unvalidated or None,
+                )
         except BulkWriteError as error:
             failure = write_failures(error)[0]
             if failure.duplicate and "_id" in failure.key_pattern:

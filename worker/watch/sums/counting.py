@@ -311,10 +311,12 @@ class Counter:
             if identity not in counting.known:
                 inserts.append((target, InsertOne(step.projection)))
             else:
-                guard = {"_id": identity, "source_rev": step.counted_rev}
-                replacements.append((target, ReplaceOne(guard, step.projection)))
-        await attempt.write(self._counted, inserts)
-        replaced = await attempt.write(self._counted, replacements)
+                # What was read is of the transaction's snapshot: the server refuses to replace anything newer. The
+                # revision in the query would tell nothing more, and make the server plan each of them.
+                replacements.append((target, ReplaceOne({"_id": identity}, step.projection)))
+        unvalidated = self._given.database.unvalidated
+        await attempt.write(self._counted, inserts, unvalidated=unvalidated)
+        replaced = await attempt.write(self._counted, replacements, unvalidated=unvalidated)
         if replaced is not None and replaced.matched_count != len(replacements):
             raise Retryable("what was counted changed between reading and writing")
 
@@ -341,11 +343,12 @@ class Counter:
         applied.labels(self.name, mode, Applied.FAILED).inc(len(failed))
         self._quarantined |= self._keys(failed)
         self._log(attempt.rejected)
-        now, freshness = self._given.clock.now(), self._given.metrics.projection_freshness_seconds
+        now = self._given.clock.now()
+        freshness = self._given.metrics.projection_freshness_seconds.labels(self.name)
         for step in counting.steps if live else ():
             if "last_updated" in step.projection:
                 age = now - step.projection["last_updated"]
-                freshness.labels(self.name).observe(max(0.0, age.total_seconds()))
+                freshness.observe(max(0.0, age.total_seconds()))
 
     def _log(self, rejected: Rejections) -> None:
         """Say once each what was left out."""

@@ -77,7 +77,7 @@ class DeclaredSums:
             "counted": vector,
             **{each.key: record[each.key] for each in self.projection.sums},
         }
-        return None if counted == known else Step(counted, before.get("source_rev"))
+        return None if counted == known else Step(counted)
 
     async def begin(self, attempt: Attempt) -> None:
         """A document of the platform that appears between two transactions is not missed by both."""

@@ -126,7 +126,7 @@ class Statistics:
         new = step.projection
         if not isinstance(new["user_id"], ObjectId) or not isinstance(new["course_id"], ObjectId):
             raise TypeError("a record of nobody, or of no course")
-        if known is not None and not isinstance(step.counted_rev, int):
+        if known is not None and not isinstance(known.get("source_rev"), int):
             raise TypeError("a projection without a revision")
         return step
 
