@@ -14,8 +14,8 @@ READS = frozenset(
     {
         *("find", "getMore", "aggregate", "count", "distinct", "killCursors"),
         *("hello", "isMaster", "ismaster", "ping", "buildInfo", "getParameter", "getCmdLineOpts", "hostInfo"),
+        *("connectionStatus", "saslStart", "saslContinue"),
         *("listCollections", "listIndexes", "listDatabases", "serverStatus", "replSetGetStatus"),
-        *("saslStart", "saslContinue"),
     }
 )
 # Small documents of the worker's own, of which each step writes its own few fields.
