@@ -94,7 +94,9 @@ async def _run(
     if not started_up or stop.is_set():
         return
     # 3.
-    given = replace(given, database=await past_validators(given.database))
+    given = replace(
+        given, database=await past_validators(given.database, settings.mongodb.external_collections)
+    )
     metrics.describe_build(settings.role.revision)
     for topic in routes(settings.ingest.topic):
         metrics.prepare_topic(topic)

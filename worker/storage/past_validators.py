@@ -4,7 +4,7 @@ The validators stay: they are for whoever else writes there. What the worker wri
 checked events; the same shapes are checked by the tests and by `verify`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
@@ -19,11 +19,16 @@ log = structlog.get_logger(__name__)
 _ACTION = "bypassDocumentValidation"
 
 
-async def past_validators(database: Database) -> Database:
+async def past_validators(database: Database, external: Set[str] = frozenset()) -> Database:
     """The same handles, `unvalidated` where the server lets this user do so for all that projections write.
 
-    Where it does not, or gives no answer, nothing is different but the speed.
+    Where it does not, or gives no answer, nothing is different but the speed. The rules of `external` collections are
+    somebody else's: while one of them is among those, nothing goes past any.
     """
+    foreign = sorted(external & {each.collection for each in database.catalogue.targets})
+    if foreign:
+        log.info("own_documents_are_validated", reason="rules of others", collections=foreign)
+        return database
     try:
         with translated():
             reply = await database.client.admin.command("connectionStatus", showPrivileges=True)

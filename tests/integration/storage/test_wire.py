@@ -216,6 +216,7 @@ async def test_own_documents_go_past_the_validator_where_the_user_may_and_are_wr
     async with opened(loaded) as opened_database:
         database = await past_validators(opened_database)
         assert database.unvalidated is allowed
+        assert not (await past_validators(opened_database, {"user_progress"})).unvalidated
         written = await write_all(database.user_progress, [folded], unvalidated=database.unvalidated)
         assert written.done == [folded]
         assert await database.user_progress.count_documents({"version": 6}) == 1
