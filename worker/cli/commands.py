@@ -41,6 +41,7 @@ app = Commands(
             "sevenp-worker run                       the worker, until SIGTERM",
             "sevenp-worker publish events.jsonl.gz   a file of events to the topic",
             "sevenp-worker verify                    do all stored documents agree?",
+            "sevenp-worker schedule --next 3         jobs by the clock: when does what run?",
             "sevenp-worker explain USER COURSE FIELD which events changed it, and how",
             "sevenp-worker trace EVENT_ID            where has this event come to?",
             "sevenp-worker events show STREAM        what is stored of a learner in a course",

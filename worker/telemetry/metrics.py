@@ -155,6 +155,7 @@ class ScheduledOutcome(StrEnum):
     """How a run ended that the scheduler started."""
 
     SUCCEEDED = "succeeded"
+    DIFFERENCE = "difference"  # done, and something was found to be wrong
     FAILED = "failed"
     CANCELLED = "cancelled"
 

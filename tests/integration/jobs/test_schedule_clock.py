@@ -1,5 +1,6 @@
 """The scheduler's own clock tests: nights whose clock jumps, missed hours, two schedulers, long jobs."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -141,3 +142,13 @@ async def test_a_job_that_fails_has_failed_for_its_firing_and_runs_at_the_next(d
         await them.pass_to(MIDNIGHT + 2.5 * HOUR)
     assert await intervals(database, "succeeded") == hours(2)
     assert (them.runs("failed"), them.runs("succeeded")) == (1, 1)
+
+
+async def test_a_job_that_finds_something_wrong_is_counted_apart(database: Database) -> None:
+    counting, clock = Counting(), SteppedClock(MIDNIGHT + 0.5 * HOUR)
+    hourly = entry(counting, "0 * * * *")
+    finding = replace(hourly, job=replace(hourly.job, differs=lambda outcome: outcome["reached"] == 5))
+    async with scheduling(database, clock, counting, finding) as them:
+        await them.pass_to(MIDNIGHT + 1.5 * HOUR)
+    assert (them.runs("difference"), them.runs("succeeded")) == (1, 0)
+    assert await intervals(database, "succeeded") == hours(1)

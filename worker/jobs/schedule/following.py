@@ -149,8 +149,12 @@ class EntryFollower:
         except Exception as error:  # a defect of one job: the others must not end for it
             told.error("scheduled_job_failed", reason=describe(error))
             return ScheduledOutcome.FAILED
-        told.info("scheduled_job_done", run=result.run.id, already=result.already)
-        return result.run if result.already else ScheduledOutcome.SUCCEEDED
+        differs = result.run.outcome is not None and job.differs(result.run.outcome)
+        say = told.warning if differs else told.info
+        say("scheduled_job_done", run=result.run.id, already=result.already, found_something_wrong=differs)
+        if result.already:
+            return result.run
+        return ScheduledOutcome.DIFFERENCE if differs else ScheduledOutcome.SUCCEEDED
 
     async def _held(self, position: Position, firing: datetime, held: Held) -> float:
         """Somebody else runs this job: another scheduler this very firing, or anybody another run of it."""
