@@ -1,7 +1,7 @@
 """The whole worker: start checks, roles, supervision, and everything closed again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -128,9 +128,12 @@ async def _assert_notifications_can_leave(settings: Settings) -> None:
         raise refusal
 
 
-async def assert_schema(settings: Settings, database: Database) -> None:
-    """Raise `SchemaMismatch` with every difference unless collections and indexes are as the code needs them."""
-    found = await check_schema(database, external=settings.mongodb.external_collections)
+async def assert_schema(settings: Settings, database: Database, *, besides: Set[str] = frozenset()) -> None:
+    """Raise `SchemaMismatch` with every difference unless collections and indexes are as the code needs them.
+
+    Nothing is asked of the collections `besides`.
+    """
+    found = await check_schema(database, external=settings.mongodb.external_collections | besides)
     if found:
         named = "; ".join(f"{each.collection} {each.what}: {each.found}" for each in found)
         raise SchemaMismatch(f"run `sevenp-worker schema apply` ({named})")

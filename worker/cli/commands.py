@@ -12,7 +12,7 @@ from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use, opened_to_change
 from worker.app.serving import serve
 from worker.app.signals import StopSignal
-from worker.cli import explaining, publish, scheduling, tracing
+from worker.cli import adopting, explaining, publish, scheduling, tracing
 from worker.cli import help as text
 from worker.cli.auditing import audited
 from worker.cli.dead_letters import dead_letters_app
@@ -61,6 +61,7 @@ app.command(epilog=publish.EPILOG)(publish.publish)
 app.command(epilog=scheduling.EPILOG)(scheduling.schedule)
 app.command(epilog=explaining.EPILOG)(explaining.explain)
 app.command(epilog=tracing.EPILOG)(tracing.trace)
+app.command(epilog=adopting.EPILOG)(adopting.adopt)
 app.add_typer(schema_app, name="schema")
 app.add_typer(contract_app, name="contract")
 app.add_typer(jobs_app, name="jobs")

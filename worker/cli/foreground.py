@@ -1,7 +1,8 @@
 """A job run by a command: in the foreground, with a bar, a summary, and an exit code that scripts can rely on."""
 
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -20,7 +21,8 @@ from worker.jobs.context import Parts
 from worker.jobs.job import Job, JobArguments
 from worker.jobs.runner import Result, Runner
 from worker.mistakes import words_for
-from worker.settings import load_settings
+from worker.settings import Settings, load_settings
+from worker.storage.database import Database
 from worker.storage.job_models import JobRun
 from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock
@@ -28,6 +30,8 @@ from worker.timing import SystemClock
 A = TypeVar("A", bound=JobArguments)
 M = TypeVar("M", bound=BaseModel)
 Show = Callable[[Result], None]
+Opening = Callable[[Settings], AbstractAsyncContextManager[Database]]
+Fit = Callable[[Settings, Database], Awaitable[None]]
 
 _GOES_ON = "what is done stays; the same command goes on where it came to"
 
@@ -58,13 +62,17 @@ def run_in_foreground(
     dry_run: bool = False,
     as_json: bool = False,
     show: Show | None = None,
+    opening: Opening = opened_in_use,
+    fit: Fit = assert_schema,
 ) -> NoReturn:
     """Run a job to its end and leave with its exit code; raises only `typer.Exit`.
 
     On stdout stands what `show` prints, or a table of counts and outcome, or with `as_json` the whole summary, or the
-    error. Ctrl-C and SIGTERM end the run so that the same command goes on with it.
+    error. Ctrl-C and SIGTERM end the run so that the same command goes on with it. `opening` and `fit` say what must
+    be there before the job begins: event store and schema, unless a job needs less.
     """
-    _to_the_end(Foreground(job, arguments, (interval,), again, dry_run), as_json, show or print_result)
+    command = Foreground(job, arguments, (interval,), again, dry_run, opening, fit)
+    _to_the_end(command, as_json, show or print_result)
 
 
 def back_fill_in_foreground(
@@ -83,12 +91,14 @@ class Foreground(Generic[A]):
     intervals: tuple[str | None, ...]
     again: bool
     dry_run: bool
+    opening: Opening = opened_in_use
+    fit: Fit = assert_schema
 
     async def run(self, done: list[Result]) -> ExitCode:
         """Run it, and put what is done into `done`, one after another."""
         settings, clock = load_settings(), SystemClock()
-        async with opened_in_use(settings) as database:
-            await assert_schema(settings, database)
+        async with self.opening(settings) as database:
+            await self.fit(settings, database)
             parts = Parts(database, settings, clock, Metrics())
             for interval in self.intervals:
                 with shown(" ".join(filter(None, [self.job.name, interval])), clock) as observe:

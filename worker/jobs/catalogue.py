@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from worker.jobs.adopt import ADOPT
 from worker.jobs.job import Job
 from worker.jobs.promotion import PROMOTE, ROLLBACK
 from worker.jobs.publish_stored import PUBLISH_STORED
@@ -16,6 +17,7 @@ JOBS: tuple[Job[Any], ...] = (
     PROMOTE,
     ROLLBACK,
     PUBLISH_STORED,
+    ADOPT,
 )
 
 

@@ -181,6 +181,23 @@ async def pages(
         yield decoded(collection.name, b"".join(page))
 
 
+async def raw_batches(
+    collection: Collection, query: Mapping[str, Any], paths: Mapping[str, Any] | None = None, **options: Any
+) -> AsyncGenerator[list[bytes]]:
+    """As `batches`, each document as its bytes: for whoever writes back what nobody has to decode."""
+    async with aclosing(_raw_batches(collection, query, paths, **options)) as answers:
+        async for batch in answers:
+            yield list(_apart(batch))
+
+
+async def find_raw(
+    collection: Collection, query: Mapping[str, Any], paths: Mapping[str, Any] | None = None, **options: Any
+) -> list[bytes]:
+    """The bytes of the documents that match."""
+    async with aclosing(raw_batches(collection, query, paths, **options)) as answers:
+        return [raw async for batch in answers for raw in batch]
+
+
 async def find_one(
     collection: Collection, query: Mapping[str, Any], paths: Mapping[str, Any] | None = None
 ) -> Document | Unreadable | None:

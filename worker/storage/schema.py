@@ -61,15 +61,20 @@ async def apply_schema(
     """Create what is missing, replace validators and durations that differ; the second call changes nothing.
 
     Raises `SchemaMismatch` for what only an operator can resolve: an index of that name with another meaning,
-    a plain collection where a time series is needed, documents that already break a unique index.
+    a plain collection where a time series is needed, documents that already break a unique index. Everything else is
+    made before.
     """
     found = await _look(database, external)
-    done = await asyncio.gather(
+    applied = await asyncio.gather(
         *(
             _apply(database, wanted, found[wanted.collection])
             for wanted in _ours(database, external, retention)
-        )
+        ),
+        return_exceptions=True,
     )
+    if errors := [each for each in applied if isinstance(each, BaseException)]:
+        raise next((each for each in errors if not isinstance(each, SchemaMismatch)), errors[0])
+    done = [changes for changes in applied if not isinstance(changes, BaseException)]
     migrated = await _migrate(database, found.get("leases"))
     left = await check_schema(database, external=external, retention=retention)
     if left:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests.unit.ingest.samples import COURSE, candidate
-from worker.ingest.curriculum import count_lessons, courses_to_count
+from worker.ingest.curriculum import courses_to_count
+from worker.storage.curriculum import count_lessons
 
 
 def test_lessons_of_all_modules_are_counted() -> None:

@@ -1,0 +1,110 @@
+"""`adopt` is killed before and after each of its writes, and started again: nothing is lost, or adopted twice."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from tests.conftest import RunningMongo
+from tests.integration.adopt.test_adopt import findings
+from tests.support.commands import sevenp_worker
+from tests.support.platform import Platform, enrolled
+from tests.support.waiting import until
+from tests.support.worker_pool import shared_pool
+from worker.settings import variable
+from worker.storage.database import Database
+from worker.storage.schema import apply_schema
+
+pytestmark = pytest.mark.long
+
+WRITES = [
+    "insert:job_runs:1",
+    "insert:audit:1",
+    "update:courses:1",
+    "update:users:1",
+    "update:job_runs:2",
+    "insert:course_events:1",
+    "delete:user_progress:1",
+    "insert:user_progress:1",
+    "update:user_progress_projections:1",
+    "update:notifications:1",
+    "commitTransaction:1",
+    "update:job_runs:5",
+    "update:job_runs:6",
+]
+RECORDS = 3
+
+
+def environment(platform: Platform, mongodb: RunningMongo) -> dict[str, str]:
+    return {
+        variable("mongodb_uri"): mongodb.uri,
+        variable("database_prefix"): platform.db.name.removesuffix("_content"),
+        variable("allow_test_commands"): "true",
+        variable("jobs_lease_s"): "2",
+    }
+
+
+async def killed(settings: dict[str, str], point: str, folder: Path) -> bool:
+    """Whether `adopt` came to this point, and was killed there."""
+    crashes = folder / "crashes.jsonl"
+    crashes.unlink(missing_ok=True)
+    changes = {**settings, "CHAOS_KILL": point, "CHAOS_CRASHES": str(crashes)}
+    process = shared_pool().start("adopt", folder / "log", changes, ["adopt"], module="tests.chaos.launcher")
+    await until(lambda: process.returncode is not None, f"adopt ends at {point}", 60)
+    process.popen.wait()
+    return crashes.exists()
+
+
+async def adopt(settings: dict[str, str]) -> Any:
+    done = await sevenp_worker(settings, "adopt", "--json")
+    assert done.code == 0, done.output
+    return json.loads(done.output[done.output.index("{") :])
+
+
+async def test_adoption_goes_on_wherever_it_was_killed(
+    platform: Platform, adopted: Database, mongodb: RunningMongo, tmp_path: Path
+) -> None:
+    settings = environment(platform, mongodb)
+    await apply_schema(adopted)
+    hit, records = [], 0
+    for point in [f"{when}:{write}" for write in WRITES for when in ("before", "after")]:
+        course = platform.add_course()
+        for _ in range(RECORDS):
+            user = platform.add_user(stats={"courses_enrolled": 1})["_id"]
+            platform.insert(enrolled(user, course["_id"]))
+        records += RECORDS
+        if await killed(settings, point, tmp_path):
+            hit.append(point)
+        report = await adopt(settings)
+        # A run that was killed after its last write is over; the next one finds nothing.
+        assert report["counts"].get("adopted", 0) in (RECORDS, 0), point
+        assert await adopted.course_events.count_documents({"event_type": "opening"}) == records, point
+        assert (
+            await adopted.user_progress.count_documents({"projection_version": {"$exists": True}}) == records
+        )
+    assert len(hit) >= 2 * len(WRITES) - 2, sorted(set(WRITES) - {each.split(":", 1)[1] for each in hit})
+    assert await findings(adopted) == []
+    assert await adopted.courses.count_documents({"stats.enrollments.total": {"$ne": RECORDS}}) == 0
+    kept = await adopted.users.count_documents({"stats.before_adoption.courses_enrolled": 1})
+    assert kept == records
+    assert await adopted.notifications.count_documents({"status": {"$ne": "suppressed"}}) == 0
+
+
+async def test_the_command_says_what_would_become_of_each_record_before_anything_is_there(
+    platform: Platform, adopted: Database, mongodb: RunningMongo
+) -> None:
+    settings = environment(platform, mongodb)
+    user, course = ObjectId(), platform.add_course()["_id"]
+    platform.insert(enrolled(user, course))
+    broken = platform.insert(enrolled(ObjectId(), course, progress={"percentage": "much"}))
+    shown = await sevenp_worker(settings, "adopt", "--dry-run")
+    assert shown.code == 1, shown.output
+    assert "would be adopted" in shown.output
+    assert str(broken) in shown.output
+    assert "progress.percentage must be a number" in shown.output
+    assert "much" not in shown.output
+    refused = await sevenp_worker(settings, "adopt")
+    assert (refused.code, "schema apply" in refused.output) == (3, True), refused.output
+    assert platform.db.user_progress.count_documents({}) == 2

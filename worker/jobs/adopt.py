@@ -1,0 +1,175 @@
+"""`adopt`: the platform's own records of learners become the worker's, its numbers are kept, and all is counted."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import JsonValue
+
+from worker.adopt import scan, statistics
+from worker.adopt.convert import Converter
+from worker.adopt.outcome import Adoption
+from worker.adopt.report import Report
+from worker.jobs.context import JobContext
+from worker.jobs.job import Job, JobArguments
+from worker.storage.transactions import Transactions
+from worker.watch.roles import counters
+from worker.watch.sums.runner import Dependencies
+
+_SHOWN = ("courses", "users")
+
+
+class AdoptArguments(JobArguments):
+    """What an adoption is told about the platform's records."""
+
+    counted_until: datetime | None = None
+    duplicates: Literal["set-aside", "furthest"] = "set-aside"
+
+    @property
+    def selection(self) -> Mapping[str, JsonValue]:
+        return {"duplicates": self.duplicates}
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a run has come to: in which phase, below which `_id`, and the page that may have been converted."""
+
+    phase: Literal["numbers", "records", "sums"] = "numbers"
+    after: Any = None
+    page: Sequence[Any] = ()
+    first: Mapping[str, Any] | None = None
+    """What was found before anything was written."""
+
+
+class _Adopting:
+    """One run, or one attempt of it."""
+
+    def __init__(self, context: JobContext, arguments: AdoptArguments, transactions: Transactions) -> None:
+        self._context, self._database = context, context.database
+        stored = dict(context.checkpoint or {})
+        self._report = Report.of(stored.pop("report", None))
+        self._place = _Place(**stored)
+        self._transactions = transactions
+        self._adoption = Adoption(
+            run=context.run_id,
+            notify_within=context.settings.counts.notify_within,
+            counted_until=arguments.counted_until,
+            furthest=arguments.duplicates == "furthest",
+        )
+
+    async def run(self) -> dict[str, JsonValue]:
+        """Each phase may be killed and begun again.
+
+        1. look: how many records, what the platform counts  2. keep the platform's numbers  3. adopt the records
+        4. count, and show the sums
+        """
+        place = self._place
+        if place.first is None:
+            place.first = await self._look()  # 1
+            await self._save(0)
+        if place.phase == "numbers":
+            await self._keep_numbers()  # 2
+            place.phase = "records"
+            await self._save(0)
+        if place.phase == "records":
+            await self._adopt()  # 3
+            place.phase, place.page = "sums", ()
+            await self._save(0)
+        if not self._context.dry_run:
+            await self._count()  # 4
+        return self._outcome()
+
+    async def _look(self) -> dict[str, Any]:
+        matched, foreign = await scan.count_records(self._database)
+        await self._context.total(foreign)
+        shown = {name: asdict(await statistics.compare(self._database, name)) for name in _SHOWN}
+        duplicates = await scan.find_duplicates(self._database)
+        return {
+            "matched": matched,
+            "records": foreign,
+            "learners_with_several": scan.by_pair(duplicates),
+            "enrolments": {name: {**each, "samples": list(each["samples"])} for name, each in shown.items()},
+        }
+
+    async def _keep_numbers(self) -> None:
+        if self._context.dry_run:
+            return
+        for name in _SHOWN:
+            async with aclosing(statistics.keep_former(self._database, name)) as kept:
+                async for each in kept:
+                    await self._save(0, numbers_kept=each.kept, numbers_refused=each.refused)
+
+    async def _adopt(self) -> None:
+        """Page by page. The page at hand is saved before: what of it is gone when we come back was converted."""
+        duplicates = await scan.find_duplicates(self._database)
+        converter = Converter(
+            self._database, self._transactions, self._adoption, duplicates, self._context.clock
+        )
+        if self._place.page:
+            await self._adopt_page(converter, scan.Ids(self._place.page, [], self._place.after), again=True)
+        async with aclosing(scan.pages(self._database, self._place.after)) as pages:
+            async for ids in pages:
+                await self._adopt_page(converter, ids)
+
+    async def _adopt_page(self, converter: Converter, ids: scan.Ids, *, again: bool = False) -> None:
+        if not again:
+            self._place.page, self._place.after = ids.identities, ids.after
+            await self._save(len(ids.set_aside), **self._report.take(ids.set_aside))
+        await self._context.keep_alive()
+        work = converter.show if self._context.dry_run else converter.convert
+        page = await work(ids.identities)
+        counts = self._report.take(page.outcomes)
+        # Those that a killed attempt had converted before it could say so.
+        counts["adopted"] = counts.get("adopted", 0) + (page.absent if again else 0)
+        self._place.page = ()
+        await self._save(len(ids.identities), **counts)
+
+    async def _count(self) -> None:
+        """All sums as they are kept live, but for records that were set aside: what is right costs a read."""
+        given = Dependencies(
+            self._database,
+            self._transactions,
+            self._context.clock,
+            self._context.metrics,
+            self._context.keep_alive,
+            self._context.settings.counts.code_version,
+        )
+        for counter in counters(given, self._adoption.notify_within).values():
+            async with aclosing(counter.missed()) as missed:
+                async for keys in missed:
+                    await self._context.keep_alive()
+                    foreign = await scan.foreign_among(self._database, [identity for _, identity in keys])
+                    ours = frozenset(key for key in keys if key[1] not in foreign)
+                    await counter.count(ours, live=False)
+
+    async def _save(self, steps: int, **counts: int) -> None:
+        place = {**asdict(self._place), "page": list(self._place.page), "report": self._report.document()}
+        await self._context.advance(steps, place, **counts)
+
+    def _outcome(self) -> dict[str, JsonValue]:
+        first = dict(self._place.first or {})
+        return {**first, **self._report.document()}
+
+
+async def _run(context: JobContext, arguments: AdoptArguments) -> Mapping[str, JsonValue]:
+    transactions = Transactions(context.database.client)
+    try:
+        return await _Adopting(context, arguments, transactions).run()
+    finally:
+        await transactions.close()
+
+
+def _differs(outcome: Mapping[str, JsonValue]) -> bool:
+    """Records were set aside, or would be: somebody has to look at them."""
+    return bool(outcome.get("set_aside"))
+
+
+ADOPT = Job(
+    "adopt",
+    AdoptArguments,
+    _run,
+    about="make the platform's own records of learners the worker's",
+    differs=_differs,
+)
