@@ -13,7 +13,7 @@ from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
 from worker.app.serving import assert_schema
 from worker.cli.bar import shown
-from worker.cli.ending import end_with
+from worker.cli.ending import end_with, say
 from worker.cli.listing import plain
 from worker.cli.tables import print_json, print_table
 from worker.errors import WorkerError
@@ -102,7 +102,7 @@ class Foreground(Generic[A]):
             parts = Parts(database, settings, clock, Metrics())
             for interval in self.intervals:
                 with shown(" ".join(filter(None, [self.job.name, interval])), clock) as observe:
-                    runner = Runner(parts, settings.jobs.who, observe)
+                    runner = Runner(parts, settings.jobs.who, observe, _say_that_it_goes_on)
                     done.append(
                         await runner.run(
                             self.job,
@@ -140,6 +140,16 @@ def _to_the_end(command: Foreground[Any], as_json: bool, show: Show | None) -> N
         return code
 
     end_with(work, interrupted=lambda: _GOES_ON)
+
+
+def _say_that_it_goes_on(run: JobRun) -> None:
+    """Who wanted to begin anew has to know: what former attempts have done is not done again."""
+    if run.attempts > 1:
+        of = "" if run.progress.total is None else f" of {run.progress.total:,}"
+        say(
+            f"goes on with run {run.id} of {run.started_at:%Y-%m-%d %H:%M} UTC at {run.progress.done:,}{of}; "
+            f"to begin anew, `sevenp-worker jobs cancel {run.id}` first"
+        )
 
 
 def _failed(job: str, error: WorkerError, done: Sequence[Result]) -> dict[str, Any]:

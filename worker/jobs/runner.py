@@ -29,7 +29,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-def _unseen(_progress: Progress) -> None:
+def _unseen(_what: Progress | JobRun) -> None:
     """Nobody watches."""
 
 
@@ -47,11 +47,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Runs jobs for `who`; `observe` is told of every step."""
+    """Runs jobs for `who`; `begun` is told of the run that is worked on, `observe` of every step."""
 
     parts: Parts
     who: str
     observe: Observe = _unseen
+    begun: Callable[[JobRun], None] = _unseen
 
     async def run(
         self,
@@ -145,6 +146,7 @@ class Runner:
         if begun is None:
             raise LeaseLost(TAKEN_OVER)
         log.info("job_begun", job=begun.job, run=begun.id, attempt=begun.attempts)
+        self.begun(begun)
         return begun
 
     async def _audited(self, work: Work[A]) -> Result:

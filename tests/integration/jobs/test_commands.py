@@ -101,6 +101,8 @@ async def test_a_signal_ends_a_run_so_that_the_same_command_goes_on(
     assert (stopped["status"], stopped["error"]) == ("stopped", "interrupted")
     code, output = await commands.run("40", "one", "--step-s", "0.05")
     assert code == ExitCode.OK, output
+    assert f"goes on with run {stopped['_id']} of " in output
+    assert f" at {stopped['progress']['done']} of 40; to begin anew, `sevenp-worker jobs cancel " in output
     finished = await the_run(database)
     assert (finished["status"], finished["attempts"], finished["counts"]) == ("succeeded", 2, {"counted": 40})
     assert await database.cache.count_documents({}) == 40
