@@ -24,6 +24,8 @@ from worker.cli.options import Commands, JsonFlag
 from worker.cli.queue import queue_app
 from worker.cli.rebuild import PROMOTE_EPILOG, ROLLBACK_EPILOG, promote, rebuild_app, rollback
 from worker.cli.tables import print_json, print_table, print_verification
+from worker.cli.upcasters import EPILOG as CHECK_EPILOG
+from worker.cli.upcasters import check_upcasters
 from worker.contract import export
 from worker.settings import load_settings
 from worker.storage.schema import apply_schema, apply_to, check_schema
@@ -47,6 +49,7 @@ app = Commands(
             "sevenp-worker events show STREAM        what is stored of a learner in a course",
             "sevenp-worker jobs list                 what runs, and what ran",
             "sevenp-worker rebuild progress --dry-run what would be mended",
+            "sevenp-worker check-upcasters           can this code read what is stored?",
             "sevenp-worker queue list --group        what failed and waits",
             "sevenp-worker dead-letters list --group what could not be stored",
             "sevenp-worker run --help                every setting",
@@ -71,6 +74,7 @@ app.add_typer(events_app, name="events")
 app.add_typer(rebuild_app, name="rebuild")
 app.command(epilog=PROMOTE_EPILOG)(promote)
 app.command(epilog=ROLLBACK_EPILOG)(rollback)
+app.command(epilog=CHECK_EPILOG)(check_upcasters)
 
 
 @app.command(

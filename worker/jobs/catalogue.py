@@ -3,6 +3,7 @@
 from typing import Any
 
 from worker.jobs.adopt import ADOPT
+from worker.jobs.check_upcasters import CHECK_UPCASTERS
 from worker.jobs.job import Job
 from worker.jobs.promotion import PROMOTE, ROLLBACK
 from worker.jobs.publish_stored import PUBLISH_STORED
@@ -18,6 +19,7 @@ JOBS: tuple[Job[Any], ...] = (
     ROLLBACK,
     PUBLISH_STORED,
     ADOPT,
+    CHECK_UPCASTERS,
 )
 
 
