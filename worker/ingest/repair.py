@@ -115,6 +115,12 @@ class RowRepair:
         stored = [_stored(event) for event in events if _has_row(event, self.routes)]
         return sum(map(len, (await self.rows.missing(BatchOutcome(redelivered=stored))).values()))
 
+    async def unproven(self, events: Sequence[Document]) -> list[Document]:
+        """Those of the events whose rows somebody else may still write; asked without any lease, for a dry run."""
+        stored = [_stored(event) for event in events if _has_row(event, self.routes)]
+        committed = await self.committed({each.record.partition for each in stored})
+        return [each.document for each in stored if not _is_done(each, committed)]
+
     async def __call__(self, events: Sequence[Document]) -> Repaired:
         """Write the rows of these `course_events` documents that are missing. May run twice: the look-up decides.
 
@@ -145,8 +151,7 @@ class RowRepair:
         proven: list[Stored] = []
         unproven: list[Stored] = []
         for each in stored:
-            done = each.record.source.offset < committed.get(each.record.partition, 0)
-            (proven if done else unproven).append(each)
+            (proven if _is_done(each, committed) else unproven).append(each)
         if anew:
             await delete_rows(self.rows.database, [interaction_row(each.document) for each in proven])
         batch = Batch((), {}, 0, self.clock.monotonic(), self.clock.now())
@@ -169,6 +174,11 @@ def row_repair(
     repairer = Repairer(database, settings, clock, metrics, component, new_session)
     rows = SeriesRows(database, routes, settings, clock, Steps(clock, metrics, component))
     return RowRepair(repairer, rows, routes, committed, clock)
+
+
+def _is_done(stored: Stored, committed: Mapping[Partition, int]) -> bool:
+    """The group has committed the record: its partition's owner writes the row no more."""
+    return stored.record.source.offset < committed.get(stored.record.partition, 0)
 
 
 def _has_row(event: Document, routes: Routes) -> bool:

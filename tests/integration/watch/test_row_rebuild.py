@@ -110,7 +110,7 @@ async def test_a_doubted_row_is_replaced_and_held_back(database: Database, damag
     key, before = notification_id("welcome", stream_of(learner)), await rows(database)
     await database.notifications.update_one({"_id": key}, {"$set": damage}, bypass_document_validation=True)
     async with rebuilding(database) as rebuild:
-        assert (await rebuild([stream_of(learner)], [key])).numbers == {"replaced": 1}
+        assert (await rebuild([stream_of(learner)], {stream_of(learner): [key]})).numbers == {"replaced": 1}
     after = await rows(database)
     dates = {name: before[key][name] for name in ("created_at", "due_at")}
     assert {**after[key], **dates} == {**before[key], "status": "suppressed", "last_error": REMADE}
@@ -127,9 +127,12 @@ async def test_a_surplus_row_is_removed_unless_somebody_may_have_got_it(database
         {**welcome, "_id": sent, "status": "sent", "sent_at": now, "attempts": 1, "channel": "log"}
     )
     async with rebuilding(database) as rebuild:
-        done = await rebuild([stream_of(learner)], [never, sent])
+        stream = stream_of(learner)
+        other = await counted_learner(database, 1)
+        done = await rebuild([stream, stream_of(other)], {stream: [never, sent]})
     assert (done.numbers, done.kept) == ({"removed": 1}, [sent])
-    assert set(await rows(database)) == {welcome["_id"], sent}
+    others = {notification_id(kind, stream_of(other)) for kind in ("welcome", "completion")}
+    assert set(await rows(database)) == {welcome["_id"], sent, *others}
 
 
 async def test_billing_rows_come_back_as_their_events_name_them(database: Database) -> None:

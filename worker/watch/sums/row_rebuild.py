@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from bson import ObjectId
@@ -31,6 +32,7 @@ from worker.watch.sums.runner import Dependencies, Runner
 Row = Mapping[str, Any]
 
 _LEARNER = "learner"
+_NONE: Mapping[str, Sequence[Any]] = MappingProxyType({})
 _PER_TRANSACTION = 200
 _RECORD_PATHS: Document = {"milestones": 1, "read_at": "$$NOW"}
 _COUNTED_PATHS: Document = dict.fromkeys(
@@ -61,32 +63,34 @@ class RowRebuild:
     send: bool = False
     dry: bool = False
 
-    async def __call__(self, streams: Iterable[str], doubted: Sequence[Any] = ()) -> RowsRebuilt:
-        """See to the rows of these learners. `doubted` rows of the outbox are replaced by what they must be.
+    async def __call__(
+        self, streams: Iterable[str], doubted: Mapping[str, Sequence[Any]] = _NONE
+    ) -> RowsRebuilt:
+        """See to the rows of these learners. `doubted` rows of the outbox, by stream, are replaced.
 
-        A doubted row that belongs to no milestone is deleted, unless it may have been sent.
+        A doubted row that belongs to no milestone of its stream is deleted, unless it may have been sent.
         """
         done = RowsRebuilt()
         runner = Runner(self.given, _PER_TRANSACTION)
-        ids = {(_LEARNER, stream_object_id(stream)) for stream in streams}
+        ids: dict[Target, str] = {(_LEARNER, stream_object_id(stream)): stream for stream in streams}
+        by_learner = {key[1]: doubted.get(stream, ()) for key, stream in ids.items()}
         for some in chunks(sorted(ids, key=str), _PER_TRANSACTION):
-            work = partial(self._transact, doubted=doubted)
-            async for _, step in runner.run(frozenset[Target](some), work):
+            work = partial(self._transact, doubted=by_learner)
+            async for _, step in runner.run(frozenset(some), work):
                 done.numbers.update(step.numbers)
                 done.kept.extend(step.kept)
         return done
 
-    async def _transact(self, attempt: Attempt, doubted: Sequence[Any]) -> RowsRebuilt:
+    async def _transact(self, attempt: Attempt, doubted: Mapping[Any, Sequence[Any]]) -> RowsRebuilt:
         """1. read what was counted, and the records  2. the rows of their milestones  3. those of their payments."""
         database, done = self.given.database, RowsRebuilt()
         ids = ids_of(_LEARNER, attempt.keys)
+        doubtful = {row for learner in ids for row in doubted[learner]}
         counted = await attempt.read(database.user_progress_projections, ids, _COUNTED_PATHS)  # 1
         records = await attempt.read(database.user_progress, ids, _RECORD_PATHS)
-        rows = await self._rows(counted.documents, doubted, attempt)
+        rows = await self._rows(counted.documents, doubtful, attempt)
         excused = await self._excused(counted.documents, attempt)
-        plan = _Plan(
-            self, {each["_id"]: each for each in records.documents}, rows, set(doubted), excused, done
-        )
+        plan = _Plan(self, {each["_id"]: each for each in records.documents}, rows, doubtful, excused, done)
         writes = [write for each in counted.documents for write in plan.writes(each)]  # 2
         writes += plan.removals(counted.documents)
         await self._write(writes, attempt)
@@ -95,7 +99,7 @@ class RowRebuild:
         return done
 
     async def _rows(
-        self, counted: Sequence[Document], doubted: Sequence[Any], attempt: Attempt
+        self, counted: Sequence[Document], doubted: Iterable[Any], attempt: Attempt
     ) -> dict[Any, Document | None]:
         """The stored rows of all milestones, and the doubted ones, by `_id`; None for one that nobody can read."""
         ids = [notification_id(kind, each["stream_id"]) for each in counted for kind in each["emitted"]]
