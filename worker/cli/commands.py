@@ -9,7 +9,7 @@ from rich.console import Console
 
 from worker.app.collector import tune_collector
 from worker.app.exits import ExitCode
-from worker.app.opening import opened_in_use, opened_to_change
+from worker.app.opening import opened_to_change
 from worker.app.serving import serve
 from worker.app.signals import StopSignal
 from worker.cli import adopting, explaining, publish, scheduling, tracing
@@ -23,14 +23,15 @@ from worker.cli.jobs import jobs_app
 from worker.cli.options import Commands, JsonFlag
 from worker.cli.queue import queue_app
 from worker.cli.rebuild import PROMOTE_EPILOG, ROLLBACK_EPILOG, promote, rebuild_app, rollback
-from worker.cli.tables import print_json, print_table, print_verification
+from worker.cli.tables import print_json, print_table
 from worker.cli.upcasters import EPILOG as CHECK_EPILOG
 from worker.cli.upcasters import check_upcasters
+from worker.cli.verifying import EPILOG as VERIFY_EPILOG
+from worker.cli.verifying import verify_command
 from worker.contract import export
 from worker.settings import load_settings
 from worker.storage.schema import apply_schema, apply_to, check_schema
 from worker.telemetry.logs import configure_logging
-from worker.verify.run import verify
 
 app = Commands(
     add_completion=False,
@@ -70,6 +71,7 @@ app.add_typer(contract_app, name="contract")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(queue_app, name="queue")
 app.add_typer(dead_letters_app, name="dead-letters")
+app.command("verify", epilog=VERIFY_EPILOG)(verify_command)
 app.add_typer(events_app, name="events")
 app.add_typer(rebuild_app, name="rebuild")
 app.command(epilog=PROMOTE_EPILOG)(promote)
@@ -103,33 +105,6 @@ def run() -> None:
         await serve(settings, signals.event())
 
     end_with(work)
-
-
-@app.command(
-    "verify",
-    epilog=text.page(
-        text.examples("sevenp-worker verify", "sevenp-worker verify --settled --json"),
-        text.settings(*text.MONGODB),
-    ),
-)
-@run_to_end()
-async def verify_command(
-    settled: Annotated[
-        bool, typer.Option(help="Nothing is being written: whatever is behind or missing is wrong.")
-    ] = False,
-    as_json: JsonFlag = False,
-) -> ExitCode:
-    """Check that events, time series, progress, statistics, outbox and billing agree.
-
-    Only reads; right on a live system. Ends with 0 when everything agrees and with 1 when something was found.
-    """
-    async with opened_in_use(load_settings()) as database:
-        verification = await verify(database, quiescent=settled)
-    if as_json:
-        print_json(verification.to_json())
-    else:
-        print_verification(verification)
-    return ExitCode.OK if verification.ok else ExitCode.DIFFERENCE
 
 
 @schema_app.command("apply", epilog=text.settings(*text.MONGODB, "external_collections", "retention_"))

@@ -7,13 +7,16 @@ from rich.console import Console
 
 from worker.cli import help as text
 from worker.cli.foreground import asked, print_result, run_in_foreground
+from worker.cli.left import print_left
 from worker.cli.options import Commands, DryRun, JsonFlag
 from worker.cli.selecting import selecting
 from worker.cli.tables import print_table
 from worker.jobs.promotion import PROMOTE, ROLLBACK, Promote, Rollback
 from worker.jobs.rebuild_counts import REBUILD_COUNTS, RebuildCounts
 from worker.jobs.rebuild_into import REBUILD_INTO, RebuildInto
+from worker.jobs.rebuild_notifications import REBUILD_NOTIFICATIONS, RebuildNotifications
 from worker.jobs.rebuild_progress import REBUILD_PROGRESS, RebuildProgress
+from worker.jobs.rebuild_time_series import REBUILD_TIME_SERIES, RebuildTimeSeries
 from worker.jobs.runner import Result
 from worker.storage.stream_selection import StreamSelection
 
@@ -104,6 +107,62 @@ def counts(
     """
     arguments = asked(RebuildCounts, of=selection, projection=projection)
     run_in_foreground(REBUILD_COUNTS, arguments, dry_run=dry_run, as_json=as_json)
+
+
+@rebuild_app.command(
+    "time-series",
+    epilog=text.page(
+        text.examples(
+            "sevenp-worker rebuild time-series --dry-run       how many rows are missing",
+            "sevenp-worker rebuild time-series --learner LEARNER",
+        ),
+        text.settings(*text.MONGODB, *text.KAFKA, "kafka_group_id", "topic", "jobs_", "operator"),
+        text.exit_codes(),
+    ),
+)
+@selecting
+def time_series(selection: StreamSelection, dry_run: DryRun = False, as_json: JsonFlag = False) -> None:
+    """Write rows of the time series that events lack; name those that are doubled or altered.
+
+    Beside the workers, and only of records that their consumer group has committed: those rows nobody else writes any
+    more. From MongoDB 7.0 on doubled and altered rows are written anew as well.
+    """
+    arguments = asked(RebuildTimeSeries, of=selection)
+    run_in_foreground(REBUILD_TIME_SERIES, arguments, dry_run=dry_run, as_json=as_json, show=print_left)
+
+
+@rebuild_app.command(
+    epilog=text.page(
+        text.examples(
+            "sevenp-worker rebuild notifications --dry-run     how many rows are lost",
+            "sevenp-worker rebuild notifications               made again, and held back",
+            "sevenp-worker rebuild notifications --send RUN    sent, as that dry run showed",
+        ),
+        _SETTINGS,
+        text.exit_codes(),
+    )
+)
+@selecting
+def notifications(
+    selection: StreamSelection,
+    send: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN", help="Have them sent: the dry run of the same selection that showed how many."
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make lost rows of the outbox again, which are not sent, and lost rows of billing.
+
+    Whether a lost notification was sent before, nobody knows: --send has it sent. What a replay met, or is older than
+    SEVENP_NOTIFY_WITHIN_HOURS, is never sent.
+    """
+    if send is not None and dry_run:
+        raise typer.BadParameter("names a dry run that was made before", param_hint="--send")
+    arguments = asked(RebuildNotifications, of=selection, send=send)
+    run_in_foreground(REBUILD_NOTIFICATIONS, arguments, dry_run=dry_run, as_json=as_json)
 
 
 def promote(

@@ -8,7 +8,7 @@ from collections import Counter as Tally
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from bson import ObjectId
 
@@ -116,6 +116,14 @@ class Recount:
                 if (identity := named.get(key)) is not None:
                     failed += await each.remake(kind, [ObjectId(identity)])
         return Recounted(0, failed, self._changed())
+
+    async def targets(self, collection: str, identities: Iterable[Any]) -> Recounted:
+        """Documents of one collection: what is counted of them or in them, and the sums or views that they show."""
+        some, failed = list(identities), 0
+        for each in self._kept.values():
+            for name, kind in each.walked:
+                failed += await each.remake(kind, some) if name == collection else 0
+        return Recounted(len(some), failed, self._changed())
 
     async def _walk(self, each: Kept, place: Place, kind: str) -> AsyncGenerator[tuple[Place, Recounted]]:
         if place.collection == _GONE[0]:

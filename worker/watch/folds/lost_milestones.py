@@ -10,7 +10,7 @@ from worker.contract.identity import stream_object_id, stream_slot
 from worker.storage import reading
 from worker.storage.database import Collection, Database, Document
 from worker.storage.leases import group_name, slot_group
-from worker.storage.outbox import LATE, notification_id
+from worker.storage.outbox import LATE, REMADE, notification_id
 from worker.storage.resume_tokens import token_time_s
 from worker.storage.shares import GROUPS
 from worker.watch.folds.executor import EVENTS
@@ -45,7 +45,7 @@ async def _rows(database: Database, streams: Iterable[str]) -> dict[str, Documen
 def _is_silent(row: Document) -> bool:
     """A row that was never to be sent, and not for its age."""
     unsent = row.get("status") == "suppressed" and row.get("channel") is None
-    return unsent and row.get("last_error") != LATE
+    return unsent and row.get("last_error") not in (LATE, REMADE)
 
 
 async def with_document(collection: Collection, streams: Iterable[str]) -> set[str]:

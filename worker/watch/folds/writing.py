@@ -80,7 +80,8 @@ async def write_all(
 
 def is_current(folded: Folded) -> bool:
     """True for a doubted document that is what it must be: it keeps its revision."""
-    return folded.task.document is not None and _doubted(folded) and not differing(folded)
+    document = folded.task.document or {}
+    return _doubted(folded) and number_in(document, "rev") > 0 and not differing(folded)
 
 
 def differing(folded: Folded) -> Document:
