@@ -9,17 +9,25 @@ from worker.jobs.promotion import PROMOTE, ROLLBACK
 from worker.jobs.publish_stored import PUBLISH_STORED
 from worker.jobs.rebuild_counts import REBUILD_COUNTS
 from worker.jobs.rebuild_into import REBUILD_INTO
+from worker.jobs.rebuild_notifications import REBUILD_NOTIFICATIONS
 from worker.jobs.rebuild_progress import REBUILD_PROGRESS
+from worker.jobs.rebuild_time_series import REBUILD_TIME_SERIES
+from worker.jobs.scrub import SCRUB
+from worker.jobs.verify_fix import VERIFY_FIX
 
 JOBS: tuple[Job[Any], ...] = (
     REBUILD_PROGRESS,
     REBUILD_COUNTS,
+    REBUILD_TIME_SERIES,
+    REBUILD_NOTIFICATIONS,
     REBUILD_INTO,
     PROMOTE,
     ROLLBACK,
     PUBLISH_STORED,
     ADOPT,
     CHECK_UPCASTERS,
+    VERIFY_FIX,
+    SCRUB,
 )
 
 

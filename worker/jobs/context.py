@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from worker.jobs.errors import TAKEN_OVER, Cancelled, LeaseLost
@@ -58,6 +59,7 @@ class JobContext:
         self.metrics: Metrics = parts.metrics
         self.dry_run: bool = run.dry_run
         self.run_id: str = run.id
+        self.started_at: datetime = run.started_at
         self.interval: Interval | None = parse_interval(run.interval) if run.interval else None
         self._lease, self._observe = lease, observe
         self._gate = parts.opened_gate()

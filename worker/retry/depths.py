@@ -2,14 +2,18 @@
 
 from collections.abc import Collection as Types
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from worker.storage import reading
 from worker.storage.claims import age_s
 from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
 from worker.storage.work_items import COUNTS_ROW, OPEN
-from worker.telemetry.metrics import DEAD_LETTER_STEPS, QUEUE_STATES, ROW_COLLECTIONS, Metrics
+from worker.telemetry.metrics import DEAD_LETTER_STEPS, DRIFT_PARTS, QUEUE_STATES, ROW_COLLECTIONS, Metrics
+
+SCRUB = "scrub"
+"""The name of the job whose runs tell what has drifted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class Depths:
     dead_letters: Mapping[str, int]
     oldest_dead_letter_s: Mapping[str, float]
     redrives: Mapping[str, int]
+    drift: Mapping[str, int] = field(default_factory=dict)
+    checked_at_s: float = 0.0
 
 
 async def measure(database: Database, event_types: Types[str]) -> Depths:
@@ -52,7 +58,29 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
             dead_letters={step: await dead_letters.count_documents(of) for step, of in by_step.items()},
             oldest_dead_letter_s={step: await age_s(dead_letters, of) for step, of in by_step.items()},
             redrives=await _sums(dead_letters, {"redrives": {"$gt": 0}}, "$error_class", "$redrives"),
+            drift=await _drift(database),
+            checked_at_s=await _checked_at_s(database),
         )
+
+
+async def _drift(database: Database) -> dict[str, int]:
+    """What the newest walk of the scrubber found, or has found so far; nothing before the first one."""
+    run = await _newest_walk(database, {})
+    told = (run.get("outcome") or run.get("checkpoint") or {}).get("drift") or {}
+    return {str(part): number for part, number in told.items() if isinstance(number, int)}
+
+
+async def _checked_at_s(database: Database) -> float:
+    run = await _newest_walk(database, {"status": "succeeded"})
+    finished_at = run.get("finished_at")
+    return finished_at.timestamp() if isinstance(finished_at, datetime) else 0.0
+
+
+async def _newest_walk(database: Database, which: Document) -> Document:
+    paths = {"outcome.drift": 1, "checkpoint.drift": 1, "finished_at": 1}
+    query = {"job": SCRUB, "dry_run": False, **which}
+    found = await reading.find(database.job_runs, query, paths, sort=[("started_at", -1)], limit=1)
+    return next(iter(found.documents), {})
 
 
 async def _sums(collection: Collection, query: Document, by: str, summed: str | int) -> dict[str, int]:
@@ -101,3 +129,6 @@ class DepthGauges:
             metrics.dead_letter_events.labels(step).set(depths.dead_letters.get(step, 0))
             oldest_s = depths.oldest_dead_letter_s.get(step, 0.0)
             metrics.dead_letter_oldest_age_seconds.labels(step).set(oldest_s)
+        for part in DRIFT_PARTS:
+            metrics.drift_findings.labels(part).set(depths.drift.get(part, 0))
+        metrics.drift_checked_timestamp_seconds.set(depths.checked_at_s)

@@ -16,6 +16,7 @@ from worker.settings.process import RoleName
 from worker.settings.retention import RetentionSettings
 from worker.settings.retry import RetrySettings
 from worker.settings.schedule import ScheduleSettings
+from worker.settings.scrub import ScrubSettings
 from worker.settings.watch import CoolDownSettings, CountsSettings, WatchSettings
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "RetrySettings",
     "RoleName",
     "ScheduleSettings",
+    "ScrubSettings",
     "Settings",
     "StartPolicy",
     "WatchSettings",

@@ -16,6 +16,7 @@ from worker.settings.retention import RetentionSettings
 from worker.settings.retry import RetrySettings
 from worker.settings.role import RoleSettings
 from worker.settings.schedule import ScheduleSettings
+from worker.settings.scrub import ScrubSettings
 from worker.settings.watch import CountsSettings, WatchSettings
 
 
@@ -39,6 +40,7 @@ class Settings(BaseModel):
     retention: RetentionSettings
     jobs: JobsSettings
     schedule: ScheduleSettings
+    scrub: ScrubSettings
 
     @classmethod
     def groups(cls) -> Iterator[tuple[str, type[Group]]]:

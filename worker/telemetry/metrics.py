@@ -174,6 +174,8 @@ WATCHERS = ("progress", "counts")
 MODELS = ("models",)
 # The steps that make dead letters, and the states of what is tried again.
 DEAD_LETTER_STEPS = ("ingest",)
+# What a scrubber's findings are about.
+DRIFT_PARTS = ("events", "time_series", "documents", "sums", "notifications", "billing", "other")
 QUEUE_STATES = ("pending", "processing", "completed", "failed")
 ROW_COLLECTIONS = ("notifications", "billing_transactions")
 # Entries that run, and those that cannot.
@@ -306,6 +308,13 @@ class Metrics:
         "Age of the oldest of them; 0 if there is none.", step=DEAD_LETTER_STEPS
     )
     dead_letter_redrives_total = _counter("Dead letters sent again.", error_class=RejectReason)
+
+    # Scrubber
+    drift_findings = _gauge(
+        "What the last walk of the scrubber found and did not mend; of one under way, so far.",
+        kind=DRIFT_PARTS,
+    )
+    drift_checked_timestamp_seconds = _gauge("Unix time when it had checked everything last; 0 if never.")
 
     # Notify
     notifications_total = _counter(
