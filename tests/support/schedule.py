@@ -26,6 +26,8 @@ from worker.timing import cancel_and_wait
 
 # Who waits for the next firing sleeps longer than that in these tests, and nobody else does.
 _LONG = timedelta(seconds=200)
+# Whoever looks again sleeps that long at most. In between lies the renewal of a lease, while a run goes on.
+_SHORT = timedelta(seconds=10)
 _NEVER_S = 1e8
 # Real time for whoever was woken up.
 _LOOK_S = 0.01
@@ -79,10 +81,10 @@ class Schedulers:
                 if task.done():
                     task.result()
             left = self.clock.left
-            if left and left[0] < _LONG:
+            if left and left[0] < _SHORT:
                 self.clock.move_to(self.clock.now() + left[0])
                 return False
-            return len(left) == len(self.tasks)
+            return len(left) == len(self.tasks) and left[0] > _LONG
 
         await until(at_rest, "all schedulers wait for the next firing")
 

@@ -55,12 +55,12 @@ async def test_entries_come_change_and_go_while_it_runs(database: Database) -> N
     async with scheduler(database, clock, counting) as metrics:
         await put(database, "hourly", HOURLY)
         await passing(clock, lambda: value(metrics, "scheduled_entries", state="running") == 1, "it is read")
-        await put(database, "hourly", {**HOURLY, "cron": "30 * * * *"})
+        await put(database, "hourly", {**HOURLY, "cron": "30 0 * * *"})
         await passing(clock, lambda: intervals(database, "succeeded"), "the changed one fires", step_s=20.0)
         await database.system_settings.delete_many({})
         await passing(clock, lambda: value(metrics, "scheduled_entries", state="running") == 0, "it is gone")
         await passing(clock, lambda: clock.now() > MIDNIGHT + timedelta(hours=3), "hours pass", step_s=60.0)
-    assert await intervals(database) == ["2026-01-02T00:30:00Z/PT1H"]
+    assert await intervals(database) == ["2026-01-02T00:30:00Z/P1D"]
 
 
 async def test_a_removed_entry_lets_its_run_come_to_its_end(database: Database) -> None:
