@@ -61,7 +61,8 @@ class Remark:
 class Explanation:
     """What the events of a stream made of its documents: changes by version, the last ones if there are very many.
 
-    `whole` is False where the events cannot be folded to the end; `last_version` is then the last one looked at.
+    `whole` is False where the events cannot be folded to the end, by a projection at least; `last_version` is that of
+    the last event looked at.
     """
 
     stream: str
@@ -83,7 +84,9 @@ class Explanation:
 
 
 async def explain(database: Database, stream: str, asked: str | None = None) -> Explanation:
-    """Which events changed the field, or any, of the stream's documents and of the rows that count these.
+    """Which events changed the field, of the stream's documents and of the rows that count these.
+
+    Without a field the rows are left out: what changes in them repeats what changed in the document.
 
     1. the documents as they are stored: read before the events, they have seen no later ones  2. event by event,
     through the projection's own fold  3. how the stored ones stand to that
@@ -97,20 +100,25 @@ async def explain(database: Database, stream: str, asked: str | None = None) -> 
     for projection in dict.fromkeys(each.projection.name for each in documents):
         seen = [each for each in documents if each.projection.name == projection]
         # 2.
-        folded = await _fold(database, explanation, seen, path)
+        folded, whole = await _fold(database, explanation, seen, path)
         # 3.
-        last = explanation.last_version if explanation.whole else None
+        last = explanation.last_version if whole else None
         explanation.documents += [
             each.standing(stream, last, folded.get(each.version or 0), path) for each in seen
         ]
+        explanation.whole &= whole
     return explanation
 
 
 async def _fold(
     database: Database, explanation: Explanation, documents: Sequence[Explained], path: str
-) -> dict[int, Document]:
-    """Fold the stream and note what changes in these documents; returns the folds at the versions they have."""
+) -> tuple[dict[int, Document], bool]:
+    """Fold the stream and note what changes in these documents.
+
+    Returns the folds at the versions they have, and whether all events could be folded.
+    """
     projection, wanted = documents[0].projection, {each.version for each in documents}
+    told = [each for each in documents if explanation.asked is not None or each.counted_by is None]
     fold, at_versions = StepwiseFold(projection), dict[int, Document]()
     explanation.events = 0
     skips = await skips_of(database, projection.name, [explanation.stream])
@@ -119,19 +127,17 @@ async def _fold(
         async for event in events:
             if isinstance(event, Broken):
                 _remark(explanation, event.version, event.kind, event.detail)
-                explanation.whole = False
-                break
+                return at_versions, False
             explanation.events += 1
             explanation.last_version = event.version
             step = _take(fold, event, explanation, projection, skips)
             if step is None:
-                explanation.whole = False
-                break
-            for change in _changes(step, documents, path):
+                return at_versions, False
+            for change in _changes(step, told, path):
                 explanation.add(change)
             if event.version in wanted:
                 at_versions[event.version] = step.after
-    return at_versions
+    return at_versions, True
 
 
 def _take(

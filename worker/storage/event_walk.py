@@ -7,7 +7,7 @@ from typing import Any
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.reading import Unreadable
-from worker.storage.stream_selection import StreamSelection, selected_pages
+from worker.storage.stream_selection import STREAMS_PER_PAGE, StreamSelection, selected_pages
 
 _IN_ORDER = [("stream_id", 1), ("version", 1)]
 
@@ -41,7 +41,13 @@ class EventPage:
 
 
 async def walk_events(
-    database: Database, selection: StreamSelection, begin: Place, *, most: int, max_bytes: int
+    database: Database,
+    selection: StreamSelection,
+    begin: Place,
+    *,
+    most: int,
+    max_bytes: int,
+    streams_per_page: int = STREAMS_PER_PAGE,
 ) -> AsyncGenerator[EventPage]:
     """Every event that is selected: of the selected streams those of its types and times, `most` at a time.
 
@@ -49,7 +55,7 @@ async def walk_events(
     streams come in pages. Streams and events that are stored meanwhile may be missed.
     """
     place = begin
-    async for page in selected_pages(database, selection, below=begin.below):
+    async for page in selected_pages(database, selection, below=begin.below, most=streams_per_page):
         streams = sorted(page.streams)
         while True:
             streams = [stream for stream in streams if stream >= place.stream]

@@ -58,6 +58,9 @@ async def test_one_field_is_told_with_rule_and_every_value_it_had(database: Data
     assert [each.collection for each in found.documents] == ["user_progress"]
     enrolled = await explain(database, ADA.stream, "user_progress_projections.counted.enrolled")
     assert changes(enrolled) == [(1, "counted.enrolled", 1)]
+    row = await explain(database, ADA.stream, "user_progress_projections")
+    assert {each.collection for each in row.changes} == {"user_progress_projections"}
+    assert len(row.changes) > 20
 
 
 @pytest.mark.parametrize("name", ["grade", "progress.grade", "users.stats", "lesson_progress.first"])

@@ -90,6 +90,7 @@ async def test_what_a_worker_made_of_events_is_found_at_every_place(
         completed = await trace(database, f"{topic}:0:{places[2][1]}", look)
         refused = await trace(database, bad["event_id"].upper(), look)
         empty = await trace(database, f"{topic}:0:{places[5][1]}", look)
+        again = await trace(database, f"{topic}:0:{places[3][1]}", look)
         beyond = await trace(database, f"{topic}:0:999", look)
 
     _assert_everywhere(enrolled, topic)
@@ -102,6 +103,7 @@ async def test_what_a_worker_made_of_events_is_found_at_every_place(
     assert states(refused) == {"record": "there", "dead_letters": "there", "course_events": "not there"}
     assert stop(refused, "dead_letters").detail == "invalid_field: user_id must be 24 hexadecimal digits"
     assert stop(empty, "course_events").detail == "a record without a value holds no event"
+    assert stop(again, "record").detail.endswith(f"; the event was stored from {topic}:0:1, not from here")
     assert stop(beyond, "record").detail.startswith("the log ")
 
     ended = await sevenp_worker(settings, "trace", ENROLLED["event_id"], "--json")

@@ -92,16 +92,19 @@ def _trace_record(
         result.add("record", NOT_KNOWN, None, f"{why}{brought}")
         return
     partition, offset = source
-    what = f"{partition.topic}:{partition.number}:{offset}"
+    what = _written(partition, offset)
     if seen.record is None:
         result.add("record", NOT_THERE if seen.why else NOT_KNOWN, what, f"{seen.why}{brought}")
     elif event_id is not None and event_id_in(seen.record) not in (None, event_id):
         other = "the log holds another event there: the topic was made anew since"
         result.add("record", NOT_THERE, what, f"{other}{brought}", seen.record.timestamp)
     else:
-        key = seen.record.key
+        key, stored_from = seen.record.key, _source_of(stored)
         named = "no key" if key is None else f"key {key.decode(errors='backslashreplace')}"
-        result.add("record", THERE, what, f"{named}{brought}", seen.record.timestamp)
+        again = ""
+        if stored_from is not None and stored_from != source:
+            again = f"; the event was stored from {_written(*stored_from)}, not from here"
+        result.add("record", THERE, what, f"{named}{brought}{again}", seen.record.timestamp)
 
 
 def _trace_stored(result: Trace, stored: Document) -> None:
@@ -183,6 +186,11 @@ async def _open_items(database: Database, ids: Sequence[str]) -> Items:
         database.analytics_queue, {"_id": {"$in": list(ids)}, "status": {"$in": list(OPEN)}}
     )
     return {item["_id"]: item for item in found.documents}
+
+
+def _written(partition: Partition, offset: int) -> str:
+    """A record's place as it may be asked for."""
+    return f"{partition.topic}:{partition.number}:{offset}"
 
 
 def _source_of(stored: Document | None) -> Place | None:
