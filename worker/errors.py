@@ -39,3 +39,7 @@ class SchemaMismatch(Fatal):
 
 class TopicMissing(Fatal):
     """A topic does not exist, and nobody else may create it: the message says how."""
+
+
+class StoreBehind(Fatal):
+    """MongoDB holds less than the consumer group has read: the message says what is missing and how it comes back."""

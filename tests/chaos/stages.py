@@ -18,11 +18,13 @@ class Known(Protocol):
 # By stage, the commands and the shape (see `shape`) of its write.
 STAGES: Mapping[str, tuple[str, str]] = {
     "assignment: burn": ("update", r"leases/partition/inc\.burns"),
-    "assignment: lease": ("update", r"leases/partition/(push\.burned\+)?set\.session.*"),
+    "assignment: lease": ("update", r"leases/partition/(push\.burned\+)?set\.(durable_session\.)?session.*"),
+    "assignment: begin": ("update", r"leases/partition/(addToSet\.missing\+)?set\.durable\.durable_session"),
     "ingest: events": ("insert", r"course_events/event"),
     "ingest: void": ("insert", r"course_events/void"),
     "ingest: rows": ("insert", r"user_interactions"),
     "ingest: dead letters": ("insert|update", r"dead_letters.*"),
+    "ingest: durable offsets": ("update", r"leases/partition/set\.durable"),
     "ingest: offsets": ("commit", r"offsets"),
     "progress: documents": ("insert|update", r"user_progress(/.*)?"),
     "progress: quarantine": ("update", r"analytics_queue/.*upsert"),

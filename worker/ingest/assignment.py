@@ -1,6 +1,7 @@
 """The partitions this worker owns: made ready in order, committed last, their positions held against the log."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -8,8 +9,9 @@ from uuid import UUID
 import structlog
 
 from worker.contract.gaps import GapReason
-from worker.errors import Retryable
+from worker.errors import Fenced, Retryable
 from worker.ingest.dead_letters import store_gaps
+from worker.ingest.lease_offsets import LeaseOffsets
 from worker.ingest.options import IngestOptions
 from worker.ingest.time_series import SeriesWriter
 from worker.kafka.consumer import EventConsumer
@@ -50,6 +52,7 @@ class Assignment:
         self._clock = clock
         self._metrics = metrics
         self._new_session = new_session
+        self._offsets = LeaseOffsets(database, options.settings, clock, metrics)
         self._ready_generation = -1
         self._durable: dict[Partition, int] = {}
         self._owed: dict[Partition, int] = {}
@@ -77,7 +80,8 @@ class Assignment:
         """Get ready for a new assignment: nothing is read before this is done. May be repeated at any point.
 
         1. positions by policy, gaps recorded  2. older owners burned, leases taken, by whom the broker still
-        knows as the owner  3. partitions opened, and what was skipped committed: a gap counts once
+        knows as the owner; the group's offsets held against those in the leases  3. partitions opened, and what was
+        skipped committed: a gap counts once
         Returns without being ready when the assignment changes meanwhile. Raises Retryable without an answer.
         """
         generation = self._consumer.generation
@@ -91,11 +95,16 @@ class Assignment:
             return
         # 1.
         ranges = await self._consumer.log_ranges()
-        positions = await self._first_positions(ranges)
+        committed = await self._committed(ranges)
+        positions = committed | await self._first_positions(ranges, committed)
         starts = await self._starts(positions, ranges)
         # 2. A log that was made anew is read again below the committed offset: no repairer may count on that.
         lowest = {p: min(offset, starts.get(p, offset)) for p, offset in positions.items()}
         writers = await self._new_writers(list(starts), lowest)
+        try:
+            await self._offsets.begin(writers, committed, starts)
+        except Fenced as fenced:
+            raise Retryable(f"somebody else has a partition by now: {fenced}") from fenced
         if self._consumer.generation != generation:
             return
         # 3.
@@ -115,6 +124,7 @@ class Assignment:
         self._ready_generation = -1
         self.writers, self._durable, self._owed, self._newest = {}, {}, {}, {}
         self._next_check = 0.0
+        self._offsets.forget()
         self._show()
 
     def _show(self) -> None:
@@ -127,15 +137,21 @@ class Assignment:
         """Note how new the records are that have just become durable."""
         self._newest.update({r.partition: r.timestamp for r in batch.records if r.timestamp is not None})
 
-    async def _first_positions(self, ranges: Mapping[Partition, LogRange]) -> dict[Partition, int]:
-        """The group's durable offsets; by policy the begin or the end of the log where it had none yet.
+    async def _committed(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The group's durable offsets; a partition that has none yet is missing."""
+        asked = {partition: await self._consumer.committed(partition) for partition in partitions}
+        return {partition: offset for partition, offset in asked.items() if offset is not None}
+
+    async def _first_positions(
+        self, ranges: Mapping[Partition, LogRange], committed: Mapping[Partition, int]
+    ) -> dict[Partition, int]:
+        """By policy the begin or the end of the log, of each partition in which the group has no offset yet.
 
         A partition was added later if this consumer knew the topic without it, or a neighbour has a durable offset.
         """
-        committed = {partition: await self._consumer.committed(partition) for partition in ranges}
-        fresh = [partition for partition, offset in committed.items() if offset is None]
+        fresh = [partition for partition in ranges if partition not in committed]
         ends = await self._consumer.ends(fresh)
-        begun = {partition.topic for partition, offset in committed.items() if offset is not None}
+        begun = {partition.topic for partition in committed}
         firsts: dict[Partition, int] = {}
         for partition in fresh:
             unknown = self._known is not None and partition not in self._known
@@ -145,8 +161,9 @@ class Assignment:
         # Chosen once: the next owner of a quiet partition would find a later end, behind records nobody has read, or
         # a later begin, and no gap. A refusal means that the assignment is over, and this one is not used.
         if firsts:
+            await self._offsets.make(firsts)
             await self._consumer.commit(firsts)
-        return firsts | {p: offset for p, offset in committed.items() if offset is not None}
+        return firsts
 
     async def _starts(
         self, positions: Mapping[Partition, int], ranges: Mapping[Partition, LogRange]
@@ -235,9 +252,13 @@ class Assignment:
             raise Retryable("the assignment is over: a newer generation has the partitions")
 
     async def commit(self, positions: Mapping[Partition, int]) -> None:
-        """Commit these next offsets; what the broker does not take now goes with the next commit."""
+        """Commit these next offsets; what the broker does not take now goes with the next commit.
+
+        The leases have them first: so an offset that the group has and the lease has not tells of a lost store.
+        """
         self._owed.update(positions)
         try:
+            await self._offsets.advance(self._owed)
             accepted = await self._consumer.commit(self._owed)
         except Retryable as error:
             log.warning("commit_owed", reason=str(error), partitions=len(self._owed))
@@ -266,6 +287,8 @@ class Assignment:
         if ahead or self._owed:
             await self.commit(ahead)
         self._show_lag(ranges)
+        with suppress(Retryable):
+            await self._offsets.look_again()
 
     async def _lower(self, positions: Mapping[Partition, int]) -> None:
         """Commit lower offsets before what lies behind them is read again; shut out repairers, who know higher ones.

@@ -5,7 +5,7 @@ set. Each group has a file of its own, and a stage is handed its group. What can
 connected, in words that name the variable.
 """
 
-from worker.settings.ingest import IngestSettings, StartPolicy
+from worker.settings.ingest import IngestSettings, MissingRecords, StartPolicy
 from worker.settings.jobs import JobsSettings
 from worker.settings.kafka import KafkaSettings
 from worker.settings.loading import load_settings, setting_lines
@@ -26,6 +26,7 @@ __all__ = [
     "IngestSettings",
     "JobsSettings",
     "KafkaSettings",
+    "MissingRecords",
     "NotificationKind",
     "NotifySettings",
     "RetentionSettings",

@@ -19,6 +19,13 @@ class StartPolicy(StrEnum):
     LATEST = "latest"
 
 
+class MissingRecords(StrEnum):
+    """What a worker does that finds records missing in MongoDB which its group has read."""
+
+    GO_ON = "go-on"
+    REFUSE = "refuse"
+
+
 class IngestSettings(RoleSettings):
     """What is read of Kafka, and how much of it at once."""
 
@@ -28,6 +35,8 @@ class IngestSettings(RoleSettings):
     """Home page of the platform's own xAPI accounts: names that are ObjectIds stay the learners' ids."""
     start_policy: StartPolicy = StartPolicy.EARLIEST
     """Where a consumer group without a committed offset begins: earliest or latest."""
+    missing_records: MissingRecords = MissingRecords.GO_ON
+    """Where MongoDB holds less than the group has read (a restored backup): go-on, or refuse before `reingest`."""
     position_check_interval_s: float = Field(10.0, gt=0, le=600)
     """How often positions are compared with the ends of the log."""
     max_records: int = Field(5_000, ge=1, le=100_000, validation_alias="ingest_max_records")

@@ -249,7 +249,9 @@ class DeadLetterPart(Named):
 class PartitionLease(Named):
     """`leases`: whose session may write the time-series rows of one topic-partition.
 
-    `session` is its owner's, `repairer` that of whoever repairs rows below the committed offset.
+    `session` is its owner's, `repairer` that of whoever repairs rows below the committed offset. All records below
+    `durable` are in the store, but for the ranges that are `missing` since a backup was restored. That holds while
+    `durable_session`, who said so, is the owner: an older release leaves both as they are, and goes on.
     """
 
     kind: Literal["partition"]
@@ -257,6 +259,9 @@ class PartitionLease(Named):
     repairer: UUID = Field(default_factory=absent)
     burns: Count
     burned: list[UUID] = Field(default_factory=absent)
+    durable: Count = Field(default_factory=absent)
+    durable_session: UUID = Field(default_factory=absent)
+    missing: list[OffsetGap] = Field(default_factory=absent)
     updated_at: datetime
 
 

@@ -47,6 +47,19 @@ def lease_id(topic: str, partition: int) -> str:
     return f"partition:{topic}:{partition}"
 
 
+def new_lease(topic: str, partition: int, session: UUID, now: datetime, *, durable: int) -> Document:
+    """The first lease of a partition; `durable` is the offset below which its records are in the store."""
+    return {
+        "_id": lease_id(topic, partition),
+        "kind": "partition",
+        "session": session,
+        "burns": 0,
+        "durable": durable,
+        "durable_session": session,
+        "updated_at": now,
+    }
+
+
 async def sessions_in_force(database: Database, partitions: Iterable[tuple[str, int]]) -> set[UUID]:
     """The sessions under which the partitions' owners may write rows now."""
     keys = [lease_id(topic, partition) for topic, partition in partitions]
@@ -81,7 +94,7 @@ async def take_partition(
     """
     key = lease_id(topic, partition)
     while True:
-        current = await _current(database, key, session, clock)  # 1
+        current = await _current(database, topic, partition, session, clock)  # 1
         if current["session"] == session:
             return PartitionLease(topic, partition, session, tuple(current.get("burned", ())))
         await may_burn(current["session"])  # 2
@@ -89,7 +102,12 @@ async def take_partition(
         former = [current["session"], *([] if repairer is None else [repairer])]
         for each in former:
             await burn_session(database.leases, key, each, deadline_s=deadline_s)
-        change = _in_place_of(former, {"session": session, "updated_at": clock.now()})
+        fields = {"session": session, "updated_at": clock.now()}
+        if (
+            current.get("durable_session") == current["session"]
+        ):  # what that owner said of the offset still holds
+            fields["durable_session"] = session
+        change = _in_place_of(former, fields)
         if repairer is not None:
             change["$unset"] = {"repairer": ""}
         with translated():
@@ -109,7 +127,7 @@ async def take_repair(
     """
     key = lease_id(topic, partition)
     while True:
-        current = await _current(database, key, uuid4(), clock)
+        current = await _current(database, topic, partition, uuid4(), clock)
         former: UUID | None = current.get("repairer")
         if former == session:
             return PartitionLease(topic, partition, session, tuple(current.get("burned", ())), "repairer")
@@ -149,14 +167,19 @@ def _in_place_of(former: list[UUID], fields: Document) -> Document:
     return change | {"$push": {"burned": {"$each": former, "$slice": -_BURNED_KEPT}}} if former else change
 
 
-async def _current(database: Database, key: str, session: UUID, clock: Clock) -> Document:
-    """The partition's lease, made under `session` if there is none."""
+async def _current(database: Database, topic: str, partition: int, session: UUID, clock: Clock) -> Document:
+    """The partition's lease, made under `session` if there is none.
+
+    Keyed by `_id`: of two creators one wins, the other reads its lease. The store holds nothing of a partition that
+    has no lease: where a group has read some of it, that was lost.
+    """
     while True:
         with translated():
-            current = await database.leases.find_one({"_id": key})
+            current = await database.leases.find_one({"_id": lease_id(topic, partition)})
         if current is not None:
             return current
-        await _create(database, key, session, clock)
+        with suppress(DuplicateKeyError), translated():
+            await database.leases.insert_one(new_lease(topic, partition, session, clock.now(), durable=0))
 
 
 async def with_burned_of_now(database: Database, lease: PartitionLease) -> PartitionLease:
@@ -194,10 +217,3 @@ async def assert_in_force(database: Database, lease: PartitionLease, now: dateti
     if result.matched_count == 0:
         who = "owner" if lease.writer == "session" else "repairer"
         raise Fenced(f"partition {lease.partition} of {lease.topic} has another {who}")
-
-
-async def _create(database: Database, key: str, session: UUID, clock: Clock) -> None:
-    """The partition's first lease. Keyed by `_id`: of two creators one wins, the other reads and burns it."""
-    lease = {"_id": key, "kind": "partition", "session": session, "burns": 0, "updated_at": clock.now()}
-    with suppress(DuplicateKeyError), translated():
-        await database.leases.insert_one(lease)

@@ -246,6 +246,10 @@ class Metrics:
     )
     kafka_scalable_lag_records = _gauge("Lag without paused partitions, for autoscaling.", topic=ANY)
     kafka_assigned_partitions = _gauge("Partitions this worker owns.", topic=ANY)
+    kafka_missing_records = _gauge(
+        "Offsets of owned partitions that the group has read and the store does not hold: reingest them.",
+        topic=ANY,
+    )
     kafka_paused_partitions = _gauge("Owned partitions that are not read at the moment.", topic=ANY)
     kafka_rebalances_total = _counter("Assignments and revocations.", kind=RebalanceKind)
     gap_records_total = _counter("Gaps recorded in the log.", reason=GapReason)
@@ -360,6 +364,7 @@ class Metrics:
             self.kafka_records_consumed_total,
             self.kafka_scalable_lag_records,
             self.kafka_assigned_partitions,
+            self.kafka_missing_records,
             self.kafka_paused_partitions,
             self.ingest_batch_events,
         ):

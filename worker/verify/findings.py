@@ -64,7 +64,7 @@ class Kind(StrEnum):
     DEAD_LETTER_PART = "dead_letter_part", Fault.UNKNOWN
     QUEUE_ITEM = "queue_item", Fault.DIFFERENT
     SKIPPED_VERSION = "skipped_version", Fault.DIFFERENT, Fault.UNKNOWN
-    LEASE = "lease", Fault.DIFFERENT
+    LEASE = "lease", Fault.DIFFERENT, Fault.MISSING
     POSITION = "position", Fault.DIFFERENT
 
     def __new__(cls, name: str, *faults: Fault) -> Self:

@@ -106,7 +106,11 @@ def audit_lease(lease: Document, now: Now) -> Iterator[Finding]:
     }[kind]
     until = lease["updated_at"] if kind == "partition" else lease["expires_at"]
     rules = ((f"no {kind} of this name is known", not known), (_FUTURE, until > now.horizon))
-    return broken(Kind.LEASE, Fault.DIFFERENT, f"leases {name}", rules)
+    yield from broken(Kind.LEASE, Fault.DIFFERENT, f"leases {name}", rules)
+    missing = [f"{each['first_offset']:,} to {each['last_offset']:,}" for each in lease.get("missing", ())]
+    if missing:
+        detail = f"its group has read records that the store does not hold (offsets {', '.join(missing)})"
+        yield Finding(Kind.LEASE, Fault.MISSING, f"leases {name}", detail)
 
 
 def audit_state(state: Document, now: Now) -> Iterator[Finding]:
