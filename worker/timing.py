@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from threading import Thread
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -129,6 +131,32 @@ async def complete(work: Coroutine[Any, Any, T], limit_s: float = 10.0) -> T:
             working.exception()  # counts as seen
         raise cancelled
     return working.result()
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """What `call` returns or raises, run beside the event loop: for what may wait for a file, or a silent pipe.
+
+    Whoever is cancelled meanwhile leaves it behind: its thread keeps no process alive.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(answer: Callable[[], None]) -> None:
+        if not done.cancelled():
+            answer()
+
+    def work() -> None:
+        try:
+            result = call()
+        except BaseException as error:  # it is raised where it is awaited
+            answer = partial(done.set_exception, error)
+        else:
+            answer = partial(done.set_result, result)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, answer)
+
+    Thread(target=work, daemon=True).start()
+    return await done
 
 
 async def run_until_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:

@@ -12,7 +12,7 @@ from worker.app.exits import ExitCode
 from worker.app.opening import opened_to_change
 from worker.app.serving import serve
 from worker.app.signals import StopSignal
-from worker.cli import adopting, explaining, publish, scheduling, tracing
+from worker.cli import adopting, backfill, explaining, publish, reingest, scheduling, tracing
 from worker.cli import help as text
 from worker.cli.auditing import audited
 from worker.cli.dead_letters import dead_letters_app
@@ -51,6 +51,7 @@ app = Commands(
             "sevenp-worker jobs list                 what runs, and what ran",
             "sevenp-worker rebuild progress --dry-run what would be mended",
             "sevenp-worker check-upcasters           can this code read what is stored?",
+            "sevenp-worker reingest --missing        what a restored MongoDB lacks, from Kafka",
             "sevenp-worker queue list --group        what failed and waits",
             "sevenp-worker dead-letters list --group what could not be stored",
             "sevenp-worker run --help                every setting",
@@ -66,6 +67,8 @@ app.command(epilog=scheduling.EPILOG)(scheduling.schedule)
 app.command(epilog=explaining.EPILOG)(explaining.explain)
 app.command(epilog=tracing.EPILOG)(tracing.trace)
 app.command(epilog=adopting.EPILOG)(adopting.adopt)
+app.command(epilog=reingest.EPILOG)(reingest.reingest)
+app.command(epilog=backfill.EPILOG)(backfill.backfill)
 app.add_typer(schema_app, name="schema")
 app.add_typer(contract_app, name="contract")
 app.add_typer(jobs_app, name="jobs")

@@ -53,7 +53,7 @@ def object_id(text: str) -> str:
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def parse_time(text: str, now: datetime) -> datetime:
+def parse_time(text: str, now: datetime, option: str = "--since") -> datetime:
     """`90m` ago, or a date and time of ISO 8601, UTC unless it says otherwise. Raises typer.BadParameter."""
     ago = re.fullmatch(r"([0-9]{1,6})([smhdw])", text.strip())
     try:
@@ -62,7 +62,7 @@ def parse_time(text: str, now: datetime) -> datetime:
         read = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError):
         raise typer.BadParameter(
-            f"'{text}' is no time: write 90m, 12h, 7d or 2026-03-01T12:00", param_hint="--since"
+            f"'{text}' is no time: write 90m, 12h, 7d or 2026-03-01T12:00", param_hint=option
         ) from None
     return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 

@@ -1,7 +1,7 @@
 """Counts each record of a durable batch under exactly one outcome; one that has none was dropped: a defect."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -19,8 +19,10 @@ _SHOWN_POSITIONS = 20
 _LONGEST_LATENESS_S = 366 * 86_400.0
 
 
-def count_outcome(metrics: Metrics, batch: Batch, outcome: BatchOutcome, newest: datetime) -> None:
-    """Count the batch's records, its dead letters by reason, and how late its events came.
+def count_outcome(
+    metrics: Metrics, batch: Batch, outcome: BatchOutcome, newest: datetime
+) -> Mapping[Outcome, int]:
+    """Count the batch's records, its dead letters by reason, and how late its events came: how many of each outcome.
 
     A record's own time is believed up to `newest`.
     """
@@ -47,6 +49,7 @@ def count_outcome(metrics: Metrics, batch: Batch, outcome: BatchOutcome, newest:
         lateness_s = _lateness_s(stored, newest)
         if lateness_s is not None:
             metrics.event_lateness_seconds.observe(lateness_s)
+    return {name: len(records) for name, records in by_outcome}
 
 
 def _without_outcome(records: Sequence[Record], outcomes: Sequence[Sequence[Record]]) -> list[str]:

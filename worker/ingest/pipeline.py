@@ -30,7 +30,7 @@ from worker.settings import IngestSettings
 from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.telemetry.health import Component
-from worker.telemetry.metrics import Metrics, Stage
+from worker.telemetry.metrics import Metrics, Outcome, Stage
 from worker.timing import Clock, backoff_s, cancel_and_wait_shielded
 
 # While the last rows of a batch are written, the next one is read and stored.
@@ -48,12 +48,12 @@ class BatchSource:
 
     `next_batch` gives the next batch of the same assignment, None if there is none at once or something else has to
     be seen to first. `commit` acknowledges the next offsets to read. `on_durable` hears of each batch that is durable
-    and acknowledged, with the number of dead letters of each partition.
+    and acknowledged, with the number of dead letters of each partition and of records by outcome.
     """
 
     next_batch: Callable[[], Awaitable[Batch | None]]
     commit: Callable[[Mapping[Partition, int]], Awaitable[None]]
-    on_durable: Callable[[Batch, Counter[Partition]], None]
+    on_durable: Callable[[Batch, Counter[Partition], Mapping[Outcome, int]], None]
 
 
 class Pipeline:
@@ -155,10 +155,10 @@ class Pipeline:
         # 6.
         with self._steps.timed(Stage.COMMIT):
             await source.commit(batch.positions)
-        count_outcome(self._metrics, batch, outcome, self._clock.now() + self._limits.max_future)
+        counted = count_outcome(self._metrics, batch, outcome, self._clock.now() + self._limits.max_future)
         # Of a record with several events one may be bad, or all: the breaker counts records.
         bad = {each.record.source[:3]: each.record.partition for each in outcome.dead_letters}
-        source.on_durable(batch, Counter(bad.values()))
+        source.on_durable(batch, Counter(bad.values()), counted)
 
     async def _decode(self, records: Sequence[Record], read_at: datetime) -> Decoded:
         """Decode record by record, and let the event loop have its turns."""

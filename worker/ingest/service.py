@@ -22,7 +22,7 @@ from worker.kafka.record import Batch, Partition
 from worker.storage.database import Database
 from worker.storage.retrying import retrying
 from worker.telemetry.health import Component
-from worker.telemetry.metrics import DrainCause, Metrics, RebalanceKind
+from worker.telemetry.metrics import DrainCause, Metrics, Outcome, RebalanceKind
 from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock, Deadline, Pace, cancel_and_wait, run_until_stopped
 
@@ -210,7 +210,9 @@ class Ingest:
             self._in_flight.add(batch)
         return batch
 
-    def _on_durable(self, batch: Batch, dead_letters: Mapping[Partition, int]) -> None:
+    def _on_durable(
+        self, batch: Batch, dead_letters: Mapping[Partition, int], _outcomes: Mapping[Outcome, int]
+    ) -> None:
         """Called by the pipeline when a batch is durable."""
         self._in_flight.complete(batch)
         self._assignment.note_newest(batch)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from worker.jobs.adopt import ADOPT
+from worker.jobs.backfill import BACKFILL
 from worker.jobs.check_upcasters import CHECK_UPCASTERS
 from worker.jobs.job import Job
 from worker.jobs.promotion import PROMOTE, ROLLBACK
@@ -12,6 +13,7 @@ from worker.jobs.rebuild_into import REBUILD_INTO
 from worker.jobs.rebuild_notifications import REBUILD_NOTIFICATIONS
 from worker.jobs.rebuild_progress import REBUILD_PROGRESS
 from worker.jobs.rebuild_time_series import REBUILD_TIME_SERIES
+from worker.jobs.reingest import REINGEST
 from worker.jobs.scrub import SCRUB
 from worker.jobs.verify_fix import VERIFY_FIX
 
@@ -28,6 +30,8 @@ JOBS: tuple[Job[Any], ...] = (
     CHECK_UPCASTERS,
     VERIFY_FIX,
     SCRUB,
+    REINGEST,
+    BACKFILL,
 )
 
 

@@ -31,10 +31,21 @@ class Checked:
         """The same records, each looked at on its way: as the worker would that reads it `now`."""
         for record in records:
             self.records += 1
-            rejected = decode_event(record.value or b"", timestamp=now, limits=limits)
-            if isinstance(rejected, Rejected):
+            rejected = why_invalid(record, now, limits)
+            if rejected is not None:
                 self.reasons[rejected.reason.value] += 1
                 if len(self.examples) < EXAMPLES_KEPT:
-                    what = f"{rejected.field} {rejected.message}" if rejected.field else rejected.message
-                    self.examples.append(UnreadableLine(record.line, f"{rejected.reason.value}: {what}"))
+                    self.examples.append(UnreadableLine(record.line, in_line(rejected)))
             yield record
+
+
+def why_invalid(record: OutgoingRecord, now: datetime, limits: Limits) -> Rejected | None:
+    """Why a worker that reads the record `now` would make a dead letter of it; None for a valid event."""
+    decoded = decode_event(record.value or b"", timestamp=now, limits=limits)
+    return decoded if isinstance(decoded, Rejected) else None
+
+
+def in_line(rejected: Rejected) -> str:
+    """Reason, field and message on one line."""
+    what = f"{rejected.field} {rejected.message}" if rejected.field else rejected.message
+    return f"{rejected.reason.value}: {what}"

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from worker.contract.codec import encode, record_key
 from worker.contract.formats import xapi
 from worker.errors import Refused
-from worker.kafka.lines import MAX_LINE_BYTES, Source, TooLong, open_source
+from worker.kafka.lines import MAX_LINE_BYTES, TooLong, open_source
 from worker.words import counted
 
 Format = Literal["native", "xapi"]
@@ -54,6 +54,13 @@ class CannotTranslate(Refused):
 OnUnreadable = Callable[[UnreadableLine], None]
 
 
+class Lines(Protocol):
+    """An open source of lines, each without its line feed."""
+
+    def lines(self) -> Iterator[bytes | TooLong]:
+        """Every line, once."""
+
+
 @dataclass(slots=True)
 class Statements:
     """How xAPI statements are read, and how many of them had no event, by verb.
@@ -93,22 +100,23 @@ def read_records(
 
 
 def records_of(
-    source: Source,
+    source: Lines,
     format: Format,  # noqa: A002
     *,
     on_unreadable: OnUnreadable | None = None,
     statements: Statements | None = None,
+    first_line: int = 1,
 ) -> Iterator[OutgoingRecord]:
     """Yield the source's records in its order, keyed `<course_id>:<user_id>` where that can be read.
 
     native: each line's bytes unchanged, without the line feed, valid or not. xapi: each statement translated
     to the contract and encoded; blank lines are skipped, and `statements` counts those without an event.
-    A line that cannot be translated, or is larger than any record, goes to `on_unreadable`; without one it raises
-    CannotTranslate. Raises what `Source.lines` does.
+    The first one is line number `first_line`. A line that cannot be translated, or is larger than any record, goes to
+    `on_unreadable`; without one it raises CannotTranslate. Raises what `Source.lines` does.
     """
     convert = partial(_translated, statements or Statements()) if format == "xapi" else _unchanged
     report = on_unreadable or _refuse
-    for number, line in enumerate(source.lines(), start=1):
+    for number, line in enumerate(source.lines(), start=first_line):
         if isinstance(line, TooLong):
             why = f"{line.size_bytes:,} bytes; no record may be larger than {MAX_LINE_BYTES:,} bytes"
             report(UnreadableLine(number, why))

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition, errors
 
-from worker.errors import Misconfigured, Retryable, WorkerError
+from worker.errors import Misconfigured, Refused, Retryable
 from worker.kafka.batch_bounds import BatchBounds
 from worker.kafka.codecs import install_bounded_decoders
 from worker.kafka.consumer import ConsumerOptions, fetch_arguments
@@ -24,7 +24,7 @@ from worker.words import in_words
 _NOT_ALLOWED = (errors.GroupAuthorizationFailedError, errors.TopicAuthorizationFailedError)
 
 
-class NotInTheLog(WorkerError):
+class NotInTheLog(Refused):
     """Records that were to be read are not in the log any more: retention, or somebody, has removed them."""
 
 
@@ -109,6 +109,11 @@ class LogReader:
         """The next offset that would be read: past markers and aborted records, too."""
         offset: int = await self._answer(self._consumer.position(TopicPartition(*partition)))
         return offset
+
+    def high_watermark(self, partition: Partition) -> int | None:
+        """Where the log of a partition ends, as of the latest fetch; None before the first."""
+        end: int | None = self._consumer.highwater(TopicPartition(*partition))
+        return end
 
     async def poll(self) -> Batch | Gap | None:
         """The next batch, or the gap that comes next (until `seek` passes it); None if nothing came for a moment.

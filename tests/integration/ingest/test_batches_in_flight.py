@@ -24,7 +24,7 @@ from worker.settings import IngestSettings
 from worker.storage.database import Database
 from worker.storage.partition_lease import take_partition
 from worker.telemetry.health import Component
-from worker.telemetry.metrics import Metrics
+from worker.telemetry.metrics import Metrics, Outcome
 from worker.timing import SystemClock
 
 TOPIC = "events"
@@ -84,7 +84,9 @@ class Log:
     async def commit(self, positions: Mapping[Partition, int]) -> None:
         self.committed.append(positions[PARTITIONS[0]])
 
-    def on_durable(self, batch: Batch, dead_letters: Counter[Partition]) -> None:
+    def on_durable(
+        self, batch: Batch, dead_letters: Counter[Partition], outcomes: Mapping[Outcome, int]
+    ) -> None:
         assert not dead_letters
         self.durable += 1
 

@@ -58,7 +58,9 @@ class OneBatch:
     async def commit(self, positions: Mapping[Partition, int]) -> None:
         assert positions
 
-    def on_durable(self, batch: Batch, dead_letters: Counter[Partition]) -> None:
+    def on_durable(
+        self, batch: Batch, dead_letters: Counter[Partition], outcomes: Mapping[Outcome, int]
+    ) -> None:
         assert dead_letters.keys() <= {P0}
         assert batch.records
 

@@ -1,0 +1,142 @@
+"""The job `backfill`: publishes events from files to the topic, as history, at a bounded rate.
+
+Through Kafka, not around it: the group that reads the topic stores them like every other event, and may read them
+again. Each record names the job in a header, so that nobody is notified of what its event reaches.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pydantic import Field, JsonValue
+
+from worker.errors import Retryable
+from worker.jobs.context import JobContext
+from worker.jobs.job import Job, JobArguments, Outcome
+from worker.kafka.checking import EXAMPLES_KEPT
+from worker.kafka.file_records import Chunk, FileRecords
+from worker.kafka.files import Format
+from worker.kafka.lines import STANDARD_INPUT, open_source
+from worker.kafka.producer import Publisher
+from worker.kafka.resumable import Place
+from worker.kafka.security import kafka_options
+from worker.storage.retrying import retrying
+from worker.timing import Clock, in_thread
+
+log = structlog.get_logger(__name__)
+
+NAME = "backfill"
+_RECORDS_A_STEP = 500
+
+
+class BackfillArguments(JobArguments):
+    """Which files, in which format, and how many records a second at most; 0 for as many as Kafka takes."""
+
+    files: tuple[str, ...] = Field(min_length=1)
+    format: Format = "native"
+    rate: int = Field(1_000, ge=0)
+
+
+class _Pace:
+    """Lets so many records a second pass, on average since it was made."""
+
+    def __init__(self, clock: Clock, rate: int) -> None:
+        self._clock, self._rate = clock, rate
+        self._since, self._passed = clock.monotonic(), 0
+
+    async def passed(self, records: int) -> None:
+        """Wait until as many may have passed."""
+        self._passed += records
+        if self._rate:
+            early_s = self._passed / self._rate - (self._clock.monotonic() - self._since)
+            await self._clock.sleep(max(0.0, early_s))
+
+
+async def run(context: JobContext, arguments: BackfillArguments) -> Mapping[str, JsonValue]:
+    """File after file, chunk after chunk: read, published and acknowledged, then the place saved.
+
+    A run that goes on reads a file from its begin, and passes the lines it knows. A dry run reads and sends nothing.
+    """
+    settings, examples = context.settings, list[str]()
+    file, place = _place_in(context.checkpoint)
+    records = FileRecords(arguments.format, NAME, settings.ingest.limits, settings.ingest.xapi_home_page)
+    size = min(_RECORDS_A_STEP, arguments.rate or _RECORDS_A_STEP)
+    pace = _Pace(context.clock, arguments.rate)
+    async with Publisher(
+        settings.kafka.bootstrap_servers,
+        settings.ingest.topic,
+        clock=context.clock,
+        kafka=kafka_options(settings.kafka),
+    ) as publisher:
+        await context.total(await in_thread(partial(_lines, arguments.files)))
+        for number, name in list(enumerate(arguments.files))[file:]:
+            with open_source(_path(name)) as source:
+                begin = place if number == file else Place()
+                chunks = records.chunks(source, name, begin, size, context.clock.now())
+                while (chunk := await in_thread(partial(next, chunks, None))) is not None:
+                    if not context.dry_run:
+                        await _published(context, publisher, chunk)
+                    await _saved(context, number, chunk)
+                    examples += [f"{name}, {line}" for line in chunk.examples]
+                    if not context.dry_run:
+                        await pace.passed(len(chunk.records))
+            await _at(context, number + 1)
+    return {"invalid": context.progress.counts.get("invalid", 0), "examples": list(examples[:EXAMPLES_KEPT])}
+
+
+async def _published(context: JobContext, publisher: Publisher, chunk: Chunk) -> None:
+    """Have all of the chunk acknowledged; while no broker answers, again: event ids decide what is a duplicate."""
+    await retrying(partial(publisher.publish, chunk.records), clock=context.clock, on_retry=_waits)
+
+
+async def _saved(context: JobContext, number: int, chunk: Chunk) -> None:
+    """Save the place behind a chunk; while MongoDB is away, again: standard input cannot be read a second time."""
+    place = {"file": number, "lines": chunk.place.lines, "digest": chunk.place.digest}
+    counts = {"published": len(chunk.records), "invalid": chunk.invalid, "left_out": chunk.left_out}
+    save = partial(context.advance, chunk.lines, place, **counts)
+    await retrying(save, clock=context.clock, on_retry=_waits)
+
+
+async def _at(context: JobContext, number: int) -> None:
+    save = partial(context.advance, 0, {"file": number, "lines": 0, "digest": ""})
+    await retrying(save, clock=context.clock, on_retry=_waits)
+
+
+def _waits(error: Retryable) -> None:
+    log.warning("backfill_waits", reason=str(error))
+
+
+def _place_in(checkpoint: Mapping[str, Any] | None) -> tuple[int, Place]:
+    known = checkpoint or {"file": 0, "lines": 0, "digest": ""}
+    return known["file"], Place(known["lines"], known["digest"])
+
+
+def _path(name: str) -> Path:
+    """Standard input is opened like a file: it is read beside the event loop, which may end before it does."""
+    return Path("/dev/stdin") if Path(name) == STANDARD_INPUT else Path(name)
+
+
+def _lines(files: Sequence[str]) -> int | None:
+    """Lines of all files; None where one of them can be read once only."""
+    total = 0
+    for name in files:
+        if not _path(name).is_file():
+            return None
+        with open_source(_path(name)) as source:
+            total += sum(1 for _ in source.lines())
+    return total
+
+
+def _has_invalid(outcome: Outcome) -> bool:
+    return bool(outcome["invalid"])
+
+
+BACKFILL = Job(
+    NAME,
+    BackfillArguments,
+    run,
+    about="publish events from files to the topic, as history: nobody is notified",
+    differs=_has_invalid,
+)
