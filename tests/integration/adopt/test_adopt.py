@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from bson import encode as bson_encode
+from bson.raw_bson import RawBSONDocument
 from pymongo.errors import DuplicateKeyError
 
 from projections.progress.projection import PROGRESS
@@ -23,6 +24,7 @@ from worker.contract.source import Source
 from worker.errors import SchemaMismatch
 from worker.jobs.adopt import ADOPT, AdoptArguments
 from worker.jobs.runner import Result
+from worker.queries.explain import explain
 from worker.storage.database import Database, Document
 from worker.storage.documents import event_document, interaction_row
 from worker.storage.schema import apply_schema, check_schema
@@ -174,6 +176,8 @@ async def test_after_adoption_live_events_come_on_top_and_a_rebuild_gives_the_sa
     assert document["social"]["discussion_posts"] == 13
     assert document["achievements"]
     assert list(document_differences(document, await events_of(*who))) == []
+    told = await explain(adopted, document["stream_id"], "progress.completed_lessons")
+    assert [(each.event_type, each.value) for each in told.changes] == [("opening", 1), ("complete", 2)]
 
     await adopt(adopted)  # counts what has moved
     assert await findings(adopted) == []
@@ -317,4 +321,34 @@ async def test_of_several_records_of_a_learner_all_are_set_aside_or_the_furthest
     [event] = await events_of(adopted, user["_id"], course["_id"])
     assert set(event["personal"]["originals"]) == {"record", "duplicate_1"}
     await apply_schema(adopted)
+    assert await findings(adopted) == []
+
+
+async def test_who_went_back_to_its_own_records_can_adopt_them_again(
+    platform: Platform, adopted: Database
+) -> None:
+    course, user = platform.add_course(), platform.add_user()
+    lessons = [each["_id"] for each in course["curriculum"][0]["lessons"]]
+    platform.insert(full_record(user["_id"], course["_id"], lessons))
+    await apply_schema(adopted)
+    await adopt(adopted)
+    who = (adopted, user["_id"], course["_id"])
+    await happen(*who, SystemClock().now(), "complete", lesson_id=str(lessons[2]))
+    # Back: the record as it was, without the worker's validator; the platform goes on by itself.
+    [opening, _] = await events_of(*who)
+    platform.db.user_progress.drop()
+    platform.db.user_progress_projections.drop()
+    platform.db.user_progress.insert_one(RawBSONDocument(opening["personal"]["originals"]["record"]))
+    now = SystemClock().now()
+    platform.update_progress(user["_id"], course["_id"], 80, now)
+
+    await apply_schema(adopted)
+    done = await adopt(adopted, counted_until=now)
+    assert (done.run.counts["adopted"], done.outcome["set_aside"]) == (1, {})
+    document = await record(*who)
+    assert (document["version"], document["progress"]["percentage"]) == (3, 80.0)
+    assert (
+        document["progress"]["completed_lessons"] == 1
+    )  # as the platform has it: it was the one that counted
+    assert list(document_differences(document, await events_of(*who))) == []
     assert await findings(adopted) == []
