@@ -6,7 +6,7 @@ new one, and whoever has changed it, or a version of its stream, since it was re
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from pymongo import DeleteOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from worker.adopt.found import Found, find_known
-from worker.adopt.outcome import Adoption, Conversion, Outcome, Reason, SetAside
+from worker.adopt.outcome import Adoption, Conversion, InTheWay, Outcome, Reason, SetAside
 from worker.adopt.plan import adoptable, further_along, plan
 from worker.adopt.platform import FOREIGN, PlatformDocument, take_apart
 from worker.adopt.record import Adoptable
@@ -26,16 +26,10 @@ from worker.storage.transactions import Session, Transactions
 from worker.storage.work_items import OPEN, fold_item_id
 from worker.timing import Backoff, Clock
 
+Candidate = tuple[PlatformDocument, Adoptable]
+
 # A live worker, or a platform that still writes, passes at once.
 _ATTEMPTS = 5
-
-
-class _Rejected(Exception):
-    """The server refuses one of the documents for its content: which one, a smaller page tells."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +57,27 @@ class Converter:
 
     async def show(self, identities: Sequence[Any]) -> Page:
         """What would become of these records; writes nothing."""
-        return await self._planned(identities, None)
+        return await self._in_parts(identities, lambda some: self._planned(some, None))
 
     async def convert(self, identities: Sequence[Any]) -> Page:
         """Adopt what can be adopted of these records. May run twice: what is converted is not there any more.
 
-        A page of which the server refuses one document is done in halves, down to that one, which is set aside.
         Raises Retryable where the server, or other writers, do not let it through.
         """
+        return await self._in_parts(identities, self._committed)
+
+    async def _in_parts(
+        self, identities: Sequence[Any], work: Callable[[Sequence[Any]], Awaitable[Page]]
+    ) -> Page:
+        """A page of which one record is in the way is done in halves, down to that one, which is set aside."""
         try:
-            return await self._committed(identities)
-        except _Rejected as error:
+            return await work(identities)
+        except InTheWay as error:
             if len(identities) == 1:
-                return Page([SetAside(reading.name_of(identities[0]), Reason.REFUSED, error.detail)])
+                return Page([SetAside(reading.name_of(identities[0]), error.reason, str(error))])
         middle = len(identities) // 2
-        first, second = (
-            await self.convert(identities[:middle]),
-            await self.convert(identities[middle:]),
-        )
+        first = await self._in_parts(identities[:middle], work)
+        second = await self._in_parts(identities[middle:], work)
         return Page([*first.outcomes, *second.outcomes], first.absent + second.absent)
 
     async def _committed(self, identities: Sequence[Any]) -> Page:
@@ -101,54 +98,53 @@ class Converter:
         return page
 
     async def _planned(self, identities: Sequence[Any], session: Session | None) -> Page:
-        """What becomes of each of the records.
+        """What becomes of each of the records; without a session, of each in its own page only.
 
-        1. read them, and the others of the same learners  2. read what is stored of these learners  3. decide of each
-        learner once
+        1. read them, and the others of the same learners  2. those that make no sense  3. read what is stored of the
+        learners  4. decide of each learner once
         """
-        wanted = [*identities, *(each for one in identities for each in self._duplicates.get(one, ()))]
-        query = {"_id": {"$in": list({repr(each): each for each in wanted}.values())}, **FOREIGN}
-        raws = await reading.find_raw(self._database.user_progress, query, session=session)  # 1
-        now, outcomes = self._clock.now(), list[Outcome]()
-        learners: dict[str, list[tuple[PlatformDocument, Adoptable]]] = defaultdict(list)
         asked = {repr(each) for each in identities}
-        present = 0
-        for raw in raws:
-            identity = (reading.shown(raw) or {}).get("_id")
-            present += repr(identity) in asked
-            apart = take_apart(raw, identity)
-            record = apart if isinstance(apart, SetAside) else adoptable(apart, now)
-            if isinstance(apart, PlatformDocument) and isinstance(record, Adoptable):
-                learners[record.stream].append((apart, record))
-            elif isinstance(record, SetAside) and repr(identity) in asked:
+        found = await self._read(identities, session)  # 1
+        present = sum(repr(each.identity) in asked for each in found)
+        now, outcomes = self._clock.now(), list[Outcome]()
+        learners: dict[str, list[Candidate]] = defaultdict(list)
+        for document in found:  # 2
+            record = document if isinstance(document, SetAside) else adoptable(document, now)
+            if isinstance(document, PlatformDocument) and isinstance(record, Adoptable):
+                learners[record.stream].append((document, record))
+            elif isinstance(record, SetAside) and repr(document.identity) in asked:
                 outcomes.append(record)
-        known = await find_known(self._database, [each[0][1] for each in learners.values()], session)  # 2
-        for records in learners.values():  # 3
-            outcomes += self._decided(records, known, asked)
+        first = [records[0][1] for records in learners.values()]
+        known = await find_known(self._database, first, session)  # 3
+        for records in learners.values():  # 4
+            outcomes += self._decided(records, known, asked, shown=session is None)
         return Page(outcomes, len(identities) - present)
 
+    async def _read(
+        self, identities: Sequence[Any], session: Session | None
+    ) -> list[PlatformDocument | SetAside]:
+        further = (each for one in identities for each in self._duplicates.get(one, ()))
+        wanted = {repr(each): each for each in (*identities, *further)}
+        query = {"_id": {"$in": list(wanted.values())}, **FOREIGN}
+        raws = await reading.find_raw(self._database.user_progress, query, session=session)
+        return [take_apart(raw, (reading.shown(raw) or {}).get("_id")) for raw in raws]
+
     def _decided(
-        self, records: Sequence[tuple[PlatformDocument, Adoptable]], found: Found, asked: set[str]
+        self, records: Sequence[Candidate], found: Found, asked: Set[str], *, shown: bool
     ) -> list[Outcome]:
-        """What becomes of the records of one learner in one course."""
-        if len(records) > 1 and not self._adoption.furthest:
-            return [
-                SetAside(
-                    document.name, Reason.DUPLICATE, f"{len(records)} records of this learner in this course"
-                )
-                for document, _ in records
-                if repr(document.identity) in asked
-            ]
+        """What becomes of the records of one learner in one course; of those asked for, where they are set aside."""
         (document, record), *further = sorted(records, key=further_along, reverse=True)
-        others = [each for each, _ in further]
-        outcome = plan(document, record, found.known(record), self._adoption, self._clock.now(), others)
+        several = max(len(records), len(self._duplicates.get(document.identity, ())))
+        if several > 1 and not self._adoption.furthest:
+            detail = f"{several} records of this learner in this course"
+            outcome: Outcome = SetAside(document.name, Reason.DUPLICATE, detail)
+        else:
+            others = [each for each, _ in further]
+            outcome = plan(document, record, found.known(record), self._adoption, self._clock.now(), others)
         if isinstance(outcome, SetAside):
-            return [
-                SetAside(each.name, outcome.reason, outcome.detail)
-                for each, _ in records
-                if repr(each.identity) in asked
-            ]
-        return [outcome]
+            named = [each for each, _ in records if repr(each.identity) in asked]
+            return [SetAside(each.name, outcome.reason, outcome.detail) for each in named]
+        return [] if shown and repr(document.identity) not in asked else [outcome]
 
 
 async def _write(database: Database, converted: Sequence[Conversion], session: Session) -> None:
@@ -190,7 +186,7 @@ async def _insert(collection: Collection, documents: Sequence[Any], session: Ses
     except BulkWriteError as error:
         raise _failed(collection, error) from error
     except Refused as error:
-        raise _Rejected(f"{collection.name}: {error}") from error
+        raise InTheWay(Reason.REFUSED, f"{collection.name}: {error}") from error
 
 
 async def _bulk(collection: Collection, writes: Sequence[Any], session: Session) -> None:
@@ -202,7 +198,7 @@ async def _bulk(collection: Collection, writes: Sequence[Any], session: Session)
     except BulkWriteError as error:
         raise _failed(collection, error) from error
     except Refused as error:
-        raise _Rejected(f"{collection.name}: {error}") from error
+        raise InTheWay(Reason.REFUSED, f"{collection.name}: {error}") from error
 
 
 def _failed(collection: Collection, error: BulkWriteError) -> Exception:
@@ -211,7 +207,10 @@ def _failed(collection: Collection, error: BulkWriteError) -> Exception:
     if failure.duplicate and (failure.key_pattern.keys() & {"_id", "version"}):
         return Retryable(f"another writer was faster in {collection.name}")
     if failure.duplicate:
-        return _Rejected(
-            f"{collection.name}: another document has its key ({', '.join(failure.key_pattern)})"
+        return InTheWay(
+            Reason.REFUSED,
+            f"{collection.name}: another document has its key ({', '.join(failure.key_pattern)})",
         )
-    return _Rejected(f"{collection.name}: the server refuses the document (code {failure.code})")
+    return InTheWay(
+        Reason.REFUSED, f"{collection.name}: the server refuses the document (code {failure.code})"
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from bson import ObjectId
 
 from projections.event import READ_PATHS
-from worker.adopt.outcome import Document
+from worker.adopt.outcome import Document, InTheWay, Reason
 from worker.adopt.plan import Course, Known
 from worker.adopt.record import Adoptable
 from worker.contract.identity import stream_object_id
@@ -16,6 +16,9 @@ from worker.storage import reading
 from worker.storage.curriculum import CURRICULUM_PATHS, count_lessons, lesson_ids
 from worker.storage.database import Database
 from worker.storage.transactions import Session
+
+# Of a page's learners nearly none have events. Decoded they take some seven times as much.
+_MOST_EVENT_BYTES = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Found:
 
 
 async def find_known(database: Database, records: Sequence[Adoptable], session: Session | None) -> Found:
-    """Events, documents and courses of these learners. Raises Retryable where their events do not fit into memory."""
+    """Events, documents and courses of these learners. Raises `InTheWay` where their events do not fit."""
     if not records:
         return Found({}, frozenset(), {})
     streams = {record.stream: stream_object_id(record.stream) for record in records}
@@ -66,8 +69,12 @@ async def _events(
         {"stream_id": {"$in": list(streams)}},
         paths,
         sort=[("stream_id", 1), ("version", 1)],
+        max_bytes=_MOST_EVENT_BYTES,
         session=session,
     )
+    if not rows.complete:
+        detail = f"more than {_MOST_EVENT_BYTES} bytes of events are stored"
+        raise InTheWay(Reason.NOT_FOLDABLE, detail)
     for event in rows.documents:
         found[event["stream_id"]].append(event)
     for each in rows.unreadable:  # the stream is not folded, and says so

@@ -58,6 +58,15 @@ class SetAside:
     name: str
     reason: Reason
     detail: str
+    identity: Any = None
+
+
+class InTheWay(Exception):
+    """One record of several stops them all by its content: which one, a smaller page tells."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,17 +61,18 @@ def take_apart(raw: bytes, identity: Any) -> PlatformDocument | SetAside:
     try:
         parts = list(elements(raw))
     except InvalidBSON:
-        return SetAside(name, Reason.UNREADABLE, "the document's lengths do not fit")
+        return SetAside(name, Reason.UNREADABLE, "the document's lengths do not fit", identity)
     names = [part.name for part in parts]
     if len(set(names)) < len(names):
-        return SetAside(name, Reason.UNFIT, "a field stands in it twice")
+        return SetAside(name, Reason.UNFIT, "a field stands in it twice", identity)
     fields: Document = {}
     for part in parts:
         if part.name.decode(errors="replace") not in OWNED:
             continue
         found = decoded_one(_COLLECTION, part.document)
         if isinstance(found, Unreadable):
-            return SetAside(name, Reason.UNREADABLE, f"{part.name.decode()}: {found.reason}")
+            detail = f"{part.name.decode()}: {found.reason}"
+            return SetAside(name, Reason.UNREADABLE, detail, identity)
         fields |= found
     del fields["_id"]
     others = [part for part in parts if part.name.decode(errors="replace") not in OWNED]

@@ -171,3 +171,32 @@ async def test_what_is_said_in_other_numbers_or_says_too_much_is_adopted_and_nam
     assert document["progress"]["percentage"] == 66.66
     assert document["rating"] == {"value": 4.0, "rated_at": day(3)}
     assert await findings(adopted) == []
+
+
+async def test_what_the_server_refuses_is_set_aside_alone(platform: Platform, adopted: Database) -> None:
+    course = platform.add_course()["_id"]
+    users = [platform.add_user()["_id"] for _ in range(5)]
+    for user in users:
+        platform.insert(enrolled(user, course))
+    await apply_schema(adopted)
+    platform.db.command("collMod", "notifications", validator={"user_id": {"$ne": users[3]}})
+    done = await adopt(adopted)
+    assert (done.run.counts["adopted"], done.outcome["set_aside"]) == (4, {"refused": 1})
+    [sample] = done.outcome["samples"]["refused"]
+    assert sample["detail"] == "notifications: the server refuses the document (code 121)"
+    assert await adopted.course_events.count_documents({}) == 4
+    assert (
+        platform.db.user_progress.count_documents({"user_id": users[3], "stream_id": {"$exists": False}}) == 1
+    )
+
+
+async def test_of_two_records_of_which_one_makes_no_sense_neither_is_adopted(
+    platform: Platform, adopted: Database
+) -> None:
+    course, user = platform.add_course()["_id"], platform.add_user()["_id"]
+    platform.insert(enrolled(user, course))
+    platform.insert(enrolled(user, course, progress={"percentage": "x"}))
+    shown = await adopt(adopted, dry_run=True)
+    assert shown.outcome["set_aside"] == {"duplicate": 1, "unfit": 1}
+    shown = await adopt(adopted, dry_run=True, duplicates="furthest")
+    assert (shown.run.counts["adopted"], shown.outcome["set_aside"]) == (1, {"unfit": 1})

@@ -60,7 +60,8 @@ async def killed(settings: dict[str, str], point: str, folder: Path) -> bool:
 async def adopt(settings: dict[str, str]) -> Any:
     done = await sevenp_worker(settings, "adopt", "--json")
     assert done.code == 0, done.output
-    return json.loads(done.output[done.output.index("{") :])
+    # Log lines stand there, too.
+    return json.JSONDecoder().raw_decode(done.output[done.output.index("{\n") :])[0]
 
 
 async def test_adoption_goes_on_wherever_it_was_killed(
