@@ -77,16 +77,17 @@ class JobRun(Named):
 class BeforeImage(Named):
     """`before_images`: a document as it was before a promotion replaced it; `_id` is the run, ":" and its `_id`.
 
-    `before` is what the projection owns of it, null where there was no document; `promoted` is a digest of what took
-    its place. `left` says of a document that did not go back why it stays.
+    `before` is what stood in the paths that were `changed`, null where there was no document; `promoted_rev` is the
+    revision of what took its place. `left` says of a document that did not go back why it stays.
     """
 
     run: Text
     collection: Text
     document: ObjectId
     stream_id: Text
+    changed: list[str]
     before: dict[str, Any] | None
-    promoted: bytes
+    promoted_rev: Positive
     promoted_at: datetime
     left: Literal["moved", "refused"] | None
 

@@ -181,7 +181,8 @@ async def test_documents_of_a_fold_that_the_server_refuses_are_named(database: D
     wrong = await stored(database)
     await build(database, fold=FOLD)
     built = database.content.get_collection("user_progress__trial")
-    await built.update_one({"_id": stream_object_id(wrong[0])}, {"$set": {"status": "asleep"}})
+    odd = {"$set": {"status": "asleep"}, "$push": {"built.differs": "status"}}
+    await built.update_one({"_id": stream_object_id(wrong[0])}, odd)
     promotion = await promoted(database)
     assert promotion.outcome["refused_streams"] == [wrong[0]]
     assert promotion.run.counts == {"promoted": len(wrong) - 1, "moved": 0, "refused": 1}

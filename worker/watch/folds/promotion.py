@@ -1,11 +1,12 @@
 """Documents that were built beside the live ones take their place, and give it back.
 
-Before a document is replaced it is kept as it was. Whether a live document is still the one that was promoted is told
-by its content, not by a note of ours: whoever is killed in between two writes leaves nothing that could mislead.
+Before a document is replaced, what stood in the paths that are set is kept, its before-image. A promotion raises the
+revision by more than any other writes could, and by another number in each run: so the revision alone tells whether a
+live document is the one that was promoted, wherever a run was killed.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -18,15 +19,17 @@ from pymongo.errors import BulkWriteError
 from worker.contract.identity import stream_object_id
 from worker.storage import reading
 from worker.storage.database import CODEC_OPTIONS, Collection, Document
-from worker.storage.encoding import encoded, same
 from worker.storage.errors import translated, write_failures
 from worker.watch.folds.plan import number_in
 
 Write: TypeAlias = InsertOne[Document] | UpdateMany | DeleteOne
 
-_DIGEST_BYTES = 16
+# A document would have to be written four thousand million times to get there by itself.
+_LEAP = 2**32
 # Of what somebody else wrote there the next one must fit into BSON.
 _REVISIONS = 2**62
+# Not among what differs, for it says nothing to whoever looks at the report.
+_ALWAYS = ("recorded_at",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,19 @@ class Exchanged:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """One guarded write: `image` is what is kept before it."""
+    """One guarded write, and what it makes of the paths it sets: None where the document is removed."""
 
     identity: ObjectId
     stream: str
     write: Write
+    wanted: Document | None
     image: Document | None = None
+
+    def is_made(self, document: Document | None) -> bool:
+        """Whether the live document is as the write makes it, whoever made it so."""
+        if document is None or self.wanted is None:
+            return document is None and self.wanted is None
+        return _encoded(document, self.wanted) == _encoded(self.wanted, self.wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,74 +76,34 @@ class Promotion:
     async def promote(self, built: Sequence[Document], now: datetime) -> Exchanged:
         """Put built documents in place of the live ones they were compared with.
 
-        1. read the live ones  2. decide  3. keep what is there  4. replace, guarded by the revision  5. look again
-        where some may not have been  6. forget what was kept of those that were not
+        1. read of the live ones what differs  2. decide  3. keep what is there  4. replace, guarded by the revision
+        5. look again where some may not have been  6. forget what was kept of those that were not
         """
+        names = {name for each in built for name in each["built"]["differs"]} | {*_ALWAYS}
+        live = await self._read([each["_id"] for each in built], names)  # 1
         result = Exchanged()
-        live = await self._read([each["_id"] for each in built])  # 1
         changes: list[_Change] = []
         for each in built:  # 2
-            document = live.get(each["_id"])
-            if document is not None and self._is(document, each):
-                result.done.append(each["stream_id"])
-            elif (document or {}).get("rev") != each["built"]["from_rev"]:
-                result.moved.append(each["stream_id"])
-            elif (change := self._replacement(document, each, now)) is None:
-                result.refused.append(each["stream_id"])
-            else:
+            document, change = live.get(each["_id"]), self._replacement(live.get(each["_id"]), each, now)
+            if (document or {}).get("rev") == each["built"]["from_rev"]:
                 changes.append(change)
+            else:
+                done = document is not None and change.is_made(document)
+                (result.done if done else result.moved).append(change.stream)
         await self._keep(changes)  # 3
-        wanted = {each["_id"]: each for each in built}
-        lost = await self._exchange(  # 4, 5
-            changes, lambda each, there: there is not None and self._is(there, wanted[each]), result
-        )
+        lost = await self._exchange(changes, result)  # 4, 5
         await self._forget(lost)  # 6
         return result
 
     async def restore(self, images: Sequence[Document]) -> Exchanged:
         """Put back what was kept; a document that is not the promoted one any more stays, and is named.
 
-        1. read the live ones  2. decide  3. replace, guarded by the revision, and remove what was not there before
-        4. look again where some may not have been
+        1. replace, guarded by the revision that the promotion gave, and remove what was not there before  2. look at
+        them where some were not: a former attempt may have put them back.
         """
         result = Exchanged()
-        live = await self._read([each["document"] for each in images])  # 1
-        changes: list[_Change] = []
-        for each in images:  # 2
-            document = live.get(each["document"])
-            if self._is_former(document, each):
-                result.done.append(each["stream_id"])
-            elif document is None or self._digest(document) != each["promoted"]:
-                result.moved.append(each["stream_id"])
-            else:
-                changes.append(self._restoration(document, each))
-        former = {each["document"]: each for each in images}
-        await self._exchange(  # 3, 4
-            changes, lambda each, there: self._is_former(there, former[each]), result
-        )
+        await self._exchange([_restoration(each) for each in images], result)
         return result
-
-    async def _exchange(
-        self,
-        changes: Sequence[_Change],
-        is_done: Callable[[ObjectId, Document | None], bool],
-        result: Exchanged,
-    ) -> list[_Change]:
-        """Write, and sort in what came of each; returns the changes that were not made.
-
-        Where the server cannot say of each that it was made, the documents are looked at again.
-        """
-        refused = await self._write(changes)
-        if refused is None:
-            result.done.extend(change.stream for change in changes)
-            return []
-        there = await self._read([change.identity for change in changes])
-        lost = [change for change in changes if not is_done(change.identity, there.get(change.identity))]
-        for change in lost:
-            (result.refused if change.stream in refused else result.moved).append(change.stream)
-        unmade = {change.stream for change in lost}
-        result.done.extend(change.stream for change in changes if change.stream not in unmade)
-        return lost
 
     async def untouched(self, streams: Sequence[str]) -> list[str]:
         """Those of which nothing is kept: this run has certainly not exchanged their documents.
@@ -157,59 +127,52 @@ class Promotion:
         """`_id` of what is kept of a stream's document."""
         return f"{self.run}:{stream_object_id(stream)}"
 
-    async def _read(self, identities: Sequence[ObjectId]) -> dict[ObjectId, Document]:
-        if not identities:
-            return {}
-        paths = dict.fromkeys((*self.paths, "rev"), 1)
-        found = await reading.find(self.live, {"_id": {"$in": list(identities)}}, paths)
-        # One that cannot be read is there, and is none that we know.
-        unreadable = {one.id: {"_id": one.id, "rev": None} for one in found.unreadable}
-        return {**{each["_id"]: each for each in found.documents}, **unreadable}
+    @property
+    def _leap(self) -> int:
+        salt = hashlib.blake2b(self.run.encode(), digest_size=3).digest()
+        return _LEAP + int.from_bytes(salt)
 
-    def _replacement(self, document: Document | None, built: Document, now: datetime) -> _Change | None:
-        """None for what BSON cannot hold."""
-        wanted = self._owned(built)
-        rev = _next_rev(document)
-        before = None if document is None else self._owned(document)
+    def _replacement(self, document: Document | None, built: Document, now: datetime) -> _Change:
+        """What differs was seen when it was built, from the revision the live document had then."""
+        names = self.paths if document is None else (*built["built"]["differs"], *_ALWAYS)
+        wanted = {name: built[name] for name in names if name in built}
+        rev = max(0, number_in(document or {}, "rev")) % _REVISIONS + self._leap
         image = {
             "_id": self._name(built["stream_id"]),
             "run": self.run,
             "collection": self.live.name,
             "document": built["_id"],
             "stream_id": built["stream_id"],
-            "before": before,
-            "promoted": self._digest({**(before or {}), **_changed(before or {}, wanted)}),
+            "changed": list(wanted),
+            "before": None if document is None else {n: document[n] for n in wanted if n in document},
+            "promoted_rev": rev,
             "promoted_at": now,
             "left": None,
         }
-        if encoded(image) is None or encoded(wanted) is None:
-            return None
-        if document is None:
-            whole: Document = {"_id": built["_id"], "rev": rev, **wanted}
-            return _Change(built["_id"], built["stream_id"], InsertOne(whole), image)
-        return _Change(built["_id"], built["stream_id"], _update(document, wanted, rev), image)
+        write: Write = (
+            InsertOne({"_id": built["_id"], "rev": rev, **wanted})
+            if document is None
+            else _guarded(built["_id"], document.get("rev"), {"$set": {**wanted, "rev": rev}})
+        )
+        return _Change(built["_id"], built["stream_id"], write, wanted, image)
 
-    def _restoration(self, document: Document, image: Document) -> _Change:
-        identity, stream = document["_id"], image["stream_id"]
-        if image["before"] is None:
-            return _Change(
-                identity, stream, DeleteOne({"_id": identity, "rev": {"$eq": document.get("rev")}})
-            )
-        return _Change(identity, stream, _update(document, image["before"], _next_rev(document)))
+    async def _exchange(self, changes: Sequence[_Change], result: Exchanged) -> list[_Change]:
+        """Write, and sort in what came of each; returns the changes that were not made.
 
-    async def _keep(self, changes: Iterable[_Change]) -> None:
-        images = [change.image for change in changes if change.image is not None]
-        if images:
-            with translated():
-                await self.images.bulk_write(
-                    [ReplaceOne({"_id": each["_id"]}, each, upsert=True) for each in images], ordered=False
-                )
-
-    async def _forget(self, changes: Sequence[_Change]) -> None:
-        names = [change.image["_id"] for change in changes if change.image is not None]
-        if names:
-            with translated():
-                await self.images.delete_many({"_id": {"$in": names}})
+        Where the server cannot say of each that it was made, the documents are looked at again.
+        """
+        refused = await self._write(changes)
+        if refused is None:
+            result.done.extend(change.stream for change in changes)
+            return []
+        names = {name for change in changes for name in change.wanted or {}}
+        there = await self._read([change.identity for change in changes], names)
+        lost = [change for change in changes if not change.is_made(there.get(change.identity))]
+        for change in lost:
+            (result.refused if change.stream in refused else result.moved).append(change.stream)
+        unmade = {change.stream for change in lost}
+        result.done.extend(change.stream for change in changes if change.stream not in unmade)
+        return lost
 
     async def _write(self, changes: Sequence[_Change]) -> set[str] | None:
         """The streams whose document the server refuses; None where every change was certainly made."""
@@ -228,22 +191,28 @@ class Promotion:
         certain = made.matched_count + made.inserted_count + made.deleted_count == len(changes)
         return None if certain else set()
 
-    def _is(self, document: Document, wanted: Mapping[str, Any]) -> bool:
-        """Whether a live document is what was built, in every path that is owned."""
-        return same(self._owned(document), self._owned(wanted))
+    async def _read(self, identities: Sequence[ObjectId], names: Iterable[str]) -> dict[ObjectId, Document]:
+        """Of the live documents these paths. One that cannot be read is there, and is none that we know."""
+        if not identities:
+            return {}
+        paths = dict.fromkeys((*names, "rev"), 1)
+        found = await reading.find(self.live, {"_id": {"$in": list(identities)}}, paths)
+        unreadable = {one.id: {"_id": one.id, "rev": None} for one in found.unreadable}
+        return {**{each["_id"]: each for each in found.documents}, **unreadable}
 
-    def _is_former(self, document: Document | None, image: Document) -> bool:
-        if document is None or image["before"] is None:
-            return document is None and image["before"] is None
-        return self._digest(document) == self._digest(image["before"])
+    async def _keep(self, changes: Iterable[_Change]) -> None:
+        images = [change.image for change in changes if change.image is not None]
+        if images:
+            with translated():
+                await self.images.bulk_write(
+                    [ReplaceOne({"_id": each["_id"]}, each, upsert=True) for each in images], ordered=False
+                )
 
-    def _owned(self, document: Mapping[str, Any]) -> Document:
-        return {path: document[path] for path in self.paths if path in document}
-
-    def _digest(self, document: Mapping[str, Any]) -> bytes:
-        """Equal only for documents that are equal in every owned path, to the byte."""
-        raw = bson.encode(self._owned(document), codec_options=CODEC_OPTIONS)
-        return hashlib.blake2b(raw, digest_size=_DIGEST_BYTES).digest()
+    async def _forget(self, changes: Sequence[_Change]) -> None:
+        names = [change.image["_id"] for change in changes if change.image is not None]
+        if names:
+            with translated():
+                await self.images.delete_many({"_id": {"$in": names}})
 
 
 async def images_of(images: Collection, run: str, after: str | None, most: int) -> list[Document]:
@@ -253,21 +222,24 @@ async def images_of(images: Collection, run: str, after: str | None, most: int) 
     return found.documents
 
 
-def _changed(document: Mapping[str, Any], wanted: Mapping[str, Any]) -> Document:
-    return {
-        path: value
-        for path, value in wanted.items()
-        if not (path in document and same(document[path], value))
-    }
+def _restoration(image: Document) -> _Change:
+    identity, stream, rev, before = (
+        image[name] for name in ("document", "stream_id", "promoted_rev", "before")
+    )
+    if before is None:
+        return _Change(identity, stream, DeleteOne({"_id": identity, "rev": rev}), None)
+    update: Document = {"$set": {**before, "rev": rev + 1}}
+    if added := [name for name in image["changed"] if name not in before]:
+        update["$unset"] = dict.fromkeys(added, "")
+    wanted = {name: before.get(name) for name in image["changed"]}
+    return _Change(identity, stream, _guarded(identity, rev, update), wanted)
 
 
-def _update(document: Document, wanted: Mapping[str, Any], rev: int) -> UpdateMany:
-    """The guarded update that makes the owned paths what is wanted, and no other one."""
-    update: Document = {"$set": {**_changed(document, wanted), "rev": rev}}
-    if gone := [path for path in document if path not in wanted and path not in ("_id", "rev")]:
-        update["$unset"] = dict.fromkeys(gone, "")
-    return UpdateMany({"_id": document["_id"], "rev": {"$eq": document.get("rev")}}, update)
+def _guarded(identity: ObjectId, rev: Any, update: Document) -> UpdateMany:
+    """The update of one document, from the revision that was read. "Many": see `folds.writing`."""
+    return UpdateMany({"_id": identity, "rev": {"$eq": rev}}, update)
 
 
-def _next_rev(document: Document | None) -> int:
-    return 1 if document is None else max(0, number_in(document, "rev")) % _REVISIONS + 1
+def _encoded(document: Mapping[str, Any], names: Iterable[str]) -> bytes:
+    """Equal only for documents that are equal in these paths, in value and in type."""
+    return bson.encode({name: document.get(name) for name in names}, codec_options=CODEC_OPTIONS)
