@@ -146,7 +146,8 @@ def _told(decided: Decided, *, dry_run: bool) -> str:
             f"{decision.reason}"
         )
     done = "would be skipped" if dry_run else "is skipped"
-    return f"{place} ({decision.event_type} {decision.event_id}) {done} for {decision.projection}"
+    then = "" if dry_run else "; the stream is due now, and `queue list` shows it until it has gone on"
+    return f"{place} ({decision.event_type} {decision.event_id}) {done} for {decision.projection}{then}"
 
 
 def _row(decision: SkippedVersion) -> tuple[str, ...]:

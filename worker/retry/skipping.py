@@ -216,7 +216,8 @@ def _payment(store: _Store, event: EventAt | None) -> list[Quarantined]:
 
 def _require_blocked(store: _Store, item: Mapping[str, Any] | None, folded: int) -> None:
     """Raise CannotSkip unless the stream stands at this version: a good event is not left out by a slip."""
-    stands_at = item.get("version") if item else folded + 1
+    named = item.get("version") if item else None
+    stands_at = named if isinstance(named, int) else folded + 1
     if stands_at == store.version:
         return
     if folded >= store.version:
