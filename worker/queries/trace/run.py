@@ -8,8 +8,8 @@ from projections.event import VOID, StoredEvent
 from worker.errors import Refused
 from worker.kafka.record import Partition
 from worker.queries.explained import documents_of
+from worker.queries.trace.dead_letters import at_place, of_event, trace_dead_letters
 from worker.queries.trace.documents import item_ids, trace_documents, trace_statistics
-from worker.queries.trace.letters import at_place, of_event, trace_letters
 from worker.queries.trace.log import Look, Seen
 from worker.queries.trace.named import Place, event_id_in, parse_asked, user_in
 from worker.queries.trace.rows import (
@@ -43,20 +43,20 @@ async def trace(database: Database, asked: str, look: Look) -> Trace:
     # 2.
     stored = None if event_id is None else await _stored(database, event_id)
     result.event_id = None if event_id is None else str(event_id)
-    letters = await _letters(database, named, event_id, seen, is_stored=stored is not None)
+    dead_letters = await _dead_letters(database, named, event_id, seen, is_stored=stored is not None)
     # 3.
-    source = named if not isinstance(named, UUID) else _source_of(stored) or _place_of(letters)
+    source = named if not isinstance(named, UUID) else _source_of(stored) or _place_of(dead_letters)
     seen = seen or (Seen(why="") if source is None else await look(*source))
     _trace_record(result, source, seen, event_id, stored)
     # 4.
     if stored is None:
-        trace_letters(result, letters, stored=False)
-        await _trace_absence(result, database, source, seen, letters)
+        trace_dead_letters(result, dead_letters, stored=False)
+        await _trace_absence(result, database, source, seen, dead_letters)
         return result
     # 5.
     _trace_stored(result, stored)
-    if letters:
-        trace_letters(result, letters, stored=True)
+    if dead_letters:
+        trace_dead_letters(result, dead_letters, stored=True)
     if stored["event_type"] != VOID:
         acknowledged = None if source is None else seen.acknowledged(source[1])
         await _follow(result, database, stored, acknowledged=acknowledged)
@@ -70,7 +70,7 @@ async def _stored(database: Database, event_id: UUID) -> Document | None:
     return found
 
 
-async def _letters(
+async def _dead_letters(
     database: Database, named: UUID | Place, event_id: UUID | None, seen: Seen | None, *, is_stored: bool
 ) -> list[Document]:
     """Dead letters and gaps of the record that was named, or of any that holds the event."""
@@ -120,11 +120,11 @@ def _trace_stored(result: Trace, stored: Document) -> None:
 
 
 async def _trace_absence(
-    result: Trace, database: Database, source: Place | None, seen: Seen, letters: Sequence[Document]
+    result: Trace, database: Database, source: Place | None, seen: Seen, dead_letters: Sequence[Document]
 ) -> None:
     """Why there is no stored event, as far as anything that is stored or in the log says so."""
-    if letters:
-        lost = letters[0]["kind"] == "gap"
+    if dead_letters:
+        lost = dead_letters[0]["kind"] == "gap"
         why = "the record was lost before it could be read" if lost else "its record became a dead letter"
         result.add("course_events", NOT_THERE, None, why)
         return
@@ -198,8 +198,8 @@ def _source_of(stored: Document | None) -> Place | None:
     return None if source is None else (Partition(source["topic"], source["partition"]), source["offset"])
 
 
-def _place_of(letters: Sequence[Document]) -> Place | None:
-    records = [each for each in letters if each["kind"] == "record"]
+def _place_of(dead_letters: Sequence[Document]) -> Place | None:
+    records = [each for each in dead_letters if each["kind"] == "record"]
     return (
         (Partition(records[0]["topic"], records[0]["partition"]), records[0]["offset"]) if records else None
     )

@@ -29,10 +29,10 @@ async def _holding(database: Database, text: bytes) -> AsyncGenerator[Document]:
         database.dead_letters, unnamed, {"value": 1}, most=1_000, max_bytes=_PAGE_BYTES, **recent
     )
     async for page in pages:
-        for letter in page.documents:
-            if text not in bytes(letter["value"]).lower():
+        for each in page.documents:
+            if text not in bytes(each["value"]).lower():
                 continue
-            whole = await reading.find_one(database.dead_letters, {"_id": letter["_id"]}, _WITHOUT_VALUE)
+            whole = await reading.find_one(database.dead_letters, {"_id": each["_id"]}, _WITHOUT_VALUE)
             if isinstance(whole, dict):
                 yield whole
 
@@ -50,19 +50,17 @@ async def at_place(database: Database, partition: Partition, offset: int) -> lis
     return (await reading.find(database.dead_letters, {"$or": [record, gap]}, _WITHOUT_VALUE)).documents
 
 
-def trace_letters(trace: Trace, letters: list[Document], *, stored: bool) -> None:
+def trace_dead_letters(trace: Trace, found: list[Document], *, stored: bool) -> None:
     """Each of them is a stop; `stored`: the event is in the event store all the same."""
-    for letter in letters:
-        if letter["kind"] == "gap":
-            gap = letter["gap"]
+    for each in found:
+        if each["kind"] == "gap":
+            gap = each["gap"]
             span = f"offsets {gap['first_offset']:,} to {gap['last_offset']:,} were lost"
-            trace.add(
-                "lost record", THERE, letter["_id"], f"{span}: {letter['message']}", letter["created_at"]
-            )
+            trace.add("lost record", THERE, each["_id"], f"{span}: {each['message']}", each["created_at"])
             continue
-        about = f"{letter['field']} {letter['message']}" if letter.get("field") else letter["message"]
-        sent = f"; sent again {letter['redrives']} times" if letter.get("redrives") else ""
-        trace.add(_PLACE, THERE, letter["_id"], f"{letter['reason']}: {about}{sent}", letter["created_at"])
-    if not letters:
+        about = f"{each['field']} {each['message']}" if each.get("field") else each["message"]
+        sent = f"; sent again {each['redrives']} times" if each.get("redrives") else ""
+        trace.add(_PLACE, THERE, each["_id"], f"{each['reason']}: {about}{sent}", each["created_at"])
+    if not found:
         why = "no record of this event was refused" if stored else "no dead letter speaks of it"
         trace.add(_PLACE, NOT_THERE, None, why)
