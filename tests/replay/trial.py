@@ -68,8 +68,18 @@ class Report:
         if ended.code not in (0, 1):
             self.wrong.append(f"{name} ended with {ended.code}: {ended.errors}")
 
+    @property
+    def slower(self) -> float:
+        """By how much the 99th percentile of freshness grew under the rebuild."""
+        return round(self.loaded_p99_s / max(0.001, self.quiet_p99_s), 2)
+
     def to_json(self) -> Mapping[str, Any]:
-        return {**asdict(self), "wrong": self.wrong[:50], "wrongs": len(self.wrong)}
+        return {
+            **asdict(self),
+            "p99_grew": self.slower,
+            "wrong": self.wrong[:50],
+            "wrongs": len(self.wrong),
+        }
 
 
 @dataclass(frozen=True, slots=True)
