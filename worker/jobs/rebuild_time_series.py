@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, Outcome
+from worker.jobs.locks import WRITES_ROWS
 from worker.jobs.selected import SelectedStreams
 from worker.jobs.series import Named, SeriesMending
 from worker.storage.stream_selection import count_streams, selected_pages
@@ -66,6 +67,7 @@ REBUILD_TIME_SERIES = Job(
     name="rebuild-time-series",
     arguments=RebuildTimeSeries,
     run=rebuild_time_series,
+    lock=lambda _arguments: WRITES_ROWS,
     about="rows of the time series that events lack",
     differs=lambda outcome: bool(outcome.get("left")),
 )

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition, errors
+from aiokafka import AIOKafkaClient, AIOKafkaConsumer, TopicPartition, errors
 
-from worker.errors import Misconfigured, Refused, Retryable
+from worker.errors import Misconfigured, Refused, Retryable, TopicMissing
 from worker.kafka.batch_bounds import BatchBounds
 from worker.kafka.codecs import install_bounded_decoders
 from worker.kafka.consumer import ConsumerOptions, fetch_arguments
@@ -56,13 +56,30 @@ class LogReader:
         await self._consumer.stop()
 
     async def partitions(self) -> list[Partition]:
-        """All partitions of the topics, in order."""
-        await self._answer(self._consumer.topics())
-        return sorted(
+        """All partitions of the topics, in order; nothing is read of them before `read_from`.
+
+        Raises TopicMissing for a topic that does not exist.
+        """
+        kafka = self._options.kafka
+        client = AIOKafkaClient(bootstrap_servers=kafka.bootstrap_servers, **self._options.security)
+        try:
+            await self._answer(client.bootstrap())
+            cluster = await self._answer(client.fetch_all_metadata())
+        finally:
+            await client.close()
+        found = sorted(
             Partition(topic, number)
             for topic in self._options.topics
-            for number in self._consumer.partitions_for_topic(topic) or ()
+            for number in cluster.partitions_for_topic(topic) or ()
         )
+        if absent := {*self._options.topics} - {each.topic for each in found}:
+            raise TopicMissing(
+                f"topic {', '.join(sorted(absent))} does not exist on {kafka.bootstrap_servers}"
+            )
+        # A consumer knows the leaders of what it is assigned, and of nothing else.
+        self._consumer.assign([TopicPartition(*each) for each in found])
+        self.leave_out(found)
+        return found
 
     async def log_ranges(self, partitions: Collection[Partition]) -> dict[Partition, LogRange]:
         """Begin and end of the log of each partition."""

@@ -14,6 +14,7 @@ from tests.support.restored import AFTER, BEFORE, all_committed, at_rest, go_bac
 from tests.support.settings import changed
 from tests.support.waiting import until
 from worker.contract.codec import encode
+from worker.errors import TopicMissing
 from worker.ingest.options import IngestOptions
 from worker.jobs.context import Parts
 from worker.jobs.reingest import REINGEST, ReingestArguments
@@ -213,3 +214,8 @@ async def test_an_owner_that_takes_the_partitions_meanwhile_fences_it_and_it_goe
 def test_arguments_that_contradict_each_other_are_refused(asked: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ReingestArguments(**asked)
+
+
+async def test_a_topic_that_does_not_exist_is_named(database: Database, kafka: str) -> None:
+    with pytest.raises(TopicMissing, match="topic nowhere does not exist"):
+        await reingested(database, options(kafka, "nowhere"), ALL)
