@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from pymongo.errors import OperationFailure
 
+from projections.kinds import Catalogue
 from projections.progress.projection import PROGRESS
 from tests.integration.skipping.blocked import BAD, blocked, broken
 from tests.support.failpoints import failing
@@ -73,6 +74,18 @@ async def test_what_makes_no_sense_is_refused_in_words(
     with pytest.raises(CannotSkip, match=words):
         await skip(database, replace(one.asked(), **changes))  # type: ignore[arg-type]
     assert await database.skipped_versions.count_documents({}) == 0
+
+
+async def test_where_several_projections_fold_a_stream_one_must_be_named(database: Database) -> None:
+    one = await blocked(database)
+    two = Catalogue((PROGRESS, replace(PROGRESS, name="other")))
+    of_two = replace(database, catalogue=two)
+
+    with pytest.raises(CannotSkip, match="which one is meant: progress, other"):
+        await skip(of_two, one.asked())
+    named = await skip(of_two, replace(one.asked(), projection="progress"))
+    again = await skip(of_two, replace(one.asked(), stream=f"progress:{one.stream}"))
+    assert (named.before, again.before) == (False, True)
 
 
 async def test_a_good_stream_whose_event_is_folded_is_refused(database: Database) -> None:
