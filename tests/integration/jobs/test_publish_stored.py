@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +17,8 @@ from tests.support.commands import sevenp_worker
 from tests.support.ingest import options, running, with_kafka
 from tests.support.jobs import NOON, parts
 from tests.support.opening import opening_event
+from tests.support.waiting import until
+from tests.support.worker_pool import shared_pool
 from worker.app.exits import ExitCode
 from worker.contract.codec import decode_event
 from worker.contract.event import Event
@@ -25,6 +28,7 @@ from worker.errors import TopicMissing
 from worker.jobs.context import Parts, Progress
 from worker.jobs.publish_stored import PUBLISH_STORED, PublishStored
 from worker.jobs.runner import Runner
+from worker.settings import variable
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.schema import apply_schema
@@ -100,7 +104,7 @@ async def test_what_comes_back_is_a_duplicate_and_what_comes_elsewhere_is_histor
 
 
 @pytest.mark.parametrize("dies_after", [1, 2, 4])
-async def test_a_run_that_is_killed_goes_on_and_publishes_little_twice(
+async def test_a_run_that_is_interrupted_goes_on_and_publishes_little_twice(
     database: Database, kafka: str, topic: str, dies_after: int
 ) -> None:
     await store(database, LEARNERS)
@@ -119,6 +123,30 @@ async def test_a_run_that_is_killed_goes_on_and_publishes_little_twice(
     found = Counter(event.event_id for event, _ in await published(kafka, topic, len(SENT)))
     assert set(found) == {event["_id"] for event in SENT}
     assert sum(found.values()) <= len(SENT) + 10
+
+
+@pytest.mark.slow
+async def test_a_process_that_is_killed_has_lost_nothing(
+    database: Database, kafka: str, topic: str, settings: dict[str, str], tmp_path: Path
+) -> None:
+    await store(database, LEARNERS)
+    settings = {**settings, variable("jobs_lease_s"): "2"}
+    arguments = ("publish", "--from-store", "--topic", topic, "--rate", "10", "--json")
+    process = shared_pool().start("sevenp-worker", tmp_path / "output", settings, arguments)
+
+    async def is_under_way() -> bool:
+        return await database.job_runs.find_one({"progress.done": {"$gt": 0}}) is not None
+
+    try:
+        await until(is_under_way, "some events are published")
+    finally:
+        process.popen.kill()
+        process.popen.wait()
+    ended = await sevenp_worker(settings, *arguments)
+    told = json.loads(ended.output[ended.output.index("{\n") :])
+    assert (ended.code, told["attempts"], told["counts"]["published"]) == (ExitCode.OK, 2, len(SENT))
+    found = Counter(event.event_id for event, _ in await published(kafka, topic, len(SENT)))
+    assert set(found) == {event["_id"] for event in SENT}
 
 
 async def test_only_what_is_selected_is_published_event_by_event(
