@@ -5,6 +5,7 @@ from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
 from pydantic import JsonValue
 
@@ -34,11 +35,15 @@ class AdoptArguments(JobArguments):
 
 @dataclass(slots=True)
 class _Place:
-    """Where a run has come to: in which phase, below which `_id`, and the page that may have been converted."""
+    """Where a run has come to: in which phase, below which `_id`, and the page that may have been converted.
+
+    `session` is that of the attempt's transactions: one of a killed attempt may still be open.
+    """
 
     phase: Literal["numbers", "records", "sums"] = "numbers"
     after: Any = None
     page: Sequence[Any] = ()
+    session: UUID | None = None
     first: Mapping[str, Any] | None = None
     """What was found before anything was written."""
 
@@ -66,6 +71,7 @@ class _Adopting:
         4. count, and show the sums
         """
         place = self._place
+        await self._end_former()
         if place.first is None:
             place.first = await self._look()  # 1
             await self._save(0)
@@ -80,6 +86,13 @@ class _Adopting:
         if not self._context.dry_run:
             await self._count()  # 4
         return self._outcome()
+
+    async def _end_former(self) -> None:
+        """End the transaction that a killed attempt left open: it would hold its documents for a minute."""
+        if self._place.session is not None:
+            await self._transactions.end_elsewhere(self._place.session)
+        self._place.session = await self._transactions.session_id()
+        await self._save(0)
 
     async def _look(self) -> dict[str, Any]:
         matched, foreign = await scan.count_records(self._database)

@@ -1,8 +1,6 @@
 """`adopt` is killed before and after each of its writes, and started again: nothing is lost, or adopted twice."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from bson import ObjectId
@@ -10,31 +8,44 @@ from bson import ObjectId
 from tests.conftest import RunningMongo
 from tests.integration.adopt.test_adopt import findings
 from tests.support.commands import sevenp_worker
+from tests.support.jobs import runner
 from tests.support.platform import Platform, enrolled
 from tests.support.waiting import until
 from tests.support.worker_pool import shared_pool
+from worker.jobs.adopt import ADOPT, AdoptArguments
 from worker.settings import variable
 from worker.storage.database import Database
 from worker.storage.schema import apply_schema
 
-pytestmark = pytest.mark.long
-
+# Every write of a run in their order, as a trace shows them; of the many saves of its place, those between others.
 WRITES = [
     "insert:job_runs:1",
-    "insert:audit:1",
+    "update:audit:1",
+    "findAndModify:job_runs:1",
+    "findAndModify:job_runs:3",
     "update:courses:1",
+    "findAndModify:job_runs:4",
     "update:users:1",
-    "update:job_runs:2",
+    "findAndModify:job_runs:5",
+    "findAndModify:job_runs:7",
     "insert:course_events:1",
     "delete:user_progress:1",
     "insert:user_progress:1",
+    "delete:user_progress_projections:1",
     "update:user_progress_projections:1",
     "update:notifications:1",
-    "commitTransaction:1",
-    "update:job_runs:5",
-    "update:job_runs:6",
+    "update:analytics_queue:1",
+    "commitTransaction:1:1",
+    "findAndModify:job_runs:8",
+    "findAndModify:job_runs:9",
+    "update:courses:2",
+    "commitTransaction:1:2",
+    "update:users:2",
+    "commitTransaction:1:3",
+    "update:job_runs:2",
 ]
 RECORDS = 3
+LEASE_S = 2.0
 
 
 def environment(platform: Platform, mongodb: RunningMongo) -> dict[str, str]:
@@ -42,7 +53,7 @@ def environment(platform: Platform, mongodb: RunningMongo) -> dict[str, str]:
         variable("mongodb_uri"): mongodb.uri,
         variable("database_prefix"): platform.db.name.removesuffix("_content"),
         variable("allow_test_commands"): "true",
-        variable("jobs_lease_s"): "2",
+        variable("jobs_lease_s"): str(LEASE_S),
     }
 
 
@@ -57,20 +68,19 @@ async def killed(settings: dict[str, str], point: str, folder: Path) -> bool:
     return crashes.exists()
 
 
-async def adopt(settings: dict[str, str]) -> Any:
-    done = await sevenp_worker(settings, "adopt", "--json")
-    assert done.code == 0, done.output
-    # Log lines stand there, too.
-    return json.JSONDecoder().raw_decode(done.output[done.output.index("{\n") :])[0]
-
-
+@pytest.mark.long
 async def test_adoption_goes_on_wherever_it_was_killed(
     platform: Platform, adopted: Database, mongodb: RunningMongo, tmp_path: Path
 ) -> None:
+    """Before each write, and after the last: what comes after any other one comes before the next."""
     settings = environment(platform, mongodb)
     await apply_schema(adopted)
     hit, records = [], 0
-    for point in [f"{when}:{write}" for write in WRITES for when in ("before", "after")]:
+    for point in [
+        *(f"before:{write}" for write in WRITES),
+        "after:commitTransaction:1",
+        f"after:{WRITES[-1]}",
+    ]:
         course = platform.add_course()
         for _ in range(RECORDS):
             user = platform.add_user(stats={"courses_enrolled": 1})["_id"]
@@ -78,14 +88,14 @@ async def test_adoption_goes_on_wherever_it_was_killed(
         records += RECORDS
         if await killed(settings, point, tmp_path):
             hit.append(point)
-        report = await adopt(settings)
+        done = await runner(adopted, lease_s=LEASE_S).run(ADOPT, AdoptArguments())
         # A run that was killed after its last write is over; the next one finds nothing.
-        assert report["counts"].get("adopted", 0) in (RECORDS, 0), point
+        assert done.run.counts.get("adopted", 0) in (RECORDS, 0), point
         assert await adopted.course_events.count_documents({"event_type": "opening"}) == records, point
         assert (
             await adopted.user_progress.count_documents({"projection_version": {"$exists": True}}) == records
         )
-    assert len(hit) >= 2 * len(WRITES) - 2, sorted(set(WRITES) - {each.split(":", 1)[1] for each in hit})
+    assert len(hit) == len(WRITES) + 1, "\n".join(hit)
     assert await findings(adopted) == []
     assert await adopted.courses.count_documents({"stats.enrollments.total": {"$ne": RECORDS}}) == 0
     kept = await adopted.users.count_documents({"stats.before_adoption.courses_enrolled": 1})
@@ -93,6 +103,7 @@ async def test_adoption_goes_on_wherever_it_was_killed(
     assert await adopted.notifications.count_documents({"status": {"$ne": "suppressed"}}) == 0
 
 
+@pytest.mark.slow
 async def test_the_command_says_what_would_become_of_each_record_before_anything_is_there(
     platform: Platform, adopted: Database, mongodb: RunningMongo
 ) -> None:
