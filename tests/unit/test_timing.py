@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.clocks import ManualClock
 from worker.errors import Fatal
-from worker.timing import Pace, cancel_and_wait_shielded, complete
+from worker.timing import Pace, Throttle, cancel_and_wait_shielded, complete
 
 
 async def test_turns_begin_a_shortest_time_apart_and_the_first_after_a_pause_at_once() -> None:
@@ -20,6 +20,21 @@ async def test_turns_begin_a_shortest_time_apart_and_the_first_after_a_pause_at_
         began.append(clock.monotonic())
         clock.advance(turn_s)
     assert began == [0.0, 0.5, 1.0, 1.75, 61.75]
+
+
+@pytest.mark.parametrize(
+    ("per_s", "began"), [(100, [0.0, 0.5, 2.5, 70.0, 70.1]), (None, [0.0, 0.0, 0.0, 67.5, 67.5])]
+)
+async def test_a_throttle_has_each_number_take_its_time_and_saves_none_up(
+    per_s: int | None, began: list[float]
+) -> None:
+    clock = ManualClock()
+    throttle, at = Throttle(clock, per_s), []
+    for number, pause_s in ((50, 0.0), (200, 0.0), (100, 67.5), (10, 0.0), (1, 0.0)):
+        await throttle.wait_for(number)
+        at.append(clock.monotonic())
+        clock.advance(pause_s)
+    assert at == began
 
 
 async def test_a_stop_ends_the_wait_for_the_next_turn() -> None:
