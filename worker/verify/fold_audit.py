@@ -167,12 +167,14 @@ def _misplaced(document: Mapping[str, Any]) -> list[str]:
     return [path for path, value in expected.items() if document.get(path, value) != value]
 
 
-def digest(document: Mapping[str, Any]) -> bytes:
+def digest(document: Mapping[str, Any], *, without: str | None = None) -> bytes:
     """16 bytes that are equal for documents equal in every value and BSON type, whatever their fields' order.
 
-    A time series does not keep the order of fields.
+    A time series does not keep the order of fields. `without` is a field by which the document is known already.
     """
-    encoded = bson.encode(_ordered(document), codec_options=CODEC_OPTIONS)
+    ordered = _ordered(document)
+    ordered.pop(without, None)
+    encoded = bson.encode(ordered, codec_options=CODEC_OPTIONS)
     return hashlib.blake2b(encoded, digest_size=_DIGEST_BYTES).digest()
 
 
@@ -199,7 +201,7 @@ def _without_modes(path: str, value: Any) -> Any:
 
 def _ordered(value: Any) -> Any:
     """Called for each event and each row: what holds nothing is not looked into."""
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         return {
             name: each if type(each := value[name]) in _PLAIN else _ordered(each) for name in sorted(value)
         }

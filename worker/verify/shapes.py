@@ -23,6 +23,8 @@ Check = Callable[[Any], Collection[Path]]
 
 # Enough to see what kind of damage it is.
 _PATHS_NAMED = 5
+_BOUNDS = ("minimum", "maximum", "minLength", "maxLength")
+_NONE: frozenset[type] = frozenset()
 _FITS: tuple[Path, ...] = ()
 _DOES_NOT_FIT: tuple[Path, ...] = ((),)
 
@@ -100,16 +102,38 @@ def _of_fields(schema: Schema) -> Check:
         _check(others) if isinstance(others, Mapping) else lambda _: _FITS if others else _DOES_NOT_FIT
     )
 
+    # Most values are of a plain type, which one look tells; and some are besides within bounds, which another does.
+    plain = {name: _plain_types(each) for name, each in schema.get("properties", {}).items()}
+    bounded = {name: _bounds(each) for name, each in schema.get("properties", {}).items()}
+
     def check(value: Any) -> Collection[Path]:
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             return _FITS  # null, where the type allows it
         found: list[Path] = []
         for name, each in value.items():
+            if type(each) in plain.get(name, _NONE) and ((test := bounded[name]) is None or test(each)):
+                continue
             if paths := known.get(name, of_others)(each):
                 found += [(name, *path) for path in paths]
         return found if required <= value.keys() else found + [(name,) for name in required - value.keys()]
 
     return check
+
+
+def _plain_types(schema: Schema) -> frozenset[type]:
+    """The types of which any value fits that is within the bounds, where nothing else is asked for."""
+    if not schema.keys() <= {"bsonType", *_BOUNDS} or "bsonType" not in schema:
+        return _NONE
+    names = schema["bsonType"]
+    return frozenset(kind for name in ([names] if isinstance(names, str) else names) for kind in _kinds(name))
+
+
+def _bounds(schema: Schema) -> Test | None:
+    """What is asked of a value of a plain type, if anything: one test, or all of several."""
+    tests = [_TESTS[keyword](schema[keyword]) for keyword in _BOUNDS if keyword in schema]
+    if len(tests) < 2:
+        return tests[0] if tests else None
+    return lambda value: all(test(value) for test in tests)
 
 
 def _kinds(name: str) -> tuple[type, ...]:
