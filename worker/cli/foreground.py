@@ -9,6 +9,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 import typer
 from pydantic import BaseModel, ValidationError
 
+from worker.app.collector import tune_collector
 from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
 from worker.app.serving import assert_schema
@@ -124,6 +125,7 @@ def _to_the_end(command: Foreground[Any], as_json: bool, show: Show | None) -> N
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
     async def work() -> ExitCode:
+        tune_collector()
         done: list[Result] = []
         try:
             code = await command.run(done)

@@ -1,5 +1,6 @@
 """A share of the CPU for work that has time: after each step it rests until it has taken no more than that."""
 
+import os
 import time
 from collections.abc import Awaitable, Callable
 
@@ -9,8 +10,13 @@ from worker.timing import Clock
 _LOOK_S = 5.0
 
 
+def cores() -> int:
+    """How many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class CpuBudget:
-    """So many `percent` of one core, of what this process computes from now on; `ready` is asked while it rests.
+    """So many `percent` of all `cores`, of what this process computes from now on; `ready` is asked while it rests.
 
     Whatever else runs in the same process counts, too: the work takes less then, never more.
     """
@@ -20,9 +26,12 @@ class CpuBudget:
         clock: Clock,
         percent: float,
         ready: Callable[[], Awaitable[None]],
+        *,
+        cores: int,
         computed_s: Callable[[], float] = time.process_time,
     ) -> None:
-        self._clock, self._share, self._ready, self._computed_s = clock, percent / 100, ready, computed_s
+        self._clock, self._ready, self._computed_s = clock, ready, computed_s
+        self._share = cores * percent / 100
         self._began_at, self._computed_at = clock.monotonic(), computed_s()
 
     @property

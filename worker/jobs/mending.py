@@ -22,7 +22,7 @@ from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.stream_selection import StreamSelection, selected_pages
 from worker.storage.transactions import Transactions
-from worker.verify.findings import Finding, Kind
+from worker.verify.findings import Fault, Finding, Kind
 from worker.verify.remedies import Remedy, prescribe
 from worker.watch.folds.rebuild import DocumentRebuild
 from worker.watch.folds.refold import Refold
@@ -61,7 +61,8 @@ class Mending:
         """Mend what can be, and name the rest.
 
         1. which remedy each has  2. the streams they are about  3. documents  4. sums, and whatever shows them
-        5. rows of outbox and billing  6. rows of the time series
+        5. rows of outbox and billing  6. rows of the time series. A row that is there may seem wrong because of what
+        was counted: where that is mended now, it is left to the next round, if it is found wrong still.
         """
         mended, by_remedy = Mended(), defaultdict[Remedy, list[Finding]](list)
         for finding in findings:  # 1
@@ -76,7 +77,10 @@ class Mending:
         folded = [placed[each] for each in by_remedy[Remedy.FOLD] if each in placed]
         mended.numbers["folded"] += await self._fold(set(folded))  # 3
         await self._count(by_remedy[Remedy.COUNT], placed, {*folded}, mended)  # 4
-        await self._rows(by_remedy[Remedy.ROWS], placed, mended)  # 5
+        rows = by_remedy[Remedy.ROWS]
+        if by_remedy[Remedy.FOLD] or by_remedy[Remedy.COUNT]:
+            rows = [each for each in rows if each.fault is Fault.MISSING]
+        await self._rows(rows, placed, mended)  # 5
         if by_remedy[Remedy.SERIES]:
             async with SeriesMending.opened(self.context) as series:  # 6
                 mended.add(await series(by_remedy[Remedy.SERIES]))

@@ -5,14 +5,14 @@ What it found is in its run: the report, and the numbers that workers show as me
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import JsonValue
 
 from projections.kinds import Catalogue
-from worker.jobs.budget import CpuBudget
+from worker.jobs.budget import CpuBudget, cores
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, NoArguments, Outcome
 from worker.jobs.mending import Mending
@@ -27,6 +27,7 @@ from worker.verify.sources import Sources
 _STREAMS = 100
 # Findings of one step that are mended; more are met when it is looked at again.
 _MENDED_AT_ONCE = 10_000
+_ROUNDS = 3
 # The whole must be walked once a day.
 _A_DAY_S = 24 * 3_600
 
@@ -82,7 +83,7 @@ async def scrub(context: JobContext, _: NoArguments) -> Outcome:
     and what was found  4. rest. Then one after the other the checks that need no stream.
     """
     database, settings = context.database, context.settings.scrub
-    budget = CpuBudget(context.clock, settings.cpu_percent, context.ready)
+    budget = CpuBudget(context.clock, settings.cpu_percent, context.ready, cores=cores())
     checkpoint = context.checkpoint or {"below": None, "phases": 0, **Report().document}
     report, step = Report.of(checkpoint), _Step(context)
     if context.checkpoint is None:
@@ -125,9 +126,8 @@ class _Step:
             return checks.run.tally.result()
 
         found = await check(sources)
-        mended = await self._mended(found)
         # Their records were noted by now, each of which would seem to be there twice.
-        left = await check(Sources()) if mended else found
+        left, mended = await self._mended(found, lambda: check(Sources()))
         return left, {"events": found.counts["events"], "findings": _number(found), "mended": mended}
 
     async def phase(self, number: int) -> tuple[Verification, dict[str, int]]:
@@ -139,8 +139,7 @@ class _Step:
             return checks.run.tally.result()
 
         found = await check()
-        mended = await self._mended(found)
-        left = await check() if mended else found
+        left, mended = await self._mended(found, check)
         return left, {"findings": _number(found), "mended": mended}
 
     async def _checks(self, sources: Sources | None = None) -> Checks:
@@ -148,13 +147,21 @@ class _Step:
             self.context.database, clock=self.context.clock, kept=_MENDED_AT_ONCE, sources=sources
         )
 
-    async def _mended(self, found: Verification) -> int:
-        """How many findings were taken in hand: not those that nothing mends."""
-        if found.ok or self.context.dry_run or not self.context.settings.scrub.repair:
-            return 0
-        async with Mending.opened(self.context) as mending:
-            mended = await mending(found.findings)
-        return len(found.findings) - len(mended.left)
+    async def _mended(
+        self, found: Verification, check: Callable[[], Awaitable[Verification]]
+    ) -> tuple[Verification, int]:
+        """What is left once it was mended, where that is wanted, and how much is gone: round after round."""
+        left = found
+        if not self.context.dry_run and self.context.settings.scrub.repair:
+            async with Mending.opened(self.context) as mending:
+                for _ in range(_ROUNDS):
+                    if left.ok:
+                        break
+                    await mending(left.findings)
+                    before, left = left, await check()
+                    if _number(left) >= _number(before):
+                        break
+        return left, max(0, _number(found) - _number(left))
 
 
 def _number(found: Verification) -> int:

@@ -22,7 +22,7 @@ async def test_it_rests_until_what_was_computed_is_within_the_share() -> None:
     async def ready() -> None:
         looks.append(clock.monotonic())
 
-    budget = CpuBudget(clock, 2.0, ready, computed)
+    budget = CpuBudget(clock, 1.0, ready, cores=2, computed_s=computed)
     began = clock.monotonic()
     for _ in range(3):
         computed.seconds += 0.4
@@ -38,7 +38,7 @@ async def test_time_that_passed_by_itself_needs_no_rest() -> None:
     async def ready() -> None:
         raise AssertionError("it did not rest")
 
-    budget = CpuBudget(clock, 50.0, ready, computed)
+    budget = CpuBudget(clock, 50.0, ready, cores=1, computed_s=computed)
     computed.seconds += 1.0
     clock.advance(2.0)
     await budget.rest()
