@@ -23,7 +23,7 @@ from worker.kafka.producer import Publisher
 from worker.kafka.resumable import Place
 from worker.kafka.security import kafka_options
 from worker.storage.retrying import retrying
-from worker.timing import Clock, in_thread
+from worker.timing import Throttle, in_thread
 
 log = structlog.get_logger(__name__)
 
@@ -39,21 +39,6 @@ class BackfillArguments(JobArguments):
     rate: int = Field(1_000, ge=0)
 
 
-class _Pace:
-    """Lets so many records a second pass, on average since it was made."""
-
-    def __init__(self, clock: Clock, rate: int) -> None:
-        self._clock, self._rate = clock, rate
-        self._since, self._passed = clock.monotonic(), 0
-
-    async def passed(self, records: int) -> None:
-        """Wait until as many may have passed."""
-        self._passed += records
-        if self._rate:
-            early_s = self._passed / self._rate - (self._clock.monotonic() - self._since)
-            await self._clock.sleep(max(0.0, early_s))
-
-
 async def run(context: JobContext, arguments: BackfillArguments) -> Mapping[str, JsonValue]:
     """File after file, chunk after chunk: read, published and acknowledged, then the place saved.
 
@@ -63,7 +48,7 @@ async def run(context: JobContext, arguments: BackfillArguments) -> Mapping[str,
     file, place = _place_in(context.checkpoint)
     records = FileRecords(arguments.format, NAME, settings.ingest.limits, settings.ingest.xapi_home_page)
     size = min(_RECORDS_A_STEP, arguments.rate or _RECORDS_A_STEP)
-    pace = _Pace(context.clock, arguments.rate)
+    throttle = Throttle(context.clock, arguments.rate or None)
     async with Publisher(
         settings.kafka.bootstrap_servers,
         settings.ingest.topic,
@@ -77,13 +62,12 @@ async def run(context: JobContext, arguments: BackfillArguments) -> Mapping[str,
                 chunks = records.chunks(source, name, begin, size, context.clock.now())
                 while (chunk := await in_thread(partial(next, chunks, None))) is not None:
                     if not context.dry_run:
+                        await throttle.wait_for(len(chunk.records))
                         await _published(context, publisher, chunk)
                     await _saved(context, number, chunk)
-                    examples += [f"{name}, {line}" for line in chunk.examples]
-                    if not context.dry_run:
-                        await pace.passed(len(chunk.records))
+                    examples = [*examples, *(f"{name}, {line}" for line in chunk.examples)][:EXAMPLES_KEPT]
             await _at(context, number + 1)
-    return {"invalid": context.progress.counts.get("invalid", 0), "examples": list(examples[:EXAMPLES_KEPT])}
+    return {"invalid": context.progress.counts.get("invalid", 0), "examples": list(examples)}
 
 
 async def _published(context: JobContext, publisher: Publisher, chunk: Chunk) -> None:
