@@ -37,6 +37,8 @@ _PLATFORMS = "the document is the platform's, and cannot be read: only who wrote
 _DEAD_LETTER = "what its bytes were is nowhere else: `reingest` reads the record again if Kafka still has it"
 _QUEUE = "what it was about is not certain any more: look at it by `queue show`, and discard it"
 _LEASE = "it is nobody's, or dated in the future: `docs/verify.md` says when it may be deleted"
+_RECORDS = "the store does not hold what the group has read: `reingest` brings it back (docs/backup.md)"
+_SKIPPED = "it decides nothing: take it back by hand, and skip the right version by `queue skip-event`"
 _TWICE = "two events have one version, and which is right is not certain: remove one, then `schema apply`"
 _PAYMENT = "no stored event names its payment, and money is not for us to delete: ask who keeps the accounts"
 _BUILD = "it cannot be built of what its documents hold: its item in the queue says why"
@@ -60,7 +62,9 @@ _KINDS: Mapping[tuple[str, Fault], Remedy | str] = {
     (Kind.DEAD_LETTER, Fault.DAMAGED): _DEAD_LETTER,
     (Kind.DEAD_LETTER_PART, Fault.UNKNOWN): _DEAD_LETTER,
     (Kind.QUEUE_ITEM, Fault.DIFFERENT): _QUEUE,
+    **{(Kind.SKIPPED_VERSION, fault): _SKIPPED for fault in Kind.SKIPPED_VERSION.faults},
     (Kind.LEASE, Fault.DIFFERENT): _LEASE,
+    (Kind.LEASE, Fault.MISSING): _RECORDS,
     (Kind.POSITION, Fault.DIFFERENT): _LEASE,
 }
 _STREAM_PROJECTIONS: Mapping[Fault, Remedy | str] = {
@@ -92,6 +96,7 @@ _DOCUMENTS: Mapping[str, Remedy | str] = {
     "leases": _LEASE,
     "projection_state": _LEASE,
     "watch_positions": _LEASE,
+    "skipped_versions": _SKIPPED,
 }
 _NO_WAY = "nothing here knows how to mend it"
 
