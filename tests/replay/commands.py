@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.processes import usage
 from worker.devstack.servers.process import DieWithParent
+
+_LOOK_EVERY_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +50,30 @@ class Commands:
                 start_new_session=True,
                 preexec_fn=DieWithParent(),
             )
-        if kill_after_s is not None:
-            _wait_or_kill(process, kill_after_s)
-        _, status, usage = os.wait4(process.pid, 0)
+        peak_bytes = _watch(process, kill_after_s)
+        _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         text = output.read_text()
         return Ended(
             process.returncode,
             time.monotonic() - began,
-            usage.ru_utime + usage.ru_stime,
-            usage.ru_maxrss * 1024,
+            used.ru_utime + used.ru_stime,
+            peak_bytes,
             json.loads(text) if text.startswith("{") else {},
             errors.read_text()[-2_000:],
         )
 
 
-def _wait_or_kill(process: "subprocess.Popen[bytes]", seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-            return
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
+def _watch(process: "subprocess.Popen[bytes]", kill_after_s: float | None) -> int:
+    """Until it has ended, or is killed; returns the most memory it was seen with.
+
+    What `wait4` says of memory begins with that of the process which started it.
+    """
+    end, peak_bytes = time.monotonic() + (kill_after_s or float("inf")), 0
+    while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        peak_bytes = max(peak_bytes, usage(process.pid).peak_bytes)
+        if time.monotonic() >= end:
+            os.kill(process.pid, signal.SIGKILL)
+            break
+        time.sleep(_LOOK_EVERY_S)
+    return peak_bytes
