@@ -25,6 +25,7 @@ class Platform:
     """Its database `<prefix>_content`, without any schema of the worker's."""
 
     def __init__(self, uri: str, prefix: str) -> None:
+        self.uri = uri
         self.client: MongoClient[Document] = MongoClient(uri, tz_aware=True)
         self.db = self.client[f"{prefix}_content"]
 

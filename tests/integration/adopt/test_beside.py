@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.adopt.test_adopt import adopt, findings, store_event
+from tests.integration.adopt.test_adopt import adopt, findings, oracle, store_event
 from tests.oracle.progress import document_differences
 from tests.support import counts, progress
 from tests.support.platform import Platform, enrolled
@@ -62,3 +62,4 @@ async def test_live_workers_and_learners_beside_an_adoption(
         assert document is not None
         assert list(document_differences(document, events)) == []
     assert await findings(adopted) == []
+    assert oracle(platform) == []
