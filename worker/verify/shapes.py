@@ -129,11 +129,12 @@ def _plain_types(schema: Schema) -> frozenset[type]:
 
 
 def _bounds(schema: Schema) -> Test | None:
-    """What is asked of a value of a plain type, if anything: one test, or all of several."""
+    """What is asked of a value of a plain type, if anything: of a number or of a text one bound, or both."""
     tests = [_TESTS[keyword](schema[keyword]) for keyword in _BOUNDS if keyword in schema]
     if len(tests) < 2:
         return tests[0] if tests else None
-    return lambda value: all(test(value) for test in tests)
+    lowest, highest = tests
+    return lambda value: lowest(value) and highest(value)
 
 
 def _kinds(name: str) -> tuple[type, ...]:

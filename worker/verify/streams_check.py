@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from uuid import UUID
@@ -68,13 +69,11 @@ class StreamsCheck:
             skips = await skips_of(self.run.database, projection.name, own)
             for stream in own:
                 folds[stream].append(FoldAudit(stream, projection, documents.get(stream), skips))
+        may_be_gone = partial(self.kept.may_be_gone, now=self.run.clock.now())
         return {
-            stream: StreamAudit(stream, each, self.latest, sources, self._may_be_gone)
+            stream: StreamAudit(stream, each, self.latest, sources, may_be_gone)
             for stream, each in folds.items()
         }
-
-    def _may_be_gone(self, timestamp: datetime) -> bool:
-        return self.kept.may_be_gone(timestamp, self.run.clock.now())
 
     def _placed(self, page: Reading) -> Iterator[Document]:
         """The events that say where they belong; the others are reported."""
