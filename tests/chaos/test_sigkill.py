@@ -34,6 +34,8 @@ POINTS = (
     "after:insert:dead_letters:1",
     "before:insert:user_interactions:3",
     "after:insert:user_interactions:2",
+    "before:update:leases/partition/set.durable:2",
+    "after:update:leases/partition/set.durable:2",
     "before:commit:offsets:2",
     "after:commit:offsets:2",
     "before:insert|update:user_progress:1",
@@ -49,7 +51,7 @@ POINTS = (
 
 
 @pytest.mark.long
-async def test_eighteen_crashes_lose_nothing_and_double_nothing(
+async def test_twenty_crashes_lose_nothing_and_double_nothing(
     database: Database, mongodb: RunningMongo, kafka: str, topic: str, tmp_path: Path
 ) -> None:
     load = traffic(SEED, RECORDS)
