@@ -45,7 +45,8 @@ class Job(Generic[A]):
 
     A job that `changes` something is audited, and nothing of the same `lock`, which is its name unless it says
     otherwise, runs beside it. One that only looks, and every dry run, may run beside all others. `differs` says of an
-    outcome that something was found to be wrong: the command ends with 1 then.
+    outcome that something was found to be wrong: the command ends with 1 then. One that `has_dry_run` writes nothing
+    where its context says so; the others are never asked to.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Job(Generic[A]):
     lock: Callable[[A], str] | None = None
     about: str = ""
     differs: Callable[[Outcome], bool] = _agrees
+    has_dry_run: bool = True
 
     def alone(self, arguments: A, *, dry_run: bool) -> str | None:
         """What must not run twice at a time; None where nothing is changed."""

@@ -34,6 +34,11 @@ class Seen:
             return "running"
         return "cancelling" if self.run.request.what == "cancel" else "paused"
 
+    @property
+    def is_at_work(self) -> bool:
+        """A process has it, even if it waits."""
+        return self.state in ("running", "paused", "cancelling")
+
 
 async def newest(
     database: Database, *, job: str | None = None, limit: int
@@ -78,11 +83,10 @@ async def cancel(database: Database, identity: str, who: str, at: datetime) -> S
     seen = await find(database, identity)
     if seen.run.status not in job_runs.UNFINISHED:
         raise Impossible(f"{identity} is {seen.state} already")
-    alive = seen.state in ("running", "paused", "cancelling")
     # A second cancel is no mistake; one that has ended meanwhile is told by its state.
     done = (
         await job_requests.ask(database, identity, "cancel", who, at) or seen.state == "cancelling"
-        if alive
+        if seen.is_at_work
         else await job_requests.end_cancelled(database, seen.run, cancelled_by(who))
     )
     if not done:

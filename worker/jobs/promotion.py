@@ -7,6 +7,7 @@ from bson import ObjectId
 from pydantic import JsonValue
 
 from worker.errors import Misconfigured
+from worker.jobs import operate
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, JobArguments, Outcome
 from worker.jobs.rebuild_into import REBUILD_INTO, Name, RebuildInto, lock_of, shadow_of
@@ -134,10 +135,15 @@ async def _building(context: JobContext, name: str) -> JobRun:
 
 
 async def _promotion(context: JobContext, identity: str) -> JobRun:
-    """The run to undo. Raises Misconfigured where it is none, or has exchanged nothing."""
+    """The run to undo. Raises Misconfigured where it is none, is still at work, or has exchanged nothing."""
     found = await job_runs.find_run(context.database, identity)
     if not isinstance(found, JobRun) or found.job != PROMOTE.name:
         raise Misconfigured(f"{identity!r} is no run of promote: `sevenp-worker jobs list` shows them")
+    if (await operate.find(context.database, identity)).is_at_work:
+        raise Misconfigured(
+            f"{identity} is still at work, and would promote more behind us: end it by "
+            f"`sevenp-worker jobs cancel {identity}`, and roll it back then"
+        )
     if found.checkpoint is None:
         raise Misconfigured(f"{identity} has promoted nothing: there is nothing to put back")
     return found
@@ -166,6 +172,7 @@ PROMOTE = Job(
     lock=lambda arguments: lock_of(arguments.into),
     about="built documents in place of the live ones that differ",
     differs=_left_some,
+    has_dry_run=False,
 )
 ROLLBACK = Job(
     name="rollback",
@@ -174,4 +181,5 @@ ROLLBACK = Job(
     lock=lambda arguments: f"rollback-{arguments.promotion}",
     about="the documents that a promotion has replaced, put back",
     differs=_left_some,
+    has_dry_run=False,
 )

@@ -13,6 +13,7 @@ from worker.jobs.context import JobContext
 from worker.jobs.job import Job, Outcome
 from worker.jobs.rebuild_progress import Report, added, stream_projections
 from worker.jobs.selected import SelectedStreams, barrier_of, by_slot_group, side_by_side
+from worker.storage import job_runs
 from worker.storage.stream_selection import count_streams, selected_pages
 from worker.watch.folds.shadow import EXAMPLES, NAME, Difference, Shadow
 
@@ -43,6 +44,8 @@ async def rebuild_into(context: JobContext, arguments: RebuildInto) -> Outcome:
     if checkpoint is None:
         await shadow.drop()  # 1
         await context.total(await count_streams(context.database, arguments.of))
+    else:
+        await _assert_ours(context, arguments.into)
     report = Report(dict((checkpoint or {}).get("report", {})))
     below = (checkpoint or {}).get("below")
     async for page in selected_pages(context.database, arguments.of, below=below):  # 2
@@ -57,6 +60,16 @@ async def rebuild_into(context: JobContext, arguments: RebuildInto) -> Outcome:
         )  # 4
     differing = context.progress.counts.get("differing", 0)
     return {"collection": shadow.collection.name, "differing": differing, **report.fields}
+
+
+async def _assert_ours(context: JobContext, name: str) -> None:
+    """Raise Misconfigured where another run has built under this name since: both would stand there mixed."""
+    newest = await job_runs.newest_asked(context.database, REBUILD_INTO.name, {"into": name})
+    if newest is not None and newest.id != context.run_id:
+        raise Misconfigured(
+            f"{newest.id} has begun anew under the name {name} since: end this run by `sevenp-worker jobs cancel "
+            f"{context.run_id}`, and the same command begins anew, too"
+        )
 
 
 def shadow_of(context: JobContext, arguments: RebuildInto) -> Shadow:
@@ -119,4 +132,5 @@ REBUILD_INTO = Job(
     lock=lambda arguments: lock_of(arguments.into),
     about="documents built beside the live ones, and how the two differ",
     differs=lambda outcome: bool(outcome.get("failed_streams") or outcome.get("differing")),
+    has_dry_run=False,
 )

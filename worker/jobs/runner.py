@@ -70,7 +70,8 @@ class Runner:
         5. work  6. save how it ended  7. give the lease back
 
         A process that is killed between any two of them leaves a run that goes on when it is started again. Raises
-        `Held`, `Cancelled`, `LeaseLost`, `Misconfigured` for an interval that is none, and what the job raises.
+        `Held`, `Cancelled`, `LeaseLost`, `Misconfigured` for an interval that is none, or a dry run of a job that has
+        none, and what the job raises.
         """
         asked = self._asked(job, arguments, _one_spelling(interval), dry_run=dry_run)
         done = await self._patiently(partial(self._done_before, asked, again=again))  # 1
@@ -99,6 +100,8 @@ class Runner:
         )
 
     def _asked(self, job: Job[A], arguments: A, interval: str | None, *, dry_run: bool) -> dict[str, Any]:
+        if dry_run and not job.has_dry_run:
+            raise Misconfigured(f"{job.name} has no dry run, it would change what is stored: leave it out")
         key = job.key(arguments, interval, dry_run=dry_run)
         return {
             "job": job.name,

@@ -1,19 +1,25 @@
 """`rebuild progress --into`, `promote`, `rollback`: what is built is looked at first, and can be taken back."""
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
 
 from tests.support.jobs import runner
 from tests.support.progress import histories, projector, store
+from tests.support.waiting import until
 from worker.contract.identity import stream_object_id
 from worker.errors import Misconfigured
+from worker.jobs import operate
 from worker.jobs.context import JobContext
+from worker.jobs.errors import Cancelled
 from worker.jobs.promotion import PROMOTE, ROLLBACK, Promote, Rollback
 from worker.jobs.rebuild_into import REBUILD_INTO, RebuildInto
 from worker.jobs.runner import Result
-from worker.storage.database import Database, Document
+from worker.storage.database import Collection, Database, Document
+from worker.watch.folds.promotion import Promotion
 
 FOLD = "tests.support.wrong_fold:WRONG"
 
@@ -130,6 +136,88 @@ async def test_documents_that_were_missing_are_put_there_and_taken_away(database
     assert await live(database) == before
 
 
+Arrives = Callable[[], Awaitable[Any]]
+
+
+async def nothing() -> None:
+    """Comes to a document that nobody changes."""
+
+
+class Busy:
+    """The live documents, to which something comes just before and just after they are exchanged first."""
+
+    def __init__(self, live: Collection, before: Arrives, after: Arrives) -> None:
+        self._live, self._arriving = live, [before, after]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._live, name)
+
+    async def bulk_write(self, *writes: Any, **options: Any) -> Any:
+        arriving, self._arriving = self._arriving, []
+        for arrives in arriving[:1]:
+            await arrives()
+        result = await self._live.bulk_write(*writes, **options)
+        for arrives in arriving[1:]:
+            await arrives()
+        return result
+
+
+async def test_what_moves_right_behind_its_promotion_keeps_its_before_image(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = await stored(database)
+    before = await live(database)
+    await build(database, fold=FOLD)
+    more = histories(20, 10)
+    await store(database, [more[stream][9] for stream in wrong[:2]])
+
+    def folds(stream: str) -> Arrives:
+        return lambda: projector(database).project({stream: 10})
+
+    def busy(documents: Collection, *rest: Any) -> Promotion:
+        return Promotion(cast(Any, Busy(documents, folds(wrong[1]), folds(wrong[0]))), *rest)
+
+    monkeypatch.setattr("worker.jobs.promotion.Promotion", busy)
+    promotion = await promoted(database)
+    monkeypatch.undo()
+
+    assert promotion.run.counts == {"promoted": len(wrong), "moved": 0, "refused": 0}
+    kept = await database.before_images.find_one({"stream_id": wrong[0]})
+    assert kept is not None
+    assert kept["before"]["progress"] == before[wrong[0]]["progress"]
+    assert (await rolled_back(database, promotion)).outcome == {"moved_streams": [wrong[0]]}
+
+
+async def test_a_promotion_at_work_is_ended_before_it_is_rolled_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.jobs.promotion._AT_ONCE", 2)
+    await stored(database)
+    before = await live(database)
+    await build(database, fold=FOLD)
+    goes_on = asyncio.Event()
+
+    def busy(documents: Collection, *rest: Any) -> Promotion:
+        return Promotion(cast(Any, Busy(documents, goes_on.wait, nothing)), *rest)
+
+    monkeypatch.setattr("worker.jobs.promotion.Promotion", busy)
+    running = asyncio.create_task(promoted(database))
+    await until(lambda: database.before_images.find_one({}), "the first page is about to be promoted")
+    monkeypatch.undo()
+    [promotion] = await database.job_runs.find({"job": "promote"}).to_list(None)
+    undo = Rollback(promotion=promotion["_id"])
+    with pytest.raises(Misconfigured, match=f"still at work.*jobs cancel {promotion['_id']}"):
+        await runner(database).run(ROLLBACK, undo)
+
+    await operate.cancel(database, promotion["_id"], "anna", datetime.now(UTC))
+    goes_on.set()
+    with pytest.raises(Cancelled):
+        await running
+    assert await live(database) != before
+    await runner(database).run(ROLLBACK, undo)
+    assert await live(database) == before
+
+
 class Killed(Exception):
     """Ends a run right where it stands."""
 
@@ -201,6 +289,45 @@ async def test_whoever_asks_for_what_there_is_not_is_told_what_to_do(database: D
         await runner(database).run(PROMOTE, Promote(into="other"))
     with pytest.raises(Misconfigured, match="'promote-1' is no run of promote"):
         await runner(database).run(ROLLBACK, Rollback(promotion="promote-1"))
+
+
+@pytest.mark.parametrize(
+    ("job", "arguments"),
+    [
+        (REBUILD_INTO, RebuildInto(into="trial")),
+        (PROMOTE, Promote(into="trial")),
+        (ROLLBACK, Rollback(promotion="promote-1")),
+    ],
+)
+async def test_what_has_no_dry_run_is_not_run_for_one(database: Database, job: Any, arguments: Any) -> None:
+    with pytest.raises(Misconfigured, match=f"{job.name} has no dry run"):
+        await runner(database).run(job, arguments, dry_run=True)
+    assert await database.job_runs.count_documents({}) == 0
+
+
+async def test_a_building_does_not_go_on_in_what_another_has_built_since(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stored(database)
+    advance = JobContext.advance
+
+    async def killing(context: JobContext, steps: int, saved: Any, **counts: int) -> None:
+        await advance(context, steps, saved, **counts)
+        raise Killed
+
+    monkeypatch.setattr(JobContext, "advance", killing)
+    with pytest.raises(Killed):
+        await build(database, fold=FOLD)
+    monkeypatch.undo()
+    [first] = await database.job_runs.find({}).to_list(None)
+    await build(database)
+
+    with pytest.raises(Misconfigured, match=f"jobs cancel {first['_id']}"):
+        await build(database, fold=FOLD)
+
+    await operate.cancel(database, first["_id"], "anna", datetime.now(UTC))
+    again = await build(database, fold=FOLD)
+    assert again.run.counts["streams"] == 20
 
 
 async def test_readers_miss_no_document_while_it_is_promoted_and_taken_back(database: Database) -> None:

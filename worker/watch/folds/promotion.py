@@ -58,6 +58,8 @@ class _Change:
         """Whether the live document is as the write makes it, whoever made it so."""
         if document is None or self.wanted is None:
             return document is None and self.wanted is None
+        if self.image is not None and _has_moved_on(document, self.image["promoted_rev"]):
+            return True
         return _encoded(document, self.wanted) == _encoded(self.wanted, self.wanted)
 
 
@@ -238,6 +240,11 @@ def _restoration(image: Document) -> _Change:
 def _guarded(identity: ObjectId, rev: Any, update: Document) -> UpdateMany:
     """The update of one document, from the revision that was read. "Many": see `folds.writing`."""
     return UpdateMany({"_id": identity, "rev": {"$eq": rev}}, update)
+
+
+def _has_moved_on(document: Mapping[str, Any], promoted: int) -> bool:
+    """It was promoted, whatever came to it since: no other writes raise a revision so far."""
+    return promoted <= number_in(document, "rev") < promoted + _LEAP
 
 
 def _encoded(document: Mapping[str, Any], names: Iterable[str]) -> bytes:
