@@ -112,8 +112,9 @@ async def begin_at(
 async def advance(database: Database, steps: Sequence[Step]) -> None:
     """Raise the durable offsets, before the group is told of them. May run twice.
 
-    Raises Fenced where the lease is another owner's, or has another offset than we left there: MongoDB then went back
-    in time under us, and what we remember of the store is worth nothing.
+    Raises Fenced where the lease is another owner's, or has another offset than we may have left there: MongoDB then
+    went back in time under us, and what we remember of the store is worth nothing. What lies between `before` and
+    `after` is a step of ours whose answer was lost.
     """
     await _write(
         database,
@@ -122,7 +123,7 @@ async def advance(database: Database, steps: Sequence[Step]) -> None:
                 {
                     "_id": step.lease.key,
                     "session": step.lease.session,
-                    "durable": {"$in": [step.before, step.after]},
+                    "durable": {"$gte": min(step.before, step.after), "$lte": max(step.before, step.after)},
                 },
                 {"$set": {"durable": step.after}},
             )
