@@ -28,7 +28,7 @@ from worker.devstack.servers.stack import KafkaKind
 from worker.errors import Misconfigured
 
 HOLDS, BROKEN = 0, 1
-PARTS = ("points", "storm", "mongod", "replies", "pairs", "zombies")
+PARTS = ("points", "storm", "jobs", "mongod", "replies", "pairs", "zombies")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,17 +91,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _all(run: Run, options: argparse.Namespace, began: float) -> None:
-    """The parts that were asked for; crash points and the first storm side by side, since both mostly wait."""
-    parts = options.only or (PARTS if options.seconds else PARTS[:2])
+    """The parts that were asked for; crash points, the first storm and jobs side by side, since all mostly wait."""
+    parts = options.only or (PARTS if options.seconds else PARTS[:3])
     if "storm" in parts:
         run.kafka = await _kafka(run.report)
     storm = Storm(options.workers, options.mongods, options.brokers, options.zombies, options.rebalances)
     seed = run.report.seed
-    side_by_side = [run.trace()] if set(parts) - {"storm", "zombies"} else []
+    side_by_side = [run.trace()] if set(parts) - {"storm", "jobs", "zombies"} else []
     if "points" in parts:
         side_by_side.append(run.points(options.side_by_side))
     if "storm" in parts:
         side_by_side.append(run.storm(seed, storm))
+    if "jobs" in parts:
+        side_by_side.append(run.jobs())
     await asyncio.gather(*side_by_side)
     further = {"mongod": run.mongod_at_points, "replies": run.lost_replies, "pairs": run.pairs}
     await asyncio.gather(*(part() for name, part in further.items() if name in parts and run.plans))

@@ -13,6 +13,7 @@ from tests.chaos.crashes import crash_everywhere
 from tests.chaos.faults import kill_mongod_everywhere, losable, lose_replies_everywhere
 from tests.chaos.final_run import run_to_quiescence
 from tests.chaos.history import Fault, History, history
+from tests.chaos.job_crashes import crash_jobs
 from tests.chaos.plan import Planned, ScheduledPoint, early, planned, schedule, shared
 from tests.chaos.proxy import Loss, losing, proxied
 from tests.chaos.report import HistoryResult, Report
@@ -133,6 +134,11 @@ class Run:
         for number, point in enumerate(STOPS, start=1):
             act = partial(stop_at, point=point)
             await self.one(f"zombie {number}", "embedded", self.report.seed + number, act)
+
+    async def jobs(self) -> None:
+        """Jobs are killed at each of their writes, beside a worker that lives."""
+        seed = self.report.seed
+        await self.one("jobs", "embedded", seed, lambda one: crash_jobs(one, seed, self.say, self.most))
 
     async def storm(self, seed: int, storm: Storm, until_s: float | None = None) -> None:
         """Random faults in one history."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -30,13 +30,15 @@ class TargetWorker:
         point: str | None = None,
         settings: Mapping[str, str] = MappingProxyType({}),
         name: str = "target",
+        arguments: Sequence[str] = ("run",),
     ) -> ServerProcess:
-        """A worker that is killed at `point` if there is one; `settings` go over the common ones."""
+        """A worker, or another command, killed at `point` if there is one; `settings` go over the common ones."""
         environment = {**self.settings, **settings, CRASHES_VARIABLE: str(self._crashes)}
         if point is not None:
             environment[POINT_VARIABLE] = point
         pool = self.pool or shared_pool()
-        return pool.start(name, self.folder / f"{name}.log", environment, module="tests.chaos.launcher")
+        log = self.folder / f"{name}.log"
+        return pool.start(name, log, environment, arguments, module="tests.chaos.launcher")
 
     def crashes(self) -> list[Crash]:
         """What all workers wrote down before they were killed."""
