@@ -38,3 +38,24 @@ async def projections(database: Database, random: Random) -> int:
 async def nothing(database: Database, random: Random) -> int:
     """For jobs that write whether something is wrong or not."""
     return 1
+
+
+async def rows(database: Database, random: Random) -> int:
+    """A few learners have no rows of the time series any more."""
+    learners = await _some(database.user_progress, random, {"version": {"$gt": 0}})
+    users = await database.user_progress.distinct("user_id", {"_id": {"$in": list(learners)}})
+    # A time series can be deleted from by its metadata only, and tells nothing of how many rows that were.
+    await database.user_interactions.delete_many({"metadata.user_id": {"$in": users}})
+    return len(users)
+
+
+async def notifications(database: Database, random: Random) -> int:
+    """Rows of the outbox are gone that were sent."""
+    ids = await _some(database.notifications, random, {"status": "sent"})
+    return (await database.notifications.delete_many({"_id": {"$in": list(ids)}})).deleted_count
+
+
+async def much(database: Database, random: Random) -> int:
+    """All of it at once."""
+    done = [await each(database, random) for each in (records, projections, rows, notifications)]
+    return min(done)

@@ -58,6 +58,9 @@ COMMANDS: Sequence[JobCommand] = (
     JobCommand("rebuild counts", damage.projections),
     JobCommand("rebuild progress --into shadow{}", damage.records),
     JobCommand("promote shadow{}", damage.records, ("rebuild progress --into shadow{}",)),
+    JobCommand("rebuild time-series", damage.rows),
+    JobCommand("rebuild notifications", damage.notifications),
+    JobCommand("verify --fix", damage.much),
 )
 
 
