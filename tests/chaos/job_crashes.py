@@ -69,7 +69,7 @@ class Jobs:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._settings = {"SEVENP_JOBS_LEASE_S": "2", "SEVENP_LOG_LEVEL": "info"}
+        self._settings = {"SEVENP_JOBS_LEASE_S": "2", "SEVENP_JOBS_MAX_LAG_S": "0"}
         self._numbers = count(1)
 
     async def run(
