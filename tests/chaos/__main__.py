@@ -1,7 +1,7 @@
 """Breaks the worker on purpose and checks what is left: exit 0 if all invariants hold, 1 if not, 2 for a wrong call.
 
     python -m tests.chaos                    every crash point and one history of random faults
-    python -m tests.chaos --seconds 1800     more: mongod at each point, lost replies, pairs, zombies, a soak
+    python -m tests.chaos --seconds 1800     more: mongod at each point, lost replies, pairs, zombies, jobs, a soak
     python -m tests.chaos --only storm --seed 7
 
 The same seed gives the same records, points and order of faults; at which instruction a signal arrives is the
@@ -28,7 +28,7 @@ from worker.devstack.servers.stack import KafkaKind
 from worker.errors import Misconfigured
 
 HOLDS, BROKEN = 0, 1
-PARTS = ("points", "storm", "jobs", "mongod", "replies", "pairs", "zombies")
+PARTS = ("points", "storm", "mongod", "replies", "pairs", "zombies", "jobs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,8 +91,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _all(run: Run, options: argparse.Namespace, began: float) -> None:
-    """The parts that were asked for; crash points, the first storm and jobs side by side, since all mostly wait."""
-    parts = options.only or (PARTS if options.seconds else PARTS[:3])
+    """The parts that were asked for; crash points and the first storm side by side, since both mostly wait."""
+    parts = options.only or (PARTS if options.seconds else PARTS[:2])
     if "storm" in parts:
         run.kafka = await _kafka(run.report)
     storm = Storm(options.workers, options.mongods, options.brokers, options.zombies, options.rebalances)
@@ -102,13 +102,13 @@ async def _all(run: Run, options: argparse.Namespace, began: float) -> None:
         side_by_side.append(run.points(options.side_by_side))
     if "storm" in parts:
         side_by_side.append(run.storm(seed, storm))
-    if "jobs" in parts:
-        side_by_side.append(run.jobs())
     await asyncio.gather(*side_by_side)
     further = {"mongod": run.mongod_at_points, "replies": run.lost_replies, "pairs": run.pairs}
     await asyncio.gather(*(part() for name, part in further.items() if name in parts and run.plans))
     if "zombies" in parts:
         await run.zombies()
+    if "jobs" in parts:
+        await run.jobs()
     end = began + (options.seconds or 0)
     while options.seconds and "storm" in parts and time.monotonic() < end:
         seed += 1
