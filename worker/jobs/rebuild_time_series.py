@@ -30,7 +30,8 @@ async def rebuild_time_series(context: JobContext, arguments: RebuildTimeSeries)
     """Walk over the selected streams, page by page.
 
     1. a page of streams  2. which of its rows are wrong, by the checks of `verify`  3. those that are ours to write
-    are written, the others named  4. save the place. A page that is done twice finds its rows as they must be.
+    are written, the others named  4. save the place. A page that is done twice finds its rows as they must be. A dry
+    run counts as wrong what would be mended.
     """
     if context.checkpoint is None:
         await context.total(await count_streams(context.database, arguments.of))
@@ -44,7 +45,8 @@ async def rebuild_time_series(context: JobContext, arguments: RebuildTimeSeries)
             checkpoint = {"below": page.below, "left": left}
             counts = {"events": events, **mended.numbers, "left": len(mended.left)}
             await context.advance(len(page.streams), checkpoint, **counts)  # 4
-    return {"left": checkpoint["left"]}
+    would_mend = {"wrong": _mended(context.progress.counts)} if context.dry_run else {}
+    return {**would_mend, "left": checkpoint["left"]}
 
 
 async def wrong_rows(context: JobContext, streams: Sequence[str]) -> tuple[int, list[Finding]]:
@@ -63,11 +65,15 @@ def told(named: Named) -> Mapping[str, JsonValue]:
     return {"kind": finding.name, "subject": finding.subject, **about, "reason": named.reason}
 
 
+def _mended(counts: Mapping[str, int]) -> int:
+    return sum(counts.get(name, 0) for name in ("inserted", "replaced", "removed"))
+
+
 REBUILD_TIME_SERIES = Job(
     name="rebuild-time-series",
     arguments=RebuildTimeSeries,
     run=rebuild_time_series,
     lock=lambda _arguments: WRITES_ROWS,
     about="rows of the time series that events lack",
-    differs=lambda outcome: bool(outcome.get("left")),
+    differs=lambda outcome: bool(outcome.get("left") or outcome.get("wrong")),
 )
