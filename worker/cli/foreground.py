@@ -1,5 +1,6 @@
 """A job run by a command: in the foreground, with a bar, a summary, and an exit code that scripts can rely on."""
 
+import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -34,6 +35,8 @@ Show = Callable[[Result], None]
 Opening = Callable[[Settings], AbstractAsyncContextManager[Database]]
 Fit = Callable[[Settings, Database], Awaitable[None]]
 
+# Beside a worker on the same machine: what is live gets the processor first.
+_POLITE = 10
 _GOES_ON = "what is done stays; the same command goes on where it came to"
 
 
@@ -123,6 +126,7 @@ def _to_the_end(command: Foreground[Any], as_json: bool, show: Show | None) -> N
     # SIGTERM is an orchestrator's way to say Ctrl-C, which shells have background jobs ignore.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    os.nice(_POLITE)
 
     async def work() -> ExitCode:
         tune_collector()
