@@ -61,6 +61,8 @@ async def run(context: JobContext, arguments: ReingestArguments) -> Mapping[str,
 
     1. plan, once: a run that goes on has its spans  2. put what the log has no more on record, if that is accepted
     3. read the spans, those of different partitions beside each other  4. note in the leases what is there again
+
+    What the group has not committed any more, since its offsets were reset or another group is named, is left.
     """
     options = IngestOptions.of(context.settings.kafka, context.settings.ingest)
     async with LogReader(options.consumer, context.clock) as reader:
@@ -88,8 +90,10 @@ async def run(context: JobContext, arguments: ReingestArguments) -> Mapping[str,
         )
         for some in by_rounds(span for span in spans if not span.is_done):
             await reading.run(some, partial(_step, context, spans))  # 3
-    await _bring_back(context, spans)  # 4
-    return {"spans": [_shown(span.begin, span) for span in spans]}
+    read = [span for span in spans if span.is_done]
+    await _bring_back(context, read)  # 4
+    left: list[JsonValue] = [_shown(span.next, span) for span in spans if not span.is_done]
+    return {"spans": [_shown(span.begin, span) for span in read], **({"left": left} if left else {})}
 
 
 async def _plan(context: JobContext, arguments: ReingestArguments, reader: LogReader) -> Plan:
@@ -164,4 +168,5 @@ REINGEST = Job(
     run,
     lock=lambda _arguments: WRITES_ROWS,
     about="read the topic again, up to what the live group has committed",
+    differs=lambda outcome: bool(outcome.get("left")),
 )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integration.ingest.ledger import assert_exactly_once
-from tests.support.ingest import Sent, event, options, records, running, send
+from tests.support.ingest import Sent, event, options, records, running, send, with_kafka
 from tests.support.jobs import parts
 from tests.support.restored import AFTER, BEFORE, all_committed, at_rest, go_back, held, missing
 from tests.support.settings import changed
@@ -183,6 +183,29 @@ async def test_killed_anywhere_it_goes_on_and_nothing_is_lost_or_twice(
     await reingested(database, restored.chosen, MISSING)
     await assert_exactly_once(database, [*restored.kept, *restored.lost])
     assert not missing(await held(database, topic))
+
+
+@pytest.mark.slow
+async def test_what_the_group_has_committed_no_more_is_left_and_stays_missing(
+    database: Database, kafka: str, topic: str
+) -> None:
+    restored = await go_back(database, kafka, options(kafka, topic))
+    before = await held(database, topic)
+    gate = Gate(2)  # the spans are planned and saved, and nothing is read
+    first = Runner(parts_of(database, restored.chosen, gate, max_records=2), "anna@ops-1")
+    running_job = asyncio.create_task(first.run(REINGEST, MISSING))
+    await gate.reached_or(running_job)
+    await cancel_and_wait(running_job)
+
+    another = with_kafka(restored.chosen, group_id=f"another-{topic}")
+    result = await reingested(database, another, MISSING)
+
+    assert result.outcome["left"]
+    assert REINGEST.differs(result.outcome)
+    assert await held(database, topic) == before
+    await reingested(database, restored.chosen, MISSING)
+    assert await held(database, topic) != before
+    await assert_exactly_once(database, [*restored.kept, *restored.lost])
 
 
 @pytest.mark.slow
