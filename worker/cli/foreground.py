@@ -116,6 +116,8 @@ class Foreground(Generic[A]):
                             dry_run=self.dry_run,
                         )
                     )
+        if any(result.run.status == "cancelled" for result in done):
+            return ExitCode.CANCELLED  # some time ago, and nobody has done it since
         return ExitCode.DIFFERENCE if any(map(self._differs, done)) else ExitCode.OK
 
     def _differs(self, result: Result) -> bool:

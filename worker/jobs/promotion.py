@@ -11,8 +11,8 @@ from worker.jobs import operate
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, JobArguments, Outcome
 from worker.jobs.rebuild_into import REBUILD_INTO, Name, RebuildInto, lock_of, shadow_of
-from worker.storage import job_runs, reading
-from worker.storage.database import Collection, Document
+from worker.storage import job_requests, job_runs, reading
+from worker.storage.database import Collection, Database, Document
 from worker.storage.job_models import JobRun
 from worker.watch.folds.promotion import Exchanged, Promotion, images_of
 from worker.watch.folds.shadow import Shadow
@@ -135,11 +135,13 @@ async def _building(context: JobContext, name: str) -> JobRun:
 
 
 async def _promotion(context: JobContext, identity: str) -> JobRun:
-    """The run to undo. Raises Misconfigured where it is none, is still at work, or has exchanged nothing."""
+    """The run to undo, over by now. Raises Misconfigured where it is none, is at work, or has exchanged nothing."""
     found = await job_runs.find_run(context.database, identity)
     if not isinstance(found, JobRun) or found.job != PROMOTE.name:
         raise Misconfigured(f"{identity!r} is no run of promote: `sevenp-worker jobs list` shows them")
-    if (await operate.find(context.database, identity)).is_at_work:
+    seen = await operate.find(context.database, identity)
+    # One that was killed would go on, and promote the rest behind us, when its command is repeated.
+    if seen.is_at_work or not await _is_over(context.database, seen.run):
         raise Misconfigured(
             f"{identity} is still at work, and would promote more behind us: end it by "
             f"`sevenp-worker jobs cancel {identity}`, and roll it back then"
@@ -147,6 +149,12 @@ async def _promotion(context: JobContext, identity: str) -> JobRun:
     if found.checkpoint is None:
         raise Misconfigured(f"{identity} has promoted nothing: there is nothing to put back")
     return found
+
+
+async def _is_over(database: Database, promotion: JobRun) -> bool:
+    """Whether it has come to its end, or was ended now; False if somebody has begun with it again."""
+    over = promotion.status not in job_runs.UNFINISHED
+    return over or await job_requests.end_cancelled(database, promotion, "it was rolled back")
 
 
 def _name(left: dict[str, Any], result: Exchanged) -> None:

@@ -1,5 +1,6 @@
 """How much waits, and for how long: the cluster's depths, exported by the one worker that holds the lease."""
 
+from collections import Counter
 from collections.abc import Collection as Types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -64,10 +65,16 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
 
 
 async def _drift(database: Database) -> dict[str, int]:
-    """What the newest walk of the scrubber found, or has found so far; nothing before the first one."""
-    run = await _newest_walk(database, {})
-    told = (run.get("outcome") or run.get("checkpoint") or {}).get("drift") or {}
-    return {str(part): number for part, number in told.items() if isinstance(number, int)}
+    """By part, what the last whole walk of the scrubber found, or the one under way, whichever is more.
+
+    A walk that has only begun must not look as if everything were mended. Nothing before the first one.
+    """
+    found: Counter[str] = Counter()
+    for which in ({}, {"status": "succeeded"}):
+        run = await _newest_walk(database, which)
+        told = (run.get("outcome") or run.get("checkpoint") or {}).get("drift") or {}
+        found |= Counter({str(part): number for part, number in told.items() if isinstance(number, int)})
+    return dict(found)
 
 
 async def _checked_at_s(database: Database) -> float:

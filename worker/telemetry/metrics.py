@@ -315,7 +315,7 @@ class Metrics:
 
     # Scrubber
     drift_findings = _gauge(
-        "What the last walk of the scrubber found and did not mend; of one under way, so far.",
+        "What the last whole walk of the scrubber found and did not mend, or the one under way where it is more.",
         kind=DRIFT_PARTS,
     )
     drift_checked_timestamp_seconds = _gauge("Unix time when it had checked everything last; 0 if never.")

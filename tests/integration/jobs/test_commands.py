@@ -148,7 +148,8 @@ async def test_what_nobody_is_at_is_cancelled_at_once_and_cannot_be_paused(
     # An interval that was cancelled is not begun again by its schedule.
     code, output = await commands.run(*ENDLESS, "--interval", "2026-11-21/P1D", "--json")
     told = json.loads(output)
-    assert (code, told["run"], told["already_done"], told["status"]) == (0, run, True, "cancelled")
+    assert code == ExitCode.CANCELLED
+    assert (told["run"], told["already_done"], told["status"]) == (run, True, "cancelled")
     unknown = await sevenp_worker(environment, "jobs", "cancel", "nothing")
     assert (unknown.code, "there is no run nothing" in unknown.error) == (ExitCode.USAGE, True)
 

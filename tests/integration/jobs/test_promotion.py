@@ -218,6 +218,36 @@ async def test_a_promotion_at_work_is_ended_before_it_is_rolled_back(
     assert await live(database) == before
 
 
+async def test_a_promotion_that_was_killed_does_not_go_on_behind_its_rollback(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.jobs.promotion._AT_ONCE", 2)
+    await stored(database)
+    before = await live(database)
+    await build(database, fold=FOLD)
+    advance = JobContext.advance
+
+    async def killing(context: JobContext, steps: int, saved: Any, **counts: int) -> None:
+        await advance(context, steps, saved, **counts)
+        if steps:
+            raise Killed
+
+    monkeypatch.setattr(JobContext, "advance", killing)
+    with pytest.raises(Killed):
+        await promoted(database)
+    monkeypatch.setattr(JobContext, "advance", advance)
+    [promotion] = await database.job_runs.find({"job": "promote"}).to_list(None)
+    assert await live(database) != before
+
+    await runner(database).run(ROLLBACK, Rollback(promotion=promotion["_id"]))
+    assert await live(database) == before
+    ended = await database.job_runs.find_one({"_id": promotion["_id"]})
+    assert ended is not None
+    assert (ended["status"], ended["error"]) == ("cancelled", "it was rolled back")
+    again = await promoted(database)
+    assert again.run.id != promotion["_id"]
+
+
 class Killed(Exception):
     """Ends a run right where it stands."""
 

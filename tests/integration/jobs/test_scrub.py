@@ -116,3 +116,20 @@ async def test_killed_in_its_middle_it_goes_on_at_the_next_slice_with_what_it_ha
         sum(len(each.events) for each in everyone),
     )
     assert result.outcome["drift"] == {"documents": 1, "sums": 2}
+
+
+@pytest.mark.slow
+async def test_what_was_found_is_shown_until_a_whole_walk_has_found_less(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrubbing, "_STREAMS", 2)
+    everyone = sorted(await agreeing(database), key=lambda each: each.stream)
+    await damage(database, everyone[-1])
+    await scrubber(database).run(SCRUB, NoArguments())
+    seen: list[Progress] = []
+    resting = asyncio.create_task(
+        scrubber(database, seen.append, cpu_percent=0.001).run(SCRUB, NoArguments())
+    )
+    await until(lambda: bool(seen) and seen[-1].done == 2, "the next walk has begun, and found nothing")
+    assert (await shown(database))["documents"] == 1
+    await cancel_and_wait(resting)
