@@ -13,11 +13,11 @@ from worker.adopt import scan, statistics
 from worker.adopt.convert import Converter
 from worker.adopt.outcome import Adoption
 from worker.adopt.report import Report
+from worker.jobs.beside_counting import beside_counting
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, JobArguments
 from worker.storage.transactions import Transactions
 from worker.watch.roles import counters
-from worker.watch.sums.runner import Dependencies
 
 _SHOWN = ("courses", "users")
 
@@ -141,14 +141,7 @@ class _Adopting:
 
     async def _count(self) -> None:
         """All sums as they are kept live, but for records that were set aside: what is right costs a read."""
-        given = Dependencies(
-            self._database,
-            self._transactions,
-            self._context.clock,
-            self._context.metrics,
-            self._context.keep_alive,
-            self._context.settings.counts.code_version,
-        )
+        given = beside_counting(self._context, self._transactions)
         for counter in counters(given, self._adoption.notify_within).values():
             async with aclosing(counter.missed()) as missed:
                 async for keys in missed:

@@ -15,6 +15,7 @@ from bson import ObjectId
 from projections.counts.projection import COUNTS
 from worker.chunks import chunks
 from worker.contract.identity import stream_kind, stream_object_id
+from worker.jobs.beside_counting import beside_counting
 from worker.jobs.context import JobContext
 from worker.jobs.selected import barrier_of
 from worker.jobs.series import Mended, Named, SeriesMending
@@ -50,10 +51,8 @@ class Mending:
     async def opened(cls, context: JobContext) -> AsyncIterator["Mending"]:
         """With a session of its own for transactions."""
         transactions = Transactions(context.database.client)
-        code_version = context.settings.counts.code_version
-        parts = (context.clock, context.metrics, context.keep_alive, code_version)
         try:
-            yield cls(context, Dependencies(context.database, transactions, *parts))
+            yield cls(context, beside_counting(context, transactions))
         finally:
             await transactions.close()
 

@@ -7,6 +7,7 @@ from bson import ObjectId
 
 from projections.counts.projection import COUNTS
 from worker.errors import Misconfigured
+from worker.jobs.beside_counting import beside_counting
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, Outcome
 from worker.jobs.selected import SelectedStreams, barrier_of
@@ -14,7 +15,6 @@ from worker.storage.stream_selection import count_streams, selected_pages
 from worker.storage.transactions import Transactions
 from worker.watch.folds.refold import Refold
 from worker.watch.recounting import Place, Recount, Recounted, counted_names
-from worker.watch.sums.runner import Dependencies
 
 # Streams of one step: each is counted again, with the course and the user it is a part of.
 _STREAMS = 100
@@ -53,15 +53,7 @@ def _recount(context: JobContext, name: str | None, transactions: Transactions) 
     known = counted_names(database.catalogue)
     if name is not None and name not in known:
         raise Misconfigured(f"no sum and no read model has the name {name!r}; there is {', '.join(known)}")
-    given = Dependencies(
-        database,
-        transactions,
-        context.clock,
-        context.metrics,
-        context.keep_alive,
-        settings.code_version,
-        trial=context.dry_run,
-    )
+    given = beside_counting(context, transactions, trial=context.dry_run)
     refold = Refold(
         database,
         next(each for each in database.catalogue.streams if each.name == COUNTS.source),

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from worker.errors import Misconfigured
+from worker.jobs.beside_counting import beside_counting
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, Outcome
 from worker.jobs.selected import SelectedStreams
@@ -14,7 +15,6 @@ from worker.storage.job_runs import find_run
 from worker.storage.stream_selection import count_streams, selected_pages
 from worker.storage.transactions import Transactions
 from worker.watch.sums.row_rebuild import RowRebuild
-from worker.watch.sums.runner import Dependencies
 
 _STREAMS = 200
 # Who gives the word to send has looked at what it means today.
@@ -56,14 +56,7 @@ async def rebuild_notifications(context: JobContext, arguments: RebuildNotificat
 
 def _rebuild(context: JobContext, transactions: Transactions, *, send: bool, dry: bool) -> RowRebuild:
     settings = context.settings.counts
-    given = Dependencies(
-        context.database,
-        transactions,
-        context.clock,
-        context.metrics,
-        context.keep_alive,
-        settings.code_version,
-    )
+    given = beside_counting(context, transactions)
     return RowRebuild(given, settings.notify_within, send=send, dry=dry)
 
 

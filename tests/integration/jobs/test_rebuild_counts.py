@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+from structlog.testing import capture_logs
 
 from tests.integration.test_third_projection import ACTIVITY, CATALOGUE
 from tests.integration.verify.counted import INSTRUCTOR, counted, store_counted
@@ -220,3 +221,20 @@ def _without_as_of(found: Mapping[str, Mapping[Any, Document]]) -> dict[str, dic
         }
         for name, documents in found.items()
     }
+
+
+async def test_a_course_that_live_counting_holds_for_seconds_is_waited_for(database: Database) -> None:
+    """Each of its transactions holds the course's document until it commits: some tenths of a second, or more."""
+    ids = await stored(database)
+    before = await everything(database)
+    await damage(database, ids)
+    async with database.client.start_session() as session, await session.start_transaction():
+        await database.courses.update_one({"_id": COURSE}, {"$inc": {"held": 1}}, session=session)
+        with capture_logs() as lines:
+            rebuilding = asyncio.create_task(runner(database).run(REBUILD_COUNTS, RebuildCounts()))
+            await asyncio.wait({rebuilding}, timeout=3.0)
+            assert not rebuilding.done()
+        await session.abort_transaction()
+    await rebuilding
+    assert await everything(database) == before
+    assert [line for line in lines if line["event"] == "job_waits"] == []

@@ -29,7 +29,8 @@ class Dependencies:
     """What every sum and read model of one role works with.
 
     `keep_alive` is awaited after every attempt, some tenths of a second: to beat, to renew leases. `trial`: what each
-    transaction would do is seen, and given up.
+    transaction would do is seen, and given up. `patience_s` is how long a transaction is tried again that meets
+    others, a few times at least.
     """
 
     database: Database
@@ -40,6 +41,7 @@ class Dependencies:
     code_version: str
     seed: int | None = None
     trial: bool = False
+    patience_s: float = 0.0
 
     def on_retry(self, error: Retryable) -> None:
         """MongoDB failed, and what was asked is asked again."""
@@ -61,7 +63,7 @@ class Runner:
         """Each attempt that committed, with its result; together they are about all keys.
 
         What goes on conflicting, or being refused, or does not fit, is split. `retrying` are to be tried whatever was
-        refused before. Raises Retryable after five conflicts, and what else `transact` raises.
+        refused before. Raises Retryable after five conflicts and `patience_s`, and what else `transact` raises.
         """
         for target in retrying:
             self._cooling.pop(target, None)
@@ -90,6 +92,7 @@ class Runner:
         transactions = self._given.transactions
         transaction = transactions.give_up if self._given.trial else transactions.run
         conflicts = rejections = 0
+        patient_until = 0.0
         concerned: Keys = frozenset()
         while True:
             wait_s, cooling = 0.0, self._rejections()
@@ -106,13 +109,14 @@ class Runner:
                     return None
             except Retryable as error:
                 conflicts += 1
+                patient_until = patient_until or self._given.clock.monotonic() + self._given.patience_s
                 concerned = frozenset(attempt.concerned)
                 self._given.on_retry(error)
-                if conflicts >= _ATTEMPTS:
+                if conflicts >= _ATTEMPTS and self._given.clock.monotonic() >= patient_until:
                     raise
                 if conflicts >= _SPLIT_AFTER and len(keys) > 1:
                     return None
-                wait_s = self._random.uniform(0, _LONGEST_WAIT_S / 2 ** (_ATTEMPTS - conflicts))
+                wait_s = self._random.uniform(0, _LONGEST_WAIT_S / 2 ** max(0, _ATTEMPTS - conflicts))
             else:
                 if attempt.has_room:
                     self._width = min(max(self._width, 2 * len(keys)), self._most)
