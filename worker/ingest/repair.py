@@ -4,6 +4,7 @@ Below the committed offset the owner of a partition writes no row any more. So w
 its repairer may look which rows are missing there, and write them, while the owner goes on above.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ from worker.storage.documents import interaction_row
 from worker.storage.partition_lease import take_repair
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics
-from worker.timing import Clock
+from worker.timing import Backoff, Clock
 
 Committed = Callable[[Collection[Partition]], Awaitable[Mapping[Partition, int]]]
 """Asks the group for its durable offsets; a partition without one is missing in the answer."""
@@ -137,12 +138,15 @@ class RowRepair:
         return await self._until_ours(events, anew=True)
 
     async def _until_ours(self, events: Sequence[Document], *, anew: bool = False) -> Repaired:
+        """Two repairers without a pause would take a partition from each other again and again."""
         stored = [_stored(event) for event in events if _has_row(event, self.routes)]
+        backoff = Backoff(self.clock, lambda: None)
         while True:
             try:
                 return await self._repair(stored, anew=anew)
             except Fenced:
                 self.repairer.forget()
+            await backoff.wait(asyncio.Event())
 
     async def _repair(self, stored: Sequence[Stored], *, anew: bool) -> Repaired:
         partitions = {each.record.partition for each in stored}
