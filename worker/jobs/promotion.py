@@ -1,6 +1,7 @@
 """`promote` puts what was built beside the live documents in their place, and `rollback` puts them back."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from bson import ObjectId
@@ -75,7 +76,7 @@ async def rollback(context: JobContext, arguments: Rollback) -> Outcome:
     checkpoint = context.checkpoint or {"after": None, "left": {}}
     if context.checkpoint is None:
         await context.total(promotion.counts.get("promoted"))
-    left, after = dict(checkpoint["left"]), checkpoint["after"]
+    left, after = {**_expired(context, promotion), **checkpoint["left"]}, checkpoint["after"]
     while page := await images_of(database.before_images, promotion.id, after, _AT_ONCE):  # 1
         result = await run.restore(page)  # 2
         await run.mark(result)  # 3
@@ -151,6 +152,12 @@ async def _promotion(context: JobContext, identity: str) -> JobRun:
     return found
 
 
+def _expired(context: JobContext, promotion: JobRun) -> dict[str, Any]:
+    """Since when before-images are still kept, where the promotion began earlier: what it did first stays."""
+    kept_since = context.clock.now() - timedelta(days=context.settings.retention.before_images_days)
+    return {"expired_before": kept_since.isoformat()} if promotion.started_at < kept_since else {}
+
+
 async def _is_over(database: Database, promotion: JobRun) -> bool:
     """Whether it has come to its end, or was ended now; False if somebody has begun with it again."""
     over = promotion.status not in job_runs.UNFINISHED
@@ -170,7 +177,7 @@ def _counts(done: str, result: Exchanged) -> dict[str, int]:
 
 
 def _left_some(outcome: Mapping[str, JsonValue]) -> bool:
-    return bool(outcome.get("moved_streams") or outcome.get("refused_streams"))
+    return any(outcome.get(each) for each in ("moved_streams", "refused_streams", "expired_before"))
 
 
 PROMOTE = Job(

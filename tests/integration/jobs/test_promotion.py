@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -246,6 +246,24 @@ async def test_a_promotion_that_was_killed_does_not_go_on_behind_its_rollback(
     assert (ended["status"], ended["error"]) == ("cancelled", "it was rolled back")
     again = await promoted(database)
     assert again.run.id != promotion["_id"]
+
+
+async def test_a_rollback_says_that_before_images_have_begun_to_expire(database: Database) -> None:
+    """What was promoted first has none any more, and stays as it was promoted."""
+    wrong = await stored(database)
+    before = await live(database)
+    await build(database, fold=FOLD)
+    promotion = await promoted(database)
+    began = datetime.now(UTC) - timedelta(days=31)
+    await database.job_runs.update_one({"_id": promotion.run.id}, {"$set": {"started_at": began}})
+    gone = await database.before_images.find_one_and_delete({})
+    assert gone is not None
+
+    result = await rolled_back(database, promotion)
+    assert ROLLBACK.differs(result.outcome)
+    assert began < datetime.fromisoformat(result.outcome["expired_before"])
+    after = await live(database)
+    assert [stream for stream in wrong if after[stream] != before[stream]] == [gone["stream_id"]]
 
 
 class Killed(Exception):
