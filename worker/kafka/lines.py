@@ -112,7 +112,12 @@ def open_source(path: Path, *, twice: bool = False) -> Iterator[Source]:
                 raise NoLines("standard input is closed")
             raw, name = cast(BinaryIO, sys.stdin.buffer), "standard input"
         else:
-            raw, name = cast(BinaryIO, stack.enter_context(path.open("rb"))), str(path)
+            opened, name = path.open("rb"), str(path)
+            if opened.seekable():
+                stack.enter_context(opened)
+            # A pipe is closed with the last who knows it: a thread may wait in it for what never comes, and closing
+            # would wait for that thread.
+            raw = cast(BinaryIO, opened)
         if twice and not raw.seekable():
             kept = stack.enter_context(tempfile.TemporaryFile())
             shutil.copyfileobj(raw, kept)
