@@ -1,7 +1,10 @@
 """What jobs that count work with: as live counting does, beside it, and with more patience."""
 
+from projections.counts.projection import COUNTS
 from worker.jobs.context import JobContext
+from worker.jobs.selected import barrier_of
 from worker.storage.transactions import Transactions
+from worker.watch.folds.refold import Refold
 from worker.watch.sums.runner import Dependencies
 
 # The live role may hold the same courses for seconds, again and again.
@@ -19,4 +22,17 @@ def beside_counting(context: JobContext, transactions: Transactions, *, trial: b
         context.settings.counts.code_version,
         trial=trial,
         patience_s=_PATIENCE_S,
+    )
+
+
+def refold_for_counting(context: JobContext) -> Refold:
+    """Brings back records that went back behind what was counted of them, for a run that counts."""
+    return Refold(
+        context.database,
+        next(each for each in context.database.catalogue.streams if each.name == COUNTS.source),
+        context.clock,
+        context.metrics,
+        barrier=barrier_of(context),
+        keep_alive=context.keep_alive,
+        code_version=context.settings.counts.code_version,
     )

@@ -12,12 +12,11 @@ from typing import Any
 
 from bson import ObjectId
 
-from projections.counts.projection import COUNTS
 from worker.chunks import chunks
 from worker.contract.identity import stream_kind, stream_object_id
-from worker.jobs.beside_counting import beside_counting
+from worker.jobs.beside_counting import beside_counting, refold_for_counting
 from worker.jobs.context import JobContext
-from worker.jobs.selected import barrier_of
+from worker.jobs.rebuild_progress import document_rebuild
 from worker.jobs.series import Mended, Named, SeriesMending
 from worker.storage import reading
 from worker.storage.database import Database
@@ -25,8 +24,6 @@ from worker.storage.stream_selection import StreamSelection, selected_pages
 from worker.storage.transactions import Transactions
 from worker.verify.findings import Fault, Finding, Kind
 from worker.verify.remedies import Remedy, prescribe
-from worker.watch.folds.rebuild import DocumentRebuild
-from worker.watch.folds.refold import Refold
 from worker.watch.recounting import Recount, counted_names
 from worker.watch.sums.projection_repair import replace_projections
 from worker.watch.sums.row_rebuild import RowRebuild
@@ -91,17 +88,8 @@ class Mending:
         return placed | await streams_of(self.context.database, findings)
 
     async def _fold(self, streams: set[str]) -> int:
-        context, database = self.context, self.context.database
-        for projection in database.catalogue.streams:
-            rebuild = DocumentRebuild(
-                database,
-                projection,
-                context.clock,
-                context.metrics,
-                barrier=barrier_of(context),
-                keep_alive=context.keep_alive,
-                code_version=context.settings.progress.code_version,
-            )
+        for projection in self.context.database.catalogue.streams:
+            rebuild = document_rebuild(self.context, projection)
             for some in chunks(sorted(filter(projection.folds, streams)), _STREAMS_AT_ONCE):
                 await rebuild(some)
         return len(streams)
@@ -126,19 +114,9 @@ class Mending:
         mended.numbers["counted"] += len(findings)
 
     def _recount(self) -> Recount:
-        context, database = self.context, self.context.database
-        source = next(each for each in database.catalogue.streams if each.name == COUNTS.source)
-        refold = Refold(
-            database,
-            source,
-            context.clock,
-            context.metrics,
-            barrier=barrier_of(context),
-            keep_alive=context.keep_alive,
-            code_version=context.settings.counts.code_version,
-        )
-        names = counted_names(database.catalogue)
-        return Recount(self.given, context.settings.counts.notify_within, names, refold)
+        context = self.context
+        names = counted_names(context.database.catalogue)
+        return Recount(self.given, context.settings.counts.notify_within, names, refold_for_counting(context))
 
     async def _rows(self, findings: Sequence[Finding], placed: Mapping[Finding, str], mended: Mended) -> None:
         doubted: dict[str, list[Any]] = defaultdict(list)

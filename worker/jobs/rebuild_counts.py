@@ -5,15 +5,13 @@ from typing import Any
 
 from bson import ObjectId
 
-from projections.counts.projection import COUNTS
 from worker.errors import Misconfigured
-from worker.jobs.beside_counting import beside_counting
+from worker.jobs.beside_counting import beside_counting, refold_for_counting
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, Outcome
-from worker.jobs.selected import SelectedStreams, barrier_of
+from worker.jobs.selected import SelectedStreams
 from worker.storage.stream_selection import count_streams, selected_pages
 from worker.storage.transactions import Transactions
-from worker.watch.folds.refold import Refold
 from worker.watch.recounting import Place, Recount, Recounted, counted_names
 
 # Streams of one step: each is counted again, with the course and the user it is a part of.
@@ -54,17 +52,9 @@ def _recount(context: JobContext, name: str | None, transactions: Transactions) 
     if name is not None and name not in known:
         raise Misconfigured(f"no sum and no read model has the name {name!r}; there is {', '.join(known)}")
     given = beside_counting(context, transactions, trial=context.dry_run)
-    refold = Refold(
-        database,
-        next(each for each in database.catalogue.streams if each.name == COUNTS.source),
-        context.clock,
-        context.metrics,
-        barrier=barrier_of(context),
-        keep_alive=context.keep_alive,
-        code_version=settings.code_version,
-    )
     wanted = known if name is None else [name]
-    return Recount(given, settings.notify_within, wanted, None if context.dry_run else refold)
+    refold = None if context.dry_run else refold_for_counting(context)
+    return Recount(given, settings.notify_within, wanted, refold)
 
 
 async def _total(context: JobContext, arguments: RebuildCounts) -> int | None:

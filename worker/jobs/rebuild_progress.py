@@ -59,24 +59,23 @@ def stream_projections(database: Database, name: str | None) -> list[StreamProje
     return found
 
 
+def document_rebuild(context: JobContext, projection: StreamProjection) -> DocumentRebuild:
+    """What makes the documents of a projection again, for a run."""
+    return DocumentRebuild(
+        context.database,
+        projection,
+        context.clock,
+        context.metrics,
+        barrier=barrier_of(context),
+        keep_alive=context.keep_alive,
+        code_version=context.settings.progress.code_version,
+    )
+
+
 class _Walk:
     def __init__(self, context: JobContext, projections: Sequence[StreamProjection], parallel: int) -> None:
         self._parallel = parallel
-        self._rebuilds = {
-            each.name: (
-                each,
-                DocumentRebuild(
-                    context.database,
-                    each,
-                    context.clock,
-                    context.metrics,
-                    barrier=barrier_of(context),
-                    keep_alive=context.keep_alive,
-                    code_version=context.settings.progress.code_version,
-                ),
-            )
-            for each in projections
-        }
+        self._rebuilds = {each.name: (each, document_rebuild(context, each)) for each in projections}
 
     async def rebuild(self, streams: Sequence[str], report: "Report") -> dict[str, int]:
         """Replace what differs; returns what to add to the run's counts."""
