@@ -26,6 +26,7 @@ from worker.mistakes import words_for
 from worker.settings import Settings, load_settings
 from worker.storage.database import Database
 from worker.storage.job_models import JobRun
+from worker.storage.past_validators import past_validators
 from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock
 
@@ -103,7 +104,8 @@ class Foreground(Generic[A]):
         settings, clock = load_settings(), SystemClock()
         async with self.opening(settings) as database:
             await self.fit(settings, database)
-            parts = Parts(database, settings, clock, Metrics())
+            writable = await past_validators(database, settings.mongodb.external_collections)
+            parts = Parts(writable, settings, clock, Metrics())
             for interval in self.intervals:
                 with shown(" ".join(filter(None, [self.job.name, interval])), clock) as observe:
                     runner = Runner(parts, settings.jobs.who, observe, _say_that_it_goes_on)

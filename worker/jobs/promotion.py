@@ -72,7 +72,8 @@ async def rollback(context: JobContext, arguments: Rollback) -> Outcome:
     promotion = await _promotion(context, arguments.promotion)
     noted = promotion.checkpoint or {}
     live = database.home(noted["collection"]).get_collection(noted["collection"])
-    run = Promotion(live, database.before_images, tuple(noted["paths"]), promotion.id)
+    paths = tuple(noted["paths"])
+    run = Promotion(live, database.before_images, paths, promotion.id, unvalidated=database.unvalidated)
     checkpoint = context.checkpoint or {"after": None, "left": {}}
     if context.checkpoint is None:
         await context.total(promotion.counts.get("promoted"))

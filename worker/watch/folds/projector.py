@@ -35,8 +35,10 @@ _STREAMS_PER_ROUND = 500
 _ROUNDS_A_TURN = 4
 _LEAST_STREAMS_PER_ROUND = 100
 _EVENTS_PER_ROUND = 4_000
-# While one is written, the next one is read and folded: the worker computes while the server does.
+# While one is written, the next one is read and folded: the worker computes while the server does. A job takes one
+# after another, and leaves half of two cores to what is live.
 _ROUNDS_IN_FLIGHT = 2
+_ROUNDS_OF_A_JOB = 1
 # A document that changes again and again between reading and writing is not just unlucky.
 _LOST_RACES = 20
 # Folding holds the event loop; others, such as Kafka's heartbeat, get their turn at least this often.
@@ -143,9 +145,10 @@ class Projector:
         sought: set[str] = set()
         lost: Counter[str] = Counter()
         writing: deque[asyncio.Task[Remaining]] = deque()
+        in_flight = _ROUNDS_OF_A_JOB if self._by == "replay" else _ROUNDS_IN_FLIGHT
         try:
             while waiting or writing:
-                if waiting and len(writing) < _ROUNDS_IN_FLIGHT:
+                if waiting and len(writing) < in_flight:
                     folded = await self._fold_round(_taken(waiting, min(width, self._width)), sought)
                     writing.append(asyncio.create_task(self._write_round(folded)))
                     continue

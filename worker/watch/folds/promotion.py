@@ -67,6 +67,8 @@ class _Change:
 class Promotion:
     """One run's exchange of live documents; `images` is where they are kept, `paths` what the projection owns.
 
+    `unvalidated`: what is put back, which stood there before, goes past the server's validator, where this user is
+    allowed to.
     Every call may be made twice: a document changes only from the revision that was read.
     """
 
@@ -74,6 +76,7 @@ class Promotion:
     images: Collection
     paths: tuple[str, ...]
     run: str
+    unvalidated: bool = False
 
     async def promote(self, built: Sequence[Document], now: datetime) -> Exchanged:
         """Put built documents in place of the live ones they were compared with.
@@ -104,7 +107,7 @@ class Promotion:
         them where some were not: a former attempt may have put them back.
         """
         result = Exchanged()
-        await self._exchange([_restoration(each) for each in images], result)
+        await self._exchange([_restoration(each) for each in images], result, unvalidated=self.unvalidated)
         return result
 
     async def untouched(self, streams: Sequence[str]) -> list[str]:
@@ -158,12 +161,14 @@ class Promotion:
         )
         return _Change(built["_id"], built["stream_id"], write, wanted, image)
 
-    async def _exchange(self, changes: Sequence[_Change], result: Exchanged) -> list[_Change]:
+    async def _exchange(
+        self, changes: Sequence[_Change], result: Exchanged, *, unvalidated: bool = False
+    ) -> list[_Change]:
         """Write, and sort in what came of each; returns the changes that were not made.
 
         Where the server cannot say of each that it was made, the documents are looked at again.
         """
-        refused = await self._write(changes)
+        refused = await self._write(changes, unvalidated=unvalidated)
         if refused is None:
             result.done.extend(change.stream for change in changes)
             return []
@@ -176,13 +181,17 @@ class Promotion:
         result.done.extend(change.stream for change in changes if change.stream not in unmade)
         return lost
 
-    async def _write(self, changes: Sequence[_Change]) -> set[str] | None:
+    async def _write(self, changes: Sequence[_Change], *, unvalidated: bool) -> set[str] | None:
         """The streams whose document the server refuses; None where every change was certainly made."""
         if not changes:
             return None
         try:
             with translated():
-                made = await self.live.bulk_write([change.write for change in changes], ordered=False)
+                made = await self.live.bulk_write(
+                    [change.write for change in changes],
+                    ordered=False,
+                    bypass_document_validation=unvalidated or None,
+                )
         except BulkWriteError as error:
             failures = write_failures(error)
             return {
