@@ -23,7 +23,7 @@ Rule = Callable[[Case], Iterator[str]]
 
 RULES: Mapping[int, Sequence[Rule]] = {
     1: (outcomes.of_the_ledger, outcomes.of_the_log, outcomes.unread),
-    2: (events.stored_once, events.bodies),
+    2: (events.stored_once, events.bodies, events.traces),
     3: (events.dense_versions, events.ordered_versions),
     4: (series.rows_once, series.row_contents),
     5: (progress.progress_documents,),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from ipaddress import ip_address
@@ -10,11 +11,13 @@ from uuid import UUID
 
 from bson import ObjectId
 
-from tests.oracle.case import Case
+from tests.oracle.case import Case, LogRecord
 from tests.oracle.finding import miscounted, shortened
 from tests.oracle.reported import moment, sha1, spelling
 from tests.oracle.stored import Document
 
+# Of version 00; neither trace nor span is all zeros.
+_PARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _WHOLE = {"course_enrolled": ("total_lessons",), "quiz_submitted": ("total_questions", "correct_answers")}
 
 
@@ -42,6 +45,22 @@ def bodies(case: Case) -> Iterator[str]:
                 yield f"event {event['_id']} has not the fingerprint of what its producer said"
             if event["slot"] != sha1(event["stream_id"])[-1]:
                 yield f"event {event['_id']} is in slot {event['slot']}, where nobody looks for its stream"
+
+
+def traces(case: Case) -> Iterator[str]:
+    """Each event belongs to the trace that the headers of its record name, and to none where they name none."""
+    log = case.evidence.log
+    records: dict[tuple[Any, ...], LogRecord] = {}
+    records |= {(each.topic, each.partition, each.offset): each for each in log.records} if log else {}
+    for event in case.stored.real_events:
+        source = event["metadata"]["source"] or {}
+        record = records.get((source.get("topic"), source.get("partition"), source.get("offset")))
+        if record is None or str(event["_id"]).encode() not in (record.value or b"").lower():
+            continue
+        named = [value or b"" for name, value in record.headers if name == "traceparent"][-1:]
+        expected = named[0].decode() if named and _PARENT.fullmatch(named[0]) else None
+        if event["metadata"].get("traceparent") != expected:
+            yield f"event {event['_id']} does not belong to the trace that its record names"
 
 
 def dense_versions(case: Case) -> Iterator[str]:

@@ -13,6 +13,7 @@ from worker.cli.ending import run_to_end
 from worker.cli.listing import LONGEST_TABLE, cell, plain, print_document
 from worker.cli.options import Commands, JsonFlag
 from worker.cli.tables import JsonList, print_table
+from worker.contract.trace_context import trace_in
 from worker.queries.stored_events import NoSuchStream, require_stream, stored_events
 from worker.settings import load_settings
 from worker.storage.audit import record
@@ -77,13 +78,18 @@ async def _show(
                 async for event in events:
                     listed.add(plain(event))
             return None
-        rows, number = [_row(first, payload=payload)], 1
+        rows, traces, number = [_row(first, payload=payload)], [_trace(first)], 1
         async for event in events:
             number += 1
             if number <= LONGEST_TABLE:
                 rows.append(_row(event, payload=payload))
-    columns = ("version", "id", "type", "occurred", "recorded", "origin", "record")
-    print_table(rows, (*columns, "value") if payload else columns)
+                traces.append(_trace(event))
+    columns: tuple[str, ...] = ("version", "id", "type", "occurred", "recorded", "origin", "record")
+    if payload:
+        columns = (*columns, "value")
+    if any(traces):  # where no producer sends any, the column would only take room
+        rows, columns = [(*row, trace) for row, trace in zip(rows, traces, strict=True)], (*columns, "trace")
+    print_table(rows, columns)
     if (more := number - LONGEST_TABLE) > 0:
         Console().print(f"... and {more:,} more: use --version or --json.")
     return None
@@ -108,6 +114,11 @@ def _row(event: Document, *, payload: bool) -> tuple[str, ...]:
         of = (cell(event.get("version")), cell(event.get("_id")), cell(event.get("event_type")))
         cells = (*of, *times, cell(known.get("origin")), _record(known.get("source")))
     return (*cells, cell(_payload(event))) if payload else cells
+
+
+def _trace(event: Document) -> str:
+    trace = trace_in(event)
+    return "" if trace is None else trace.trace_id
 
 
 def _record(source: Any) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
@@ -51,6 +52,8 @@ async def trace(
     if as_json:
         print_json(plain({**asdict(found), "found": found.found}))
     else:
+        if found.trace_id is not None:
+            Console(highlight=False).print(f"Trace {found.trace_id}.")
         rows = [(each.place, each.state, cell(each.at), each.what, each.detail) for each in found.stops]
         print_table(rows, ("place", "state", "time", "which", "detail"))
     if found.found:

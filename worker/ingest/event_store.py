@@ -15,6 +15,7 @@ from worker.contract.fingerprint import of_document
 from worker.contract.origin import origin_of
 from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.source import Source, source_of
+from worker.contract.trace_context import trace_of
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
 from worker.ingest.plan import Known, assign_versions, holes, unlike
 from worker.ingest.record import Appended, Candidate, DeadLetter, Stored
@@ -138,11 +139,19 @@ def _document(
 ) -> Document:
     """The document of a new event. The job that first published its record goes before one that reads it again."""
     event, headers = candidate.event, candidate.record.headers
-    brought_by = origin_of(headers) if isinstance(headers, tuple) else None
+    brought_by = trace = None
+    if headers and isinstance(headers, tuple):  # most records have none
+        brought_by, trace = origin_of(headers), trace_of(headers)
     course = event.course_id if event.event_type == "course_enrolled" else None
     curriculum = None if course is None else curricula.get(course)
     return event_document(
-        event, version, candidate.record.source, recorded_at, curriculum, origin=brought_by or origin
+        event,
+        version,
+        candidate.record.source,
+        recorded_at,
+        curriculum,
+        origin=brought_by or origin,
+        trace=trace,
     )
 
 

@@ -11,6 +11,7 @@ from worker.contract.event import Event
 from worker.contract.families import FAMILIES
 from worker.contract.fingerprint import agrees, of_document, record_of
 from worker.contract.origin import origin_header
+from worker.contract.trace_context import trace_in
 from worker.kafka.files import OutgoingRecord
 
 
@@ -29,7 +30,8 @@ def outgoing(document: Mapping[str, Any], job: str, now: datetime, limits: Limit
     """The record of a stored event, published by `job`, or why there is none. Pure, and never raises.
 
     1. nothing that no producer wrote, or that is not what it was  2. the event in its one spelling, of the newest
-    contract  3. read as ingest would read it `now`: what comes back must be the very event that is stored
+    contract  3. read as ingest would read it `now`: what comes back must be the very event that is stored. Its trace
+    goes with it.
     """
     try:
         # 1.
@@ -53,4 +55,6 @@ def outgoing(document: Mapping[str, Any], job: str, now: datetime, limits: Limit
         return Unsent.NO_EVENT
     if read.stream_id != document["stream_id"]:
         return Unsent.ALTERED
-    return OutgoingRecord(value, record_key(value), (origin_header(job),))
+    trace = trace_in(document)
+    headers = (origin_header(job), *(trace.headers if trace is not None else ()))
+    return OutgoingRecord(value, record_key(value), headers)

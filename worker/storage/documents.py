@@ -15,6 +15,7 @@ from worker.contract.event import Event
 from worker.contract.fingerprint import FINGERPRINT_VERSION
 from worker.contract.identity import opening_event_id, parse_stream_id, stream_slot, void_event_id
 from worker.contract.source import Source
+from worker.contract.trace_context import TraceContext
 from worker.storage.driver import Document
 
 
@@ -34,12 +35,14 @@ def event_document(
     curriculum: Mapping[str, Any] | None,
     *,
     origin: str | None = None,
+    trace: TraceContext | None = None,
     time_zone: str | None = None,
 ) -> Document:
     """`course_events` document of an accepted event, `version` being its place in the stream (1, 2, 3 ...).
 
     Personal fields stand apart in `personal`, ready to be sealed under `key_id`. `origin` names the job that brought
-    the event, None for one that came as it happened; `time_zone` is the learner's. The fingerprint has neither.
+    the event, None for one that came as it happened; `trace` is what its record's headers say of where it comes from;
+    `time_zone` is the learner's. The fingerprint has none of them.
     """
     stream = event.stream_id
     data = _add_present(
@@ -78,6 +81,8 @@ def event_document(
         "recorded_at": recorded_at,
         "schema_version": event.schema_version,
     }
+    if trace is not None:
+        _add_present(document["metadata"], traceparent=trace.parent, tracestate=trace.state)
     _add_present(document["metadata"], origin=origin)
     return _add_present(document, time_zone=time_zone)
 

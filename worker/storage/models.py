@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 
 from projections.catalogue import CATALOGUE
 from projections.kinds import Catalogue
+from worker.contract.trace_context import LONGEST_PARENT, LONGEST_STATE
 from worker.storage.job_models import AuditEntry, BeforeImage, JobLease, JobRun, SchedulePosition
 from worker.storage.model_bases import Closed, Count, Named, Number, Open, Positive, Slot, Text, absent
 
@@ -36,7 +37,8 @@ class EventMetadata(Closed):
     """About the event, not about the learner; `source` is null in an event of the worker's own.
 
     Documents from before fingerprints had a version, voids and openings have no `fingerprint_version`. `origin` names
-    the job that brought the event; one that came as it happened has none.
+    the job that brought the event; one that came as it happened has none. `traceparent` and `tracestate` are those
+    of its record's headers, where it had any (see `worker.contract.trace_context`).
     """
 
     timestamp: datetime
@@ -45,6 +47,8 @@ class EventMetadata(Closed):
     fingerprint: bytes
     fingerprint_version: Positive = Field(default_factory=absent)
     origin: Text = Field(default_factory=absent)
+    traceparent: Annotated[str, Field(max_length=LONGEST_PARENT)] = Field(default_factory=absent)
+    tracestate: Annotated[str, Field(max_length=LONGEST_STATE)] = Field(default_factory=absent)
     source: EventSource | None
 
 

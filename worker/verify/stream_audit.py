@@ -20,6 +20,7 @@ from worker.contract.identity import (
     stream_slot,
     void_event_id,
 )
+from worker.contract.trace_context import PARENT, STATE, trace_in
 from worker.contract.upcasters import UPCASTERS, newest_version, oldest_version
 from worker.storage.database import Document
 from worker.storage.documents import ADOPTED, interaction_row, opening_fingerprint, void_document
@@ -217,6 +218,7 @@ def _audit_content(event: Event, stream: str) -> Iterator[Finding]:
         ("metadata.timestamp", metadata["timestamp"] != event["occurred_at"]),
         ("metadata.source", metadata["source"] is None),
         ("metadata.fingerprint", len(metadata["fingerprint"]) != _FINGERPRINT_BYTES),
+        ("metadata.traceparent", not _has_trace_as_kept(event)),
         ("schema_version", event["schema_version"] not in _SCHEMA_VERSIONS),
         ("event_type", event["event_type"] not in EVENT_TYPES),
     ]
@@ -225,6 +227,12 @@ def _audit_content(event: Event, stream: str) -> Iterator[Finding]:
     if agrees(event) is False:
         detail = f"event {event['_id']} is not what its producer sent"
         yield Finding(Kind.EVENT, Fault.FINGERPRINT_DIFFERENT, stream, detail)
+
+
+def _has_trace_as_kept(event: Event) -> bool:
+    """Whether the trace of an event is one that ingest could have kept; most events have none."""
+    kept = event["metadata"].get(PARENT), event["metadata"].get(STATE)
+    return kept == (None, None) or kept == trace_in(event)
 
 
 class _Place(NamedTuple):

@@ -190,6 +190,13 @@ def headers_dropped(run: Run) -> None:
     ]
 
 
+def trace_of_the_record_before(run: Run) -> None:
+    """The headers of one record are kept with the event of the next one."""
+    traced = next(event for event in run.events if "traceparent" in event["metadata"])
+    plain = next(event for event in run.events if "traceparent" not in event["metadata"])
+    plain["metadata"]["traceparent"] = traced["metadata"].pop("traceparent")
+
+
 INGEST: Mapping[int, Sequence[Bug]] = {
     1: (
         commit_before_store,
@@ -206,6 +213,7 @@ INGEST: Mapping[int, Sequence[Bug]] = {
         offset_of_the_time_zone_dropped,
         numbers_through_floats,
         duplicate_in_one_batch,
+        trace_of_the_record_before,
     ),
     3: (version_without_guard, hole_left, retried_behind_its_successor),
     4: (

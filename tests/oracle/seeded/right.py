@@ -37,6 +37,7 @@ from worker.contract.event import Event
 from worker.contract.identity import stream_object_id, stream_slot
 from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.source import Source
+from worker.contract.trace_context import trace_of
 from worker.devstack.simulator.platform_documents import Timing
 from worker.devstack.simulator.simulation import Simulation, simulate
 from worker.ingest.dead_letters import dead_letter_documents
@@ -111,8 +112,11 @@ class _Ingest:
         partition = stream_slot(decoded.stream_id) % PARTITIONS if isinstance(decoded, Event) else 0
         source = Source(TOPIC, partition, self.offsets[partition])
         self.offsets[partition] += 1
-        record = Record(source, NOW, record_key(value), value)
-        run.log.append(LogRecord(TOPIC, partition, source.offset, record.key, value))
+        # Every third record belongs to a trace, every sixth to one that is none.
+        parent = f"00-{source.offset + 1:032x}-{partition + 1:016x}-01" if source.offset % 6 else "none"
+        headers = (("traceparent", parent.encode()),) if source.offset % 3 == 0 else ()
+        record = Record(source, NOW, record_key(value), value, headers)
+        run.log.append(LogRecord(TOPIC, partition, source.offset, record.key, value, headers))
         if isinstance(decoded, Rejected):
             run.ledger.append(Entry(None, None, "poison", value, reason=_POISON[value]))
             run.dead_letters.extend(dead_letter_documents(DeadLetter(record, decoded), NOW))
@@ -127,7 +131,8 @@ class _Ingest:
             self.known[event.event_id] = value
             self.versions[event.stream_id] += 1
             version = self.versions[event.stream_id]
-            run.events.append(event_document(event, version, record.source, NOW, None))
+            trace = trace_of(record.headers) if isinstance(record.headers, tuple) else None
+            run.events.append(event_document(event, version, record.source, NOW, None, trace=trace))
             run.ledger.append(Entry(event.event_id, event.stream_id, "ok", value))
             self.outcomes[Outcome.STORED] += 1
         elif before == value:

@@ -7,6 +7,7 @@ _CHECK = """
 import sys
 sys.modules["bson"] = sys.modules["pymongo"] = None  # an import of either fails
 from worker.contract import families, fields, formats, models, personal, rejection, routes, spelling, times, upcasters
+from worker.contract import trace_context
 from worker.contract.events import interactions
 event = interactions.MODELS["course_unenrolled"].model_validate({
     "event_id": "0b6c2f6e-6c1d-4c55-9a53-000000000001",

@@ -81,6 +81,20 @@ def test_the_record_names_the_job_that_published_it() -> None:
     assert record.headers == (("sevenp-origin", b"publish-from-store"),)
 
 
+def test_the_record_carries_the_trace_of_its_event_on() -> None:
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    document = stored(accepted(fields()))
+    document["metadata"] |= {"traceparent": parent, "tracestate": "a=1"}
+    record = outgoing(document, "publish", NOW, DEFAULT_LIMITS)
+    assert isinstance(record, OutgoingRecord)
+    assert record.headers[1:] == (("traceparent", parent.encode()), ("tracestate", b"a=1"))
+    assert is_duplicate(document, returning(record, NOW))
+    document["metadata"]["traceparent"] = "somebody wrote here"
+    record = outgoing(document, "publish", NOW, DEFAULT_LIMITS)
+    assert isinstance(record, OutgoingRecord)
+    assert len(record.headers) == 1
+
+
 def test_an_event_that_is_stored_with_a_fingerprint_of_its_spelling_is_published_by_its_content() -> None:
     document = stored(accepted(fields()))
     del document["metadata"]["fingerprint_version"]

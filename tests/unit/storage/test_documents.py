@@ -13,6 +13,7 @@ from tests.unit.ingest.samples import COURSE, LEARNER, source
 from worker.contract.event import Event
 from worker.contract.fingerprint import of_document
 from worker.contract.identity import stream_slot, void_event_id
+from worker.contract.trace_context import TraceContext
 from worker.storage.database import CODEC_OPTIONS
 from worker.storage.documents import event_document, interaction_row, void_document
 from worker.storage.encoding import encoded
@@ -137,3 +138,30 @@ def test_origin_and_time_zone_are_stored_only_where_they_are_known() -> None:
     assert (brought.pop("time_zone"), brought["metadata"].pop("origin")) == ("Europe/Berlin", "backfill")
     assert brought == live
     assert of_document({**live, "time_zone": "Europe/Berlin"}) == of_document(live)
+
+
+def test_a_trace_stands_in_the_metadata_and_nothing_else_knows_of_it() -> None:
+    event, parent = accepted(fields("view", **PERSONAL)), f"00-{'a' * 32}-{'b' * 16}-01"
+    plain = document(event)
+    traced = event_document(event, 3, source(17), NOON, None, trace=TraceContext(parent, "a=1"))
+    assert traced["metadata"] == {**plain["metadata"], "traceparent": parent, "tracestate": "a=1"}
+    assert {**traced, "metadata": plain["metadata"]} == plain
+    assert interaction_row(traced) == interaction_row(plain)
+    assert of_document(stored(traced)) == of_document(stored(plain))
+    without_state = event_document(event, 3, source(17), NOON, None, trace=TraceContext(parent))
+    assert "tracestate" not in without_state["metadata"]
+
+
+def test_a_document_without_a_trace_is_the_same_to_the_byte_as_before_there_were_any() -> None:
+    event = accepted(fields("view", **PERSONAL))
+    blob = encoded(document(event))
+    assert blob is not None
+    names = list(bson.decode(blob.raw, CODEC_OPTIONS)["metadata"])
+    assert names == [
+        "timestamp",
+        "correlation_id",
+        "producer",
+        "fingerprint",
+        "fingerprint_version",
+        "source",
+    ]

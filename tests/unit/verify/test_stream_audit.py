@@ -48,6 +48,27 @@ def test_a_hole_is_reported_once_wherever_the_slices_end(cuts: set[int], hole: i
     assert [finding.name for finding in audit.take_findings()] == ["version_hole"]
 
 
+PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
+
+
+@pytest.mark.parametrize(
+    ("trace", "is_wrong"),
+    [
+        ({"traceparent": PARENT}, False),
+        ({"traceparent": PARENT, "tracestate": "a=1,b=2"}, False),
+        ({"traceparent": PARENT.upper()}, True),
+        ({"traceparent": PARENT, "tracestate": "no state"}, True),
+        ({"tracestate": "a=1"}, True),
+    ],
+)
+def test_a_trace_that_ingest_could_not_have_kept_is_found(trace: dict[str, str], is_wrong: bool) -> None:
+    first, *others = WHOLE.events
+    changed = {**first, "metadata": {**first["metadata"], **trace}}
+    audit = audited(Learner((changed, *others), WHOLE.progress))
+    found = [(finding.name, "metadata.traceparent" in finding.detail) for finding in audit.take_findings()]
+    assert found == ([("event_different", True)] if is_wrong else [])
+
+
 def test_a_digest_does_not_see_the_order_of_fields() -> None:
     one = {"a": 1, "b": {"c": [{"d": 1, "e": 2}], "f": AT}}
     other = {"b": {"f": AT, "c": [{"e": 2, "d": 1}]}, "a": 1}

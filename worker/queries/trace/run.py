@@ -5,6 +5,7 @@ from uuid import UUID
 
 from projections.counts.projection import COUNTS
 from projections.event import VOID, StoredEvent
+from worker.contract.trace_context import TraceContext, trace_in, trace_of
 from worker.errors import Refused
 from worker.kafka.record import Partition
 from worker.queries.explained import documents_of
@@ -49,6 +50,8 @@ async def trace(database: Database, asked: str, look: Look) -> Trace:
     seen = seen or (Seen(why="") if source is None else await look(*source))
     _trace_record(result, source, seen, event_id, stored)
     # 4.
+    context = await _context(database, stored, seen, dead_letters)
+    result.trace_id = None if context is None else context.trace_id
     if stored is None:
         trace_dead_letters(result, dead_letters, stored=False)
         await _trace_absence(result, database, source, seen, dead_letters)
@@ -80,6 +83,24 @@ async def _dead_letters(
         found = await reading.find(database.dead_letters, {"event_id": event_id}, {"value": 0, "headers": 0})
         return found.documents
     return await of_event(database, named)
+
+
+async def _context(
+    database: Database, stored: Document | None, seen: Seen, dead_letters: Sequence[Document]
+) -> TraceContext | None:
+    """The trace that is kept with the event; where it is not stored, the one its record or dead letter names."""
+    if stored is not None:
+        return trace_in(stored)
+    if seen.record is not None and isinstance(seen.record.headers, tuple):
+        return trace_of(seen.record.headers)
+    if not dead_letters:
+        return None
+    kept = await reading.find_one(database.dead_letters, {"_id": dead_letters[0]["_id"]}, {"headers": 1})
+    headers = kept.get("headers") if isinstance(kept, dict) else None
+    known = [
+        each for each in headers or () if isinstance(each, dict) and isinstance(each.get("value"), bytes)
+    ]
+    return trace_of((str(each.get("key")), each["value"]) for each in known)
 
 
 def _trace_record(

@@ -27,12 +27,16 @@ class Stop:
 
 @dataclass(slots=True)
 class Trace:
-    """The stops of one event in the order of its way; `stream` and `version` are those it was stored under."""
+    """The stops of one event in the order of its way; `stream` and `version` are those it was stored under.
+
+    `trace_id` is that of the W3C trace context its record came with, where it had one.
+    """
 
     asked: str
     event_id: str | None = None
     stream: str | None = None
     version: int | None = None
+    trace_id: str | None = None
     stops: list[Stop] = field(default_factory=list)
 
     @property
