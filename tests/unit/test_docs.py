@@ -12,6 +12,8 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 from typer.testing import CliRunner
 
+from tests.support.log_page import PAGE as LOGS_PAGE
+from tests.support.log_page import rows_of, rows_of_source
 from tests.support.waiting import LIMIT_S
 from worker.app.exits import ExitCode
 from worker.cli.commands import app
@@ -38,6 +40,7 @@ FAULTS = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 JOBS_PAGE = (ROOT / "docs" / "jobs.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+LOGS = LOGS_PAGE.read_text(encoding="utf-8")
 
 
 def _snippets() -> list[str]:
@@ -113,6 +116,12 @@ def test_operations_lists_every_metric_with_its_labels() -> None:
     listed = dict(re.findall(r"^\| `(\w+)` \| \w+ \| ([\w, ]*) \|", section, flags=re.MULTILINE))
     labels = {name: ", ".join(metric._labelnames) for name, metric in metrics.items()}  # noqa: SLF001
     assert listed == labels
+
+
+def test_the_page_about_logs_has_every_event_with_its_level_fields_and_meaning() -> None:
+    rows = rows_of(LOGS)
+    assert rows == rows_of_source(rows), "python -m tests.support.log_page brings the table up to date"
+    assert [event for event, row in rows.items() if not row.meaning.endswith((".", ")"))] == []
 
 
 def test_the_page_about_jobs_has_a_row_for_every_job() -> None:

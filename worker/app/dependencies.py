@@ -21,6 +21,7 @@ from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.storage.retrying import retrying
 from worker.telemetry.health import Health
+from worker.telemetry.waits import Wait
 from worker.timing import Clock, Deadline, cancel_and_wait, run_until_stopped
 from worker.words import in_words
 
@@ -132,30 +133,32 @@ async def await_checks(
 
     An attempt under way is not cut off. Raises `Unreachable` with the server's word when time is up.
     """
-    deadline = Deadline.after(clock, limit_s)
+    deadline, wait = Deadline.after(clock, limit_s), Wait(log, clock, "start_checks_wait", dependency=name)
     dependency = health.dependency(name)
     while True:
         try:
             await checks()
         except Retryable as error:
             dependency.down(str(error))
-            log.warning("start checks wait", dependency=name, reason=str(error))
+            wait.failed(error)
             if deadline.passed:
                 raise Unreachable(
                     f"{name} answers, but did not let the start checks through within {limit_s:g} s ({error})"
                 ) from error
         else:
             dependency.up()
+            wait.over()
             return
         await clock.sleep(_CHECK_AGAIN_S)
 
 
 async def _await_one(probe: Probe, limit_s: float, clock: Clock, health: Health) -> None:
     dependency = health.dependency(probe.name)
+    wait = Wait(log, clock, "start_waits", dependency=probe.name)
 
     def waits(error: Retryable) -> None:
         dependency.down(str(error))
-        log.info("waiting for a dependency", dependency=probe.name, reason=str(error))
+        wait.failed(error)
 
     try:
         async with asyncio.timeout(limit_s):
@@ -164,6 +167,7 @@ async def _await_one(probe: Probe, limit_s: float, clock: Clock, health: Health)
         waited = f" within {limit_s:g} s"
         raise unreachable(probe.name, str(dependency.reason), probe.setting, waited) from None
     dependency.up()
+    wait.over()
 
 
 class Readiness:
@@ -197,7 +201,7 @@ async def _look(probe: Probe, health: Health) -> None:
         dependency.down(str(error))
     is_up = dependency.reason is None
     if was_up != is_up:
-        log.warning("dependency changed", dependency=probe.name, up=is_up, reason=dependency.reason)
+        log.warning("dependency_changed", dependency=probe.name, up=is_up, reason=dependency.reason)
 
 
 async def _ask(probe: Probe) -> None:

@@ -18,7 +18,7 @@ def notify_senders(settings: Settings, clock: Clock) -> dict[str, Sender]:
     """
     makers: dict[Channel, Callable[[], Sender]] = {
         Channel.LOG: lambda: LogSender(clock),
-        Channel.KAFKA: lambda: KafkaSender(settings.notify, settings.kafka),
+        Channel.KAFKA: lambda: KafkaSender(settings.notify, settings.kafka, clock),
         Channel.WEBHOOK: lambda: WebhookSender(settings.notify, clock),
         Channel.MAIL: lambda: MailSender(settings.notify),
     }

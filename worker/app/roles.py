@@ -20,6 +20,7 @@ from worker.storage.database import Database
 from worker.storage.transactions import Transactions
 from worker.telemetry.health import Component, Health
 from worker.telemetry.metrics import Metrics
+from worker.telemetry.tracing import UNTRACED, Tracing
 from worker.timing import Clock
 from worker.watch.folds.refold import Refold
 from worker.watch.roles import (
@@ -43,15 +44,24 @@ class Dependencies:
     clock: Clock
     metrics: Metrics
     health: Health
+    tracing: Tracing = UNTRACED
 
 
 # What every role is made of first, in the order of its arguments.
 _Parts = tuple[Database, Clock, Component, Metrics]
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What concerns all roles of this run of the process: where spans go, and its name in leases and claims."""
+
+    tracing: Tracing
+    owner: str
+
+
 def build_roles(settings: Settings, given: Dependencies, probes: Sequence[Probe]) -> list[Role]:
     """The settings' roles and the one that keeps readiness, each with its component; nothing runs yet."""
-    builders: Mapping[RoleName, Callable[[Settings, _Parts, str], Role]] = {
+    builders: Mapping[RoleName, Callable[[Settings, _Parts, _Run], Role]] = {
         RoleName.INGEST: _ingest,
         RoleName.PROGRESS: _progress,
         RoleName.COUNTS: _counts,
@@ -61,37 +71,38 @@ def build_roles(settings: Settings, given: Dependencies, probes: Sequence[Probe]
 
     def built(name: RoleName) -> Role:
         parts = given.database, given.clock, given.health.component(name), given.metrics
-        return builders[name](settings, parts, _owner())
+        return builders[name](settings, parts, _Run(given.tracing, _owner()))
 
     return [*map(built, settings.process.roles), Readiness(probes, given.clock, given.health)]
 
 
-def _ingest(settings: Settings, parts: _Parts, _owner: str) -> Role:
+def _ingest(settings: Settings, parts: _Parts, run: _Run) -> Role:
     database, clock, component, metrics = parts
     options = IngestOptions.of(settings.kafka, settings.ingest)
-    return Ingest(database, options, clock, metrics, component, uuid4)
+    return Ingest(database, options, clock, metrics, component, uuid4, tracing=run.tracing)
 
 
-def _progress(settings: Settings, parts: _Parts, owner: str) -> Role:
-    return event_follower(Watcher(*parts, settings.progress, owner))
+def _progress(settings: Settings, parts: _Parts, run: _Run) -> Role:
+    return event_follower(Watcher(*parts, settings.progress, run.owner, tracing=run.tracing))
 
 
-def _counts(settings: Settings, parts: _Parts, owner: str) -> Role:
-    watcher = Watcher(*parts, settings.counts, owner)
+def _counts(settings: Settings, parts: _Parts, run: _Run) -> Role:
+    watcher = Watcher(*parts, settings.counts, run.owner, tracing=run.tracing)
     if not watcher.database.catalogue.models:
         return record_follower(watcher)
     return Together(RoleName.COUNTS, [record_follower(watcher), model_follower(watcher)])
 
 
-def _notify(settings: Settings, parts: _Parts, owner: str) -> Role:
+def _notify(settings: Settings, parts: _Parts, run: _Run) -> Role:
     _, clock, *_ = parts
-    return Notifier(*parts, settings.notify, notify_senders(settings, clock), owner=owner)
+    senders = notify_senders(settings, clock)
+    return Notifier(*parts, settings.notify, senders, owner=run.owner, tracing=run.tracing)
 
 
-def _retry(settings: Settings, parts: _Parts, owner: str) -> Role:
+def _retry(settings: Settings, parts: _Parts, run: _Run) -> Role:
     database, clock, component, metrics = parts
     code_version, notify_within = settings.retry.code_version, settings.counts.notify_within
-    groups = retry_groups(*parts, settings.retry, owner)
+    groups = retry_groups(*parts, settings.retry, run.owner)
 
     async def keep_alive() -> None:
         component.beat()
@@ -116,7 +127,7 @@ def _retry(settings: Settings, parts: _Parts, owner: str) -> Role:
         {each.name: refold(each) for each in database.catalogue.streams},
         [*counters(work, notify_within).values(), *model_views(work)],
         RejectedRows(work, notify_within),
-        skips_by_setting(database, clock, metrics, settings.retry, owner),
+        skips_by_setting(database, clock, metrics, settings.retry, run.owner),
     )
     return RetryProcessor(*parts, settings.retry, handlers, groups)
 

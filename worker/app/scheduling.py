@@ -44,7 +44,7 @@ def _probes(_settings: Settings, database: Database, state: ServerState) -> list
 def _roles(
     jobs: Sequence[Job[Any]], settings: Settings, given: Dependencies, probes: Sequence[Probe]
 ) -> list[Role]:
-    parts = Parts(given.database, settings, given.clock, given.metrics)
+    parts = Parts(given.database, settings, given.clock, given.metrics, tracing=given.tracing)
     source = source_of(settings.schedule, given.database)
     scheduler = Scheduler(source, jobs, parts, given.health.component(Scheduler.name))
     return [scheduler, Readiness(probes, given.clock, given.health)]

@@ -27,6 +27,7 @@ from worker.telemetry.health import Health
 from worker.telemetry.http import HttpServer, Probes
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import CommandTimer
+from worker.telemetry.tracing import open_tracing
 from worker.timing import Clock, SystemClock, cancel_and_wait, run_until_stopped
 
 log = structlog.get_logger(__name__)
@@ -61,7 +62,7 @@ async def serve(
     `on_listening` gets the URL of the port. Raises `Unreachable`, `Misconfigured`, `SchemaMismatch`, `RoleDied`
     or `DrainOverdue`; see `exits`.
     """
-    clock = clock or SystemClock()
+    clock, tracing = clock or SystemClock(), open_tracing()
     metrics = Metrics()
     health = Health(clock, metrics)
     health.dependency(_START).down("waiting for dependencies, then checking server and schema")
@@ -75,13 +76,14 @@ async def serve(
         on_listening(server.url)
         state = ServerState(clock)
         async with opened(settings, CommandTimer(metrics, _TIMED, state.heard)) as database:
-            given = Dependencies(database, clock, metrics, health)
+            given = Dependencies(database, clock, metrics, health, tracing=tracing)
             await _run(
                 settings, stop, given, (probes_of or dependency_probes)(settings, database, state), build
             )
     finally:
         server.close()
         await cancel_and_wait(searching)
+        await tracing.close()
     log.info("stopped")
 
 

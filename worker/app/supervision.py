@@ -96,7 +96,7 @@ def _death(name: str, error: BaseException) -> RoleDied:
     if isinstance(error, WorkerError):
         died = RoleDied(f"role {name} died: {error}")
     else:
-        log.error("role died of a defect", role=name, exc_info=error)
+        log.error("role_died_of_a_defect", role=name, exc_info=error)
         died = RoleDied(f"role {name} died of a defect ({type(error).__name__}): see the log for where")
     died.__cause__ = error
     return died

@@ -3,6 +3,7 @@
 from worker.cli.commands import app
 from worker.cli.ending import run_app
 from worker.cli.output import take_over_streams
+from worker.settings import log_format
 from worker.telemetry.logs import configure_logging
 
 
@@ -13,7 +14,7 @@ def main() -> None:
     silent there: what a command cannot do, its error says, in words.
     """
     take_over_streams()
-    configure_logging("warning", libraries="critical")
+    configure_logging("warning", libraries="critical", form=log_format())
     run_app(app)
 
 

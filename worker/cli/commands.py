@@ -95,15 +95,15 @@ app.command(epilog=CHECK_EPILOG)(check_upcasters)
 def run() -> None:
     """Run the worker until SIGTERM or Ctrl-C, then drain and end with 0.
 
-    Checks at start that MongoDB and Kafka answer and that the schema is as needed. Logs are JSON lines on
-    stderr. One HTTP port serves /metrics, /livez and /readyz.
+    Checks at start that MongoDB and Kafka answer and that the schema is as needed. Logs go to stderr: columns on a
+    terminal, JSON lines elsewhere. One HTTP port serves /metrics, /livez and /readyz.
     """
     signals = StopSignal()
     signals.install()
 
     async def work() -> None:
         settings = load_settings()
-        configure_logging(settings.process.log_level)
+        configure_logging(settings.process.log_level, form=settings.process.log_format)
         tune_collector()
         await serve(settings, signals.event())
 

@@ -28,6 +28,7 @@ from worker.storage.database import Database
 from worker.storage.job_models import JobRun
 from worker.storage.past_validators import past_validators
 from worker.telemetry.metrics import Metrics
+from worker.telemetry.tracing import tracing
 from worker.timing import SystemClock
 
 A = TypeVar("A", bound=JobArguments)
@@ -105,22 +106,20 @@ class Foreground(Generic[A]):
         async with self.opening(settings) as database:
             await self.fit(settings, database)
             writable = await past_validators(database, settings.mongodb.external_collections)
-            parts = Parts(writable, settings, clock, Metrics())
-            for interval in self.intervals:
-                with shown(" ".join(filter(None, [self.job.name, interval])), clock) as observe:
-                    runner = Runner(parts, settings.jobs.who, observe, _say_that_it_goes_on)
-                    done.append(
-                        await runner.run(
-                            self.job,
-                            self.arguments,
-                            interval=interval,
-                            again=self.again,
-                            dry_run=self.dry_run,
-                        )
-                    )
+            async with tracing() as spans:
+                parts = Parts(writable, settings, clock, Metrics(), tracing=spans)
+                for interval in self.intervals:
+                    with shown(" ".join(filter(None, [self.job.name, interval])), clock) as observe:
+                        runner = Runner(parts, settings.jobs.who, observe, _say_that_it_goes_on)
+                        done.append(await self._run(runner, interval))
         if any(result.run.status == "cancelled" for result in done):
             return ExitCode.CANCELLED  # some time ago, and nobody has done it since
         return ExitCode.DIFFERENCE if any(map(self._differs, done)) else ExitCode.OK
+
+    async def _run(self, runner: Runner, interval: str | None) -> Result:
+        return await runner.run(
+            self.job, self.arguments, interval=interval, again=self.again, dry_run=self.dry_run
+        )
 
     def _differs(self, result: Result) -> bool:
         return result.run.outcome is not None and self.job.differs(result.run.outcome)

@@ -58,7 +58,7 @@ def schedule(
 
     async def work() -> None:
         settings = load_settings(schedule_file=file)
-        configure_logging(settings.process.log_level)
+        configure_logging(settings.process.log_level, form=settings.process.log_format)
         tune_collector()
         await serve_schedule(settings, signals.event())
 

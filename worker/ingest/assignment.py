@@ -21,6 +21,7 @@ from worker.kafka.record import Batch, Partition
 from worker.storage.database import Database
 from worker.storage.partition_lease import sessions_in_force, shut_out_repairer, take_partition
 from worker.telemetry.metrics import Metrics, RebalanceKind
+from worker.telemetry.waits import Waits, server_of
 from worker.timing import Clock
 
 log = structlog.get_logger(__name__)
@@ -33,7 +34,7 @@ class Assignment:
     """The partitions that one consumer owns, in one generation of its group after the other.
 
     `writers` are the fenced writers of the partitions' rows. The durable offset of a partition is the next one
-    to read that Kafka has accepted.
+    to read that Kafka has accepted. What gives no answer is told of by `waits`.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Assignment:
         clock: Clock,
         metrics: Metrics,
         new_session: Callable[[], UUID],
+        waits: Waits,
     ) -> None:
         self.writers: dict[Partition, SeriesWriter] = {}
         self._database = database
@@ -52,6 +54,7 @@ class Assignment:
         self._clock = clock
         self._metrics = metrics
         self._new_session = new_session
+        self._waits = waits
         self._offsets = LeaseOffsets(database, options.settings, clock, metrics)
         self._ready_generation = -1
         self._durable: dict[Partition, int] = {}
@@ -261,8 +264,12 @@ class Assignment:
             await self._offsets.advance(self._owed)
             accepted = await self._consumer.commit(self._owed)
         except Retryable as error:
-            log.warning("commit_owed", reason=str(error), partitions=len(self._owed))
+            if server_of(error) is None:
+                log.warning("commit_owed", reason=str(error), partitions=len(self._owed))
+            else:
+                self._waits.failed(error)
             return
+        self._waits.over()
         if accepted:
             self._durable.update(self._owed)
         self._owed.clear()
@@ -276,8 +283,12 @@ class Assignment:
             starts = await self._starts(positions, ranges)
             await self._lower({p: offset for p, offset in starts.items() if offset < positions[p]})
         except Retryable as error:
-            log.warning("positions_unknown", reason=str(error))
+            if server_of(error) is None:
+                log.warning("positions_unknown", reason=str(error))
+            else:
+                self._waits.failed(error)
             return
+        self._waits.kafka.over()
         moved = {p: offset for p, offset in starts.items() if offset != positions[p]}
         try:
             self._consumer.seek(moved)

@@ -1,9 +1,10 @@
 """Keeps what cannot be stored as dead letters, with exact bytes and reason; none of them expires by itself."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import structlog
 from bson.raw_bson import RawBSONDocument
@@ -12,10 +13,11 @@ from pymongo.errors import BulkWriteError
 from worker import __version__
 from worker.chunks import chunks_within
 from worker.contract.identity import failure_fingerprint
+from worker.contract.trace_context import TraceContext, trace_of
 from worker.errors import Refused, Retryable
 from worker.ingest.record import DeadLetter
 from worker.kafka.positions import Gap
-from worker.kafka.record import Record
+from worker.kafka.record import Partition, Record
 from worker.storage.database import Database, Document
 from worker.storage.encoding import encoded
 from worker.storage.errors import translated, write_failures
@@ -30,6 +32,8 @@ PART_BYTES = 8_000_000
 KEY_BYTES = 64 * 1024
 HEADERS_BYTES = 64 * 1024
 _MOST_HEADERS = 1_000
+# In a line of the log; there are some twenty reasons, and partitions without end.
+_SHOWN_GROUPS = 20
 # Bytes per insert: a flood of large poison must not fill the memory twice.
 _INSERT_BYTES = 16_000_000
 # What the server takes, less what the command itself needs.
@@ -42,10 +46,48 @@ async def store_dead_letters(database: Database, dead_letters: Sequence[DeadLett
     What the store refuses, for whatever reason, is kept without its bytes: position, hashes, sizes, reason.
     Raises Retryable when MongoDB gives no answer, or refuses even that: the offset then stays where it is.
     """
+    without_bytes: dict[int, str] = {}
     for chunk in chunks_within(_entries(dead_letters, now), _INSERT_BYTES, lambda entry: entry.size_bytes):
         refused = await _insert(database, chunk)
-        for index, why in refused.items():
-            await _store_minimal(database, dead_letters[index], now, why)
+        for index in refused:
+            await _store_minimal(database, dead_letters[index], now)
+        without_bytes |= refused
+    tell(dead_letters, without_bytes)
+
+
+def tell(dead_letters: Sequence[DeadLetter], without_bytes: Mapping[int, str]) -> None:
+    """Log what was kept, in one line for all of a batch; a second one for those whose bytes the store refused."""
+    if dead_letters:
+        reasons = ((each.rejected.reason.value, each) for each in dead_letters)
+        log.warning("records_dead_lettered", records=len(dead_letters), groups=_groups(reasons))
+    if without_bytes:
+        refusals = [(why, dead_letters[index]) for index, why in without_bytes.items()]
+        log.error("dead_letters_without_bytes", records=len(refusals), groups=_groups(refusals))
+
+
+def _groups(reasons: Iterable[tuple[str, DeadLetter]]) -> list[dict[str, Any]]:
+    """Of each reason and partition how many there are, and which is the first; the largest groups, if very many."""
+    groups: dict[tuple[str, Partition], list[Record]] = {}
+    for reason, each in reasons:
+        groups.setdefault((reason, each.record.partition), []).append(each.record)
+    largest = sorted(groups.items(), key=lambda group: -len(group[1]))[:_SHOWN_GROUPS]
+    return [
+        {
+            "reason": reason,
+            "records": len(records),
+            "topic": partition.topic,
+            "partition": partition.number,
+            "first_offset": first.source.offset,
+            **({} if (trace := _trace_of(first)) is None else {"trace_id": trace.trace_id}),
+        }
+        for (reason, partition), records in largest
+        for first in [min(records, key=lambda record: record.source)]
+    ]
+
+
+def _trace_of(record: Record) -> TraceContext | None:
+    headers = record.headers
+    return trace_of(headers) if headers and isinstance(headers, tuple) else None
 
 
 async def store_gaps(database: Database, gaps: Sequence[Gap], now: datetime) -> None:
@@ -92,17 +134,9 @@ async def _insert(database: Database, entries: Sequence[_Entry]) -> dict[int, st
     return refused
 
 
-async def _store_minimal(database: Database, dead_letter: DeadLetter, now: datetime, why: str) -> None:
+async def _store_minimal(database: Database, dead_letter: DeadLetter, now: datetime) -> None:
     """Keep what finds the record in Kafka. Keyed like the dead letter, in whose place it stands."""
     document = minimal_dead_letter(dead_letter, now)
-    source = dead_letter.record.source
-    log.error(
-        "dead_letter_without_bytes",
-        topic=source.topic,
-        partition=source.partition,
-        offset=source.offset,
-        reason=why,
-    )
     try:
         with translated():
             await database.dead_letters.replace_one({"_id": document["_id"]}, document, upsert=True)

@@ -70,17 +70,17 @@ class PausedPartitions:
         self._half_open = None
         changes = self._breaker.note(self._clock.monotonic(), records, dead_letters)
         for partition, is_open in changes.items():
-            where = {"topic": partition.topic, "partition": partition.number}
             if is_open:
                 log.error(
                     "breaker_opened",
-                    **where,
+                    topic=partition.topic,
+                    partition=partition.number,
                     records=records[partition],
                     dead_letters=dead_letters[partition],
                     waiting=self._consumer.waiting(partition, positions[partition]),
                 )
             else:
-                log.info("breaker_closed", **where)
+                log.info("breaker_closed", topic=partition.topic, partition=partition.number)
         if changes or self._breaker.open:
             self._consumer.pause(self._breaker.open)
             self.show()

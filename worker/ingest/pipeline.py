@@ -31,6 +31,7 @@ from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, Outcome, Stage
+from worker.telemetry.tracing import UNTRACED, Attributes, Tracing, traces_of_records
 from worker.timing import Clock, backoff_s, cancel_and_wait_shielded
 
 # While the last rows of a batch are written, the next one is read and stored.
@@ -68,6 +69,7 @@ class Pipeline:
         clock: Clock,
         metrics: Metrics,
         component: Component,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self._database = database
         self._events = events
@@ -76,8 +78,10 @@ class Pipeline:
         self._clock = clock
         self._metrics = metrics
         self._component = component
+        self._tracing = tracing
         self._steps = Steps(clock, metrics, component)
         self._series = SeriesRows(database, table, settings, clock, self._steps)
+        self.waits = self._steps.waits
 
     async def run(self, batch: Batch, writers: Mapping[Partition, SeriesWriter], source: BatchSource) -> None:
         """Ingest a batch, and after it those that the source has more of, in their order.
@@ -92,7 +96,7 @@ class Pipeline:
             while current is not None:
                 stored = asyncio.get_running_loop().create_future()
                 before = tasks[-1] if tasks else None
-                tasks.append(asyncio.create_task(self.ingest(current, writers, source, stored, before)))
+                tasks.append(asyncio.create_task(self._traced(current, writers, source, stored, before)))
                 await asyncio.wait({tasks[-1], stored}, return_when=asyncio.FIRST_COMPLETED)
                 if tasks[-1].done():
                     tasks[-1].result()
@@ -103,6 +107,23 @@ class Pipeline:
             await tasks[-1]
         finally:
             await cancel_and_wait_shielded(*tasks)
+
+    async def _traced(
+        self,
+        batch: Batch,
+        writers: Mapping[Partition, SeriesWriter],
+        source: BatchSource,
+        stored: asyncio.Future[None],
+        before: asyncio.Task[None] | None,
+    ) -> None:
+        """`ingest` in a span of its own, linked to the traces of the records."""
+        attributes: Attributes = {
+            "messaging.system": "kafka",
+            "messaging.batch.message_count": len(batch.records),
+        }
+        traces = partial(traces_of_records, (record.headers for record in batch.records))
+        with self._tracing.span("ingest batch", attributes, kind="consumer", links=traces):
+            await self.ingest(batch, writers, source, stored, before)
 
     async def ingest(
         self,

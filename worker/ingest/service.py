@@ -24,6 +24,7 @@ from worker.storage.retrying import retrying
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import DrainCause, Metrics, Outcome, RebalanceKind
 from worker.telemetry.mongodb import retry_counter
+from worker.telemetry.tracing import UNTRACED, Tracing
 from worker.timing import Clock, Deadline, Pace, cancel_and_wait, run_until_stopped
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,7 @@ class Ingest:
         metrics: Metrics,
         component: Component,
         new_session: Callable[[], UUID],
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self._database = database
         self._options = options
@@ -69,7 +71,7 @@ class Ingest:
         self._versions = StreamVersions(database)
         events = EventStore(database, self._versions)
         self._pipeline = Pipeline(
-            database, events, options.routes, options.settings, clock, metrics, component
+            database, events, options.routes, options.settings, clock, metrics, component, tracing
         )
         self._in_flight = BatchesInFlight(metrics, self.name, BATCHES_IN_FLIGHT * options.consumer.max_bytes)
         self._start_over()
@@ -82,7 +84,13 @@ class Ingest:
         options = self._options
         self._consumer = EventConsumer(options.consumer, self._clock, self._drain_for_revoke)
         self._assignment = Assignment(
-            self._database, self._consumer, options, self._clock, self._metrics, self._new_session
+            self._database,
+            self._consumer,
+            options,
+            self._clock,
+            self._metrics,
+            self._new_session,
+            self._pipeline.waits,
         )
         self._paused = PausedPartitions(self._consumer, options, self._clock, self._metrics)
 
@@ -211,10 +219,12 @@ class Ingest:
         return batch
 
     def _on_durable(
-        self, batch: Batch, dead_letters: Mapping[Partition, int], _outcomes: Mapping[Outcome, int]
+        self, batch: Batch, dead_letters: Mapping[Partition, int], outcomes: Mapping[Outcome, int]
     ) -> None:
         """Called by the pipeline when a batch is durable."""
         self._in_flight.complete(batch)
+        counts = {outcome.value: number for outcome, number in outcomes.items() if number}
+        log.debug("batch_durable", records=len(batch.records), outcomes=counts)
         self._assignment.note_newest(batch)
         if self._consumer.generation == batch.generation:
             self._paused.on_durable(batch, dead_letters)
@@ -241,9 +251,11 @@ class Ingest:
         self._metrics.drain_duration_seconds.labels(DrainCause.REVOKE.value).observe(took)
 
     async def _with_retry(self, operation: Callable[[], Awaitable[T]]) -> T:
-        return await retrying(operation, clock=self._clock, on_retry=self._retried)
+        result = await retrying(operation, clock=self._clock, on_retry=self._retried)
+        self._pipeline.waits.over()
+        return result
 
     def _retried(self, error: Retryable) -> None:
         self._count_retry(error)
         self._component.beat()
-        log.warning("ingest_waits", reason=str(error))
+        self._pipeline.waits.failed(error)

@@ -4,7 +4,7 @@ Through Kafka, not around it: the group that reads the topic stores them like ev
 again. Each record names the job in a header, so that nobody is notified of what its event reaches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import structlog
 from pydantic import Field, JsonValue
 
-from worker.errors import Retryable
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, JobArguments, Outcome
 from worker.kafka.checking import EXAMPLES_KEPT
@@ -23,6 +22,7 @@ from worker.kafka.producer import Publisher
 from worker.kafka.resumable import Place
 from worker.kafka.security import kafka_options
 from worker.storage.retrying import retrying
+from worker.telemetry.waits import Wait
 from worker.timing import Throttle, in_thread
 
 log = structlog.get_logger(__name__)
@@ -72,24 +72,25 @@ async def run(context: JobContext, arguments: BackfillArguments) -> Mapping[str,
 
 async def _published(context: JobContext, publisher: Publisher, chunk: Chunk) -> None:
     """Have all of the chunk acknowledged; while no broker answers, again: event ids decide what is a duplicate."""
-    await retrying(partial(publisher.publish, chunk.records), clock=context.clock, on_retry=_waits)
+    await _patiently(context, partial(publisher.publish, chunk.records))
 
 
 async def _saved(context: JobContext, number: int, chunk: Chunk) -> None:
     """Save the place behind a chunk; while MongoDB is away, again: standard input cannot be read a second time."""
     place = {"file": number, "lines": chunk.place.lines, "digest": chunk.place.digest}
     counts = {"published": len(chunk.records), "invalid": chunk.invalid, "left_out": chunk.left_out}
-    save = partial(context.advance, chunk.lines, place, **counts)
-    await retrying(save, clock=context.clock, on_retry=_waits)
+    await _patiently(context, partial(context.advance, chunk.lines, place, **counts))
 
 
 async def _at(context: JobContext, number: int) -> None:
-    save = partial(context.advance, 0, {"file": number, "lines": 0, "digest": ""})
-    await retrying(save, clock=context.clock, on_retry=_waits)
+    await _patiently(context, partial(context.advance, 0, {"file": number, "lines": 0, "digest": ""}))
 
 
-def _waits(error: Retryable) -> None:
-    log.warning("backfill_waits", reason=str(error))
+async def _patiently(context: JobContext, step: Callable[[], Awaitable[object]]) -> None:
+    """A step that may be made twice, for as long as its server is away."""
+    wait = Wait(log, context.clock, "backfill_waits", run=context.run_id)
+    await retrying(step, clock=context.clock, on_retry=wait.failed)
+    wait.over()
 
 
 def _place_in(checkpoint: Mapping[str, Any] | None) -> tuple[int, Place]:

@@ -15,6 +15,7 @@ from worker.storage import job_runs
 from worker.storage.database import Database
 from worker.storage.job_models import JobRequest, JobRun
 from worker.telemetry.metrics import Metrics
+from worker.telemetry.tracing import UNTRACED, Attributes, Tracing
 from worker.timing import Clock
 
 
@@ -33,13 +34,17 @@ Observe = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What every run is given: stores, settings, time, metrics; a `gate` instead of the one the settings make."""
+    """What every run is given: stores, settings, time, metrics; a `gate` instead of the one the settings make.
+
+    Each step of a run is a span of `tracing`.
+    """
 
     database: Database
     settings: Settings
     clock: Clock
     metrics: Metrics
     gate: Gate | None = None
+    tracing: Tracing = UNTRACED
 
     def opened_gate(self) -> Gate:
         """What a run passes after each of its steps."""
@@ -63,6 +68,8 @@ class JobContext:
         self.interval: Interval | None = parse_interval(run.interval) if run.interval else None
         self._lease, self._observe = lease, observe
         self._gate = parts.opened_gate()
+        self._tracing, self._attributes = parts.tracing, {"sevenp.job": run.job, "sevenp.run": run.id}
+        self._step_began = parts.clock.now()
         self._one_at_a_time = asyncio.Lock()
         self._number = run.saves
         self._saved = 0
@@ -102,7 +109,10 @@ class JobContext:
             added = {name: now.counts.get(name, 0) + number for name, number in counts.items()}
             await self._lease.keep()
             progress = Progress(now.done + steps, now.total, {**now.counts, **added})
-            await self._heed(await self._save(progress, dict(checkpoint)))
+            asked = await self._save(progress, dict(checkpoint))
+            self._trace(steps)
+            await self._heed(asked)
+            self._step_began = self.clock.now()
 
     async def ready(self) -> None:
         """Return when the run may go on, without a step: for the runner, before it calls the job."""
@@ -134,6 +144,10 @@ class JobContext:
         self._progress, self._checkpoint = progress, checkpoint
         self._observe(progress)
         return saved.request
+
+    def _trace(self, steps: int) -> None:
+        attributes: Attributes = {**self._attributes, "sevenp.steps": steps}
+        self._tracing.record("job step", attributes, self._step_began, self.clock.now())
 
     async def _heed(self, request: JobRequest | None) -> None:
         """Do what is asked of the run, and let live work pass."""

@@ -22,6 +22,7 @@ from worker.storage import audit, job_runs
 from worker.storage.job_leases import Lease
 from worker.storage.job_models import JobRun
 from worker.storage.retrying import retrying_for
+from worker.telemetry.waits import Wait
 from worker.timing import complete
 
 T = TypeVar("T")
@@ -92,12 +93,12 @@ class Runner:
 
     async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
         """A step that may be made twice: while the server is away it is waited for."""
-        return await retrying_for(
-            self.parts.settings.jobs.patience_s,
-            step,
-            clock=self.parts.clock,
-            on_retry=lambda error: log.warning("job_waits", reason=str(error)),
+        wait = Wait(log, self.parts.clock, "job_waits")
+        done = await retrying_for(
+            self.parts.settings.jobs.patience_s, step, clock=self.parts.clock, on_retry=wait.failed
         )
+        wait.over()
+        return done
 
     def _asked(self, job: Job[A], arguments: A, interval: str | None, *, dry_run: bool) -> dict[str, Any]:
         if dry_run and not job.has_dry_run:

@@ -10,13 +10,14 @@ from typing import Generic
 import structlog
 
 from worker.errors import Retryable, WorkerError
-from worker.jobs.context import JobContext, Observe, Parts, cancelled_by
+from worker.jobs.context import JobContext, Observe, Parts, Progress, cancelled_by
 from worker.jobs.errors import TAKEN_OVER, Cancelled, LeaseLost
 from worker.jobs.job import A, Job, Outcome
 from worker.jobs.lease import RunLease
 from worker.storage import audit, job_runs
 from worker.storage.job_models import JobRun
 from worker.storage.retrying import retrying
+from worker.telemetry.waits import Wait
 from worker.timing import Backoff, cancel_and_wait_shielded, complete
 
 log = structlog.get_logger(__name__)
@@ -45,15 +46,18 @@ class Work(Generic[A]):
             if worst is error:
                 raise
             raise worst from error
-        ending = retrying(
-            partial(self._end, "succeeded", outcome=outcome), clock=self.parts.clock, on_retry=self._waits
-        )
-        return await complete(ending, self.parts.settings.jobs.patience_s)
+        wait = Wait(log, self.parts.clock, "job_waits", job=self.job.name, run=self.run.id)
+        end = partial(self._end, "succeeded", outcome=outcome)
+        ending = retrying(end, clock=self.parts.clock, on_retry=wait.failed)
+        ended = await complete(ending, self.parts.settings.jobs.patience_s)
+        wait.over()
+        return ended
 
     async def _work(self) -> Outcome:
         """The job's own work, while the lease is kept; what loses the lease ends the work at once."""
-        context = JobContext(self.parts, self.run, self.lease, self.observe)
-        working = asyncio.create_task(self._attempts(context))
+        wait = Wait(log, self.parts.clock, "job_waits", job=self.job.name, run=self.run.id)
+        context = JobContext(self.parts, self.run, self.lease, partial(self._moved, wait))
+        working = asyncio.create_task(self._attempts(context, wait))
         watching = asyncio.create_task(self._watch(context))
         try:
             await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -63,7 +67,12 @@ class Work(Generic[A]):
         finally:
             await cancel_and_wait_shielded(working, watching)
 
-    async def _attempts(self, context: JobContext) -> Outcome:
+    def _moved(self, wait: Wait, progress: Progress) -> None:
+        """A step was saved: whatever was waited for is back."""
+        wait.over()
+        self.observe(progress)
+
+    async def _attempts(self, context: JobContext, wait: Wait) -> Outcome:
         """Call the job until it returns: where a dependency is away, again from its checkpoint.
 
         After `patience_s` of failures without a step between them the error is raised.
@@ -84,12 +93,13 @@ class Work(Generic[A]):
                     backoff.reset()
                 if clock.monotonic() - failing_since > patience_s:
                     raise
-                self._waits(worst)
+                wait.failed(worst)
             await backoff.wait(asyncio.Event())
 
     async def _watch(self, context: JobContext) -> None:
         """Keep the lease until cancelled. A step that does not end after somebody cancelled the run is cut off."""
         clock, settings = self.parts.clock, self.parts.settings.jobs
+        wait = Wait(log, clock, "job_lease_not_renewed", job=self.job.name, run=self.run.id)
         cancelled_at: float | None = None
         while True:
             await clock.sleep(settings.renew_every_s)
@@ -97,8 +107,9 @@ class Work(Generic[A]):
                 await self.lease.keep()
                 request = await context.asked()
             except Retryable as error:
-                log.warning("job_lease_not_renewed", run=self.run.id, reason=str(error))
+                wait.failed(error)
                 continue
+            wait.over()
             if request is None or request.what != "cancel":
                 continue
             cancelled_at = clock.monotonic() if cancelled_at is None else cancelled_at
@@ -114,9 +125,6 @@ class Work(Generic[A]):
             raise LeaseLost(TAKEN_OVER)
         log.info("job_ended", job=self.job.name, run=self.run.id, status=status)
         return ended
-
-    def _waits(self, error: Retryable) -> None:
-        log.warning("job_waits", job=self.job.name, run=self.run.id, reason=str(error))
 
 
 def _status(error: BaseException) -> job_runs.Ended:

@@ -3,14 +3,14 @@
 import asyncio
 import random
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from worker.errors import Retryable
-from worker.notify.delivery import Delivery, Recipient, Refused, Sender, Unavailable
+from worker.notify.delivery import Delivery, Message, Recipient, Refused, Sender, Unavailable
 from worker.notify.message import message_of
 from worker.notify.outbox import Outbox
 from worker.notify.policy import Breaker, RowState, next_state
@@ -19,6 +19,7 @@ from worker.settings import NotifySettings
 from worker.storage.database import Document
 from worker.storage.outbox import WAITS_FOR_DOCUMENT
 from worker.telemetry.metrics import Metrics, NotificationOutcome
+from worker.telemetry.tracing import UNTRACED, Tracing
 from worker.timing import Clock, backoff_s, cancel_and_wait, run_until_stopped
 
 log = structlog.get_logger(__name__)
@@ -59,6 +60,7 @@ class ChannelDispatcher:
         *,
         beat: Callable[[], None],
         seed: int | None = None,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self.channel = channel
         self._log = log.bind(channel=channel)
@@ -71,6 +73,7 @@ class ChannelDispatcher:
         self._clock = clock
         self._metrics = metrics
         self._beat = beat
+        self._tracing = tracing
         self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
         self._breaker = Breaker()
         self._in_flight: dict[asyncio.Task[None], _InFlight] = {}
@@ -165,6 +168,8 @@ class ChannelDispatcher:
                     state = self._decide(row, delivery)  # 3
         written = await self._outbox.mark(row, state, self.channel)  # 4
         self._count(row, state, written)
+        if state.status == "failed":
+            await self._tell(row, state)
 
     async def _send(self, row: Document, recipient: Recipient) -> Delivery:
         """Refused is what counts against the row: what is wrong with the channel, a defect included, does not."""
@@ -173,10 +178,20 @@ class ChannelDispatcher:
         except (TypeError, ValueError) as error:
             return Refused(f"the row cannot be sent: {error}")
         try:
-            return await self._sender.send(message, recipient)
+            with await self._span(row, message):
+                return await self._sender.send(message, recipient)
         except Exception as error:  # the sender's outermost frame: rows that meet it pause the channel
-            self._log.exception("notification_cannot_be_sent", key=message.key)
+            trace = await self._outbox.trace_of(row)
+            trace_id = None if trace is None else trace.trace_id
+            self._log.exception("notification_cannot_be_sent", key=message.key, trace_id=trace_id)
             return Unavailable(f"a defect ({type(error).__name__})")
+
+    async def _span(self, row: Document, message: Message) -> AbstractContextManager[None]:
+        """A span of one attempt, linked to the trace of the event that reached the milestone."""
+        trace = await self._outbox.trace_of(row) if self._tracing.on else None
+        attributes = {"sevenp.channel": self.channel, "sevenp.kind": message.kind}
+        traces = () if trace is None else (trace,)
+        return self._tracing.span("send notification", attributes, kind="producer", links=lambda: traces)
 
     def _waits(self, row: Document, reason: str) -> RowState:
         """Due again later, without an attempt that counts against it: nobody was asked to take it."""
@@ -201,8 +216,11 @@ class ChannelDispatcher:
         self._metrics.notifications_total.labels(row["kind"], NotificationOutcome(outcome)).inc()
         if not written:
             self._metrics.fenced_writes_total.labels("notify").inc()
-        if state.status == "failed":
-            self._log.error("notification_failed", key=row["_id"], reason=state.error)
+
+    async def _tell(self, row: Document, state: RowState) -> None:
+        trace = await self._outbox.trace_of(row)
+        trace_id = None if trace is None else trace.trace_id
+        self._log.error("notification_failed", key=row["_id"], reason=state.error, trace_id=trace_id)
 
     # ---- waiting ----
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from worker.contract.trace_context import TraceContext
 from worker.notify.policy import RowState
 from worker.notify.rows import checked
 from worker.notify.waiting import MongoDBWaits
@@ -18,6 +19,7 @@ from worker.settings import NotifySettings
 from worker.storage import reading
 from worker.storage.claims import DUE, RELEASED, Claims, age_s
 from worker.storage.database import Database, Document
+from worker.storage.event_traces import trace_at
 from worker.storage.quarantine import Quarantined, put_items, quarantine
 from worker.storage.updating import in_s, send_each, update_each
 from worker.storage.work_items import NOTIFICATION_SEND, notification_item_id
@@ -56,6 +58,7 @@ class Outbox:
     def __init__(
         self, database: Database, clock: Clock, waits: MongoDBWaits, settings: NotifySettings, *, owner: str
     ) -> None:
+        self._database = database
         self._rows = database.notifications
         self._items = database.analytics_queue
         self._code_version = settings.code_version
@@ -113,6 +116,12 @@ class Outbox:
         done = {"status": "completed", "processed_at": "$$NOW", **RELEASED}
         query = {"_id": {"$in": mended}, "status": {"$ne": "completed"}}
         await self._waiting(lambda: update_each(self._items, query, [{"$set": done}]))
+
+    async def trace_of(self, row: Document) -> TraceContext | None:
+        """The trace of the event that reached the row's milestone; None where that is not known, or has none."""
+        data = row.get("data")
+        moment = data.get("reached_at") if isinstance(data, Mapping) else None
+        return await trace_at(self._database, row.get("stream_id"), moment)
 
     async def renew(self, rows: Sequence[Document]) -> None:
         """Extend the leases of claimed rows that are still ours."""

@@ -25,6 +25,8 @@ from worker.storage.errors import translated
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
+from worker.telemetry.tracing import UNTRACED, Tracing
+from worker.telemetry.waits import Wait
 from worker.timing import Clock, cancel_and_wait
 
 log = structlog.get_logger(__name__)
@@ -62,6 +64,7 @@ class Notifier:
         *,
         owner: str,
         seed: int | None = None,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -71,7 +74,8 @@ class Notifier:
         routes = {str(kind): str(channel) for kind, channel in settings.routes.items()}
         self._count_retry = retry_counter(metrics)
         self._moved: set[str] = set()
-        self._waits = MongoDBWaits(clock, self._on_mongodb_unavailable)
+        self._wait = Wait(log, clock, "notify_waits_for_mongodb")
+        self._waits = MongoDBWaits(clock, self._on_mongodb_unavailable, self._wait.over)
         self._outbox = Outbox(database, clock, self._waits, settings, owner=owner)
         recipients = RecipientLookup(database, self._waits)
         self._dispatchers = [
@@ -86,6 +90,7 @@ class Notifier:
                 metrics,
                 beat=partial(self._moved.add, channel),
                 seed=seed,
+                tracing=tracing,
             )
             for channel in sorted(set(routes.values()))
         ]
@@ -164,6 +169,7 @@ class Notifier:
         """Called before each wait for MongoDB."""
         self._component.beat()
         self._count_retry(error)
+        self._wait.failed(error)
 
 
 def _raise_failures(tasks: list[asyncio.Task[None]]) -> None:

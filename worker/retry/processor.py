@@ -8,9 +8,11 @@ import asyncio
 import random
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 
+from worker.contract.trace_context import TraceContext
 from worker.errors import Fatal, Retryable, WorkerError
 from worker.held_groups import HeldGroups
 from worker.retry.depths import DepthGauges, measure
@@ -19,11 +21,13 @@ from worker.retry.queue import Outcome, Queue
 from worker.settings import RetrySettings
 from worker.storage.claims import Claim
 from worker.storage.database import Database
+from worker.storage.event_traces import traces_of
 from worker.storage.retrying import retrying
 from worker.storage.work_items import INTERRUPTED, Failed, Handler, Item, ItemId, Postponed, Verdict
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import ErrorClass, Metrics, RetryOutcome
 from worker.telemetry.mongodb import retry_counter
+from worker.telemetry.waits import Wait
 from worker.timing import Backoff, Clock, Deadline
 
 log = structlog.get_logger(__name__)
@@ -72,6 +76,7 @@ class RetryProcessor:
         self._epoch: int | None = None
         self._measure_at = self._take_back_at = 0.0
         self._backoff = Backoff(clock, component.beat, seed)
+        self._wait = Wait(log, clock, "retry_waits_for_mongodb")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, write the outcomes of what is in hand, give the lease back."""
@@ -80,10 +85,11 @@ class RetryProcessor:
             try:
                 wait_s = await self._turn()
                 self._backoff.reset()
+                self._wait.over()
                 await self._backoff.pause(stop, wait_s)
             except Retryable as error:
                 self._count_retry(error)
-                log.warning("retry_waits_for_mongodb", reason=str(error))
+                self._wait.failed(error)
                 await self._backoff.wait(stop)
         await self._leave()
 
@@ -178,8 +184,10 @@ class RetryProcessor:
         except TimeoutError:
             log.warning("retry_outcomes_not_written", items=len(outcomes))
             return
+        failed = [outcome for outcome in outcomes if isinstance(outcome.verdict, Failed)]
+        traces = await traces_of(self._database, map(_event_of, failed))
         for outcome in outcomes:
-            self._tell(outcome)
+            self._tell(outcome, traces.get(_event_of(outcome)))
 
     def _outcome(self, item: Item, verdict: Verdict | None) -> Outcome:
         if verdict is None:
@@ -190,7 +198,7 @@ class RetryProcessor:
 
     # ---- waiting and telling ----
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _tell(self, outcome: Outcome, trace: TraceContext | None) -> None:
         count = self._metrics.retry_attempts_total.labels
         match outcome.verdict:
             case None:
@@ -207,12 +215,13 @@ class RetryProcessor:
                     error_class=name,
                     reason=message,
                     next_in_s=round(outcome.wait_s, 1),
+                    trace_id=None if trace is None else trace.trace_id,
                 )
                 if outcome.last:  # it needs somebody: an error, with the command to look with
                     look = f"sevenp-worker queue show {shlex.quote(str(outcome.item.id))}"
-                    told.error(f"retry_{ending}", look=look)
+                    told.error("retry_exhausted", look=look)
                 else:
-                    told.warning(f"retry_{ending}")
+                    told.warning("retry_failed")
 
     async def _idle_s(self) -> float:
         """Until the next item is due, but not longer than somebody who adds one wants to wait."""
@@ -229,3 +238,10 @@ class RetryProcessor:
             log.warning("retry_lease_left_to_expire", reason=str(error))
         self._held_until = self._epoch = None
         self._gauges.hide()
+
+
+def _event_of(outcome: Outcome) -> Any:
+    """The id of the event that an item is about, as whoever failed at it noted it; None where nobody did."""
+    failed = outcome.verdict if isinstance(outcome.verdict, Failed) else None
+    data = outcome.item.data if failed is None or failed.data is None else failed.data
+    return data.get("event_id")

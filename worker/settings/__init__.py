@@ -8,7 +8,7 @@ connected, in words that name the variable.
 from worker.settings.ingest import IngestSettings, MissingRecords, StartPolicy
 from worker.settings.jobs import JobsSettings
 from worker.settings.kafka import KafkaSettings
-from worker.settings.loading import load_settings, setting_lines
+from worker.settings.loading import load_settings, log_format, setting_lines
 from worker.settings.model import Settings
 from worker.settings.names import variable
 from worker.settings.notify import Channel, NotificationKind, NotifySettings
@@ -38,6 +38,7 @@ __all__ = [
     "StartPolicy",
     "WatchSettings",
     "load_settings",
+    "log_format",
     "setting_lines",
     "variable",
 ]

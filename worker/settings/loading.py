@@ -13,12 +13,14 @@ from worker.errors import Misconfigured
 from worker.mistakes import words_for
 from worker.settings.model import Settings
 from worker.settings.names import PREFIX, secrets_dir, variable
+from worker.settings.process import LogFormat
 from worker.settings.secret_files import files_in, text_of
 
 # Kubernetes puts these into every pod for a service that happens to be called sevenp-something.
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
 # What the test suite reads, to find servers of its own.
 _TEST_PREFIX = "SEVENP_TEST_"
+_LOG_FORMATS: Mapping[str, LogFormat] = {"console": "console", "json": "json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,12 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings.model_validate(groups)
     except ValidationError as error:
         raise Misconfigured("; ".join(dict.fromkeys(_problems(error)))) from None
+
+
+def log_format() -> LogFormat:
+    """How a command logs before it has read its settings: their word for it, where it is one."""
+    given = os.environ.get(variable("log_format"), "").strip().casefold()
+    return _LOG_FORMATS.get(given, "auto")
 
 
 def _refuse_unknown(names: Iterable[str], known: Iterable[str]) -> None:

@@ -21,6 +21,9 @@ class RoleName(StrEnum):
     RETRY = "retry"
 
 
+LogFormat = Literal["auto", "console", "json"]
+
+
 def _names(value: Any) -> Any:
     return listed(value.lower() if isinstance(value, str) else value)
 
@@ -48,5 +51,7 @@ class ProcessSettings(Group):
     """Port of the same; 0 picks a free one and logs it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """debug, info, warning or error. Batches are logged at debug."""
+    log_format: LogFormat = "auto"
+    """console (columns, for people), json, or auto: console on a terminal and json everywhere else."""
     secrets_dir: Path = SECRETS_DIR
     """Folder of secret files, one setting per file (sevenp_mongodb_uri). May be absent."""

@@ -114,7 +114,7 @@ class Probes:
         if not new:
             return
         tasks = describe_tasks(*self._loop, first=new) if self._loop is not None else []
-        log.error("component stalled", components=sorted(new), tasks=tasks)
+        log.error("component_stalled", components=sorted(new), tasks=tasks)
 
 
 def _answer(start_response: StartResponse, status: str, body: dict[str, Any]) -> list[bytes]:

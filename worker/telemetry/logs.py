@@ -1,8 +1,8 @@
-"""Logs as one JSON object per line on stderr, from our own code and from libraries alike.
+"""Logs on stderr, from our own code and from libraries alike: JSON lines for machines, columns for people.
 
-Nothing in a line can break out of it: JSON escapes control characters and all that is not ASCII. Nothing of a
-payload enters it: bytes are shown by their size, exceptions by their frames without local variables, and the
-message only of those kinds of errors that never quote data.
+Nothing in a line can break out of it: JSON escapes control characters and all that is not ASCII, columns everything
+that cannot be printed (see `console`). Nothing of a payload enters it: bytes are shown by their size, exceptions by
+their frames without local variables, and the message only of those kinds of errors that never quote data.
 """
 
 import json
@@ -15,8 +15,14 @@ from typing import Any, TextIO
 import structlog
 from aiokafka.errors import KafkaError
 from pymongo.errors import ConnectionFailure
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from worker.errors import WorkerError
+from worker.settings.process import LogFormat
+from worker.settings.standards import colours_allowed
+from worker.telemetry.console import console_renderer
+from worker.telemetry.repeats import FIELD as REPEATED
+from worker.telemetry.repeats import Repeats
 
 # Errors whose message never quotes a document. A ValueError, a BSON or a write error may, so it is withheld.
 _OPEN_MESSAGES = (WorkerError, OSError, KafkaError, ConnectionFailure)
@@ -29,33 +35,47 @@ LOWEST_LEVELS = {
     **dict.fromkeys(("httpx", "httpcore", "waitress"), logging.WARNING),
     # Says of every request that it waits for a moment: whoever asks often enough fills the log.
     "waitress.queue": logging.ERROR,
+    # A collector of spans that is away is told of with each attempt.
+    "opentelemetry": logging.ERROR,
 }
+# Of every line, in this order, whatever else it has: who reads raw JSON sees at once when, how bad, and what.
+FIRST = ("time", "level", "event", "logger")
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
-def configure_logging(level: str = "info", stream: TextIO | None = None, *, libraries: str = "info") -> None:
-    """Send all logging of this process to `stream` (stderr) as JSON lines. May be called again.
+def configure_logging(
+    level: str = "info",
+    stream: TextIO | None = None,
+    *,
+    libraries: str = "info",
+    form: LogFormat = "auto",
+) -> None:
+    """Send all logging of this process to `stream` (stderr). May be called again.
 
-    Libraries stay at `libraries` or above, whatever the level: what they log below info are payloads.
+    By `auto` lines are columns on a terminal and JSON everywhere else. Libraries stay at `libraries` or above,
+    whatever the level: what they log below info are payloads.
     """
     quiet = logging.getLevelNamesMapping()[libraries.upper()]
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    shared: list[structlog.typing.Processor] = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _known,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(allow=()),
+        structlog.stdlib.ExtraAdder(allow=(REPEATED,)),
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         structlog.processors.ExceptionRenderer(_frames),
     ]
-    handler = logging.StreamHandler(stream or sys.stderr)
+    target = stream or sys.stderr
+    handler = logging.StreamHandler(target)
+    handler.addFilter(Repeats())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(serializer=_one_line),
+                *_renderers(target, form),
             ],
         )
     )
@@ -76,6 +96,22 @@ def configure_logging(level: str = "info", stream: TextIO | None = None, *, libr
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def _renderers(stream: TextIO, form: LogFormat) -> list[Processor]:
+    terminal = stream.isatty()
+    if form == "console" or (form == "auto" and terminal):
+        return [console_renderer(colours=terminal and colours_allowed(), opaque=_opaque)]
+    return [_in_order, structlog.processors.JSONRenderer(serializer=_one_line)]
+
+
+def _known(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
+    """Without the fields that have no value: the trace of an event that belongs to none, say."""
+    return {name: value for name, value in entry.items() if value is not None}
+
+
+def _in_order(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
+    return {name: entry.pop(name) for name in FIRST if name in entry} | dict(entry)
 
 
 def _one_line(entry: Any, **_options: Any) -> str:

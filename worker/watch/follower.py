@@ -23,6 +23,7 @@ from worker.storage.resume_tokens import token_time_s
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics, RestartReason
 from worker.telemetry.mongodb import retry_counter
+from worker.telemetry.waits import Wait
 from worker.timing import Backoff, Clock, Pace
 from worker.watch.stream.change_stream import ChangeStream, Invalidated
 from worker.watch.stream.checkpoint import TokenSaver
@@ -142,6 +143,7 @@ class Follower(Generic[Keys]):
         self._oplog_window = OplogWindow(database, self.name, clock, metrics)
         self._count_retry = retry_counter(metrics)
         self._backoff = Backoff(clock, component.beat, seed)
+        self._wait = Wait(log, clock, f"{self.name}_waits_for_mongodb")
         self._pace = Pace(clock, settings.pace_s)
         self._resync_needed = False
         self._interrupted: Interrupted | None = None
@@ -161,7 +163,7 @@ class Follower(Generic[Keys]):
             except Retryable as error:
                 self._restarted(RestartReason.RESUMABLE)
                 self._count_retry(error)
-                log.warning(f"{self.name}_waits_for_mongodb", reason=str(error))
+                self._wait.failed(error)
                 await self._backoff.wait(stop)
         await self._leave()
 
@@ -175,6 +177,7 @@ class Follower(Generic[Keys]):
         held = await self._groups.share()  # 1
         self._executor.holds(held)
         if not held:
+            self._wait.over()
             await self._backoff.pause(stop, self._settings.renew_every_s)
             return
         positions = await self._positions.take(held)  # 2
@@ -262,6 +265,7 @@ class Follower(Generic[Keys]):
         session.liveness.observe(session.stream.token, idle=not count)
         await self._oplog_window.measure(session.stream.token)
         self._backoff.reset()
+        self._wait.over()
 
     async def _next(self, session: StreamSession, await_ms: int) -> tuple[Keys, int]:
         """What moved, and how many changes said so; the changes themselves are let go.

@@ -16,6 +16,7 @@ from worker.storage.shares import GROUPS
 from worker.storage.transactions import Transactions
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics
+from worker.telemetry.tracing import UNTRACED, Tracing
 from worker.timing import Clock, cancel_and_wait_shielded
 from worker.watch.content import ContentExecutor, Moved
 from worker.watch.folds.executor import EVENTS, Heads, StreamExecutor
@@ -48,6 +49,7 @@ class Watcher(Generic[S_co]):
     settings: S_co
     owner: str
     seed: int | None = None
+    tracing: Tracing = UNTRACED
 
     def groups(
         self, name: str, number: int, kept: Sequence[StreamProjection | SumProjection | ReadModel]
@@ -91,6 +93,7 @@ def event_follower(
         barrier=groups.barrier,
         keep_alive=groups.keep_alive,
         code_version=watcher.settings.code_version,
+        tracing=watcher.tracing,
     )
     return watcher.follower(executor, groups)
 

@@ -12,6 +12,7 @@ import pytest
 from bson import Int64
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
+from structlog.testing import capture_logs
 
 from tests.conftest import TEST_PARAMETERS
 from tests.integration.ingest.ledger import assert_exactly_once, stored_before
@@ -67,21 +68,24 @@ async def test_a_write_that_no_majority_confirms_is_sent_again(
     database: Database, kafka: str, topic: str
 ) -> None:
     published = [event(number % 9) for number in range(200)]
-    async with running(database, options(kafka, topic)) as ingest:
-        await ingest.until_assigned(4)
-        refusal = {"code": SHUTTING_DOWN, "errmsg": "shutting down"}
-        async with failpoint(
-            database.client,
-            "failCommand",
-            {"times": 8},
-            failCommands=["insert"],
-            writeConcernError=refusal,
-        ) as failing:
-            await send(kafka, topic, records(published))
-            await ingest.until_processed(200)
-        assert failing.hits == 8
-        assert retries(ingest) >= 1
+    with capture_logs() as logs:
+        async with running(database, options(kafka, topic)) as ingest:
+            await ingest.until_assigned(4)
+            refusal = {"code": SHUTTING_DOWN, "errmsg": "shutting down"}
+            async with failpoint(
+                database.client,
+                "failCommand",
+                {"times": 8},
+                failCommands=["insert"],
+                writeConcernError=refusal,
+            ) as failing:
+                await send(kafka, topic, records(published))
+                await ingest.until_processed(200)
+            assert failing.hits == 8
+            assert retries(ingest) >= 1
     await assert_exactly_once(database, published, voids=None)
+    waits = [each["event"] for each in logs if "waits_for_mongodb" in each["event"]]
+    assert waits == ["ingest_waits_for_mongodb", "ingest_waits_for_mongodb_over"]
 
 
 async def test_write_conflicts_cost_time_only(database: Database, kafka: str, topic: str) -> None:

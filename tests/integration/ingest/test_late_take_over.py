@@ -2,6 +2,7 @@
 
 import uuid
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from tests.integration.ingest.ledger import assert_exactly_once
@@ -13,6 +14,7 @@ from worker.ingest.options import IngestOptions
 from worker.kafka.consumer import EventConsumer
 from worker.storage.database import Database
 from worker.telemetry.metrics import Metrics
+from worker.telemetry.waits import Waits
 from worker.timing import SystemClock, cancel_and_wait
 
 
@@ -60,7 +62,9 @@ async def test_a_late_take_over_leaves_the_rightful_owner_alone(
 
 
 def _assignment(database: Database, consumer: EventConsumer, chosen: IngestOptions) -> Assignment:
-    return Assignment(database, consumer, chosen, SystemClock(), Metrics(CollectorRegistry()), uuid.uuid4)
+    clock, metrics = SystemClock(), Metrics(CollectorRegistry())
+    waits = Waits(structlog.get_logger(__name__), clock, "ingest")
+    return Assignment(database, consumer, chosen, clock, metrics, uuid.uuid4, waits)
 
 
 async def _burns(database: Database) -> int:

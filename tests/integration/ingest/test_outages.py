@@ -3,10 +3,11 @@
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -14,7 +15,7 @@ from structlog.testing import capture_logs
 
 from tests.conftest import RunningMongo
 from tests.integration.ingest.ledger import assert_exactly_once, committed
-from tests.support.ingest import RunningIngest, event, options, records, running, send, with_kafka
+from tests.support.ingest import RunningIngest, Sent, event, options, records, running, send, with_kafka
 from tests.support.waiting import stretched, until
 from worker.devstack.servers.broker import start_broker
 from worker.devstack.servers.mongod import start_mongod
@@ -73,7 +74,17 @@ async def test_while_mongodb_is_frozen_the_role_waits_stays_in_its_group_and_los
 ) -> None:
     published = [event(number % 9) for number in range(300)]
     sent = records(published)
-    async with own_database(tmp_path) as (database, pid), running(database, options(kafka, topic)) as ingest:
+    with capture_logs() as logs:
+        await _while_mongodb_is_frozen(tmp_path, kafka, topic, published, sent)
+    assert waits(logs) == ["ingest_waits_for_mongodb", "ingest_waits_for_mongodb_over"]
+    (over,) = [each for each in logs if each["event"].endswith("_over")]
+    assert over["waited_s"] >= 1
+
+
+async def _while_mongodb_is_frozen(
+    folder: Path, kafka: str, topic: str, published: list[dict[str, Any]], sent: list[Sent]
+) -> None:
+    async with own_database(folder) as (database, pid), running(database, options(kafka, topic)) as ingest:
         await ingest.until_assigned(4)
         await send(kafka, topic, sent[:100])
         await ingest.until_processed(100)
@@ -94,6 +105,11 @@ async def test_while_mongodb_is_frozen_the_role_waits_stays_in_its_group_and_los
         await assert_exactly_once(database, published, voids=None)
 
 
+def waits(logs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the log says of waits for servers."""
+    return [each["event"] for each in logs if each["event"].startswith("ingest_waits_for_")]
+
+
 def retries(ingest: RunningIngest) -> dict[str, float]:
     reasons = ("network", "timeout", "not_primary", "write_conflict", "other")
     return {reason: ingest.value("mongodb_retries_total", reason=reason) for reason in reasons}
@@ -104,21 +120,25 @@ async def test_a_role_that_waits_for_mongodb_at_its_assignment_can_be_stopped(
 ) -> None:
     client = make_client("mongodb://127.0.0.1:1/?replicaSet=none", server_selection_timeout_ms=200)
     try:
-        async with running(open_database(client), options(kafka, topic)) as ingest:
-            await until(lambda: sum(retries(ingest).values()) >= 2, "the take-over waits for MongoDB")
-            began = time.monotonic()
-            await ingest.drain()
-            assert time.monotonic() - began < stretched(10.0)
+        with capture_logs() as logs:
+            async with running(open_database(client), options(kafka, topic)) as ingest:
+                await until(lambda: sum(retries(ingest).values()) >= 2, "the take-over waits for MongoDB")
+                began = time.monotonic()
+                await ingest.drain()
+                assert time.monotonic() - began < stretched(10.0)
     finally:
         await driver.close(client)
+    assert waits(logs) == ["ingest_waits_for_mongodb"]
 
 
 async def test_a_role_that_waits_for_a_broker_can_be_stopped(database: Database) -> None:
-    async with running(database, options("127.0.0.1:1", "nowhere")) as ingest:
-        await until(lambda: sum(retries(ingest).values()) >= 2, "the role waits for the broker")
-        began = time.monotonic()
-        await ingest.drain()
-        assert time.monotonic() - began < stretched(15.0)
+    with capture_logs() as logs:
+        async with running(database, options("127.0.0.1:1", "nowhere")) as ingest:
+            await until(lambda: sum(retries(ingest).values()) >= 2, "the role waits for the broker")
+            began = time.monotonic()
+            await ingest.drain()
+            assert time.monotonic() - began < stretched(15.0)
+    assert waits(logs) == ["ingest_waits_for_kafka"]
 
 
 @pytest.mark.long
@@ -131,14 +151,16 @@ async def test_a_frozen_broker_costs_time_and_nothing_else(database: Database, t
         sent = records(published)
         chosen = options(kafka, topic)
         chosen = with_kafka(chosen, request_deadline_s=2.0)
-        async with running(database, chosen) as ingest:
-            await ingest.until_assigned(4)
-            await send(kafka, topic, sent[:100])
-            await ingest.until_processed(100)
-            with frozen(broker.process.pid):
-                await for_a_while(ingest, AWAY_S)
-            await send(kafka, topic, sent[100:])
-            await until(lambda: ingest.outcome("stored") >= 200, "the rest is stored", 120.0)
+        with capture_logs() as logs:
+            async with running(database, chosen) as ingest:
+                await ingest.until_assigned(4)
+                await send(kafka, topic, sent[:100])
+                await ingest.until_processed(100)
+                with frozen(broker.process.pid):
+                    await for_a_while(ingest, AWAY_S)
+                    assert waits(logs) == ["ingest_waits_for_kafka"]
+                await send(kafka, topic, sent[100:])
+                await until(lambda: ingest.outcome("stored") >= 200, "the rest is stored", 120.0)
         await assert_exactly_once(database, published)
     finally:
         broker.stop()

@@ -83,7 +83,7 @@ def topic_sender(servers: str, *, idempotent: bool = False, request_limit_s: flo
     settings = changed(
         NotifySettings(), kafka_topic=TOPIC, kafka_idempotent=idempotent, send_timeout_s=request_limit_s
     )
-    return KafkaSender(settings, KafkaSettings(bootstrap_servers=servers))
+    return KafkaSender(settings, KafkaSettings(bootstrap_servers=servers), SystemClock())
 
 
 async def records(servers: str, enough: Callable[[list[ConsumerRecord]], bool]) -> list[ConsumerRecord]:

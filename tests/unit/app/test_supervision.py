@@ -82,7 +82,7 @@ async def test_a_defect_is_logged_with_its_frames_and_kept_out_of_the_message() 
         await _supervise(Acting("ingest", _raises(KeyError("a learner's secret"))))
     assert "defect (KeyError)" in str(died.value)
     assert "secret" not in str(died.value)
-    assert [entry["role"] for entry in logs if entry["event"] == "role died of a defect"] == ["ingest"]
+    assert [entry["role"] for entry in logs if entry["event"] == "role_died_of_a_defect"] == ["ingest"]
 
 
 async def test_a_role_that_returns_unasked_counts_as_dead() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from tests.unit.ingest.samples import NOON, TOPIC, event_id, record
 from worker.contract.gaps import GapReason
@@ -17,6 +18,7 @@ from worker.ingest.dead_letters import (
     dead_letter_documents,
     gap_document,
     minimal_dead_letter,
+    tell,
 )
 from worker.ingest.record import DeadLetter
 from worker.kafka.positions import Gap
@@ -197,3 +199,57 @@ def test_a_gap_has_its_exact_range_and_no_bytes() -> None:
     assert document["gap"] == {"first_offset": 100, "last_offset": 249}
     assert (document["value"], document["size_bytes"]) == (None, 0)
     models.DeadLetter.model_validate(document, strict=True)
+
+
+def told(lines: list[Any], event: str) -> dict[str, Any]:
+    (line,) = [each for each in lines if each["event"] == event]
+    return dict(line)
+
+
+def test_a_batch_of_dead_letters_is_one_line_with_reason_number_and_first_offset() -> None:
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    traced = record(3, b"{", partition=1, headers=(("traceparent", parent.encode()),))
+    dead = [
+        *(DeadLetter(record(offset, b"{"), NOT_JSON) for offset in range(500, 0, -1)),
+        DeadLetter(record(7, b"{}"), INVALID, event_id(1)),
+        DeadLetter(record(9, b"{", partition=1), NOT_JSON),
+        DeadLetter(traced, NOT_JSON),
+    ]
+    with capture_logs() as lines:
+        tell(dead, {})
+    line = told(lines, "records_dead_lettered")
+    assert (len(lines), line["log_level"], line["records"]) == (1, "warning", 503)
+    assert line["groups"] == [
+        {"reason": "not_json", "records": 500, "topic": TOPIC, "partition": 0, "first_offset": 1},
+        {
+            "reason": "not_json",
+            "records": 2,
+            "topic": TOPIC,
+            "partition": 1,
+            "first_offset": 3,
+            "trace_id": "a" * 32,
+        },
+        {"reason": "invalid_field", "records": 1, "topic": TOPIC, "partition": 0, "first_offset": 7},
+    ]
+
+
+def test_those_without_bytes_are_a_second_line_and_a_batch_without_any_is_none() -> None:
+    dead = [DeadLetter(record(offset, b"{"), NOT_JSON) for offset in range(3)]
+    with capture_logs() as lines:
+        tell(dead, {1: "code 10334", 2: "no BSON document"})
+        tell([], {})
+    assert len(lines) == 2
+    line = told(lines, "dead_letters_without_bytes")
+    assert (line["log_level"], line["records"]) == ("error", 2)
+    assert [(each["reason"], each["first_offset"]) for each in line["groups"]] == [
+        ("code 10334", 1),
+        ("no BSON document", 2),
+    ]
+
+
+def test_a_line_about_very_many_partitions_has_the_largest_groups() -> None:
+    dead = [DeadLetter(record(n, b"{", partition=p), NOT_JSON) for p in range(100) for n in range(p + 1)]
+    with capture_logs() as lines:
+        tell(dead, {})
+    groups = told(lines, "records_dead_lettered")["groups"]
+    assert [each["partition"] for each in groups] == list(range(99, 79, -1))

@@ -21,8 +21,9 @@ async def test_a_thousand_notifications_are_a_few_lines_that_count_them() -> Non
         await sender.close()
     said = [line for line in lines if line["log_level"] == "info"]
     assert [line["event"] for line in said] == ["notifications_logged"] * 3
-    assert sum(line.get("welcome", 0) for line in said) == 750
-    assert sum(line.get("completion", 0) for line in said) == 250
+    assert sum(line["notifications"] for line in said) == 1_000
+    assert sum(line["kinds"].get("welcome", 0) for line in said) == 750
+    assert sum(line["kinds"].get("completion", 0) for line in said) == 250
 
 
 def message(kind: str) -> Message:

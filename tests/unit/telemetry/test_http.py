@@ -131,7 +131,7 @@ async def test_a_stall_is_logged_once_with_where_the_tasks_wait(site: Site) -> N
         site.clock.advance(60)
         await asyncio.to_thread(site.get, "/livez")
     stuck.cancel()
-    stalls = [entry for entry in logs if entry["event"] == "component stalled"]
+    stalls = [entry for entry in logs if entry["event"] == "component_stalled"]
     assert [entry["components"] for entry in stalls] == [["ingest"], ["ingest"]]
     (described,) = [text for text in stalls[0]["tasks"] if text.startswith("task ingest:")]
     assert "waits_for_ever" in described

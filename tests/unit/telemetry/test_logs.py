@@ -37,11 +37,30 @@ def _fail(error: Exception) -> None:
 
 
 def test_a_log_line_is_one_json_object_with_time_level_and_logger(stream: io.StringIO) -> None:
-    structlog.get_logger("worker.ingest").info("partition assigned", partition=3)
+    structlog.get_logger("worker.ingest").info("partition_assigned", partition=3)
     (line,) = _lines(stream)
-    assert line["event"] == "partition assigned"
+    assert line["event"] == "partition_assigned"
     assert (line["level"], line["logger"], line["partition"]) == ("info", "worker.ingest", 3)
     assert line["time"].endswith("Z")
+
+
+def test_time_and_level_come_first_whatever_else_a_line_has(stream: io.StringIO) -> None:
+    structlog.get_logger("worker.ingest").bind(about=1).warning("batch_done", zone="a", age_s=2)
+    logging.getLogger("aiokafka").warning("group %s failed", "a")
+    try:
+        _fail(Misconfigured("no"))
+    except Misconfigured:
+        structlog.get_logger("worker").exception("role_died")
+    ours, theirs, failed = (list(line) for line in _lines(stream))
+    assert ours == ["time", "level", "event", "logger", "about", "zone", "age_s"]
+    assert theirs == ["time", "level", "event", "logger"]
+    assert failed == ["time", "level", "event", "logger", "exception"]
+
+
+def test_a_field_without_a_value_is_left_out(stream: io.StringIO) -> None:
+    structlog.get_logger("worker").info("skipped", trace_id=None, number=0, text="")
+    (line,) = _lines(stream)
+    assert (line.get("trace_id", "absent"), line["number"], line["text"]) == ("absent", 0, "")
 
 
 def test_libraries_log_in_the_same_form(stream: io.StringIO) -> None:
@@ -113,6 +132,15 @@ def test_warnings_of_python_become_log_lines(stream: io.StringIO) -> None:
         configure_logging("info", stream)
         warnings.warn("old call", DeprecationWarning, stacklevel=1)
     assert "old call" in _lines(stream)[0]["event"]
+
+
+def test_what_a_library_says_again_and_again_is_said_once(stream: io.StringIO) -> None:
+    for _ in range(100):
+        logging.getLogger("aiokafka").error("Unable to connect to node %s", 0)
+        structlog.get_logger("worker").info("tried")
+    events = [line["event"] for line in _lines(stream)]
+    assert events.count("Unable to connect to node 0") == 1
+    assert events.count("tried") == 100
 
 
 def test_the_level_is_kept(stream: io.StringIO) -> None:

@@ -15,8 +15,8 @@ from worker.storage import job_runs, schedule_positions
 from worker.storage.job_models import JobRun
 from worker.storage.retrying import retrying
 from worker.storage.schedule_positions import Position
-from worker.telemetry.logs import describe
 from worker.telemetry.metrics import MisfireReason, ScheduledOutcome
+from worker.telemetry.waits import Wait
 from worker.timing import Backoff, run_until_stopped
 
 log = structlog.get_logger(__name__)
@@ -44,15 +44,16 @@ class EntryFollower:
         A cancellation ends that run, too: its place is kept, and the next scheduler goes on there.
         """
         clock = self.runner.parts.clock
-        backoff = Backoff(clock, _unheard)
+        backoff, wait = Backoff(clock, _unheard), Wait(log, clock, "schedule_waits", entry=self.entry.name)
         while not retired.is_set():
             try:
                 wait_s = await self._turn()
             except WorkerError as error:  # the other entries must not end for it
-                log.warning("schedule_waits", entry=self.entry.name, reason=str(error))
+                wait.failed(error)
                 await backoff.wait(retired)
             else:
                 backoff.reset()
+                wait.over()
                 await run_until_stopped(clock.sleep(wait_s), retired)
 
     async def _turn(self) -> float:
@@ -122,11 +123,13 @@ class EntryFollower:
         """Move the position to a firing whose run is over; what came due meanwhile had to wait for it."""
         parts, now = self.runner.parts, self.runner.parts.clock.now()
         over = Position(firing, busy_from=began, busy_until=min(ended or now, now))
+        wait = Wait(log, parts.clock, "schedule_waits", entry=self.entry.name)
         await retrying(
             lambda: schedule_positions.move(parts.database, self.entry.id, position, over),
             clock=parts.clock,
-            on_retry=lambda error: log.warning("schedule_waits", entry=self.entry.name, reason=str(error)),
+            on_retry=wait.failed,
         )
+        wait.over()
         return _SHORTEST_WAIT_S
 
     async def _outcome(self, firing: datetime) -> ScheduledOutcome | JobRun:
@@ -147,11 +150,13 @@ class EntryFollower:
             told.error("scheduled_job_failed", reason=str(error))
             return ScheduledOutcome.FAILED
         except Exception as error:  # a defect of one job: the others must not end for it
-            told.error("scheduled_job_failed", reason=describe(error))
+            told.exception("scheduled_job_failed", reason=f"a defect ({type(error).__name__})")
             return ScheduledOutcome.FAILED
         differs = result.run.outcome is not None and job.differs(result.run.outcome)
-        say = told.warning if differs else told.info
-        say("scheduled_job_done", run=result.run.id, already=result.already, found_something_wrong=differs)
+        if differs:
+            told.warning("scheduled_job_found_something", run=result.run.id, already=result.already)
+        else:
+            told.info("scheduled_job_done", run=result.run.id, already=result.already)
         if result.already:
             return result.run
         return ScheduledOutcome.DIFFERENCE if differs else ScheduledOutcome.SUCCEEDED

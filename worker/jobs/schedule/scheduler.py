@@ -16,6 +16,7 @@ from worker.jobs.schedule.following import EntryFollower
 from worker.jobs.schedule.sources import Source
 from worker.storage.job_runs import last_success
 from worker.telemetry.health import Component
+from worker.telemetry.waits import Wait
 from worker.timing import cancel_and_wait, cancel_and_wait_shielded
 
 log = structlog.get_logger(__name__)
@@ -40,6 +41,8 @@ class Scheduler:
         self._followed: list[_Followed] = []
         self._schedule: Schedule | None = None
         self._told: tuple[Mistake, ...] = ()
+        self._unreadable = Wait(log, parts.clock, "schedule_unreadable")
+        self._waits = Wait(log, parts.clock, "schedule_waits")
         parts.metrics.prepare_jobs(job.name for job in jobs)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -71,8 +74,9 @@ class Scheduler:
         except (Misconfigured, Retryable) as error:
             if isinstance(error, Misconfigured) and self._schedule is None:
                 raise
-            log.warning("schedule_unreadable", reason=str(error))
+            self._unreadable.failed(error)
             return
+        self._unreadable.over()
         self._schedule = schedule
         if schedule.mistakes != self._told:
             self._told = schedule.mistakes
@@ -112,4 +116,6 @@ class Scheduler:
                     gauge = self._parts.metrics.scheduled_job_last_success_timestamp_seconds
                     gauge.labels(job).set(at.timestamp())
         except Retryable as error:
-            log.warning("schedule_waits", reason=str(error))
+            self._waits.failed(error)
+        else:
+            self._waits.over()

@@ -17,6 +17,8 @@ from worker.kafka.producer import ABOUT_THE_RECORD
 from worker.kafka.security import kafka_options
 from worker.notify.delivery import Accepted, Delivery, Message, Recipient, Refused, Unavailable
 from worker.settings import KafkaSettings, NotifySettings
+from worker.telemetry.waits import Wait
+from worker.timing import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +41,9 @@ class KafkaSender:
     Where a broker has no idempotent producers, a record whose answer is lost may stand in the topic twice.
     """
 
-    def __init__(self, settings: NotifySettings, kafka: KafkaSettings) -> None:
+    def __init__(self, settings: NotifySettings, kafka: KafkaSettings, clock: Clock) -> None:
         self._settings = settings
+        self._wait = Wait(log, clock, "notification_waits_for_kafka", topic=settings.kafka_topic)
         self._bootstrap_servers, self._security = kafka.bootstrap_servers, kafka_options(kafka)
         self._line: _Line | None = None
         self._connecting = asyncio.Lock()
@@ -111,8 +114,9 @@ class KafkaSender:
         while not sent.done():
             await asyncio.wait({sent}, timeout=self._settings.send_timeout_s)
             if not sent.done():
-                log.warning("notification_waits_for_kafka", topic=self._settings.kafka_topic)
+                self._wait.failed(TimeoutError("no broker says that it has the record"))
         sent.result()
+        self._wait.over()
 
     def _retire(self, line: _Line) -> None:
         """The next message gets a new producer; what is under way on this one comes to its own end."""

@@ -35,6 +35,6 @@ class LogSender:
 
     def _say(self) -> None:
         if self._unsaid:
-            log.info("notifications_logged", **self._unsaid)
+            log.info("notifications_logged", notifications=self._unsaid.total(), kinds=dict(self._unsaid))
         self._unsaid.clear()
         self._said_at = self._clock.monotonic()

@@ -9,6 +9,7 @@ from worker.contract.identity import stream_slot
 from worker.storage.database import Database, Document
 from worker.storage.leases import Token, group_slots, slot_group
 from worker.telemetry.metrics import Metrics
+from worker.telemetry.tracing import UNTRACED, Tracing
 from worker.timing import Clock
 from worker.watch.folds.catch_up import behind
 from worker.watch.folds.projector import Projector
@@ -42,6 +43,7 @@ class StreamExecutor:
         barrier: Callable[[], Awaitable[None]],
         keep_alive: Callable[[], Awaitable[None]],
         code_version: str,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self.name = EVENTS
         self.versions: Mapping[str, int] = {each.name: each.version for each in projections}
@@ -56,6 +58,7 @@ class StreamExecutor:
                 code_version=code_version,
                 barrier=barrier,
                 keep_alive=keep_alive,
+                tracing=tracing,
             )
             for each in projections
         }

@@ -13,6 +13,7 @@ from projections.event import OWN_TYPES
 from worker.storage import audit
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
+from worker.storage.event_traces import traces_of
 from worker.storage.models import SkippedVersion
 from worker.storage.skipped_versions import event_at, put_decision, skipped_version_id
 from worker.storage.transactions import Session, Transactions
@@ -75,7 +76,16 @@ class GivingUp:
             audited.outcome["skipped"] = decided
         if decided:
             self._metrics.skipped_events_total.labels(self._projection).inc()
-            log.warning("event_skipped", **arguments, event_id=str(failure.event_id), failure=said)
+            trace = (await traces_of(self._database, [failure.event_id])).get(failure.event_id)
+            log.warning(
+                "event_skipped",
+                projection=self._projection,
+                stream=failure.stream,
+                version=failure.version,
+                event_id=str(failure.event_id),
+                failure=said,
+                trace_id=None if trace is None else trace.trace_id,
+            )
         return decided
 
     async def _decide(self, failure: Failure, said: str, session: Session) -> bool:

@@ -4,6 +4,8 @@ import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
 from itertools import chain, islice
 
 import structlog
@@ -11,11 +13,14 @@ from pymongo.errors import BulkWriteError
 
 from projections.kinds import By, StreamProjection
 from worker.contract.identity import stream_kind
+from worker.contract.trace_context import trace_in
 from worker.storage.database import Database
 from worker.storage.documents import void_document
 from worker.storage.errors import translated, write_failures
+from worker.storage.event_traces import traces_of
 from worker.storage.work_items import fold_item_id
 from worker.telemetry.metrics import Applied, Metrics, Mode
+from worker.telemetry.tracing import TRACE_PATHS, UNTRACED, Attributes, Tracing
 from worker.timing import Clock, cancel_and_wait_shielded
 from worker.watch.folds.decisions import Decisions
 from worker.watch.folds.failed_streams import quarantine_streams
@@ -55,6 +60,7 @@ class Round:
     plan: Plan
     results: Sequence[Folded]
     unread: Set[str]
+    began: datetime
 
 
 @dataclass(slots=True)
@@ -93,7 +99,7 @@ class Projector:
     item. A projector remembers where it failed and does not try there again: to retry, make a new one.
 
     `doubting`: whatever the documents say, they are folded from their first event and replaced where they differ.
-    What is done is noted in `tally`, if there is one.
+    What is done is noted in `tally`, if there is one, and each round is a span of `tracing`.
     """
 
     def __init__(
@@ -111,6 +117,7 @@ class Projector:
         on_failures: OnFailures | None = None,
         doubting: bool = False,
         tally: Tally | None = None,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self._database = database
         self._projection = projection
@@ -125,6 +132,8 @@ class Projector:
         self._on_failures = on_failures or self._put_items
         self._doubting = doubting
         self._tally = tally
+        self._tracing = tracing
+        self._event_paths = (*projection.event_paths, *(TRACE_PATHS if tracing.on else ()))
         self._decisions = Decisions(database, projection.name, clock)
         self._width = _STREAMS_PER_ROUND
         self._blocked: OrderedDict[str, Failure] = OrderedDict()
@@ -187,12 +196,13 @@ class Projector:
 
         1. load documents  2. plan  3. read events and fold them; `_write_round` does the rest.
         """
+        began = self._clock.now()
         records = await read_records(self._documents, self._projection.paths, heads)  # 1
         self._width = len(records.documents) if records.unread else min(2 * self._width, _STREAMS_PER_ROUND)
         read = {stream: head for stream, head in heads.items() if stream not in records.unread}
         plan = self._plan(read, records, sought, as_far_as_folded=as_far_as_folded)  # 2
         results, unread = await self._fold_all(plan)  # 3
-        return Round(heads, plan, results, unread | records.unread)
+        return Round(heads, plan, results, unread | records.unread, began)
 
     async def _write_round(self, done: Round) -> Remaining:
         """Keep what was folded, and see to what could not be.
@@ -221,7 +231,22 @@ class Projector:
         rejected = {failure.stream for failure in [*failures, *written.rejected]}
         again = plan.later.keys() | racing | holes | done.unread
         finished = invisible.keys() | rejected
+        self._trace(done)
         return Remaining({s: heads[s] for s in again if s not in finished}, invisible, racing)
+
+    def _trace(self, done: Round) -> None:
+        """A span of a round that is over, linked to the traces of the events that it folded."""
+        if not self._tracing.on:
+            return
+        events = [event for one in done.results for event in one.run.events[: one.count]]
+        attributes: Attributes = {
+            "sevenp.projection": self._projection.name,
+            "sevenp.mode": self._by,
+            "sevenp.streams": len(done.results),
+            "sevenp.events": len(events),
+        }
+        traces = partial(filter, None, map(trace_in, events))
+        self._tracing.record("fold round", attributes, done.began, self._clock.now(), links=traces)
 
     def _plan(
         self, heads: Mapping[str, int], records: Records, sought: Set[str], *, as_far_as_folded: bool
@@ -270,7 +295,7 @@ class Projector:
     async def _read(self, tasks: Sequence[Task]) -> Runs:
         """The tasks' events, without those that somebody has decided to leave out."""
         skips = await self._decisions.about(tasks)
-        return await read_runs(self._database, tasks, self._projection.event_paths, skips)
+        return await read_runs(self._database, tasks, self._event_paths, skips)
 
     async def _refold(self, task: Task) -> Folded:
         """Re-fold a long stream page by page, in memory: a reader never sees less than before."""
@@ -309,13 +334,26 @@ class Projector:
         await quarantine_streams(
             self._database, self._projection.name, failures, code_version=self._code_version
         )
+        await self._tell(failures)
+
+    async def _tell(self, failures: Sequence[Failure]) -> None:
+        """A line for each class of error, about the first of its streams: a defect may concern all there are."""
+        by_class: dict[str, list[Failure]] = {}
         for failure in failures:
+            by_class.setdefault(failure.error_class, []).append(failure)
+        traces = await traces_of(self._database, (alike[0].event_id for alike in by_class.values()))
+        for error_class, alike in by_class.items():
+            first = alike[0]
+            trace = traces.get(first.event_id)
             log.warning(
                 f"{self._projection.name}_quarantined",
-                item=fold_item_id(failure.stream, self._projection.name),
-                version=failure.version,
-                error_class=failure.error_class,
-                reason=failure.message,
+                streams=len(alike),
+                error_class=error_class,
+                reason=first.message,
+                item=fold_item_id(first.stream, self._projection.name),
+                version=first.version,
+                event_id=None if first.event_id is None else str(first.event_id),
+                trace_id=None if trace is None else trace.trace_id,
             )
 
     async def _fill(self, runs: Sequence[Run]) -> None:
