@@ -138,7 +138,7 @@ format: $(READY) ## put the sources into their one format
 	$(BIN)/ruff check --fix .
 
 lock: $(READY) ## resolve pyproject.toml again, with hashes: everything for work, and what the image needs
-	$(COMPILE) --extra embedded --extra motor --extra dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra embedded --extra motor --extra otel --extra dev --output-file requirements.lock pyproject.toml
 	$(COMPILE) --build-deps-for wheel --output-file deploy/requirements.lock pyproject.toml
 
 bench-lock: $(READY) ## resolve bench/requirements.in again, with hashes
