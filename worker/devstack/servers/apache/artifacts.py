@@ -55,7 +55,7 @@ def _fetch_jars(pom: Path, name: str) -> Path:
     if maven is None:
         raise Misconfigured(f"Apache Kafka comes from Maven, and no mvn is on PATH; {OTHER_WAYS}")
     jars.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(jars.with_suffix(".lock")):
+    with locked(jars.with_suffix(".lock")):
         if not jars.is_dir():
             _copy_dependencies(maven, pom, jars)
     return jars
@@ -79,8 +79,8 @@ def _copy_dependencies(maven: str, pom: Path, jars: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Test processes start side by side; one of them asks Maven, the others wait."""
+def locked(path: Path) -> Iterator[None]:
+    """Test processes start side by side; one of them fetches, the others wait."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
