@@ -1,9 +1,6 @@
 """MongoDB's disk is full: the worker says so and waits, what was acknowledged stays, and space is all it needs."""
 
-import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +9,7 @@ import pytest
 from tests.chaos.running_worker import flowing, settings, working
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.support.ingest import event
+from tests.support.small_disk import fill, small_disk
 from worker.devstack.servers.mongod import start_mongod
 from worker.storage.database import make_client, open_database
 from worker.storage.driver import close
@@ -28,30 +26,8 @@ _PARAMETERS = ("enableTestCommands=1", "ttlMonitorEnabled=false")
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A small disk of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    if mount is None or umount is None or os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    size = f"size={_DISK_MB}m"
-    done = subprocess.run(  # noqa: S603
-        [mount, "-t", "tmpfs", "-o", size, "tmpfs", folder], capture_output=True, check=False
-    )
-    if done.returncode != 0:
-        pytest.skip(f"this machine lets nobody mount a small disk: {done.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run([umount, "--lazy", folder], check=True)  # noqa: S603
-
-
-def fill(disk: Path) -> Path:
-    """Lay a file on the disk that takes all but a few megabytes."""
-    ballast = disk / "ballast"
-    free = shutil.disk_usage(disk).free - _LEFT_MB * 1_000_000
-    with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free)
-    return ballast
+    with small_disk(tmp_path, _DISK_MB) as disk:
+        yield disk
 
 
 def batch() -> list[dict[str, object]]:
@@ -70,7 +46,7 @@ async def test_a_full_disk_is_waited_out_and_costs_no_event(
         async with working(settings(mongod.uri, database, kafka, topic), tmp_path / "worker.log") as worker:
             async with flowing(kafka, topic, batch) as published:
                 await worker.until_processed(200)
-                ballast = fill(disk)
+                ballast = fill(disk, _LEFT_MB)
                 # Seen so far: WiredTiger cannot write and mongod aborts. One that lives answers with code 14031.
                 await worker.until_status("readyz", 503)
                 assert (await worker.get("livez"))[0] == 200
