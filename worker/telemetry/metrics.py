@@ -333,6 +333,9 @@ class Metrics:
         "Runs that this scheduler started.", job=ANY, outcome=ScheduledOutcome
     )
     scheduled_job_misfires_total = _counter("Firings that were dropped.", job=ANY, reason=MisfireReason)
+    scheduled_job_interval_seconds = _gauge(
+        "Longest time between the next firings of a job in the schedule.", job=ANY
+    )
     scheduled_job_last_success_timestamp_seconds = _gauge(
         "Unix time at which the job succeeded last, whoever started it; 0 for never.", job=ANY
     )

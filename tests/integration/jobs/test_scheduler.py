@@ -96,6 +96,22 @@ async def test_a_success_of_anybody_is_shown_with_its_time(database: Database) -
         )
 
 
+async def test_how_often_a_job_is_to_run_is_shown_while_it_stands_in_the_schedule(database: Database) -> None:
+    clock, name = SteppedClock(MIDNIGHT), "sevenp_worker_scheduled_job_interval_seconds"
+    await put(database, "daily", {**HOURLY, "cron": "30 2 * * *", "arguments": {"to": 9}})
+    await put(database, "hourly", HOURLY)
+    async with scheduler(database, clock, Counting()) as metrics:
+
+        def shown() -> float | None:
+            return metrics.registry.get_sample_value(name, {"job": "count"})
+
+        await until(lambda: shown() == 3600, "the shorter interval is shown")
+        await database.system_settings.delete_one({"key": f"{KEY_PREFIX}hourly"})
+        await passing(clock, lambda: shown() == 24 * 3600, "the longer one is left")
+        await database.system_settings.delete_many({})
+        await passing(clock, lambda: shown() is None, "it is shown no more")
+
+
 @pytest.mark.slow
 async def test_mongodb_away_at_the_moment_of_firing_delays_it(tmp_path: Path) -> None:
     """Once, when it is back: the firing was missed, and the policy makes up for it; entries come from elsewhere."""

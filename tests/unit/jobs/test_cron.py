@@ -134,3 +134,19 @@ def test_all_others_fire_once_for_each_time_of_a_day(minute: str, hour: str, zon
 def test_what_cannot_fire_is_refused_in_words(text: str, zone: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Cron.parse(text, zone)
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [
+        ("*/15 * * * *", 0.25),
+        ("0 4 * * *", 24),
+        ("0 4 * * MON-FRI", 72),
+        ("0 5 * * SUN", 168),
+        ("0 6 1 * *", 744),
+    ],
+)
+def test_the_longest_wait_is_the_longest_time_between_the_firings_that_come_next(
+    text: str, hours: float
+) -> None:
+    assert Cron.parse(text, "UTC").longest_wait(datetime(2026, 1, 6, tzinfo=UTC)) == timedelta(hours=hours)

@@ -7,8 +7,8 @@ after the gap, what is repeated fires the first time only.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from itertools import takewhile
+from datetime import UTC, datetime, timedelta
+from itertools import islice, pairwise, takewhile
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
@@ -17,6 +17,8 @@ _FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 _EVERY_HOUR = set(range(24))
 # Any date: what cannot fire, such as 30 February, is found out from everywhere.
 _SOME_DAY = datetime(2024, 1, 1, tzinfo=UTC)
+# A week of a daily expression: the weekend of one for working days is among them.
+_LOOKED_AHEAD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,13 @@ class Cron:
     def next(self, moment: datetime) -> datetime:
         """The first firing later than `moment`."""
         return next(self.after(moment))
+
+    def longest_wait(self, moment: datetime) -> timedelta:
+        """The longest time between two of the firings that come next: of working days, a weekend."""
+        firings = list(islice(self.after(moment), _LOOKED_AHEAD))
+        return max(
+            (later - earlier for earlier, later in pairwise(firings)), default=self.next(moment) - moment
+        )
 
 
 def _by_the_wall(fields: list[str]) -> str:

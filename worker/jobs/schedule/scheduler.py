@@ -43,6 +43,7 @@ class Scheduler:
         self._told: tuple[Mistake, ...] = ()
         self._unreadable = Wait(log, parts.clock, "schedule_unreadable")
         self._waits = Wait(log, parts.clock, "schedule_waits")
+        self._shown: frozenset[str] = frozenset()
         parts.metrics.prepare_jobs(job.name for job in jobs)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -107,9 +108,23 @@ class Scheduler:
                 each.task.result()
         self._followed = [each for each in self._followed if not each.task.done()]
 
+    def _show_intervals(self, entries: Sequence[Entry]) -> None:
+        """How long each job may be without a success: of several entries the one that fires most often."""
+        gauge, now = self._parts.metrics.scheduled_job_interval_seconds, self._parts.clock.now()
+        waits: dict[str, float] = {}
+        for entry in entries:
+            wait_s = entry.cron.longest_wait(now).total_seconds()
+            waits[entry.job.name] = min(wait_s, waits.get(entry.job.name, wait_s))
+        for job in self._shown - waits.keys():
+            gauge.remove_by_labels({"job": job})
+        for job, wait_s in waits.items():
+            gauge.labels(job).set(wait_s)
+        self._shown = frozenset(waits)
+
     async def _measure(self) -> None:
-        """When each job of the schedule succeeded last, whichever scheduler or operator ran it."""
+        """When each job of the schedule succeeded last, whoever ran it, and how often it is to run."""
         entries = () if self._schedule is None else self._schedule.entries
+        self._show_intervals(entries)
         try:
             for job in {entry.job.name for entry in entries}:
                 if (at := await last_success(self._parts.database, job)) is not None:
