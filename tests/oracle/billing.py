@@ -23,7 +23,7 @@ def payments(events: Sequence[Event]) -> Sequence[Event]:
 def billing_rows(case: Case) -> Iterator[str]:
     """Every payment has its row, once, with the words of the latest naming; rows of the platform stay as they are."""
     standing = {
-        _transaction(event): event for event in latest_per(payments(case.stored.folded_events), _transaction)
+        _transaction(event): event for event in latest_per(payments(case.stored.counted_events), _transaction)
     }
     found = Counter(row["transaction_id"] for row in case.stored.billing)
     platform = {row["transaction_id"] for row in case.stored.billing if "event_id" not in row}

@@ -29,10 +29,11 @@ Sums = Mapping[str, int]
 
 def counted_learners(case: Case) -> Iterator[str]:
     """Every progress document has its projection, which says what of it was counted."""
-    streams = case.stored.folded_streams
+    streams = case.stored.counted_streams
     found = Counter(document["stream_id"] for document in case.stored.projections)
-    yield from miscounted("projection", Counter(each["stream_id"] for each in case.stored.progress), found)
-    records = {document["stream_id"]: document for document in case.stored.progress}
+    wanted = Counter(each["stream_id"] for each in case.stored.counted_progress)
+    yield from miscounted("projection", wanted, found)
+    records = {document["stream_id"]: document for document in case.stored.counted_progress}
     for document in case.stored.projections:
         record = records.get(document["stream_id"])
         if record is None:
@@ -45,7 +46,7 @@ def counted_learners(case: Case) -> Iterator[str]:
 
 def course_statistics(case: Case) -> Iterator[str]:
     """`courses.stats` is what the records of the course's learners add up to, for every course that exists."""
-    sums = _sums(case.stored.progress, lambda record: record["course_id"])
+    sums = _sums(case.stored.counted_progress, lambda record: record["course_id"])
     for course in case.stored.courses:
         stats = course.get("stats") or {}
         if course["_id"] in sums or "sums" in stats:
@@ -55,7 +56,7 @@ def course_statistics(case: Case) -> Iterator[str]:
 
 def user_statistics(case: Case) -> Iterator[str]:
     """`users.stats` is what the user's own records, and those of the courses they teach, add up to."""
-    learning = _sums(case.stored.progress, lambda record: record["user_id"])
+    learning = _sums(case.stored.counted_progress, lambda record: record["user_id"])
     teaching = _taught(case)
     for user in case.stored.users:
         own, taught, stats = learning.get(user["_id"]), teaching.get(user["_id"]), user.get("stats") or {}
@@ -69,7 +70,7 @@ def user_statistics(case: Case) -> Iterator[str]:
 def activity_logs(case: Case) -> Iterator[str]:
     """`users.activity_log` has one enrolment per course, dated as in the record, in order, the last hundred."""
     enrolments: dict[ObjectId, list[tuple[Any, Any]]] = defaultdict(list)
-    for record in case.stored.progress:
+    for record in case.stored.counted_progress:
         if record["enrollment_date"] is not None:
             enrolments[record["user_id"]].append((record["enrollment_date"], record["course_id"]))
     for user in case.stored.users:
@@ -137,7 +138,7 @@ def _sums(records: Sequence[Document], key: Callable[[Document], ObjectId]) -> M
 
 def _taught(case: Case) -> Mapping[ObjectId, Sums]:
     """Over the existing courses of each instructor that have learners."""
-    courses = _sums(case.stored.progress, lambda record: record["course_id"])
+    courses = _sums(case.stored.counted_progress, lambda record: record["course_id"])
     groups: dict[ObjectId, list[Sums]] = defaultdict(list)
     for course in case.stored.courses:
         named = (course.get("instructor_id"), (course.get("instructor") or {}).get("user_id"))

@@ -107,10 +107,10 @@ def delivered_bodies(case: Case) -> Iterator[str]:
 
 
 def required_keys(case: Case) -> Sequence[str]:
-    """The keys of all milestones that follow from the stored events."""
+    """The keys of all milestones that follow from the stored events, but for those of canaries."""
     return [
         f"{kind}:{stream}"
-        for stream, events in case.stored.folded_streams.items()
+        for stream, events in case.stored.counted_streams.items()
         for kind, reached in _reached(milestones(events)).items()
         if reached
     ]

@@ -22,6 +22,8 @@ VOID = "void"
 """The event type that fills a hole in a stream's versions; no producer's."""
 OPENING = "opening"
 """The event type that says what an adopted record was; no producer's either."""
+RESERVED = "_0000000043414e415259"
+"""Stands in the stream of a canary: it is stored and folded, and has no part in whatever is counted or announced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,21 @@ class Stored:
             if stands and place == (each["stream_id"], each["version"], each["event_id"]):
                 return {**event, "event_type": VOID, "recorded_at": each["recorded_at"]}
         return event
+
+    @property
+    def counted_progress(self) -> Sequence[Document]:
+        """The progress documents that somebody is to count."""
+        return [each for each in self.progress if RESERVED not in str(each.get("stream_id"))]
+
+    @property
+    def counted_streams(self) -> Mapping[str, Sequence[Document]]:
+        """As `folded_streams`, without those that nobody counts."""
+        return {stream: events for stream, events in self.folded_streams.items() if RESERVED not in stream}
+
+    @property
+    def counted_events(self) -> Sequence[Document]:
+        """As `folded_events`, without those that nobody counts."""
+        return [event for event in self.folded_events if RESERVED not in event["stream_id"]]
 
     @property
     def real_events(self) -> Sequence[Document]:

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     NOT_FOLDABLE = "not_foldable"
     REFUSED = "refused"
+    RESERVED = "reserved"
 
 
 SAID: Mapping[Reason, str] = {
@@ -33,6 +34,7 @@ SAID: Mapping[Reason, str] = {
     Reason.TOO_LARGE: "it, or what the worker would make of it, is too large",
     Reason.NOT_FOLDABLE: "the stored events of this learner cannot be folded",
     Reason.REFUSED: "the server refuses what the worker would make of it",
+    Reason.RESERVED: "its ids are the canary's, who is counted nowhere",
 }
 
 

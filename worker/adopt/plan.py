@@ -17,6 +17,7 @@ from worker.adopt.outcome import Adoption, Conversion, Document, Outcome, Reason
 from worker.adopt.platform import LONGEST_BYTES, OWNED, PlatformDocument
 from worker.adopt.record import Adoptable, Unfit, read_record
 from worker.contract.identity import stream_object_id
+from worker.contract.reserved import is_reserved
 from worker.storage.database import CODEC_OPTIONS
 from worker.storage.documents import Opening, opening_document
 from worker.storage.elements import elements, joined
@@ -71,11 +72,13 @@ def plan(
 ) -> Outcome:
     """What is written for this record, or why it is left alone. `further` are the learner's records that go, too.
 
-    1. nobody else's learner  2. which stored events the record has  3. the opening event  4. the document: the fold
-    of the whole stream, and the platform's other fields  5. what counting makes of it
+    1. nobody else's learner, and not the canary  2. which stored events the record has  3. the opening event  4. the
+    document: the fold of the whole stream, and the platform's other fields  5. what counting makes of it
     """
     name = document.name
-    if known.is_kept:  # 1
+    if is_reserved(record.stream):  # 1
+        return SetAside(name, Reason.RESERVED, "its course or its learner has a reserved id")
+    if known.is_kept:
         return SetAside(name, Reason.KNOWN, f"the worker's record is {stream_object_id(record.stream)}")
     uncounted = _uncounted(name, known.events, adoption.counted_until)  # 2
     if isinstance(uncounted, SetAside):

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from projections.kinds import Document, StreamProjection, SumProjection
 from worker.contract.identity import stream_object_id
+from worker.contract.reserved import is_reserved
 from worker.errors import Refused
 from worker.queries.fields import ABSENT, differing, value_at, why_unknown
 from worker.queries.stepwise import View, counted_row, of_events
@@ -125,13 +126,17 @@ class Explained:
 
 
 async def documents_of(database: Database, stream: str) -> list[Explained]:
-    """Every document of the stream, and the rows that count it, as they are stored."""
+    """Every document of the stream, and the rows that count it, as they are stored. Nobody counts the canary's."""
     shapes, identity = models_of(database.catalogue), {"_id": stream_object_id(stream)}
     found = []
     for projection in database.catalogue.streams:
         if not projection.folds(stream):
             continue
-        counting = [each for each in database.catalogue.sums if each.source == projection.name]
+        counting = [
+            each
+            for each in database.catalogue.sums
+            if each.source == projection.name and not is_reserved(stream)
+        ]
         for by in (None, *counting):
             name = projection.target.collection if by is None else by.counted.collection
             stored = await reading.find_one(database.collection(name), identity)

@@ -23,7 +23,7 @@ _LONGEST_LEASE = timedelta(days=1)
 # A new primary may for some time know less of the cluster's time than the old one did.
 _SLACK_S = 60
 # The groups of each watcher.
-_GROUPS: Mapping[str, int] = {"progress": GROUPS, "counts": 1, "models": 1, "retry": 1}
+_GROUPS: Mapping[str, int] = {"progress": GROUPS, "counts": 1, "models": 1, "retry": 1, "canary": 1}
 _GROUP_NAMES = frozenset(group_name(watcher, n) for watcher, groups in _GROUPS.items() for n in range(groups))
 _PARTITION = re.compile(r"partition:.+:[0-9]+")
 _MARKER = re.compile(r"counts:((course|user):[0-9a-f]{24}|sum:\w+)")

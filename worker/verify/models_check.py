@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from projections.kinds import ReadModel
+from worker.contract.reserved import NOT_RESERVED
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.work_items import fold_item_id, fold_type
@@ -84,7 +85,7 @@ async def _keys(database: Database, model: ReadModel, snapshots: Snapshots) -> A
     async for ids in snapshots.ids(views, _VIEWS_AT_ONCE):
         yield ids
     for trigger in model.triggers:
-        async for page in pages(database.collection(trigger.collection), most=_VIEWS_AT_ONCE):
+        async for page in pages(database.collection(trigger.collection), NOT_RESERVED, most=_VIEWS_AT_ONCE):
             named = page.through(trigger.key).values
             if keys := await absent(views, [key for key in named if key is not None]):
                 yield keys
@@ -100,9 +101,8 @@ async def _view(snapshot: Snapshot, model: ReadModel, key: Any, stored: Document
     documents = {}
     for name, read in model.reads.items():
         collection, paths = snapshot.database.collection(read.collection), dict.fromkeys(read.paths, 1)
-        found = await reading.find(
-            collection, read.query(key), paths, session=snapshot.session, limit=read.most
-        )
+        query = {"$and": [read.query(key), NOT_RESERVED]}
+        found = await reading.find(collection, query, paths, session=snapshot.session, limit=read.most)
         documents[name] = found.documents
     try:
         return View(key, stored, model.build(key, documents))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from projections.kinds import Sum, SumProjection
+from worker.contract.reserved import is_reserved
 from worker.verify.findings import CheckResult, Fault, Finding, differs, malformed, subject_of
 from worker.verify.sameness import differing, same
 
@@ -43,6 +44,7 @@ def check_counted(
 
     `served` is the newest version by which anybody counts now. The fields of `owner` are those of the record in any
     version. `expected` gives what must have been counted of a record; one that it cannot take was never counted.
+    Of the canary's nothing may be.
     """
     name, source, counted = projection.name, pair.record, pair.counted
     target = projection.counted
@@ -55,6 +57,9 @@ def check_counted(
         )
     about = (target.collection, source["_id"])
     subject, since = _subject(projection, source), source.get("recorded_at")
+    if is_reserved(source.get("stream_id")):
+        detail = "counted, though its ids are the canary's"
+        return CheckResult([Finding(name, Fault.UNKNOWN, subject, detail, about=about)] if counted else [])
     if counted is None:
         return CheckResult(waiting=Finding(name, Fault.MISSING, subject, "not counted yet", since, about))
     made_by = counted["counts_version"]

@@ -9,6 +9,7 @@ from bson.raw_bson import RawBSONDocument
 
 from tests.integration.adopt.test_adopt import adopt, findings, record
 from tests.support.platform import Platform, day, enrolled, full_record
+from worker.contract.reserved import canary_learner
 from worker.storage.database import Database
 from worker.storage.elements import Element, elements, joined
 from worker.storage.schema import apply_schema
@@ -200,3 +201,13 @@ async def test_of_two_records_of_which_one_makes_no_sense_neither_is_adopted(
     assert shown.outcome["set_aside"] == {"duplicate": 1, "unfit": 1}
     shown = await adopt(adopted, dry_run=True, duplicates="furthest")
     assert (shown.run.counts["adopted"], shown.outcome["set_aside"]) == (1, {"unfit": 1})
+
+
+async def test_a_record_with_an_id_of_the_canary_is_set_aside(platform: Platform, adopted: Database) -> None:
+    course, user = platform.add_course()["_id"], platform.add_user()["_id"]
+    platform.insert(enrolled(user, course))
+    platform.insert(enrolled(canary_learner(day(1)), course))
+    await apply_schema(adopted)
+    done = await adopt(adopted)
+
+    assert (done.run.counts["adopted"], done.outcome["set_aside"]) == (1, {"reserved": 1})

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from projections.counts.projection import COUNTS
 from projections.event import VOID, StoredEvent
+from worker.contract.reserved import is_reserved
 from worker.contract.trace_context import TraceContext, trace_in, trace_of
 from worker.errors import Refused
 from worker.kafka.record import Partition
@@ -180,6 +181,9 @@ async def _follow(result: Trace, database: Database, stored: Document, *, acknow
     counting = [
         each for each in documents if each.counted_by is not None and each.counted_by.name == COUNTS.name
     ]
+    if is_reserved(event.stream_id):
+        why = "its ids are the canary's: nothing is counted, announced or billed"
+        result.add(COUNTS.counted.collection, NOT_THERE, None, why)
     if counting:
         await trace_statistics(result, database, event, items, progressed)
         step = await step_of(database, counting[0].projection, event)

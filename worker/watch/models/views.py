@@ -11,6 +11,7 @@ from pymongo import DeleteOne, UpdateOne
 
 from projections.kinds import ReadModel
 from worker.chunks import chunks
+from worker.contract.reserved import NOT_RESERVED
 from worker.settings import CoolDownSettings
 from worker.storage import reading
 from worker.storage.database import Document
@@ -43,7 +44,8 @@ class Views:
     has read later. So an older view never takes the place of a newer one, nor of one that is gone. `as_of` is the
     server's time of that transaction. A view is rebuilt at most once in `freshness_s`, and waits meanwhile.
 
-    `doubting`: a view that is as it must be is left as it stands.
+    `doubting`: a view that is as it must be is left as it stands. The canary's documents make no view dirty, and
+    stand in none.
     """
 
     def __init__(self, given: Dependencies, model: ReadModel, *, doubting: bool = False) -> None:
@@ -188,7 +190,7 @@ class Views:
     async def _read(self, name: str, key: Any, attempt: Attempt) -> list[Document]:
         read = self._model.reads[name]
         collection, paths = self._given.database.collection(read.collection), dict.fromkeys(read.paths, 1)
-        query = read.query(key)
+        query = {"$and": [read.query(key), NOT_RESERVED]}
         found = await reading.find(collection, query, paths, session=attempt.session, limit=read.most)
         return found.documents
 
@@ -196,7 +198,9 @@ class Views:
         """The views that these documents belong to."""
         keys: set[Target] = set()
         for some in chunks(identities, _DOCUMENTS_AT_A_TIME):
-            found = await reading.find(self._given.database.collection(collection), {"_id": {"$in": some}})
+            found = await reading.find(
+                self._given.database.collection(collection), {"_id": {"$in": some}, **NOT_RESERVED}
+            )
             for trigger in self._model.triggers:
                 if trigger.collection == collection:
                     named = found.through(trigger.key).values

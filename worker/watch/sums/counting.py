@@ -18,6 +18,7 @@ from pymongo import InsertOne, ReplaceOne
 from projections.counts import Step
 from projections.kinds import SumProjection
 from worker.chunks import chunks
+from worker.contract.reserved import is_reserved
 from worker.errors import Retryable
 from worker.settings import CoolDownSettings
 from worker.storage import reading
@@ -270,7 +271,7 @@ class Counter:
         """
         await self._showing.begin(attempt)  # 1
         ids = ids_of(self._kind, attempt.keys)
-        records = await attempt.read(self._source, ids, self._showing.paths)  # 2
+        records = _counted_by_somebody(await attempt.read(self._source, ids, self._showing.paths))  # 2
         known = await attempt.read(self._counted, ids, self._showing.counted_paths)
         counting = self._take_steps(records, known, attempt)  # 3
         await self._write_counted(counting, attempt)  # 4
@@ -366,6 +367,13 @@ class Counter:
         return frozenset((self._kind, identity) for identity in identities)
 
 
+def _counted_by_somebody(records: Reading) -> Reading:
+    """Without the canary's: nobody counts them."""
+    return replace(
+        records, documents=[each for each in records.documents if not is_reserved(each.get("stream_id"))]
+    )
+
+
 def is_newer(known: Document, version: int) -> bool:
     """Whether newer code counted it: it is left alone."""
     counted_by = known.get("counts_version")
@@ -387,8 +395,8 @@ def lost(records: Reading, known: Reading) -> dict[Any, str]:
 
 
 def _went_back(version: Any, known: Document) -> bool:
-    """False as well for values that mean nothing: they are another's concern."""
-    counted = known.get("last_event_version")
-    if not isinstance(counted, int) or not isinstance(known.get("stream_id"), str):
+    """False as well for values that mean nothing, and for the canary's: they are another's concern."""
+    counted, stream = known.get("last_event_version"), known.get("stream_id")
+    if not isinstance(counted, int) or not isinstance(stream, str) or is_reserved(stream):
         return False
     return isinstance(version, int) and version < counted
