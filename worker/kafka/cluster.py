@@ -1,0 +1,163 @@
+"""What brokers say of topics, of their settings and of a group, asked without joining, making or moving anything."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaClient, errors
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.protocol.metadata import MetadataRequest
+
+from worker.errors import Misconfigured, Refused, Retryable, WorkerError
+from worker.kafka.security import diagnose_connection
+from worker.settings import KafkaSettings
+from worker.words import in_words
+
+_NOT_ALLOWED = (
+    errors.TopicAuthorizationFailedError,
+    errors.GroupAuthorizationFailedError,
+    errors.ClusterAuthorizationFailedError,
+)
+_UNKNOWN_REQUEST = (errors.UnsupportedVersionError, errors.IncompatibleBrokerVersion)
+_REQUEST_MS = 5_000
+# `AclOperation.READ` in the bit field of authorized operations; the field of a broker that does not tell.
+_READ_BIT = 1 << 3
+_NOT_SAID = -(2**31)
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Who has one partition: its leader (-1 for nobody), the brokers with a copy, and those that are up to date."""
+
+    leader: int
+    all: Sequence[int]
+    in_sync: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """The brokers, and the topics that exist of those that were asked for: their partitions by number."""
+
+    brokers: Sequence[int]
+    topics: Mapping[str, Mapping[int, Copies]]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """Members of a consumer group, and whether this user may join it; None where the broker does not say."""
+
+    members: int
+    may_read: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Brokers:
+    """The brokers of the settings. Every question is a connection of its own, so none can be stale.
+
+    Raises `Retryable` without an answer, `Misconfigured` where this user is not allowed to ask, `Refused` where the
+    broker does not know the request.
+    """
+
+    kafka: KafkaSettings
+    security: Mapping[str, Any]
+
+    async def answer(self) -> None:
+        """Return when a broker answers; else raise why none does."""
+        servers = self.kafka.bootstrap_servers
+        client = AIOKafkaClient(bootstrap_servers=servers, request_timeout_ms=_REQUEST_MS, **self.security)
+        try:
+            await client.bootstrap()
+            if not client.cluster.brokers():
+                raise Retryable(f"no broker answers at {servers}")
+        except (errors.KafkaError, OSError) as error:
+            silent = Retryable(f"no broker answers at {servers} ({in_words(error)})")
+            raise await diagnose_connection(servers, self.security) or silent from error
+        finally:
+            await client.close()
+
+    async def state(self, topics: Iterable[str]) -> ClusterState:
+        """The brokers there are, and those of the topics that exist."""
+        async with self._client() as client:
+            node = client.get_random_node()
+            request = MetadataRequest(list(topics), allow_auto_topic_creation=False)
+            answer = await client.send(node, request)
+        found: dict[str, Mapping[int, Copies]] = {}
+        for code, name, *_, partitions in answer.topics:
+            kind = errors.for_code(code)
+            if kind in _NOT_ALLOWED:
+                raise Misconfigured(f"this user may not see topic {name}")
+            if partitions:
+                found[name] = {
+                    number: Copies(leader, tuple(copies), tuple(in_sync))
+                    for _, number, leader, copies, in_sync, *_ in partitions
+                }
+        return ClusterState(tuple(sorted(each[0] for each in answer.brokers)), found)
+
+    async def topic_configuration(self, topic: str) -> Mapping[str, str]:
+        """The topic's settings by Kafka's names, defaults included where the broker tells them."""
+        return await self._configuration(ConfigResourceType.TOPIC, topic)
+
+    async def broker_configuration(self, node: int) -> Mapping[str, str]:
+        """The settings of one broker."""
+        return await self._configuration(ConfigResourceType.BROKER, str(node))
+
+    async def group(self) -> GroupState:
+        """The consumer group of the settings; one that does not exist has no members."""
+        group = self.kafka.group_id
+        async with self._admin() as admin:
+            try:
+                [answer] = await admin.describe_consumer_groups([group], include_authorized_operations=True)
+            except errors.IncompatibleBrokerVersion:
+                [answer] = await admin.describe_consumer_groups([group])
+        [(code, _, _, _, _, members, *operations)] = answer.groups
+        if errors.for_code(code) in _NOT_ALLOWED:
+            raise Misconfigured(f"this user may not see the consumer group {group}")
+        told = [bits for bits in operations if bits != _NOT_SAID]
+        return GroupState(len(members), bool(told[0] & _READ_BIT) if told else None)
+
+    async def _configuration(self, kind: ConfigResourceType, name: str) -> Mapping[str, str]:
+        async with self._admin() as admin:
+            answers = await admin.describe_configs([ConfigResource(kind, name)])
+        found: dict[str, str] = {}
+        for answer in answers:
+            for code, message, _, _, entries in answer.resources:
+                if code:
+                    raise _translated(errors.for_code(code)(message or name))
+                found |= {entry[0]: entry[1] for entry in entries if entry[1] is not None}
+        return found
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[AIOKafkaClient]:
+        client = AIOKafkaClient(
+            bootstrap_servers=self.kafka.bootstrap_servers, request_timeout_ms=_REQUEST_MS, **self.security
+        )
+        try:
+            await client.bootstrap()
+            yield client
+        except (errors.KafkaError, OSError, TimeoutError) as error:
+            raise _translated(error) from error
+        finally:
+            await client.close()
+
+    @asynccontextmanager
+    async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+        admin = AIOKafkaAdminClient(
+            bootstrap_servers=self.kafka.bootstrap_servers, request_timeout_ms=_REQUEST_MS, **self.security
+        )
+        try:
+            await admin.start()
+            yield admin
+        except (errors.KafkaError, OSError, TimeoutError) as error:
+            raise _translated(error) from error
+        finally:
+            await admin.close()
+
+
+def _translated(error: Exception) -> WorkerError:
+    if isinstance(error, _NOT_ALLOWED):
+        return Misconfigured(in_words(error))
+    if isinstance(error, _UNKNOWN_REQUEST):
+        return Refused(in_words(error))
+    return Retryable(f"no answer from Kafka: {in_words(error)}")
