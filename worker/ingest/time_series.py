@@ -20,7 +20,13 @@ from worker.storage.database import Database, Document
 from worker.storage.documents import interaction_row
 from worker.storage.encoding import encoded
 from worker.storage.fenced import insert_once
-from worker.storage.partition_lease import PartitionLease, assert_in_force, burn_again, with_burned_of_now
+from worker.storage.partition_lease import (
+    BURN_AGAIN_EVERY_S,
+    PartitionLease,
+    assert_in_force,
+    burn_again,
+    with_burned_of_now,
+)
 from worker.telemetry.metrics import Stage
 from worker.timing import Clock, cancel_and_wait_shielded
 
@@ -32,8 +38,6 @@ MAX_BATCH_AGE_S = 600.0
 # For the same reason an owner that has not written for this long looks whether it is still the owner: its consumer
 # may have lost the group without noticing, and the burn may be forgotten.
 _MAX_IDLE_S = 600.0
-# Twice within the server's memory, so that one failure costs nothing.
-_BURN_AGAIN_EVERY_S = 600.0
 
 
 class BatchTooOld(Fenced):
@@ -81,7 +85,7 @@ class SeriesWriter:
 
     def must_burn_again(self, clock: Clock) -> bool:
         """True at first, and then from time to time: the server forgets burned sessions."""
-        return self._burned_at is None or clock.monotonic() - self._burned_at > _BURN_AGAIN_EVERY_S
+        return self._burned_at is None or clock.monotonic() - self._burned_at > BURN_AGAIN_EVERY_S
 
     async def burn_again(self, database: Database, clock: Clock, *, deadline_s: float) -> None:
         """Burn the writers before again, so that they stay out. Raises Retryable when MongoDB gives no answer."""

@@ -37,11 +37,11 @@ FORMER = frozenset({"watch_positions"})
 """Collections of the version before: used where they are, and made by nobody any more."""
 
 # A primary is elected within 10 s; a shorter selection gives the caller its turn to report and go on polling.
-_SERVER_SELECTION_MS = 5_000
+SERVER_SELECTION_MS = 5_000
 _CONNECT_MS = 5_000
 # No answer for this long means the connection is dead. Far above any batch, above the longest await of a
 # change stream (seconds), and below the deadlines that would declare a stage stalled.
-_SOCKET_MS = 30_000
+SOCKET_MS = 30_000
 _WAIT_FOR_POOL_MS = 10_000
 # MongoDB 6.0: the first server on which time series and change streams behave as measured.
 _OLDEST_WIRE_VERSION = 17
@@ -130,8 +130,8 @@ def make_client(
     listeners: Sequence[Any] = (),
     security: Mapping[str, Any] = _FROM_URI,
     application_name: str = "sevenp-worker",
-    server_selection_timeout_ms: int = _SERVER_SELECTION_MS,
-    socket_timeout_ms: int = _SOCKET_MS,
+    server_selection_timeout_ms: int = SERVER_SELECTION_MS,
+    socket_timeout_ms: int = SOCKET_MS,
 ) -> Client:
     """A PyMongo Async client in which no operation waits for ever; `Misconfigured` for an unusable URI.
 

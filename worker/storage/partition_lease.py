@@ -21,6 +21,9 @@ from worker.timing import Clock, Deadline
 # Sessions that were burned and are burned again from time to time: of so many owners before, one may be frozen.
 _BURNED_KEPT = 20
 
+BURN_AGAIN_EVERY_S = 600.0
+"""Twice within the memory of a server with the usual settings, so that one failure costs nothing."""
+
 Writer = Literal["session", "repairer"]
 """Whose session it is, by the field of the lease in which it stands: the owner's, or the repairer's."""
 
