@@ -17,6 +17,8 @@ from worker.cli import help as text
 from worker.cli.auditing import audited
 from worker.cli.dead_letters import dead_letters_app
 from worker.cli.demo import EPILOG, demo
+from worker.cli.doctor import CAPACITY_EPILOG, capacity, doctor
+from worker.cli.doctor import EPILOG as DOCTOR_EPILOG
 from worker.cli.ending import end_with, run_to_end
 from worker.cli.events import events_app
 from worker.cli.jobs import jobs_app
@@ -43,6 +45,8 @@ app = Commands(
             "sevenp-worker schema apply              collections, indexes and validators",
             "sevenp-worker run                       the worker, until SIGTERM",
             "sevenp-worker publish events.jsonl.gz   a file of events to the topic",
+            "sevenp-worker doctor                    what is wrong with MongoDB, Kafka and settings?",
+            "sevenp-worker capacity                  how fast does it grow, and when is the disk full?",
             "sevenp-worker verify                    do all stored documents agree?",
             "sevenp-worker schedule --next 3         jobs by the clock: when does what run?",
             "sevenp-worker explain USER COURSE FIELD which events changed it, and how",
@@ -80,6 +84,8 @@ app.add_typer(rebuild_app, name="rebuild")
 app.command(epilog=PROMOTE_EPILOG)(promote)
 app.command(epilog=ROLLBACK_EPILOG)(rollback)
 app.command(epilog=CHECK_EPILOG)(check_upcasters)
+app.command(epilog=DOCTOR_EPILOG)(doctor)
+app.command(epilog=CAPACITY_EPILOG)(capacity)
 
 
 @app.command(

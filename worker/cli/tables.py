@@ -74,7 +74,7 @@ def _numbers(numbers: Mapping[str, int]) -> list[tuple[str, str]]:
 # Wider than any table: what is written to a file or a pipe has no width to keep to.
 _UNBOUNDED = 10_000
 # Sentences, which may be wrapped; everything else is there to be copied and stays in one piece.
-_SENTENCES = frozenset({"message", "detail", "expected", "found", "what", "value"})
+_SENTENCES = frozenset({"message", "detail", "expected", "found", "what", "value", "fix"})
 _SENTENCE_WIDTH = 24  # narrower columns of words are no pleasure to read
 _BORDER = 3  # around a cell
 

@@ -1,0 +1,1 @@
+"""What operators ask of the whole set-up, and what they steer while it runs."""
