@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.running_worker import settings, working
+from tests.chaos.running_worker import PARTITIONS, RunningWorker, settings, working
 from tests.conftest import RunningMongo
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.support.ingest import Sent, event, records, send
+from tests.support.waiting import until
 from worker.storage.database import Database
 from worker.verify.run import verify
 
 CANARY = "c4n4ry"
-MOST_SERIES = 500
+MOST_SERIES = 600
 FLOOD = 1_000
 
 # Strings that mean something to a database, a shell, a template, a terminal, a log or a browser.
@@ -83,27 +84,49 @@ def refused() -> Iterator[bytes]:
 async def test_hostile_content_is_data_and_neither_runs_nor_floods_nor_breaks_out(
     database: Database, mongodb: RunningMongo, kafka: str, topic: str, tmp_path: Path
 ) -> None:
-    healthy, poison = list(kept()), list(refused())
+    plain, healthy, poison = [event(number) for number in range(30)], list(kept()), list(refused())
     log = tmp_path / "worker.log"
     chosen = {**settings(mongodb.uri, database, kafka, topic), "SEVENP_LOG_LEVEL": "debug"}
     async with working(chosen, log) as worker:
+        await send(kafka, topic, [*records(plain), Sent(poison[0])])
+        await worker.until_quiescent(database, kafka, len(plain) + 1)
+        await until_all_is_shown(worker)
+        before = {(name, labels) for name, labels, _ in await worker.samples()}
         hostile_key = f"{CANARY}\n$where".encode()
         headers = ((f"{CANARY}\x1b[2J", b"\n" + hostile_key),)
         # Poison thinly spread: the breaker is tested elsewhere.
-        places = [int(number * len(healthy) / len(poison)) for number in range(len(poison))]
+        rest = poison[1:]
+        places = [int(number * len(healthy) / len(rest)) for number in range(len(rest))]
         mixed = records(healthy)
-        for place, value in sorted(zip(places, poison, strict=True), reverse=True):
+        for place, value in sorted(zip(places, rest, strict=True), reverse=True):
             mixed.insert(place, Sent(value, hostile_key, place % 4, headers))
         await send(kafka, topic, mixed)
-        await worker.until_quiescent(database, kafka, len(mixed))
+        await worker.until_quiescent(database, kafka, len(plain) + len(healthy) + len(poison))
         series = await worker.samples()
         status = await worker.get("readyz")
-    assert outcomes(series) == {"stored": len(healthy), "dead_lettered": len(poison)}
+    assert outcomes(series) == {"stored": len(plain) + len(healthy), "dead_lettered": len(poison)}
+    assert {(name, labels) for name, labels, _ in series} - before == set(), "not one series more"
     assert len(series) <= MOST_SERIES, len(series)
     assert not [labels for _, labels, _ in series if CANARY in labels or "forged" in labels]
     assert status[0] == 200
-    await assert_kept(database, healthy, poison)
+    await assert_kept(database, [*plain, *healthy], poison)
     assert_lines_are_whole(log)
+
+
+async def until_all_is_shown(worker: RunningWorker) -> None:
+    """What is known only after a while: the lag, the depths of the whole platform, both change streams."""
+    late = {
+        ("depths_updated_timestamp_seconds", ""),
+        ("kafka_consumer_lag_seconds", f'partition="{PARTITIONS - 1}",topic="{worker.topic}"'),
+        *(("change_stream_lag_seconds", f'watcher="{watcher}"') for watcher in ("progress", "counts")),
+        *(("change_stream_oplog_headroom_seconds", f'watcher="{each}"') for each in ("progress", "counts")),
+    }
+
+    async def shown() -> bool:
+        samples = await worker.samples()
+        return late <= {(name, ",".join(sorted(labels.split(",")))) for name, labels, _ in samples}
+
+    await until(shown, "all is shown")
 
 
 def outcomes(series: list[tuple[str, str, float]]) -> dict[str, int]:

@@ -117,7 +117,9 @@ def options(
 ) -> IngestOptions:
     # The embedded broker lets a group form only after a part of this time: short, to keep tests short.
     servers = KafkaSettings(bootstrap_servers=kafka, group_id=f"group-{topic}", session_timeout_ms=4_000)
-    settings = IngestSettings(topic=topic, position_check_interval_s=1.0, start_policy=start_policy)
+    settings = IngestSettings(
+        topic=topic, position_check_interval_s=1.0, lag_every_s=0.5, start_policy=start_policy
+    )
     return replace(IngestOptions.of(servers, settings), **changes)
 
 

@@ -18,7 +18,7 @@ from worker.notify.delivery import Sender
 from worker.notify.service import NAME, Notifier
 from worker.settings import NotifySettings
 from worker.storage.database import Database, Document
-from worker.storage.outbox import notification_row
+from worker.storage.outbox import UNSENT, notification_row
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock
@@ -36,7 +36,6 @@ QUICK = changed(
     longest_wait_unavailable_s=0.5,
     longest_wait_refused_s=0.1,
     longest_grace_s=0.5,
-    look_every_s=0.1,
 )
 
 
@@ -85,6 +84,14 @@ class RunningNotifier(RunningRole):
             return await self.database.notifications.count_documents({"status": status}) == count
 
         await self.until(holds, f"{count} rows {status}")
+
+    async def until_unsent(self, count: int) -> None:
+        """Wait until exactly `count` rows still have to be sent."""
+
+        async def holds() -> bool:
+            return await self.database.notifications.count_documents(UNSENT) == count
+
+        await self.until(holds, f"{count} rows wait")
 
 
 @contextlib.asynccontextmanager

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from tests.support.scraping import until_moved
 from tests.support.waiting import LIMIT_S, until
 from worker.telemetry.metrics import Metrics
 from worker.timing import cancel_and_wait
@@ -46,6 +47,10 @@ class RunningRole:
             return await result if asyncio.iscoroutine(result) else result
 
         await until(holds, what)
+
+    async def until_moved(self, *names: str) -> None:
+        """Wait until each of these metrics has moved, as a scrape tells."""
+        await until_moved(self.metrics, *names)
 
     async def drain(self) -> None:
         """Stop it in good order."""

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from prometheus_client.metrics import MetricWrapperBase
 from typer.testing import CliRunner
 
 from tests.support.log_page import PAGE as LOGS_PAGE
@@ -23,7 +22,8 @@ from worker.contract.event import Event
 from worker.jobs.catalogue import JOBS
 from worker.kafka.files import read_records
 from worker.settings import setting_lines
-from worker.telemetry.metrics import Metrics
+from worker.telemetry.metrics import declared_metrics
+from worker.telemetry.metrics_page import page
 from worker.verify.findings import (
     READ_MODEL_FAULTS,
     STREAM_PROJECTION_FAULTS,
@@ -108,14 +108,9 @@ def test_operations_lists_every_exit_code() -> None:
     assert [int(code) for code in listed] == [code.value for code in ExitCode]
 
 
-def test_operations_lists_every_metric_with_its_labels() -> None:
-    metrics = {
-        name: metric for name, metric in vars(Metrics()).items() if isinstance(metric, MetricWrapperBase)
-    }
-    section = OPERATIONS.partition("## Metrics")[2]
-    listed = dict(re.findall(r"^\| `(\w+)` \| \w+ \| ([\w, ]*) \|", section, flags=re.MULTILINE))
-    labels = {name: ", ".join(metric._labelnames) for name, metric in metrics.items()}  # noqa: SLF001
-    assert listed == labels
+def test_the_page_about_metrics_is_made_from_the_code() -> None:
+    made = "python -m worker.telemetry.metrics_page > docs/metrics.md"
+    assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == page(), f"make it anew: {made}"
 
 
 def test_the_page_about_logs_has_every_event_with_its_level_fields_and_meaning() -> None:
@@ -205,7 +200,7 @@ def test_every_fault_names_tests_that_exist() -> None:
 
 
 def test_every_fault_shows_in_metrics_that_exist() -> None:
-    known = {name for name, metric in vars(Metrics()).items() if isinstance(metric, MetricWrapperBase)}
+    known = set(declared_metrics())
     for fault, _, shown, _ in _faults():
         named = re.findall(r"`([^`]+)`", shown)
         assert named, fault

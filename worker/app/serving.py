@@ -8,7 +8,6 @@ from dataclasses import replace
 import structlog
 from pymongo.monitoring import CommandListener
 
-from projections.catalogue import CATALOGUE
 from worker.app.collector import search_now_and_then
 from worker.app.dependencies import Probe, await_all, await_checks, kafka_probe, mongodb_probe
 from worker.app.mongodb import mongodb_options, with_setting_hint
@@ -19,12 +18,13 @@ from worker.contract.routes import routes
 from worker.errors import Misconfigured, SchemaMismatch, WorkerError
 from worker.kafka.security import diagnose_connection, kafka_options
 from worker.settings import Channel, RoleName, Settings
-from worker.storage.database import Database, assert_safe_server, make_client, open_database
+from worker.storage.database import COLLECTIONS, Database, assert_safe_server, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.past_validators import past_validators
 from worker.storage.schema import check_schema
 from worker.telemetry.health import Health
 from worker.telemetry.http import HttpServer, Probes
+from worker.telemetry.loop_delay import measure_loop_delay
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import CommandTimer
 from worker.telemetry.tracing import open_tracing
@@ -34,10 +34,6 @@ log = structlog.get_logger(__name__)
 
 # Counts as a dependency: a worker is not ready before its start checks have passed.
 _START = "start"
-# Commands on these are timed under their names: those that every event or learner causes. All others share a label:
-# operations, collections and buckets would be most of what is exported.
-_TIMED = ("course_events", "user_interactions", *(target.collection for target in CATALOGUE.targets))
-
 
 Build = Callable[[Settings, Dependencies, Sequence[Probe]], Sequence[Role]]
 """Makes the roles of a process, which keep readiness true by these probes."""
@@ -71,18 +67,19 @@ async def serve(
     probes.watch_loop()
     server = HttpServer(probes, settings.process.http_host, settings.process.http_port)
     searching = asyncio.create_task(search_now_and_then(clock), name="collector")
+    measuring = asyncio.create_task(measure_loop_delay(clock, metrics), name="loop delay")
     try:
         log.info("listening", url=server.url)
         on_listening(server.url)
         state = ServerState(clock)
-        async with opened(settings, CommandTimer(metrics, _TIMED, state.heard)) as database:
+        async with opened(settings, CommandTimer(metrics, COLLECTIONS, state.heard)) as database:
             given = Dependencies(database, clock, metrics, health, tracing=tracing)
             await _run(
                 settings, stop, given, (probes_of or dependency_probes)(settings, database, state), build
             )
     finally:
         server.close()
-        await cancel_and_wait(searching)
+        await cancel_and_wait(searching, measuring)
         await tracing.close()
     log.info("stopped")
 
@@ -100,6 +97,7 @@ async def _run(
         given, database=await past_validators(given.database, settings.mongodb.external_collections)
     )
     metrics.describe_build(settings.role.revision)
+    metrics.drain_budget_seconds.set(settings.role.drain_deadline_s)
     for topic in routes(settings.ingest.topic):
         metrics.prepare_topic(topic)
     roles = build(settings, given, probes)

@@ -70,6 +70,16 @@ class Assignment:
         return self._consumer.generation == self._ready_generation
 
     @property
+    def durable(self) -> Mapping[Partition, int]:
+        """The durable offset of each partition that is ready."""
+        return self._durable
+
+    @property
+    def newest(self) -> Mapping[Partition, datetime]:
+        """Kafka's time of the last durable record of each partition, as far as there was one."""
+        return self._newest
+
+    @property
     def check_is_due(self) -> bool:
         """True when positions are to be compared with the log; never during a poll, which moves them first."""
         return self._clock.monotonic() >= self._next_check and not self._consumer.polling
@@ -121,9 +131,7 @@ class Assignment:
         log.info("partitions_assigned", partitions=len(writers), generation=generation)
 
     def forget(self) -> None:
-        """Forget the assignment, which is over, and its gauges: another worker reports them. May be called twice."""
-        for partition in self.writers:
-            self._metrics.forget_partition(partition.topic, partition.number)
+        """Forget the assignment, which is over. May be called twice."""
         self._ready_generation = -1
         self.writers, self._durable, self._owed, self._newest = {}, {}, {}, {}
         self._next_check = 0.0
@@ -275,7 +283,7 @@ class Assignment:
         self._owed.clear()
 
     async def check_positions(self) -> None:
-        """Compare positions with the ends of the log, go on by policy where one is outside, and export the lag."""
+        """Compare positions with the ends of the log, and go on by policy where one is outside."""
         self._next_check = self._clock.monotonic() + self._options.settings.position_check_interval_s
         try:
             ranges = await self._consumer.log_ranges()
@@ -297,7 +305,6 @@ class Assignment:
         ahead = {p: offset for p, offset in starts.items() if offset != self._durable[p]}
         if ahead or self._owed:
             await self.commit(ahead)
-        self._show_lag(ranges)
         with suppress(Retryable):
             await self._offsets.look_again()
 
@@ -311,18 +318,3 @@ class Assignment:
         for partition in positions:
             lease, deadline_s = self.writers[partition].lease, self._options.settings.answer_deadline_s
             await shut_out_repairer(self._database, lease, deadline_s=deadline_s)
-
-    def _show_lag(self, ranges: Mapping[Partition, LogRange]) -> None:
-        scalable: dict[str, int] = dict.fromkeys(self._options.consumer.topics, 0)
-        for partition, durable in self._durable.items():
-            end = ranges[partition].end if partition in ranges else None
-            lag = max(0, end - durable) if end is not None else 0
-            labels = (partition.topic, str(partition.number))
-            self._metrics.kafka_consumer_lag_records.labels(*labels).set(lag)
-            newest = self._newest.get(partition) if lag else None
-            behind_s = (self._clock.now() - newest).total_seconds() if newest is not None else 0.0
-            self._metrics.kafka_consumer_lag_seconds.labels(*labels).set(max(0.0, behind_s))
-            if partition not in self._consumer.paused:  # more workers would not read what is paused
-                scalable[partition.topic] = scalable.get(partition.topic, 0) + lag
-        for topic, lag in scalable.items():
-            self._metrics.kafka_scalable_lag_records.labels(topic).set(lag)

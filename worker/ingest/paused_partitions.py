@@ -37,6 +37,7 @@ class PausedPartitions:
         """Forget all partitions: the assignment is over."""
         self._breaker.forget()
         self._half_open = None
+        self.show()
 
     def before_poll(self) -> None:
         """Have the next poll read some records of a partition that has been paused long enough."""
@@ -56,10 +57,11 @@ class PausedPartitions:
         self._decide(records, dead_letters, batch.positions)
 
     def show(self) -> None:
-        """Set the gauge `kafka_paused_partitions` to what the breaker has paused."""
+        """Set the gauges of paused partitions to what the breaker has paused."""
         paused = Counter(partition.topic for partition in self._breaker.open)
         for topic in self._options.consumer.topics:
             self._metrics.kafka_paused_partitions.labels(topic).set(paused[topic])
+            self._metrics.kafka_breaker_open_partitions.labels(topic).set(paused[topic])
 
     def _decide(
         self,

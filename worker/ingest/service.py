@@ -11,6 +11,8 @@ from worker.errors import Fenced, Retryable
 from worker.ingest.assignment import Assignment
 from worker.ingest.event_store import EventStore
 from worker.ingest.in_flight import BatchesInFlight
+from worker.ingest.lag import Owned
+from worker.ingest.lag_gauges import LagGauges
 from worker.ingest.options import IngestOptions
 from worker.ingest.paused_partitions import PausedPartitions
 from worker.ingest.pipeline import BATCHES_IN_FLIGHT, BatchSource, Pipeline
@@ -75,6 +77,8 @@ class Ingest:
         )
         self._in_flight = BatchesInFlight(metrics, self.name, BATCHES_IN_FLIGHT * options.consumer.max_bytes)
         self._start_over()
+        every_s = options.settings.lag_every_s
+        self._lag = LagGauges(self._owned, options.consumer, every_s, clock, metrics)
         self._work: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._pace = Pace(clock, _PACE_S)
@@ -95,8 +99,33 @@ class Ingest:
         self._paused = PausedPartitions(self._consumer, options, self._clock, self._metrics)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Consume until `stop`; a worker that finds itself fenced starts again as a new member of the group."""
+        """Consume until `stop`, and show the lag all the time, whatever the consuming waits for."""
         self._stopping = stop
+        lag = asyncio.create_task(self._lag.run(), name="lag")
+        try:
+            await self._consume_again_and_again(stop)
+        finally:
+            await cancel_and_wait(lag)
+
+    def _owned(self) -> dict[Partition, Owned] | None:
+        """What is known of each partition that this worker owns; None while the group is being joined."""
+        consumer, assignment = self._consumer, self._assignment
+        if consumer.rejoining:
+            return None
+        paused = consumer.paused
+        return {
+            each: Owned(
+                durable=assignment.durable.get(each),
+                end=consumer.high_watermark(each),
+                first_in_hand=self._in_flight.first_time(each),
+                last_durable=assignment.newest.get(each),
+                is_paused=each in paused,
+            )
+            for each in consumer.assigned
+        }
+
+    async def _consume_again_and_again(self, stop: asyncio.Event) -> None:
+        """A worker that finds itself fenced starts again as a new member of the group."""
         while not stop.is_set():
             self._start_over()
             try:

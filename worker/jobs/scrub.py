@@ -45,26 +45,42 @@ _PARTS: Mapping[str, str] = {
 
 @dataclass(slots=True)
 class Report:
-    """What was found so far: numbers by kind and by part, and the first findings. It travels in the checkpoint."""
+    """What was found so far: numbers by kind, by part and by projection, and the first findings.
+
+    It travels in the checkpoint; one that an older release saved has no numbers by projection.
+    """
 
     drift: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     findings: list[dict[str, JsonValue]] = field(default_factory=list)
+    projections: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, checkpoint: Mapping[str, Any]) -> "Report":
-        return cls(Counter(checkpoint["drift"]), Counter(checkpoint["kinds"]), list(checkpoint["findings"]))
+        return cls(
+            Counter(checkpoint["drift"]),
+            Counter(checkpoint["kinds"]),
+            list(checkpoint["findings"]),
+            Counter(checkpoint.get("projections", {})),
+        )
 
     def add(self, found: Verification, catalogue: Catalogue) -> None:
         self.kinds.update(found.finding_counts)
         for kind, faults in found.faults.items():
             self.drift[part_of(kind, catalogue)] += sum(faults.values())
+            if kind in catalogue.names:
+                self.projections[kind] += sum(faults.values())
         room = FINDINGS_KEPT - len(self.findings)
         self.findings += [dict(each.to_json()) for each in found.findings[:room]]
 
     @property
     def document(self) -> dict[str, Any]:
-        return {"drift": dict(self.drift), "kinds": dict(self.kinds), "findings": self.findings}
+        return {
+            "drift": dict(self.drift),
+            "kinds": dict(self.kinds),
+            "projections": dict(self.projections),
+            "findings": self.findings,
+        }
 
 
 def part_of(kind: str, catalogue: Catalogue) -> str:

@@ -295,6 +295,14 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         end = self._consumer.highwater(TopicPartition(*partition))
         return max(0, end - position) if end is not None else None
 
+    def high_watermark(self, partition: Partition) -> int | None:
+        """Where the log of a partition ends, as of the latest fetch; None before the first, or without assignment."""
+        topic_partition = TopicPartition(*partition)
+        if self._consumer is None or topic_partition not in self._consumer.assignment():
+            return None
+        end: int | None = self._consumer.highwater(topic_partition)
+        return end
+
     def partitions_of_topics(self) -> frozenset[Partition]:
         """All partitions that the topics have, whoever reads them, as far as this consumer has heard."""
         return frozenset(

@@ -72,6 +72,7 @@ class ChannelDispatcher:
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
+        self._duration = metrics.notification_send_duration_seconds.labels(channel)
         self._beat = beat
         self._tracing = tracing
         self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
@@ -177,6 +178,7 @@ class ChannelDispatcher:
             message = message_of(row)
         except (TypeError, ValueError) as error:
             return Refused(f"the row cannot be sent: {error}")
+        began = self._clock.monotonic()
         try:
             with await self._span(row, message):
                 return await self._sender.send(message, recipient)
@@ -185,6 +187,8 @@ class ChannelDispatcher:
             trace_id = None if trace is None else trace.trace_id
             self._log.exception("notification_cannot_be_sent", key=message.key, trace_id=trace_id)
             return Unavailable(f"a defect ({type(error).__name__})")
+        finally:
+            self._duration.observe(self._clock.monotonic() - began)
 
     async def _span(self, row: Document, message: Message) -> AbstractContextManager[None]:
         """A span of one attempt, linked to the trace of the event that reached the milestone."""

@@ -17,7 +17,7 @@ from worker.notify.rows import checked
 from worker.notify.waiting import MongoDBWaits
 from worker.settings import NotifySettings
 from worker.storage import reading
-from worker.storage.claims import DUE, RELEASED, Claims, age_s
+from worker.storage.claims import DUE, RELEASED, Claims
 from worker.storage.database import Database, Document
 from worker.storage.event_traces import trace_at
 from worker.storage.quarantine import Quarantined, put_items, quarantine
@@ -27,7 +27,6 @@ from worker.timing import Clock
 
 log = structlog.get_logger(__name__)
 
-_UNSENT: Document = {"status": {"$in": ["pending", "taken"]}}
 # Rows that cannot be read or changed are passed over for so long, unless somebody writes to one.
 _PASS_OVER_S = 60.0
 
@@ -155,11 +154,6 @@ class Outbox:
     async def seconds_until_due(self, kinds: Collection[str]) -> float | None:
         """When the next pending row of these kinds is due by the server's time; None if none is pending."""
         return await self._waiting(lambda: self._claims.due_in_s(_of(kinds)))
-
-    async def depth(self) -> tuple[int, float]:
-        """How many rows still have to be sent, and the age of the oldest in seconds, 0 if there is none."""
-        pending = await self._waiting(lambda: self._rows.count_documents(_UNSENT))
-        return pending, await self._waiting(lambda: age_s(self._rows, _UNSENT))
 
     async def _candidates(self, kinds: Collection[str], limit: int) -> list[str]:
         ids = await self._readable({**_of(kinds), **DUE}, limit, sort=[("due_at", 1)])

@@ -1,4 +1,4 @@
-"""The notify role: a dispatcher per channel, woken by the outbox's change stream; the outbox's depth for operators.
+"""The notify role: a dispatcher per channel, woken by the outbox's change stream.
 
 The change stream only wakes: a dispatcher looks by itself every few seconds, so that nothing is missed where the
 stream was unavailable. Any number of workers may run the role; a claim decides who sends.
@@ -98,22 +98,22 @@ class Notifier:
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop`, then finish what is under way, for as long as the drain deadline lets us."""
         dispatchers = [self._task(dispatcher.run(stop)) for dispatcher in self._dispatchers]
-        helpers = [self._task(self._listen()), self._task(self._look())]
+        listening = self._task(self._listen())
         stopping = asyncio.create_task(stop.wait())
         try:
-            while not any(task.done() for task in (*dispatchers, *helpers, stopping)):
+            while not any(task.done() for task in (*dispatchers, listening, stopping)):
                 self._beat()
                 await asyncio.wait(
-                    {*dispatchers, *helpers, stopping}, timeout=_TURN_S, return_when=asyncio.FIRST_COMPLETED
+                    {*dispatchers, listening, stopping}, timeout=_TURN_S, return_when=asyncio.FIRST_COMPLETED
                 )
             self._waits.stopping = True
-            _raise_failures([*dispatchers, *helpers])
+            _raise_failures([*dispatchers, listening])
             _, late = await asyncio.wait(dispatchers, timeout=self._settings.drain_deadline_s)
             _raise_failures(dispatchers)
             if late:
                 log.warning("notifications_left_to_their_leases", dispatchers=len(late))
         finally:
-            await cancel_and_wait(*dispatchers, *helpers, stopping)
+            await cancel_and_wait(*dispatchers, listening, stopping)
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A part of the role whose MongoDB answers are not the role's progress: one part must not speak for all."""
@@ -152,14 +152,6 @@ class Notifier:
             if change["operationType"] != "insert":
                 self._outbox.look_again()
             self._wake()
-
-    async def _look(self) -> None:
-        """The outbox's depth, for operators: every worker tells the same."""
-        while True:
-            pending, oldest_s = await self._outbox.depth()
-            self._metrics.outbox_pending_events.set(pending)
-            self._metrics.outbox_oldest_age_seconds.set(oldest_s)
-            await self._clock.sleep(self._settings.look_every_s)
 
     def _wake(self) -> None:
         for dispatcher in self._dispatchers:

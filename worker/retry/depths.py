@@ -6,20 +6,46 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from worker.contract.rejection import RejectReason
 from worker.storage import reading
 from worker.storage.claims import age_s
 from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
+from worker.storage.outbox import UNSENT
 from worker.storage.work_items import COUNTS_ROW, OPEN
 from worker.telemetry.metrics import DEAD_LETTER_STEPS, DRIFT_PARTS, QUEUE_STATES, ROW_COLLECTIONS, Metrics
+from worker.timing import Clock
 
 SCRUB = "scrub"
 """The name of the job whose runs tell what has drifted."""
+REPLAY_JOBS = (
+    "rebuild-progress",
+    "rebuild-counts",
+    "rebuild-time-series",
+    "rebuild-notifications",
+    "rebuild-into",
+)
+"""The jobs that make again what follows from events: what is left of their runs is shown."""
+
+# So many runs are hardly ever under way at once.
+_MOST_RUNS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A walk of the scrubber, under way or over: which, and what it has found of each projection."""
+
+    run: str
+    found: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Depths:
-    """Numbers of one time; ages are seconds by the server's time, 0 where nothing waits."""
+    """Numbers of one time; ages are seconds by the server's time, 0 where nothing waits.
+
+    `replays` are streams done, and all that are to be done, of the rebuilds under way, by job. `checked_at_s` and
+    `walk` are None before the first walk of the scrubber.
+    """
 
     items: Mapping[str, int]
     oldest_item_s: float
@@ -28,8 +54,12 @@ class Depths:
     dead_letters: Mapping[str, int]
     oldest_dead_letter_s: Mapping[str, float]
     redrives: Mapping[str, int]
+    unsent: int
+    oldest_unsent_s: float
     drift: Mapping[str, int] = field(default_factory=dict)
-    checked_at_s: float = 0.0
+    checked_at_s: float | None = None
+    walk: Walk | None = None
+    replays: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 async def measure(database: Database, event_types: Types[str]) -> Depths:
@@ -37,7 +67,7 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
 
     Takes some 0.2 s with 100,000 items: for every few seconds, not for every turn.
     """
-    queue, dead_letters = database.analytics_queue, database.dead_letters
+    queue, dead_letters, outbox = database.analytics_queue, database.dead_letters, database.notifications
     ours: Document = {"event_type": {"$in": sorted(event_types)}}
     blocked = await reading.aggregate(
         queue,
@@ -48,6 +78,7 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
         ],
     )
     refused_rows = {"status": {"$in": list(OPEN)}, "event_type": COUNTS_ROW}
+    redriven = {"redrives": {"$gt": 0}, "error_class": {"$in": list(map(str, RejectReason))}}
     # Dead letters that nobody has sent again. Parts are bytes of a dead letter, not dead letters.
     by_step = {step: {"redrives": 0, "step": step} for step in DEAD_LETTER_STEPS}
     with translated():
@@ -58,10 +89,17 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
             refused_rows=await _sums(queue, refused_rows, "$data.collection", 1),
             dead_letters={step: await dead_letters.count_documents(of) for step, of in by_step.items()},
             oldest_dead_letter_s={step: await age_s(dead_letters, of) for step, of in by_step.items()},
-            redrives=await _sums(dead_letters, {"redrives": {"$gt": 0}}, "$error_class", "$redrives"),
+            redrives=await _sums(dead_letters, redriven, "$error_class", "$redrives"),
+            unsent=await outbox.count_documents(UNSENT),
+            oldest_unsent_s=await age_s(outbox, UNSENT),
             drift=await _drift(database),
             checked_at_s=await _checked_at_s(database),
+            walk=await _walk(database),
+            replays=await _replays(database),
         )
+
+
+# ---- jobs ----
 
 
 async def _drift(database: Database) -> dict[str, int]:
@@ -71,23 +109,48 @@ async def _drift(database: Database) -> dict[str, int]:
     """
     found: Counter[str] = Counter()
     for which in ({}, {"status": "succeeded"}):
-        run = await _newest_walk(database, which)
-        told = (run.get("outcome") or run.get("checkpoint") or {}).get("drift") or {}
-        found |= Counter({str(part): number for part, number in told.items() if isinstance(number, int)})
+        found |= _numbers(await _newest_walk(database, which), "drift")
     return dict(found)
 
 
-async def _checked_at_s(database: Database) -> float:
+async def _checked_at_s(database: Database) -> float | None:
     run = await _newest_walk(database, {"status": "succeeded"})
     finished_at = run.get("finished_at")
-    return finished_at.timestamp() if isinstance(finished_at, datetime) else 0.0
+    return finished_at.timestamp() if isinstance(finished_at, datetime) else None
+
+
+async def _walk(database: Database) -> Walk | None:
+    run = await _newest_walk(database, {})
+    found = _numbers(run, "projections")
+    return Walk(str(run["_id"]), {name: found[name] for name in database.catalogue.names}) if run else None
 
 
 async def _newest_walk(database: Database, which: Document) -> Document:
-    paths = {"outcome.drift": 1, "checkpoint.drift": 1, "finished_at": 1}
+    paths = {f"{part}.{of}": 1 for part in ("outcome", "checkpoint") for of in ("drift", "projections")}
     query = {"job": SCRUB, "dry_run": False, **which}
-    found = await reading.find(database.job_runs, query, paths, sort=[("started_at", -1)], limit=1)
+    newest = [("started_at", -1)]
+    found = await reading.find(database.job_runs, query, {**paths, "finished_at": 1}, sort=newest, limit=1)
     return next(iter(found.documents), {})
+
+
+def _numbers(run: Document, of: str) -> Counter[str]:
+    """What stands in the report of a walk, whose checkpoint has it as far as it has come."""
+    told = (run.get("outcome") or run.get("checkpoint") or {}).get(of) or {}
+    return Counter({str(name): number for name, number in told.items() if isinstance(number, int)})
+
+
+async def _replays(database: Database) -> dict[str, tuple[int, int]]:
+    """Of each job the run under way that was started last, if somebody has counted what is to be done."""
+    query = {"job": {"$in": list(REPLAY_JOBS)}, "status": "running", "dry_run": False}
+    newest = [("started_at", -1)]
+    paths = {"job": 1, "progress": 1}
+    found = await reading.find(database.job_runs, query, paths, sort=newest, limit=_MOST_RUNS)
+    replays: dict[str, tuple[int, int]] = {}
+    for run in reversed(found.documents):
+        match run.get("progress"):
+            case {"done": int(done), "total": int(total)}:
+                replays[run["job"]] = (done, total)
+    return replays
 
 
 async def _sums(collection: Collection, query: Document, by: str, summed: str | int) -> dict[str, int]:
@@ -97,32 +160,65 @@ async def _sums(collection: Collection, query: Document, by: str, summed: str | 
     return {str(row["_id"]): row["sum"] for row in found.documents}
 
 
-_NOTHING = Depths({}, 0.0, 0, {}, {}, {}, {})
+# ---- showing ----
 
 
 class DepthGauges:
-    """Shows depths while this worker holds the lease, and zeros when it does not: another one shows them."""
+    """Shows depths while this worker holds the lease, and no gauges when it does not: another one shows them."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._metrics = metrics
+        self._clock = clock
         self._redrives: Mapping[str, int] | None = None
+        self._walk: Walk | None = None
+        self._looked = False
 
     def show(self, depths: Depths) -> None:
-        """Set the gauges; redrives since the last look are counted.
+        """Set the gauges; redrives and drift since the last look are counted.
 
-        What was redriven before the first look is no news: a counter that begins with it looks like a burst.
+        What was there before the first look is no news: a counter that begins with it looks like a burst.
         """
         self._set(depths)
-        before = depths.redrives if self._redrives is None else self._redrives
-        for name, count in depths.redrives.items():
-            news = max(0, count - before.get(name, 0))
-            self._metrics.dead_letter_redrives_total.labels(name).inc(news)
-        self._redrives = depths.redrives
+        self._count(depths)
+        self._metrics.depths_updated_timestamp_seconds.set(self._clock.now().timestamp())
+        self._redrives, self._walk, self._looked = depths.redrives, depths.walk, True
 
     def hide(self) -> None:
-        """Show that nothing is known here."""
-        self._set(_NOTHING)
-        self._redrives = None
+        """Show nothing: what is not known here has no gauge. May be called twice."""
+        metrics = self._metrics
+        for labelled in (
+            metrics.retry_queue_events,
+            metrics.refused_rows,
+            metrics.dead_letter_events,
+            metrics.dead_letter_oldest_age_seconds,
+            metrics.drift_findings,
+            metrics.replay_progress_ratio,
+            metrics.replay_remaining_streams,
+        ):
+            labelled.clear()
+        for alone in (
+            metrics.retry_oldest_age_seconds,
+            metrics.retry_blocked_streams,
+            metrics.outbox_pending_events,
+            metrics.outbox_oldest_age_seconds,
+            metrics.drift_checked_timestamp_seconds,
+            metrics.depths_updated_timestamp_seconds,
+        ):
+            alone.forget()
+        self._redrives, self._walk, self._looked = None, None, False
+
+    def _count(self, depths: Depths) -> None:
+        metrics = self._metrics
+        before = depths.redrives if self._redrives is None else self._redrives
+        for name, count in depths.redrives.items():
+            metrics.dead_letter_redrives_total.labels(name).inc(max(0, count - before.get(name, 0)))
+        walk = depths.walk
+        if walk is None or not self._looked:
+            return
+        known = self._walk.found if self._walk is not None and self._walk.run == walk.run else {}
+        for projection, count in walk.found.items():
+            found = max(0, count - known.get(projection, 0))
+            metrics.projection_drift_documents_total.labels(projection).inc(found)
 
     def _set(self, depths: Depths) -> None:
         metrics = self._metrics
@@ -136,6 +232,21 @@ class DepthGauges:
             metrics.dead_letter_events.labels(step).set(depths.dead_letters.get(step, 0))
             oldest_s = depths.oldest_dead_letter_s.get(step, 0.0)
             metrics.dead_letter_oldest_age_seconds.labels(step).set(oldest_s)
-        for part in DRIFT_PARTS:
-            metrics.drift_findings.labels(part).set(depths.drift.get(part, 0))
-        metrics.drift_checked_timestamp_seconds.set(depths.checked_at_s)
+        metrics.outbox_pending_events.set(depths.unsent)
+        metrics.outbox_oldest_age_seconds.set(depths.oldest_unsent_s)
+        self._set_jobs(depths)
+
+    def _set_jobs(self, depths: Depths) -> None:
+        metrics = self._metrics
+        if depths.walk is not None:
+            for part in DRIFT_PARTS:
+                metrics.drift_findings.labels(part).set(depths.drift.get(part, 0))
+        if depths.checked_at_s is not None:
+            metrics.drift_checked_timestamp_seconds.set(depths.checked_at_s)
+        for job in REPLAY_JOBS:
+            if job not in depths.replays:
+                metrics.replay_progress_ratio.remove_by_labels({"job": job})
+                metrics.replay_remaining_streams.remove_by_labels({"job": job})
+        for job, (done, total) in depths.replays.items():
+            metrics.replay_progress_ratio.labels(job).set(min(1.0, done / total) if total else 1.0)
+            metrics.replay_remaining_streams.labels(job).set(max(0, total - done))

@@ -69,7 +69,7 @@ class RetryProcessor:
         self._queue = Queue(database, handlers, clock, settings, owner=groups.owner)
         self._cap = RateCap(settings.rate_per_s)
         self._last_turn_s = 0.0
-        self._gauges = DepthGauges(metrics)
+        self._gauges = DepthGauges(metrics, clock)
         self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
         self._count_retry = retry_counter(metrics)
         self._held_until: float | None = None
@@ -90,6 +90,7 @@ class RetryProcessor:
             except Retryable as error:
                 self._count_retry(error)
                 self._wait.failed(error)
+                self._holds_still()
                 await self._backoff.wait(stop)
         await self._leave()
 
@@ -128,15 +129,20 @@ class RetryProcessor:
         now = self._clock.monotonic()
         if self._groups.due:
             epoch = (await self._groups.share()).get(_GROUP)
-            if epoch is None:
-                self._gauges.hide()
-            elif epoch != self._epoch:
+            if epoch is not None and epoch != self._epoch:
                 self._cap.fill(self._clock.monotonic())
                 reopened = await self._queue.reopen()
                 log.info("retry_began", reopened=reopened, code_version=self._settings.code_version)
             self._epoch = epoch
             self._held_until = None if epoch is None else now + self._settings.lease_s
-        return self._held_until is not None and self._clock.monotonic() < self._held_until
+        return self._holds_still()
+
+    def _holds_still(self) -> bool:
+        """Whether the lease is this worker's by its own clock; without it, another one may show the depths."""
+        holds = self._held_until is not None and self._clock.monotonic() < self._held_until
+        if not holds:
+            self._gauges.hide()
+        return holds
 
     async def _look_after(self) -> None:
         now = self._clock.monotonic()

@@ -45,6 +45,7 @@ class IngestSettings(RoleSettings):
     """Most in hand (two batches), in bytes of records, and largest command: MongoDB takes 16 MB."""
     max_future_hours: float = Field(24.0, ge=0, le=24 * 366)
     """How far an event may lie ahead of its record's time in Kafka."""
+    lag_every_s: float = 3.0  # Kafka is asked where the logs end
     max_rows: int = 20_000  # of one time-series command, which `max_bytes` bounds, too
     answer_deadline_s: float = 20.0  # one answer of MongoDB
     # A full batch is decoded, stored and written in so many parts beside each other, which costs MongoDB nothing

@@ -96,7 +96,6 @@ class NotifySettings(RoleSettings, alias_generator="notify_{}".format):
     # An idle turn of the change stream, and how long it is left alone after a failure.
     await_ms: int = 1_000
     reopen_after_s: float = 2.0
-    look_every_s: float = 10.0
 
     @property
     def takeover_grace_s(self) -> float:

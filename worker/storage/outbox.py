@@ -20,6 +20,10 @@ WAITS_FOR_DOCUMENT = "set aside: "
 """How `last_error` begins in a row that waits because a document it needs cannot be read."""
 
 
+UNSENT: Document = {"status": {"$in": ["pending", "taken"]}}
+"""Rows that still have to be sent."""
+
+
 def is_late(reached_at: datetime, now: datetime, within: timedelta) -> bool:
     """True for a milestone nobody wants to hear of any more: a history is being read, not lived."""
     return now - reached_at > within

@@ -102,11 +102,15 @@ class Health:
         return component
 
     def dependency(self, name: str) -> Dependency:
-        """Register a dependency under its name; the same name gives the same dependency."""
+        """Register a dependency under its name, a closed set; the same name gives the same dependency."""
         with self._lock:
-            if name not in self._dependencies:
-                self._dependencies = {**self._dependencies, name: Dependency()}
-            return self._dependencies[name]
+            if (known := self._dependencies.get(name)) is not None:
+                return known
+            dependency = Dependency()
+            self._dependencies = {**self._dependencies, name: dependency}
+        if self._metrics is not None:
+            self._metrics.dependency_up.labels(name).set_function(lambda: dependency.reason is None)
+        return dependency
 
     def components(self) -> tuple[Component, ...]:
         return tuple(self._components.values())

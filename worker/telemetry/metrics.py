@@ -2,15 +2,15 @@
 
 An attribute has its metric's name without the prefix `sevenp_worker_`. Units are base units: seconds, bytes.
 Labels never carry a learner, stream, event, course or lesson. Label values known in advance exist at 0 from
-the start, else `increase()` would miss the first event; `partition` stands only on the two lag gauges and is
-removed when the partition is revoked.
+the start, else `increase()` would miss the first event. What is not known has no series: 0 would be a statement.
+`partition` stands only on the two lag gauges, and only for partitions that this worker owns. The help texts are
+the page docs/metrics.md (`python -m worker.telemetry.metrics_page` writes it).
 """
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import StrEnum
-from itertools import product
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -20,20 +20,24 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.metrics import MetricWrapperBase
 
 from projections.catalogue import CATALOGUE
 from projections.kinds import Catalogue
 from worker import __version__
 from worker.contract.gaps import GapReason
 from worker.contract.rejection import RejectReason
+from worker.telemetry.declared import ANY, CATALOGUED, Declared, MaybeGauge, Values, at_zero
 
 PREFIX = "sevenp_worker"
 
 # From one statement on a warm server (2 ms) to the longest wait an operator tolerates in a stage.
 DURATION_BUCKETS_S = (0.002, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
-# Coarse on purpose: operations x collections x buckets is the largest family of series we have.
-MONGODB_BUCKETS_S = (0.01, 0.1, 1)
+# From one statement on a warm server to where the driver gives up.
+MONGODB_BUCKETS_S = (0.005, 0.02, 0.1, 0.5, 2, 10)
+# A batch in Python takes some 20 ms; a probe is missed after seconds.
+LOOP_DELAY_BUCKETS_S = (0.01, 0.05, 0.25, 1, 5)
+# A receiver has 10 s by default.
+SEND_BUCKETS_S = (0.05, 0.25, 1, 5, 10)
 # A batch grows from one record to 5,000, or what the settings say.
 BATCH_BUCKETS = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000)
 # A learner's device can be offline for days: seconds, minutes, an hour, a day, a week.
@@ -181,46 +185,38 @@ ROW_COLLECTIONS = ("notifications", "billing_transactions")
 # Entries that run, and those that cannot.
 ENTRY_STATES = ("running", "refused")
 NOTIFICATION_KINDS = ("welcome", "completion")
+# The commands the worker sends; the rest (hello, endSessions ...) share a label.
+OTHER = "other"
+OPERATIONS = (
+    "aggregate",
+    "count",
+    "delete",
+    "find",
+    "findAndModify",
+    "getMore",
+    "insert",
+    "update",
+    "commitTransaction",
+    OTHER,
+)
+_BY_ONE = " By the holder of the lease of `retry` only."
 
 
-M = TypeVar("M", bound=MetricWrapperBase)
-_Values = Iterable[str]
-# The values of a label of which nothing exists beforehand, and of one whose closed set the catalogue decides.
-ANY: _Values = ()
-CATALOGUED: _Values = ("as the catalogue says",)
+def _counter(help_text: str, **labels: Values) -> Declared[Counter]:
+    return Declared(PREFIX, Counter, help_text, labels)
 
 
-class _Declared(Generic[M]):
-    """A metric of `Metrics`, which makes one of it for each registry: help text, and labels with their values."""
-
-    def __init__(self, kind: type[M], help_text: str, labels: Mapping[str, _Values], **options: Any) -> None:
-        self._kind, self._help, self._labels, self._options = kind, help_text, labels, options
-
-    def __get__(self, metrics: object, owner: type) -> M:
-        """What the attribute holds in an instance, which has the metric under the same name."""
-        raise AttributeError("only an instance of Metrics has metrics")
-
-    def made(self, name: str, registry: CollectorRegistry, catalogued: Mapping[str, _Values]) -> M:
-        """The metric, with a series at 0 for every combination of closed sets; `catalogued` are some, by label."""
-        metric = self._kind(
-            name, self._help, self._labels, namespace=PREFIX, registry=registry, **self._options
-        )
-        if self._labels:
-            sets = (catalogued[label] if of is CATALOGUED else of for label, of in self._labels.items())
-            _at_zero(metric, *sets)
-        return metric
+def _gauge(help_text: str, **labels: Values) -> Declared[Gauge]:
+    return Declared(PREFIX, Gauge, help_text, labels)
 
 
-def _counter(help_text: str, **labels: _Values) -> _Declared[Counter]:
-    return _Declared(Counter, help_text, labels)
+def _maybe(help_text: str) -> Declared[MaybeGauge]:
+    """A gauge that has no series while nobody knows its value; one with labels has none by itself."""
+    return Declared(PREFIX, MaybeGauge, help_text, {})
 
 
-def _gauge(help_text: str, **labels: _Values) -> _Declared[Gauge]:
-    return _Declared(Gauge, help_text, labels)
-
-
-def _histogram(help_text: str, buckets: tuple[float, ...], **labels: _Values) -> _Declared[Histogram]:
-    return _Declared(Histogram, help_text, labels, buckets=buckets)
+def _histogram(help_text: str, buckets: tuple[float, ...], **labels: Values) -> Declared[Histogram]:
+    return Declared(PREFIX, Histogram, help_text, labels, buckets=buckets)
 
 
 class Metrics:
@@ -232,25 +228,49 @@ class Metrics:
     component_last_progress_timestamp_seconds = _gauge(
         "Unix time of the component's last progress.", component=ANY
     )
+    dependency_up = _gauge(
+        "1 while it answers, as `/readyz` says; `start` is 0 until the start checks have passed.",
+        dependency=ANY,
+    )
     drain_duration_seconds = _histogram(
         "From the order to stop until all is done.", DRAIN_BUCKETS_S, cause=DrainCause
+    )
+    drain_budget_seconds = _maybe("How long a drain may take by the settings.")
+    event_loop_delay_seconds = _histogram(
+        "How much later than asked for a task was woken, once a second.", LOOP_DELAY_BUCKETS_S
     )
     buffer_bytes = _gauge("Bytes held in memory.", stage=COMPONENTS)
     buffer_limit_bytes = _gauge("Where reading pauses.", stage=COMPONENTS)
 
     # Kafka
     kafka_records_consumed_total = _counter("Records read, each once per reading.", topic=ANY)
-    kafka_consumer_lag_records = _gauge("End offset minus durable offset.", topic=ANY, partition=ANY)
-    kafka_consumer_lag_seconds = _gauge(
-        "Age of the oldest unread record; 0 if none.", topic=ANY, partition=ANY
-    )
-    kafka_scalable_lag_records = _gauge("Lag without paused partitions, for autoscaling.", topic=ANY)
+    kafka_topic_partitions = _gauge("Partitions the topic has; absent until Kafka has told.", topic=ANY)
     kafka_assigned_partitions = _gauge("Partitions this worker owns.", topic=ANY)
+    kafka_consumer_lag_records = _gauge(
+        "End of the log, asked for every few seconds, minus durable offset. Of owned partitions; absent until "
+        "Kafka has answered, the last one known while it is silent.",
+        topic=ANY,
+        partition=ANY,
+    )
+    kafka_consumer_lag_seconds = _gauge(
+        "Age of the oldest record that is not durable; 0 if none. It grows with the clock, whoever is silent.",
+        topic=ANY,
+        partition=ANY,
+    )
+    kafka_scalable_lag_records = _gauge(
+        "Lag without paused partitions, for autoscaling; absent until it is known.", topic=ANY
+    )
+    kafka_lag_updated_timestamp_seconds = _gauge(
+        "Unix time of Kafka's last answer about the ends of the log; absent before the first.", topic=ANY
+    )
     kafka_missing_records = _gauge(
         "Offsets of owned partitions that the group has read and the store does not hold: reingest them.",
         topic=ANY,
     )
     kafka_paused_partitions = _gauge("Owned partitions that are not read at the moment.", topic=ANY)
+    kafka_breaker_open_partitions = _gauge(
+        "Owned partitions that are paused because they hold mostly poison.", topic=ANY
+    )
     kafka_rebalances_total = _counter("Assignments and revocations.", kind=RebalanceKind)
     gap_records_total = _counter("Gaps recorded in the log.", reason=GapReason)
 
@@ -258,7 +278,11 @@ class Metrics:
     events_processed_total = _counter(
         "Records by outcome; sums up to those consumed.", topic=ANY, outcome=Outcome
     )
-    events_dropped_total = _counter("Records consumed that have no outcome. Stays 0.", reason=DropReason)
+    events_dropped_total = _counter(
+        "Records consumed that have no outcome. Stays 0: anything else is a defect, and the log "
+        "(`records_dropped`) has their positions.",
+        reason=DropReason,
+    )
     ingest_stage_duration_seconds = _histogram(
         "Time of one batch in one stage.", DURATION_BUCKETS_S, stage=Stage
     )
@@ -272,7 +296,16 @@ class Metrics:
 
     # MongoDB
     mongodb_operation_duration_seconds = _histogram(
-        "Time of one command, seen from the client.", MONGODB_BUCKETS_S, operation=ANY, collection=ANY
+        "Time of one command, seen from the client; rare commands are `other`.",
+        MONGODB_BUCKETS_S,
+        operation=OPERATIONS,
+    )
+    mongodb_failed_commands_total = _counter(
+        "Commands that failed, seen from the client; what is on no collection of ours is `other`.",
+        collection=ANY,
+    )
+    mongodb_slow_commands_total = _counter(
+        "Commands that took a second or more, but for a change stream's waiting.", collection=ANY
     )
     mongodb_retries_total = _counter("Operations repeated.", reason=RetryReason)
     lease_held = _gauge("1 while this worker holds the lease.", lease=ANY)
@@ -280,7 +313,10 @@ class Metrics:
 
     # Watch
     change_stream_events_total = _counter("Changes seen.", watcher=CATALOGUED)
-    change_stream_lag_seconds = _gauge("Age of the position in the change stream.", watcher=ANY)
+    change_stream_lag_seconds = _gauge(
+        "Age of the position in the change stream; like the next two absent while none is followed.",
+        watcher=ANY,
+    )
     change_stream_oplog_headroom_seconds = _gauge("Time until our position leaves the oplog.", watcher=ANY)
     change_stream_last_heartbeat_timestamp_seconds = _gauge("Unix time of the last answer.", watcher=ANY)
     change_stream_restarts_total = _counter(
@@ -296,43 +332,68 @@ class Metrics:
         "From event stored to visible.", FRESHNESS_BUCKETS_S, projection=CATALOGUED
     )
 
-    # Retry
-    retry_queue_events = _gauge("Queue items of the whole platform by state.", state=QUEUE_STATES)
-    retry_oldest_age_seconds = _gauge("Age of the oldest item that is not completed; 0 if there is none.")
-    retry_blocked_streams = _gauge("Streams with an item that is not completed.")
+    # Retry; what is of the whole platform is shown by the one worker that holds the lease of `retry`.
+    retry_queue_events = _gauge(f"Queue items of the whole platform by state.{_BY_ONE}", state=ANY)
+    retry_oldest_age_seconds = _maybe(
+        f"Age of the oldest item that is not completed; 0 if there is none.{_BY_ONE}"
+    )
+    retry_blocked_streams = _maybe(f"Streams with an item that is not completed.{_BY_ONE}")
     refused_rows = _gauge(
-        "Rows of outbox and billing that the server refuses; they wait.", collection=ROW_COLLECTIONS
+        f"Rows of outbox and billing that the server refuses; they wait.{_BY_ONE}", collection=ANY
     )
     skipped_events_total = _counter(
         "Events given up by themselves, after all attempts at their folds.", projection=CATALOGUED
     )
     retry_attempts_total = _counter("Attempts by what they made of the item.", outcome=ANY, error_class=ANY)
-    dead_letter_events = _gauge("Dead letters that nobody has acted upon.", step=DEAD_LETTER_STEPS)
+    dead_letter_events = _gauge(f"Dead letters that nobody has acted upon.{_BY_ONE}", step=ANY)
     dead_letter_oldest_age_seconds = _gauge(
-        "Age of the oldest of them; 0 if there is none.", step=DEAD_LETTER_STEPS
+        f"Age of the oldest of them; 0 if there is none.{_BY_ONE}", step=ANY
     )
     dead_letter_redrives_total = _counter("Dead letters sent again.", error_class=RejectReason)
-
-    # Scrubber
-    drift_findings = _gauge(
-        "What the last whole walk of the scrubber found and did not mend, or the one under way where it is more.",
-        kind=DRIFT_PARTS,
+    depths_updated_timestamp_seconds = _maybe(
+        f"Unix time at which what is of the whole platform was measured last.{_BY_ONE}"
     )
-    drift_checked_timestamp_seconds = _gauge("Unix time when it had checked everything last; 0 if never.")
+
+    # Jobs
+    drift_findings = _gauge(
+        "What the last whole walk of the scrubber found and did not mend, or the one under way where it is "
+        f"more.{_BY_ONE}",
+        kind=ANY,
+    )
+    drift_checked_timestamp_seconds = _maybe(
+        f"Unix time when it had checked everything last; absent if never.{_BY_ONE}"
+    )
+    projection_drift_documents_total = _counter(
+        "What the scrubber found of this projection that is not what follows from its events, as it finds it.",
+        projection=CATALOGUED,
+    )
+    replay_progress_ratio = _gauge(
+        f"Share of its work that the rebuild under way has done; absent without one.{_BY_ONE}", job=ANY
+    )
+    replay_remaining_streams = _gauge(
+        f"Streams that the rebuild under way has still to do; absent without one.{_BY_ONE}", job=ANY
+    )
 
     # Notify
     notifications_total = _counter(
         "Notifications by what became of them.", kind=NOTIFICATION_KINDS, outcome=NotificationOutcome
     )
-    outbox_pending_events = _gauge("Notifications still to be sent, of the whole platform.")
-    outbox_oldest_age_seconds = _gauge("Age of the oldest of them; 0 if there is none.")
+    notification_send_duration_seconds = _histogram(
+        "Time a receiver took for one notification, whatever it answered.", SEND_BUCKETS_S, channel=ANY
+    )
+    outbox_pending_events = _maybe(f"Notifications still to be sent, of the whole platform.{_BY_ONE}")
+    outbox_oldest_age_seconds = _maybe(f"Age of the oldest of them; 0 if there is none.{_BY_ONE}")
 
     # Schedule
-    scheduled_entries = _gauge("Entries of the schedule.", state=ENTRY_STATES)
+    scheduled_entries = _gauge(
+        "Entries of the schedule: those that are running, and those that were refused.", state=ENTRY_STATES
+    )
     scheduled_job_runs_total = _counter(
         "Runs that this scheduler started.", job=ANY, outcome=ScheduledOutcome
     )
-    scheduled_job_misfires_total = _counter("Firings that were dropped.", job=ANY, reason=MisfireReason)
+    scheduled_job_misfires_total = _counter(
+        "Firings that were dropped: missed, or over a run that went on.", job=ANY, reason=MisfireReason
+    )
     scheduled_job_interval_seconds = _gauge(
         "Longest time between the next firings of a job in the schedule.", job=ANY
     )
@@ -347,52 +408,65 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         watchers = (*WATCHERS, *(MODELS if catalogue.models else ()))
         catalogued = {"projection": catalogue.names, "watcher": watchers}
-        for name, declared in vars(Metrics).items():
-            if isinstance(declared, _Declared):
-                setattr(self, name, declared.made(name, self.registry, catalogued))
+        for name, declared in declared_metrics().items():
+            setattr(self, name, declared.made(name, self.registry, catalogued))
         # Which class an attempt may have depends on what came of it.
         failing = set(ErrorClass) - {ErrorClass.NONE, ErrorClass.UNAVAILABLE}
-        _at_zero(self.retry_attempts_total, (RetryOutcome.COMPLETED,), (ErrorClass.NONE,))
-        _at_zero(self.retry_attempts_total, (RetryOutcome.POSTPONED,), (ErrorClass.UNAVAILABLE,))
-        _at_zero(self.retry_attempts_total, (RetryOutcome.FAILED, RetryOutcome.EXHAUSTED), failing)
+        at_zero(self.retry_attempts_total, (RetryOutcome.COMPLETED,), (ErrorClass.NONE,))
+        at_zero(self.retry_attempts_total, (RetryOutcome.POSTPONED,), (ErrorClass.UNAVAILABLE,))
+        at_zero(self.retry_attempts_total, (RetryOutcome.FAILED, RetryOutcome.EXHAUSTED), failing)
 
     def describe_build(self, revision: str) -> None:
         """State version, source revision and interpreter; `revision` is "unknown" outside an image."""
         self.build_info.labels(__version__, revision, platform.python_version()).set(1)
 
     def prepare_topic(self, topic: str) -> None:
-        """Create every series of a configured topic at 0. Partitions appear when they are assigned."""
-        _at_zero(self.events_processed_total, (topic,), Outcome)
+        """Create the series of a configured topic at 0, but for what nobody knows yet: its partitions and its lag."""
+        at_zero(self.events_processed_total, (topic,), Outcome)
         for metric in (
             self.kafka_records_consumed_total,
-            self.kafka_scalable_lag_records,
             self.kafka_assigned_partitions,
             self.kafka_missing_records,
             self.kafka_paused_partitions,
+            self.kafka_breaker_open_partitions,
             self.ingest_batch_events,
         ):
-            _at_zero(metric, (topic,))
+            at_zero(metric, (topic,))
+
+    def prepare_collections(self, names: Iterable[str]) -> None:
+        """Create the series of collections whose commands are counted at 0."""
+        names = tuple(names)
+        at_zero(self.mongodb_failed_commands_total, names)
+        at_zero(self.mongodb_slow_commands_total, names)
 
     def prepare_leases(self, names: Iterable[str]) -> None:
         """Create the series of leases this worker competes for at 0; partitions' leases have no series."""
         names = tuple(names)
-        _at_zero(self.lease_held, names)
-        _at_zero(self.lease_transitions_total, names)
+        at_zero(self.lease_held, names)
+        at_zero(self.lease_transitions_total, names)
 
     def prepare_jobs(self, names: Iterable[str]) -> None:
         """Create the series of jobs that a scheduler may start at 0."""
         names = tuple(names)
-        _at_zero(self.scheduled_job_runs_total, names, ScheduledOutcome)
-        _at_zero(self.scheduled_job_misfires_total, names, MisfireReason)
-        _at_zero(self.scheduled_job_last_success_timestamp_seconds, names)
+        at_zero(self.scheduled_job_runs_total, names, ScheduledOutcome)
+        at_zero(self.scheduled_job_misfires_total, names, MisfireReason)
+        at_zero(self.scheduled_job_last_success_timestamp_seconds, names)
 
     def forget_partition(self, topic: str, partition: int) -> None:
         """Remove a revoked partition's gauges: its lag is another worker's to report. May be called twice."""
         for gauge in (self.kafka_consumer_lag_records, self.kafka_consumer_lag_seconds):
             gauge.remove_by_labels({"topic": topic, "partition": str(partition)})
 
+    def forget_watcher(self, watcher: str) -> None:
+        """Remove what a watcher shows of its change stream: it follows none. May be called twice."""
+        for gauge in (
+            self.change_stream_lag_seconds,
+            self.change_stream_oplog_headroom_seconds,
+            self.change_stream_last_heartbeat_timestamp_seconds,
+        ):
+            gauge.remove_by_labels({"watcher": watcher})
 
-def _at_zero(metric: MetricWrapperBase, *label_sets: Iterable[str]) -> None:
-    """Create the series of every combination of the closed label sets."""
-    for combination in product(*label_sets):
-        metric.labels(*combination)
+
+def declared_metrics() -> dict[str, Declared[Any]]:
+    """Every metric by its name without the prefix, in the order in which they stand above."""
+    return {name: each for name, each in vars(Metrics).items() if isinstance(each, Declared)}

@@ -178,6 +178,7 @@ class Follower(Generic[Keys]):
         self._executor.holds(held)
         if not held:
             self._wait.over()
+            self._metrics.forget_watcher(self.name)
             await self._backoff.pause(stop, self._settings.renew_every_s)
             return
         positions = await self._positions.take(held)  # 2
@@ -304,6 +305,7 @@ class Follower(Generic[Keys]):
         except (WorkerError, TimeoutError) as error:
             log.warning(f"{self.name}_leases_left_to_expire", reason=str(error))
         self._executor.holds({})
+        self._metrics.forget_watcher(self.name)
 
     def _restarted(self, reason: RestartReason) -> None:
         self._metrics.change_stream_restarts_total.labels(self.name, reason).inc()

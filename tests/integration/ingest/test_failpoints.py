@@ -207,4 +207,5 @@ async def test_a_zombie_whose_insert_hangs_in_the_server_is_waited_for_and_then_
         await send(kafka, topic, records(late, partition=0))
         await ingest.until_processed(80)
         assert ingest.value("fenced_writes_total", component="ingest") >= 1
+        await ingest.until_moved("fenced_writes_total")
     await assert_exactly_once(database, early + late)

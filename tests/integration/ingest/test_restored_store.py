@@ -44,6 +44,7 @@ async def test_what_the_group_has_read_and_the_store_lost_is_told_and_remembered
         async with running(database, restored.chosen) as ingest:
             await ingest.until_assigned(4)
             assert ingest.value("kafka_missing_records", topic=topic) == AFTER
+            await ingest.until_moved("kafka_missing_records")
             await send(kafka, topic, records(live))
             await ingest.until(all_committed(kafka, topic), "it goes on with what is new")
     assert missing(await held(database, topic)) == restored.ranges

@@ -8,6 +8,7 @@ import pytest
 from tests.support.clocks import SteppedClock
 from tests.support.jobs import Counting
 from tests.support.schedule import entry, intervals, scheduling
+from tests.support.scraping import until_moved
 from tests.support.waiting import until
 from worker.storage.database import Database
 
@@ -79,6 +80,18 @@ async def test_missed_hours_are_made_up_for_as_the_policy_says(
         await after.pass_to(MIDNIGHT + 5.5 * HOUR)
     assert await intervals(database, "succeeded") == [*run, *hours(5)]
     assert (before.runs("succeeded"), after.runs("succeeded")) == (1, len(run))
+
+
+async def test_a_firing_that_was_dropped_is_seen_by_a_scrape(database: Database) -> None:
+    counting, clock = Counting(), SteppedClock(MIDNIGHT)
+    hourly = entry(counting, "0 * * * *", misfire="skip")
+    async with scheduling(database, clock, counting, hourly) as before:
+        await before.pass_to(MIDNIGHT + 1.5 * HOUR)
+    clock.move_to(MIDNIGHT + 4.5 * HOUR)
+    async with scheduling(database, clock, counting, hourly) as after:
+        await after.settle()
+        [follower] = after.followers
+        await until_moved(follower.runner.parts.metrics, "scheduled_job_misfires_total")
 
 
 async def test_what_nobody_ever_saw_has_missed_nothing(database: Database) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.support.clocks import SteppedClock
 from tests.support.jobs import CountArguments, Counting, runner
 from tests.support.schedule import intervals, passing, scheduler
+from tests.support.scraping import until_moved
 from tests.support.waiting import until
 from worker.devstack.servers.mongod import start_mongod
 from worker.jobs.schedule.sources import KEY_PREFIX, Written
@@ -19,6 +20,7 @@ from worker.telemetry.metrics import Metrics
 
 MIDNIGHT = datetime(2026, 1, 2, tzinfo=UTC)
 HOURLY = {"job": "count", "cron": "0 * * * *"}
+LAST_SUCCESS = "scheduled_job_last_success_timestamp_seconds"
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float:
@@ -46,6 +48,14 @@ async def test_entries_in_the_database_run_and_a_wrong_one_costs_only_itself(dat
         await passing(clock, lambda: succeeded(metrics), "a run")
         assert value(metrics, "scheduled_entries", state="running") == 1
         assert value(metrics, "scheduled_entries", state="refused") == 1
+        await passing(clock, lambda: value(metrics, LAST_SUCCESS, job="count"), "its end is seen")
+        await until_moved(
+            metrics,
+            "scheduled_entries",
+            "scheduled_job_runs_total",
+            "scheduled_job_interval_seconds",
+            "scheduled_job_last_success_timestamp_seconds",
+        )
     assert await intervals(database, "succeeded") == ["2026-01-02T01:00:00Z/PT1H"]
     assert counting.counted == [0, 1, 2, 3, 4]
 

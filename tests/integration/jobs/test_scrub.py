@@ -10,6 +10,7 @@ from tests.integration.verify.history import COURSE, Learner, learner, store
 from tests.support.counts import count
 from tests.support.jobs import parts
 from tests.support.running import sample
+from tests.support.scraping import until_moved
 from tests.support.settings import changed
 from tests.support.waiting import until
 from worker.jobs import scrub as scrubbing
@@ -20,7 +21,7 @@ from worker.jobs.scrub import SCRUB
 from worker.retry.depths import DepthGauges, measure
 from worker.storage.database import Database, Document
 from worker.telemetry.metrics import Metrics
-from worker.timing import cancel_and_wait
+from worker.timing import SystemClock, cancel_and_wait
 
 EVERYTHING = 100.0
 
@@ -50,9 +51,9 @@ async def damage(database: Database, target: Learner) -> None:
 
 
 async def shown(database: Database) -> Document:
-    """The gauges that a worker shows."""
+    """The gauges that a worker shows; None for what it does not."""
     metrics = Metrics()
-    DepthGauges(metrics).show(await measure(database, ()))
+    DepthGauges(metrics, SystemClock()).show(await measure(database, ()))
     names = ("documents", "sums", "time_series")
     found = {name: sample(metrics, "sevenp_worker_drift_findings", {"kind": name}) for name in names}
     return {**found, "checked": sample(metrics, "sevenp_worker_drift_checked_timestamp_seconds", {})}
@@ -62,7 +63,10 @@ async def shown(database: Database) -> Document:
 async def test_what_drifted_is_reported_in_the_run_and_as_metrics(database: Database) -> None:
     everyone = await agreeing(database)
     before = await shown(database)
-    assert before == {"documents": 0, "sums": 0, "time_series": 0, "checked": 0}
+    assert before == {"documents": None, "sums": None, "time_series": None, "checked": None}
+    metrics = Metrics()
+    looking = DepthGauges(metrics, SystemClock())
+    looking.show(await measure(database, ()))
     clean = await scrubber(database).run(SCRUB, NoArguments())
     assert (clean.outcome["ok"], clean.run.counts["events"]) == (
         True,
@@ -72,6 +76,19 @@ async def test_what_drifted_is_reported_in_the_run_and_as_metrics(database: Data
     result = await scrubber(database).run(SCRUB, NoArguments())
     assert SCRUB.differs(result.outcome)
     assert result.outcome["drift"] == {"documents": 1, "sums": 2}
+    assert result.outcome["projections"] == {"progress": 1, "counts": 1}
+    looking.show(await measure(database, ()))
+    looking.show(await measure(database, ()))
+    counted = {"projection": "progress"}
+    assert (
+        sample(metrics, "sevenp_worker_projection_drift_documents_total", counted) == 1
+    )  # once, however often
+    await until_moved(
+        metrics,
+        "drift_findings",
+        "drift_checked_timestamp_seconds",
+        "projection_drift_documents_total",
+    )
     assert {each["kind"] for each in result.outcome["findings"]} == {
         "progress_different",
         "projection_different",

@@ -77,6 +77,7 @@ async def test_a_broken_batch_becomes_one_gap_record_and_its_neighbours_are_stor
         await send_batches(kafka, topic, 0, [records(before), records(lost), records(after)])
         await ingest.until_processed(55)
         assert gaps_counted(ingest) == 1
+        await ingest.until_moved("gap_records_total")
     assert await stored_ids(database) == ids(before, after, elsewhere)
     assert await gap_ranges(database) == [(0, 10, 16)]
     assert await database.user_interactions.count_documents({}) == 55

@@ -136,7 +136,7 @@ async def test_rows_wait_for_a_broker_that_refuses_and_other_channels_go_on(
         await write(database, [row(number, "welcome") for number in range(30)])
         await running.until(lambda: running.count("sent", "welcome") == 30, "the log has its rows")
         await running.until(lambda: running.count("deferred") >= 3, "attempts at the absent broker")
-        await running.until(lambda: running.value("outbox_pending_events") == 30, "30 rows wait")
+        await running.until_unsent(30)
         await house.wire.mend()
         await running.until_status("sent", 70)
         found = await records(house.servers, lambda found: len(found) >= 40)
@@ -150,7 +150,7 @@ async def test_rows_wait_for_a_broker_that_is_killed(database: Database, house: 
         await house.kill()
         await write(database, [row(number) for number in range(1, 21)])
         await running.until(lambda: running.count("deferred") >= 3, "attempts at the dead broker")
-        await running.until(lambda: running.value("outbox_pending_events") == 20, "20 rows wait")
+        await running.until_unsent(20)
         assert running.count("sent") == 1
 
 

@@ -97,7 +97,7 @@ async def test_mails_wait_for_a_server_that_is_down(database: Database, receiver
     await write(database, [row(number) for number in range(10)])
     async with notifying(database, {"mail": mail(receiver)}) as running:
         await running.until(lambda: running.count("deferred") >= 5, "some attempts")
-        await running.until(lambda: running.value("outbox_pending_events") == 10, "10 rows wait")
+        await running.until_unsent(10)
         receiver.revive()
         await running.until_status("sent", 10)
         assert running.count("failed") == 0

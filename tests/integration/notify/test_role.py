@@ -76,6 +76,7 @@ async def test_the_learners_preferences_are_honoured_and_what_they_stop_is_count
     async with notifying(database, {channel: collector}) as running:
         await running.until_status("sent", 4)
         await running.until_status("suppressed", 4)
+        await running.until_moved("notifications_total", "notification_send_duration_seconds")
     assert running.count("suppressed") == 4
     assert collector.taken == dict.fromkeys([keys[0], keys[2], keys[4], keys[7]], 1)
     stopped = await database.notifications.find_one({"_id": keys[1]})

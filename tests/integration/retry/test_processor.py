@@ -395,22 +395,6 @@ async def test_it_waits_for_a_server_that_does_not_answer_and_goes_on(
         assert 0 < await entered() <= 6
 
 
-async def test_depths_are_shown_by_the_one_that_holds_the_lease_and_by_nobody_else(
-    database: Database,
-) -> None:
-    await put(database, [item("done", "s0"), item("wait", "s1", due_at=in_an_hour(), created_at=long_ago())])
-    await put(database, [item("failed", "s2", status="failed"), item("loose", due_at=in_an_hour())])
-    async with running(database, {EVENT_TYPE: Noting()}) as retry:
-        await until(lambda: retry.value("retry_queue_events", state="completed") == 1, "measured")
-        assert retry.value("retry_queue_events", state="pending") == 2
-        assert retry.value("retry_queue_events", state="failed") == 1
-        assert retry.value("retry_blocked_streams") == 2
-        assert retry.value("retry_oldest_age_seconds") == pytest.approx(86_400, abs=60)
-        await retry.drain()
-        assert retry.value("retry_queue_events", state="pending") == 0
-        assert retry.value("retry_oldest_age_seconds") == 0
-
-
 async def test_it_stops_at_once_when_there_is_nothing_to_do(database: Database) -> None:
     role = processor(database, {EVENT_TYPE: Noting()}, limits=LIMITS, poll_every_s=600.0)
     stop = asyncio.Event()

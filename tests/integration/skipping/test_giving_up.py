@@ -3,6 +3,7 @@
 from tests.integration.skipping.blocked import BAD, blocked, broken
 from tests.support.progress import documents, expected, histories, interleaved, projector, store
 from tests.support.retry import LIMITS, folding, running, stored
+from tests.support.scraping import until_moved
 from tests.support.settings import changed
 from worker.storage.database import Database, Document
 from worker.telemetry.metrics import Metrics
@@ -33,6 +34,7 @@ async def test_after_its_attempts_the_event_is_skipped_audited_and_counted(datab
     assert {row["who"] for row in rows} == {each["who"] for each in decisions} == {"retry test"}
     # Each of the two events had its two attempts, the second of which gave it up.
     assert (given_up(metrics), attempts) == (2.0, 2.0)
+    await until_moved(metrics, "skipped_events_total")
     assert one.stream == decisions[0]["stream_id"]
 
 

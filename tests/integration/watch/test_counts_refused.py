@@ -21,6 +21,7 @@ from tests.support.counts import (
     user,
 )
 from tests.support.counts import counter as counter_of
+from tests.support.scraping import until_moved
 from tests.unit.projections.events import moment
 from worker.retry.depths import DepthGauges, measure
 from worker.storage.database import Collection, Database
@@ -163,7 +164,8 @@ async def again(database: Database, item: dict[str, Any]) -> str | None:
 async def quarantined_rows(database: Database) -> dict[str, int]:
     """As the gauge shows it."""
     metrics = Metrics()
-    DepthGauges(metrics).show(await measure(database, EVENT_TYPES))
+    DepthGauges(metrics, ManualClock()).show(await measure(database, EVENT_TYPES))
+    await until_moved(metrics, "refused_rows")
     shown = (
         (name, metrics.registry.get_sample_value("sevenp_worker_refused_rows", {"collection": name}) or 0)
         for name in ("notifications", "billing_transactions")

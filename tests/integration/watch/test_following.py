@@ -297,6 +297,7 @@ async def test_the_way_to_the_end_of_the_oplog_is_exported(database: Database) -
         assert oldest is not None
         assert newest is not None
         assert 0 <= watcher.value(headroom, watcher="progress") <= newest["ts"].time - oldest["ts"].time
+        await watcher.until_moved("change_stream_oplog_headroom_seconds")
 
 
 def headroom_known(watcher: RunningProgress) -> bool:
@@ -308,6 +309,7 @@ def headroom_known(watcher: RunningProgress) -> bool:
 async def test_a_silent_stream_is_opened_again(database: Database) -> None:
     async with running(database, silent_after_s=0.0, renewals_per_lease=0.001) as watcher:
         await watcher.until(lambda: watcher.restarts("resumable") >= 2, "stream opened again")
+        await watcher.until_moved("change_stream_restarts_total")
         await store(database, interleaved(histories(learners=3, events=4)))
         await watcher.until_current()
 

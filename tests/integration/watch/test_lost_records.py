@@ -89,6 +89,7 @@ async def test_streams_that_stand_still_for_a_newer_release_are_told(database: D
             await store(database, interleaved(streams, 3))
             frozen = "projection_frozen_streams"
             await older.until(lambda: older.value(frozen, projection="progress") == 6, "six streams told")
+            await older.until_moved("projection_frozen_streams")
     assert any(entry["event"] == "progress_frozen" for entry in logs)
 
 

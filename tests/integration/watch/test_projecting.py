@@ -38,6 +38,7 @@ async def test_a_hole_is_filled_at_once_and_the_stream_goes_on(
         await watcher.until_current()
 
         assert watcher.value("version_holes_filled_total") == len(missing)
+        await watcher.until_moved("version_holes_filled_total")
     voids = await database.course_events.find({"event_type": "void"}).to_list(None)
     assert {void["_id"] for void in voids} == {void_event_id(stream, version) for version in missing}
 

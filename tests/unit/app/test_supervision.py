@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.clocks import ManualClock
+from tests.support.scraping import until_moved
 from worker.app.exits import DrainOverdue, RoleDied
 from worker.app.supervision import supervise
 from worker.errors import Fatal, Misconfigured
@@ -62,6 +63,7 @@ async def test_roles_that_are_told_to_stop_end_in_peace() -> None:
     metrics = await _supervise(Acting("a", _drains), Acting("b", _drains), stop=stop)
     labels = {"cause": "shutdown"}
     assert metrics.registry.get_sample_value("sevenp_worker_drain_duration_seconds_count", labels) == 1
+    await until_moved(metrics, "drain_duration_seconds")
 
 
 async def test_a_role_that_dies_stops_the_others_and_is_named_with_the_reason() -> None:

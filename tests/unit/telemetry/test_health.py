@@ -93,3 +93,17 @@ def test_progress_is_exported_in_unix_time_without_a_call_per_beat() -> None:
     assert _sample(metrics.registry, "component_up") == 0
     component.beat()
     assert _sample(metrics.registry, "component_up") == 1
+
+
+def test_a_dependency_is_exported_as_readiness_tells_it() -> None:
+    metrics = Metrics()
+    kafka = Health(ManualClock(), metrics).dependency("kafka")
+
+    def up() -> float | None:
+        return metrics.registry.get_sample_value("sevenp_worker_dependency_up", {"dependency": "kafka"})
+
+    assert up() == 0
+    kafka.up()
+    assert up() == 1
+    kafka.down("no broker answers")
+    assert up() == 0

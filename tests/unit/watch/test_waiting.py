@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.support.clocks import ManualClock
+from tests.support.scraping import until_moved
 from tests.support.waiting import LIMIT_S
 from worker.errors import Retryable
 from worker.storage.leases import Token
@@ -52,13 +53,14 @@ def value(metrics: Metrics, name: str) -> float | None:
     return metrics.registry.get_sample_value(f"sevenp_worker_{name}", {"watcher": "counts"})
 
 
-def test_a_moving_token_tells_the_lag_and_that_the_stream_lives() -> None:
+async def test_a_moving_token_tells_the_lag_and_that_the_stream_lives() -> None:
     clock, metrics = ManualClock(), Metrics()
     liveness = StreamLiveness("counts", clock, metrics, silent_after_s=60)
     now_s = int(clock.now().timestamp())
     liveness.observe(token(now_s - 7), idle=False)
     assert value(metrics, "change_stream_lag_seconds") == pytest.approx(7, abs=1)
     assert value(metrics, "change_stream_last_heartbeat_timestamp_seconds") == clock.now().timestamp()
+    await until_moved(metrics, "change_stream_lag_seconds", "change_stream_last_heartbeat_timestamp_seconds")
     liveness.observe(token(now_s - 7), idle=True)
     assert value(metrics, "change_stream_lag_seconds") == 0.0
 

@@ -16,8 +16,10 @@ class StreamLiveness:
     def __init__(self, watcher: str, clock: Clock, metrics: Metrics, silent_after_s: float) -> None:
         self._clock = clock
         self._silent_after_s = silent_after_s
-        self._heartbeat = metrics.change_stream_last_heartbeat_timestamp_seconds.labels(watcher)
-        self._lag = metrics.change_stream_lag_seconds.labels(watcher)
+        self._watcher = watcher
+        # Neither has a series before the first batch: 0 would be the year 1970, or no lag at all.
+        self._heartbeat = metrics.change_stream_last_heartbeat_timestamp_seconds
+        self._lag = metrics.change_stream_lag_seconds
         self._token: Token | None = None
         self._moved_at = clock.monotonic()
 
@@ -26,11 +28,12 @@ class StreamLiveness:
         now = self._clock.monotonic()
         if token != self._token:
             self._token, self._moved_at = token, now
-            self._heartbeat.set(self._clock.now().timestamp())
+            self._heartbeat.labels(self._watcher).set(self._clock.now().timestamp())
         still_s = now - self._moved_at
         if still_s > self._silent_after_s:
             raise Retryable("the change stream is silent: no majority of the replica set answers it")
         position_s = token_time_s(token)
         if position_s is not None:
             age_s = max(0.0, self._clock.now().timestamp() - position_s)
-            self._lag.set(0.0 if idle and still_s < _MOVES_WITHIN_S else age_s)
+            is_current = idle and still_s < _MOVES_WITHIN_S
+            self._lag.labels(self._watcher).set(0.0 if is_current else age_s)
