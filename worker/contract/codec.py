@@ -194,6 +194,8 @@ def _broken_limit(details: dict[str, Any], record_bytes: int, limits: Limits) ->
     if record_bytes > limits.max_details_bytes and len(orjson.dumps(details)) > limits.max_details_bytes:
         message = f"are larger than {limits.max_details_bytes} bytes of compact JSON"
         return Rejected(RejectReason.DETAILS_TOO_LARGE, message, "details")
+    if not details or _is_flat_and_plain(details, limits):  # nearly always, at a third of the cost
+        return None
     depth, keys = 1, 0
     level: list[Any] = [details]
     while level:
@@ -211,6 +213,17 @@ def _broken_limit(details: dict[str, Any], record_bytes: int, limits: Limits) ->
         level = [child for item in level for child in _children(item) if isinstance(child, _NESTING)]
         depth += 1
     return None
+
+
+def _is_flat_and_plain(details: dict[str, Any], limits: Limits) -> bool:
+    """Whether there are no levels to go down to, and nothing in the keys to look at one by one."""
+    if len(details) > limits.max_details_keys or limits.max_details_depth < 1:
+        return False
+    return (
+        not _has_bad_key(details)
+        and dict not in (kinds := set(map(type, details.values())))
+        and list not in kinds
+    )
 
 
 def _children(item: dict[str, Any] | list[Any]) -> Iterable[Any]:
@@ -233,26 +246,27 @@ def _event(
 ) -> Event:
     """`value` and details are taken as written: validation reads 1 as 1.0, the store keeps it 1."""
     details, text = take_text(model.event_type, given)
+    # In the order of its fields: by name it takes half as long again, and one is made of every record.
     return Event(
-        event_id=model.event_id,
-        event_type=model.event_type,
-        occurred_at=model.occurred_at,
-        user_id=_object_id(model.user_id),
-        course_id=_object_id(model.course_id),
-        fingerprint=digest,
-        lesson_id=_object_id(model.lesson_id),
-        producer=model.producer,
-        session_id=model.session_id,
-        correlation_id=model.correlation_id,
-        device_type=model.device_type,
-        user_agent=model.user_agent,
-        ip_address=model.ip_address,
-        text=text,
-        value=fields.get("value"),
-        details=details,
-        schema_version=model.schema_version,
-        content_id=_object_id(fields.get("content_id")),
-        about=about,
+        model.event_id,
+        model.event_type,
+        model.occurred_at,
+        _object_id(model.user_id),
+        _object_id(model.course_id),
+        digest,
+        details,
+        _object_id(model.lesson_id),
+        model.producer,
+        model.session_id,
+        model.correlation_id,
+        model.device_type,
+        model.user_agent,
+        model.ip_address,
+        text,
+        fields.get("value"),
+        model.schema_version,
+        _object_id(fields.get("content_id")),
+        about,
     )
 
 
