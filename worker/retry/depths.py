@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from worker.contract.rejection import RejectReason
+from worker.retry.disk import Disk, disk_of
 from worker.storage import reading
 from worker.storage.claims import age_s
 from worker.storage.database import Collection, Database, Document
@@ -60,6 +61,7 @@ class Depths:
     checked_at_s: float | None = None
     walk: Walk | None = None
     replays: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    disk: Disk | None = None
 
 
 async def measure(database: Database, event_types: Types[str]) -> Depths:
@@ -96,6 +98,7 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
             checked_at_s=await _checked_at_s(database),
             walk=await _walk(database),
             replays=await _replays(database),
+            disk=await disk_of(database),
         )
 
 
@@ -203,6 +206,8 @@ class DepthGauges:
             metrics.outbox_oldest_age_seconds,
             metrics.drift_checked_timestamp_seconds,
             metrics.depths_updated_timestamp_seconds,
+            metrics.mongodb_disk_used_bytes,
+            metrics.mongodb_disk_size_bytes,
         ):
             alone.forget()
         self._redrives, self._walk, self._looked = None, None, False
@@ -232,6 +237,9 @@ class DepthGauges:
             metrics.dead_letter_events.labels(step).set(depths.dead_letters.get(step, 0))
             oldest_s = depths.oldest_dead_letter_s.get(step, 0.0)
             metrics.dead_letter_oldest_age_seconds.labels(step).set(oldest_s)
+        if depths.disk is not None:
+            metrics.mongodb_disk_used_bytes.set(depths.disk.used_bytes)
+            metrics.mongodb_disk_size_bytes.set(depths.disk.size_bytes)
         metrics.outbox_pending_events.set(depths.unsent)
         metrics.outbox_oldest_age_seconds.set(depths.oldest_unsent_s)
         self._set_jobs(depths)

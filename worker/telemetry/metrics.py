@@ -353,6 +353,8 @@ class Metrics:
     depths_updated_timestamp_seconds = _maybe(
         f"Unix time at which what is of the whole platform was measured last.{_BY_ONE}"
     )
+    mongodb_disk_used_bytes = _maybe(f"Bytes in use on the disk of MongoDB's data, by anybody.{_BY_ONE}")
+    mongodb_disk_size_bytes = _maybe(f"Size of that disk; absent where MongoDB does not tell.{_BY_ONE}")
 
     # Jobs
     drift_findings = _gauge(

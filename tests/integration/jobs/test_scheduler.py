@@ -116,6 +116,7 @@ async def test_how_often_a_job_is_to_run_is_shown_while_it_stands_in_the_schedul
             return metrics.registry.get_sample_value(name, {"job": "count"})
 
         await until(lambda: shown() == 3600, "the shorter interval is shown")
+        await until_moved(metrics, "scheduled_job_interval_seconds")
         await database.system_settings.delete_one({"key": f"{KEY_PREFIX}hourly"})
         await passing(clock, lambda: shown() == 24 * 3600, "the longer one is left")
         await database.system_settings.delete_many({})
