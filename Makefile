@@ -53,7 +53,7 @@ SHOW_PROGRESS = { total=$$(grep -c '^[a-z].*==' requirements.lock); n=0; if [ -t
 		Successfully) if [ "$$name" = installed ]; then printf "  installed                                         \n"; fi ;; \
 	esac; done; }
 
-.PHONY: help env demo test test-all test-kafka test-containers chaos chaos-full replay recovery bench bench-full check format lock bench-lock clean
+.PHONY: help env demo test test-all test-kafka test-containers chaos chaos-full replay recovery bench bench-full alerts check format lock bench-lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -125,6 +125,11 @@ bench: $(READY) $(PEERS) ## speed with few and many learners, beside others, wit
 
 bench-full: $(READY) $(PEERS) ## the same in rounds, and every other goal; within 50 minutes: EVENTS= ROUNDS=
 	@$(BENCH) --full
+
+alerts: $(READY) ## the alerts for Prometheus, checked and tested by promtool, which is fetched from Debian where it is absent
+	@tools=$$($(BIN)/python -m tests.support.prometheus); set -x; \
+		"$$tools/promtool" check config deploy/prometheus/prometheus.yml; \
+		"$$tools/promtool" test rules deploy/prometheus/tests/*.yaml
 
 check: $(READY) ## format, lint, types, import directions, sizes; changes nothing
 	$(BIN)/ruff format --check .
