@@ -31,7 +31,8 @@ _SHARE_OF_ONE: Final = 0.5
 class LogEnds:
     """What Kafka answered. A partition without a leader, or whose leader is moving, is in `partitions` alone.
 
-    An end is the next offset to be written, a committed one the next to be read, missing where there is none.
+    An end is the next offset to be written, a committed one the next to be read, missing where there is none, or
+    nobody who knows.
     """
 
     partitions: frozenset[Partition]
@@ -70,7 +71,10 @@ class LogEndsClient:
         client = await self._connected()
         leaders = await self._leaders(client)
         ends = await self._ends(client, leaders)
-        committed = await self._committed(client, committed_of) if committed_of else {}
+        committed: Mapping[Partition, int] = {}
+        if committed_of:
+            with suppress(errors.KafkaError):  # a group without a coordinator hides no end
+                committed = await self._committed(client, committed_of)
         return LogEnds(frozenset(leaders), ends, committed)
 
     async def _connected(self) -> AIOKafkaClient:
