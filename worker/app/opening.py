@@ -24,7 +24,7 @@ async def opened_in_use(settings: Settings, *probes: Probe) -> AsyncIterator[Dat
     """
     async with opened(settings) as database:
         await require_answers([mongodb_probe(database), *probes])
-        await _require_event_store(database, settings.mongodb.database_prefix)
+        await require_event_store(database, settings.mongodb.database_prefix)
         yield database
 
 
@@ -46,7 +46,8 @@ async def opened_to_change(settings: Settings) -> AsyncIterator[Database]:
         yield database
 
 
-async def _require_event_store(database: Database, prefix: str) -> None:
+async def require_event_store(database: Database, prefix: str) -> None:
+    """Raise `SchemaMismatch` for a database prefix that nobody uses."""
     with translated():
         names = await database.course_events.database.list_collection_names(
             filter={"name": database.course_events.name}

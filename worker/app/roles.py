@@ -9,6 +9,7 @@ from uuid import uuid4
 from projections.kinds import StreamProjection
 from worker.app.dependencies import Probe, Readiness
 from worker.app.notify import notify_senders
+from worker.app.presence import Presence, running_as
 from worker.app.retry import retry_groups, retry_handlers, skips_by_setting
 from worker.app.supervision import Role
 from worker.ingest.options import IngestOptions
@@ -60,7 +61,7 @@ class _Run:
 
 
 def build_roles(settings: Settings, given: Dependencies, probes: Sequence[Probe]) -> list[Role]:
-    """The settings' roles and the one that keeps readiness, each with its component; nothing runs yet."""
+    """The settings' roles, and those that say who is here and whether it is ready; nothing runs yet."""
     builders: Mapping[RoleName, Callable[[Settings, _Parts, _Run], Role]] = {
         RoleName.INGEST: _ingest,
         RoleName.PROGRESS: _progress,
@@ -73,7 +74,18 @@ def build_roles(settings: Settings, given: Dependencies, probes: Sequence[Probe]
         parts = given.database, given.clock, given.health.component(name), given.metrics
         return builders[name](settings, parts, _Run(given.tracing, _owner()))
 
-    return [*map(built, settings.process.roles), Readiness(probes, given.clock, given.health)]
+    roles = [*map(built, settings.process.roles)]
+    return [
+        *roles,
+        presence(settings, given, [role.name for role in roles]),
+        Readiness(probes, given.clock, given.health),
+    ]
+
+
+def presence(settings: Settings, given: Dependencies, roles: Sequence[str]) -> Presence:
+    """The role that says who is here, with these other roles."""
+    running = running_as(settings.role, _owner(), roles)
+    return Presence(given.database, running, given.clock, given.health.component(Presence.name))
 
 
 def _ingest(settings: Settings, parts: _Parts, run: _Run) -> Role:

@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.app.dependencies import Probe, Readiness, mongodb_probe
 from worker.app.opening import opened_in_use
-from worker.app.roles import Dependencies
+from worker.app.roles import Dependencies, presence
 from worker.app.server_state import ServerState
 from worker.app.serving import serve
 from worker.app.supervision import Role
@@ -47,4 +47,8 @@ def _roles(
     parts = Parts(given.database, settings, given.clock, given.metrics, tracing=given.tracing)
     source = source_of(settings.schedule, given.database)
     scheduler = Scheduler(source, jobs, parts, given.health.component(Scheduler.name))
-    return [scheduler, Readiness(probes, given.clock, given.health)]
+    return [
+        scheduler,
+        presence(settings, given, [scheduler.name]),
+        Readiness(probes, given.clock, given.health),
+    ]

@@ -12,8 +12,9 @@ from worker.app.exits import ExitCode
 from worker.app.opening import opened_to_change
 from worker.app.serving import serve
 from worker.app.signals import StopSignal
-from worker.cli import adopting, backfill, explaining, publish, reingest, scheduling, tracing
+from worker.cli import adopting, backfill, explaining, publish, reingest, scheduling, status, tracing
 from worker.cli import help as text
+from worker.cli.about import about, settings_app
 from worker.cli.auditing import audited
 from worker.cli.dead_letters import dead_letters_app
 from worker.cli.demo import EPILOG, demo
@@ -26,6 +27,7 @@ from worker.cli.options import Commands, JsonFlag
 from worker.cli.queue import queue_app
 from worker.cli.rebuild import PROMOTE_EPILOG, ROLLBACK_EPILOG, promote, rebuild_app, rollback
 from worker.cli.tables import print_json, print_table
+from worker.cli.topics import topic_app
 from worker.cli.upcasters import EPILOG as CHECK_EPILOG
 from worker.cli.upcasters import check_upcasters
 from worker.cli.verifying import EPILOG as VERIFY_EPILOG
@@ -36,7 +38,6 @@ from worker.storage.schema import apply_schema, apply_to, check_schema
 from worker.telemetry.logs import configure_logging
 
 app = Commands(
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Learner events from Kafka become versioned events, a time series and progress documents in MongoDB.",
     epilog=text.page(
@@ -45,6 +46,9 @@ app = Commands(
             "sevenp-worker schema apply              collections, indexes and validators",
             "sevenp-worker run                       the worker, until SIGTERM",
             "sevenp-worker publish events.jsonl.gz   a file of events to the topic",
+            "sevenp-worker topic apply               the topic, as it is to be",
+            "sevenp-worker status                    who works, what waits, what does not answer?",
+            "sevenp-worker settings show             how it is set, and by what",
             "sevenp-worker doctor                    what is wrong with MongoDB, Kafka and settings?",
             "sevenp-worker capacity                  how fast does it grow, and when is the disk full?",
             "sevenp-worker verify                    do all stored documents agree?",
@@ -65,8 +69,10 @@ app = Commands(
 )
 schema_app = Commands(help="Collections, indexes, validators.")
 contract_app = Commands(help="What producers publish.")
+app.callback()(about)
 app.command(epilog=EPILOG)(demo)
 app.command(epilog=publish.EPILOG)(publish.publish)
+app.command(epilog=status.EPILOG)(status.status)
 app.command(epilog=scheduling.EPILOG)(scheduling.schedule)
 app.command(epilog=explaining.EPILOG)(explaining.explain)
 app.command(epilog=tracing.EPILOG)(tracing.trace)
@@ -74,6 +80,8 @@ app.command(epilog=adopting.EPILOG)(adopting.adopt)
 app.command(epilog=reingest.EPILOG)(reingest.reingest)
 app.command(epilog=backfill.EPILOG)(backfill.backfill)
 app.add_typer(schema_app, name="schema")
+app.add_typer(topic_app, name="topic")
+app.add_typer(settings_app, name="settings")
 app.add_typer(contract_app, name="contract")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(queue_app, name="queue")

@@ -38,11 +38,15 @@ KAFKA = (
 
 
 def settings(*names: str) -> str:
-    """The settings whose names begin with one of `names`, with default and description; without any, all of them."""
-    wanted = tuple(map(variable, [*names, "secrets_dir"] if names else [""]))
+    """The settings of these names, with default and description; without any, all of them.
+
+    A name that ends with `_` stands for all settings that begin with it.
+    """
+    wanted = [variable(name) for name in ([*names, "secrets_dir"] if names else [""])]
+    prefixes = tuple(each for each in wanted if each.endswith("_"))
     lines = []
     for line in setting_lines():
-        if line.variable.startswith(wanted):
+        if line.variable in wanted or line.variable.startswith(prefixes):
             lines += [f"{line.variable}={line.default}", *_wrapped("    ", line.description)]
     return _paragraph("Settings (environment variables, or files in SEVENP_SECRETS_DIR):", lines)
 

@@ -160,15 +160,15 @@ def _due(item: Mapping[str, Any]) -> str:
     if item["status"] != "pending":
         return ""
     seconds = (due_at - datetime.now(UTC)).total_seconds() if due_at is not None else 0.0
-    return f"in {_duration(seconds)}" if seconds > 0 else "now"
+    return f"in {duration(seconds)}" if seconds > 0 else "now"
 
 
 def age(made: datetime) -> str:
     """How long ago it was."""
-    return _duration((datetime.now(UTC) - made).total_seconds())
+    return duration((datetime.now(UTC) - made).total_seconds())
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """In the largest unit that gives two or more, rounded down."""
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= 2 * size:

@@ -22,6 +22,11 @@ def print_json(value: Any) -> None:
     Console(soft_wrap=True, highlight=False).print(json.dumps(value, indent=2), markup=False)
 
 
+def print_line_of_json(value: Any) -> None:
+    """JSON on one line of stdout: the next one is another object."""
+    Console(soft_wrap=True, highlight=False).print(json.dumps(value), markup=False)
+
+
 class JsonList:
     """A JSON list on stdout, as `print_json` writes it, of which one entry is in memory at a time."""
 
@@ -74,7 +79,7 @@ def _numbers(numbers: Mapping[str, int]) -> list[tuple[str, str]]:
 # Wider than any table: what is written to a file or a pipe has no width to keep to.
 _UNBOUNDED = 10_000
 # Sentences, which may be wrapped; everything else is there to be copied and stays in one piece.
-_SENTENCES = frozenset({"message", "detail", "expected", "found", "what", "value", "fix"})
+_SENTENCES = frozenset({"message", "detail", "expected", "found", "what", "value", "fix", "mended by"})
 _SENTENCE_WIDTH = 24  # narrower columns of words are no pleasure to read
 _BORDER = 3  # around a cell
 

@@ -17,6 +17,7 @@ from worker.settings.retention import RetentionSettings
 from worker.settings.retry import RetrySettings
 from worker.settings.schedule import ScheduleSettings
 from worker.settings.scrub import ScrubSettings
+from worker.settings.topics import TopicSettings
 from worker.settings.watch import CoolDownSettings, CountsSettings, WatchSettings
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "ScrubSettings",
     "Settings",
     "StartPolicy",
+    "TopicSettings",
     "WatchSettings",
     "load_settings",
     "log_format",

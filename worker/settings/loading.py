@@ -36,7 +36,7 @@ def setting_lines() -> tuple[SettingLine, ...]:
     """Every setting, group by group; one that several share stands in the first."""
     return tuple(
         dict.fromkeys(
-            SettingLine(variable(name), _shown(field.default), field.description or "")
+            SettingLine(variable(name), shown(field.default), field.description or "")
             for _, group in Settings.groups()
             for name, field in group.settings().items()
         )
@@ -49,7 +49,7 @@ def load_settings(**overrides: Any) -> Settings:
     Raises `Misconfigured` for an unknown variable, an unreadable value or a combination that cannot work.
     """
     files = {file.name.upper(): file for file in files_in(secrets_dir(os.environ))}
-    variables = {name.upper(): value for name, value in os.environ.items() if not _is_foreign(name, value)}
+    variables = {name.upper(): value for name, value in os.environ.items() if not is_foreign(name, value)}
     known = {variable(name): name for _, group in Settings.groups() for name in group.settings()}
     _refuse_unknown({*files, *variables, *map(variable, overrides)}, known)
     given = {
@@ -77,14 +77,16 @@ def _refuse_unknown(names: Iterable[str], known: Iterable[str]) -> None:
     """A misspelt setting would silently be its default: name it, and the one that was probably meant."""
     unknown = sorted(name for name in set(names).difference(known) if name.startswith(PREFIX))
     if unknown:
-        closest = {name: get_close_matches(name, known, n=1, cutoff=0)[0] for name in unknown}
-        raise Misconfigured(
-            "; ".join(f"{name} is not a setting: did you mean {meant}?" for name, meant in closest.items())
-        )
+        raise Misconfigured("; ".join(not_a_setting(name, known) for name in unknown))
 
 
-def _is_foreign(name: str, value: str) -> bool:
-    """True for what shares our prefix but is not meant for us."""
+def not_a_setting(name: str, known: Iterable[str]) -> str:
+    """The sentence about a variable with our prefix that is none of ours."""
+    return f"{name} is not a setting: did you mean {get_close_matches(name, known, n=1, cutoff=0)[0]}?"
+
+
+def is_foreign(name: str, value: str) -> bool:
+    """True for what shares our prefix but is not meant for us: its name, and what it is set to."""
     service_link = bool(_SERVICE_LINK.search(name)) or value.startswith(("tcp://", "udp://"))
     return service_link or name.upper().startswith(_TEST_PREFIX)
 
@@ -96,10 +98,13 @@ def _problems(error: ValidationError) -> Iterator[str]:
         yield f"{variable(str(setting[0]))}: {words}" if setting else words
 
 
-def _shown(default: Any) -> str:
+def shown(default: Any) -> str:
+    """A value as a variable would hold it; a secret as it is."""
     if isinstance(default, SecretStr):
         return default.get_secret_value()
-    if isinstance(default, tuple | frozenset):
+    if isinstance(default, frozenset):
+        return ",".join(sorted(default))
+    if isinstance(default, tuple):
         return ",".join(default)
     if isinstance(default, Mapping):
         return ",".join(f"{name}={value}" for name, value in default.items())

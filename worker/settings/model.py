@@ -17,6 +17,7 @@ from worker.settings.retry import RetrySettings
 from worker.settings.role import RoleSettings
 from worker.settings.schedule import ScheduleSettings
 from worker.settings.scrub import ScrubSettings
+from worker.settings.topics import TopicSettings
 from worker.settings.watch import CountsSettings, WatchSettings
 
 
@@ -41,6 +42,7 @@ class Settings(BaseModel):
     jobs: JobsSettings
     schedule: ScheduleSettings
     scrub: ScrubSettings
+    topics: TopicSettings
 
     @classmethod
     def groups(cls) -> Iterator[tuple[str, type[Group]]]:

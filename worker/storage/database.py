@@ -91,6 +91,7 @@ class Database:
     before_images: _Config
     skipped_versions: _Config
     tombstones: _Config
+    workers: _Config
     user_progress: _Content
     user_progress_projections: _Content
     unvalidated: bool = False

@@ -11,6 +11,7 @@ from projections.catalogue import CATALOGUE
 from projections.kinds import Catalogue, Index
 from worker.settings import RetentionSettings
 from worker.storage.work_items import EVENT_TYPES, further_types
+from worker.storage.workers import FORGOTTEN_S
 
 Options = Mapping[str, Any]
 
@@ -130,6 +131,8 @@ def _expiring(catalogue: Catalogue, retention: RetentionSettings) -> Iterator[In
     # A run that is under way has no end, and stays.
     ended = {"expireAfterSeconds": retention.job_runs_s}
     yield Index("job_runs", "idx_job_runs_finished_ttl", (("finished_at", 1),), ended)
+    # A worker that was killed tells of it for some time.
+    yield Index("workers", "idx_workers_seen_ttl", (("seen_at", 1),), {"expireAfterSeconds": FORGOTTEN_S})
     kept = {"expireAfterSeconds": retention.before_images_s}
     yield Index("before_images", "idx_before_images_promoted_ttl", (("promoted_at", 1),), kept)
 

@@ -95,6 +95,13 @@ async def last_success(database: Database, job: str) -> datetime | None:
     return at if isinstance(at, datetime) else None
 
 
+async def last_ended(database: Database, job: str) -> JobRun | None:
+    """The newest run of a job that came to its end and was no dry run; None where there is none that makes sense."""
+    query = {"job": job, "status": "succeeded", "dry_run": False}
+    found = await reading.find(database.job_runs, query, sort=[("started_at", -1)], limit=1)
+    return next(iter(found.through(parsed).values), None)
+
+
 async def newest_asked(database: Database, job: str, arguments: Mapping[str, Any]) -> JobRun | None:
     """The newest run of a job that was asked for these arguments among others, and was no dry run."""
     asked = {f"arguments.{name}": value for name, value in arguments.items()}

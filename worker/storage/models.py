@@ -22,6 +22,7 @@ from projections.kinds import Catalogue
 from worker.contract.trace_context import LONGEST_PARENT, LONGEST_STATE
 from worker.storage.job_models import AuditEntry, BeforeImage, JobLease, JobRun, SchedulePosition
 from worker.storage.model_bases import Closed, Count, Named, Number, Open, Positive, Slot, Text, absent
+from worker.storage.worker_models import Worker
 
 
 class EventSource(Closed):
@@ -434,6 +435,7 @@ _PLATFORM: Mapping[str, tuple[type[BaseModel], ...]] = {
     "before_images": (BeforeImage,),
     "skipped_versions": (SkippedVersion,),
     "tombstones": (Tombstone,),
+    "workers": (Worker,),
 }
 
 

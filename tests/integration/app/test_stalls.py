@@ -33,7 +33,7 @@ from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import CommandTimer
 from worker.timing import SystemClock
 
-ROLES = (*RoleName, "readiness")
+ROLES = (*RoleName, "presence", "readiness")
 # No beat for this long of real time: what was under way when the role was blocked has come to rest.
 QUIET_S = 2.0
 # What the test gives a stalled role on the injected clock; the promise is 60 s.
