@@ -35,6 +35,11 @@ class HeldGroups:
         return self._clock.monotonic() >= self._renew_at
 
     @property
+    def renew_in_s(self) -> float:
+        """Seconds until it is time to renew; 0 where it is."""
+        return max(0.0, self._renew_at - self._clock.monotonic())
+
+    @property
     def held(self) -> Mapping[int, int]:
         return self._leases.held
 

@@ -10,9 +10,7 @@ class ExitCode(IntEnum):
     """Every way a command ends. The comment is the documentation."""
 
     OK = 0  # done; `run`: told to stop, and drained
-    DIFFERENCE = (
-        1  # `verify`, `doctor`, `demo`, a job, `schema` or `topic check`, or `status` found something wrong
-    )
+    DIFFERENCE = 1  # something is wrong: found by `verify`, `doctor`, `demo`, `status`, a check or a job
     USAGE = 2  # a wrong argument, setting or input file: repeating it cannot help
     SCHEMA = 3  # collections, indexes or the topic are missing or differ: the message says what creates them
     UNREACHABLE = 4  # MongoDB or Kafka did not answer: starting again may help

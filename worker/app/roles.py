@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from projections.kinds import StreamProjection
+from worker.app.canary import make_canary
 from worker.app.dependencies import Probe, Readiness
 from worker.app.notify import notify_senders
 from worker.app.presence import Presence, running_as
@@ -15,6 +16,7 @@ from worker.app.supervision import Role
 from worker.ingest.options import IngestOptions
 from worker.ingest.service import Ingest
 from worker.notify.service import Notifier
+from worker.operate.canary import NAME as CANARY
 from worker.retry.processor import RetryProcessor
 from worker.settings import RoleName, Settings
 from worker.storage.database import Database
@@ -74,12 +76,20 @@ def build_roles(settings: Settings, given: Dependencies, probes: Sequence[Probe]
         parts = given.database, given.clock, given.health.component(name), given.metrics
         return builders[name](settings, parts, _Run(given.tracing, _owner()))
 
-    roles = [*map(built, settings.process.roles)]
+    roles = [*map(built, settings.process.roles), *_canary(settings, given)]
     return [
         *roles,
         presence(settings, given, [role.name for role in roles]),
         Readiness(probes, given.clock, given.health),
     ]
+
+
+def _canary(settings: Settings, given: Dependencies) -> list[Role]:
+    """Nothing, unless somebody asked for it."""
+    if not settings.canary.enabled:
+        return []
+    component = given.health.component(CANARY)
+    return [make_canary(settings, given.database, given.clock, component, given.metrics, _owner())]
 
 
 def presence(settings: Settings, given: Dependencies, roles: Sequence[str]) -> Presence:

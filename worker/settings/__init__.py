@@ -5,6 +5,7 @@ set. Each group has a file of its own, and a stage is handed its group. What can
 connected, in words that name the variable.
 """
 
+from worker.settings.canary import CanarySettings
 from worker.settings.ingest import IngestSettings, MissingRecords, StartPolicy
 from worker.settings.jobs import JobsSettings
 from worker.settings.kafka import KafkaSettings
@@ -21,6 +22,7 @@ from worker.settings.topics import TopicSettings
 from worker.settings.watch import CoolDownSettings, CountsSettings, WatchSettings
 
 __all__ = [
+    "CanarySettings",
     "Channel",
     "CoolDownSettings",
     "CountsSettings",

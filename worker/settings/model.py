@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from worker.settings.canary import CanarySettings
 from worker.settings.group import Group, refuse
 from worker.settings.ingest import IngestSettings
 from worker.settings.jobs import JobsSettings
@@ -42,6 +43,7 @@ class Settings(BaseModel):
     jobs: JobsSettings
     schedule: ScheduleSettings
     scrub: ScrubSettings
+    canary: CanarySettings
     topics: TopicSettings
 
     @classmethod
