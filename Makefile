@@ -53,7 +53,7 @@ SHOW_PROGRESS = { total=$$(grep -c '^[a-z].*==' requirements.lock); n=0; if [ -t
 		Successfully) if [ "$$name" = installed ]; then printf "  installed                                         \n"; fi ;; \
 	esac; done; }
 
-.PHONY: help env demo test test-all test-kafka test-containers chaos chaos-full replay recovery bench bench-full alerts check format lock bench-lock clean
+.PHONY: help env demo test test-all test-kafka test-containers chaos chaos-full replay recovery bench bench-full alerts dashboards draw-dashboards check format lock bench-lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -130,6 +130,12 @@ alerts: $(READY) ## the alerts for Prometheus, checked and tested by promtool, w
 	@tools=$$($(BIN)/python -m tests.support.prometheus); set -x; \
 		"$$tools/promtool" check config deploy/prometheus/prometheus.yml; \
 		"$$tools/promtool" test rules deploy/prometheus/tests/*.yaml
+# Grafana is not needed for either: the first writes what it reads, the second asks a real Prometheus and draws the answers.
+dashboards: $(READY) ## write Grafana's dashboards into deploy/grafana/dashboards
+	@$(BIN)/python -m dashboards
+
+draw-dashboards: $(READY) $(PEERS) ## draw them from the queries, after four minutes of a real run, into docs/dashboards
+	@$(BIN)/python -m tests.dashboards
 
 check: $(READY) ## format, lint, types, import directions, sizes; changes nothing
 	$(BIN)/ruff format --check .

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("worker", "projections", "tests", "bench")
+SOURCES = ("worker", "projections", "tests", "bench", "dashboards")
 LONGEST_FILE = 500
 LONGEST_FUNCTION = 60
 
