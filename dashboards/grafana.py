@@ -140,6 +140,8 @@ def _graph(panel: Panel) -> timeseries.Panel:
             .placement(common.LegendPlacement.BOTTOM)
             .show_legend(True)
             .calcs(["lastNotNull", "max"])
+            .sort_by("Max")
+            .sort_desc(True)
         )
         .tooltip(
             common_builders.VizTooltipOptions()
@@ -181,4 +183,8 @@ def _timeline(_: Panel) -> statetimeline.Panel:
     )
 
 
-_MAKERS: Mapping[Kind, Callable[[Panel], _AnyPanel]] = {Kind.GRAPH: _graph, Kind.NUMBER: _number, Kind.STATES: _timeline}
+_MAKERS: Mapping[Kind, Callable[[Panel], _AnyPanel]] = {
+    Kind.GRAPH: _graph,
+    Kind.NUMBER: _number,
+    Kind.STATES: _timeline,
+}

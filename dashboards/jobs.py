@@ -12,7 +12,7 @@ from dashboards.panel import (
     number,
     rising,
 )
-from dashboards.promql import age, counted, of_platform, of_workers, per_second
+from dashboards.promql import age, behind, counted, of_platform, of_workers, per_second
 
 HOUR_S = 3_600.0
 # As Prometheus calls our own label `job`.
@@ -142,7 +142,7 @@ _UNDER_WAY = Row(
             "Live work meanwhile",
             "How far projections are behind. Jobs wait while it is more than a second.",
             Unit.SECONDS,
-            Query(f"max by (watcher) ({of_platform('change_stream_lag_seconds')})", "{{watcher}}"),
+            Query(f"max by (watcher) ({behind(of_platform)})", "{{watcher}}"),
             limits=rising(10, 60),
             alert="ChangeStreamBehind",
             empty="nobody follows",

@@ -10,19 +10,22 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import cycle, pairwise
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from dashboards.words import in_unit, short_time
+from dashboards.words import in_unit, on_axis, short_time
 
 WIDTH_INCH = 18.0
 GRID_COLUMNS = 24
 GRID_ROW_INCH = 0.36
 HEAD_INCH = 0.9
 MOST_NAMES = 6
+_MOST_TICKS = 7
+_ROUND_S = (10, 15, 30, 60, 300)
 COLOURS = {"green": "#37872D", "orange": "#FA6400", "red": "#C4162A", "blue": "#1F60C4"}
 LINES = ("#1F60C4", "#8F3BB8", "#E0B400", "#0F7F7F", "#B877D9", "#FF7383", "#705DA0", "#447EBC")
 TEXT, FAINT, PAPER, BACKGROUND = "#24292E", "#6E7781", "#FFFFFF", "#F4F5F5"
@@ -87,7 +90,8 @@ def _empty(figure: Figure, panel: Panel, place: _Place) -> None:
     words = panel["fieldConfig"]["defaults"]["noValue"]
     middle = (place.top + place.bottom) / 2
     x = (place.left + place.right) / 2
-    figure.text(x, middle, words, size=10, color=FAINT, ha="center", va="center", style="italic")
+    lines = "\n".join(wrap(words, max(16, round(place.width * 130))))
+    figure.text(x, middle, lines, size=10, color=FAINT, ha="center", va="center", style="italic")
 
 
 def _graph(figure: Figure, panel: Panel, place: _Place, lines: Lines, answers: Mapping[str, Any]) -> None:
@@ -95,6 +99,7 @@ def _graph(figure: Figure, panel: Panel, place: _Place, lines: Lines, answers: M
     if not lines:
         _empty(figure, panel, place)
         return
+    lines = sorted(lines, key=_highest, reverse=True)
     defaults = panel["fieldConfig"]["defaults"]
     unit, custom = defaults["unit"], defaults.get("custom", {})
     names = lines[:MOST_NAMES]
@@ -122,6 +127,10 @@ def _graph(figure: Figure, panel: Panel, place: _Place, lines: Lines, answers: M
     _legend(figure, panel, place, lines, colours)
 
 
+def _highest(line: Mapping[str, Any]) -> float:
+    return max(float(value) for _, value in line["points"] if math.isfinite(value))
+
+
 def _stack(axes: Any, lines: Lines, colours: Sequence[str]) -> None:
     moments = sorted({moment for line in lines for moment, _ in line["points"]})
     found = [dict(map(tuple, line["points"])) for line in lines]
@@ -137,15 +146,22 @@ def _bounds(defaults: Mapping[str, Any], lines: Lines, drawn: float) -> tuple[fl
 
 
 def _axes(axes: Any, unit: str, answers: Mapping[str, Any]) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda moment, _: short_time(moment - answers["begin"])))
+    _time_axis(axes, answers)
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: in_unit(value, unit)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: on_axis(value, unit)))
     axes.tick_params(labelsize=7, colors=FAINT, length=2)
     axes.grid(color="#E9EBED", linewidth=0.7)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color("#D8DCE0")
+
+
+def _time_axis(axes: Any, answers: Mapping[str, Any]) -> None:
+    """Minutes since the beginning, at round numbers of seconds."""
+    begin, end = answers["begin"], answers["end"]
+    step = next((each for each in _ROUND_S if (end - begin) / each <= _MOST_TICKS), _ROUND_S[-1])
+    moments = [begin + number * step for number in range(int((end - begin) / step) + 1)]
+    axes.set_xticks(moments, [short_time(moment - begin) for moment in moments])
 
 
 def _legend(figure: Figure, panel: Panel, place: _Place, lines: Lines, colours: Sequence[str]) -> None:
@@ -215,8 +231,7 @@ def _timeline(figure: Figure, panel: Panel, place: _Place, lines: Lines, answers
             axes.barh(number, end - begin, left=begin, height=0.8, color=_shown(defaults, value)[1])
     axes.set_yticks(range(len(lines)), [line["name"] for line in reversed(lines)], size=8, color=TEXT)
     axes.set_xlim(answers["begin"], answers["end"])
-    axes.xaxis.set_major_locator(MaxNLocator(8))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda moment, _: short_time(moment - answers["begin"])))
+    _time_axis(axes, answers)
     axes.tick_params(axis="x", labelsize=7, colors=FAINT, length=2)
     for spine in axes.spines.values():
         spine.set_visible(False)

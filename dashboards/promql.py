@@ -35,8 +35,8 @@ def per_second(metric: str, *matchers: str, by: Sequence[str] = ()) -> str:
 
 
 def counted(metric: str, *matchers: str, by: Sequence[str] = ()) -> str:
-    """How much a counter grew in the time that is looked at."""
-    return f"sum{_by(by)} (increase({of_workers(metric, *matchers)}[{ALL_TIME}]))"
+    """How much a counter grew in the time that is looked at: in whole numbers, where Prometheus estimates."""
+    return f"round(sum{_by(by)} (increase({of_workers(metric, *matchers)}[{ALL_TIME}])))"
 
 
 def quantile(share: float, metric: str, *matchers: str, by: Sequence[str] = ()) -> str:

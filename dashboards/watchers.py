@@ -57,7 +57,7 @@ _NOW = Row(
         number(
             "Time until history is lost",
             "How long the slowest watcher could stand still before its place leaves the oplog: after that "
-            "everything is compared.",
+            "everything is compared. Of a young oplog it is short and grows; mind it when it falls.",
             Unit.SECONDS,
             f"min ({_HEADROOM})",
             falling(6 * 3600, 3600),
@@ -186,7 +186,8 @@ _OWNERS = Row(
         ),
         graph(
             "Time until history is lost, by watcher",
-            "How long each watcher could stand still before its place leaves the oplog.",
+            "How long each watcher could stand still before its place leaves the oplog. It grows with a young "
+            "oplog, and falls while a watcher stands still, or more is written.",
             Unit.SECONDS,
             Query(f"min by (watcher) ({_HEADROOM})", "{{watcher}}"),
             alert="OplogHeadroomLow",

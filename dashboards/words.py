@@ -25,6 +25,11 @@ def in_unit(value: float, unit: str) -> str:
             return _digits(value)
 
 
+def on_axis(value: float, unit: str) -> str:
+    """The same for an axis, where a suffix would stand at each line."""
+    return in_unit(value, "short" if unit.startswith("suffix:") else unit)
+
+
 def short_time(seconds: float) -> str:
     """Minutes and seconds since the beginning."""
     minutes, rest = divmod(round(seconds), 60)

@@ -22,13 +22,15 @@ from tests.support.worker_process import fetch
 from worker.devstack.servers.process import ServerProcess, free_port
 from worker.settings import setting_lines
 from worker.storage import job_requests
-from worker.storage.database import Database
+from worker.storage.database import Collection, Database
 
 RULES = ROOT / "deploy" / "prometheus" / "rules"
 # Prometheus looks every second, where operators let it look every fifteen.
 SCRAPE_S = 1
 JOB = "rebuild-time-series"
 LEARNERS = 1_500
+# Of which a step of the job has a hundred.
+_STREAMS = 500
 _TERM_S = 30.0
 
 
@@ -105,7 +107,9 @@ class Run:
         self._spawn("scheduler", "schedule", SEVENP_SCHEDULE_FILE=str(file), SEVENP_HTTP_PORT=port)
 
     async def start_and_pause_a_job(self) -> str:
-        """A job that has begun with its steps and is paused then; returns its run."""
+        """A job of some steps that is paused when it has counted them; returns its run."""
+        shown = self.servers.database.user_progress
+        await until(lambda: _more_than(shown, _STREAMS), f"{_STREAMS} learners have documents")
         self._spawn("job", "jobs", "run", JOB)
 
         async def begun() -> Any:
@@ -156,6 +160,10 @@ def rules(folder: Path) -> list[Path]:
         paths.append(folder / path.name)
         paths[-1].write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
     return paths
+
+
+async def _more_than(collection: Collection, number: int) -> bool:
+    return await collection.estimated_document_count() > number
 
 
 async def _stop_all(run: Run) -> None:
