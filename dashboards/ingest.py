@@ -135,8 +135,8 @@ _OUTCOMES = Row(
             "Records in hand. It follows the size of a batch; a line that only rises is a defect.",
             Unit.RECORDS,
             Query(
-                f"sum by (instance) ({of_workers('kafka_records_consumed_total')})"
-                f" - sum by (instance) ({of_workers('events_processed_total')})",
+                f"clamp_min(sum by (instance) ({of_workers('kafka_records_consumed_total')})"
+                f" - sum by (instance) ({of_workers('events_processed_total')}), 0)",
                 "{{instance}}",
             ),
             alert="AccountingBroken",

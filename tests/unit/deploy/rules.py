@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deploy" / "prometheus"
 # What a scrape adds to every series, and what a histogram's buckets have.
 SCRAPED = {"instance", "job", "le"}
+# What recording rules add to theirs.
+RECORDED = {"slo"}
 # Prometheus gives a label another name where the scrape has one like it.
 RENAMED = {"exported_job": "job"}
 

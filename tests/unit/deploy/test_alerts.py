@@ -8,7 +8,7 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from tests.unit.deploy.rules import FOLDER, RENAMED, SCRAPED, Alert, alerts, attribute, cases
+from tests.unit.deploy.rules import FOLDER, RECORDED, RENAMED, SCRAPED, Alert, alerts, attribute, cases
 from worker.settings import RoleName
 from worker.telemetry.metrics import Metrics
 
@@ -65,7 +65,7 @@ def test_an_alert_reads_metrics_labels_and_values_that_the_worker_exports(alert:
         assert not known - {""} or value in known, f"{metric}: {label} is never {value}"
     having = set[str]().union(*map(_labels, alert.metrics))
     assert alert.groupings <= having | SCRAPED
-    assert {RENAMED.get(label, label) for label in alert.shown} <= having | SCRAPED
+    assert {RENAMED.get(label, label) for label in alert.shown} <= having | SCRAPED | RECORDED
 
 
 def _rule_tests() -> dict[str, list[tuple[str, bool]]]:
