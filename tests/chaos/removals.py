@@ -83,7 +83,7 @@ def hole_filling() -> None:
         return 0
 
     _put(EventStore, "_fill", none_filled)
-    _put(projector.Projector, "_fill", none_filled)
+    _put(projector, "fill_holes", none_filled)
 
 
 def one_transaction() -> None:

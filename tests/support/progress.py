@@ -22,6 +22,7 @@ from worker.storage.shares import GROUPS
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock
+from worker.watch.folds.dependencies import FoldDependencies
 from worker.watch.folds.projector import Projector
 from worker.watch.follower import Follower
 from worker.watch.roles import Watcher, event_follower
@@ -183,6 +184,22 @@ async def running(
         yield watcher
 
 
+def fold_dependencies(
+    database: Database,
+    projection: StreamProjection = PROGRESS,
+    clock: Clock | None = None,
+    metrics: Metrics | None = None,
+) -> FoldDependencies:
+    """What folds work with, without leases."""
+
+    async def nothing() -> None:
+        """There is one server: all that is stored has a majority, and no lease is held."""
+
+    return FoldDependencies(
+        database, projection, clock or SystemClock(), metrics or Metrics(), nothing, nothing, "test"
+    )
+
+
 def projector(
     database: Database,
     *,
@@ -192,18 +209,8 @@ def projector(
     clock: Clock | None = None,
 ) -> Projector:
     """A projector alone, without leases and change stream."""
-
-    async def nothing() -> None:
-        """There is one server: all that is stored has a majority, and no lease is held."""
-
     return Projector(
-        database,
-        projection,
-        clock or SystemClock(),
-        Metrics(),
-        code_version="test",
-        barrier=nothing,
-        keep_alive=nothing,
+        fold_dependencies(database, projection, clock),
         events_per_round=events_per_round,
         doubting=doubting,
     )

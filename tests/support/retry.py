@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from projections.kinds import StreamProjection
 from projections.progress.projection import PROGRESS
 from tests.support.counts import dependencies
+from tests.support.progress import fold_dependencies
 from tests.support.running import RunningRole, run
 from tests.support.settings import changed
 from worker.app.retry import retry_groups, retry_handlers, skips_by_setting
@@ -152,20 +153,8 @@ def folding(
     limits: RetrySettings = LIMITS,
 ) -> dict[str, Handler]:
     """The handlers of the real worker, with a fold of the test's choice."""
-
-    async def nothing() -> None:
-        """There is one server: all that is stored has a majority."""
-
     metrics = metrics or Metrics()
-    refold = Refold(
-        database,
-        projection,
-        SystemClock(),
-        metrics,
-        barrier=nothing,
-        keep_alive=nothing,
-        code_version="test",
-    )
+    refold = Refold(fold_dependencies(database, projection, metrics=metrics))
     given = dependencies(database, metrics=metrics)
     rejected_rows = RejectedRows(given, timedelta.max)
     return dict(

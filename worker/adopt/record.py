@@ -3,171 +3,28 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from bson import ObjectId
 from bson.decimal128 import Decimal128
-from pydantic import Field, PlainValidator, ValidationError
+from pydantic import ValidationError
 
 from projections.progress.state import COUNTED_CAP, Social, certificate_key
 from projections.quantity import hundredths, hundredths_reached, thousandths
-from worker.adopt.values import (
-    NOW,
-    Id,
-    IsList,
-    LessonTotal,
-    Moment,
-    Number,
-    Part,
-    Past,
-    Percent,
-    Seconds,
-    Stars,
-    Text,
-    Truth,
-    Whole,
-    mistake,
-    number_of,
+from worker.adopt.platform_record import (
+    Certificate,
+    Lesson,
+    Payment,
+    Performance,
+    PlatformRecord,
+    Progress,
+    Quiz,
 )
+from worker.adopt.values import NOW
 from worker.contract.identity import stream_id
 from worker.mistakes import words_for
 
 Document = dict[str, Any]
-
-# The contract's form of an amount.
-_DIGITS, _PLACES = 12, 4
-
-
-class _Progress(Part):
-    percentage: Percent = 0
-    completed_lessons: Whole | None = None
-    total_lessons: LessonTotal = None
-    current_lesson_id: Id | None = None
-    estimated_completion_date: Moment | None = None
-
-
-class _Times(Part):
-    total_seconds: Seconds = 0
-    session_count: Whole = 0
-    average_session_duration: Seconds = 0
-    longest_session: Seconds = 0
-    last_activity: Past | None = None
-
-
-class _Quiz(Part):
-    score: Percent
-    total_questions: Whole | None = None
-    correct_answers: Whole | None = None
-    time_taken: Seconds | None = None
-    attempts: Whole = 1
-
-
-class _Lesson(Part):
-    lesson_id: Id
-    status: Literal["not_started", "in_progress", "completed"] | None = None
-    progress_percentage: Percent = 0
-    time_spent: Seconds = 0
-    attempts: Whole = 0
-    started_at: Past | None = None
-    completed_at: Past | None = None
-    quiz_results: _Quiz | None = None
-    assignment_grade: Percent | None = None
-    notes: Text | None = None
-
-    @property
-    def completed(self) -> bool:
-        """What the status says; without one, that there is a date."""
-        return self.status == "completed" or (self.status is None and self.completed_at is not None)
-
-    @property
-    def untouched(self) -> bool:
-        """Listed by the platform, and nothing happened there: the worker has no entry for such a lesson."""
-        happened = (
-            self.progress_percentage,
-            self.time_spent,
-            self.attempts,
-            self.started_at,
-            self.completed_at,
-        )
-        return self.status != "completed" and not any(
-            (*happened, self.quiz_results, self.assignment_grade, self.notes)
-        )
-
-
-class _Performance(Part):
-    quiz_average: Percent | None = None
-    assignment_average: Percent | None = None
-    engagement_score: Number | None = None
-    consistency_score: Number | None = None
-    skills_progress: Annotated[list[Any], IsList] | None = None
-
-
-class _SocialCounts(Part):
-    discussion_posts: Whole = 0
-    questions_asked: Whole = 0
-    answers_given: Whole = 0
-    peer_interactions: Whole = 0
-    study_group_participations: Whole = 0
-
-
-class _Certificate(Part):
-    id: Any = Field(None, alias="_id")
-    type: Text = "completion"
-    issued_at: Past
-    certificate_url: Text
-    verification_code: Text
-    valid_until: Moment | None = None
-
-
-class _Rating(Part):
-    value: Stars
-    rated_at: Past | None = None
-
-
-def _amount(value: Any) -> str:
-    """The decimal text of an amount, whatever type of number it was stored as."""
-    if isinstance(value, str) and value.replace(".", "", 1).isdecimal() and value.isascii():
-        amount = Decimal(value)
-    elif isinstance(value, Decimal128):
-        amount = value.to_decimal()
-    else:
-        amount = Decimal(repr(number_of(value)))
-    if not amount.is_finite() or not 0 <= amount < 10**_DIGITS or amount != round(amount, _PLACES):
-        raise mistake(f"must be an amount of up to {_DIGITS} digits and {_PLACES} decimal places")
-    return format(amount, "f")
-
-
-class _Payment(Part):
-    transaction_id: Text | None = None
-    amount: Annotated[str, PlainValidator(_amount)] | None = None
-    currency: Text | None = None
-    method: Text | None = None
-
-
-def _rating(value: Any) -> Any:
-    return {"value": value} if isinstance(value, int | float | Decimal128) and value is not True else value
-
-
-class PlatformRecord(Part):
-    """`user_progress` as the spec shows it, full or as its enrolment transaction makes it."""
-
-    user_id: Id
-    course_id: Id
-    status: Literal["active", "dropped", "completed"] = "active"
-    progress: _Progress = _Progress()
-    time_tracking: _Times = _Times()
-    lesson_progress: Annotated[list[_Lesson], IsList] = Field(default_factory=list)
-    performance: _Performance = _Performance()
-    social: _SocialCounts = _SocialCounts()
-    rating: _Rating | None = None
-    certificates: Annotated[list[_Certificate], IsList] = Field(default_factory=list)
-    payment_data: _Payment | None = None
-    completion_notified: Truth = False
-    enrollment_date: Past | None = None
-    last_accessed: Past | None = None
-    created_at: Past | None = None
-    updated_at: Past | None = None
 
 
 class Unfit(Exception):
@@ -289,7 +146,7 @@ class _Reading:
         return min([at, *(each.issued_at for each in found.certificates if each.type == "completion")])
 
 
-def _progress(found: _Progress, percentage: float, lessons: list[Document]) -> Document:
+def _progress(found: Progress, percentage: float, lessons: list[Document]) -> Document:
     completed = sum(each["completed_at"] is not None for each in lessons)
     estimate = found.estimated_completion_date
     return {
@@ -301,7 +158,7 @@ def _progress(found: _Progress, percentage: float, lessons: list[Document]) -> D
     }
 
 
-def _lesson(found: _Lesson, began: datetime, at: datetime) -> Document:
+def _lesson(found: Lesson, began: datetime, at: datetime) -> Document:
     completed_at = (found.completed_at or found.started_at or at) if found.completed else None
     quiz, grade = found.quiz_results, found.assignment_grade
     return {
@@ -320,7 +177,7 @@ def _lesson(found: _Lesson, began: datetime, at: datetime) -> Document:
     }
 
 
-def _quiz(found: _Quiz) -> Document:
+def _quiz(found: Quiz) -> Document:
     return {
         "score": hundredths(found.score) / 100,
         "total_questions": found.total_questions,
@@ -330,7 +187,7 @@ def _quiz(found: _Quiz) -> Document:
     }
 
 
-def _performance(found: _Performance) -> Document:
+def _performance(found: Performance) -> Document:
     averages = {name: getattr(found, name) for name in ("quiz_average", "assignment_average")}
     scores = {name: getattr(found, name) for name in ("engagement_score", "consistency_score")}
     skills = found.skills_progress
@@ -341,9 +198,9 @@ def _performance(found: _Performance) -> Document:
     }
 
 
-def _certificates(stream: str, found: list[_Certificate]) -> list[Document]:
+def _certificates(stream: str, found: list[Certificate]) -> list[Document]:
     """Of each code the one issued last, under the `_id` that it has, or would have been given."""
-    latest: dict[str, _Certificate] = {}
+    latest: dict[str, Certificate] = {}
     for each in sorted(found, key=lambda each: each.issued_at):
         latest[each.verification_code] = each
     return [
@@ -359,7 +216,7 @@ def _certificates(stream: str, found: list[_Certificate]) -> list[Document]:
     ]
 
 
-def _payment(found: _Payment | None) -> Document | None:
+def _payment(found: Payment | None) -> Document | None:
     """Only a payment that is whole is one: the platform's billing row stays, whatever it says."""
     if found is None or None in (found.transaction_id, found.amount, found.currency, found.method):
         return None
@@ -369,3 +226,8 @@ def _payment(found: _Payment | None) -> Document | None:
         "currency": found.currency,
         "method": found.method,
     }
+
+
+def _rating(value: Any) -> Any:
+    """The platform has it as a number alone, too."""
+    return {"value": value} if isinstance(value, int | float | Decimal128) and value is not True else value

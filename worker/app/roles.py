@@ -25,6 +25,7 @@ from worker.telemetry.health import Component, Health
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.tracing import UNTRACED, Tracing
 from worker.timing import Clock
+from worker.watch.folds.dependencies import FoldDependencies
 from worker.watch.folds.refold import Refold
 from worker.watch.roles import (
     Together,
@@ -130,15 +131,8 @@ def _retry(settings: Settings, parts: _Parts, run: _Run) -> Role:
         component.beat()
 
     def refold(projection: StreamProjection) -> Refold:
-        barrier = groups.barrier
         return Refold(
-            database,
-            projection,
-            clock,
-            metrics,
-            barrier=barrier,
-            keep_alive=keep_alive,
-            code_version=code_version,
+            FoldDependencies(database, projection, clock, metrics, groups.barrier, keep_alive, code_version)
         )
 
     work = WatchDependencies(

@@ -2,7 +2,7 @@
 
 from projections.counts.projection import COUNTS
 from worker.jobs.context import JobContext
-from worker.jobs.selected import barrier_of
+from worker.jobs.selected import folding
 from worker.storage.transactions import Transactions
 from worker.watch.folds.refold import Refold
 from worker.watch.sums.runner import Dependencies
@@ -27,12 +27,5 @@ def beside_counting(context: JobContext, transactions: Transactions, *, trial: b
 
 def refold_for_counting(context: JobContext) -> Refold:
     """Brings back records that went back behind what was counted of them, for a run that counts."""
-    return Refold(
-        context.database,
-        next(each for each in context.database.catalogue.streams if each.name == COUNTS.source),
-        context.clock,
-        context.metrics,
-        barrier=barrier_of(context),
-        keep_alive=context.keep_alive,
-        code_version=context.settings.counts.code_version,
-    )
+    source = next(each for each in context.database.catalogue.streams if each.name == COUNTS.source)
+    return Refold(folding(context, source, context.settings.counts.code_version))

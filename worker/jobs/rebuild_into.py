@@ -12,7 +12,7 @@ from worker.errors import Misconfigured
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, Outcome
 from worker.jobs.rebuild_progress import Report, added, stream_projections
-from worker.jobs.selected import SelectedStreams, barrier_of, by_slot_group, side_by_side
+from worker.jobs.selected import SelectedStreams, by_slot_group, folding, side_by_side
 from worker.storage import job_runs
 from worker.storage.stream_selection import count_streams, selected_pages
 from worker.watch.folds.shadow import EXAMPLES, NAME, Difference, Shadow
@@ -75,16 +75,8 @@ async def _assert_ours(context: JobContext, name: str) -> None:
 def shadow_of(context: JobContext, arguments: RebuildInto) -> Shadow:
     """What builds as it was asked for. Raises Misconfigured for a projection or a fold that is none."""
     [projection] = stream_projections(context.database, arguments.projection)
-    return Shadow(
-        context.database,
-        projection,
-        _made_by(projection, arguments.fold),
-        arguments.into,
-        context.clock,
-        context.metrics,
-        barrier=barrier_of(context),
-        keep_alive=context.keep_alive,
-    )
+    given = folding(context, projection, context.settings.progress.code_version)
+    return Shadow(given, _made_by(projection, arguments.fold), arguments.into)
 
 
 def _made_by(projection: StreamProjection, fold: str | None) -> StreamProjection:

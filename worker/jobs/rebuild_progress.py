@@ -8,14 +8,14 @@ from pydantic import Field
 from projections.kinds import StreamProjection
 from worker.errors import Misconfigured
 from worker.jobs.context import JobContext
+from worker.jobs.estimate import Estimate
 from worker.jobs.job import Job, Outcome
-from worker.jobs.selected import SelectedStreams, barrier_of, by_slot_group, side_by_side
+from worker.jobs.naming import name_streams
+from worker.jobs.selected import SelectedStreams, by_slot_group, folding, side_by_side
 from worker.storage.database import Database
 from worker.storage.stream_selection import STREAMS_PER_PAGE, count_streams, selected_pages
 from worker.watch.folds.rebuild import Compared, DocumentRebuild
 
-# Documents named in the outcome.
-_NAMED = 50
 # What it takes, beside reading and folding, to replace a document: for the estimate of a dry run.
 _REPLACED_PER_S = 3_000
 
@@ -39,14 +39,13 @@ async def rebuild_progress(context: JobContext, arguments: RebuildProgress) -> O
         await context.total(await count_streams(context.database, arguments.of))
     report = Report(dict((context.checkpoint or {}).get("report", {})))
     below = (context.checkpoint or {}).get("below")
-    began, first = context.clock.monotonic(), context.progress.done
+    estimate = Estimate(context)
     pages = selected_pages(context.database, arguments.of, below=below, most=STREAMS_PER_PAGE)
     async for page in pages:  # 1
         counts = await (walk.compare if context.dry_run else walk.rebuild)(page.streams, report)  # 2
         checkpoint = {"below": page.below, "report": report.fields}
         await context.advance(len(page.streams), checkpoint, **counts)  # 3
-    elapsed_s = context.clock.monotonic() - began
-    return report.outcome(context, elapsed_s, context.progress.done - first)
+    return {**report.fields, **estimate.told(context.progress.counts.get("differing", 0), _REPLACED_PER_S)}
 
 
 def stream_projections(database: Database, name: str | None) -> list[StreamProjection]:
@@ -61,15 +60,7 @@ def stream_projections(database: Database, name: str | None) -> list[StreamProje
 
 def document_rebuild(context: JobContext, projection: StreamProjection) -> DocumentRebuild:
     """What makes the documents of a projection again, for a run."""
-    return DocumentRebuild(
-        context.database,
-        projection,
-        context.clock,
-        context.metrics,
-        barrier=barrier_of(context),
-        keep_alive=context.keep_alive,
-        code_version=context.settings.progress.code_version,
-    )
+    return DocumentRebuild(folding(context, projection, context.settings.progress.code_version))
 
 
 class _Walk:
@@ -108,25 +99,13 @@ class Report:
         self.fields = dict(fields)
 
     def name(self, what: str, streams: Sequence[str]) -> None:
-        """Name some streams, the first ones of their kind."""
-        named = self.fields.get(f"{what}_streams", [])
-        if streams and len(named) < _NAMED:
-            self.fields[f"{what}_streams"] = [*named, *streams][:_NAMED]
+        """Name some streams, as `<what>_streams`."""
+        name_streams(self.fields, what, streams)
 
     def add_paths(self, paths: Mapping[str, int]) -> None:
         """Count documents by the paths that differ."""
         if paths:
             self.fields["paths"] = added(self.fields.get("paths", {}), paths)
-
-    def outcome(self, context: JobContext, elapsed_s: float, done: int) -> Outcome:
-        """The report, and of a dry run about how long the run would take, as this one went."""
-        if not context.dry_run:
-            return self.fields
-        counts = context.progress.counts
-        each_s = elapsed_s / max(1, done)
-        writing_s = counts.get("differing", 0) / _REPLACED_PER_S
-        estimate_s = each_s * counts.get("streams", 0) + writing_s
-        return {**self.fields, "estimate_s": round(estimate_s, 1)}
 
 
 def added(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:

@@ -6,14 +6,20 @@ from typing import Any, TypeVar
 
 from pydantic import JsonValue
 
+from projections.kinds import StreamProjection
 from worker.contract.identity import stream_slot
 from worker.jobs.context import JobContext
 from worker.jobs.job import JobArguments
 from worker.storage.leases import slot_group
 from worker.storage.stream_selection import StreamSelection
 from worker.timing import cancel_and_wait_shielded
+from worker.watch.folds.dependencies import FoldDependencies
 
 T = TypeVar("T")
+
+STREAMS_A_STEP = 100
+"""Of a job that checks or counts streams: a second of work at most, and a transaction that holds few others up. After
+it the run saves its place, lets live work pass, and hears who wants it to pause."""
 
 
 class SelectedStreams(JobArguments):
@@ -45,7 +51,20 @@ async def side_by_side(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         await cancel_and_wait_shielded(*tasks)
 
 
-def barrier_of(context: JobContext) -> Callable[[], Awaitable[None]]:
+def folding(context: JobContext, projection: StreamProjection, code_version: str) -> FoldDependencies:
+    """What folds of a projection work with in a run."""
+    return FoldDependencies(
+        context.database,
+        projection,
+        context.clock,
+        context.metrics,
+        _barrier_of(context),
+        context.keep_alive,
+        code_version,
+    )
+
+
+def _barrier_of(context: JobContext) -> Callable[[], Awaitable[None]]:
     """Returns once everything that was stored before has a majority: a save of the run has one."""
 
     async def barrier() -> None:

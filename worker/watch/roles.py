@@ -19,6 +19,7 @@ from worker.telemetry.metrics import Metrics
 from worker.telemetry.tracing import UNTRACED, Tracing
 from worker.timing import Clock, cancel_and_wait_shielded
 from worker.watch.content import ContentExecutor, Moved
+from worker.watch.folds.dependencies import FoldDependencies
 from worker.watch.folds.executor import EVENTS, Heads, StreamExecutor
 from worker.watch.folds.refold import Refold
 from worker.watch.follower import Executor, Follower
@@ -105,14 +106,17 @@ def record_follower(watcher: Watcher[CountsSettings]) -> Follower[Moved]:
     """
     database, settings = watcher.database, watcher.settings
     groups = watcher.groups(COUNTS.name, 1, database.catalogue.sums)
+    source = next(each for each in database.catalogue.streams if each.name == COUNTS.source)
     refold = Refold(
-        database,
-        next(each for each in database.catalogue.streams if each.name == COUNTS.source),
-        watcher.clock,
-        watcher.metrics,
-        barrier=groups.barrier,
-        keep_alive=groups.keep_alive,
-        code_version=settings.code_version,
+        FoldDependencies(
+            database,
+            source,
+            watcher.clock,
+            watcher.metrics,
+            groups.barrier,
+            groups.keep_alive,
+            settings.code_version,
+        )
     )
     given = watcher.dependencies(groups)
     kept = counters(given, settings.notify_within, refold=refold, rhythm=settings.cool_down)

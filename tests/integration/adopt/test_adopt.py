@@ -12,12 +12,11 @@ from bson import encode as bson_encode
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import DuplicateKeyError
 
-from projections.progress.projection import PROGRESS
 from tests.oracle.check import check
 from tests.oracle.progress import document_differences
 from tests.support.jobs import runner
 from tests.support.platform import Platform, day, full_record
-from tests.support.progress import owned
+from tests.support.progress import fold_dependencies, owned
 from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
 from worker.contract.identity import stream_id, stream_object_id
@@ -29,7 +28,6 @@ from worker.queries.explain import explain
 from worker.storage.database import Database, Document
 from worker.storage.documents import event_document, interaction_row
 from worker.storage.schema import apply_schema, check_schema
-from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock
 from worker.verify.run import verify
 from worker.watch.folds.projector import Projector
@@ -40,10 +38,6 @@ _OFFSETS = itertools.count()
 
 async def adopt(database: Database, *, dry_run: bool = False, **arguments: Any) -> Result:
     return await runner(database).run(ADOPT, AdoptArguments(**arguments), dry_run=dry_run)
-
-
-async def nothing() -> None:
-    """No lease has to be kept alive, and everything has a majority."""
 
 
 async def store_event(
@@ -77,9 +71,7 @@ async def happen(
 ) -> None:
     """The same, folded as live."""
     version = await store_event(database, user, course, at, event_type, **fields)
-    projector = Projector(
-        database, PROGRESS, SystemClock(), Metrics(), code_version="test", barrier=nothing, keep_alive=nothing
-    )
+    projector = Projector(fold_dependencies(database))
     await projector.project({stream_id(course, user): version})
 
 
@@ -192,7 +184,7 @@ async def test_after_adoption_live_events_come_on_top_and_a_rebuild_gives_the_sa
 
     await adopt(adopted)  # counts what has moved
     assert await findings(adopted) == []
-    refold = Refold(adopted, PROGRESS, SystemClock(), Metrics(), barrier=nothing, keep_alive=nothing)
+    refold = Refold(fold_dependencies(adopted))
     await adopted.user_progress.update_one(
         {"_id": document["_id"]}, {"$set": {"status": "dropped", "progress.percentage": 1.0}}
     )

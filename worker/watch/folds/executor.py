@@ -12,6 +12,7 @@ from worker.telemetry.metrics import Metrics
 from worker.telemetry.tracing import UNTRACED, Tracing
 from worker.timing import Clock
 from worker.watch.folds.catch_up import behind
+from worker.watch.folds.dependencies import FoldDependencies
 from worker.watch.folds.projector import Projector
 from worker.watch.follower import Page
 from worker.watch.stream.change_stream import ChangeStream
@@ -28,7 +29,7 @@ Heads = Mapping[str, Mapping[str, int]]
 
 
 class StreamExecutor:
-    """Keeps the documents of all stream projections; `barrier` and `keep_alive` are those of `Projector`.
+    """Keeps the documents of all stream projections; `barrier` and `keep_alive` are those of `FoldDependencies`.
 
     One change stream wakes them all, so its token is as far as the slowest of them.
     """
@@ -51,13 +52,7 @@ class StreamExecutor:
         self._projections = projections
         self._projectors = {
             each.name: Projector(
-                database,
-                each,
-                clock,
-                metrics,
-                code_version=code_version,
-                barrier=barrier,
-                keep_alive=keep_alive,
+                FoldDependencies(database, each, clock, metrics, barrier, keep_alive, code_version),
                 tracing=tracing,
             )
             for each in projections

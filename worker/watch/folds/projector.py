@@ -9,23 +9,20 @@ from functools import partial
 from itertools import chain, islice
 
 import structlog
-from pymongo.errors import BulkWriteError
 
-from projections.kinds import By, StreamProjection
-from worker.contract.identity import stream_kind
+from projections.kinds import By
 from worker.contract.trace_context import trace_in
-from worker.storage.database import Database
-from worker.storage.documents import void_document
-from worker.storage.errors import translated, write_failures
 from worker.storage.event_traces import traces_of
 from worker.storage.work_items import fold_item_id
-from worker.telemetry.metrics import Applied, Metrics, Mode
+from worker.telemetry.metrics import Applied, Mode
 from worker.telemetry.tracing import TRACE_PATHS, UNTRACED, Attributes, Tracing
-from worker.timing import Clock, cancel_and_wait_shielded
+from worker.timing import cancel_and_wait_shielded
 from worker.watch.folds.decisions import Decisions
+from worker.watch.folds.dependencies import FoldDependencies
 from worker.watch.folds.failed_streams import quarantine_streams
 from worker.watch.folds.fold import Failure, Folded, fold_run
-from worker.watch.folds.plan import Plan, Run, Task, plan_round
+from worker.watch.folds.holes import fill_holes, unfillable
+from worker.watch.folds.plan import Plan, Task, plan_round
 from worker.watch.folds.reading import Records, Runs, read_records, read_runs
 from worker.watch.folds.writing import Written, needs_write, write_all
 from worker.watch.frozen import Frozen
@@ -94,9 +91,8 @@ class Remaining:
 class Projector:
     """Folds streams into the projection's documents; safe beside any number of others like it, of any version.
 
-    `barrier` returns once everything stored before it has a majority. `keep_alive` is awaited after every round, a
-    second of work at most: to beat, to renew leases. `on_failures` gets the failures; without one, each makes a queue
-    item. A projector remembers where it failed and does not try there again: to retry, make a new one.
+    `on_failures` gets the failures; without one, each makes a queue item. A projector remembers where it failed and
+    does not try there again: to retry, make a new one.
 
     `doubting`: whatever the documents say, they are folded from their first event and replaced where they differ.
     What is done is noted in `tally`, if there is one, and each round is a span of `tracing`.
@@ -104,14 +100,8 @@ class Projector:
 
     def __init__(
         self,
-        database: Database,
-        projection: StreamProjection,
-        clock: Clock,
-        metrics: Metrics,
+        given: FoldDependencies,
         *,
-        code_version: str,
-        barrier: Callable[[], Awaitable[None]],
-        keep_alive: Callable[[], Awaitable[None]],
         events_per_round: int = _EVENTS_PER_ROUND,
         by: By = "live",
         on_failures: OnFailures | None = None,
@@ -119,25 +109,23 @@ class Projector:
         tally: Tally | None = None,
         tracing: Tracing = UNTRACED,
     ) -> None:
-        self._database = database
-        self._projection = projection
-        self._documents = database.collection(projection.target.collection)
-        self._clock = clock
-        self._metrics = metrics
-        self._code_version = code_version
-        self._barrier = barrier
-        self._keep_alive = keep_alive
+        self._given = given
+        self._database = given.database
+        self._projection = given.projection
+        self._documents = given.database.collection(given.projection.target.collection)
+        self._clock = given.clock
+        self._metrics = given.metrics
         self._events_per_round = events_per_round
         self._by = by
         self._on_failures = on_failures or self._put_items
         self._doubting = doubting
         self._tally = tally
         self._tracing = tracing
-        self._event_paths = (*projection.event_paths, *(TRACE_PATHS if tracing.on else ()))
-        self._decisions = Decisions(database, projection.name, clock)
+        self._event_paths = (*given.projection.event_paths, *(TRACE_PATHS if tracing.on else ()))
+        self._decisions = Decisions(given.database, given.projection.name, given.clock)
         self._width = _STREAMS_PER_ROUND
         self._blocked: OrderedDict[str, Failure] = OrderedDict()
-        self.frozen = Frozen(projection.name, projection.version, clock, metrics)
+        self.frozen = Frozen(given.projection.name, given.projection.version, given.clock, given.metrics)
 
     async def project(self, heads: Mapping[str, int]) -> None:
         """Return when each stream's document has at least the version in `heads`, or the stream is quarantined.
@@ -166,12 +154,12 @@ class Projector:
                 lost.update(remaining.lost)
                 waiting.update(await self._without_losers(remaining.again, lost))
                 if unsought := {s: v for s, v in remaining.invisible.items() if s not in sought}:
-                    await self._barrier()
+                    await self._given.barrier()
                     sought.update(unsought)
                     waiting.update(unsought)
                 if gone := len(remaining.invisible) - len(unsought):
                     log.warning(f"{self._projection.name}_events_gone", streams=gone)
-                await self._keep_alive()
+                await self._given.keep_alive()
         finally:
             await cancel_and_wait_shielded(*writing)
 
@@ -187,7 +175,7 @@ class Projector:
             waiting |= {stream: heads[stream] for stream in round_.plan.later.keys() | round_.unread}
             for folded in round_.results:
                 yield folded
-            await self._keep_alive()
+            await self._given.keep_alive()
 
     async def _fold_round(
         self, heads: Mapping[str, int], sought: Set[str], *, as_far_as_folded: bool = False
@@ -221,11 +209,11 @@ class Projector:
         failures = [
             failure
             for one in results
-            if (failure := one.failure or _unfillable(one.run)) and one.task.stream not in racing
+            if (failure := one.failure or unfillable(one.run)) and one.task.stream not in racing
         ]
         await self._quarantine([*failures, *written.rejected])  # 5
         await self._remind(plan.blocked)
-        await self._fill([one.run for one in results if not _unfillable(one.run)])  # 6
+        await fill_holes(self._given, [one.run for one in results if not unfillable(one.run)])  # 6
         invisible = {one.task.stream: heads[one.task.stream] for one in results if one.run.short}
         holes = {one.task.stream for one in results if one.run.missing and one.failure is None}
         rejected = {failure.stream for failure in [*failures, *written.rejected]}
@@ -307,7 +295,7 @@ class Projector:
             after, carry = run.task.after + folded.count, folded.fields
             if after < run.task.upto or after == task.upto:
                 return replace(folded, run=replace(run, task=task), count=after)
-            await self._keep_alive()
+            await self._given.keep_alive()
 
     async def _quarantine(self, failures: Sequence[Failure]) -> None:
         """One queue item a stream; its later events wait in the event store."""
@@ -327,12 +315,12 @@ class Projector:
         if self._by == "live":
             failures = [self._blocked[stream] for stream in streams]
             await quarantine_streams(
-                self._database, self._projection.name, failures, code_version=self._code_version
+                self._database, self._projection.name, failures, code_version=self._given.code_version
             )
 
     async def _put_items(self, failures: Sequence[Failure]) -> None:
         await quarantine_streams(
-            self._database, self._projection.name, failures, code_version=self._code_version
+            self._database, self._projection.name, failures, code_version=self._given.code_version
         )
         await self._tell(failures)
 
@@ -355,23 +343,6 @@ class Projector:
                 event_id=None if first.event_id is None else str(first.event_id),
                 trace_id=None if trace is None else trace.trace_id,
             )
-
-    async def _fill(self, runs: Sequence[Run]) -> None:
-        """Put a void into each hole; the unique index decides between it and an insert in flight."""
-        now = self._clock.now()
-        voids = [void_document(run.task.stream, version, now) for run in runs for version in run.missing]
-        if not voids:
-            return
-        filled = len(voids)
-        try:
-            with translated():
-                await self._database.course_events.insert_many(voids, ordered=False)
-        except BulkWriteError as error:
-            if not all(failure.duplicate for failure in write_failures(error)):
-                raise
-            filled -= len(error.details["writeErrors"])
-        self._metrics.version_holes_filled_total.inc(filled)
-        log.info(f"{self._projection.name}_holes_filled", holes=len(voids), by_us=filled)
 
     def _count(self, plan: Plan, written: Written) -> None:
         done = [*written.done, *written.current]
@@ -400,10 +371,3 @@ def _taken(waiting: dict[str, int], most: int) -> dict[str, int]:
     for stream in some:
         del waiting[stream]
     return some
-
-
-def _unfillable(run: Run) -> Failure | None:
-    """Why a hole cannot be filled: nobody knows what an event of such a stream is about."""
-    if not run.missing or stream_kind(run.task.stream) is not None:
-        return None
-    return Failure(run.task.stream, run.missing[0], "UnknownStream", "a hole in a stream of no known kind")

@@ -5,15 +5,12 @@ the platform keeps in the same document is not touched.
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from projections.kinds import By, StreamProjection
-from worker import __version__
-from worker.storage.database import Database
-from worker.telemetry.metrics import Metrics
-from worker.timing import Clock
+from projections.kinds import By
 from worker.watch.folds.catch_up import highest_versions
+from worker.watch.folds.dependencies import FoldDependencies
 from worker.watch.folds.failed_streams import quarantine_streams
 from worker.watch.folds.fold import Failure, Folded
 from worker.watch.folds.lost_milestones import met_by_replay
@@ -78,30 +75,11 @@ class Compared:
             self.examples += [folded.task.stream] if wrong else []
 
 
+@dataclass(frozen=True, slots=True)
 class DocumentRebuild:
-    """Makes the documents of streams again. May run twice, beside itself and beside live projectors.
+    """Makes the documents of streams again. May run twice, beside itself and beside live projectors."""
 
-    `barrier` and `keep_alive` are those of `Projector`.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        projection: StreamProjection,
-        clock: Clock,
-        metrics: Metrics,
-        *,
-        barrier: Callable[[], Awaitable[None]],
-        keep_alive: Callable[[], Awaitable[None]],
-        code_version: str = __version__,
-    ) -> None:
-        self._database = database
-        self._projection = projection
-        self._clock = clock
-        self._metrics = metrics
-        self._barrier = barrier
-        self._keep_alive = keep_alive
-        self._code_version = code_version
+    given: FoldDependencies
 
     async def __call__(self, streams: Sequence[str]) -> Rebuilt:
         """Fold each stream from its first event, as far as it goes, and replace what differs.
@@ -109,23 +87,23 @@ class DocumentRebuild:
         1. ask how far each stream goes  2. ask the outbox whose milestones a replay has met  3. fold  4. quarantine
         the streams whose fold fails. A milestone that its document tells of keeps who met it.
         """
-        heads = await highest_versions(self._database, streams)  # 1
-        replayed = await met_by_replay(self._database, self._projection, heads)  # 2
+        heads = await highest_versions(self.given.database, streams)  # 1
+        replayed = await met_by_replay(self.given.database, self.given.projection, heads)  # 2
         failed: list[Failure] = []
         result = Rebuilt(len(heads), Tally(), failed)
         parts: list[tuple[By, set[str]]] = [("replay", replayed), ("retry", heads.keys() - replayed)]
         for by, some in parts:  # 3
             projector = self.projector(by, failed, result.done)
             await projector.project({stream: heads[stream] for stream in heads if stream in some})
-        name = self._projection.name
+        name = self.given.projection.name
         await quarantine_streams(  # 4
-            self._database, name, failed, code_version=self._code_version
+            self.given.database, name, failed, code_version=self.given.code_version
         )
         return result
 
     async def compare(self, streams: Sequence[str]) -> Compared:
         """What differs from its events. Only reads."""
-        heads = await highest_versions(self._database, streams)
+        heads = await highest_versions(self.given.database, streams)
         compared = Compared(streams=len(heads))
         async for folded in self.projector("replay", compared.failed).preview(heads):
             compared.take(folded, heads[folded.task.stream])
@@ -137,16 +115,4 @@ class DocumentRebuild:
         async def remember(failures: Sequence[Failure]) -> None:
             failed.extend(failures)
 
-        return Projector(
-            self._database,
-            self._projection,
-            self._clock,
-            self._metrics,
-            code_version=self._code_version,
-            barrier=self._barrier,
-            keep_alive=self._keep_alive,
-            by=by,
-            on_failures=remember,
-            doubting=True,
-            tally=tally,
-        )
+        return Projector(self.given, by=by, on_failures=remember, doubting=True, tally=tally)

@@ -1,17 +1,13 @@
 """Folding again what was quarantined: the same fold, past what a live projector remembers of its failures."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from projections.kinds import StreamProjection
-from worker import __version__
 from worker.contract.identity import stream_object_id
 from worker.storage import reading
-from worker.storage.database import Database
 from worker.storage.skipped_versions import skips_of
-from worker.telemetry.metrics import Metrics
-from worker.timing import Clock
 from worker.watch.folds.catch_up import highest_versions
+from worker.watch.folds.dependencies import FoldDependencies
 from worker.watch.folds.failed_streams import quarantine_streams
 from worker.watch.folds.fold import Failure
 from worker.watch.folds.projector import Projector
@@ -28,31 +24,14 @@ class RefoldResult:
     foreign: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
 class Refold:
     """Brings a projection's documents of streams up to the event store, in version order, however they failed.
 
-    May run twice, and beside live projectors: a document changes only from the `rev` that was read. `barrier`
-    and `keep_alive` are those of `Projector`.
+    May run twice, and beside live projectors: a document changes only from the `rev` that was read.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        projection: StreamProjection,
-        clock: Clock,
-        metrics: Metrics,
-        *,
-        barrier: Callable[[], Awaitable[None]],
-        keep_alive: Callable[[], Awaitable[None]],
-        code_version: str = __version__,
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._metrics = metrics
-        self._barrier = barrier
-        self._keep_alive = keep_alive
-        self._projection = projection
-        self._code_version = code_version
+    given: FoldDependencies
 
     async def __call__(self, streams: Sequence[str], doubted: Sequence[str] = ()) -> RefoldResult:
         """Fold each stream as far as this code can. Raises Retryable while MongoDB is away.
@@ -64,8 +43,11 @@ class Refold:
         1. ask how far each stream goes, and which have a decision  2. fold with a projector that remembers nothing
         3. fold from the first event  4. see whose document this code must not touch
         """
-        heads = await highest_versions(self._database, [*streams, *doubted])  # 1
-        doubted = [*doubted, *(await skips_of(self._database, self._projection.name, streams)).streams]
+        heads = await highest_versions(self.given.database, [*streams, *doubted])  # 1
+        doubted = [
+            *doubted,
+            *(await skips_of(self.given.database, self.given.projection.name, streams)).streams,
+        ]
         failed = await self._project(
             {stream: head for stream, head in heads.items() if stream not in doubted}
         )  # 2
@@ -78,7 +60,7 @@ class Refold:
         result = await self([], doubted=list(streams))
         failures = list(result.failed.values())
         await quarantine_streams(
-            self._database, self._projection.name, failures, code_version=self._code_version
+            self.given.database, self.given.projection.name, failures, code_version=self.given.code_version
         )
 
     async def _project(self, heads: Mapping[str, int], *, doubting: bool = False) -> dict[str, Failure]:
@@ -88,18 +70,7 @@ class Refold:
         async def remember(some: Sequence[Failure]) -> None:
             failures.extend(some)
 
-        projector = Projector(
-            self._database,
-            self._projection,
-            self._clock,
-            self._metrics,
-            code_version=self._code_version,
-            barrier=self._barrier,
-            keep_alive=self._keep_alive,
-            by="retry",
-            on_failures=remember,
-            doubting=doubting,
-        )
+        projector = Projector(self.given, by="retry", on_failures=remember, doubting=doubting)
         await projector.project(heads)
         return {failure.stream: failure for failure in failures}
 
@@ -107,9 +78,9 @@ class Refold:
         by_id = {stream_object_id(stream): stream for stream in streams}
         newer = {
             "_id": {"$in": list(by_id)},
-            "projection_version": {"$gt": self._projection.version},
+            "projection_version": {"$gt": self.given.projection.version},
         }
         found = await reading.find(
-            self._database.collection(self._projection.target.collection), newer, {"_id": 1}
+            self.given.database.collection(self.given.projection.target.collection), newer, {"_id": 1}
         )
         return frozenset(by_id[document["_id"]] for document in found.documents)

@@ -5,8 +5,8 @@ the revision of the live document, None where there was none, and the paths that
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,9 +21,8 @@ from worker.storage import reading
 from worker.storage.database import Collection, Database, Document
 from worker.storage.encoding import encoded, same
 from worker.storage.errors import translated, write_failures
-from worker.telemetry.metrics import Metrics
-from worker.timing import Clock
 from worker.watch.folds.catch_up import highest_versions
+from worker.watch.folds.dependencies import FoldDependencies
 from worker.watch.folds.fold import Failure, Folded
 from worker.watch.folds.lost_milestones import met_by_replay, with_document
 from worker.watch.folds.rebuild import DocumentRebuild
@@ -73,30 +72,18 @@ class Difference:
 class Shadow:
     """Builds under a name what a projection would be by a fold: `made_by`, which may be the projection itself.
 
-    `barrier` and `keep_alive` are those of `Projector`. May run twice, and beside live projectors.
+    May run twice, and beside live projectors.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        projection: StreamProjection,
-        made_by: StreamProjection,
-        name: str,
-        clock: Clock,
-        metrics: Metrics,
-        *,
-        barrier: Callable[[], Awaitable[None]],
-        keep_alive: Callable[[], Awaitable[None]],
-    ) -> None:
+    def __init__(self, given: FoldDependencies, made_by: StreamProjection, name: str) -> None:
         self.projection = made_by
+        database, projection = given.database, given.projection
         self.live: Collection = database.collection(projection.target.collection)
         self.collection = shadow_collection(database, projection, name)
         self._database = database
         self._replaced = projection
-        self._clock = clock
-        self._rebuild = DocumentRebuild(
-            database, made_by, clock, metrics, barrier=barrier, keep_alive=keep_alive
-        )
+        self._clock = given.clock
+        self._rebuild = DocumentRebuild(replace(given, projection=made_by))
 
     async def build(self, streams: Sequence[str]) -> Difference:
         """Fold each stream as far as its live document has come, compare, and store.

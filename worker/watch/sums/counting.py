@@ -7,16 +7,13 @@ follows from it. What follows is a `Showing`: `statistics` for `counts`, `declar
 
 from collections import Counter as Tally
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
-from uuid import UUID
+from dataclasses import replace
+from typing import Any
 
 import structlog
 from bson import ObjectId
 from pymongo import InsertOne, ReplaceOne
 
-from projections.counts import Step
-from projections.kinds import SumProjection
 from worker.chunks import chunks
 from worker.contract.reserved import is_reserved
 from worker.errors import Retryable
@@ -31,8 +28,9 @@ from worker.watch.frozen import Frozen
 from worker.watch.sums.attempt import Attempt, Keys, Reason, Rejections, Target, Write, ids_of
 from worker.watch.sums.catch_up import pages
 from worker.watch.sums.cool_down import CoolDown
-from worker.watch.sums.quarantine import Quarantine, unreadable
+from worker.watch.sums.quarantine import unreadable
 from worker.watch.sums.runner import Dependencies, Runner
+from worker.watch.sums.showing import Counting, Showing
 
 log = structlog.get_logger(__name__)
 
@@ -41,59 +39,6 @@ _ABSENT = -1
 _MOST_LOGGED = 10_000
 # Which documents are quarantined is asked this often: the items of those that are counted meanwhile are closed.
 _LOAD_EVERY_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Counting:
-    """What one transaction does with the documents of the source that it read.
-
-    `known` is what was counted before. `steps` are taken, `stale` documents are counted as they stand, `lost` ones
-    went back behind what was counted of them, each with its stream, and `frozen` ones newer code had counted.
-    """
-
-    records: Reading
-    known: Mapping[Any, Document]
-    steps: Sequence[Step]
-    stale: int
-    lost: Mapping[Any, str]
-    frozen: frozenset[Any]
-
-
-class Showing(Protocol):
-    """How a sum projection reads its source, and what follows from the steps of its documents."""
-
-    projection: SumProjection
-    quarantine: Quarantine
-
-    kinds: Mapping[str, str]
-    """The collections by kind of target: first the source, whose documents are counted, then those that show sums."""
-
-    most: Mapping[str, int]
-    """By kind, how many documents one transaction is about at most."""
-
-    paths: Mapping[str, Any]
-    """What is read of a document of the source."""
-
-    counted_paths: Mapping[str, Any]
-    """What is read of what was counted."""
-
-    current: Mapping[str, str]
-    """A document is counted as it stands where these paths of it are the same as those in what was counted."""
-
-    def step(self, record: Document, known: Document | None) -> Step | None:
-        """What counting this document changes, None if nothing. Raises for one that makes no sense."""
-
-    async def begin(self, attempt: Attempt) -> None:
-        """What a transaction writes before it reads."""
-
-    async def show(self, counting: Counting, attempt: Attempt) -> None:
-        """Write what follows from the steps, and the sums of the documents named."""
-
-    async def gone(self) -> Keys:
-        """Documents that sums may still be shown for though they are no more."""
-
-    def rules(self, own: Iterable[UUID]) -> Sequence[Document]:
-        """Which changes matter of documents that show sums, beside those that make or replace one (see `changes`)."""
 
 
 class Counter:

@@ -17,9 +17,10 @@ from worker.storage import reading
 from worker.storage.database import Document
 from worker.watch.sums.attempt import Attempt, Keys, Target, Write, ids_of
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
-from worker.watch.sums.counting import Counting, is_newer
+from worker.watch.sums.counting import is_newer
 from worker.watch.sums.quarantine import Quarantine
 from worker.watch.sums.runner import Dependencies
+from worker.watch.sums.showing import Counting
 
 SOURCE = "document"
 

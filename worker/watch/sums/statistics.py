@@ -48,7 +48,7 @@ from worker.watch.sums.attempt import (
 )
 from worker.watch.sums.changes import updated
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
-from worker.watch.sums.counting import Counting, is_newer
+from worker.watch.sums.counting import is_newer
 from worker.watch.sums.plan import (
     CoursePlan,
     Deltas,
@@ -62,6 +62,7 @@ from worker.watch.sums.plan import (
 from worker.watch.sums.quarantine import Quarantine, unreadable
 from worker.watch.sums.rows import billing, notifications, write_rows
 from worker.watch.sums.runner import Dependencies
+from worker.watch.sums.showing import Counting
 
 _COURSE_PATHS = dict.fromkeys(("instructor_id", "instructor.user_id", "stats"), 1)
 _USER_PATHS = dict.fromkeys(("stats", "activity_log"), 1)
