@@ -11,6 +11,7 @@ from worker.errors import Misconfigured
 from worker.jobs import operate
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, JobArguments, Outcome
+from worker.jobs.naming import name_streams
 from worker.jobs.rebuild_into import REBUILD_INTO, Name, RebuildInto, lock_of, shadow_of
 from worker.storage import job_requests, job_runs, reading
 from worker.storage.database import Collection, Database, Document
@@ -22,8 +23,6 @@ from worker.watch.folds.shadow import Shadow
 _AT_ONCE = 500
 # A document that has moved since it was built is built again, so often; then it is named.
 _ROUNDS = 3
-# Streams named in the outcome. All of those that did not go back are marked among the before-images.
-_NAMED = 100
 
 
 class Promote(JobArguments):
@@ -166,11 +165,9 @@ async def _is_over(database: Database, promotion: JobRun) -> bool:
 
 
 def _name(left: dict[str, Any], result: Exchanged) -> None:
-    """Name the streams whose documents stay as they are, the first of each kind."""
-    for kind, streams in (("moved", result.moved), ("refused", result.refused)):
-        named = left.get(f"{kind}_streams", [])
-        if streams and len(named) < _NAMED:
-            left[f"{kind}_streams"] = [*named, *streams][:_NAMED]
+    """Name the streams whose documents stay as they are. All of them are marked among the before-images."""
+    name_streams(left, "moved", result.moved)
+    name_streams(left, "refused", result.refused)
 
 
 def _counts(done: str, result: Exchanged) -> dict[str, int]:

@@ -188,6 +188,37 @@ async def test_what_moves_right_behind_its_promotion_keeps_its_before_image(
     assert (await rolled_back(database, promotion)).outcome == {"moved_streams": [wrong[0]]}
 
 
+async def test_what_moves_right_behind_its_rollback_was_put_back_and_is_not_named(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Live folds go on: one document moves before it is put back, one right after, and one is made anew."""
+    wrong = await stored(database)
+    await database.user_progress.delete_one({"_id": stream_object_id(wrong[2])})
+    await build(database, fold=FOLD)
+    promotion = await promoted(database)
+    more = histories(20, 10)
+    await store(database, [more[stream][9] for stream in wrong[:2]])
+
+    def folds(**heads: int) -> Arrives:
+        return lambda: projector(database).project(heads)
+
+    def busy(documents: Collection, *rest: Any) -> Promotion:
+        after = folds(**{wrong[0]: 10, wrong[2]: 9})
+        return Promotion(cast(Any, Busy(documents, folds(**{wrong[1]: 10}), after)), *rest)
+
+    monkeypatch.setattr("worker.jobs.promotion.Promotion", busy)
+    undone = await rolled_back(database, promotion)
+    monkeypatch.undo()
+
+    assert undone.outcome == {"moved_streams": [wrong[1]]}
+    assert undone.run.counts == {"restored": len(wrong) - 1, "moved": 1, "refused": 0}
+    after = await live(database)
+    assert [after[stream]["version"] for stream in wrong[:3]] == [10, 10, 9]
+    assert [after[stream]["progress"]["percentage"] == 98.5 for stream in wrong[:3]] == [False, True, False]
+    again = await runner(database).run(ROLLBACK, Rollback(promotion=promotion.run.id))
+    assert again.outcome == undone.outcome
+
+
 async def test_a_promotion_at_work_is_ended_before_it_is_rolled_back(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

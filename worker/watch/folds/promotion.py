@@ -1,8 +1,8 @@
 """Documents that were built beside the live ones take their place, and give it back.
 
 Before a document is replaced, what stood in the paths that are set is kept, its before-image. A promotion raises the
-revision by more than any other writes could, and by another number in each run: so the revision alone tells whether a
-live document is the one that was promoted, wherever a run was killed.
+revision by more than any other writes could, and by another number in each run, a rollback once more: so the revision
+alone tells whether a live document was promoted or put back, wherever a run was killed and whatever came to it since.
 """
 
 import hashlib
@@ -24,8 +24,10 @@ from worker.watch.folds.plan import number_in
 
 Write: TypeAlias = InsertOne[Document] | UpdateMany | DeleteOne
 
-# A document would have to be written four thousand million times to get there by itself.
+# A document would have to be written two thousand million times to get there by itself: a promotion leaps over twice
+# as many revisions, a rollback over half of that.
 _LEAP = 2**32
+_LEAP_BACK = _LEAP // 2
 # Of what somebody else wrote there the next one must fit into BSON.
 _REVISIONS = 2**62
 # Not among what differs, for it says nothing to whoever looks at the report.
@@ -46,21 +48,27 @@ class Exchanged:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """One guarded write, and what it makes of the paths it sets: None where the document is removed."""
+    """One guarded write, and what it makes of the paths it sets: None where the document is removed.
+
+    Whatever comes to the document afterwards, its revision is one of `revisions`: no other writes lead there.
+    """
 
     identity: ObjectId
     stream: str
     write: Write
     wanted: Document | None
+    revisions: range
     image: Document | None = None
 
     def is_made(self, document: Document | None) -> bool:
-        """Whether the live document is as the write makes it, whoever made it so."""
-        if document is None or self.wanted is None:
-            return document is None and self.wanted is None
-        if self.image is not None and _has_moved_on(document, self.image["promoted_rev"]):
+        """Whether the live document is as the write makes it, whoever made it so, or was, before more came to it."""
+        if document is None:
+            return self.wanted is None
+        if number_in(document, "rev") in self.revisions:
             return True
-        return _encoded(document, self.wanted) == _encoded(self.wanted, self.wanted)
+        return self.wanted is not None and _encoded(document, self.wanted) == _encoded(
+            self.wanted, self.wanted
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +167,7 @@ class Promotion:
             if document is None
             else _guarded(built["_id"], document.get("rev"), {"$set": {**wanted, "rev": rev}})
         )
-        return _Change(built["_id"], built["stream_id"], write, wanted, image)
+        return _Change(built["_id"], built["stream_id"], write, wanted, range(rev, rev + _LEAP_BACK), image)
 
     async def _exchange(
         self, changes: Sequence[_Change], result: Exchanged, *, unvalidated: bool = False
@@ -238,22 +246,20 @@ def _restoration(image: Document) -> _Change:
         image[name] for name in ("document", "stream_id", "promoted_rev", "before")
     )
     if before is None:
-        return _Change(identity, stream, DeleteOne({"_id": identity, "rev": rev}), None)
-    update: Document = {"$set": {**before, "rev": rev + 1}}
+        # One that is made anew counts from 1.
+        removal = DeleteOne({"_id": identity, "rev": rev})
+        return _Change(identity, stream, removal, None, range(1, rev))
+    restored = range(rev + _LEAP_BACK, rev + _LEAP)
+    update: Document = {"$set": {**before, "rev": restored.start}}
     if added := [name for name in image["changed"] if name not in before]:
         update["$unset"] = dict.fromkeys(added, "")
     wanted = {name: before.get(name) for name in image["changed"]}
-    return _Change(identity, stream, _guarded(identity, rev, update), wanted)
+    return _Change(identity, stream, _guarded(identity, rev, update), wanted, restored)
 
 
 def _guarded(identity: ObjectId, rev: Any, update: Document) -> UpdateMany:
     """The update of one document, from the revision that was read. "Many": see `folds.writing`."""
     return UpdateMany({"_id": identity, "rev": {"$eq": rev}}, update)
-
-
-def _has_moved_on(document: Mapping[str, Any], promoted: int) -> bool:
-    """It was promoted, whatever came to it since: no other writes raise a revision so far."""
-    return promoted <= number_in(document, "rev") < promoted + _LEAP
 
 
 def _encoded(document: Mapping[str, Any], names: Iterable[str]) -> bytes:
