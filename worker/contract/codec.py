@@ -37,6 +37,8 @@ from worker.mistakes import words_for
 _MAX_FIELD_NAME: Final = 100
 
 _OBJECT_ID: Final = re.compile(r"[0-9a-fA-F]{24}")
+# `1e15` is written as 1000000000000000.0, and no number grows more.
+_LONGER: Final = 5
 _NESTING: Final = (dict, list)
 _REASONS: Final = {
     "missing": RejectReason.MISSING_FIELD,
@@ -191,7 +193,9 @@ def _rejected(error: ErrorDetails) -> Rejected:
 
 def _broken_limit(details: dict[str, Any], record_bytes: int, limits: Limits) -> Rejected | None:
     """Looks at `details` level by level; an object and an array are a level each."""
-    if record_bytes > limits.max_details_bytes and len(orjson.dumps(details)) > limits.max_details_bytes:
+    # Small records need not be written out to be measured.
+    may_be_larger = record_bytes * _LONGER > limits.max_details_bytes
+    if may_be_larger and len(orjson.dumps(details)) > limits.max_details_bytes:
         message = f"are larger than {limits.max_details_bytes} bytes of compact JSON"
         return Rejected(RejectReason.DETAILS_TOO_LARGE, message, "details")
     if not details or _is_flat_and_plain(details, limits):  # nearly always, at a third of the cost

@@ -1,10 +1,15 @@
 """How large, deep and wide `details` may be, and which keys they may have."""
 
+import re
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.contract.records import accepted, fields, refused
+from worker.contract.codec import Limits, encode
 from worker.contract.rejection import RejectReason
 
 
@@ -28,6 +33,33 @@ def test_details_over_64_kib_are_refused() -> None:
 def test_white_space_does_not_count_for_the_size_of_details() -> None:
     record = b'{"details": {%s}, "event_type": "void"}' % (b" " * 100_000)
     assert refused(record) == (RejectReason.UNKNOWN_EVENT_TYPE, "event_type")
+
+
+@given(
+    st.lists(
+        st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**50), 2**50)),
+        max_size=30,
+    )
+)
+@settings(deadline=None)
+def test_what_is_accepted_is_within_the_limit_however_short_it_was_written(values: list[Any]) -> None:
+    """By how much numbers grow decides which records are not measured at all."""
+    record = encode(fields("question_asked", details={"a": values}))
+    shorter = re.sub(rb"(\d)(0+)\.0\b", lambda zeros: b"%se%d" % (zeros[1], len(zeros[2])), record)
+    size = len(orjson.dumps({"a": values}))
+    assert refused(shorter, limits=Limits(max_details_bytes=size - 1)) == (
+        RejectReason.DETAILS_TOO_LARGE,
+        "details",
+    )
+    accepted(shorter, limits=Limits(max_details_bytes=size))
+
+
+def test_numbers_that_are_sent_short_and_stored_long_count_as_they_are_stored() -> None:
+    record = encode(fields("question_asked", details={"a": [1e15] * 3_500})).replace(
+        b"1000000000000000.0", b"1e15"
+    )
+    assert len(record) < 20_000
+    assert refused(record) == (RejectReason.DETAILS_TOO_LARGE, "details")
 
 
 def test_sixteen_levels_are_accepted() -> None:
