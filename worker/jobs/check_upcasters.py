@@ -141,8 +141,7 @@ def _contract_of(database: Database) -> Contract:
 
 
 def _id_of(event: Mapping[str, Any]) -> str:
-    identity = event.get("_id")
-    return str(identity) if isinstance(identity, reading.IDENTITIES) else reading.name_of(identity)
+    return reading.name_of(event.get("_id"))
 
 
 def _named(sort: Sort) -> dict[str, Any]:

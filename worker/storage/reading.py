@@ -17,7 +17,7 @@ from uuid import UUID
 
 import bson
 from bson import ObjectId
-from bson.binary import UuidRepresentation
+from bson.binary import UUID_SUBTYPE, Binary, UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError, InvalidBSON
 from pymongo.asynchronous.database import AsyncDatabase
@@ -47,6 +47,7 @@ _UNDECODABLE = (BSONError, ValueError, OverflowError, RecursionError)
 _DOCUMENT, _ARRAY = 0x03, 0x04
 # Longer ids are named by a hash: they end up in ids of our own.
 _LONGEST_NAME = 200
+_UUID_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +265,10 @@ def senseless(collection: str, identity: object, error: Exception) -> Unreadable
 
 def name_of(identity: object) -> str:
     """An `_id` as a short text, the same each time."""
-    if isinstance(identity, ObjectId):
+    if isinstance(identity, ObjectId | UUID):
         return str(identity)
+    if isinstance(identity, Binary) and identity.subtype == UUID_SUBTYPE and len(identity) == _UUID_BYTES:
+        return str(identity.as_uuid())
     if isinstance(identity, str) and identity.isprintable() and len(identity) <= _LONGEST_NAME:
         return identity
     return hashlib.sha1(repr(identity).encode(errors="backslashreplace"), usedforsecurity=False).hexdigest()

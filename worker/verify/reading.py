@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from bson import ObjectId
+from bson import MinKey, ObjectId
 
 from projections.event import OWN_TYPES
 from projections.kinds import StreamProjection
@@ -49,6 +49,16 @@ def event_pages(database: Database, streams: Names[str] | None = None) -> AsyncG
     """The events of these streams, of all where none is named, by stream and version."""
     query = {} if streams is None else {"stream_id": {"$in": list(streams)}}
     return pages(database.course_events, query, most=PAGE_EVENTS, sort=_STREAM_INDEX, hint=_STREAM_INDEX)
+
+
+async def events_outside_streams(database: Database) -> AsyncGenerator[Reading]:
+    """Events whose stream is no text, by id: in the index they stand before and behind all that is text."""
+    first = {"version": MinKey()}
+    bounds: Mapping[str, Any] = {"max": {"stream_id": "", **first}, "min": {"stream_id": {}, **first}}
+    for name, bound in bounds.items():
+        only: dict[str, Any] = {"hint": _STREAM_INDEX, name: bound}
+        async for page in pages(database.course_events, {}, {"_id": 1}, most=PAGE_EVENTS, **only):
+            yield page
 
 
 def stream_pages(database: Database, stream: str) -> AsyncGenerator[Reading]:

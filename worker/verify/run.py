@@ -100,9 +100,9 @@ class Checks:
     def further(self) -> list[Phase]:
         """What is checked after each stream's events against its rows and its document.
 
-        1. rows of learners and courses that have no events  2. documents that have none  3. what could not be stored,
-        what waits for another attempt, what is left out  4. leases and positions  5. what was counted: projections,
-        statistics, outbox and billing  6. views
+        1. events of no stream, and rows of learners and courses that have no events  2. documents that have none
+        3. what could not be stored, what waits for another attempt, what is left out  4. leases and positions
+        5. what was counted: projections, statistics, outbox and billing  6. views
         """
         run, catalogue = self.run, self.run.database.catalogue
         sums = [
@@ -112,7 +112,8 @@ class Checks:
             for each in catalogue.sums
         ]
         return [
-            Phase("rows", self.streams.rows_without_stream),  # 1
+            Phase("events", self.streams.events_without_stream),  # 1
+            Phase("rows", self.streams.rows_without_stream),
             Phase("documents", self.streams.documents),  # 2
             Phase("dead letters", partial(check_dead_letters, run)),  # 3
             Phase("queue", partial(check_queue, run)),

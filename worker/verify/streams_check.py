@@ -76,13 +76,24 @@ class StreamsCheck:
         }
 
     def _placed(self, page: Reading) -> Iterator[Document]:
-        """The events that say where they belong; the others are reported."""
+        """The events that say where they belong. One without a version is told; those of no stream have a walk."""
         for event in self.run.tally.readable(page):
-            if isinstance(event.get("stream_id"), str) and isinstance(event.get("version"), int):
+            if not isinstance(event.get("stream_id"), str):
+                continue
+            if isinstance(event.get("version"), int):
                 yield event
             else:
-                subject, detail = subject_of("course_events", event), "an event without stream or version"
-                self.run.tally.report([Finding(Kind.DOCUMENT, Fault.MALFORMED, subject, detail)])
+                self._report_unplaced(event)
+
+    def _report_unplaced(self, event: Document) -> None:
+        subject, detail = subject_of("course_events", event), "an event without stream or version"
+        self.run.tally.report([Finding(Kind.DOCUMENT, Fault.MALFORMED, subject, detail)])
+
+    async def events_without_stream(self) -> None:
+        """Events whose stream is no text: whoever goes from stream to stream meets none of them."""
+        async for page in reading.events_outside_streams(self.run.database):
+            for event in self.run.tally.readable(page):
+                self._report_unplaced(event)
 
     async def _close(self, audits: Sequence[StreamAudit]) -> None:
         """Check streams whose events are all read."""

@@ -17,7 +17,7 @@ from worker.contract.identity import stream_object_id
 from worker.storage.database import Database, Document
 from worker.storage.leases import group_name
 from worker.verify.findings import Verification
-from worker.verify.run import verify
+from worker.verify.run import Checks, verify
 
 Found = set[tuple[str, str]]
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
@@ -120,6 +120,24 @@ async def test_two_events_of_one_record_are_found_unless_its_log_began_again(dat
 
     await database.dead_letters.insert_one(gap("log_restarted"))
     assert (await verify(database, quiescent=True)).ok
+
+
+@pytest.mark.parametrize("stream", [7, ObjectId(), None, {"course": 1}])
+async def test_an_event_whose_stream_is_no_text_is_found_by_its_own_walk(
+    database: Database, stream: Any
+) -> None:
+    """Whoever goes from stream to stream, as a scrubber does, meets none of them."""
+    target = learner("vic")
+    await store(database, [target, learner("ada")])
+    stray = {**target.events[2], "_id": uuid4(), "stream_id": stream}
+    await put(database.course_events, stray)
+
+    assert found(await verify(database, quiescent=True)) == {
+        ("document_malformed", f"course_events {stray['_id']}")
+    }
+    checks = await Checks.opened(database, quiescent=True)
+    await checks.further()[0].check()
+    assert checks.run.tally.result().finding_counts == {"document_malformed": 1}
 
 
 async def test_an_event_out_of_any_stream_is_found(database: Database) -> None:

@@ -4,6 +4,7 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import bson
 import pytest
@@ -78,6 +79,13 @@ def test_what_a_step_cannot_make_sense_of_costs_only_itself() -> None:
 def test_different_ids_have_different_names() -> None:
     ids: list[Any] = [ID, "text", "x" * 300, "x" * 301, "a\nb", 5, Int64(6), {"a": 1}, b"bytes", None, 1.5]
     assert len({name_of(each) for each in ids}) == len(ids)
+
+
+def test_an_id_of_an_event_is_named_as_everybody_writes_it() -> None:
+    """Also where the document could be read in part only, and its id is as it was stored."""
+    identity = UUID("6f1f0f3c-5a3e-4d53-9e0f-2f4f5a6b7c8d")
+    assert name_of(identity) == str(identity) == name_of(Binary.from_uuid(identity))
+    assert name_of(Binary(identity.bytes, 0)) != str(identity)
 
 
 @given(documents())
