@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, NoReturn, TypeVar
 
 import typer
@@ -21,7 +21,7 @@ from worker.cli.tables import print_json, print_table
 from worker.errors import WorkerError
 from worker.jobs.context import Parts
 from worker.jobs.job import Job, JobArguments
-from worker.jobs.runner import Result, Runner
+from worker.jobs.runner import Former, Result, Runner
 from worker.mistakes import words_for
 from worker.settings import Settings, load_settings
 from worker.storage.database import Database
@@ -140,6 +140,9 @@ def _to_the_end(command: Foreground[Any], as_json: bool, show: Show | None) -> N
             if as_json:
                 print_json(_failed(command.job.name, error, done))
             raise
+        for each in done:
+            if each.unnoted is not None:
+                say(f"run {each.run.id}: {each.unnoted}; the next run of a job puts that right")
         if as_json:
             print_json([summary(each) for each in done] if show is None else summary(done[0]))
         elif show is not None:
@@ -151,13 +154,13 @@ def _to_the_end(command: Foreground[Any], as_json: bool, show: Show | None) -> N
     end_with(work, interrupted=lambda: _GOES_ON)
 
 
-def _say_that_it_goes_on(run: JobRun) -> None:
+def _say_that_it_goes_on(run: JobRun, former: Former | None) -> None:
     """Who wanted to begin anew has to know: what former attempts have done is not done again."""
-    if run.attempts > 1:
+    if former is not None:
         of = "" if run.progress.total is None else f" of {run.progress.total:,}"
         say(
-            f"goes on with run {run.id} of {run.started_at:%Y-%m-%d %H:%M} UTC at {run.progress.done:,}{of}; "
-            f"to begin anew, `sevenp-worker jobs cancel {run.id}` first"
+            f"goes on with run {run.id} of {former.since:%Y-%m-%d %H:%M} UTC, last run by {former.who}, at "
+            f"{run.progress.done:,}{of}; to begin anew, `sevenp-worker jobs cancel {run.id}` first"
         )
 
 
@@ -170,7 +173,16 @@ def summary(result: Result) -> dict[str, Any]:
     """What scripts are told of a run that is done."""
     run = result.run
     seconds = None if run.finished_at is None else (run.finished_at - run.attempted_at).total_seconds()
-    return {**run_as_json(run), "already_done": result.already, "seconds": seconds}
+    done = {"already_done": result.already, "seconds": seconds, "audit_missing": result.unnoted is not None}
+    return {**run_as_json(run), **done, **_resumed(result.former)}
+
+
+def _resumed(former: Former | None) -> dict[str, Any]:
+    """Whether a run went on that was begun before: since when it is under way, whose it was, how far it had come."""
+    if former is None:
+        return {"resumed": False}
+    from_where = {"who": former.who, "since": plain(former.since), "done": former.done}
+    return {"resumed": True, "resumed_from": from_where}
 
 
 def run_as_json(run: JobRun) -> dict[str, Any]:
@@ -192,6 +204,11 @@ def print_result(result: Result) -> None:
     print_table(rows, ("field", "value"))
 
 
+def print_rest(result: Result, outcome: Mapping[str, Any]) -> None:
+    """As `print_result`, with what of its outcome is not shown in another way."""
+    print_result(replace(result, run=result.run.model_copy(update={"outcome": dict(outcome)})))
+
+
 def print_results(results: Sequence[Result]) -> None:
     """One line for each."""
     rows = []
@@ -203,7 +220,9 @@ def print_results(results: Sequence[Result]) -> None:
 
 def _state(result: Result) -> str:
     before = f", before: {result.run.saved_at:%Y-%m-%d %H:%M} UTC" if result.already else ""
-    return f"{result.run.status}{before}{' (dry run)' if result.run.dry_run else ''}"
+    former = result.former
+    since = f", under way since {former.since:%Y-%m-%d %H:%M} UTC by {former.who}" if former else ""
+    return f"{result.run.status}{before}{since}{' (dry run)' if result.run.dry_run else ''}"
 
 
 def _rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:

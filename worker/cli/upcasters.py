@@ -3,7 +3,7 @@
 from typing import Any
 
 from worker.cli import help as text
-from worker.cli.foreground import asked, print_result, run_in_foreground
+from worker.cli.foreground import asked, print_rest, run_in_foreground
 from worker.cli.options import JsonFlag
 from worker.cli.selecting import selecting
 from worker.cli.tables import print_table
@@ -36,7 +36,7 @@ def _print(result: Result) -> None:
     """Counts, then events by kind, then what would fail with an event for example."""
     outcome: dict[str, Any] = dict(result.run.outcome or {})
     events, failures = outcome.pop("events", []), outcome.pop("failures", [])
-    print_result(Result(result.run.model_copy(update={"outcome": outcome}), already=result.already))
+    print_rest(result, outcome)
     rows = [(*_kind(each), f"{each['events']:,}", f"{each['failed']:,}") for each in events]
     print_table(rows, ("family", "event type", "schema version", "events", "failed"))
     columns = ("event type", "schema version", "failed", "reason", "field", "message", "for example")

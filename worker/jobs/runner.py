@@ -4,7 +4,8 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -17,6 +18,7 @@ from worker.jobs.errors import TAKEN_OVER, LeaseLost
 from worker.jobs.interval import parse_interval
 from worker.jobs.job import A, Job
 from worker.jobs.lease import RunLease, claim
+from worker.jobs.unended_rows import end_rows_by_their_runs
 from worker.jobs.work import Work
 from worker.storage import audit, job_runs
 from worker.storage.job_leases import Lease
@@ -30,16 +32,34 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-def _unseen(_what: Progress | JobRun) -> None:
+def _unseen(_what: Progress) -> None:
     """Nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)
+class Former:
+    """The attempt before at a run that goes on: whose it was; when the run was begun, and how far it had come."""
+
+    who: str
+    since: datetime
+    done: int
+
+
+def _unheard(_run: JobRun, _former: Former | None) -> None:
+    """Nobody is told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """A run that is done; `already` says that it was so before, and nothing was to do."""
+    """A run that is done; `already` says that it was so before, and nothing was to do.
+
+    `former` is there where it was no new run that was done now. `unnoted` says what the audit could not be told.
+    """
 
     run: JobRun
     already: bool = False
+    former: Former | None = None
+    unnoted: str | None = None
 
     @property
     def outcome(self) -> Mapping[str, Any]:
@@ -48,12 +68,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Runs jobs for `who`; `begun` is told of the run that is worked on, `observe` of every step."""
+    """Runs jobs for `who`; `begun` is told which run is worked on, and who did before, `observe` of every step."""
 
     parts: Parts
     who: str
     observe: Observe = _unseen
-    begun: Callable[[JobRun], None] = _unseen
+    begun: Callable[[JobRun, Former | None], None] = _unheard
 
     async def run(
         self,
@@ -83,10 +103,11 @@ class Runner:
             begun = await self._patiently(partial(self._begin, asked, lease, again=again))  # 3
             if isinstance(begun, Result):
                 return begun
-            work = Work(self.parts, self.observe, job, arguments, begun, lease)  # 5, 6
+            run, former = begun
+            work = Work(self.parts, self.observe, job, arguments, run, lease)  # 5, 6
             if job.changes and not dry_run:
-                return await self._audited(work)  # 4
-            return Result(await work.to_its_end())
+                return await self._audited(work, former)  # 4
+            return Result(await work.to_its_end(), former=former)
         finally:
             with suppress(WorkerError, TimeoutError):
                 await complete(lease.release())  # 7
@@ -132,8 +153,10 @@ class Runner:
         run = job_runs.run_id(key, number)
         return await claim(lease, self.parts.settings.jobs, self.parts.clock, who=self.who, run=run)
 
-    async def _begin(self, asked: Mapping[str, Any], lease: RunLease, *, again: bool) -> JobRun | Result:
-        """The run to work on; a Result where somebody finished it while we waited for the lease."""
+    async def _begin(
+        self, asked: Mapping[str, Any], lease: RunLease, *, again: bool
+    ) -> tuple[JobRun, Former | None] | Result:
+        """The run to work on, and who did before; a Result where it was finished while we waited for the lease."""
         database = self.parts.database
         done = await self._done_before(asked, again=again)
         if done is not None:
@@ -143,25 +166,39 @@ class Runner:
             self.who, socket.gethostname(), os.getpid(), lease.epoch, self.parts.clock.now()
         )
         last = await job_runs.latest(database, asked["key"])
+        former: Former | None = None
         if last is not None and last.status in job_runs.UNFINISHED:
+            former = Former(last.who, last.started_at, last.progress.done)
             begun = await job_runs.go_on(database, attempt, last)
         else:
             begun = await job_runs.begin(database, attempt, asked, 1 if last is None else last.number + 1)
         if begun is None:
             raise LeaseLost(TAKEN_OVER)
-        log.info("job_begun", job=begun.job, run=begun.id, attempt=begun.attempts)
-        self.begun(begun)
-        return begun
+        log.info("job_begun", job=begun.job, run=begun.id, attempt=begun.attempts, **_told(former))
+        self.begun(begun, former)
+        return begun, former
 
-    async def _audited(self, work: Work[A]) -> Result:
+    async def _audited(self, work: Work[A], former: Former | None) -> Result:
         run = work.run
         asked = {**run.arguments, **({"interval": run.interval} if run.interval else {})}
-        async with audit.recorded(
-            self.parts.database, command=run.job, who=self.who, arguments=asked, run=run.id
-        ) as row:
-            result = Result(await work.to_its_end())
-            row.outcome.update({**result.run.counts, **result.outcome})
-            return result
+        await self._patiently(partial(end_rows_by_their_runs, self.parts.database, run.id))
+        try:
+            async with audit.recorded(
+                self.parts.database, command=run.job, who=self.who, arguments=asked, run=run.id
+            ) as row:
+                result = Result(await work.to_its_end(), former=former)
+                row.outcome.update({**result.run.counts, **result.outcome})
+        except audit.NotRecorded as error:
+            log.warning("job_not_noted", job=run.job, run=run.id, reason=str(error))
+            return replace(result, unnoted=str(error))
+        return result
+
+
+def _told(former: Former | None) -> dict[str, Any]:
+    """What the log says of a run that is not new."""
+    if former is None:
+        return {}
+    return {"resumed": True, "former": former.who, "since": former.since.isoformat(), "done": former.done}
 
 
 def _one_spelling(interval: str | None) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from worker.errors import WorkerError
+from worker.errors import Retryable, WorkerError
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
 from worker.storage.retrying import retrying_for
@@ -26,6 +26,10 @@ _LONGEST_ERROR = 500
 # A new primary is elected within these.
 _PATIENCE_S = 10.0
 _LIMIT_S = 2 * _PATIENCE_S
+
+
+class NotRecorded(Retryable):
+    """What was asked is done, and the row of the audit could not be told: it stays `begun`."""
 
 
 @dataclass(slots=True)
@@ -60,7 +64,8 @@ async def recorded(
 ) -> AsyncIterator[Audited]:
     """A row for the command that the block is, from its beginning; the block adds to its outcome.
 
-    An error that leaves the block is kept in the row, and goes on.
+    An error that leaves the block is kept in the row, and goes on. Raises NotRecorded where the block has done its
+    work, and the server stayed away behind it.
     """
     row = _row(command, who, arguments, run, datetime.now(UTC))
     await retrying_for(_PATIENCE_S, partial(_begin, database, row), clock=SystemClock())
@@ -71,7 +76,13 @@ async def recorded(
         with suppress(WorkerError, TimeoutError):
             await complete(_ended(database, audited, "failed", told(error)), _LIMIT_S)
         raise
-    await complete(_ended(database, audited, "done", None), _LIMIT_S)
+    try:
+        await complete(_ended(database, audited, "done", None), _LIMIT_S)
+    except (Retryable, TimeoutError) as error:
+        raise NotRecorded(
+            "what was asked is done, but the audit does not say so: "
+            f"its row {audited.id} stays `begun` ({told(error)})"
+        ) from error
 
 
 def told(error: BaseException) -> str:

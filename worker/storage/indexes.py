@@ -91,6 +91,8 @@ _OWN = (
     Index("dead_letters", "idx_dead_letters_open_created", (("redrives", 1), ("created_at", 1))),
     Index("dead_letters", "idx_dead_letters_reason_created", (("reason", 1), ("created_at", 1))),
     Index("dead_letters", "idx_dead_letters_fingerprint", (("fingerprint", 1),)),
+    # `trace` asks for the dead letters of one event, and looks through the newest of those that name none.
+    Index("dead_letters", "idx_dead_letters_event_created", (("event_id", 1), ("created_at", 1))),
     # The oldest row that still has to be sent, and operators' look at one status over time.
     Index("notifications", "idx_notifications_status_created", (("status", 1), ("created_at", 1))),
     # Claiming what is due of the kinds of one channel, oldest first, past the rows of channels that are away.
@@ -106,6 +108,8 @@ _OWN = (
     Index("job_runs", "idx_job_runs_key_number", (("key", 1), ("number", -1))),
     Index("job_runs", "idx_job_runs_lock_status", (("lock", 1), ("status", 1))),
     Index("audit", "idx_audit_at", (("at", -1),)),
+    # Rows that nobody has ended yet: few, however long the audit is.
+    Index("audit", "idx_audit_begun", (("run", 1),), {"partialFilterExpression": {"status": "begun"}}),
     # Every fold asks for the decisions about its streams.
     Index("skipped_versions", "idx_skipped_versions_stream", (("stream_id", 1), ("projection", 1))),
 )

@@ -95,7 +95,8 @@ class BeforeImage(Named):
 class AuditEntry(Closed):
     """`audit`: one command that changes something: who gave it, with what, and what came of it.
 
-    One that is `begun` and nothing else was killed, or is still at work; `run` names the job's run, which says more.
+    One that is `begun` was killed, or is still at work. The next run of a job ends those of runs, as `unknown` where
+    nobody could say how they ended. `run` names the job's run, which says more.
     """
 
     id: ObjectId = Field(alias="_id")
@@ -103,7 +104,7 @@ class AuditEntry(Closed):
     who: Text
     arguments: dict[str, Any]
     run: str | None
-    status: Literal["begun", "done", "failed"]
+    status: Literal["begun", "done", "failed", "unknown"]
     outcome: dict[str, Any] | None
     error: str | None
     at: datetime

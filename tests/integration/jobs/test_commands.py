@@ -109,6 +109,28 @@ async def test_a_signal_ends_a_run_so_that_the_same_command_goes_on(
 
 
 @pytest.mark.slow
+async def test_a_run_that_goes_on_says_so_to_scripts_as_well(commands: Commands, database: Database) -> None:
+    working = commands.start("40", "one", "--step-s", "0.05")
+    await until_at_work(database)
+    working.popen.kill()
+    await commands.ended(working)
+    killed = await the_run(database)
+    code, output = await commands.run("40", "one", "--step-s", "0.05", "--json", SEVENP_OPERATOR="ben")
+    assert code == ExitCode.OK, output
+    assert f"last run by {killed['who']}, at " in output
+    told = json.loads(output[output.index("{") :])
+    from_where = {
+        "who": killed["who"],
+        "since": killed["started_at"].isoformat(),
+        "done": killed["progress"]["done"],
+    }
+    assert (told["resumed"], told["resumed_from"], told["audit_missing"]) == (True, from_where, False)
+    assert (told["who"].partition("@")[0], told["attempts"]) == ("ben", 2)
+    code, output = await commands.run("2", "one", "--json")
+    assert json.loads(output)["resumed"] is False
+
+
+@pytest.mark.slow
 async def test_a_run_that_was_killed_while_paused_is_paused_when_it_goes_on(
     commands: Commands, environment: dict[str, str], database: Database
 ) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from bson.max_key import MaxKey
+from structlog.testing import capture_logs
 
 from tests.support.failpoints import failing
 from tests.support.jobs import CountArguments, Counting, runner
@@ -13,6 +14,7 @@ from worker.errors import Retryable
 from worker.jobs.context import JobContext, Progress
 from worker.jobs.errors import Held, LeaseLost
 from worker.jobs.job import Job
+from worker.jobs.runner import Former
 from worker.storage.database import Database, Document
 from worker.timing import cancel_and_wait
 from worker.verify.run import verify
@@ -95,7 +97,7 @@ async def test_a_killed_run_goes_on_at_its_checkpoint_when_it_is_started_again(d
     stored = await only_run(database)
     assert (stored["attempts"], stored["counts"], stored["progress"]["done"]) == (2, {"counted": 5}, 5)
     assert result.run.id == stored["_id"]
-    assert [row["status"] for row in await audit_rows(database)] == ["begun", "done"]
+    assert [row["status"] for row in await audit_rows(database)] == ["unknown", "done"]
 
 
 async def killed_in_its_middle(database: Database, counting: Counting) -> None:
@@ -288,3 +290,46 @@ async def test_a_server_that_fails_at_times_costs_neither_a_step_nor_a_count(
     )
     assert sorted(set(counting.counted)) == list(range(20))
     assert row["status"] == "done"
+
+
+async def test_a_run_that_goes_on_says_whose_it_was_and_since_when(database: Database) -> None:
+    killed = Counting(stops_at=3)
+    await killed_in_its_middle(database, killed)
+    before = await only_run(database)
+    with capture_logs() as logs:
+        result = await runner(database, "ben@ops-2", lease_s=LEASE_S).run(Counting().job, CountArguments())
+    assert result.former == Former("anna@ops-1", before["started_at"], 3)
+    [begun] = [each for each in logs if each["event"] == "job_begun"]
+    told = {name: begun[name] for name in ("resumed", "former", "since", "done")}
+    since = before["started_at"].isoformat()
+    assert told == {"resumed": True, "former": "anna@ops-1", "since": since, "done": 3}
+    with capture_logs() as logs:
+        assert (await runner(database).run(Counting().job, CountArguments())).former is None
+    assert not any("resumed" in each for each in logs)
+
+
+async def test_where_the_audit_cannot_be_told_of_the_end_the_next_run_tells_it_by_the_record_of_the_run(
+    watched: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.storage.audit._PATIENCE_S", 0.2)
+    counting = Counting(stops_at=2)
+    working = asyncio.create_task(runner(watched).run(counting.job, CountArguments()))
+    await counting.stopped.wait()
+    async with failing(watched, ["update"], code=NOT_PRIMARY, times=10_000, collection="audit"):
+        counting.go_on.set()
+        result = await working
+    assert result.run.status == "succeeded"
+    assert "what was asked is done, but the audit does not say so" in str(result.unnoted)
+    assert [row["status"] for row in await audit_rows(watched)] == ["begun"]
+
+    busy = Counting(stops_at=1)
+    other = Job("other", CountArguments, busy.job.run)
+    beside = asyncio.create_task(runner(watched).run(other, CountArguments()))
+    await busy.stopped.wait()
+    await runner(watched).run(Counting().job, CountArguments())
+    first, at_work, last = await audit_rows(watched)
+    told = (first["status"], first["outcome"], first["error"], first["finished_at"])
+    assert told == ("done", {"counted": 5, "reached": 5}, None, result.run.finished_at)
+    assert (at_work["status"], last["status"]) == ("begun", "done")
+    busy.go_on.set()
+    await beside

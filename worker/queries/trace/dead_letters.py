@@ -1,6 +1,7 @@
 """What became of a record that holds no stored event: a dead letter, a lost record, or nothing that anybody knows."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
 from uuid import UUID
 
 from worker.kafka.record import Partition
@@ -13,6 +14,8 @@ _WITHOUT_VALUE = {"value": 0, "headers": 0}
 # Dead letters that name no event are looked through for its id, the last ones if there are very many.
 MOST_SEARCHED = 20_000
 _PAGE_BYTES = 8_000_000
+# A record that is no valid event has no id that anybody could have noted.
+UNNAMED: Mapping[str, Any] = {"kind": "record", "event_id": None, "value": {"$type": "binData"}}
 
 
 async def of_event(database: Database, event_id: UUID) -> list[Document]:
@@ -22,11 +25,10 @@ async def of_event(database: Database, event_id: UUID) -> list[Document]:
 
 
 async def _holding(database: Database, text: bytes) -> AsyncGenerator[Document]:
-    """A record that is no valid event has no id that anybody could have noted: its bytes are looked at."""
-    unnamed = {"kind": "record", "event_id": None, "value": {"$type": "binData"}}
+    """Of records without an id the bytes are looked at, those of the newest first."""
     recent = {"sort": [("created_at", -1)], "limit": MOST_SEARCHED}
     pages = reading.pages(
-        database.dead_letters, unnamed, {"value": 1}, most=1_000, max_bytes=_PAGE_BYTES, **recent
+        database.dead_letters, UNNAMED, {"value": 1}, most=1_000, max_bytes=_PAGE_BYTES, **recent
     )
     async for page in pages:
         for each in page.documents:
