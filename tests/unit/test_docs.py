@@ -188,6 +188,13 @@ def _faults() -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[1:]]
 
 
+def test_no_fault_stands_twice() -> None:
+    names = [fault for fault, *_ in _faults()]
+    proofs = [tests for *_, tests in _faults()]
+    assert len(set(names)) == len(names)
+    assert len(set(proofs)) == len(proofs)
+
+
 def test_every_fault_names_tests_that_exist() -> None:
     assert len(_faults()) >= 29
     for fault, *_, tests in _faults():

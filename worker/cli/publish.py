@@ -10,7 +10,7 @@ from worker.cli.ending import end_with
 from worker.cli.foreground import asked, run_in_foreground
 from worker.cli.options import DryRun, Format, JsonFlag, input_file
 from worker.cli.publishing import Publishing
-from worker.cli.selecting import selecting
+from worker.cli.selecting import selecting_events
 from worker.jobs.publish_stored import PUBLISH_STORED, PublishStored
 from worker.storage.stream_selection import StreamSelection
 
@@ -28,7 +28,7 @@ EPILOG = text.page(
 )
 
 
-@selecting
+@selecting_events
 def publish(
     selection: StreamSelection,
     file: Annotated[

@@ -6,9 +6,10 @@ import typer
 from rich.console import Console
 
 from worker.cli import help as text
-from worker.cli.foreground import asked, print_result, run_in_foreground
+from worker.cli.foreground import asked, print_rest, run_in_foreground
 from worker.cli.left import print_left
 from worker.cli.options import Commands, DryRun, JsonFlag
+from worker.cli.parallel import NotBesideEachOther, NotBesideTheRepairer
 from worker.cli.selecting import selecting
 from worker.cli.tables import print_table
 from worker.jobs.promotion import PROMOTE, ROLLBACK, Promote, Rollback
@@ -98,6 +99,7 @@ def counts(
     projection: Annotated[
         str | None, typer.Option(help="Only this sum or read model, by name; without it, all of them.")
     ] = None,
+    parallel: NotBesideEachOther = None,
     dry_run: DryRun = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -121,7 +123,12 @@ def counts(
     ),
 )
 @selecting
-def time_series(selection: StreamSelection, dry_run: DryRun = False, as_json: JsonFlag = False) -> None:
+def time_series(
+    selection: StreamSelection,
+    parallel: NotBesideTheRepairer = None,
+    dry_run: DryRun = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Write rows of the time series that events lack; name those that are doubled or altered.
 
     Beside the workers, and only of records that their consumer group has committed: those rows nobody else writes any
@@ -151,6 +158,7 @@ def notifications(
             metavar="RUN", help="Have them sent: the dry run of the same selection that showed how many."
         ),
     ] = None,
+    parallel: NotBesideEachOther = None,
     dry_run: DryRun = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -197,7 +205,7 @@ def _print_difference(result: Result) -> None:
     """Counts, then in which paths documents differ, then some of them place by place."""
     outcome = dict(result.run.outcome or {})
     samples, paths = outcome.pop("samples", []), outcome.pop("paths", {})
-    print_result(Result(result.run.model_copy(update={"outcome": outcome}), already=result.already))
+    print_rest(result, outcome)
     ordered = sorted(paths.items(), key=lambda each: (-each[1], each[0]))
     print_table([(path, f"{number:,}") for path, number in ordered], ("path", "documents that differ"))
     rows = [

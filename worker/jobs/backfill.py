@@ -14,13 +14,12 @@ from pydantic import Field, JsonValue
 
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, JobArguments, Outcome
+from worker.jobs.sending import Send, sending
 from worker.kafka.checking import EXAMPLES_KEPT
 from worker.kafka.file_records import Chunk, FileRecords
 from worker.kafka.files import Format
 from worker.kafka.lines import STANDARD_INPUT, open_source
-from worker.kafka.producer import Publisher
 from worker.kafka.resumable import Place
-from worker.kafka.security import kafka_options
 from worker.storage.retrying import retrying
 from worker.telemetry.waits import Wait
 from worker.timing import Throttle, in_thread
@@ -42,19 +41,14 @@ class BackfillArguments(JobArguments):
 async def run(context: JobContext, arguments: BackfillArguments) -> Mapping[str, JsonValue]:
     """File after file, chunk after chunk: read, published and acknowledged, then the place saved.
 
-    A run that goes on reads a file from its begin, and passes the lines it knows. A dry run reads and sends nothing.
+    A run that goes on reads a file from its begin, and passes the lines it knows. A dry run only reads.
     """
     settings, examples = context.settings, list[str]()
     file, place = _place_in(context.checkpoint)
     records = FileRecords(arguments.format, NAME, settings.ingest.limits, settings.ingest.xapi_home_page)
     size = min(_RECORDS_A_STEP, arguments.rate or _RECORDS_A_STEP)
     throttle = Throttle(context.clock, arguments.rate or None)
-    async with Publisher(
-        settings.kafka.bootstrap_servers,
-        settings.ingest.topic,
-        clock=context.clock,
-        kafka=kafka_options(settings.kafka),
-    ) as publisher:
+    async with sending(context, settings.ingest.topic) as send:
         await context.total(await in_thread(partial(_lines, arguments.files)))
         for number, name in list(enumerate(arguments.files))[file:]:
             with open_source(_path(name)) as source:
@@ -63,16 +57,16 @@ async def run(context: JobContext, arguments: BackfillArguments) -> Mapping[str,
                 while (chunk := await in_thread(partial(next, chunks, None))) is not None:
                     if not context.dry_run:
                         await throttle.wait_for(len(chunk.records))
-                        await _published(context, publisher, chunk)
+                        await _published(context, send, chunk)
                     await _saved(context, number, chunk)
                     examples = [*examples, *(f"{name}, {line}" for line in chunk.examples)][:EXAMPLES_KEPT]
             await _at(context, number + 1)
     return {"invalid": context.progress.counts.get("invalid", 0), "examples": list(examples)}
 
 
-async def _published(context: JobContext, publisher: Publisher, chunk: Chunk) -> None:
+async def _published(context: JobContext, send: Send, chunk: Chunk) -> None:
     """Have all of the chunk acknowledged; while no broker answers, again: event ids decide what is a duplicate."""
-    await _patiently(context, partial(publisher.publish, chunk.records))
+    await _patiently(context, partial(send, chunk.records))
 
 
 async def _saved(context: JobContext, number: int, chunk: Chunk) -> None:

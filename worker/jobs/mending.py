@@ -17,6 +17,7 @@ from worker.contract.identity import stream_kind, stream_object_id
 from worker.jobs.beside_counting import beside_counting, refold_for_counting
 from worker.jobs.context import JobContext
 from worker.jobs.rebuild_progress import document_rebuild
+from worker.jobs.selected import STREAMS_A_STEP
 from worker.jobs.series import Mended, Named, SeriesMending
 from worker.storage import reading
 from worker.storage.database import Database
@@ -28,8 +29,6 @@ from worker.watch.recounting import Recount, counted_names
 from worker.watch.sums.projection_repair import replace_projections
 from worker.watch.sums.row_rebuild import RowRebuild
 from worker.watch.sums.runner import Dependencies
-
-_STREAMS_AT_ONCE = 200
 
 NO_ID = "its `_id` is none that a document of ours has"
 KEPT = "it may have been sent, and is nobody's to delete"
@@ -90,7 +89,7 @@ class Mending:
     async def _fold(self, streams: set[str]) -> int:
         for projection in self.context.database.catalogue.streams:
             rebuild = document_rebuild(self.context, projection)
-            for some in chunks(sorted(filter(projection.folds, streams)), _STREAMS_AT_ONCE):
+            for some in chunks(sorted(filter(projection.folds, streams)), STREAMS_A_STEP):
                 await rebuild(some)
         return len(streams)
 
@@ -102,7 +101,7 @@ class Mending:
         unread = [each.about[1] for each in findings if each.kind == Kind.DOCUMENT and each.about]
         await replace_projections(database, [each for each in unread if isinstance(each, ObjectId)])
         recount, streams = self._recount(), folded | {placed[each] for each in findings if each in placed}
-        for some in chunks(sorted(streams), _STREAMS_AT_ONCE):
+        for some in chunks(sorted(streams), STREAMS_A_STEP):
             await recount.streams(some)
             await self.context.keep_alive()
         targets: dict[str, set[Any]] = defaultdict(set)

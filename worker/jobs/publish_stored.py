@@ -5,8 +5,7 @@ an origin, of which nobody is notified.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from bson import ObjectId
@@ -14,10 +13,10 @@ from pydantic import Field, JsonValue, StringConstraints
 
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job
+from worker.jobs.naming import named
 from worker.jobs.selected import SelectedStreams
+from worker.jobs.sending import sending
 from worker.kafka.files import OutgoingRecord
-from worker.kafka.producer import Publisher
-from worker.kafka.security import kafka_options
 from worker.kafka.stored import Unsent, outgoing
 from worker.storage import reading
 from worker.storage.event_walk import EventPage, Place, count_events, walk_events
@@ -29,11 +28,7 @@ NAME: Final = "publish-from-store"
 # A step: what a run that is killed publishes once more, which is harmless, and what is in memory at once.
 _EVENTS_PER_STEP = 2_000
 _BYTES_PER_STEP = 4_000_000
-# Enough to see what is wrong; `verify` names them all.
-_MOST_NAMED = 20
 _WRONG = (Unsent.ALTERED, Unsent.NO_EVENT, Unsent.UNREADABLE)
-
-Send = Callable[[Sequence[OutgoingRecord]], Awaitable[object]]
 
 
 class PublishStored(SelectedStreams):
@@ -50,25 +45,26 @@ async def publish_stored(context: JobContext, arguments: PublishStored) -> Mappi
     until all are acknowledged  5. save the place: whoever is killed before publishes these once more
     """
     checkpoint = dict(context.checkpoint or {})
-    named: list[str] = list(checkpoint.get("named", []))
+    told: list[str] = list(checkpoint.get("named", []))
     throttle = Throttle(context.clock, arguments.rate)
     # With a rate a step is a second's worth: the place is never older.
     most = min(_EVENTS_PER_STEP, arguments.rate or _EVENTS_PER_STEP)
     await context.total(await count_events(context.database, arguments.of))
-    async with _sending(context, arguments.topic) as send:
+    async with sending(context, arguments.topic) as send:
         begin = Place.of(checkpoint)
         pages = walk_events(context.database, arguments.of, begin, most=most, max_bytes=_BYTES_PER_STEP)
         async for page in pages:  # 1
             records, unsent = await _records(context, page)  # 2
-            await throttle.wait_for(len(records))  # 3
+            if not context.dry_run:
+                await throttle.wait_for(len(records))  # 3
             await context.keep_alive()
             await send(records)  # 4
             wrong = [name for name, why in unsent.items() if why in _WRONG]
-            named = [*named, *wrong][:_MOST_NAMED]
+            told = named(told, wrong)
             counts = Counter(reason.value for reason in unsent.values())
-            place = {**page.place.document(), "named": named}
+            place = {**page.place.document(), "named": told}
             await context.advance(len(records) + len(unsent), place, published=len(records), **counts)  # 5
-    return {"topic": arguments.topic, "wrong": list(named)}
+    return {"topic": arguments.topic, "wrong": list(told)}
 
 
 async def _records(context: JobContext, page: EventPage) -> tuple[list[OutgoingRecord], dict[str, Unsent]]:
@@ -93,23 +89,6 @@ async def _erased(context: JobContext, page: EventPage) -> set[Any]:
     wanted = {"_id": {"$in": [user for user in users if isinstance(user, ObjectId)]}}
     found = await reading.find(context.database.tombstones, wanted, {"_id": 1})
     return {row["_id"] for row in found.documents}
-
-
-@asynccontextmanager
-async def _sending(context: JobContext, topic: str) -> AsyncIterator[Send]:
-    """What sends records to the topic and returns when all are acknowledged; in a dry run it does nothing."""
-    if context.dry_run:
-        yield _send_nothing
-        return
-    kafka = context.settings.kafka
-    async with Publisher(
-        kafka.bootstrap_servers, topic, clock=context.clock, kafka=kafka_options(kafka)
-    ) as publisher:
-        yield publisher.publish
-
-
-async def _send_nothing(_records: Sequence[OutgoingRecord]) -> None:
-    """Nothing leaves in a dry run."""
 
 
 def _found_wrong(outcome: Mapping[str, JsonValue]) -> bool:

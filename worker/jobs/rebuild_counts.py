@@ -8,14 +8,12 @@ from bson import ObjectId
 from worker.errors import Misconfigured
 from worker.jobs.beside_counting import beside_counting, refold_for_counting
 from worker.jobs.context import JobContext
+from worker.jobs.estimate import Estimate
 from worker.jobs.job import Job, Outcome
-from worker.jobs.selected import SelectedStreams
+from worker.jobs.selected import STREAMS_A_STEP, SelectedStreams
 from worker.storage.stream_selection import count_streams, selected_pages
 from worker.storage.transactions import Transactions
 from worker.watch.recounting import Place, Recount, Recounted, counted_names
-
-# Streams of one step: each is counted again, with the course and the user it is a part of.
-_STREAMS = 100
 
 
 class RebuildCounts(SelectedStreams):
@@ -36,12 +34,11 @@ async def rebuild_counts(context: JobContext, arguments: RebuildCounts) -> Outco
         recount = _recount(context, arguments.projection, transactions)
         if context.checkpoint is None:
             await context.total(await _total(context, arguments))
-        began = context.clock.monotonic()
-        everything = arguments.of.everything
+        everything, estimate = arguments.of.everything, Estimate(context)
         steps = _everything(context, recount) if everything else _selected(context, arguments, recount)
         async for checkpoint, done in steps:  # 1
             await context.advance(done.documents, checkpoint, **_counts(done))  # 2
-        return _outcome(context, context.clock.monotonic() - began)
+        return _outcome(context, estimate)
     finally:
         await transactions.close()
 
@@ -82,7 +79,7 @@ async def _selected(context: JobContext, arguments: RebuildCounts, recount: Reco
     below = (context.checkpoint or {}).get("below")
     if context.checkpoint is None:
         yield {"below": None}, await recount.named(arguments.of)
-    pages = selected_pages(context.database, arguments.of, below=below, most=_STREAMS)
+    pages = selected_pages(context.database, arguments.of, below=below, most=STREAMS_A_STEP)
     async for page in pages:
         yield {"below": page.below}, await recount.streams(page.streams)
 
@@ -94,13 +91,13 @@ def _place(checkpoint: Mapping[str, Any] | None) -> Place | None:
     return Place(checkpoint["projection"], checkpoint["collection"], None if last is None else ObjectId(last))
 
 
-def _outcome(context: JobContext, elapsed_s: float) -> Outcome:
+def _outcome(context: JobContext, estimate: Estimate) -> Outcome:
     """Of a dry run how many documents would be written, and about how long that takes."""
     counts = context.progress.counts
     if not context.dry_run:
         return {"quarantined": counts.get("failed", 0)}
     differing = sum(number for name, number in counts.items() if name not in ("documents", "failed"))
-    return {"differing": differing, "estimate_s": round(elapsed_s, 1)}
+    return {"differing": differing, **estimate.told(0, 1)}  # looking is doing it, and giving it up
 
 
 def _counts(done: Recounted) -> dict[str, int]:

@@ -8,15 +8,17 @@ from pydantic import Field
 from worker.errors import Misconfigured
 from worker.jobs.beside_counting import beside_counting
 from worker.jobs.context import JobContext
+from worker.jobs.estimate import Estimate
 from worker.jobs.job import Job, Outcome
-from worker.jobs.selected import SelectedStreams
+from worker.jobs.selected import STREAMS_A_STEP, SelectedStreams
 from worker.storage.job_models import JobRun
 from worker.storage.job_runs import find_run
 from worker.storage.stream_selection import count_streams, selected_pages
 from worker.storage.transactions import Transactions
 from worker.watch.sums.row_rebuild import RowRebuild
 
-_STREAMS = 200
+# What writing a row takes, beside looking for it: for the estimate of a dry run.
+_WRITTEN_PER_S = 1_000
 # Who gives the word to send has looked at what it means today.
 _SHOWN_WITHIN = timedelta(hours=24)
 
@@ -37,13 +39,13 @@ async def rebuild_notifications(context: JobContext, arguments: RebuildNotificat
     shown = None if arguments.send is None else await _shown(context, arguments)
     if context.checkpoint is None:
         await context.total(await count_streams(database, arguments.of))
-    below = (context.checkpoint or {}).get("below")
+    below, estimate = (context.checkpoint or {}).get("below"), Estimate(context)
     transactions = Transactions(database.client)
     try:
         send = context.dry_run or shown is not None
         rebuild = _rebuild(context, transactions, send=send, dry=context.dry_run)
         preview = _rebuild(context, transactions, send=True, dry=True)
-        async for page in selected_pages(database, arguments.of, below=below, most=_STREAMS):  # 1
+        async for page in selected_pages(database, arguments.of, below=below, most=STREAMS_A_STEP):  # 1
             if shown is not None:  # 2
                 would = (await preview(page.streams)).numbers
                 _assert_shown(context.progress.counts.get("to_send", 0) + would["to_send"], shown)
@@ -51,7 +53,8 @@ async def rebuild_notifications(context: JobContext, arguments: RebuildNotificat
             await context.advance(len(page.streams), {"below": page.below}, **done)  # 4
     finally:
         await transactions.close()
-    return {"lost": _lost(context.progress.counts)} if context.dry_run else {}
+    lost = _lost(context.progress.counts)
+    return {"lost": lost, **estimate.told(lost, _WRITTEN_PER_S)} if context.dry_run else {}
 
 
 def _rebuild(context: JobContext, transactions: Transactions, *, send: bool, dry: bool) -> RowRebuild:

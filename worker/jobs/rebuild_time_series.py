@@ -6,18 +6,18 @@ from typing import Any
 from pydantic import JsonValue
 
 from worker.jobs.context import JobContext
+from worker.jobs.estimate import Estimate
 from worker.jobs.job import Job, Outcome
 from worker.jobs.locks import WRITES_ROWS
-from worker.jobs.selected import SelectedStreams
+from worker.jobs.naming import named
+from worker.jobs.selected import STREAMS_A_STEP, SelectedStreams
 from worker.jobs.series import Named, SeriesMending
 from worker.storage.stream_selection import count_streams, selected_pages
 from worker.verify.findings import Finding, Kind
 from worker.verify.run import Checks
 
-# Streams of one step: some thousand events, a second of work.
-_STREAMS = 100
-# Rows that stay as they are and stand in the outcome by name; all of them are counted.
-NAMED = 100
+# What writing a row takes, beside looking for it: for the estimate of a dry run.
+_WRITTEN_PER_S = 2_000
 # More findings than a step can have.
 _ALL = 1_000_000
 
@@ -36,17 +36,21 @@ async def rebuild_time_series(context: JobContext, arguments: RebuildTimeSeries)
     if context.checkpoint is None:
         await context.total(await count_streams(context.database, arguments.of))
     checkpoint = dict(context.checkpoint or {"below": None, "left": []})
+    estimate = Estimate(context)
     async with SeriesMending.opened(context) as mending:
         below = checkpoint["below"]
-        async for page in selected_pages(context.database, arguments.of, below=below, most=_STREAMS):  # 1
+        async for page in selected_pages(
+            context.database, arguments.of, below=below, most=STREAMS_A_STEP
+        ):  # 1
             events, wrong = await wrong_rows(context, page.streams)  # 2
             mended = await mending(wrong)  # 3
-            left = [*checkpoint["left"], *map(told, mended.left)][:NAMED]
+            left = named(checkpoint["left"], map(told, mended.left))
             checkpoint = {"below": page.below, "left": left}
             counts = {"events": events, **mended.numbers, "left": len(mended.left)}
             await context.advance(len(page.streams), checkpoint, **counts)  # 4
-    would_mend = {"wrong": _mended(context.progress.counts)} if context.dry_run else {}
-    return {**would_mend, "left": checkpoint["left"]}
+    to_mend = _mended(context.progress.counts)
+    would_mend = {"wrong": to_mend} if context.dry_run else {}
+    return {**would_mend, "left": checkpoint["left"], **estimate.told(to_mend, _WRITTEN_PER_S)}
 
 
 async def wrong_rows(context: JobContext, streams: Sequence[str]) -> tuple[int, list[Finding]]:
@@ -57,12 +61,12 @@ async def wrong_rows(context: JobContext, streams: Sequence[str]) -> tuple[int, 
     return result.counts["events"], [each for each in result.findings if each.kind == Kind.ROW]
 
 
-def told(named: Named) -> Mapping[str, JsonValue]:
+def told(each: Named) -> Mapping[str, JsonValue]:
     """What was left, for the outcome of a run: ids and a reason, and no payload."""
-    finding = named.finding
+    finding = each.finding
     identity: Any = finding.about[1] if finding.about else None
     about = {} if identity is None else {"id": str(identity)}
-    return {"kind": finding.name, "subject": finding.subject, **about, "reason": named.reason}
+    return {"kind": finding.name, "subject": finding.subject, **about, "reason": each.reason}
 
 
 def _mended(counts: Mapping[str, int]) -> int:

@@ -1,6 +1,7 @@
 """The job `reingest`: reads the topic again, up to what the live group has committed, through the door of ingest."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Self
@@ -62,7 +63,8 @@ async def run(context: JobContext, arguments: ReingestArguments) -> Mapping[str,
     1. plan, once: a run that goes on has its spans  2. put what the log has no more on record, if that is accepted
     3. read the spans, those of different partitions beside each other  4. note in the leases what is there again
 
-    What the group has not committed any more, since its offsets were reset or another group is named, is left.
+    What the group has not committed any more, since its offsets were reset or another group is named, is left and
+    named: of a span the rest, or all of it.
     """
     options = IngestOptions.of(context.settings.kafka, context.settings.ingest)
     async with LogReader(options.consumer, context.clock) as reader:
@@ -90,7 +92,7 @@ async def run(context: JobContext, arguments: ReingestArguments) -> Mapping[str,
         )
         for some in by_rounds(span for span in spans if not span.is_done):
             await reading.run(some, partial(_step, context, spans))  # 3
-    read = [span for span in spans if span.is_done]
+    read = [replace(span, end=span.next) for span in spans if span.next > span.begin]
     await _bring_back(context, read)  # 4
     left: list[JsonValue] = [_shown(span.next, span) for span in spans if not span.is_done]
     return {"spans": [_shown(span.begin, span) for span in read], **({"left": left} if left else {})}
@@ -125,19 +127,21 @@ async def _missing(context: JobContext, committed: Mapping[Partition, int]) -> l
 
 
 async def _step(context: JobContext, spans: list[Span], step: Step) -> None:
-    """Save the place: of the run's spans, those that were read are where the step left them."""
+    """Save the place: of the run's spans, those that were read are where the step left them.
+
+    Their ends stay, where the step read less of them than was planned: what is left is the rest.
+    """
     before = sum(span.left for span in spans)
-    moved = {(span.partition, span.begin): span for span in step.spans}
-    spans[:] = [moved.get((span.partition, span.begin), span) for span in spans]
+    came_to = {(span.partition, span.begin): span.next for span in step.spans}
+    spans[:] = [span.read_up_to(came_to.get((span.partition, span.begin), span.next)) for span in spans]
     left = sum(span.left for span in spans)
     await context.advance(before - left, _checkpoint(spans), **step.outcomes)
 
 
 async def _bring_back(context: JobContext, spans: Iterable[Span]) -> None:
     for span in spans:
-        if span.end > span.begin:
-            covered = OffsetRange(span.begin, span.end - 1)
-            await brought_back(context.database, span.partition, covered)
+        covered = OffsetRange(span.begin, span.end - 1)
+        await brought_back(context.database, span.partition, covered)
 
 
 def _checkpoint(spans: Sequence[Span]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from worker.jobs.budget import CpuBudget, cores
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, NoArguments, Outcome
 from worker.jobs.mending import Mending
+from worker.jobs.selected import STREAMS_A_STEP
 from worker.retry.depths import SCRUB as NAME
 from worker.storage.stream_selection import StreamSelection, count_streams, selected_pages
 from worker.verify.dead_letters_check import restarted_partitions
@@ -23,8 +24,6 @@ from worker.verify.findings import FINDINGS_KEPT, Kind, Verification
 from worker.verify.run import Checks
 from worker.verify.sources import Sources
 
-# Streams of one slice: with usual streams half a second of CPU, after which it rests.
-_STREAMS = 100
 # Findings of one step that are mended; more are met when it is looked at again.
 _MENDED_AT_ONCE = 10_000
 _ROUNDS = 3
@@ -108,7 +107,7 @@ async def scrub(context: JobContext, _: NoArguments) -> Outcome:
     below, done = checkpoint["below"], checkpoint["phases"]
     if done == 0:
         sources = Sources(await restarted_partitions(database))
-        async for page in selected_pages(database, StreamSelection(), below=below, most=_STREAMS):
+        async for page in selected_pages(database, StreamSelection(), below=below, most=STREAMS_A_STEP):
             found, counts = await step.streams(page.streams, sources)  # 1, 2
             report.add(found, database.catalogue)
             place = {"below": page.below, "phases": 0, **report.document}

@@ -1,5 +1,6 @@
 """`verify --fix`: check everything, mend what was found through the rebuilds, and check again."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,11 +9,14 @@ from pydantic import JsonValue
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, JobArguments, Outcome
 from worker.jobs.mending import Mending
-from worker.jobs.rebuild_time_series import NAMED, told
+from worker.jobs.naming import named
+from worker.jobs.rebuild_time_series import told
+from worker.jobs.selected import STREAMS_A_STEP
 from worker.jobs.series import Mended, Named
+from worker.storage.stream_selection import StreamSelection, selected_pages
 from worker.verify.findings import Finding, Verification
 from worker.verify.remedies import prescribe
-from worker.verify.run import verify
+from worker.verify.run import Checks
 
 # What is mended in one round; more is met in the next.
 _PER_ROUND = 10_000
@@ -47,11 +51,20 @@ async def verify_fix(context: JobContext, arguments: VerifyFix) -> Outcome:
         before = after
         if not fewer:
             break
-    return {**_told(before), "left": _named(_left(before.findings, mended))}
+    return {**_told(before), **_named(_left(before.findings, mended))}
 
 
 async def _check(context: JobContext, arguments: VerifyFix) -> Verification:
-    return await verify(context.database, quiescent=arguments.settled, clock=context.clock, kept=_PER_ROUND)
+    """Everything, as `verify` does; between its parts it waits, or ends, if somebody wants it to."""
+    database = context.database
+    checks = await Checks.opened(database, quiescent=arguments.settled, clock=context.clock, kept=_PER_ROUND)
+    async for page in selected_pages(database, StreamSelection(), most=STREAMS_A_STEP):
+        await checks.streams.streams(page.streams)
+        await context.ready()
+    for phase in checks.further():
+        await phase.check()
+        await context.ready()
+    return checks.run.tally.result()
 
 
 def _told(verification: Verification) -> dict[str, JsonValue]:
@@ -73,11 +86,17 @@ def _prescribed(context: JobContext, found: Verification) -> dict[str, JsonValue
             left.append(Named(finding, prescription.reason))
         else:
             remedies[prescription.remedy] = remedies.get(prescription.remedy, 0) + 1
-    return {"would_mend": dict(remedies), "left": _named(left)}
+    return {"would_mend": dict(remedies), **_named(left)}
 
 
-def _named(left: Sequence[Named]) -> JsonValue:
-    return [dict(told(each)) for each in left[:NAMED]]
+def _named(left: Sequence[Named]) -> dict[str, JsonValue]:
+    """What is left: the first of it by name, and how many there are of each kind, by the reason why they stay."""
+    numbers = Counter((each.finding.name, each.reason) for each in left)
+    first: list[JsonValue] = named([], (dict(told(each)) for each in left))
+    reasons: list[JsonValue] = [
+        {"kind": kind, "reason": reason, "number": number} for (kind, reason), number in numbers.items()
+    ]
+    return {"left": first, "left_by_reason": reasons}
 
 
 def _left(findings: Sequence[Finding], mended: Mended) -> list[Named]:

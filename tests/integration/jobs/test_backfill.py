@@ -115,3 +115,10 @@ async def test_no_more_records_a_second_than_asked_for(
     result = await backfilled(database, options(kafka, topic), file, rate=10)
     assert result.run.finished_at is not None
     assert (result.run.finished_at - result.run.started_at).total_seconds() >= 2.9
+
+
+async def test_a_dry_run_asks_no_broker(database: Database, tmp_path: Path) -> None:
+    nowhere = options("127.0.0.1:1", "nowhere")
+    file = written(tmp_path / "a.jsonl", (event(number) for number in range(3)), "no json")
+    result = await backfilled(database, nowhere, file, rate=1, dry_run=True)
+    assert result.run.counts == {"published": 3, "invalid": 1, "left_out": 0}

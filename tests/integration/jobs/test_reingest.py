@@ -2,10 +2,12 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.support.ingest import Sent, event, options, records, running, send, with_kafka
@@ -20,6 +22,7 @@ from worker.jobs.context import Parts
 from worker.jobs.reingest import REINGEST, ReingestArguments
 from worker.jobs.runner import Result, Runner
 from worker.storage.database import Database, Document
+from worker.storage.durable_offsets import OffsetRange
 from worker.timing import cancel_and_wait
 from worker.verify.run import verify
 
@@ -206,6 +209,47 @@ async def test_what_the_group_has_committed_no_more_is_left_and_stays_missing(
     await reingested(database, restored.chosen, MISSING)
     assert await held(database, topic) != before
     await assert_exactly_once(database, [*restored.kept, *restored.lost])
+
+
+@pytest.mark.slow
+async def test_of_a_span_that_the_group_has_committed_in_part_the_rest_is_named_and_comes_back_later(
+    database: Database, kafka: str, topic: str
+) -> None:
+    """The offsets of the group were set back when the run had been planned."""
+    restored = await go_back(database, kafka, options(kafka, topic))
+    gate = Gate(2)  # the spans are planned and saved, and nothing is read
+    first = Runner(parts_of(database, restored.chosen, gate, max_records=2), "anna@ops-1")
+    running_job = asyncio.create_task(first.run(REINGEST, MISSING))
+    await gate.reached_or(running_job)
+    await cancel_and_wait(running_job)
+
+    planned = {number: ranges[0] for number, ranges in restored.ranges.items()}
+    another = with_kafka(restored.chosen, group_id=f"another-{topic}")
+    await commit(kafka, f"another-{topic}", topic, {n: each.first_offset + 1 for n, each in planned.items()})
+    result = await reingested(database, another, MISSING)
+
+    rest = {n: each for n, each in planned.items() if each.last_offset > each.first_offset}
+    assert rest
+    assert result.outcome["left"] == [
+        f"{topic}/{n} from {each.first_offset + 1} to {each.last_offset}" for n, each in rest.items()
+    ]
+    assert REINGEST.differs(result.outcome)
+    assert result.run.counts["stored"] == len(planned)
+    still = missing(await held(database, topic))
+    assert still == {n: (OffsetRange(each.first_offset + 1, each.last_offset),) for n, each in rest.items()}
+    await reingested(database, restored.chosen, MISSING)
+    assert not missing(await held(database, topic))
+    await assert_exactly_once(database, [*restored.kept, *restored.lost])
+
+
+async def commit(kafka: str, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, group_id=group, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(topic, number) for number in offsets])
+        await consumer.commit({TopicPartition(topic, number): at for number, at in offsets.items()})
+    finally:
+        await consumer.stop()
 
 
 @pytest.mark.slow

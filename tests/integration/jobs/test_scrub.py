@@ -117,7 +117,7 @@ async def test_killed_in_its_middle_it_goes_on_at_the_next_slice_with_what_it_ha
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A share so small that it rests for hours after its first slice."""
-    monkeypatch.setattr(scrubbing, "_STREAMS", 2)
+    monkeypatch.setattr(scrubbing, "STREAMS_A_STEP", 2)
     everyone = sorted(await agreeing(database), key=lambda each: each.stream, reverse=True)
     await damage(database, everyone[0])
     seen: list[Progress] = []
@@ -139,7 +139,7 @@ async def test_killed_in_its_middle_it_goes_on_at_the_next_slice_with_what_it_ha
 async def test_what_was_found_is_shown_until_a_whole_walk_has_found_less(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scrubbing, "_STREAMS", 2)
+    monkeypatch.setattr(scrubbing, "STREAMS_A_STEP", 2)
     everyone = sorted(await agreeing(database), key=lambda each: each.stream)
     await damage(database, everyone[-1])
     await scrubber(database).run(SCRUB, NoArguments())

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,19 +14,23 @@ from bson.decimal128 import Decimal128
 
 from tests.integration.jobs.test_rebuild_rows import runner_of
 from tests.integration.verify.counted import INSTRUCTOR, counted, store_counted
+from tests.integration.verify.dead_letters import dead_letter
 from tests.integration.verify.history import COURSE, Learner, learner, store
 from tests.integration.verify.test_verify_counts_damage import paying
 from tests.integration.verify.test_verify_damage import put
 from tests.support.counts import count
 from tests.support.ingest import options
+from worker.cli.left import print_left
 from worker.contract.identity import stream_object_id
 from worker.ingest.row_removal import deletes_rows
+from worker.jobs import operate
+from worker.jobs.errors import Cancelled
 from worker.jobs.runner import Runner
 from worker.jobs.series import NO_DELETES
 from worker.jobs.verify_fix import VERIFY_FIX, VerifyFix
 from worker.storage.billing import billing_id
 from worker.storage.database import Database, Document
-from worker.storage.outbox import notification_id
+from worker.storage.outbox import REMADE, notification_id
 from worker.verify.run import verify
 
 NEVER = DatetimeMS(253_402_300_800_000)
@@ -259,3 +264,58 @@ async def test_a_row_of_the_time_series_is_mended_or_named_with_its_event(
         "id": str(world.vic.rows[0]["_id"]),
         "reason": NO_DELETES,
     }
+
+
+async def test_an_altered_row_that_waited_to_be_sent_is_held_back_and_told(
+    database: Database, runner: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = await world_of(database)
+    await world.database.notifications.update_one(world.welcome, {"$set": {"data": {}, "status": "pending"}})
+    result = await runner.run(VERIFY_FIX, VerifyFix(settled=True))
+    assert (result.outcome["ok"], result.run.counts["held_back"]) == (True, 1)
+    row = await database.notifications.find_one(world.welcome)
+    assert row is not None
+    assert (row["status"], row["last_error"]) == ("suppressed", REMADE)
+    print_left(result)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "though they had been waiting to be sent: 1 notification." in shown
+    assert "--send RUN has them sent" in shown
+
+
+@dataclass(slots=True)
+class Gate:
+    """Somebody cancels the run when it has passed so often."""
+
+    database: Database
+    passes: int
+    passed: int = 0
+
+    async def closed(self) -> str | None:
+        self.passed += 1
+        if self.passed == self.passes:
+            run = await self.database.job_runs.find_one({"job": "verify-fix"})
+            assert run is not None
+            await operate.cancel(self.database, run["_id"], "ben@ops-2", datetime.now(UTC))
+        return None
+
+
+async def test_a_check_of_everything_can_be_cancelled_in_its_middle(
+    database: Database, runner: Runner
+) -> None:
+    await world_of(database)
+    gate = Gate(database, 4)
+    with pytest.raises(Cancelled, match="cancelled by ben@ops-2"):
+        await Runner(replace(runner.parts, gate=gate), "anna@ops-1").run(VERIFY_FIX, VerifyFix(settled=True))
+    assert gate.passed == gate.passes
+
+
+async def test_all_that_is_left_is_counted_by_its_reason_and_the_first_of_it_named(
+    database: Database, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.jobs.naming.NAMED", 1)
+    await world_of(database)
+    await put(database.dead_letters, *({**dead_letter(number), "size_bytes": 5} for number in range(3)))
+    result = await runner.run(VERIFY_FIX, VerifyFix(settled=True))
+    assert len(result.outcome["left"]) == 1
+    [reason] = result.outcome["left_by_reason"]
+    assert (reason["kind"], reason["number"], result.outcome["findings"]) == ("dead_letter_damaged", 3, 3)

@@ -110,7 +110,9 @@ async def test_a_doubted_row_is_replaced_and_held_back(database: Database, damag
     key, before = notification_id("welcome", stream_of(learner)), await rows(database)
     await database.notifications.update_one({"_id": key}, {"$set": damage}, bypass_document_validation=True)
     async with rebuilding(database) as rebuild:
-        assert (await rebuild([stream_of(learner)], {stream_of(learner): [key]})).numbers == {"replaced": 1}
+        done = await rebuild([stream_of(learner)], {stream_of(learner): [key]})
+    # Nobody can say any more that it was not sent; but one that says so was not waiting.
+    assert done.numbers == {"replaced": 1, **({} if "status" in damage else {"held_back": 1})}
     after = await rows(database)
     dates = {name: before[key][name] for name in ("created_at", "due_at")}
     assert {**after[key], **dates} == {**before[key], "status": "suppressed", "last_error": REMADE}

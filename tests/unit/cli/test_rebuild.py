@@ -20,6 +20,9 @@ STREAM = f"course_{'0' * 24}_user_{'1' * 24}"
         (["progress", "--type", "quiz"], "no event has the type 'quiz'; known are"),
         (["progress", "--since", "1h", "--until", "2h"], "the time selected ends before it begins"),
         (["progress", "--parallel", "0"], "must be 1 or more"),
+        (["counts", "--parallel", "4"], "transactions meet in the same courses"),
+        (["notifications", "--parallel", "4"], "only `rebuild progress` works on several parts at a time"),
+        (["time-series", "--parallel", "2"], "by one repairer at a time"),
         (["counts", "--since", "yesterday"], "'yesterday' is no time: write 90m"),
         (["counts", "--stream", STREAM, "--course", "1"], "'1' is no id"),
     ],
@@ -42,3 +45,20 @@ def test_every_command_of_rebuild_has_help_with_examples(command: list[str]) -> 
     assert shown.exit_code == 0
     assert "Examples:" in shown.output
     assert "Exit codes:" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["rebuild", "progress"], "Only streams with an event of this type, with all of their events"),
+        (["rebuild", "time-series"], "Only streams with an event of this type, with all of their events"),
+        (["check-upcasters"], "Only streams with an event recorded since then"),
+        (["publish"], "Only events of this type"),
+    ],
+)
+def test_the_help_says_whether_whole_streams_or_single_events_are_selected(
+    command: list[str], words: str
+) -> None:
+    shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"})
+    assert words in " ".join(shown.output.split())
+    assert "--parallel" not in shown.output or command == ["rebuild", "progress"]

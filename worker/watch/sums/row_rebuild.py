@@ -161,6 +161,8 @@ class _Plan:
         row = self.rows[identity]
         if identity in self.doubted:
             numbers.update(_told("replaced", wanted))
+            if _may_have_waited(row) and same(wanted["last_error"], REMADE):
+                numbers["held_back"] += 1
             return ReplaceOne({"_id": identity}, wanted)
         if wanted["status"] == "pending" and _waits_for_a_word(row):
             numbers["to_send"] += 1
@@ -203,6 +205,11 @@ class _Plan:
 def _told(done: str, row: Row) -> tuple[str, ...]:
     """The names under which a new row is counted."""
     return (done, "to_send") if row["status"] == "pending" else (done,)
+
+
+def _may_have_waited(row: Row | None) -> bool:
+    """It was to be sent, or nobody can say that it was not."""
+    return row is None or row.get("status") not in ("sent", "suppressed", "failed")
 
 
 def _waits_for_a_word(row: Row | None) -> bool:
