@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
 
     logs = Path(tempfile.gettempdir()) / f"sevenp-chaos-{seed}"
-    run = Run(report, "embedded", logs, say, most=options.most)
+    run = Run(report, "embedded", logs, say, most=options.most, only_jobs=options.job or ())
     try:
         asyncio.run(_all(run, options, began))
     finally:
@@ -77,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     option("--json", type=Path, metavar="FILE", help="write the report there")
     option("--side-by-side", type=int, default=3, metavar="N", help="histories of crash points (default 3)")
     option("--most", type=int, metavar="N", help="only so many crash points, for trying things out")
+    option(
+        "--job",
+        action="append",
+        metavar="WORDS",
+        help="of the jobs only commands that begin so; may be repeated",
+    )
     option("--quiet", action="store_true", help="only the table")
     storm = Storm()
     for name in ("workers", "mongods", "brokers", "zombies", "rebalances"):
@@ -132,6 +138,7 @@ def _repeated(options: argparse.Namespace, seed: int) -> str:
     words += [f"--seconds {options.seconds:g}"] if options.seconds else []
     words += [f"--only {part}" for part in options.only or ()]
     words += [f"--most {options.most}"] if options.most is not None else []
+    words += [f"--job '{command}'" for command in options.job or ()]
     return " ".join(words)
 
 

@@ -1,6 +1,7 @@
 """What somebody else may have done to stored documents: what a job then has to mend, and so to write."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -9,6 +10,8 @@ from worker.storage.database import Collection, Database
 Damage = Callable[[Database, Random], Awaitable[int]]
 
 _SOME = 3
+# By then the group has committed the record of an event.
+_COMMITTED = timedelta(seconds=5)
 
 
 async def _some(collection: Collection, random: Random, query: dict[str, Any] | None = None) -> Sequence[Any]:
@@ -53,6 +56,27 @@ async def notifications(database: Database, random: Random) -> int:
     """Rows of the outbox are gone that were sent."""
     ids = await _some(database.notifications, random, {"status": "sent"})
     return (await database.notifications.delete_many({"_id": {"$in": list(ids)}})).deleted_count
+
+
+async def lost(database: Database, random: Random) -> int:
+    """Learners who are done have lost their last event and all their rows, and a few dead letters are gone.
+
+    Their documents stand, so that nothing of it is met again when the events come back, each under the version that
+    it had: for that, of such a stream the store has refused nothing.
+    """
+    before = datetime.now(UTC) - _COMMITTED
+    holes = await database.course_events.distinct("stream_id", {"event_type": "void"})
+    done = {"event_type": "course_rated", "recorded_at": {"$lt": before}, "stream_id": {"$nin": holes}}
+    events = list(await _some(database.course_events, random, done))
+    stored = {"kind": "record", "created_at": {"$lt": before}}
+    letters = list(await _some(database.dead_letters, random, stored))
+    users = await database.course_events.distinct("event_data.user_id", {"_id": {"$in": events}})
+    await database.user_interactions.delete_many({"metadata.user_id": {"$in": users}})
+    gone = [
+        await database.course_events.delete_many({"_id": {"$in": events}}),
+        await database.dead_letters.delete_many({"_id": {"$in": letters}}),
+    ]
+    return min(each.deleted_count for each in gone)
 
 
 async def much(database: Database, random: Random) -> int:

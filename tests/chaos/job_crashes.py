@@ -2,23 +2,23 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 from random import Random
 
-from tests.chaos import damage
-from tests.chaos.damage import Damage
 from tests.chaos.fault_injector import KillPoint, Side
 from tests.chaos.final_run import finish
 from tests.chaos.history import Fault, History, NotProven
+from tests.chaos.job_commands import JobCommand
 from tests.chaos.launcher import TRACE_VARIABLE
 from tests.chaos.trace import read_trace
 from tests.support.waiting import until
 from worker.app.exits import ExitCode
 from worker.devstack.servers.process import ServerProcess
 from worker.devstack.servers.worker_process import WorkerProbe
+from worker.storage.job_runs import newest_asked
 
 # A run that finds nothing to write where it was to be killed is tried again on new damage.
 _TRIES = 3
@@ -27,41 +27,14 @@ _SIDES: Sequence[Side] = ("before", "after")
 _GOOD_ENDS = frozenset({ExitCode.OK, ExitCode.DIFFERENCE})
 # What the runner writes around every job: killed at with the first one.
 _RUNNERS = frozenset({"leases", "job_runs", "audit"})
+# Of whoever repairs rows, and no runner's.
+_REPAIRERS = "leases/partition"
 # So much is stored before the first job, so that every one finds something.
 _EVENTS_AT_FIRST = 1_500
 
 Say = Callable[[str], None]
 Kind = tuple[str, str]
 """A command, and what it does (see `shape`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobCommand:
-    """A command that runs a job, and what is damaged before, so that it has something to write.
-
-    `before` are commands that have to succeed before each of its runs. A `{}` in any of them is a new word each time.
-    """
-
-    words: str
-    damaged: Damage
-    before: Sequence[str] = ()
-
-    def arguments(self, number: int) -> Sequence[str]:
-        return self.words.format(number).split()
-
-    def preparations(self, number: int) -> Sequence[Sequence[str]]:
-        return [words.format(number).split() for words in self.before]
-
-
-COMMANDS: Sequence[JobCommand] = (
-    JobCommand("rebuild progress", damage.records),
-    JobCommand("rebuild counts", damage.projections),
-    JobCommand("rebuild progress --into shadow{}", damage.records),
-    JobCommand("promote shadow{}", damage.records, ("rebuild progress --into shadow{}",)),
-    JobCommand("rebuild time-series", damage.rows),
-    JobCommand("rebuild notifications", damage.notifications),
-    JobCommand("verify --fix", damage.much),
-)
 
 
 class Jobs:
@@ -101,23 +74,48 @@ class Jobs:
             raise NotProven(f"`{words}` ended with {process.returncode}:\n{process.log_tail()}")
 
 
-async def crash_jobs(history: History, seed: int, say: Say, most: int | None = None) -> Sequence[str]:
+async def crash_jobs(
+    history: History, commands: Sequence[JobCommand], seed: int, say: Say, most: int | None = None
+) -> Sequence[str]:
     """Every command, at every kind of its writes, on both sides; what is wrong in the end.
 
     1. a worker lives all along  2. a run that is only written down tells the kinds of writes; those of the runner are
-    the same for all  3. damage, a run that is killed there, and the same command again, to its end
+    the same for all  3. damage, a run that is killed there, and the same command again, to its end  4. what the
+    command was about to leave behind is put right
     """
     random, jobs = Random(seed), Jobs(history)  # noqa: S311 - a repeatable order, not a secret
     known: set[Kind] = set()
+    wrong: list[str] = []
     async with _living(history) as probe:  # 1
-        for command in COMMANDS:
+        for command in commands:
             kinds = await _kinds(history, jobs, command, random)  # 2
-            points = [KillPoint(side, *kind) for kind in kinds if kind not in known for side in _SIDES]
-            known.update(kind for kind in kinds if kind[1].partition("/")[0] in _RUNNERS)
+            points = list(points_of(kinds, known))
+            known.update(filter(_is_runners, kinds))
             for number, point in enumerate(points[:most], start=1):
-                await _crash(history, jobs, command, point, random)  # 3
+                wrong += await _crash(history, jobs, command, point, random)  # 3
                 say(f"{history.name}: {command.words} {number}/{len(points)}: {point}")
-        return await finish(history, {"target": probe})
+            for words in command.after:  # 4
+                await jobs.to_its_end(words.split())
+        return [*wrong, *await finish(history, {"target": probe})]
+
+
+def points_of(kinds: Sequence[Kind], known: set[Kind]) -> Iterator[KillPoint]:
+    """Where a command is killed: at the first of each kind of its writes.
+
+    Where nothing but its place tells what it has sent to Kafka, at the saves of its place, too, and at a later one.
+    """
+    only_sends = all(_is_runners(kind) or kind[0] == "send" for kind in kinds)
+    for kind in kinds:
+        if kind in known and not only_sends:
+            continue
+        saves = only_sends and kind[0] == "findAndModify"
+        for occurrence in (1, 2) if saves else (1,):
+            for side in _SIDES:
+                yield KillPoint(side, *kind, occurrence)
+
+
+def _is_runners(kind: Kind) -> bool:
+    return kind[1].partition("/")[0] in _RUNNERS and not kind[1].startswith(_REPAIRERS)
 
 
 @asynccontextmanager
@@ -141,36 +139,44 @@ async def _living(history: History) -> AsyncIterator[WorkerProbe]:
 
 async def _kinds(history: History, jobs: Jobs, command: JobCommand, random: Random) -> Sequence[Kind]:
     """Every kind of write that a run makes, in their order. Raises NotProven where there is none."""
-    file = history.world.folder / f"trace-{command.words.replace(' ', '-')}.jsonl"
-    number = await _prepared(history, jobs, command, random)
-    process = await jobs.run(command.arguments(number), trace=str(file))
+    names = await _prepared(history, jobs, command, random)
+    file = history.world.folder / f"trace-{names['number']}.jsonl"
+    process = await jobs.run(command.arguments(names), trace=str(file))
     kinds = dict.fromkeys((write.command, write.target) for write in read_trace(file))
     if process.returncode not in _GOOD_ENDS or not kinds:
         raise NotProven(f"`{command.words}` ended with {process.returncode}:\n{process.log_tail()}")
     return list(kinds)
 
 
-async def _prepared(history: History, jobs: Jobs, command: JobCommand, random: Random) -> int:
-    """Damage something, and run what has to go before; the number of this run's names."""
-    number = random.randrange(10**9)
+async def _prepared(history: History, jobs: Jobs, command: JobCommand, random: Random) -> Mapping[str, str]:
+    """Damage something, and run what has to go before; what the names in the command stand for in this run."""
+    number = str(random.randrange(10**9))
     if not await command.damaged(history.world.database, random):
         raise NotProven(f"`{command.words}`: nothing could be damaged")
-    for arguments in command.preparations(number):
-        await jobs.to_its_end(arguments)
-    return number
+    await command.prepared(history, number)
+    names = {"number": number, "folder": str(history.world.folder), "promotion": ""}
+    for words in command.before:
+        await jobs.to_its_end(words.format(**names).split())
+    promotion = await newest_asked(history.world.database, "promote", {"into": f"shadow{number}"})
+    return names if promotion is None else {**names, "promotion": promotion.id}
 
 
-async def _crash(history: History, jobs: Jobs, command: JobCommand, point: KillPoint, random: Random) -> None:
-    """Kill it there, and run it again to its end. Raises NotProven where it does not come to the point."""
+async def _crash(
+    history: History, jobs: Jobs, command: JobCommand, point: KillPoint, random: Random
+) -> Sequence[str]:
+    """Kill it there, and run it again to its end; what is wrong then, as far as the command itself can tell.
+
+    Raises NotProven where it does not come to the point.
+    """
     for _ in range(_TRIES):
-        number = await _prepared(history, jobs, command, random)
+        names, begun = await _prepared(history, jobs, command, random), datetime.now(UTC)
         known = len(history.target.crashes())
-        process = await jobs.run(command.arguments(number), point=point)
+        process = await jobs.run(command.arguments(names), point=point)
         crashes = history.target.crashes()[known:]
         if process.returncode == -signal.SIGKILL and [crash.point for crash in crashes] == [str(point)]:
             history.record_fault(Fault("job killed at a write", str(point), crashes[-1].at, 1))
-            await jobs.to_its_end(command.arguments(number))
-            return
+            await jobs.to_its_end(command.arguments(names))
+            return await command.left_wrong(history, names["number"], begun)
         if process.returncode not in _GOOD_ENDS:
             raise NotProven(f"{point}: ended with {process.returncode}:\n{process.log_tail()}")
     raise NotProven(f"`{command.words}` does not come to {point}, in {_TRIES} runs")

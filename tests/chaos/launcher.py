@@ -5,8 +5,9 @@
 kills before the third insert into `course_events` is sent, or after it was answered. `update:leases~burns` are
 only the updates whose text has "burns", `update:leases/partition/inc.burns` those of this shape (see `shape`);
 `insert|update:user_progress` are both. Kafka's commit of offsets is `commit:offsets`, the end of a transaction
-`commitTransaction:1`, a request to the webhook `send:webhook`. The crashes' file gets one line before the process
-dies, or before it does what CHAOS_ACT says instead: `kill:PID`, `tell:PORT`, or `stop`.
+`commitTransaction:1`, a request to the webhook `send:webhook`, a record for the producer `send:kafka`. The crashes'
+file gets one line before the process dies, or before it does what CHAOS_ACT says instead: `kill:PID`, `tell:PORT`,
+or `stop`.
 
 With CHAOS_TRACE=file the process writes down its own writes; with CHAOS_BROKEN_LESSON=id live folds of that lesson
 fail; with CHAOS_WITHOUT=name a safety mechanism is missing (see `removals`). Without them the worker just runs.

@@ -13,6 +13,7 @@ from tests.chaos.crashes import crash_everywhere
 from tests.chaos.faults import kill_mongod_everywhere, losable, lose_replies_everywhere
 from tests.chaos.final_run import run_to_quiescence
 from tests.chaos.history import Fault, History, history
+from tests.chaos.job_commands import COMMANDS
 from tests.chaos.job_crashes import crash_jobs
 from tests.chaos.plan import Planned, ScheduledPoint, early, planned, schedule, shared
 from tests.chaos.proxy import Loss, losing, proxied
@@ -35,7 +36,8 @@ Act = Callable[[History], Awaitable[Sequence[str]]]
 class Run:
     """One call of the program. `kafka` is what the storms run on; crash points need no broker with files.
 
-    `most` is for trying things out: so many points, and the report says that they were not all.
+    `most` and `only_jobs` are for trying things out: so many points, commands that begin so; the report says that
+    they were not all.
     """
 
     report: Report
@@ -45,6 +47,7 @@ class Run:
     plans: Sequence[Planned] = ()
     recovery: Sequence[Planned] = ()
     most: int | None = None
+    only_jobs: Sequence[str] = ()
     traced: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def trace(self) -> None:
@@ -138,7 +141,16 @@ class Run:
     async def jobs(self) -> None:
         """Jobs are killed at each of their writes, beside a worker that lives."""
         seed = self.report.seed
-        await self.one("jobs", "embedded", seed, lambda one: crash_jobs(one, seed, self.say, self.most))
+        commands = [
+            each for each in COMMANDS if not self.only_jobs or each.words.startswith(tuple(self.only_jobs))
+        ]
+        if len(commands) < len(COMMANDS):
+            self.report.left_out.append(f"jobs: all but {', '.join(each.words for each in commands)}")
+        if self.most is not None:
+            self.report.left_out.append(f"points of each job: all but {self.most}")
+        await self.one(
+            "jobs", "embedded", seed, lambda one: crash_jobs(one, commands, seed, self.say, self.most)
+        )
 
     async def storm(self, seed: int, storm: Storm, until_s: float | None = None) -> None:
         """Random faults in one history."""

@@ -1,17 +1,18 @@
-"""What a process does to the outside, seen without its knowledge: commands, commits of offsets, requests by HTTP."""
+"""What a process does to the outside, seen without its knowledge: commands, commits, records, requests by HTTP."""
 
 import functools
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import httpx
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from pymongo import monitoring
 
 from tests.chaos.fault_injector import FaultInjector
 
 _COMMIT: Mapping[str, Any] = {"commit": "offsets"}
 _SEND: Mapping[str, Any] = {"send": "webhook"}
+_PRODUCE: Mapping[str, Any] = {"send": "kafka"}
 
 
 class Watcher(Protocol):
@@ -65,9 +66,10 @@ class CommandWatch(monitoring.CommandListener):
 
 
 def watch(watcher: Watcher) -> None:
-    """Watch this process from now on: MongoDB, Kafka's consumer, HTTP."""
+    """Watch this process from now on: MongoDB, Kafka's consumer and producer, HTTP."""
     monitoring.register(CommandWatch(watcher))
     _watch_consumer(watcher)
+    _watch_producer(watcher)
     _watch_requests(watcher)
 
 
@@ -92,6 +94,21 @@ def _watch_consumer(watcher: Watcher) -> None:
         return result
 
     AIOKafkaConsumer.getmany, AIOKafkaConsumer.commit = noted_getmany, watched_commit
+
+
+def _watch_producer(watcher: Watcher) -> None:
+    """A record that the producer has taken may be on its way, or may never leave."""
+    send = AIOKafkaProducer.send
+
+    @functools.wraps(send)
+    async def watched_send(self: AIOKafkaProducer, *arguments: Any, **options: Any) -> Any:
+        awaited = watcher.begins("send", _PRODUCE)
+        result = await send(self, *arguments, **options)
+        if awaited:
+            watcher.ended()
+        return result
+
+    AIOKafkaProducer.send = watched_send
 
 
 def _watch_requests(watcher: Watcher) -> None:

@@ -3,9 +3,9 @@
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from pymongo.errors import PyMongoError
 
 from tests.chaos.scenarios import Step, scenarios
-from tests.oracle import acknowledge, write_ledger
+from tests.oracle import Entry, acknowledge, write_ledger
 from worker.storage.database import Database
 from worker.timing import SystemClock, cancel_and_wait
 
@@ -45,7 +45,8 @@ class Seen:
 class Workload:
     """What was published so far. Times are the wall clock's, in seconds.
 
-    `waiting` are the events that were not seen in the store yet: partition, and when they were acknowledged.
+    `waiting` are the events that were not seen in the store yet: partition, and when they were acknowledged. Of the
+    partitions that are `unsure` only a further record tells where they end: of all, where others publish `beside`.
     """
 
     producer: AIOKafkaProducer
@@ -58,6 +59,7 @@ class Workload:
     unsure: set[int] = field(default_factory=set)
     records: int = 0
     paused: bool = False
+    beside: bool = False
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -97,9 +99,18 @@ class Workload:
             }
         )
 
+    async def promise(self, entries: Sequence[Entry]) -> None:
+        """Note what somebody else publishes, all of it before the end."""
+        async with self._lock:
+            write_ledger(self.ledger, [replace(each, acknowledged=True) for each in entries])
+            self.records += len(entries)
+            self.beside = True
+
     async def end(self) -> None:
         """Publish no more, and know where every partition ends. Raises KafkaError."""
         self.paused = True
+        if self.beside:
+            self.unsure.update(range(PARTITIONS))
         await self.burst()
         while self.unsure:
             await self.burst()
