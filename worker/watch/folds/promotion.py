@@ -64,7 +64,8 @@ class _Change:
         """Whether the live document is as the write makes it, whoever made it so, or was, before more came to it."""
         if document is None:
             return self.wanted is None
-        if number_in(document, "rev") in self.revisions:
+        # Not `in`: of a number of BSON's own type a range asks each of its numbers.
+        if self.revisions.start <= number_in(document, "rev") < self.revisions.stop:
             return True
         return self.wanted is not None and _encoded(document, self.wanted) == _encoded(
             self.wanted, self.wanted
