@@ -113,6 +113,7 @@ def _part(where: str, part: ast.expr) -> str:
             "self.name",
             "self._projection",
             "self._projection.name",
+            "given.projection.name",
         }:
             return PLACEHOLDER
     raise Opaque(f"{where}: {ast.unparse(part)} is no name of a follower or projection")

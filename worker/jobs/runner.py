@@ -174,7 +174,11 @@ class Runner:
             begun = await job_runs.begin(database, attempt, asked, 1 if last is None else last.number + 1)
         if begun is None:
             raise LeaseLost(TAKEN_OVER)
-        log.info("job_begun", job=begun.job, run=begun.id, attempt=begun.attempts, **_told(former))
+        resumed = former is not None
+        log.info("job_begun", job=begun.job, run=begun.id, attempt=begun.attempts, resumed=resumed)
+        if former is not None:
+            since = former.since.isoformat()
+            log.info("job_resumed", run=begun.id, former=former.who, since=since, done=former.done)
         self.begun(begun, former)
         return begun, former
 
@@ -192,13 +196,6 @@ class Runner:
             log.warning("job_not_noted", job=run.job, run=run.id, reason=str(error))
             return replace(result, unnoted=str(error))
         return result
-
-
-def _told(former: Former | None) -> dict[str, Any]:
-    """What the log says of a run that is not new."""
-    if former is None:
-        return {}
-    return {"resumed": True, "former": former.who, "since": former.since.isoformat(), "done": former.done}
 
 
 def _one_spelling(interval: str | None) -> str | None:
