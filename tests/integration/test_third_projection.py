@@ -37,6 +37,7 @@ from tests.support.progress import histories, interleaved, store
 from tests.support.running import RunningRole, run
 from worker.app.roles import Dependencies, build_roles
 from worker.contract.identity import stream_object_id, stream_slot
+from worker.gate import Gate
 from worker.retry.operate import find_items, retry_items
 from worker.retry.selection import Selection
 from worker.settings import load_settings
@@ -168,7 +169,9 @@ async def own(database: Database) -> Database:
 
 
 @asynccontextmanager
-async def working(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RunningRole]:
+async def working(
+    database: Database, monkeypatch: pytest.MonkeyPatch, gate: Gate | None = None
+) -> AsyncIterator[RunningRole]:
     """The roles that keep projections, as `build_roles` makes them."""
     for name, value in {
         "SEVENP_ROLES": "progress,counts,retry",
@@ -177,7 +180,7 @@ async def working(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     }.items():
         monkeypatch.setenv(name, value)
     clock, metrics = SystemClock(), Metrics(CollectorRegistry(), CATALOGUE)
-    given = Dependencies(database, clock, metrics, Health(clock))
+    given = Dependencies(database, clock, metrics, Health(clock, metrics), gate=gate or Gate())
     *roles, _ = build_roles(load_settings(), given, [])
 
     class All:
@@ -190,11 +193,11 @@ async def working(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncI
         yield running
 
 
-async def _all(database: Database, name: str) -> dict[Any, Document]:
+async def all_of(database: Database, name: str) -> dict[Any, Document]:
     return {each.pop("_id"): each for each in await database.collection(name).find({}).to_list(None)}
 
 
-async def _agrees(database: Database) -> bool:
+async def agrees(database: Database) -> bool:
     """Documents, sums and views are what the events say; what is broken left out."""
     rows = await database.course_events.find({}).to_list(None)
     expected: dict[Any, int] = {}
@@ -205,7 +208,7 @@ async def _agrees(database: Database) -> bool:
         of_course = courses.setdefault(data["course_id"], {})
         of_course[data["user_id"]] = of_course.get(data["user_id"], 0) + 1
     documents, sums, views = [
-        await _all(database, name) for name in ("activity", "course_activity", "activity_board")
+        await all_of(database, name) for name in ("activity", "course_activity", "activity_board")
     ]
     return (
         {each["stream_id"]: each["events"] for each in documents.values()} == expected
@@ -242,14 +245,14 @@ async def test_they_catch_up_with_what_is_stored_and_follow_what_comes(
     streams = histories(learners=6, events=8)
     await store(own, interleaved(streams, last=5))
     async with working(own, monkeypatch) as worker:
-        await worker.until(lambda: _agrees(own), "all three have caught up")
+        await worker.until(lambda: agrees(own), "all three have caught up")
         await store(own, interleaved(streams, first=6))
-        await worker.until(lambda: _agrees(own), "all three have followed")
+        await worker.until(lambda: agrees(own), "all three have followed")
         found = await verify(own)
         assert found.by_projection.keys() == set(CATALOGUE.names)
-        assert found.by_projection["board"].documents == len(await _all(own, "activity_board"))
+        assert found.by_projection["board"].documents == len(await all_of(own, "activity_board"))
         assert not {each.name for each in found.findings if each.kind in {"activity", "totals", "board"}}
-        gone = next(iter(await _all(own, "activity")))
+        gone = next(iter(await all_of(own, "activity")))
         await own.collection("activity").delete_one({"_id": gone})
         await worker.until(
             lambda: _is_without(own, gone), "sums and views are without the document that is gone"
@@ -257,9 +260,9 @@ async def test_they_catch_up_with_what_is_stored_and_follow_what_comes(
 
 
 async def _is_without(database: Database, gone: ObjectId) -> bool:
-    counted = await _all(database, "activity_counted")
-    documents = await _all(database, "activity")
-    views = await _all(database, "activity_board")
+    counted = await all_of(database, "activity_counted")
+    documents = await all_of(database, "activity")
+    views = await all_of(database, "activity_board")
     left = {each["user_id"] for each in documents.values()}
     return gone not in counted and all(set(view["learners"]) <= left for view in views.values())
 
@@ -279,12 +282,12 @@ async def test_what_fails_waits_in_the_queue_and_is_done_when_the_code_is_mended
             return expected <= {each.id for each in await find_items(own, Selection())}
 
         await worker.until(quarantined, "all three failures are items of the queue")
-        assert len(await _all(own, "user_progress")) == 4  # theirs are no concern of others
+        assert len(await all_of(own, "user_progress")) == 4  # theirs are no concern of others
         BROKEN.clear()
 
         async def mended() -> bool:
             await retry_items(own, await find_items(own, Selection(), ["pending", "failed"]))
-            return await _agrees(own)
+            return await agrees(own)
 
         await worker.until(mended, "all three are retried")
 
@@ -313,7 +316,7 @@ async def test_verify_agrees_with_them_and_finds_what_is_damaged(
 ) -> None:
     await store(own, interleaved(histories(learners=6, events=8)))
     async with working(own, monkeypatch) as worker:
-        await worker.until(lambda: _agrees(own), "all three have caught up")
+        await worker.until(lambda: agrees(own), "all three have caught up")
     agreed = await verify(own, quiescent=True)
     assert _concerned(agreed) == {}, agreed.findings
     assert (agreed.of("activity").documents, agreed.of("totals").documents) == (6, 6)

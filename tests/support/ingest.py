@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry
 from tests.support.running import RunningRole, run
 from tests.support.settings import changed
 from worker.contract.codec import encode
+from worker.gate import Gate
+from worker.ingest.assignment import OnGaps
 from worker.ingest.options import IngestOptions
 from worker.ingest.service import Ingest
 from worker.settings import IngestSettings, KafkaSettings, StartPolicy
@@ -130,20 +132,30 @@ def with_kafka(chosen: IngestOptions, **changes: Any) -> IngestOptions:
 
 
 def make_ingest(
-    database: Database, chosen: IngestOptions, clock: Clock | None = None
+    database: Database,
+    chosen: IngestOptions,
+    clock: Clock | None = None,
+    gate: Gate | None = None,
+    on_gaps: OnGaps | None = None,
 ) -> tuple[Ingest, Metrics]:
     used = clock or SystemClock()
     metrics = Metrics(CollectorRegistry())
-    component = Health(used).component("ingest")
-    return Ingest(database, chosen, used, metrics, component, uuid.uuid4), metrics
+    component = Health(used, metrics).component("ingest")
+    given = database, chosen, used, metrics, component, uuid.uuid4
+    return Ingest(*given, gate=gate, on_gaps=on_gaps), metrics
 
 
 @contextlib.asynccontextmanager
 async def running(
-    database: Database, chosen: IngestOptions, clock: Clock | None = None
+    database: Database,
+    chosen: IngestOptions,
+    clock: Clock | None = None,
+    *,
+    gate: Gate | None = None,
+    on_gaps: OnGaps | None = None,
 ) -> AsyncIterator[RunningIngest]:
     """Run an ingest role; it is drained at the end, or cancelled where the test ended it otherwise."""
-    role, metrics = make_ingest(database, chosen, clock)
+    role, metrics = make_ingest(database, chosen, clock, gate, on_gaps)
     topic = chosen.consumer.topics[0]
     async with run(role, lambda task, stop: RunningIngest(metrics, task, stop, role, topic)) as started:
         yield started

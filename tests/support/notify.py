@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from tests.support.running import RunningRole, run
 from tests.support.settings import changed
 from worker.contract.identity import stream_id
+from worker.gate import Gate
 from worker.notify.delivery import Sender
 from worker.notify.service import NAME, Notifier
 from worker.settings import NotifySettings
@@ -73,6 +74,7 @@ class RunningNotifier(RunningRole):
 
     database: Database
     health: Health
+    clock: Clock
 
     def count(self, outcome: str, kind: str = "completion") -> int:
         return int(self.value("notifications_total", kind=kind, outcome=outcome))
@@ -101,13 +103,14 @@ async def notifying(
     routes: Mapping[str, str] | None = None,
     *,
     clock: Clock = _CLOCK,
+    gate: Gate | None = None,
     **changes: Any,
 ) -> AsyncIterator[RunningNotifier]:
     """Run a notify role, by default with both kinds on the only sender; drained at the end if the test did not."""
     (only, *_) = senders
     chosen = changed(QUICK, routes=routes or {"welcome": only, "completion": only}, **changes)
     metrics = Metrics(CollectorRegistry())
-    health = Health(clock)
+    health = Health(clock, metrics)
     notifier = Notifier(
         database,
         clock,
@@ -117,8 +120,9 @@ async def notifying(
         senders,
         owner=f"test:{uuid4().hex}",
         seed=7,
+        gate=gate,
     )
     async with run(
-        notifier, lambda task, stop: RunningNotifier(metrics, task, stop, database, health)
+        notifier, lambda task, stop: RunningNotifier(metrics, task, stop, database, health, clock)
     ) as running:
         yield running

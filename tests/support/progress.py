@@ -14,6 +14,7 @@ from projections.progress.projection import PROGRESS
 from tests.integration.verify.history import stored_events
 from tests.support.running import RunningRole, run
 from tests.support.settings import changed
+from worker.gate import Gate
 from worker.settings import WatchSettings
 from worker.storage.database import Database, Document
 from worker.storage.documents import void_document
@@ -167,6 +168,7 @@ async def running(
     checked_by: Database | None = None,
     projection: StreamProjection = PROGRESS,
     clock: Clock | None = None,
+    gate: Gate | None = None,
     **changes: Any,
 ) -> AsyncIterator[RunningProgress]:
     """Run a progress role; it is drained at the end, unless the test has ended it.
@@ -174,14 +176,14 @@ async def running(
     `checked_by` reads for the test, where the role's own client is made to fail.
     """
     used, metrics = clock or SystemClock(), Metrics()
-    component, settings = Health(used).component("progress"), changed(SETTINGS, **changes)
-    role = event_follower(
-        Watcher(database, used, component, metrics, settings, owner or uuid.uuid4().hex), (projection,)
-    )
+    component, settings = Health(used, metrics).component("progress"), changed(SETTINGS, **changes)
+    named = owner or uuid.uuid4().hex
+    watcher = Watcher(database, used, component, metrics, settings, named, gate=gate or Gate())
+    role = event_follower(watcher, (projection,))
     async with run(
         role, lambda task, stop: RunningProgress(metrics, task, stop, role, checked_by or database)
-    ) as watcher:
-        yield watcher
+    ) as started:
+        yield started
 
 
 def fold_dependencies(

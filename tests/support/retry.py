@@ -19,6 +19,7 @@ from tests.support.running import RunningRole, run
 from tests.support.settings import changed
 from worker.app.retry import retry_groups, retry_handlers, skips_by_setting
 from worker.cli.commands import app
+from worker.gate import Gate
 from worker.retry.processor import RetryProcessor
 from worker.settings import RetrySettings, variable
 from worker.storage.database import Database, Document
@@ -125,14 +126,17 @@ def processor(
     limits: RetrySettings = LIMITS,
     owner: str = "",
     metrics: Metrics | None = None,
+    gate: Gate | None = None,
     **changes: Any,
 ) -> RetryProcessor:
     used = clock or SystemClock()
     settings = changed(limits, **changes)
-    component, measured = Health(used).component("retry"), metrics or Metrics()
+    measured = metrics or Metrics()
+    component = Health(used, measured).component("retry")
     groups = retry_groups(database, used, component, measured, settings, owner or uuid.uuid4().hex)
     seed = random.Random().randrange(10**6)  # noqa: S311 - jitter
-    return RetryProcessor(database, used, component, measured, settings, handlers, groups, seed=seed)
+    parts = database, used, component, measured, settings, handlers, groups
+    return RetryProcessor(*parts, seed=seed, gate=gate)
 
 
 @contextlib.asynccontextmanager
@@ -151,6 +155,7 @@ def folding(
     projection: StreamProjection = PROGRESS,
     metrics: Metrics | None = None,
     limits: RetrySettings = LIMITS,
+    gate: Gate | None = None,
 ) -> dict[str, Handler]:
     """The handlers of the real worker, with a fold of the test's choice."""
     metrics = metrics or Metrics()
@@ -164,6 +169,7 @@ def folding(
             counters(given, timedelta.max).values(),
             rejected_rows,
             skips_by_setting(database, SystemClock(), metrics, limits, "test"),
+            gate,
         )
     )
 

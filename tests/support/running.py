@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -51,6 +52,12 @@ class RunningRole:
     async def until_moved(self, *names: str) -> None:
         """Wait until each of these metrics has moved, as a scrape tells."""
         await until_moved(self.metrics, *names)
+
+    async def lives_on(self, component: str, seconds: float = 1.0) -> None:
+        """Wait until it has said that it moves so many seconds from now: it is alive, and had its turns."""
+        then = time.time() + seconds
+        name = "component_last_progress_timestamp_seconds"
+        await self.until(lambda: self.value(name, component=component) >= then, f"{component} lives on")
 
     async def drain(self) -> None:
         """Stop it in good order."""

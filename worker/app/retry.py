@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from projections.counts.projection import COUNTS
 from projections.progress.projection import PROGRESS
+from worker.gate import Gate
 from worker.held_groups import HeldGroups
 from worker.notify.rows import checked
 from worker.retry.processor import NAME
@@ -17,7 +19,7 @@ from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
 from worker.watch.folds.giving_up import GivingUp
-from worker.watch.folds.handler import FoldHandler, Skip, never
+from worker.watch.folds.handler import FoldHandler, Skip, never, stream_of
 from worker.watch.folds.refold import Refold
 from worker.watch.models.views import Views
 from worker.watch.sums.counting import Counter
@@ -66,19 +68,57 @@ def retry_handlers(
     kept: Iterable[Counter | Views],
     rejected_rows: RejectedRows,
     skips: Mapping[str, Skip] = NOTHING_IS_SKIPPED,
+    gate: Gate | None = None,
 ) -> Mapping[str, work_items.Handler]:
-    """Who does the work of each event type; `refolds`, and who gives events up, by the names of their projections."""
-    again = {work_items.fold_type(each.name): TargetHandler(each.quarantine, each.recount) for each in kept}
+    """Who does the work of each event type; `refolds`, and who gives events up, by the names of their projections.
+
+    What the `gate` holds is left for later.
+    """
+    passing = gate or Gate()
+    again = {
+        work_items.fold_type(each.name): UnlessPaused(
+            TargetHandler(each.quarantine, each.recount), passing, each.name
+        )
+        for each in kept
+    }
     return {
         **{
-            work_items.fold_type(name): FoldHandler(refold, skip=skips.get(name, never))
+            work_items.fold_type(name): UnlessPaused(
+                FoldHandler(refold, skip=skips.get(name, never)), passing, name
+            )
             for name, refold in refolds.items()
         },
         **again,
-        work_items.PROGRESS_UPDATED: FoldHandler(refolds[PROGRESS.name], doubting=True),
-        work_items.COUNTS_ROW: rejected_rows,
+        work_items.PROGRESS_UPDATED: UnlessPaused(
+            FoldHandler(refolds[PROGRESS.name], doubting=True), passing, PROGRESS.name
+        ),
+        work_items.COUNTS_ROW: UnlessPaused(rejected_rows, passing, COUNTS.name),
         work_items.NOTIFICATION_SEND: NotificationHandler(database),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class UnlessPaused:
+    """Lets a handler have the items of what is not paused; the others are due again soon, and no attempt counts."""
+
+    handler: work_items.Handler
+    gate: Gate
+    projection: str
+
+    async def __call__(self, items: Sequence[work_items.Item]) -> dict[work_items.ItemId, work_items.Verdict]:
+        """What the handler says, and what waits for somebody to resume it."""
+        paused = work_items.Postponed("somebody has paused it")
+        waiting: dict[work_items.ItemId, work_items.Verdict] = {
+            item.id: paused for item in items if self._holds(item)
+        }
+        left = [item for item in items if item.id not in waiting]
+        return {**waiting, **(await self.handler(left) if left else {})}
+
+    def _holds(self, item: work_items.Item) -> bool:
+        switches = self.gate.switches
+        if self.projection in switches.projections:
+            return True
+        return bool(switches.streams) and stream_of(item) in switches.streams
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from projections.kinds import StreamProjection
@@ -13,12 +13,14 @@ from worker.app.notify import notify_senders
 from worker.app.presence import Presence, running_as
 from worker.app.retry import retry_groups, retry_handlers, skips_by_setting
 from worker.app.supervision import Role
+from worker.gate import Gate
 from worker.ingest.options import IngestOptions
 from worker.ingest.service import Ingest
 from worker.notify.service import Notifier
 from worker.operate.canary import NAME as CANARY
+from worker.operate.control.gaps import StopAtGaps
 from worker.retry.processor import RetryProcessor
-from worker.settings import RoleName, Settings
+from worker.settings import OnGap, RoleName, Settings
 from worker.storage.database import Database
 from worker.storage.transactions import Transactions
 from worker.telemetry.health import Component, Health
@@ -42,13 +44,14 @@ from worker.watch.sums.runner import Dependencies as WatchDependencies
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What every role is given."""
+    """What every role is given. Whoever reads what operators have paused turns the `gate`."""
 
     database: Database
     clock: Clock
     metrics: Metrics
     health: Health
     tracing: Tracing = UNTRACED
+    gate: Gate = field(default_factory=Gate)
 
 
 # What every role is made of first, in the order of its arguments.
@@ -57,9 +60,10 @@ _Parts = tuple[Database, Clock, Component, Metrics]
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What concerns all roles of this run of the process: where spans go, and its name in leases and claims."""
+    """What concerns all roles of this run of the process: where spans go, the gate, its name in leases and claims."""
 
     tracing: Tracing
+    gate: Gate
     owner: str
 
 
@@ -75,7 +79,7 @@ def build_roles(settings: Settings, given: Dependencies, probes: Sequence[Probe]
 
     def built(name: RoleName) -> Role:
         parts = given.database, given.clock, given.health.component(name), given.metrics
-        return builders[name](settings, parts, _Run(given.tracing, _owner()))
+        return builders[name](settings, parts, _Run(given.tracing, given.gate, _owner()))
 
     roles = [*map(built, settings.process.roles), *_canary(settings, given)]
     return [
@@ -102,15 +106,19 @@ def presence(settings: Settings, given: Dependencies, roles: Sequence[str]) -> P
 def _ingest(settings: Settings, parts: _Parts, run: _Run) -> Role:
     database, clock, component, metrics = parts
     options = IngestOptions.of(settings.kafka, settings.ingest)
-    return Ingest(database, options, clock, metrics, component, uuid4, tracing=run.tracing)
+    who = f"{RoleName.INGEST} {run.owner}"
+    stops = settings.ingest.on_gap is OnGap.STOP
+    on_gaps = StopAtGaps(database, settings.control.environment, who) if stops else None
+    parts_of_ingest = database, options, clock, metrics, component, uuid4
+    return Ingest(*parts_of_ingest, tracing=run.tracing, gate=run.gate, on_gaps=on_gaps)
 
 
 def _progress(settings: Settings, parts: _Parts, run: _Run) -> Role:
-    return event_follower(Watcher(*parts, settings.progress, run.owner, tracing=run.tracing))
+    return event_follower(Watcher(*parts, settings.progress, run.owner, tracing=run.tracing, gate=run.gate))
 
 
 def _counts(settings: Settings, parts: _Parts, run: _Run) -> Role:
-    watcher = Watcher(*parts, settings.counts, run.owner, tracing=run.tracing)
+    watcher = Watcher(*parts, settings.counts, run.owner, tracing=run.tracing, gate=run.gate)
     if not watcher.database.catalogue.models:
         return record_follower(watcher)
     return Together(RoleName.COUNTS, [record_follower(watcher), model_follower(watcher)])
@@ -119,7 +127,8 @@ def _counts(settings: Settings, parts: _Parts, run: _Run) -> Role:
 def _notify(settings: Settings, parts: _Parts, run: _Run) -> Role:
     _, clock, *_ = parts
     senders = notify_senders(settings, clock)
-    return Notifier(*parts, settings.notify, senders, owner=run.owner, tracing=run.tracing)
+    given = *parts, settings.notify, senders
+    return Notifier(*given, owner=run.owner, tracing=run.tracing, gate=run.gate)
 
 
 def _retry(settings: Settings, parts: _Parts, run: _Run) -> Role:
@@ -144,8 +153,9 @@ def _retry(settings: Settings, parts: _Parts, run: _Run) -> Role:
         [*counters(work, notify_within).values(), *model_views(work)],
         RejectedRows(work, notify_within),
         skips_by_setting(database, clock, metrics, settings.retry, run.owner),
+        run.gate,
     )
-    return RetryProcessor(*parts, settings.retry, handlers, groups)
+    return RetryProcessor(*parts, settings.retry, handlers, groups, gate=run.gate)
 
 
 def _owner() -> str:

@@ -33,7 +33,7 @@ async def look_at_schedule(settings: Settings) -> Schedule:
     if settings.schedule.file is not None:
         return read_schedule(entries_in(settings.schedule.file), JOBS)
     async with opened_in_use(settings) as database:
-        return read_schedule(await stored_entries(database, settings.schedule.environment), JOBS)
+        return read_schedule(await stored_entries(database, settings.schedule.entries_of), JOBS)
 
 
 def _probes(_settings: Settings, database: Database, state: ServerState) -> list[Probe]:

@@ -9,6 +9,7 @@ import structlog
 from pymongo.monitoring import CommandListener
 
 from worker.app.collector import search_now_and_then
+from worker.app.control import control_reader
 from worker.app.dependencies import Probe, await_all, await_checks, kafka_probe, mongodb_probe
 from worker.app.mongodb import mongodb_options, with_setting_hint
 from worker.app.roles import Dependencies, build_roles
@@ -17,6 +18,7 @@ from worker.app.supervision import Role, supervise
 from worker.contract.routes import routes
 from worker.errors import Misconfigured, SchemaMismatch, WorkerError
 from worker.kafka.security import diagnose_connection, kafka_options
+from worker.operate.control.role import ControlReader
 from worker.settings import Channel, RoleName, Settings
 from worker.storage.database import COLLECTIONS, Database, assert_safe_server, make_client, open_database
 from worker.storage.driver import close
@@ -88,8 +90,9 @@ async def _run(
     settings: Settings, stop: asyncio.Event, given: Dependencies, probes: list[Probe], build: Build
 ) -> None:
     clock, metrics, health = given.clock, given.metrics, given.health
+    control = control_reader(settings, given)
     # 2.
-    started_up = await run_until_stopped(_start(settings, given, probes), stop)
+    started_up = await run_until_stopped(_start(settings, given, probes, control), stop)
     if not started_up or stop.is_set():
         return
     # 3.
@@ -100,20 +103,24 @@ async def _run(
     metrics.drain_budget_seconds.set(settings.role.drain_deadline_s)
     for topic in routes(settings.ingest.topic):
         metrics.prepare_topic(topic)
-    roles = build(settings, given, probes)
+    roles = [*build(settings, given, probes), control]
     health.dependency(_START).up()
     log.info("started", roles=[role.name for role in roles])
     drain_s = settings.role.drain_deadline_s
     await supervise(roles, stop, drain_s=drain_s, clock=clock, metrics=metrics, health=health)
 
 
-async def _start(settings: Settings, given: Dependencies, probes: list[Probe]) -> None:
+async def _start(
+    settings: Settings, given: Dependencies, probes: list[Probe], control: ControlReader
+) -> None:
+    """Wait for the dependencies, and make the checks. What is paused is known before anything begins."""
     limit_s, clock, health = settings.process.start_timeout_s, given.clock, given.health
     await await_all(probes, limit_s=limit_s, clock=clock, health=health)
 
     async def checks() -> None:
         await assert_safe_server(given.database, test_server=settings.mongodb.allow_test_commands)
         await assert_schema(settings, given.database)
+        await control.look_at_start()
 
     await await_checks(checks, limit_s=limit_s, clock=clock, health=health, name=probes[0].name)
     await _assert_notifications_can_leave(settings)

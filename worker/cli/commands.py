@@ -16,6 +16,7 @@ from worker.cli import adopting, backfill, explaining, publish, reingest, schedu
 from worker.cli import help as text
 from worker.cli.about import about, settings_app
 from worker.cli.auditing import audited
+from worker.cli.control import control_app
 from worker.cli.dead_letters import dead_letters_app
 from worker.cli.demo import EPILOG, demo
 from worker.cli.doctor import CAPACITY_EPILOG, capacity, doctor
@@ -60,6 +61,7 @@ app = Commands(
             "sevenp-worker rebuild progress --dry-run what would be mended",
             "sevenp-worker check-upcasters           can this code read what is stored?",
             "sevenp-worker reingest --missing        what a restored MongoDB lacks, from Kafka",
+            "sevenp-worker control show              what is paused or limited, and why",
             "sevenp-worker queue list --group        what failed and waits",
             "sevenp-worker dead-letters list --group what could not be stored",
             "sevenp-worker run --help                every setting",
@@ -84,6 +86,7 @@ app.add_typer(topic_app, name="topic")
 app.add_typer(settings_app, name="settings")
 app.add_typer(contract_app, name="contract")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(control_app, name="control")
 app.add_typer(queue_app, name="queue")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.command("verify", epilog=VERIFY_EPILOG)(verify_command)

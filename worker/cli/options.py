@@ -67,6 +67,30 @@ def parse_time(text: str, now: datetime, option: str = "--since") -> datetime:
     return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
+def parse_duration(text: str, option: str) -> float:
+    """`90m`, `12h`, `7d` in seconds. Raises typer.BadParameter for anything else, and for none at all."""
+    written = re.fullmatch(r"([0-9]{1,6})([smhdw])", text.strip())
+    if written is None or not int(written[1]):
+        raise typer.BadParameter(
+            f"'{text}' is no length of time: write 90s, 30m, 12h or 7d", param_hint=option
+        )
+    return timedelta(**{_UNITS[written[2]]: int(written[1])}).total_seconds()
+
+
+def parse_end(text: str, now: datetime, option: str) -> datetime:
+    """A date and time of ISO 8601 that is still to come, UTC unless it says otherwise. Raises typer.BadParameter."""
+    try:
+        read = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise typer.BadParameter(
+            f"'{text}' is no time: write 2026-03-01T12:00, or use --for 30m", param_hint=option
+        ) from None
+    end = read if read.tzinfo is not None else read.replace(tzinfo=UTC)
+    if end <= now:
+        raise typer.BadParameter(f"{end:%Y-%m-%d %H:%M} UTC has passed", param_hint=option)
+    return end
+
+
 def selection(
     ids: Annotated[list[str] | None, typer.Argument(help="Ids, as `list` shows them.")] = None,
     reason: Annotated[str | None, typer.Option(help="Only this reason.")] = None,

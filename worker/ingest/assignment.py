@@ -1,6 +1,6 @@
 """The partitions this worker owns: made ready in order, committed last, their positions held against the log."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -10,6 +10,7 @@ import structlog
 
 from worker.contract.gaps import GapReason
 from worker.errors import Fenced, Retryable
+from worker.gate import Gate
 from worker.ingest.dead_letters import store_gaps
 from worker.ingest.lease_offsets import LeaseOffsets
 from worker.ingest.options import IngestOptions
@@ -28,13 +29,20 @@ log = structlog.get_logger(__name__)
 
 # Long enough for a new leader to learn how far its followers are, short enough that a restarted log is read soon.
 _CONFIRM_AFTER_S = 3.0
+# A partition that was stopped at a gap is held here by itself until it has been read that it is paused.
+_STOP_IS_READ_S = 10.0
+_ROLE = "ingest"
+
+OnGaps = Callable[[Sequence[Gap]], Awaitable[None]]
+"""Pauses the partitions of gaps until somebody resumes them. May run twice. Raises Retryable without MongoDB."""
 
 
 class Assignment:
     """The partitions that one consumer owns, in one generation of its group after the other.
 
     `writers` are the fenced writers of the partitions' rows. The durable offset of a partition is the next one
-    to read that Kafka has accepted. What gives no answer is told of by `waits`.
+    to read that Kafka has accepted. What gives no answer is told of by `waits`. `on_gaps` is called before gaps are
+    skipped: their partitions stop there.
     """
 
     def __init__(
@@ -46,6 +54,8 @@ class Assignment:
         metrics: Metrics,
         new_session: Callable[[], UUID],
         waits: Waits,
+        gate: Gate | None = None,
+        on_gaps: OnGaps | None = None,
     ) -> None:
         self.writers: dict[Partition, SeriesWriter] = {}
         self._database = database
@@ -55,6 +65,8 @@ class Assignment:
         self._metrics = metrics
         self._new_session = new_session
         self._waits = waits
+        self._gate = gate or Gate()
+        self._on_gaps = on_gaps
         self._offsets = LeaseOffsets(database, options.settings, clock, metrics)
         self._ready_generation = -1
         self._durable: dict[Partition, int] = {}
@@ -121,6 +133,7 @@ class Assignment:
         if self._consumer.generation != generation:
             return
         # 3.
+        self._consumer.keep_paused(self._gate.held(_ROLE, starts, self._clock.monotonic()))
         self._consumer.seek(starts)
         self.writers, self._durable = writers, dict(starts)
         if moved := {p: offset for p, offset in starts.items() if offset != positions[p]}:
@@ -187,6 +200,7 @@ class Assignment:
         }
         gaps = [start.gap for start in decided.values() if start.gap is not None]
         self._confirm_restarts({gap.partition for gap in gaps if gap.reason is GapReason.LOG_RESTARTED})
+        await self._stop_at(gaps)
         await store_gaps(self._database, gaps, self._clock.now())
         for gap in gaps:
             self._report(gap)
@@ -214,6 +228,19 @@ class Assignment:
             last_offset=gap.last_offset,
         )
 
+    async def _stop_at(self, gaps: Sequence[Gap]) -> None:
+        """By setting, have the partitions of gaps wait behind them for somebody; before anything is skipped."""
+        if self._on_gaps is None or not gaps:
+            return
+        await self._on_gaps(gaps)
+        for gap in gaps:
+            self._gate.hold(gap.partition, self._clock.monotonic() + _STOP_IS_READ_S)
+
+    def _pause_held(self) -> None:
+        """Where positions are about to move over a gap: nothing is read behind it by a partition that stops there."""
+        held = self._gate.held(_ROLE, self._durable, self._clock.monotonic())
+        self._consumer.pause(self._consumer.paused | {Partition(*each) for each in held})
+
     async def skip_gap(self, corrupt: CorruptBatch) -> None:
         """Go on behind a corrupt batch: store the gap record first (keyed by its range), then move the offset.
 
@@ -221,9 +248,12 @@ class Assignment:
         """
         gap = corrupt.gap
         try:
+            await self._stop_at([gap])
             await store_gaps(self._database, [gap], self._clock.now())
             if corrupt.generation != self._consumer.generation:
                 return  # whoever reads the partition now meets the batch, too
+            if self._on_gaps is not None:
+                self._pause_held()
             self._consumer.seek({gap.partition: gap.last_offset + 1})
         except Retryable as error:
             log.warning("gap_not_skipped", reason=str(error))
@@ -299,6 +329,8 @@ class Assignment:
         self._waits.kafka.over()
         moved = {p: offset for p, offset in starts.items() if offset != positions[p]}
         try:
+            if moved and self._on_gaps is not None and self.is_ready:
+                self._pause_held()
             self._consumer.seek(moved)
         except Retryable:
             return  # the assignment is gone; the next one checks for itself

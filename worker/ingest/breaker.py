@@ -5,7 +5,7 @@ they decide. What was read and is poison is a dead letter with its bytes; what w
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -49,9 +49,10 @@ class Breaker:
         self._windows.clear()
         self._paused_until.clear()
 
-    def due(self, now: float) -> Partition | None:
-        """A partition that has been paused long enough for a probe, None if there is none."""
-        return next((each for each, until in self._paused_until.items() if until <= now), None)
+    def due(self, now: float, besides: Container[tuple[str, int]] = ()) -> Partition | None:
+        """A partition that has been paused long enough for a probe, `besides` those; None if there is none."""
+        paused = self._paused_until.items()
+        return next((each for each, until in paused if until <= now and each not in besides), None)
 
     def note(
         self, now: float, records: Mapping[Partition, int], dead_letters: Mapping[Partition, int]

@@ -1,10 +1,14 @@
-"""Acts on the breaker's decisions: partitions that hold mostly poison are paused, and probed from time to time."""
+"""Which partitions are not read: those that hold mostly poison, by the breaker, and those an operator has paused.
+
+The breaker's are probed from time to time. An operator's are left alone until the gate lets them through again.
+"""
 
 from collections import Counter
 from collections.abc import Mapping
 
 import structlog
 
+from worker.gate import Gate
 from worker.ingest.breaker import Breaker
 from worker.ingest.options import IngestOptions
 from worker.kafka.consumer import EventConsumer
@@ -14,34 +18,46 @@ from worker.timing import Clock
 
 log = structlog.get_logger(__name__)
 
+_ROLE = "ingest"
+
 
 class PausedPartitions:
     """Pauses and probes the partitions of one consumer, in one assignment after the other."""
 
     def __init__(
-        self, consumer: EventConsumer, options: IngestOptions, clock: Clock, metrics: Metrics
+        self, consumer: EventConsumer, options: IngestOptions, gate: Gate, clock: Clock, metrics: Metrics
     ) -> None:
         self._consumer = consumer
         self._options = options
+        self._gate = gate
         self._clock = clock
         self._metrics = metrics
         self._breaker = Breaker(options.breaker)
+        self._held: frozenset[tuple[str, int]] = frozenset()
         self._half_open: Partition | None = None
 
     @property
     def any(self) -> bool:
-        """True while a partition is paused or probed."""
-        return self._half_open is not None or bool(self._breaker.open)
+        """True while the breaker has paused or probes a partition, or the gate was turned since the last poll."""
+        return self._half_open is not None or bool(self._breaker.open) or self._wanted() != self._held
 
     def forget(self) -> None:
         """Forget all partitions: the assignment is over."""
         self._breaker.forget()
+        self._held = frozenset()
         self._half_open = None
         self.show()
 
     def before_poll(self) -> None:
-        """Have the next poll read some records of a partition that has been paused long enough."""
-        due = None if self._consumer.polling else self._breaker.due(self._clock.monotonic())
+        """Pause what the gate holds, resume what it lets through, and have a partition probed that is due for it."""
+        wanted = self._wanted()
+        if wanted != self._held:
+            log.info("partitions_held", partitions=len(wanted), before=len(self._held))
+            self._held = wanted
+            self._pause()
+        due = (
+            None if self._consumer.polling else self._breaker.due(self._clock.monotonic(), besides=self._held)
+        )
         if due is not None:
             self._consumer.half_open_probe(due, self._options.breaker.probe_records)
             self._half_open = due
@@ -57,11 +73,20 @@ class PausedPartitions:
         self._decide(records, dead_letters, batch.positions)
 
     def show(self) -> None:
-        """Set the gauges of paused partitions to what the breaker has paused."""
-        paused = Counter(partition.topic for partition in self._breaker.open)
+        """Set the gauges of partitions that are not read, and of those among them that the breaker has paused."""
+        paused = Counter(topic for topic, _ in self._breaker.open | self._held)
+        poisoned = Counter(partition.topic for partition in self._breaker.open)
         for topic in self._options.consumer.topics:
             self._metrics.kafka_paused_partitions.labels(topic).set(paused[topic])
-            self._metrics.kafka_breaker_open_partitions.labels(topic).set(paused[topic])
+            self._metrics.kafka_breaker_open_partitions.labels(topic).set(poisoned[topic])
+
+    def _wanted(self) -> frozenset[tuple[str, int]]:
+        """Those of the assignment that the gate holds now."""
+        return self._gate.held(_ROLE, self._consumer.assigned, self._clock.monotonic())
+
+    def _pause(self) -> None:
+        self._consumer.pause([*self._breaker.open, *(Partition(*each) for each in self._held)])
+        self.show()
 
     def _decide(
         self,
@@ -84,5 +109,4 @@ class PausedPartitions:
             else:
                 log.info("breaker_closed", topic=partition.topic, partition=partition.number)
         if changes or self._breaker.open:
-            self._consumer.pause(self._breaker.open)
-            self.show()
+            self._pause()

@@ -8,7 +8,8 @@ from uuid import UUID
 import structlog
 
 from worker.errors import Fenced, Retryable
-from worker.ingest.assignment import Assignment
+from worker.gate import Gate, Rate
+from worker.ingest.assignment import Assignment, OnGaps
 from worker.ingest.event_store import EventStore
 from worker.ingest.in_flight import BatchesInFlight
 from worker.ingest.lag import Owned
@@ -62,7 +63,11 @@ class Ingest:
         component: Component,
         new_session: Callable[[], UUID],
         tracing: Tracing = UNTRACED,
+        gate: Gate | None = None,
+        on_gaps: OnGaps | None = None,
     ) -> None:
+        self._gate = gate or Gate()
+        self._on_gaps = on_gaps
         self._database = database
         self._options = options
         self._clock = clock
@@ -82,21 +87,16 @@ class Ingest:
         self._work: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._pace = Pace(clock, _PACE_S)
+        self._rate = Rate(clock, self._gate.rate("ingest_per_s"))
 
     def _start_over(self) -> None:
         """Make a new member of the group, which owns nothing yet."""
         options = self._options
         self._consumer = EventConsumer(options.consumer, self._clock, self._drain_for_revoke)
-        self._assignment = Assignment(
-            self._database,
-            self._consumer,
-            options,
-            self._clock,
-            self._metrics,
-            self._new_session,
-            self._pipeline.waits,
-        )
-        self._paused = PausedPartitions(self._consumer, options, self._clock, self._metrics)
+        clock, metrics = self._clock, self._metrics
+        given = self._database, self._consumer, options, clock, metrics, self._new_session
+        self._assignment = Assignment(*given, self._pipeline.waits, self._gate, self._on_gaps)
+        self._paused = PausedPartitions(self._consumer, options, self._gate, clock, metrics)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop`, and show the lag all the time, whatever the consuming waits for."""
@@ -155,6 +155,8 @@ class Ingest:
                 await run_until_stopped(self._with_retry(self._assignment.on_assigned), stop)
                 continue
             await self._pace.keep(stop)
+            if not await self._rate.ready(stop):
+                continue
             batch = await self._next()
             if isinstance(batch, CorruptBatch):
                 await self._assignment.skip_gap(batch)
@@ -184,9 +186,11 @@ class Ingest:
             log.warning("burn_not_repeated", reason=str(error))
 
     async def _next(self) -> Batch | CorruptBatch | None:
-        self._paused.before_poll()
+        if self._assignment.is_ready:  # before that nothing may be resumed
+            self._paused.before_poll()
+        most = max(1, self._rate.room(self._options.consumer.max_records))
         try:
-            batch = await self._consumer.poll(wait_s=1.0)
+            batch = await self._consumer.poll(wait_s=1.0, most=most)
         except Retryable as error:
             log.warning("ingest_position_invalid", reason=str(error))
             await self._clock.sleep(_FAILED_FETCH_PAUSE_S)
@@ -195,6 +199,8 @@ class Ingest:
             return None
         if batch is None:
             self._paused.nothing_read()
+        elif isinstance(batch, Batch):
+            self._rate.spend(min(most, len(batch.records)))  # of a poll that began before, it may be more
         return batch
 
     def _begin(self, batch: Batch) -> asyncio.Task[None]:
@@ -239,7 +245,7 @@ class Ingest:
         self._versions.trim()
         if self._in_flight.records < _OVERLAP_RECORDS:
             return None
-        busy = self._paused.any or self._assignment.check_is_due
+        busy = self._paused.any or self._rate.limited or self._assignment.check_is_due
         if self._stopping.is_set() or busy or not self._assignment.is_ready:
             return None
         batch = await self._consumer.next_batch(_NEXT_BATCH_WAIT_S)

@@ -165,14 +165,16 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._probe = None
         self._poller.forget()
 
-    async def poll(self, wait_s: float) -> Batch | CorruptBatch | None:
+    async def poll(self, wait_s: float, most: int | None = None) -> Batch | CorruptBatch | None:
         """The next batch, or None after `wait_s` without one; CorruptBatch until `seek` skips its gap.
+
+        A poll that begins here returns at most so many records.
 
         Raises Retryable where the position is not valid, ConsumerLostError when a new consumer is needed.
         A poll that is under way is never cancelled (records it had already passed would be lost to this
         assignment); the next call goes on waiting for it.
         """
-        poll = await self._polled(wait_s)
+        poll = await self._polled(wait_s, most)
         if not poll.done():
             self._require_a_group()
             return None
@@ -214,18 +216,21 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._poll = None
         return batch
 
-    async def _polled(self, wait_s: float) -> asyncio.Task[Batch | CorruptBatch | None]:
+    async def _polled(
+        self, wait_s: float, most: int | None = None
+    ) -> asyncio.Task[Batch | CorruptBatch | None]:
         """The poll under way, or a new one, after it has ended or `wait_s` have passed."""
         if self._poll is None:
-            self._poll = asyncio.create_task(self._read())
+            self._poll = asyncio.create_task(self._read(most))
         poll = self._poll
         await asyncio.wait({poll}, timeout=wait_s)
         return poll
 
-    async def _read(self) -> Batch | CorruptBatch | None:
+    async def _read(self, most: int | None) -> Batch | CorruptBatch | None:
         probe, self._probe = self._probe, None
         if probe is None:
-            polled = await self._poller.poll(self._options.max_records)
+            max_records = self._options.max_records
+            polled = await self._poller.poll(min(most or max_records, max_records))
         else:
             polled = await self._poller.poll(probe[1], only=probe[0])
         # No other task runs between the return of the poll and this line: the generation is the records'.
@@ -272,6 +277,10 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if self._paused:
             self._consumer.pause(*self._paused)
         self.resume()
+
+    def keep_paused(self, partitions: Collection[tuple[str, int]]) -> None:
+        """Of a new assignment, which is paused as a whole: leave these paused when `seek` lets the others be read."""
+        self._paused = frozenset(TopicPartition(*each) for each in partitions)
 
     def half_open_probe(self, partition: Partition, max_records: int) -> None:
         """Have the next poll read some records of this one partition, which is paused otherwise."""

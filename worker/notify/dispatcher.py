@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from worker.errors import Retryable
+from worker.gate import Gate, Rate
 from worker.notify.delivery import Delivery, Message, Recipient, Refused, Sender, Unavailable
 from worker.notify.message import message_of
 from worker.notify.outbox import Outbox
@@ -29,6 +30,7 @@ log = structlog.get_logger(__name__)
 _GATHER_S = 0.1
 # Renewals within one lease: one slow answer costs no lease.
 _RENEWALS_PER_LEASE = 3
+_ROLE = "notify"
 
 
 @dataclass(slots=True)
@@ -45,7 +47,10 @@ class _InFlight:
 
 
 class ChannelDispatcher:
-    """Claims, sends and marks the rows of some kinds by one sender; `wake` makes it look at once."""
+    """Claims, sends and marks the rows of some kinds by one sender; `wake` makes it look at once.
+
+    Rows of kinds that the gate holds are not claimed: they stay pending.
+    """
 
     def __init__(
         self,
@@ -61,7 +66,10 @@ class ChannelDispatcher:
         beat: Callable[[], None],
         seed: int | None = None,
         tracing: Tracing = UNTRACED,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate or Gate()
+        self._rate = Rate(clock, self._gate.rate("notify_per_s"))
         self.channel = channel
         self._log = log.bind(channel=channel)
         self.wake = asyncio.Event()
@@ -115,21 +123,28 @@ class ChannelDispatcher:
         self.wake.clear()
         asks = self._breaker.suspicious
         until = self._clock.monotonic() + self._settings.lease_s
-        rows = await self._outbox.claim(self._kinds, room)
+        rows = await self._outbox.claim(self._open_kinds(), room)
+        self._rate.spend(len(rows))
         recipients = await self._recipients.of(rows, self.channel)
         for row in rows:
             claimed = _InFlight(row, recipients[row["_id"]], until, asks)
             self._in_flight[asyncio.create_task(self._deliver(claimed))] = claimed
         return bool(rows)
 
+    def _open_kinds(self) -> frozenset[str]:
+        """The kinds that are sent at this moment: none while the role is paused."""
+        if self._gate.pauses(_ROLE):
+            return frozenset()
+        return self._kinds - self._gate.switches.kinds
+
     def _room(self) -> int:
         """How many rows to claim now: several at once or none, and one alone to ask a receiver that was away."""
-        if self._clock.monotonic() < self._breaker.closed_until:
+        if self._clock.monotonic() < self._breaker.closed_until or not self._open_kinds():
             return 0
         if self._breaker.suspicious:
-            return 0 if self._in_flight else 1
+            return 0 if self._in_flight else self._rate.room(1)
         room = self._settings.in_hand - len(self._in_flight)
-        return room if 2 * room >= self._settings.in_hand else 0
+        return self._rate.room(room) if 2 * room >= self._settings.in_hand else 0
 
     async def _renew(self) -> None:
         """Extend the leases of what is under way, some times within a lease."""
@@ -149,7 +164,7 @@ class ChannelDispatcher:
 
         1. ask the learner's preferences, if they can be read  2. send, unless the lease may be another's by now
         3. decide  4. mark
-        What waits for a place when the role is told to stop, or the receiver is away, goes back.
+        What waits for a place when the role is told to stop, or paused, or the receiver is away, goes back.
         """
         row = claimed.row
         if (reason := claimed.recipient.unreadable) is not None:  # 1
@@ -162,7 +177,8 @@ class ChannelDispatcher:
                 if self._clock.monotonic() >= claimed.until:
                     self._log.warning("notification_lease_lost_before_sending", key=row["_id"])
                     return
-                if self._stop.is_set() or (self._breaker.suspicious and not claimed.asks):
+                paused = row["kind"] not in self._open_kinds()
+                if self._stop.is_set() or paused or (self._breaker.suspicious and not claimed.asks):
                     state = RowState("pending", row.get("last_error"))
                 else:
                     delivery = await self._send(row, claimed.recipient)  # 2
@@ -251,8 +267,10 @@ class ChannelDispatcher:
         wakers = [stop.wait]
         if closed_s > 0:
             seconds = min(seconds, closed_s)
+        elif (rest_s := self._rate.free_in_s()) > 0:
+            seconds = min(seconds, rest_s)
         elif self._room():
-            due_s = await self._outbox.seconds_until_due(self._kinds)
+            due_s = await self._outbox.seconds_until_due(self._open_kinds())
             # Something is due and was not claimed: another one was faster, or nobody can read it.
             seconds = seconds if due_s is None else min(seconds, max(due_s, _GATHER_S))
             wakers.append(self.wake.wait)

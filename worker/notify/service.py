@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from worker.errors import Retryable, WorkerError
+from worker.gate import Gate
 from worker.notify.delivery import Sender
 from worker.notify.dispatcher import ChannelDispatcher
 from worker.notify.outbox import Outbox
@@ -65,6 +66,7 @@ class Notifier:
         owner: str,
         seed: int | None = None,
         tracing: Tracing = UNTRACED,
+        gate: Gate | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -91,6 +93,7 @@ class Notifier:
                 beat=partial(self._moved.add, channel),
                 seed=seed,
                 tracing=tracing,
+                gate=gate,
             )
             for channel in sorted(set(routes.values()))
         ]

@@ -14,6 +14,7 @@ import structlog
 
 from worker.contract.trace_context import TraceContext
 from worker.errors import Fatal, Retryable, WorkerError
+from worker.gate import LOOK_AGAIN_S, Gate, Rate
 from worker.held_groups import HeldGroups
 from worker.retry.depths import DepthGauges, measure
 from worker.retry.policy import TURNS_PER_SECOND, RateCap, turn_size, wait_s
@@ -42,7 +43,7 @@ class RetryProcessor:
     """`run` returns after a drain and raises when something fails that waiting cannot heal.
 
     `handlers` do the work of their event types; items of other types are somebody else's. `groups` is made for
-    the watcher `retry` with one group.
+    the watcher `retry` with one group. While the gate pauses the role it keeps the lease, and tells how much waits.
     """
 
     name = NAME
@@ -58,7 +59,10 @@ class RetryProcessor:
         groups: HeldGroups,
         *,
         seed: int | None = None,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate or Gate()
+        self._rate = Rate(clock, self._gate.rate("retry_per_s"))
         self._database = database
         self._clock = clock
         self._component = component
@@ -104,10 +108,13 @@ class RetryProcessor:
         if not await self._holding():  # 1
             return self._settings.renew_every_s
         await self._look_after()  # 2
+        if self._gate.pauses(self.name):
+            return LOOK_AGAIN_S
         size = turn_size(self._settings.rate_per_s, self._last_turn_s)
-        room = min(size, self._cap.room(self._clock.monotonic()))
+        room = self._rate.room(min(size, self._cap.room(self._clock.monotonic())))
         if room <= 0:
-            return self._cap.free_in_s(self._clock.monotonic())
+            free_in_s = max(self._cap.free_in_s(self._clock.monotonic()), self._rate.free_in_s())
+            return min(free_in_s, LOOK_AGAIN_S)
         claim = await self._queue.claim(room)  # 3
         if not claim.taken:
             return await self._idle_s()
@@ -116,6 +123,7 @@ class RetryProcessor:
             await self._complete(claim, verdicts)  # 5
         finally:
             self._cap.spend(len(claim.taken), self._clock.monotonic())
+            self._rate.spend(len(claim.taken))
         self._last_turn_s = self._clock.monotonic() - began
         return max(0.0, 1 / TURNS_PER_SECOND - self._last_turn_s)
 

@@ -6,7 +6,8 @@ connected, in words that name the variable.
 """
 
 from worker.settings.canary import CanarySettings
-from worker.settings.ingest import IngestSettings, MissingRecords, StartPolicy
+from worker.settings.control import ControlSettings
+from worker.settings.ingest import IngestSettings, MissingRecords, OnGap, StartPolicy
 from worker.settings.jobs import JobsSettings
 from worker.settings.kafka import KafkaSettings
 from worker.settings.loading import load_settings, log_format, setting_lines
@@ -24,6 +25,7 @@ from worker.settings.watch import CoolDownSettings, CountsSettings, WatchSetting
 __all__ = [
     "CanarySettings",
     "Channel",
+    "ControlSettings",
     "CoolDownSettings",
     "CountsSettings",
     "IngestSettings",
@@ -32,6 +34,7 @@ __all__ = [
     "MissingRecords",
     "NotificationKind",
     "NotifySettings",
+    "OnGap",
     "RetentionSettings",
     "RetrySettings",
     "RoleName",

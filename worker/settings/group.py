@@ -122,5 +122,6 @@ def _in_its_case(text: str, annotation: Any) -> str:
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         words = [str(member.value) for member in annotation]
     else:
-        words = [word for word in get_args(annotation) if isinstance(word, str)]
+        parts = (annotation, *get_args(annotation))  # of a union the Literal is a part
+        words = [word for part in parts for word in get_args(part) if isinstance(word, str)]
     return next((word for word in words if word.casefold() == text.casefold()), text)

@@ -26,6 +26,13 @@ class MissingRecords(StrEnum):
     REFUSE = "refuse"
 
 
+class OnGap(StrEnum):
+    """What becomes of a partition of which records are gone before they were read."""
+
+    CONTINUE = "continue"
+    STOP = "stop"
+
+
 class IngestSettings(RoleSettings):
     """What is read of Kafka, and how much of it at once."""
 
@@ -37,6 +44,8 @@ class IngestSettings(RoleSettings):
     """Where a consumer group without a committed offset begins: earliest or latest."""
     missing_records: MissingRecords = MissingRecords.GO_ON
     """Where MongoDB holds less than the group has read (a restored backup): go-on, or refuse before `reingest`."""
+    on_gap: OnGap = Field(OnGap.CONTINUE, validation_alias="kafka_on_gap")
+    """Where records are gone unread (a gap): continue behind them, or stop the partition until `control resume`."""
     position_check_interval_s: float = Field(10.0, gt=0, le=600)
     """How often positions are compared with the ends of the log."""
     max_records: int = Field(5_000, ge=1, le=100_000, validation_alias="ingest_max_records")

@@ -6,6 +6,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from worker.settings.canary import CanarySettings
+from worker.settings.control import ControlSettings
 from worker.settings.group import Group, refuse
 from worker.settings.ingest import IngestSettings
 from worker.settings.jobs import JobsSettings
@@ -31,6 +32,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     process: ProcessSettings
+    control: ControlSettings
     role: RoleSettings
     mongodb: MongoDBSettings
     kafka: KafkaSettings

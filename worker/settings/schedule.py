@@ -1,9 +1,11 @@
 """The scheduler: where its entries stand, and how late a firing may be."""
 
 from datetime import timedelta
-from typing import Literal
+
+from pydantic import Field
 
 from worker.settings.addresses import File
+from worker.settings.control import Environment
 from worker.settings.group import Group
 
 
@@ -12,8 +14,10 @@ class ScheduleSettings(Group, alias_generator="schedule_{}".format):
 
     file: File | None = None
     """Entries of the scheduler (TOML); empty means those in system_settings."""
-    environment: Literal["development", "staging", "production"] = "production"
-    """Of the entries in system_settings those of this environment run: development, staging or production."""
+    environment: Environment | None = None
+    """Of the entries in system_settings those of this environment run; empty means SEVENP_ENVIRONMENT."""
+    of_process: Environment = Field("production", validation_alias="environment")
+    """Whose documents in system_settings concern this process: development, staging or production."""
     # Entries are read again this often, and a wall clock that was put right is noticed.
     look_every_s: float = 30.0
     # How soon it is seen that somebody else's run has ended.
@@ -22,6 +26,11 @@ class ScheduleSettings(Group, alias_generator="schedule_{}".format):
     late_after_s: float = 60.0
     # What was missed longer ago is not made up for; nor what was, and whose run is not on record any more.
     look_back_days: int = 31
+
+    @property
+    def entries_of(self) -> Environment:
+        """The environment whose entries run."""
+        return self.environment or self.of_process
 
     @property
     def late_after(self) -> timedelta:

@@ -10,6 +10,7 @@ from typing import Any
 from projections.catalogue import CATALOGUE
 from projections.kinds import Catalogue, Index
 from worker.settings import RetentionSettings
+from worker.storage.control_documents import OURS
 from worker.storage.work_items import EVENT_TYPES, further_types
 from worker.storage.workers import FORGOTTEN_S
 
@@ -110,6 +111,13 @@ _OWN = (
     Index("audit", "idx_audit_at", (("at", -1),)),
     # Rows that nobody has ended yet: few, however long the audit is.
     Index("audit", "idx_audit_begun", (("run", 1),), {"partialFilterExpression": {"status": "begun"}}),
+    # One document for each thing that is paused or limited, in each environment. The platform's own keys are its own.
+    Index(
+        "system_settings",
+        "idx_system_settings_worker_control_unique",
+        (("key", 1), ("environment", 1)),
+        {"unique": True, "partialFilterExpression": OURS},
+    ),
     # Every fold asks for the decisions about its streams.
     Index("skipped_versions", "idx_skipped_versions_stream", (("stream_id", 1), ("projection", 1))),
 )

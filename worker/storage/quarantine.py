@@ -81,6 +81,19 @@ def woken(what: Quarantined, code_version: str) -> UpdateOne:
     return UpdateOne({"_id": what.item_id}, [{"$set": {**noted, **at_once}}], upsert=True)
 
 
+def waiting(what: Quarantined, code_version: str) -> UpdateOne:
+    """The upsert of the item of what does not fail but waits. May run twice.
+
+    As `quarantine`; but an item that is open for a failure goes on saying which.
+    """
+    noted = _noted(what, code_version, changed=False)
+    ours = {"$eq": ["$event_type", what.event_type]}
+    failing = {"$and": [{"$in": ["$status", list(OPEN)]}, ours, {"$ne": ["$error_class", what.error_class]}]}
+    said = ("version", "error_class", "last_error", "data")
+    kept = {name: {"$cond": [failing, f"${name}", noted[name]]} for name in said}
+    return UpdateOne({"_id": what.item_id}, [{"$set": {**noted, **kept}}], upsert=True)
+
+
 async def put_items(queue: Collection, updates: Sequence[UpdateOne]) -> None:
     """Write items outside of a transaction; one that somebody made so odd that the server refuses it costs itself."""
     failures: list[WriteFailure] = []

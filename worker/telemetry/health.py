@@ -86,6 +86,8 @@ class Health:
         self._lock = Lock()
         self._components: Mapping[str, Component] = {}
         self._dependencies: Mapping[str, Dependency] = {}
+        self.paused: tuple[str, ...] = ()
+        """What operators have paused, in words: shown beside the dependencies, and no reason to be unready."""
 
     def component(self, name: str, stall_after_s: float = STALL_AFTER_S) -> Component:
         """Register a component under its name, a closed set; the same name gives the same component."""

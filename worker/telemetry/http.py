@@ -104,6 +104,7 @@ class Probes:
             "status": "not ready" if down else "ready",
             "down": down,
             "dependencies": {name: reason or "up" for name, reason in reasons.items()},
+            "paused": list(self._health.paused),
         }
         return _answer(start_response, "503 Service Unavailable" if down else "200 OK", body)
 

@@ -56,8 +56,6 @@ def configure_logging(
     By `auto` lines are columns on a terminal and JSON everywhere else. Libraries stay at `libraries` or above,
     whatever the level: what they log below info are payloads.
     """
-    quiet = logging.getLevelNamesMapping()[libraries.upper()]
-    threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         _known,
@@ -81,11 +79,8 @@ def configure_logging(
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(threshold)
-    for library, lowest in LOWEST_LEVELS.items():
-        logging.getLogger(library).setLevel(max(threshold, quiet, lowest))
+    set_log_level(level, libraries=libraries)
     logging.captureWarnings(capture=True)
-    logging.getLogger("py.warnings").setLevel(max(threshold, quiet))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -112,6 +107,16 @@ def _known(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
 
 def _in_order(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
     return {name: entry.pop(name) for name in FIRST if name in entry} | dict(entry)
+
+
+def set_log_level(level: str, *, libraries: str = "info") -> None:
+    """Log from this level on, at once and in the whole process; libraries stay at theirs or above."""
+    quiet = logging.getLevelNamesMapping()[libraries.upper()]
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger().setLevel(threshold)
+    for library, lowest in LOWEST_LEVELS.items():
+        logging.getLogger(library).setLevel(max(threshold, quiet, lowest))
+    logging.getLogger("py.warnings").setLevel(max(threshold, quiet))
 
 
 def _one_line(entry: Any, **_options: Any) -> str:

@@ -202,6 +202,9 @@ OPERATIONS = (
     OTHER,
 )
 _BY_ONE = " By the holder of the lease of `retry` only."
+# The roles, and the kinds of parts of their work that can be paused by themselves.
+_ROLES = ("ingest", "progress", "counts", "notify", "retry")
+PAUSABLE = (*_ROLES, "partition", "projection", "kind", "stream")
 
 
 def _counter(help_text: str, **labels: Values) -> Declared[Counter]:
@@ -387,6 +390,11 @@ class Metrics:
     )
     outbox_pending_events = _maybe(f"Notifications still to be sent, of the whole platform.{_BY_ONE}")
     outbox_oldest_age_seconds = _maybe(f"Age of the oldest of them; 0 if there is none.{_BY_ONE}")
+
+    # Control
+    paused = _gauge("What operators have paused: 1 for a role, of the others how many.", what=PAUSABLE)
+    control_ignored_settings = _gauge("Our documents in system_settings that make no sense.")
+    control_last_read_timestamp_seconds = _gauge("Unix time at which they were read last; 0 for never.")
 
     # Schedule
     scheduled_entries = _gauge(

@@ -52,6 +52,7 @@ class ContentExecutor:
         self._noted = noted
         self._forget_every_s = forget_every_s
         self._forget_at = 0.0
+        self._left_out: frozenset[str] = frozenset()
 
     async def open(self, groups: Iterable[int], after: Token | None) -> ChangeStream:
         """1. end what a former holder left open  2. take over its items  3. open the stream.
@@ -72,10 +73,18 @@ class ContentExecutor:
     def keys(self, changes: Sequence[Document], before: Token) -> Moved:
         return Moved({name: each.keys(changes) for name, each in self._kept.items()}, before)
 
+    def leave_out(self, projections: frozenset[str]) -> None:
+        self._left_out = projections
+
+    def size(self, keys: Moved) -> int:
+        return sum(map(len, keys.keys.values()))
+
     async def apply(self, keys: Moved, *, live: bool) -> None:
         """Bring each projection up to date, whatever becomes of the others. May run twice (see `Counter.count`)."""
         failed: Retryable | None = None
         for name, each in self._kept.items():
+            if name in self._left_out:
+                continue
             some = keys.keys.get(name, frozenset())
             try:
                 await each.bring(some, keys.before if live else None)

@@ -8,12 +8,13 @@ lease or a server that went away costs only the work since the last saved token.
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 import structlog
 
 from worker.errors import HistoryLost, Retryable, WorkerError
+from worker.gate import LOOK_AGAIN_S, Gate, Rate
 from worker.held_groups import HeldGroups
 from worker.settings import WatchSettings
 from worker.storage.database import Database, Document
@@ -60,8 +61,14 @@ class Executor(Protocol[Keys]):
     async def open(self, groups: Iterable[int], after: Token | None) -> ChangeStream:
         """Follow these groups from a token on, or from now on. Raises HistoryLost where that cannot be."""
 
+    def leave_out(self, projections: frozenset[str]) -> None:
+        """Told before each `open` which projections are paused: `apply` leaves their documents as they are."""
+
     def keys(self, changes: Sequence[Document], before: Token) -> Keys:
         """What changes are about; `before` is the stream's token before them."""
+
+    def size(self, keys: Keys) -> int:
+        """How many documents keys are about."""
 
     async def apply(self, keys: Keys, *, live: bool) -> None:
         """Return when the documents are current, or quarantined. `live`: the keys have just moved."""
@@ -92,12 +99,14 @@ class Executor(Protocol[Keys]):
 class StreamSession:
     """One open change stream, and the groups it is followed for, each with the epoch of its lease.
 
-    `stale` groups are to be compared, each for the projections named.
+    `stale` groups are to be compared, each for the projections named. Those `left_out` are paused: a token that is
+    saved says nothing of them, so that they are compared when they go on.
     """
 
     stream: ChangeStream
     held: Mapping[int, int]
     stale: Mapping[int, frozenset[str]]
+    left_out: frozenset[str]
     liveness: StreamLiveness
     saver: TokenSaver
 
@@ -119,7 +128,10 @@ class Interrupted:
 
 
 class Follower(Generic[Keys]):
-    """`run` returns after a drain and raises when something fails that waiting cannot heal."""
+    """`run` returns after a drain and raises when something fails that waiting cannot heal.
+
+    `role` is what operators pause it by; while that is paused, or all of its projections are, it holds no groups.
+    """
 
     def __init__(
         self,
@@ -131,8 +143,15 @@ class Follower(Generic[Keys]):
         metrics: Metrics,
         settings: WatchSettings,
         seed: int | None = None,
+        *,
+        role: str = "",
+        gate: Gate | None = None,
     ) -> None:
         self.name = executor.name
+        self._role = role or executor.name
+        self._gate = gate or Gate()
+        self._rate = Rate(clock, self._gate.rate(f"{self._role}_per_s"))
+        self._left_out: frozenset[str] = frozenset()
         self._executor = executor
         self._groups = groups
         self._positions = Positions(database, watcher=executor.name, versions=executor.versions)
@@ -153,7 +172,10 @@ class Follower(Generic[Keys]):
         while not stop.is_set():
             self._component.beat()
             try:
-                await self._follow(stop)
+                if self._paused:
+                    await self._rest(stop)
+                else:
+                    await self._follow(stop)
             except HistoryLost as lost:
                 invalidated = isinstance(lost, Invalidated)
                 self._restarted(RestartReason.INVALIDATED if invalidated else RestartReason.HISTORY_LOST)
@@ -186,23 +208,65 @@ class Follower(Generic[Keys]):
         try:
             if not await self._catch_up(session, stop):  # 4
                 return  # what was not compared has had no effect: no token says otherwise
-            while not stop.is_set() and not await self._share_changed(session):  # 5
+            while await self._may_go_on(session, stop):  # 5
                 await self._pace.keep(stop)
-                await self._batch(session, self._settings.await_ms)
+                if not await self._batch(session, self._settings.await_ms):
+                    return  # paused before this had an effect: no token says otherwise
                 await self._save(session)
                 await self._executor.tidy()
             await self._save(session, at_once=True)
         finally:
             await session.stream.close()
 
+    @property
+    def _paused(self) -> bool:
+        """Whether nothing of it is wanted: its role is paused, or each of its projections is."""
+        kept = self._executor.versions.keys()
+        return self._gate.pauses(self._role) or bool(kept and kept <= self._gate.switches.projections)
+
+    async def _rest(self, stop: asyncio.Event) -> None:
+        """Give the groups back, and ask MongoDB for nothing until somebody resumes, or `stop`.
+
+        The saved tokens stay: what comes meanwhile is followed from there, or compared if the oplog has rolled past.
+        """
+        log.info(f"{self.name}_paused")
+        self._interrupted = None
+        await self._leave()
+        while self._paused and not stop.is_set():
+            await self._backoff.pause(stop, LOOK_AGAIN_S)
+        log.info(f"{self.name}_resumed")
+
+    async def _may_go_on(self, session: StreamSession, stop: asyncio.Event) -> bool:
+        """Return when the rate has room; False where the session is to end.
+
+        It is over when the share changed, when told to stop, and when something of it was paused or resumed.
+        """
+        while not stop.is_set() and not self._turned(session) and not await self._share_changed(session):
+            if await self._rate.ready(stop):
+                return True
+        return False
+
+    def _turned(self, session: StreamSession) -> bool:
+        """Whether something of it was paused or resumed since the session began."""
+        paused = self._executor.versions.keys() & self._gate.switches.projections
+        return self._paused or paused != session.left_out
+
     async def _open(self, held: Mapping[int, int], positions: Mapping[int, Position]) -> StreamSession:
-        """Open the change stream; groups are stale without a usable token, or with one that other code saved."""
+        """Open the change stream; groups are stale without a usable token, or with one that other code saved.
+
+        A comparison that was interrupted goes on only for the same projections.
+        """
+        left_out = frozenset(self._executor.versions.keys() & self._gate.switches.projections)
+        if left_out != self._left_out:
+            self._left_out, self._interrupted = left_out, None
+        self._executor.leave_out(left_out)
         usable = {} if self._resync_needed else _usable(positions)
         tokens = [*usable.values()]
         if self._interrupted is not None and self._interrupted.resumed(held):
             tokens.append(self._interrupted.token)
         stream = await self._executor.open(held, smallest(tokens))
-        versions, every = self._executor.versions, frozenset(self._executor.versions)
+        versions = {name: each for name, each in self._executor.versions.items() if name not in left_out}
+        every = frozenset(versions)
         known = {group for group, token in usable.items() if not ahead(token, stream.opened_at_s)}
         stale = {group: _outdated(positions[group], versions) if group in known else every for group in held}
         settings, clock, metrics = self._settings, self._clock, self._metrics
@@ -210,9 +274,10 @@ class Follower(Generic[Keys]):
             stream,
             held,
             {group: projections for group, projections in stale.items() if projections},
+            left_out,
             StreamLiveness(self.name, clock, metrics, settings.silent_after_s),
             TokenSaver(
-                self._positions.save,
+                replace(self._positions, versions=versions).save,
                 self.name,
                 clock,
                 metrics,
@@ -237,10 +302,12 @@ class Follower(Generic[Keys]):
         async with aclosing(self._executor.missed(session.stale, resumed)) as pages:
             async for page in pages:
                 for keys in page.chunks:
-                    if stop.is_set() or await self._share_changed(session):
+                    if not await self._may_go_on(session, stop):
                         return False
                     await self._executor.apply(keys, live=False)
-                    await self._batch(session, await_ms=1)
+                    self._rate.spend(self._executor.size(keys))
+                    if not await self._batch(session, await_ms=1):
+                        return False
                 self._came_to(session, resumed, page.below)
         self._resync_needed, self._interrupted = False, None
         await self._save(session, at_once=True)
@@ -257,25 +324,32 @@ class Follower(Generic[Keys]):
         }
         self._interrupted = Interrupted(came, session.stream.token)
 
-    async def _batch(self, session: StreamSession, await_ms: int) -> None:
-        """One batch: what moved is brought up to date. May run twice (see `Executor.apply`)."""
+    async def _batch(self, session: StreamSession, await_ms: int) -> bool:
+        """One batch: what moved is brought up to date. May run twice (see `Executor.apply`).
+
+        False, without an effect, where somebody paused or resumed something while it waited for changes.
+        """
         keys, count = await self._next(session, await_ms)
+        if count and self._turned(session):
+            return False
         self._metrics.change_stream_events_total.labels(self.name).inc(count)
         await self._executor.apply(keys, live=True)
+        self._rate.spend(self._executor.size(keys))
         session.saver.took_effect(count)
         session.liveness.observe(session.stream.token, idle=not count)
         await self._oplog_window.measure(session.stream.token)
         self._backoff.reset()
         self._wait.over()
+        return True
 
     async def _next(self, session: StreamSession, await_ms: int) -> tuple[Keys, int]:
         """What moved, and how many changes said so; the changes themselves are let go.
 
         While the follower is behind, the next ones are read as these take effect.
         """
-        before, limit = session.stream.token, self._settings.changes_per_batch
+        before, limit = session.stream.token, max(1, self._rate.room(self._settings.changes_per_batch))
         changes = await session.stream.next(limit, await_ms=await_ms)
-        if len(changes) == limit:
+        if len(changes) == limit and not self._rate.limited:
             session.stream.read_ahead(limit)
         return self._executor.keys(changes, before), len(changes)
 

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from projections.counts.projection import COUNTS
 from projections.kinds import ReadModel, StreamProjection, SumProjection
+from worker.gate import Gate
 from worker.held_groups import HeldGroups
-from worker.settings import CoolDownSettings, CountsSettings, WatchSettings
+from worker.settings import CoolDownSettings, CountsSettings, RoleName, WatchSettings
 from worker.storage.database import Database
 from worker.storage.leases import GroupLeases
 from worker.storage.shares import GROUPS
@@ -22,6 +23,7 @@ from worker.watch.content import ContentExecutor, Moved
 from worker.watch.folds.dependencies import FoldDependencies
 from worker.watch.folds.executor import EVENTS, Heads, StreamExecutor
 from worker.watch.folds.refold import Refold
+from worker.watch.folds.restoring import Restore, RestoreUnlessPaused
 from worker.watch.follower import Executor, Follower
 from worker.watch.models.views import Views
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
@@ -40,7 +42,8 @@ K = TypeVar("K")
 class Watcher(Generic[S_co]):
     """What a follower is made of, whatever it keeps.
 
-    `owner` names this run of the process in the leases; one that exists elsewhere would share its groups.
+    `owner` names this run of the process in the leases; one that exists elsewhere would share its groups. The `gate`
+    tells what operators have paused.
     """
 
     database: Database
@@ -51,6 +54,7 @@ class Watcher(Generic[S_co]):
     owner: str
     seed: int | None = None
     tracing: Tracing = UNTRACED
+    gate: Gate = field(default_factory=Gate)
 
     def groups(
         self, name: str, number: int, kept: Sequence[StreamProjection | SumProjection | ReadModel]
@@ -75,9 +79,9 @@ class Watcher(Generic[S_co]):
             self.database, transactions, self.clock, self.metrics, groups.keep_alive, version, self.seed
         )
 
-    def follower(self, executor: Executor[K], groups: HeldGroups) -> Follower[K]:
+    def follower(self, executor: Executor[K], groups: HeldGroups, role: RoleName) -> Follower[K]:
         parts = self.clock, self.component, self.metrics, self.settings, self.seed
-        return Follower(self.database, executor, groups, *parts)
+        return Follower(self.database, executor, groups, *parts, role=role, gate=self.gate)
 
 
 def event_follower(
@@ -95,8 +99,9 @@ def event_follower(
         keep_alive=groups.keep_alive,
         code_version=watcher.settings.code_version,
         tracing=watcher.tracing,
+        gate=watcher.gate,
     )
-    return watcher.follower(executor, groups)
+    return watcher.follower(executor, groups, RoleName.PROGRESS)
 
 
 def record_follower(watcher: Watcher[CountsSettings]) -> Follower[Moved]:
@@ -119,26 +124,27 @@ def record_follower(watcher: Watcher[CountsSettings]) -> Follower[Moved]:
         )
     )
     given = watcher.dependencies(groups)
-    kept = counters(given, settings.notify_within, refold=refold, rhythm=settings.cool_down)
+    restore = RestoreUnlessPaused(database, source, refold, watcher.gate, settings.code_version)
+    kept = counters(given, settings.notify_within, refold=restore, rhythm=settings.cool_down)
     noted = WriteConflictMarkers(database)
     executor = ContentExecutor(
         COUNTS.name, given, kept.values(), noted=noted, forget_every_s=settings.forget_every_s
     )
-    return watcher.follower(executor, groups)
+    return watcher.follower(executor, groups, RoleName.COUNTS)
 
 
 def model_follower(watcher: Watcher[CountsSettings]) -> Follower[Moved]:
     """Follows what read models are made from, and rebuilds their views."""
     groups = watcher.groups(MODELS, 1, watcher.database.catalogue.models)
     given = watcher.dependencies(groups)
-    return watcher.follower(ContentExecutor(MODELS, given, model_views(given)), groups)
+    return watcher.follower(ContentExecutor(MODELS, given, model_views(given)), groups, RoleName.COUNTS)
 
 
 def counters(
     given: Dependencies,
     notify_within: timedelta,
     *,
-    refold: Refold | None = None,
+    refold: Restore | None = None,
     rhythm: CoolDownSettings | None = None,
     doubting: bool = False,
 ) -> dict[str, Counter]:

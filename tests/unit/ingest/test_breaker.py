@@ -45,6 +45,7 @@ def test_after_thirty_seconds_a_probe_decides() -> None:
     noted(breaker, 0, 200, 200)
     assert breaker.due(29.9) is None
     assert breaker.due(30) == ONE
+    assert breaker.due(30, besides={ONE}) is None  # somebody else holds it
     assert noted(breaker, 31, 10, 3) is None  # still poison: it rests again
     assert breaker.due(60.9) is None
     assert breaker.due(61) == ONE

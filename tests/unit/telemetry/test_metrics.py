@@ -71,6 +71,7 @@ def test_no_label_could_hold_an_identifier() -> None:
         "topic",
         "version",
         "watcher",
+        "what",
     }
     used = {label for declared in declared_metrics().values() for label in declared.labels}
     assert used <= allowed

@@ -24,7 +24,7 @@ def source_of(settings: ScheduleSettings, database: Database) -> Source:
     async def source() -> Written:
         if settings.file is not None:
             return entries_in(settings.file)
-        return await stored_entries(database, settings.environment)
+        return await stored_entries(database, settings.entries_of)
 
     return source
 

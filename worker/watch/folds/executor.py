@@ -6,6 +6,7 @@ from contextlib import aclosing
 from projections.kinds import StreamProjection
 from worker.chunks import chunks
 from worker.contract.identity import stream_slot
+from worker.gate import Gate
 from worker.storage.database import Database, Document
 from worker.storage.leases import Token, group_slots, slot_group
 from worker.telemetry.metrics import Metrics
@@ -13,6 +14,7 @@ from worker.telemetry.tracing import UNTRACED, Tracing
 from worker.timing import Clock
 from worker.watch.folds.catch_up import behind
 from worker.watch.folds.dependencies import FoldDependencies
+from worker.watch.folds.failed_streams import let_streams_wait
 from worker.watch.folds.projector import Projector
 from worker.watch.follower import Page
 from worker.watch.stream.change_stream import ChangeStream
@@ -31,7 +33,8 @@ Heads = Mapping[str, Mapping[str, int]]
 class StreamExecutor:
     """Keeps the documents of all stream projections; `barrier` and `keep_alive` are those of `FoldDependencies`.
 
-    One change stream wakes them all, so its token is as far as the slowest of them.
+    One change stream wakes them all, so its token is as far as the slowest of them. A stream that the gate holds is
+    not folded: an item of the queue says that it waits, and outlives whoever put it there.
     """
 
     def __init__(
@@ -45,7 +48,11 @@ class StreamExecutor:
         keep_alive: Callable[[], Awaitable[None]],
         code_version: str,
         tracing: Tracing = UNTRACED,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate or Gate()
+        self._code_version = code_version
+        self._left_out: frozenset[str] = frozenset()
         self.name = EVENTS
         self.versions: Mapping[str, int] = {each.name: each.version for each in projections}
         self._database = database
@@ -70,9 +77,22 @@ class StreamExecutor:
             for each in self._projections
         }
 
+    def leave_out(self, projections: frozenset[str]) -> None:
+        self._left_out = projections
+
+    def size(self, keys: Heads) -> int:
+        return sum(map(len, keys.values()))
+
     async def apply(self, keys: Heads, *, live: bool) -> None:
-        """Fold each stream up to its version. May run twice (see `Projector.project`)."""
+        """Fold each stream up to its version, or let it wait. May run twice (see `Projector.project`)."""
         for name, heads in keys.items():
+            if name in self._left_out:
+                continue
+            held = heads.keys() & self._gate.switches.streams
+            if held:
+                waiting = {stream: heads[stream] for stream in held}
+                await let_streams_wait(self._database, name, waiting, code_version=self._code_version)
+                heads = {stream: heads[stream] for stream in heads if stream not in held}
             await self._projectors[name].project(heads)
 
     async def missed(

@@ -23,7 +23,7 @@ from worker.storage.database import Document
 from worker.storage.leases import Token
 from worker.storage.reading import Reading
 from worker.telemetry.metrics import Applied, Mode
-from worker.watch.folds.refold import Refold
+from worker.watch.folds.restoring import Restore
 from worker.watch.frozen import Frozen
 from worker.watch.sums.attempt import Attempt, Keys, Reason, Rejections, Target, Write, ids_of
 from worker.watch.sums.catch_up import pages
@@ -52,7 +52,7 @@ class Counter:
         given: Dependencies,
         showing: Showing,
         *,
-        refold: Refold | None = None,
+        refold: Restore | None = None,
         rhythm: CoolDownSettings | None = None,
     ) -> None:
         self.name, self.version = showing.projection.name, showing.projection.version

@@ -1,0 +1,154 @@
+"""Keeps the gate of a process as the documents of `system_settings` say, within seconds, whatever becomes of MongoDB.
+
+While MongoDB is away what was read last holds, and ends when it was to end. Nothing here can end the process: a
+document that makes no sense is named once and ignored, and so is a collection that this user may not read.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+
+from worker.errors import Retryable, WorkerError
+from worker.gate import Gate
+from worker.operate.control.controls import Controls, Ignored, controls_of
+from worker.operate.control.targets import Known
+from worker.settings import ControlSettings
+from worker.storage.control_documents import read_controls
+from worker.storage.database import Database
+from worker.telemetry.health import Health
+from worker.telemetry.metrics import PAUSABLE, Metrics
+from worker.timing import Clock, cancel_and_wait, run_until_stopped
+
+log = structlog.get_logger(__name__)
+
+
+class ControlReader:
+    """A role of every process. `set_log_level` is told a level when one is set, and None when none is any more."""
+
+    name = "control"
+
+    def __init__(
+        self,
+        database: Database,
+        settings: ControlSettings,
+        known: Known,
+        gate: Gate,
+        clock: Clock,
+        metrics: Metrics,
+        health: Health,
+        *,
+        set_log_level: Callable[[str | None], None],
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._known = known
+        self._gate = gate
+        self._clock = clock
+        self._metrics = metrics
+        self._health = health
+        self._set_log_level = set_log_level
+        self._read = Controls()
+        self._read_at = clock.monotonic()
+        self._shown = Controls()
+        self._ignored: frozenset[Ignored] = frozenset()
+        self._level: str | None = None
+        self._silent: str | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look every second until `stop`. A silent server holds up neither the end of a pause nor us."""
+        component, every_s = self._health.component(self.name), self._settings.look_every_s
+        looking = asyncio.create_task(self._look_once())
+        try:
+            while not stop.is_set():
+                component.beat()
+                await asyncio.wait({looking}, timeout=every_s)
+                self._apply()
+                await run_until_stopped(self._clock.sleep(every_s), stop)
+                if looking.done():
+                    looking.result()
+                    looking = asyncio.create_task(self._look_once())
+        finally:
+            await cancel_and_wait(looking)
+
+    async def look(self) -> None:
+        """Read what is paused and set, and have it apply. Raises WorkerError where it cannot be read."""
+        found = await read_controls(self._database, self._settings.environment)
+        self._read, self._read_at = controls_of(found, self._known), self._clock.monotonic()
+        self._metrics.control_last_read_timestamp_seconds.set(self._clock.now().timestamp())
+        self._metrics.control_ignored_settings.set(len(self._read.ignored))
+        self._name_ignored()
+        self._apply()
+
+    async def look_at_start(self) -> None:
+        """As `look`, before anything begins: only a MongoDB that is away is a reason to wait. Raises Retryable."""
+        try:
+            await self.look()
+        except Retryable:
+            raise
+        except WorkerError as error:
+            self._tell(str(error))
+
+    async def _look_once(self) -> None:
+        """Look; where that fails, go on by what was read last."""
+        try:
+            await self.look()
+        except WorkerError as error:
+            self._tell(str(error))
+        else:
+            self._tell(None)
+
+    def _apply(self) -> None:
+        """Turn the gate to what is in force at this moment, and say what has changed."""
+        now = self._read.after(self._clock.monotonic() - self._read_at)
+        self._gate.turn(now.switches)
+        if now.log_level != self._level:
+            self._level = now.log_level
+            self._set_log_level(self._level)
+        self._show(now)
+
+    def _show(self, now: Controls) -> None:
+        before = {str(each.target): each.said for each in self._shown.pauses}
+        paused = {str(each.target): each.said for each in now.pauses}
+        for name, said in paused.items():
+            if name not in before:
+                log.warning("paused", what=name, who=said.who, reason=said.reason, until=_said(said.until))
+        for name in before.keys() - paused.keys():
+            log.warning("resumed", what=name)
+        was = {each.name: each.value for each in self._shown.settings}
+        for each in now.settings:
+            if was.get(each.name) != each.value:
+                log.warning("set_at_run_time", setting=each.name, value=each.value, who=each.said.who)
+        for name in was.keys() - {each.name for each in now.settings}:
+            log.warning("unset_at_run_time", setting=name)
+        self._shown = now
+        numbers = Counter(each.target.label for each in now.pauses)
+        for what in PAUSABLE:
+            self._metrics.paused.labels(what).set(numbers[what])
+        self._health.paused = _in_words(now, numbers["stream"])
+
+    def _name_ignored(self) -> None:
+        """Say once of each document why it is ignored."""
+        ignored = frozenset(self._read.ignored)
+        for each in sorted(ignored - self._ignored, key=lambda one: one.key):
+            log.warning("system_setting_ignored", key=each.key, reason=each.reason)
+        self._ignored = ignored
+
+    def _tell(self, reason: str | None) -> None:
+        """Say when reading begins to fail, and when it works again; not every second in between."""
+        if reason is not None and self._silent is None:
+            log.warning("system_settings_unread", reason=reason)
+        if reason is None and self._silent is not None:
+            log.info("system_settings_read_again")
+        self._silent = reason
+
+
+def _in_words(now: Controls, streams: int) -> tuple[str, ...]:
+    """What is paused; of streams only how many, for their names are about people."""
+    named = [str(each.target) for each in now.pauses if each.target.kind != "stream"]
+    return (*sorted(named), *([f"streams: {streams}"] if streams else []))
+
+
+def _said(time: object) -> str | None:
+    return None if time is None else str(time)
