@@ -32,7 +32,7 @@ def print_capacity(measured: Measured, disk_bytes: int | None) -> None:
     print_table(_indexes(measured), ("collection", "index", "size", "used", "since"))
     print_table(_forecast(measured, disk_bytes), ("forecast", "value"))
     if isinstance(measured.rate, str):
-        Console().print(f"Nothing is foretold: {measured.rate}.", style="yellow", markup=False)
+        Console(soft_wrap=True).print(f"Nothing is foretold: {measured.rate}.", style="yellow", markup=False)
 
 
 def capacity_json(measured: Measured, disk_bytes: int | None) -> dict[str, Any]:

@@ -135,4 +135,4 @@ def _print(report: Report) -> None:
     unknown = [(each.finding.name, each.reason) for each in report.not_looked]
     print_table(unknown, ("not looked for", "message"))
     style = "bold green" if report.ok else "bold red"
-    Console(highlight=False).print(report.words, style=style, markup=False)
+    Console(highlight=False, soft_wrap=True).print(report.words, style=style, markup=False)

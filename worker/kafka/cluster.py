@@ -1,5 +1,6 @@
 """What brokers say of topics, of their settings and of a group, asked without joining, making or moving anything."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from typing import Any
 from aiokafka import AIOKafkaClient, errors
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.protocol.admin import DescribeGroupsRequest
+from aiokafka.protocol.coordination import FindCoordinatorRequest
+from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from worker.errors import Misconfigured, Refused, Retryable, WorkerError
@@ -22,9 +26,9 @@ _NOT_ALLOWED = (
 )
 _UNKNOWN_REQUEST = (errors.UnsupportedVersionError, errors.IncompatibleBrokerVersion)
 _REQUEST_MS = 5_000
-# `AclOperation.READ` in the bit field of authorized operations; the field of a broker that does not tell.
-_READ_BIT = 1 << 3
-_NOT_SAID = -(2**31)
+# A cluster that has never had a group makes the topic of offsets first, which takes a second or two.
+_LOOKS = 6
+_BETWEEN_LOOKS_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,10 @@ class ClusterState:
 
 @dataclass(frozen=True, slots=True)
 class GroupState:
-    """Members of a consumer group, and whether this user may join it; None where the broker does not say."""
+    """How many members a consumer group has, and whether this user may join it."""
 
     members: int
-    may_read: bool | None
+    may_read: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +109,15 @@ class Brokers:
 
     async def group(self) -> GroupState:
         """The consumer group of the settings; one that does not exist has no members."""
-        group = self.kafka.group_id
-        async with self._admin() as admin:
-            try:
-                [answer] = await admin.describe_consumer_groups([group], include_authorized_operations=True)
-            except errors.IncompatibleBrokerVersion:
-                [answer] = await admin.describe_consumer_groups([group])
-        [(code, _, _, _, _, members, *operations)] = answer.groups
-        if errors.for_code(code) in _NOT_ALLOWED:
-            raise Misconfigured(f"this user may not see the consumer group {group}")
-        told = [bits for bits in operations if bits != _NOT_SAID]
-        return GroupState(len(members), bool(told[0] & _READ_BIT) if told else None)
+        for look in range(_LOOKS):
+            if look:
+                await asyncio.sleep(_BETWEEN_LOOKS_S)
+            async with self._client() as client:
+                try:
+                    return await _described(client, self.kafka.group_id)
+                except errors.GroupCoordinatorNotAvailableError:
+                    continue
+        raise Retryable(f"no broker coordinates the consumer group {self.kafka.group_id} yet")
 
     async def _configuration(self, kind: ConfigResourceType, name: str) -> Mapping[str, str]:
         async with self._admin() as admin:
@@ -153,6 +155,26 @@ class Brokers:
             raise _translated(error) from error
         finally:
             await admin.close()
+
+
+async def _described(client: AIOKafkaClient, group: str) -> GroupState:
+    """How many members it has, and whether one more may be this user.
+
+    The heartbeat of a member that nobody knows changes nothing; where reading is not allowed, that is the answer.
+    """
+    found = await client.send(client.get_random_node(), FindCoordinatorRequest(group, 0))
+    _require(found.error_code, group)
+    answer = await client.send(found.coordinator_id, DescribeGroupsRequest([group]))
+    [(code, _, _, _, _, members, *_)] = answer.groups
+    _require(code, group)
+    beat = await client.send(found.coordinator_id, HeartbeatRequest(group, -1, ""))
+    refused = errors.for_code(beat.error_code) is errors.GroupAuthorizationFailedError
+    return GroupState(len(members), may_read=not refused)
+
+
+def _require(code: int, group: str) -> None:
+    if (kind := errors.for_code(code)) is not errors.NoError:
+        raise kind(group)
 
 
 def _translated(error: Exception) -> WorkerError:

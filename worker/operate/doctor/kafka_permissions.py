@@ -8,7 +8,7 @@ from worker.operate.doctor.setup import Setup
 
 
 async def look(setup: Setup) -> Sequence[Seen]:
-    """Each right is tried by a request that changes nothing; the right to join is told by the broker, if at all."""
+    """Each right is tried by a request that changes nothing."""
     group = setup.settings.kafka.group_id
     tries: tuple[tuple[str, Callable[[], Awaitable[object]]], ...] = (
         ("topics", setup.kafka.state),
@@ -23,7 +23,7 @@ async def look(setup: Setup) -> Sequence[Seen]:
             continue
         except Misconfigured as error:
             found.append(Seen(subject, str(error)))
-    if not found and (await setup.kafka.group()).may_read is False:
+    if not found and not (await setup.kafka.group()).may_read:
         found.append(Seen(f"group {group}", f"this user may see the consumer group {group}, and not join it"))
     return found
 
