@@ -75,7 +75,9 @@ async def checked(
 async def _publish(kafka: str, run: Run) -> None:
     async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
         waiting = [
-            await producer.send(each.topic, each.value, key=each.key, partition=each.partition)
+            await producer.send(
+                each.topic, each.value, key=each.key, partition=each.partition, headers=[*each.headers]
+            )
             for each in run.log
         ]
         sent = await asyncio.gather(*waiting)
