@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from projections.kinds import StreamProjection
@@ -191,7 +192,9 @@ def command_line(group: str, **settings: str) -> Run:
     environment = {variable(name): value for name, value in settings.items()}
 
     def invoke(arguments: Sequence[str]) -> Said:
-        result = CliRunner(env=environment).invoke(app, [group, *arguments])
+        # A role of the test that runs meanwhile would log to the stdout that is caught here.
+        with capture_logs():
+            result = CliRunner(env=environment).invoke(app, [group, *arguments])
         return Said(result.exit_code, result.stdout, result.stderr)
 
     async def run(*arguments: str) -> Said:
