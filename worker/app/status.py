@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from worker.app.control import known_of
 from worker.app.dependencies import LIMIT_S, kafka_probe, mongodb_probe
 from worker.app.exits import ExitCode
 from worker.app.opening import require_event_store
@@ -22,6 +23,8 @@ from worker.jobs.scrub import SCRUB
 from worker.jobs.verify_fix import VERIFY_FIX
 from worker.kafka.log_reader import LogReader
 from worker.kafka.security import kafka_options
+from worker.operate.control.commands import in_force
+from worker.operate.control.controls import Controls
 from worker.operate.held_leases import HeldLeases, held_leases
 from worker.retry.depths import Depths, measure
 from worker.settings import RoleName, Settings
@@ -66,6 +69,7 @@ class Status:
     lag: Sequence[TopicLag] | None = None
     depths: Depths | None = None
     jobs: Sequence[SeenRun] | None = None
+    controls: Controls | None = None
     checks: Mapping[str, JobRun | None] | None = None
     unknown: dict[str, str] = field(default_factory=dict)
 
@@ -93,13 +97,14 @@ async def look(settings: Settings) -> Status:
 
 
 async def _ask_mongodb(settings: Settings, status: Status) -> None:
-    parts = ("workers", "leases", "depths", "jobs", "checks")
+    parts = ("workers", "paused", "leases", "depths", "jobs", "checks")
     try:
         async with opened(settings) as database:
             if not await _answers(status, "mongodb", mongodb_probe(database).ask, parts):
                 return
             await require_event_store(database, settings.mongodb.database_prefix)
             status.workers = await _part(status, "workers", _workers(database))
+            status.controls = await _part(status, "paused", _controls(settings, database))
             status.leases = await _part(status, "leases", held_leases(database))
             status.depths = await _part(status, "depths", measure(database, event_types(database.catalogue)))
             status.jobs = await _part(status, "jobs", _runs(database))
@@ -144,6 +149,10 @@ async def _part(status: Status, name: str, asked: Awaitable[T]) -> T | None:
 
 async def _workers(database: Database) -> Sequence[SeenWorker]:
     return (await known_workers(database))[0]
+
+
+async def _controls(settings: Settings, database: Database) -> Controls:
+    return await in_force(database, settings.control.environment, known_of(settings, database.catalogue))
 
 
 async def _runs(database: Database) -> Sequence[SeenRun]:

@@ -19,6 +19,7 @@ from worker.cli.options import JsonFlag
 from worker.cli.output import visible
 from worker.cli.tables import print_json, print_line_of_json, print_table
 from worker.jobs.operate import Seen as SeenRun
+from worker.operate.control.controls import Controls, Said, moment
 from worker.operate.held_leases import HeldLeases, process_in
 from worker.settings import Settings, load_settings
 from worker.storage.job_models import JobRun
@@ -46,7 +47,7 @@ async def status(
     ] = 2.0,
     as_json: JsonFlag = False,
 ) -> ExitCode:
-    """Show workers, leases, lag, depths, jobs, the last checks, and what does not answer. Only reads."""
+    """Show workers, leases, lag, depths, jobs, what is paused, the last checks, and what is away. Only reads."""
     settings = load_settings()
     console = Console(highlight=False)
     while True:
@@ -73,6 +74,7 @@ def status_as_json(found: Status) -> Any:
             },
             "workers": None if found.workers is None else [_worker(each) for each in found.workers],
             "missing_roles": found.missing_roles,
+            "paused": None if found.controls is None else asdict(found.controls),
             "leases": None if found.leases is None else asdict(found.leases),
             "lag": None if found.lag is None else [asdict(each) for each in found.lag],
             "depths": None if found.depths is None else asdict(found.depths),
@@ -133,6 +135,7 @@ def _sections(found: Status) -> Iterator[Section]:
         ("worker", "roles", "since", "version", "holds", "seen"),
         "No worker has said that it lives.",
     )
+    yield "paused", list(_control_rows(found.controls)), _CONTROLS, "Nothing is paused."
     yield "leases", list(_lease_rows(leases)), ("lease", "held", "by", "detail"), "No leases."
     lag = [
         (each.topic, str(each.partitions), f"{each.records:,}", _unread(each.unread_partitions))
@@ -158,6 +161,23 @@ def _worker_row(each: SeenWorker, leases: HeldLeases) -> tuple[str, ...]:
         ", ".join(leases.of(process)),
         seen,
     )
+
+
+_CONTROLS = ("paused or set", "value", "by", "since", "until", "detail")
+
+
+def _control_rows(controls: Controls | None) -> Iterator[tuple[str, ...]]:
+    """What operators have paused and set, and documents of ours that mean nothing."""
+    for pause in controls.pauses if controls else ():
+        yield str(pause.target), "paused", *_said(pause.said)
+    for each in controls.settings if controls else ():
+        yield each.name, str(each.value), *_said(each.said)
+    for ignored in controls.ignored if controls else ():
+        yield ignored.key, "ignored", "", "", "", ignored.reason
+
+
+def _said(said: Said) -> tuple[str, str, str, str]:
+    return said.who or "", moment(said.since), moment(said.until), said.reason or ""
 
 
 def _lease_rows(leases: HeldLeases) -> Iterator[tuple[str, ...]]:

@@ -104,7 +104,7 @@ async def test_without_mongodb_the_lag_is_told_all_the_same(
     assert ended.code == ExitCode.UNREACHABLE
     found = told(ended)
     assert not found["dependencies"]["mongodb"]["up"]
-    assert set(found["unknown"]) == {"workers", "leases", "depths", "jobs", "checks"}
+    assert set(found["unknown"]) == {"workers", "paused", "leases", "depths", "jobs", "checks"}
     assert (found["workers"], found["missing_roles"]) == (None, [])
     assert found["lag"] == [{"topic": topic, "partitions": 4, "records": 0, "unread_partitions": 4}]
 
@@ -140,3 +140,20 @@ def test_watching_tells_again_and_again_until_somebody_stops_it(settings: dict[s
     assert first["at"] < second["at"]
     assert process.returncode == ExitCode.INTERRUPTED
     assert errors == "sevenp-worker: interrupted: it only looked, nothing was changed\n"
+
+
+async def test_what_operators_have_paused_is_told_with_who_and_why(
+    settings: dict[str, str], database: Database
+) -> None:
+    paused = await sevenp_worker(
+        {**settings, "SEVENP_OPERATOR": "anna"}, "control", "pause", "counts", "--reason", "a migration"
+    )
+    assert paused.code == ExitCode.OK, paused.output
+    found = told(await sevenp_worker(settings, "status", "--json"))
+    shown = await sevenp_worker(settings, "status")
+
+    (pause,) = found["paused"]["pauses"]
+    assert (pause["target"]["name"], pause["said"]["reason"]) == ("counts", "a migration")
+    assert pause["said"]["who"].startswith("anna@")
+    for words in ("role counts", "anna@", "a migration"):
+        assert words in shown.output
