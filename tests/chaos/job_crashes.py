@@ -27,6 +27,8 @@ _SIDES: Sequence[Side] = ("before", "after")
 _GOOD_ENDS = frozenset({ExitCode.OK, ExitCode.DIFFERENCE})
 # What the runner writes around every job: killed at with the first one.
 _RUNNERS = frozenset({"leases", "job_runs", "audit"})
+# What the driver sends when a process has done.
+_CLOSING = "endSessions"
 # Of whoever repairs rows, and no runner's.
 _REPAIRERS = "leases/partition"
 # So much is stored before the first job, so that every one finds something.
@@ -115,7 +117,9 @@ def points_of(kinds: Sequence[Kind], known: set[Kind]) -> Iterator[KillPoint]:
 
 
 def _is_runners(kind: Kind) -> bool:
-    return kind[1].partition("/")[0] in _RUNNERS and not kind[1].startswith(_REPAIRERS)
+    command, target = kind
+    around = command == _CLOSING or target.partition("/")[0] in _RUNNERS
+    return around and not target.startswith(_REPAIRERS)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ SAVED: Kind = ("findAndModify", "job_runs/currentDate+set")
 OWN: Kind = ("update", "user_progress/set")
 REPAIRS: Kind = ("update", "leases/partition/set.repairer")
 SENT: Kind = ("send", "kafka")
+CLOSED: Kind = ("endSessions", "1")
 
 
 def places(kinds: list[Kind], known: set[Kind]) -> list[str]:
@@ -31,9 +32,11 @@ def test_each_kind_of_write_has_two_sides_and_what_is_around_every_job_comes_onc
 
 
 def test_a_job_that_only_sends_is_killed_at_the_saves_of_its_place_too() -> None:
-    found = places([BEGUN, SAVED, SENT], {BEGUN, SAVED})
+    found = places([BEGUN, SAVED, SENT, CLOSED], {BEGUN, SAVED, CLOSED})
     assert {point.rpartition(":")[0] for point in found} == {
-        f"{side}:{kind}:{target}" for side in ("before", "after") for kind, target in (BEGUN, SAVED, SENT)
+        f"{side}:{kind}:{target}"
+        for side in ("before", "after")
+        for kind, target in (BEGUN, SAVED, SENT, CLOSED)
     }
     assert f"before:{':'.join(SAVED)}:2" in found
 
