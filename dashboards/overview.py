@@ -5,6 +5,7 @@ from dashboards.panel import (
     FIRES,
     MOVES,
     ONE_IS_ENOUGH,
+    SOME_ARE_WATCHED,
     Board,
     Colour,
     Limits,
@@ -111,7 +112,7 @@ _AWAY = Row(
             Query(f"min by (dependency) ({of_workers('dependency_up')})", "{{dependency}}"),
             alert="DependencyDown",
             empty="no worker answers",
-            width=12,
+            width=10,
         ),
         timeline(
             "Roles",
@@ -120,7 +121,19 @@ _AWAY = Row(
             Query(f"min by (component) ({of_workers('component_up')})", "{{component}}"),
             alert="ComponentStalled",
             empty="no worker answers",
-            width=12,
+            width=10,
+        ),
+        number(
+            "Paused by hand",
+            "What somebody has paused: a role, partitions, projections, kinds of notifications or streams. "
+            "`sevenp-worker status` says who, since when and why.",
+            Unit.COUNT,
+            f"max by (what) ({of_platform('paused')}) > 0",
+            SOME_ARE_WATCHED,
+            legend="{{what}}",
+            alert="PausedByHand",
+            empty="nothing",
+            height=6,
         ),
     ),
 )

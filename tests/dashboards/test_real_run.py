@@ -22,6 +22,7 @@ EMPTY: Mapping[tuple[str, str], str] = {
     ("ingest", "Rebalances and gaps"): "the log loses nothing, so there are no gaps",
     ("ingest", "Drains, 99 of 100"): "with little in hand a partition is given back at once",
     ("ingest", "Partitions by worker"): "a breaker may close again before it is seen",
+    ("overview", "Paused by hand"): "nobody has paused anything",
     ("watchers", "Change streams opened again"): "leases move once, at the start",
     ("watchers", "Events folded again"): "a stream that is stuck is folded again without success",
 }
