@@ -11,6 +11,7 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
+from worker.errors import Retryable
 from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.storage.errors import translated
@@ -22,6 +23,20 @@ KEY_PREFIX = "worker_control."
 _BEHIND = KEY_PREFIX[:-1] + "/"
 OURS: Document = {"key": {"$gte": KEY_PREFIX, "$lt": _BEHIND}}
 """The documents that are ours, of all environments."""
+_TYPE: Document = {"$type": "$value"}
+_NO_END: Document = {"$eq": [{"$ifNull": ["$value.until", None]}, None]}
+_ENDLESS: Document = {
+    "$or": [{"$eq": ["$value", True]}, {"$and": [{"$eq": [_TYPE, "object"]}, _NO_END]}],
+}
+_LASTS: Document = {
+    "$and": [
+        {"$eq": [_TYPE, "object"]},
+        {"$eq": [{"$type": "$value.until"}, "date"]},
+        {"$gt": ["$value.until", "$$NOW"]},
+    ]
+}
+_PLAIN: Document = {"$or": [{"$isNumber": "$value"}, {"$eq": [_TYPE, "string"]}]}
+_IN_FORCE: Document = {"$or": [_ENDLESS, _LASTS, _PLAIN]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,29 +80,35 @@ async def put_control(
     until: datetime | float | None = None,
     keep: bool = False,
 ) -> bool:
-    """Write one of our documents, with `since` by the server's clock; False where one stood there already.
+    """Write one of our documents, with `since` by the server's clock; False where one was in force there already.
 
-    `until`: a time, or so many seconds from now. `keep`: one that stands there stays as it is. May run twice.
+    `until`: a time, or so many seconds from now. `keep`: one in force that has no end stays as it is, and only that
+    counts. May run twice. Raises Retryable while MongoDB is away.
     """
     ends: Any = in_s(until) if isinstance(until, int | float) else {"$literal": until}
     given = {field: {"$literal": each} for field, each in value.items()}
     # By an operator: the fields of a bare document would be merged with those that stand there.
     whole: Document = {"$mergeObjects": [{**given, "since": "$$NOW", "until": ends}]}
-    written = {
-        "_id": {"$ifNull": ["$_id", f"{KEY_PREFIX}{name}@{environment}"]},
-        "value": {"$ifNull": ["$value", whole]} if keep else whole,
-    }
+    written: Document = {"value": {"$cond": [_ENDLESS, "$value", whole]} if keep else whole}
+    ours = {"_id": {"$ifNull": ["$_id", f"{KEY_PREFIX}{name}@{environment}"]}}
     named = {"key": KEY_PREFIX + name, "environment": environment}
+    counts = _ENDLESS if keep else _IN_FORCE
     try:
-        return await _upsert(database, named, written)
-    except DuplicateKeyError:  # somebody else has made it meanwhile: there is one to write to now
-        return await _upsert(database, named, written)
+        return await _upsert(database, named, {**ours, **written}, counts)
+    except DuplicateKeyError:  # somebody else has made it meanwhile, or has our `_id` for something else
+        try:
+            return await _upsert(database, named, written, counts)
+        except DuplicateKeyError as error:
+            raise Retryable(f"somebody else writes {KEY_PREFIX}{name} at the same time") from error
 
 
-async def _upsert(database: Database, named: Document, written: Document) -> bool:
+async def _upsert(database: Database, named: Document, written: Document, counts: Document) -> bool:
+    """False where a document stood there that counts."""
     with translated():
-        updated = await database.system_settings.update_one(named, [{"$set": written}], upsert=True)
-    return updated.upserted_id is not None
+        before = await database.system_settings.find_one_and_update(
+            named, [{"$set": written}], {"_id": 0, "counts": counts}, upsert=True
+        )
+    return before is None or not before["counts"]
 
 
 async def remove_control(database: Database, environment: str, name: str) -> bool:

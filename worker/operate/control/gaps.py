@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 
 class StopAtGaps:
-    """Pauses the partitions of gaps in its environment; one that is paused already stays as it was said.
+    """Pauses the partitions of gaps in its environment; one that is paused without end stays as it was said.
 
     May run twice. `who` names this worker in the audit.
     """

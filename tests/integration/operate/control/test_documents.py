@@ -35,6 +35,35 @@ async def test_what_stands_there_may_be_kept(database: Database) -> None:
     assert (read.value["reason"], read.left_s) == ("index build", None)
 
 
+async def test_only_what_is_on_without_end_is_kept(database: Database) -> None:
+    over = {"until": datetime(2026, 1, 1, tzinfo=UTC)}
+    lasts = {"until": datetime.now(UTC) + timedelta(hours=1)}
+    for stands, in_force in ((over, False), (lasts, True), (False, False), ({"until": "x"}, False)):
+        found = {"key": KEY_PREFIX + INGEST, "environment": "production", "value": stands}
+        for keep, new in ((True, True), (False, not in_force)):
+            await database.system_settings.replace_one({"key": found["key"]}, found, upsert=True)
+            assert await put_control(database, "production", INGEST, SAID, keep=keep) is new, stands
+            [read] = (await read_controls(database, "production")).documents
+            assert (read.value["reason"], read.left_s) == ("index build", None)
+    for stands in ({"reason": "by hand"}, True):
+        found = {"key": KEY_PREFIX + INGEST, "environment": "production", "value": stands}
+        await database.system_settings.replace_one({"key": found["key"]}, found)
+        assert not await put_control(database, "production", INGEST, SAID, keep=True)
+        [read] = (await read_controls(database, "production")).documents
+        assert read.value == stands
+
+
+async def test_an_identity_of_ours_that_somebody_else_has_is_no_obstacle(database: Database) -> None:
+    theirs = {"_id": f"{KEY_PREFIX}{INGEST}@production", "key": KEY_PREFIX + INGEST, "environment": "staging"}
+    await database.system_settings.insert_one({**theirs, "value": False})
+    assert await put_control(database, "production", INGEST, SAID, keep=True)
+    assert not await put_control(database, "production", INGEST, SAID, keep=True)
+    [read] = (await read_controls(database, "production")).documents
+    assert read.value["who"] == "anna@ops"
+    [left] = (await read_controls(database, "staging")).documents
+    assert left.value is False
+
+
 async def test_a_time_is_kept_as_it_was_given_and_may_be_over(database: Database) -> None:
     end = datetime(2026, 1, 1, tzinfo=UTC)
     await put_control(database, "production", INGEST, SAID, until=end)
