@@ -38,8 +38,8 @@ class PausedPartitions:
 
     @property
     def any(self) -> bool:
-        """True while the breaker has paused or probes a partition, or the gate was turned since the last poll."""
-        return self._half_open is not None or bool(self._breaker.open) or self._wanted() != self._held
+        """True while the breaker has paused or probes a partition, or the next poll is to pause other ones."""
+        return self._half_open is not None or bool(self._breaker.open) or not self._stands(self._wanted())
 
     def forget(self) -> None:
         """Forget all partitions: the assignment is over."""
@@ -51,10 +51,13 @@ class PausedPartitions:
     def before_poll(self) -> None:
         """Pause what the gate holds, resume what it lets through, and have a partition probed that is due for it."""
         wanted = self._wanted()
-        if wanted != self._held:
-            log.info("partitions_held", partitions=len(wanted), before=len(self._held))
+        if not self._stands(wanted):
+            if wanted != self._held:
+                log.info("partitions_held", partitions=len(wanted), before=len(self._held))
             self._held = wanted
             self._pause()
+            # A probe that is under way may have been ended by that: finding nothing, it has proved nothing.
+            self._half_open = None
         due = (
             None if self._consumer.polling else self._breaker.due(self._clock.monotonic(), besides=self._held)
         )
@@ -83,6 +86,11 @@ class PausedPartitions:
     def _wanted(self) -> frozenset[tuple[str, int]]:
         """Those of the assignment that the gate holds now."""
         return self._gate.held(_ROLE, self._consumer.assigned, self._clock.monotonic())
+
+    def _stands(self, wanted: frozenset[tuple[str, int]]) -> bool:
+        """Whether just these and the breaker's are paused: a new assignment begins with pauses that may be over."""
+        poisoned = self._breaker.open
+        return wanted == self._held and self._consumer.paused == poisoned.union(Partition(*p) for p in wanted)
 
     def _pause(self) -> None:
         self._consumer.pause([*self._breaker.open, *(Partition(*each) for each in self._held)])

@@ -11,6 +11,7 @@ from tests.integration.ingest.ledger import assert_exactly_once
 from tests.support.ingest import RunningIngest, event, options, records, running, send
 from tests.support.kafka import durable, gaps
 from worker.gate import OPEN, Gate, Switches
+from worker.ingest.assignment import Assignment
 from worker.ingest.options import IngestOptions
 from worker.kafka.consumer import EventConsumer
 from worker.kafka.positions import LogRange
@@ -81,6 +82,23 @@ async def test_a_paused_partition_waits_through_a_restart_and_the_others_are_rea
         await _paused(ingest, topic, 0)
     assert await _offsets(kafka, topic, chosen) == [EACH, EACH, EACH + 20, EACH]
     await assert_exactly_once(database, [*published, *later], voids=None)
+
+
+async def test_a_pause_that_ends_while_partitions_are_assigned_holds_up_nothing(
+    database: Database, kafka: str, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, published = Gate(Switches(partitions=frozenset({(topic, 1)}))), _published(10)
+    real = Assignment.on_assigned
+
+    async def then_it_ends(self: Assignment) -> None:
+        await real(self)
+        if self.durable:
+            gate.turn(OPEN)
+
+    monkeypatch.setattr(Assignment, "on_assigned", then_it_ends)
+    await send(kafka, topic, records(published, partition=1))
+    async with running(database, options(kafka, topic), gate=gate) as ingest:
+        await ingest.until(lambda: ingest.outcome("stored") == 10, "it is read")
 
 
 @pytest.mark.slow
