@@ -13,7 +13,7 @@ from worker.app.notify import notify_senders
 from worker.app.presence import Presence, running_as
 from worker.app.retry import retry_groups, retry_handlers, skips_by_setting
 from worker.app.supervision import Role
-from worker.gate import Gate
+from worker.gate import Gate, Rate
 from worker.ingest.options import IngestOptions
 from worker.ingest.service import Ingest
 from worker.notify.service import Notifier
@@ -118,7 +118,8 @@ def _progress(settings: Settings, parts: _Parts, run: _Run) -> Role:
 
 
 def _counts(settings: Settings, parts: _Parts, run: _Run) -> Role:
-    watcher = Watcher(*parts, settings.counts, run.owner, tracing=run.tracing, gate=run.gate)
+    rate = Rate(parts[1], run.gate.rate(f"{RoleName.COUNTS}_per_s"))
+    watcher = Watcher(*parts, settings.counts, run.owner, tracing=run.tracing, gate=run.gate, rate=rate)
     if not watcher.database.catalogue.models:
         return record_follower(watcher)
     return Together(RoleName.COUNTS, [record_follower(watcher), model_follower(watcher)])

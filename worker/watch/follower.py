@@ -131,6 +131,7 @@ class Follower(Generic[Keys]):
     """`run` returns after a drain and raises when something fails that waiting cannot heal.
 
     `role` is what operators pause it by; while that is paused, or all of its projections are, it holds no groups.
+    Followers of one role share its `rate`.
     """
 
     def __init__(
@@ -146,11 +147,12 @@ class Follower(Generic[Keys]):
         *,
         role: str = "",
         gate: Gate | None = None,
+        rate: Rate | None = None,
     ) -> None:
         self.name = executor.name
         self._role = role or executor.name
         self._gate = gate or Gate()
-        self._rate = Rate(clock, self._gate.rate(f"{self._role}_per_s"))
+        self._rate = rate or Rate(clock, self._gate.rate(f"{self._role}_per_s"))
         self._left_out: frozenset[str] = frozenset()
         self._executor = executor
         self._groups = groups

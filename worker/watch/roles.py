@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from projections.counts.projection import COUNTS
 from projections.kinds import ReadModel, StreamProjection, SumProjection
-from worker.gate import Gate
+from worker.gate import Gate, Rate
 from worker.held_groups import HeldGroups
 from worker.settings import CoolDownSettings, CountsSettings, RoleName, WatchSettings
 from worker.storage.database import Database
@@ -43,7 +43,7 @@ class Watcher(Generic[S_co]):
     """What a follower is made of, whatever it keeps.
 
     `owner` names this run of the process in the leases; one that exists elsewhere would share its groups. The `gate`
-    tells what operators have paused.
+    tells what operators have paused. Followers of one role are given one `rate`; alone, one has its own.
     """
 
     database: Database
@@ -55,6 +55,7 @@ class Watcher(Generic[S_co]):
     seed: int | None = None
     tracing: Tracing = UNTRACED
     gate: Gate = field(default_factory=Gate)
+    rate: Rate | None = None
 
     def groups(
         self, name: str, number: int, kept: Sequence[StreamProjection | SumProjection | ReadModel]
@@ -81,7 +82,7 @@ class Watcher(Generic[S_co]):
 
     def follower(self, executor: Executor[K], groups: HeldGroups, role: RoleName) -> Follower[K]:
         parts = self.clock, self.component, self.metrics, self.settings, self.seed
-        return Follower(self.database, executor, groups, *parts, role=role, gate=self.gate)
+        return Follower(self.database, executor, groups, *parts, role=role, gate=self.gate, rate=self.rate)
 
 
 def event_follower(

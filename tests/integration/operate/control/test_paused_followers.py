@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.integration.test_third_projection import CATALOGUE, agrees, all_of, working
+from tests.support.clocks import ManualClock
 from tests.support.failpoints import failing
 from tests.support.progress import (
     documents,
@@ -17,15 +19,20 @@ from tests.support.progress import (
     store,
 )
 from tests.support.running import RunningRole
+from worker.app.roles import Dependencies, build_roles
 from worker.contract.identity import stream_object_id
 from worker.gate import OPEN, Gate, Switches
 from worker.operate.control import commands
 from worker.operate.control.targets import Target
+from worker.settings import RoleName, load_settings
 from worker.storage.database import Database, Document, open_database
 from worker.storage.schema import apply_schema
 from worker.storage.work_items import fold_item_id
+from worker.telemetry.health import Health
+from worker.telemetry.metrics import Metrics
 from worker.verify.run import verify
 from worker.watch.folds.failed_streams import PAUSED
+from worker.watch.roles import Together
 
 
 @pytest.fixture
@@ -105,6 +112,20 @@ async def test_a_rate_of_documents_is_kept_while_catching_up(database: Database)
         began = clock.monotonic()
         await watcher.until_current()
         assert clock.monotonic() - began >= (1_000 - 400) / 400 - 0.5  # the last 200 are a part of their own
+
+
+async def test_the_followers_of_one_role_share_its_rate(
+    own: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEVENP_ROLES", "counts")
+    monkeypatch.setenv("SEVENP_MONGODB_URI", "mongodb://127.0.0.1")
+    clock, gate = ManualClock(), Gate(Switches(rates={"counts_per_s": 100.0}))
+    given = Dependencies(own, clock, Metrics(CollectorRegistry(), CATALOGUE), Health(clock), gate=gate)
+    [counts] = [each for each in build_roles(load_settings(), given, []) if each.name == RoleName.COUNTS]
+    assert isinstance(counts, Together)
+    records, models = counts._followers  # noqa: SLF001
+    records._rate.spend(1_000)  # noqa: SLF001
+    assert models._rate.free_in_s() > 0  # noqa: SLF001
 
 
 async def _one_paused(
