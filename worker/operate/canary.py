@@ -89,9 +89,12 @@ class Canary:
                     await self._look_after()
                     self._backoff.reset()
                     await run_until_stopped(self._clock.sleep(self._rest_s()), stop)
-                except Retryable as error:
-                    self._count_retry(error)
-                    self._tell(f"MongoDB: {error}")
+                except (
+                    WorkerError
+                ) as error:  # also what only an operator can mend: other roles go on meanwhile
+                    if isinstance(error, Retryable):
+                        self._count_retry(error)
+                    self._tell(f"MongoDB: {error}", also_without_lease=not isinstance(error, Retryable))
                     await self._backoff.wait(stop)
         finally:
             await cancel_within(_CLOSING_S, sending)
@@ -112,7 +115,7 @@ class Canary:
             self._metrics.canary_latency_seconds.observe(now - given_up.made_at)
 
     async def _look_after(self) -> None:
-        """1. the lease  2. what is visible by now. Raises Retryable while MongoDB is away."""
+        """1. the lease  2. what is visible by now. Raises a WorkerError for what MongoDB does not do."""
         if self._groups.due:  # 1
             held = bool(await self._groups.share())
             if held and not self._holds:
@@ -120,6 +123,8 @@ class Canary:
             elif self._holds and not held:
                 self._stand_by()
             self._holds = held
+            if not held:
+                self._told = None
         if len(self._waiting):  # 2
             await self._look()
 
@@ -206,9 +211,9 @@ class Canary:
             if self._unsent and self._unsent[0] is each:
                 self._unsent.popleft()
 
-    def _tell(self, reason: str) -> None:
+    def _tell(self, reason: str, *, also_without_lease: bool = False) -> None:
         """Say once why the canary cannot get through."""
-        if self._holds and self._told is None:
+        if (self._holds or also_without_lease) and self._told is None:
             self._told = reason
             log.warning("canary_waits", reason=reason)
 

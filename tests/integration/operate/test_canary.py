@@ -17,6 +17,7 @@ from tests.oracle.case import Case
 from tests.oracle.check import check_case
 from tests.oracle.stored import read_stored
 from tests.support import counts, ingest, progress
+from tests.support.failpoints import failing
 from tests.support.ingest import event, options, records, send
 from tests.support.running import RunningRole, run, sample
 from tests.support.settings import changed
@@ -31,6 +32,7 @@ from worker.queries.trace.log import not_asked
 from worker.queries.trace.run import trace
 from worker.settings import CanarySettings, Settings, load_settings
 from worker.storage.database import Database
+from worker.storage.errors import UNAUTHORIZED
 from worker.storage.leases import group_name
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
@@ -211,6 +213,23 @@ async def test_without_a_broker_it_waits_says_so_once_and_can_be_stopped(
             assert canary.seen() == 0
     (told,) = [each for each in logs if each["event"] == "canary_waits"]
     assert "127.0.0.1:1" in told["reason"]
+
+
+async def test_what_only_an_operator_can_mend_ends_no_worker_and_it_begins_once_that_is_done(
+    given: Settings, watched: Database
+) -> None:
+    nowhere = given.model_copy(update={"kafka": changed(given.kafka, bootstrap_servers="127.0.0.1:1")})
+    with capture_logs() as logs:
+        async with (
+            failing(watched, ["find"], code=UNAUTHORIZED, times=1_000, collection="user_progress") as failed,
+            running(nowhere, watched) as canary,
+        ):
+            await canary.until(lambda: [each for each in logs if each["event"] == "canary_waits"], "it waits")
+            assert canary.last_success() is None
+            assert await failed() >= 1  # which ends the failing
+            await canary.until(lambda: canary.last_success() is not None, "it has begun")
+    (told,) = [each for each in logs if each["event"] == "canary_waits"]
+    assert "(13)" in told["reason"]
 
 
 @pytest.mark.slow
