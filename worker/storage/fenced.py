@@ -14,7 +14,7 @@ from uuid import UUID
 
 from bson import Binary, Int64
 from bson.raw_bson import RawBSONDocument
-from pymongo.errors import OperationFailure
+from pymongo.errors import NetworkTimeout, OperationFailure
 
 from worker.errors import Refused, Retryable
 from worker.storage import driver
@@ -58,8 +58,10 @@ async def run_on_session(
                     {**command, "txnNumber": Int64(number), "writeConcern": WRITE_CONCERN.document},
                     session=handle,
                 )
-    except TimeoutError as error:
-        raise Retryable(f"no answer to {next(iter(command))} within {deadline_s:.0f} s") from error
+    except TimeoutError:
+        # As the driver says it: by the cause of an error others know which server it is about.
+        silent = NetworkTimeout(f"no answer to {next(iter(command))} within {deadline_s:.0f} s")
+        raise Retryable(str(silent)) from silent
     finally:
         # The driver's own object was an empty placeholder without an id; dropping it ends the session without
         # returning anything, so that even a command cancelled before it was sent can no longer go out unfenced.

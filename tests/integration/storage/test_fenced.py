@@ -32,6 +32,7 @@ from worker.storage.database import Client, Database, make_client, open_database
 from worker.storage.fenced import BURN_NUMBER, burn_session
 from worker.storage.partition_lease import PartitionLease, assert_in_force, lease_id, take_partition
 from worker.storage.schema import apply_schema
+from worker.telemetry.waits import server_of
 
 
 @pytest.fixture(params=["pymongo", "motor"])
@@ -117,9 +118,10 @@ async def test_what_a_partial_failure_left_out_is_inserted_by_sending_again(any_
 async def test_a_command_without_an_answer_in_time_is_retryable(any_database: Database) -> None:
     session, sent = uuid.uuid4(), rows(20)
     async with failpoint(any_database.client, "hangTimeseriesInsertBeforeCommit") as hanging:
-        with pytest.raises(Retryable, match="no answer"):
+        with pytest.raises(Retryable, match="no answer") as silent:
             await send(any_database, session, 1, sent, deadline_s=1.0)
     assert hanging.hits >= 1
+    assert server_of(silent.value) == "mongodb"
     await send(any_database, session, 1, sent)
 
     # This answer did not wait for a majority, which is why `SeriesWriter` asks for one.
