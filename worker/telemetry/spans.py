@@ -80,7 +80,16 @@ class Spans:
 
 def _links(traces: Iterable[TraceContext]) -> list[Link]:
     """The first of the traces, each once."""
-    return [Link(_context(trace)) for trace in islice(dict.fromkeys(traces), _MOST_LINKS)]
+    return [Link(_context(trace)) for trace in islice(_distinct(traces), _MOST_LINKS)]
+
+
+def _distinct(traces: Iterable[TraceContext]) -> Iterator[TraceContext]:
+    """Each once, and none sooner than it is asked for: a trace is read from the headers of its record then."""
+    seen: set[TraceContext] = set()
+    for trace in traces:
+        if trace not in seen:
+            seen.add(trace)
+            yield trace
 
 
 def _context(trace: TraceContext) -> SpanContext:

@@ -1,5 +1,6 @@
 """Spans as the library makes them: linked to the traces of producers, and without a word of a payload."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -36,6 +37,20 @@ def test_thousands_of_traces_are_as_many_links_as_the_library_keeps(kept: Kept) 
         pass
     (span,) = kept.spans
     assert linked(span) == [trace.trace_id for trace in many[:128]]
+
+
+def test_of_thousands_of_traces_no_more_are_read_than_become_links(kept: Kept) -> None:
+    read = []
+
+    def traces() -> Iterator[TraceContext]:
+        for number in range(1, 5_000):
+            read.append(number)
+            yield TraceContext(f"00-{number // 2 + 1:032x}-{1:016x}-01")
+
+    with kept.tracing.span("ingest batch", {}, links=traces):
+        pass
+    assert len(linked(kept.spans[0])) == 128
+    assert len(read) == 254  # each of them twice but for the first and the last
 
 
 def test_an_error_is_named_by_its_class_and_never_quoted(kept: Kept) -> None:
