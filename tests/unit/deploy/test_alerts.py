@@ -9,6 +9,7 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from tests.unit.deploy.rules import FOLDER, RECORDED, RENAMED, SCRAPED, Alert, alerts, attribute, cases
+from worker.operate.canary import NAME as CANARY
 from worker.settings import RoleName
 from worker.telemetry.metrics import Metrics
 
@@ -34,7 +35,7 @@ def _labels(metric: str) -> set[str]:
 def _values(metric: str, label: str) -> set[str]:
     """The values that exist from the start; those of a component are its roles."""
     if label == "component" and metric.startswith("component_"):
-        return {role.value for role in RoleName}
+        return {CANARY, *(role.value for role in RoleName)}
     return {sample.labels.get(label, "") for family in METRICS[metric].collect() for sample in family.samples}
 
 
