@@ -37,29 +37,36 @@ class Gate:
 
     def __init__(self, switches: Switches = OPEN) -> None:
         self.switches = switches
-        self._held_until: dict[tuple[str, int], float] = {}
+        self._holds: dict[tuple[str, int], int] = {}
+        self._reads = 0
 
     def turn(self, switches: Switches) -> None:
         """Replace all switches at once."""
         self.switches = switches
 
+    def begin_read(self) -> int:
+        """Note that reading what operators say begins now; returns the number of this read."""
+        self._reads += 1
+        return self._reads
+
+    def was_read(self, number: int) -> None:
+        """The switches are those of that read: what was held before it began is held by them, or by nobody."""
+        self._holds = {each: after for each, after in self._holds.items() if after >= number}
+
     def pauses(self, role: str) -> bool:
         """Whether a role is to do nothing."""
         return role in self.switches.roles
 
-    def hold(self, partition: tuple[str, int], until: float) -> None:
-        """Pause a partition here until then (monotonic seconds), which nobody may have read from the database yet."""
-        self._held_until[partition] = until
+    def hold(self, partition: tuple[str, int]) -> None:
+        """Pause a partition, which the database says from now on, until a read that begins after this has ended."""
+        self._holds[partition] = self._reads
 
-    def held(
-        self, role: str, partitions: Iterable[tuple[str, int]], now: float
-    ) -> frozenset[tuple[str, int]]:
-        """Those of a role's partitions that are not to be read now (monotonic seconds)."""
+    def held(self, role: str, partitions: Iterable[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+        """Those of a role's partitions that are not to be read now."""
         if self.pauses(role):
             return frozenset(partitions)
-        self._held_until = {each: until for each, until in self._held_until.items() if until > now}
         return frozenset(
-            each for each in partitions if each in self.switches.partitions or each in self._held_until
+            each for each in partitions if each in self.switches.partitions or each in self._holds
         )
 
     def rate(self, name: str) -> Callable[[], float | None]:

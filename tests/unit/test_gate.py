@@ -13,24 +13,29 @@ PARTITIONS = [("a", 0), ("a", 1), ("b", 0)]
 def test_without_an_operator_everything_passes() -> None:
     gate = Gate()
     assert not gate.pauses("ingest")
-    assert gate.held("ingest", PARTITIONS, 0.0) == frozenset()
+    assert gate.held("ingest", PARTITIONS) == frozenset()
     assert gate.rate("ingest_per_s")() is None
 
 
 def test_a_paused_role_holds_all_of_its_partitions_and_no_other_role() -> None:
     gate = Gate(Switches(roles=frozenset({"ingest"})))
-    assert gate.held("ingest", PARTITIONS, 0.0) == set(PARTITIONS)
+    assert gate.held("ingest", PARTITIONS) == set(PARTITIONS)
     assert gate.pauses("ingest")
     assert not gate.pauses("progress")
 
 
 def test_of_the_partitions_those_are_held_that_are_named_or_were_stopped_here() -> None:
     gate = Gate(Switches(partitions=frozenset({("a", 1), ("c", 7)})))
-    gate.hold(("b", 0), until=10.0)
-    assert gate.held("ingest", PARTITIONS, 9.0) == {("a", 1), ("b", 0)}
-    assert gate.held("ingest", PARTITIONS, 10.0) == {("a", 1)}
+    before = gate.begin_read()
+    gate.hold(("b", 0))
+    gate.was_read(before)
+    assert gate.held("ingest", PARTITIONS) == {("a", 1), ("b", 0)}
+    after = gate.begin_read()
+    assert gate.held("ingest", PARTITIONS) == {("a", 1), ("b", 0)}
+    gate.was_read(after)
+    assert gate.held("ingest", PARTITIONS) == {("a", 1)}
     gate.turn(Switches())
-    assert gate.held("ingest", PARTITIONS, 11.0) == frozenset()
+    assert gate.held("ingest", PARTITIONS) == frozenset()
 
 
 async def _done_within(rate: Rate, clock: ManualClock, seconds: float, most: int) -> int:

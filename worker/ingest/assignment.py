@@ -29,8 +29,6 @@ log = structlog.get_logger(__name__)
 
 # Long enough for a new leader to learn how far its followers are, short enough that a restarted log is read soon.
 _CONFIRM_AFTER_S = 3.0
-# A partition that was stopped at a gap is held here by itself until it has been read that it is paused.
-_STOP_IS_READ_S = 10.0
 _ROLE = "ingest"
 
 OnGaps = Callable[[Sequence[Gap]], Awaitable[None]]
@@ -122,7 +120,7 @@ class Assignment:
         ranges = await self._consumer.log_ranges()
         committed = await self._committed(ranges)
         positions = committed | await self._first_positions(ranges, committed)
-        starts = await self._starts(positions, ranges)
+        starts = await self._starts(positions, ranges, positions)
         # 2. A log that was made anew is read again below the committed offset: no repairer may count on that.
         lowest = {p: min(offset, starts.get(p, offset)) for p, offset in positions.items()}
         writers = await self._new_writers(list(starts), lowest)
@@ -133,7 +131,7 @@ class Assignment:
         if self._consumer.generation != generation:
             return
         # 3.
-        self._consumer.keep_paused(self._gate.held(_ROLE, starts, self._clock.monotonic()))
+        self._consumer.keep_paused(self._gate.held(_ROLE, starts))
         self._consumer.seek(starts)
         self.writers, self._durable = writers, dict(starts)
         if moved := {p: offset for p, offset in starts.items() if offset != positions[p]}:
@@ -190,7 +188,10 @@ class Assignment:
         return firsts
 
     async def _starts(
-        self, positions: Mapping[Partition, int], ranges: Mapping[Partition, LogRange]
+        self,
+        positions: Mapping[Partition, int],
+        ranges: Mapping[Partition, LogRange],
+        durable: Mapping[Partition, int],
     ) -> dict[Partition, int]:
         """Where to read each partition; gaps are on record before they are skipped."""
         decided = {
@@ -200,7 +201,7 @@ class Assignment:
         }
         gaps = [start.gap for start in decided.values() if start.gap is not None]
         self._confirm_restarts({gap.partition for gap in gaps if gap.reason is GapReason.LOG_RESTARTED})
-        await self._stop_at(gaps)
+        await self._stop_at(gaps, durable)
         await store_gaps(self._database, gaps, self._clock.now())
         for gap in gaps:
             self._report(gap)
@@ -228,17 +229,21 @@ class Assignment:
             last_offset=gap.last_offset,
         )
 
-    async def _stop_at(self, gaps: Sequence[Gap]) -> None:
-        """By setting, have the partitions of gaps wait behind them for somebody; before anything is skipped."""
+    async def _stop_at(self, gaps: Sequence[Gap], durable: Mapping[Partition, int]) -> None:
+        """By setting, have the partitions of gaps wait behind them for somebody; before anything is skipped.
+
+        Only their owner does: the broker is asked by the `durable` offsets. Raises Retryable for anybody else.
+        """
         if self._on_gaps is None or not gaps:
             return
+        await self._prove_generation({p: durable[p] for p in {gap.partition for gap in gaps} if p in durable})
         await self._on_gaps(gaps)
         for gap in gaps:
-            self._gate.hold(gap.partition, self._clock.monotonic() + _STOP_IS_READ_S)
+            self._gate.hold(gap.partition)
 
     def _pause_held(self) -> None:
         """Where positions are about to move over a gap: nothing is read behind it by a partition that stops there."""
-        held = self._gate.held(_ROLE, self._durable, self._clock.monotonic())
+        held = self._gate.held(_ROLE, self._durable)
         self._consumer.pause(self._consumer.paused | {Partition(*each) for each in held})
 
     async def skip_gap(self, corrupt: CorruptBatch) -> None:
@@ -248,7 +253,7 @@ class Assignment:
         """
         gap = corrupt.gap
         try:
-            await self._stop_at([gap])
+            await self._stop_at([gap], self._durable)
             await store_gaps(self._database, [gap], self._clock.now())
             if corrupt.generation != self._consumer.generation:
                 return  # whoever reads the partition now meets the batch, too
@@ -289,7 +294,7 @@ class Assignment:
 
         Raises Retryable where it is not; the next assignment is on its way.
         """
-        if not await self._consumer.commit(positions):
+        if not positions or not await self._consumer.commit(positions):
             raise Retryable("the assignment is over: a newer generation has the partitions")
 
     async def commit(self, positions: Mapping[Partition, int]) -> None:
@@ -318,7 +323,7 @@ class Assignment:
         try:
             ranges = await self._consumer.log_ranges()
             positions = {p: await self._consumer.position(p) for p in ranges if p in self._durable}
-            starts = await self._starts(positions, ranges)
+            starts = await self._starts(positions, ranges, self._durable)
             await self._lower({p: offset for p, offset in starts.items() if offset < positions[p]})
         except Retryable as error:
             if server_of(error) is None:

@@ -85,7 +85,7 @@ class PausedPartitions:
 
     def _wanted(self) -> frozenset[tuple[str, int]]:
         """Those of the assignment that the gate holds now."""
-        return self._gate.held(_ROLE, self._consumer.assigned, self._clock.monotonic())
+        return self._gate.held(_ROLE, self._consumer.assigned)
 
     def _stands(self, wanted: frozenset[tuple[str, int]]) -> bool:
         """Whether just these and the breaker's are paused: a new assignment begins with pauses that may be over."""

@@ -74,12 +74,14 @@ class ControlReader:
 
     async def look(self) -> None:
         """Read what is paused and set, and have it apply. Raises WorkerError where it cannot be read."""
+        number = self._gate.begin_read()
         found = await read_controls(self._database, self._settings.environment)
         self._read, self._read_at = controls_of(found, self._known), self._clock.monotonic()
         self._metrics.control_last_read_timestamp_seconds.set(self._clock.now().timestamp())
         self._metrics.control_ignored_settings.set(len(self._read.ignored))
         self._name_ignored()
         self._apply()
+        self._gate.was_read(number)
 
     async def look_at_start(self) -> None:
         """As `look`, before anything begins: only a MongoDB that is away is a reason to wait. Raises Retryable."""

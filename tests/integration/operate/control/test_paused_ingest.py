@@ -146,7 +146,6 @@ async def test_a_rate_is_kept_and_changed_while_it_runs(database: Database, kafk
 async def test_a_partition_stops_at_a_gap_until_somebody_has_looked(
     database: Database, kafka: str, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.ingest.assignment._STOP_IS_READ_S", 2.0)
     real, gone = EventConsumer.log_ranges, {"first": 0}
 
     async def as_after_retention(self: EventConsumer) -> Mapping[Partition, LogRange]:
@@ -159,7 +158,9 @@ async def test_a_partition_stops_at_a_gap_until_somebody_has_looked(
     stops = StopAtGaps(database, "production", "ingest w1")
 
     async def look() -> None:
+        number = gate.begin_read()
         gate.turn(controls_of(await read_controls(database, "production"), known).switches)
+        gate.was_read(number)
 
     async with running(database, chosen, gate=gate, on_gaps=stops) as ingest:
         await send(kafka, topic, records(published[:10], partition=1))

@@ -64,6 +64,7 @@ async def test_what_is_said_is_followed_and_so_is_its_end(database: Database) ->
         with capture_logs() as logs:
             await put(database, "pause.role.ingest")
             await put(database, "pause.partition.t.3")
+            reader.gate.hold(("elsewhere", 0))
             await put(database, f"pause.stream.{STREAM}")
             await put(database, "set.notify_per_s", {"value": 7})
             await put(database, "set.log_level", {"value": "debug"})
@@ -89,6 +90,7 @@ async def test_what_is_said_is_followed_and_so_is_its_end(database: Database) ->
                 await remove_control(database, "production", name)
             await remove_control(database, "production", "set.notify_per_s")
             await reader.until(lambda: reader.gate.switches == OPEN, "all is resumed")
+            assert reader.gate.held("ingest", [("t", 3), ("elsewhere", 0)]) == frozenset()
             await reader.until(lambda: reader.levels == ["debug", None], "the level is that of the settings")
             assert len(reader.health.paused) == 0
             assert reader.value("paused", what="ingest") == 0
