@@ -24,7 +24,16 @@ from worker.storage.claims import Claim
 from worker.storage.database import Database
 from worker.storage.event_traces import traces_of
 from worker.storage.retrying import retrying
-from worker.storage.work_items import INTERRUPTED, Failed, Handler, Item, ItemId, Postponed, Verdict
+from worker.storage.work_items import (
+    INTERRUPTED,
+    Failed,
+    Handler,
+    Item,
+    ItemId,
+    Postponed,
+    Verdict,
+    types_of,
+)
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import ErrorClass, Metrics, RetryOutcome
 from worker.telemetry.mongodb import retry_counter
@@ -115,6 +124,7 @@ class RetryProcessor:
         if room <= 0:
             free_in_s = max(self._cap.free_in_s(self._clock.monotonic()), self._rate.free_in_s())
             return min(free_in_s, LOOK_AGAIN_S)
+        self._queue.leave_out(types_of(self._gate.switches.projections))
         claim = await self._queue.claim(room)  # 3
         if not claim.taken:
             return await self._idle_s()

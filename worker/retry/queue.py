@@ -73,12 +73,18 @@ class Queue:
         owner: str,
     ) -> None:
         self._items = database.analytics_queue
-        self._ours: Document = {"event_type": {"$in": sorted(event_types)}, "_id": TEXT_OR_OBJECT_ID}
+        self._types = frozenset(event_types)
+        self._ours: Document = {"event_type": {"$in": sorted(self._types)}, "_id": TEXT_OR_OBJECT_ID}
+        self._tried = self._ours
         self._claims = Claims(self._items, clock, "processing", owner, settings.item_lease_s)
         self._code_version = settings.code_version
         self._max_attempts = settings.max_attempts
         self._streams_first = False
         self._after = ""
+
+    def leave_out(self, event_types: Iterable[str]) -> None:
+        """Try no items of these types from now on: they are not due for anybody, and cost no attempts."""
+        self._tried = {**self._ours, "event_type": {"$in": sorted(self._types.difference(event_types))}}
 
     async def take_back(self) -> int:
         """Open the items whose lease has run out, or end them if that was the last attempt; how many."""
@@ -107,7 +113,7 @@ class Queue:
 
     async def due_in_s(self) -> float | None:
         """Seconds until the next pending item is due, 0 if one is; None without any."""
-        return await self._claims.due_in_s(self._ours)
+        return await self._claims.due_in_s(self._tried)
 
     async def claim(self, limit: int) -> Claim[Item]:
         """Take up to `limit` due items in hand, in turns: of each stream the oldest, stream after stream.
@@ -161,13 +167,13 @@ class Queue:
         self._pass_over((await self._claims.release(token, states)).refused)
 
     async def _streamless(self, limit: int) -> list[Document]:
-        query: Document = {**self._ours, "stream_id": {"$in": [None, ""]}, **DUE}
+        query: Document = {**self._tried, "stream_id": {"$in": [None, ""]}, **DUE}
         return await self._claimable(query, limit)
 
     async def _of_no_stream(self, limit: int) -> list[Document]:
         """Items whose stream is none. They are claimed only for it to be said in them."""
         both = {"$and": [DUE["$expr"], _OF_NO_STREAM]}
-        return await self._claimable({**self._ours, **DUE, "$expr": both}, limit)
+        return await self._claimable({**self._tried, **DUE, "$expr": both}, limit)
 
     async def _claimable(self, query: Document, limit: int) -> list[Document]:
         """What can be claimed; one that cannot be read here is claimed, too: then it is said in it."""
@@ -181,7 +187,7 @@ class Queue:
         start, after, wrapped = self._after, self._after, False
         for _ in range(_STEPS):
             span: Document = {"$gt": after, "$lte": start} if wrapped else {"$gt": after}
-            due = self._claims.narrowed({**self._ours, "stream_id": span, **DUE})
+            due = self._claims.narrowed({**self._tried, "stream_id": span, **DUE})
             order = [("stream_id", 1), ("due_at", 1)]
             paths = {"stream_id": 1, "error_class": 1}
             found = await reading.find(self._items, due, paths, sort=order, limit=_PAGE)

@@ -1,6 +1,6 @@
 """The items of `analytics_queue` that are the worker's: types and keys, one in hand, what an attempt made of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,6 +45,12 @@ def further_types(catalogue: Catalogue) -> tuple[str, ...]:
 def event_types(catalogue: Catalogue) -> tuple[str, ...]:
     """The types of the worker's items: those of all other types belong to somebody else."""
     return (*EVENT_TYPES, *further_types(catalogue))
+
+
+def types_of(projections: Iterable[str]) -> frozenset[str]:
+    """The types of all items that are about these projections."""
+    further = {"progress": {PROGRESS_UPDATED}, "counts": {COUNTS_ROW}}
+    return frozenset(each for name in projections for each in {fold_type(name), *further.get(name, ())})
 
 
 def fold_item_id(stream: object, projection: str = "progress") -> str:

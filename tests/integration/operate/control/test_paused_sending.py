@@ -7,7 +7,7 @@ from tests.support.retry import Noting, item, put, running, with_status
 from worker.gate import OPEN, Gate, Switches
 from worker.notify.delivery import Accepted, Delivery, Message, Recipient
 from worker.storage.database import Database
-from worker.storage.work_items import PROGRESS_FOLD
+from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, PROGRESS_FOLD
 
 
 class Collector:
@@ -81,6 +81,21 @@ async def test_a_paused_retry_tries_nothing_and_keeps_its_lease(database: Databa
         gate.turn(OPEN)
         await retry.until_status("completed", 20)
     assert len(noting.items) == 20
+
+
+async def test_items_of_a_paused_projection_cost_the_others_no_attempts(database: Database) -> None:
+    noting, gate = Noting(), Gate(Switches(projections=frozenset({"counts"}), rates={"retry_per_s": 20.0}))
+    types = (COUNTS_FOLD, COUNTS_ROW)
+    paused = [item(f"counts:{n}", f"a-{n}", event_type=types[n % 2]) for n in range(400)]
+    await put(database, [*paused, *(item(f"progress:{n}", f"b-{n}") for n in range(20))])
+    handlers = dict.fromkeys([PROGRESS_FOLD, *types], noting)
+    async with running(database, handlers, gate=gate) as retry:
+        await retry.until_status("completed", 20)
+        await retry.lives_on("retry")
+        assert {each.event_type for each in noting.items} == {PROGRESS_FOLD}
+        assert await database.analytics_queue.count_documents({"retry_count": 0, "last_retry": None}) == 400
+        gate.turn(OPEN)
+        await retry.until_status("completed", 420)
 
 
 async def test_attempts_are_kept_within_a_rate(database: Database) -> None:
