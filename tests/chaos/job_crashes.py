@@ -142,7 +142,12 @@ async def _living(history: History) -> AsyncIterator[WorkerProbe]:
 
 
 async def _kinds(history: History, jobs: Jobs, command: JobCommand, random: Random) -> Sequence[Kind]:
-    """Every kind of write that a run makes, in their order. Raises NotProven where there is none."""
+    """Every kind of write that a run makes, in their order. Raises NotProven where there is none.
+
+    Of the second run in a history: a few writes are those of the first repairer of a partition, and never come again.
+    """
+    first = await _prepared(history, jobs, command, random)
+    await jobs.to_its_end(command.arguments(first))
     names = await _prepared(history, jobs, command, random)
     file = history.world.folder / f"trace-{names['number']}.jsonl"
     process = await jobs.run(command.arguments(names), trace=str(file))
