@@ -54,10 +54,19 @@ class LogEndsClient:
         """
         try:
             async with asyncio.timeout(self._options.kafka.request_deadline_s):
-                return await self._ask(committed_of)
+                client = await self._connected()
+                leaders = await self._leaders(client)
+                ends = await self._ends(client, leaders)
         except (errors.KafkaError, TimeoutError, OSError) as error:
             await self.close()
             raise Retryable(f"no answer from Kafka: {in_words(error)}") from error
+        committed: Mapping[Partition, int] = {}
+        if committed_of:
+            # A group whose coordinator is absent or silent hides no end.
+            with suppress(errors.KafkaError, TimeoutError, OSError):
+                async with asyncio.timeout(self._options.kafka.request_deadline_s * _SHARE_OF_ONE):
+                    committed = await self._committed(client, committed_of)
+        return LogEnds(frozenset(leaders), ends, committed)
 
     async def close(self) -> None:
         """Close the connections; those of a silent broker are left to themselves. May be called twice."""
@@ -66,16 +75,6 @@ class LogEndsClient:
             with suppress(errors.KafkaError, TimeoutError, OSError):
                 async with asyncio.timeout(_CLOSING_S):
                     await client.close()
-
-    async def _ask(self, committed_of: Collection[Partition]) -> LogEnds:
-        client = await self._connected()
-        leaders = await self._leaders(client)
-        ends = await self._ends(client, leaders)
-        committed: Mapping[Partition, int] = {}
-        if committed_of:
-            with suppress(errors.KafkaError):  # a group without a coordinator hides no end
-                committed = await self._committed(client, committed_of)
-        return LogEnds(frozenset(leaders), ends, committed)
 
     async def _connected(self) -> AIOKafkaClient:
         if self._client is None:

@@ -1,9 +1,14 @@
 """Where logs end and what a group has committed, asked for beside any consumer."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
+from aiokafka import AIOKafkaClient
 
 from tests.conftest import StackKind
 from tests.support.ingest import event, options, records, running, send
+from tests.support.settings import changed
 from worker.errors import Retryable
 from worker.kafka.log_ends import LogEndsClient
 from worker.kafka.record import Partition
@@ -39,6 +44,23 @@ async def test_a_broker_that_is_not_there_gives_no_answer(topic: str) -> None:
     with pytest.raises(Retryable, match="no answer from Kafka"):
         await client.ask([])
     await client.close()
+
+
+async def test_a_coordinator_that_is_silent_hides_no_end(
+    kafka: str, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(*_arguments: object) -> int:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(AIOKafkaClient, "coordinator_lookup", silent)
+    chosen, partitions = options(kafka, topic).consumer, [Partition(topic, number) for number in range(4)]
+    client = LogEndsClient(replace(chosen, kafka=changed(chosen.kafka, request_deadline_s=2.0)))
+    try:
+        answer = await client.ask(partitions)
+        assert (answer.ends, answer.committed) == (dict.fromkeys(partitions, 0), {})
+    finally:
+        await client.close()
 
 
 async def test_a_topic_that_is_not_there_has_no_partitions_and_is_not_made(kafka: str) -> None:
