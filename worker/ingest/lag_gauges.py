@@ -28,7 +28,8 @@ Ownership = Callable[[], Mapping[Partition, Owned] | None]
 class LagGauges:
     """Asks Kafka every few seconds, and shows what follows from the last answer as often, by the time it is then.
 
-    While the group is being joined those that were owned before are shown: a lag does not end with its owner.
+    While the group is being joined those that were owned before are shown, until it is given up: a lag does not end
+    with its owner.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class LagGauges:
         self._committed: Mapping[Partition, int] = {}
         self._bases: dict[Partition, int] = {}
         self._owned: Mapping[Partition, Owned] | None = None
+        self._owned_at = 0.0
+        self._longest_rejoin_s = options.kafka.longest_rejoin_s
         self._shown: set[Partition] = set()
 
     async def run(self) -> None:
@@ -63,12 +66,17 @@ class LagGauges:
             while True:
                 pause_s = self._every_s
                 try:
-                    with _alone():
-                        self._take(await self._client.ask(self._not_made_ready()))
+                    self._take(await self._client.ask(self._not_made_ready()))
                     wait.over()
                 except Retryable as error:
                     wait.failed(error)
                     pause_s *= _SILENT_TIMES
+                except (
+                    Exception
+                ) as error:  # a defect: what its client is worth nobody knows, a new one is asked next
+                    _tell(error)
+                    with _alone():
+                        await self._client.close()
                 await self._clock.sleep(pause_s)
         finally:
             await self._client.close()
@@ -76,8 +84,13 @@ class LagGauges:
     def _last_owned(self) -> Mapping[Partition, Owned] | None:
         """What is owned now, or was before the group began to be joined again."""
         if (owned := self._ownership()) is not None:
-            self._owned = owned
+            self._owned, self._owned_at = owned, self._clock.monotonic()
         return self._owned
+
+    def _give_up_what_is_anothers(self) -> None:
+        """Kafka answers, and the group has not let this worker in for too long: who has them shows them."""
+        if self._last_owned() and self._clock.monotonic() - self._owned_at > self._longest_rejoin_s:
+            self._owned = {}
 
     def _not_made_ready(self) -> list[Partition]:
         """Partitions of which only Kafka knows what is durable: without MongoDB none is made ready."""
@@ -85,6 +98,7 @@ class LagGauges:
 
     def _take(self, answer: LogEnds) -> None:
         monotonic, now = self._clock.monotonic(), self._clock.now().timestamp()
+        self._give_up_what_is_anothers()
         owned = self._last_owned() or {}
         self._committed = answer.committed
         for partition, end in answer.ends.items():
@@ -146,7 +160,9 @@ def _alone() -> Iterator[None]:
     """A defect in measuring is told, and ends neither the measuring nor ingest."""
     try:
         yield
-    except Retryable:
-        raise
     except Exception as error:
-        log.exception("lag_not_measured", error_class=type(error).__name__)
+        _tell(error)
+
+
+def _tell(error: Exception) -> None:
+    log.error("lag_not_measured", error_class=type(error).__name__, exc_info=error)
