@@ -198,7 +198,7 @@ def _broken_limit(details: dict[str, Any], record_bytes: int, limits: Limits) ->
     if may_be_larger and len(orjson.dumps(details)) > limits.max_details_bytes:
         message = f"are larger than {limits.max_details_bytes} bytes of compact JSON"
         return Rejected(RejectReason.DETAILS_TOO_LARGE, message, "details")
-    if not details or _is_flat_and_plain(details, limits):  # nearly always, at a third of the cost
+    if _is_flat_and_plain(details, limits):  # nearly always, at a third of the cost
         return None
     depth, keys = 1, 0
     level: list[Any] = [details]
