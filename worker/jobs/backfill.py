@@ -66,21 +66,21 @@ async def run(context: JobContext, arguments: BackfillArguments) -> Mapping[str,
 
 async def _published(context: JobContext, send: Send, chunk: Chunk) -> None:
     """Have all of the chunk acknowledged; while no broker answers, again: event ids decide what is a duplicate."""
-    await _patiently(context, partial(send, chunk.records))
+    await _with_retry(context, partial(send, chunk.records))
 
 
 async def _saved(context: JobContext, number: int, chunk: Chunk) -> None:
     """Save the place behind a chunk; while MongoDB is away, again: standard input cannot be read a second time."""
     place = {"file": number, "lines": chunk.place.lines, "digest": chunk.place.digest}
     counts = {"published": len(chunk.records), "invalid": chunk.invalid, "left_out": chunk.left_out}
-    await _patiently(context, partial(context.advance, chunk.lines, place, **counts))
+    await _with_retry(context, partial(context.advance, chunk.lines, place, **counts))
 
 
 async def _at(context: JobContext, number: int) -> None:
-    await _patiently(context, partial(context.advance, 0, {"file": number, "lines": 0, "digest": ""}))
+    await _with_retry(context, partial(context.advance, 0, {"file": number, "lines": 0, "digest": ""}))
 
 
-async def _patiently(context: JobContext, step: Callable[[], Awaitable[object]]) -> None:
+async def _with_retry(context: JobContext, step: Callable[[], Awaitable[object]]) -> None:
     """A step that may be made twice, for as long as its server is away."""
     wait = Wait(log, context.clock, "backfill_waits", run=context.run_id)
     await retrying(step, clock=context.clock, on_retry=wait.failed)

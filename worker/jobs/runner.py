@@ -95,12 +95,12 @@ class Runner:
         none, and what the job raises.
         """
         asked = self._asked(job, arguments, _one_spelling(interval), dry_run=dry_run)
-        done = await self._patiently(partial(self._done_before, asked, again=again))  # 1
+        done = await self._with_retry(partial(self._done_before, asked, again=again))  # 1
         if done is not None:
             return Result(done, already=True)
-        lease = await self._patiently(partial(self._claim, self._lease(asked["lock"]), asked["key"]))  # 2
+        lease = await self._with_retry(partial(self._claim, self._lease(asked["lock"]), asked["key"]))  # 2
         try:
-            begun = await self._patiently(partial(self._begin, asked, lease, again=again))  # 3
+            begun = await self._with_retry(partial(self._begin, asked, lease, again=again))  # 3
             if isinstance(begun, Result):
                 return begun
             run, former = begun
@@ -112,7 +112,7 @@ class Runner:
             with suppress(WorkerError, TimeoutError):
                 await complete(lease.release())  # 7
 
-    async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
+    async def _with_retry(self, step: Callable[[], Awaitable[T]]) -> T:
         """A step that may be made twice: while the server is away it is waited for."""
         wait = Wait(log, self.parts.clock, "job_waits")
         done = await retrying_for(
@@ -185,7 +185,7 @@ class Runner:
     async def _audited(self, work: Work[A], former: Former | None) -> Result:
         run = work.run
         asked = {**run.arguments, **({"interval": run.interval} if run.interval else {})}
-        await self._patiently(partial(end_rows_by_their_runs, self.parts.database, run.id))
+        await self._with_retry(partial(end_rows_by_their_runs, self.parts.database, run.id))
         try:
             async with audit.recorded(
                 self.parts.database, command=run.job, who=self.who, arguments=asked, run=run.id
