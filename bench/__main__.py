@@ -61,7 +61,7 @@ QUICK = Size(
 )
 FULL = Size(
     "bench-full",
-    events=100_000,
+    events=85_000,
     many=MANY_EVENTS,
     rounds=3,
     latency_s=60,  # mongod writes a checkpoint every 60 s: each rate meets one
