@@ -24,7 +24,8 @@ from worker.storage import driver
 from worker.storage.database import Client, Database, Document
 from worker.storage.transactions import Transactions
 from worker.telemetry.health import Health
-from worker.telemetry.metrics import Metrics, RestartReason
+from worker.telemetry.labels import RestartReason
+from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, SystemClock
 from worker.watch.roles import Watcher, counters, record_follower
 from worker.watch.sums.attempt import Keys

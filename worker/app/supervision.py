@@ -9,7 +9,8 @@ import structlog
 from worker.app.exits import DrainOverdue, RoleDied
 from worker.errors import WorkerError
 from worker.telemetry.health import Health
-from worker.telemetry.metrics import DrainCause, Metrics
+from worker.telemetry.labels import DrainCause
+from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, cancel_within
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,8 @@ import structlog
 from worker.contract.rejection import RejectReason
 from worker.ingest.record import BatchOutcome, Stored
 from worker.kafka.record import Batch, Record
-from worker.telemetry.metrics import DropReason, Metrics, Outcome
+from worker.telemetry.labels import DropReason, Outcome
+from worker.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 

@@ -21,7 +21,8 @@ from worker.kafka.positions import Gap, LogRange, first_of, start_of
 from worker.kafka.record import Batch, Partition
 from worker.storage.database import Database
 from worker.storage.partition_lease import sessions_in_force, shut_out_repairer, take_partition
-from worker.telemetry.metrics import Metrics, RebalanceKind
+from worker.telemetry.labels import RebalanceKind
+from worker.telemetry.metrics import Metrics
 from worker.telemetry.waits import Waits, server_of
 from worker.timing import Clock
 

@@ -30,7 +30,8 @@ from worker.settings import IngestSettings
 from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.telemetry.health import Component
-from worker.telemetry.metrics import Metrics, Outcome, Stage
+from worker.telemetry.labels import Outcome, Stage
+from worker.telemetry.metrics import Metrics
 from worker.telemetry.tracing import UNTRACED, Attributes, Tracing, traces_of_records
 from worker.timing import Clock, backoff_s, cancel_and_wait_shielded
 

@@ -25,7 +25,8 @@ from worker.kafka.record import Batch, Partition
 from worker.kafka.spans import Span
 from worker.storage.database import Database
 from worker.telemetry.health import Component
-from worker.telemetry.metrics import Metrics, Outcome
+from worker.telemetry.labels import Outcome
+from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
 
 log = structlog.get_logger(__name__)

@@ -25,7 +25,8 @@ from worker.kafka.record import Batch, Partition
 from worker.storage.database import Database
 from worker.storage.retrying import retrying
 from worker.telemetry.health import Component
-from worker.telemetry.metrics import DrainCause, Metrics, Outcome, RebalanceKind
+from worker.telemetry.labels import DrainCause, Outcome, RebalanceKind
+from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
 from worker.telemetry.tracing import UNTRACED, Tracing
 from worker.timing import Clock, Deadline, Pace, cancel_and_wait, run_until_stopped

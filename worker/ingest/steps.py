@@ -9,7 +9,8 @@ import structlog
 from worker.errors import Retryable
 from worker.storage.retrying import retrying
 from worker.telemetry.health import Component
-from worker.telemetry.metrics import Metrics, Stage
+from worker.telemetry.labels import Stage
+from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
 from worker.telemetry.waits import Waits
 from worker.timing import Clock

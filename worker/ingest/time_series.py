@@ -27,7 +27,7 @@ from worker.storage.partition_lease import (
     burn_again,
     with_burned_of_now,
 )
-from worker.telemetry.metrics import Stage
+from worker.telemetry.labels import Stage
 from worker.timing import Clock, cancel_and_wait_shielded
 
 # Exact (learner, time) pairs per look-up: 0.3-0.5 ms an event; larger queries cost more per event.

@@ -19,7 +19,8 @@ from worker.notify.recipients import RecipientLookup
 from worker.settings import NotifySettings
 from worker.storage.database import Document
 from worker.storage.outbox import WAITS_FOR_DOCUMENT
-from worker.telemetry.metrics import Metrics, NotificationOutcome
+from worker.telemetry.labels import NotificationOutcome
+from worker.telemetry.metrics import Metrics
 from worker.telemetry.tracing import UNTRACED, Tracing
 from worker.timing import Clock, backoff_s, cancel_and_wait, run_until_stopped
 

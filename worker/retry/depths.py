@@ -14,7 +14,8 @@ from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
 from worker.storage.outbox import UNSENT
 from worker.storage.work_items import COUNTS_ROW, OPEN
-from worker.telemetry.metrics import DEAD_LETTER_STEPS, DRIFT_PARTS, QUEUE_STATES, ROW_COLLECTIONS, Metrics
+from worker.telemetry.labels import DEAD_LETTER_STEPS, DRIFT_PARTS, QUEUE_STATES, ROW_COLLECTIONS
+from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
 
 SCRUB = "scrub"

@@ -35,7 +35,8 @@ from worker.storage.work_items import (
     types_of,
 )
 from worker.telemetry.health import Component
-from worker.telemetry.metrics import ErrorClass, Metrics, RetryOutcome
+from worker.telemetry.labels import ErrorClass, RetryOutcome
+from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
 from worker.telemetry.waits import Wait
 from worker.timing import Backoff, Clock, Deadline

@@ -1,4 +1,4 @@
-"""Every metric of the worker, in one place: its name, its labels, and the closed sets its labels come from.
+"""Every metric of the worker, in one place: its name and its labels, whose closed sets are in `labels.py`.
 
 An attribute has its metric's name without the prefix `sevenp_worker_`. Units are base units: seconds, bytes.
 Labels never carry a learner, stream, event, course or lesson. Label values known in advance exist at 0 from
@@ -9,7 +9,6 @@ the page docs/metrics.md (`python -m worker.telemetry.metrics_page` writes it).
 
 import platform
 from collections.abc import Iterable
-from enum import StrEnum
 from typing import Any
 
 from prometheus_client import (
@@ -27,6 +26,29 @@ from worker import __version__
 from worker.contract.gaps import GapReason
 from worker.contract.rejection import RejectReason
 from worker.telemetry.declared import ANY, CATALOGUED, Declared, MaybeGauge, Values, at_zero
+from worker.telemetry.labels import (
+    COMPONENTS,
+    ENTRY_STATES,
+    MODELS,
+    NOTIFICATION_KINDS,
+    OPERATIONS,
+    PAUSABLE,
+    WATCHERS,
+    Applied,
+    DrainCause,
+    DropReason,
+    ErrorClass,
+    MisfireReason,
+    Mode,
+    NotificationOutcome,
+    Outcome,
+    RebalanceKind,
+    RestartReason,
+    RetryOutcome,
+    RetryReason,
+    ScheduledOutcome,
+    Stage,
+)
 
 PREFIX = "sevenp_worker"
 
@@ -49,162 +71,7 @@ DRAIN_BUCKETS_S = (0.1, 0.5, 1, 2.5, 5, 10, 15, 20, 30, 60)
 # Half a second where all is well; the objective is a minute, the alert is after three.
 CANARY_BUCKETS_S = (0.25, 0.5, 1, 2.5, 5, 10, 60, 180, 600)
 
-
-class Outcome(StrEnum):
-    """What became of one consumed record; the outcomes of all records sum up to the records consumed."""
-
-    STORED = "stored"
-    REDELIVERED = "redelivered"
-    DUPLICATE = "duplicate"
-    CONFLICT = "conflict"
-    DEAD_LETTERED = "dead_lettered"
-    SKIPPED = "skipped"
-
-
-class Stage(StrEnum):
-    """The timed steps of one ingest batch, in their order."""
-
-    DECODE = "decode"
-    PLAN = "plan"
-    EVENT_STORE = "event_store"
-    TIME_SERIES = "time_series"
-    COMMIT = "commit"
-
-
-class DropReason(StrEnum):
-    """Why a record has no outcome: consumed, and neither stored nor accounted for otherwise. Always a defect."""
-
-    OVERFLOW = "overflow"
-    UNEXPECTED = "unexpected"
-
-
-class RebalanceKind(StrEnum):
-    ASSIGNED = "assigned"
-    REVOKED = "revoked"
-
-
-class DrainCause(StrEnum):
-    REVOKE = "revoke"
-    SHUTDOWN = "shutdown"
-
-
-class RestartReason(StrEnum):
-    """Why a change stream was opened again."""
-
-    RESUMABLE = "resumable"
-    HISTORY_LOST = "history_lost"
-    INVALIDATED = "invalidated"
-    LEASE_LOST = "lease_lost"
-
-
-class Mode(StrEnum):
-    """Who folded an event into a projection."""
-
-    LIVE = "live"
-    RETRY = "retry"
-    REPLAY = "replay"
-
-
-class Applied(StrEnum):
-    """What became of an event at a projection."""
-
-    APPLIED = "applied"
-    STALE = "stale"
-    FAILED = "failed"
-
-
-class RetryReason(StrEnum):
-    """Why an operation on MongoDB is repeated."""
-
-    NETWORK = "network"
-    TIMEOUT = "timeout"
-    NOT_PRIMARY = "not_primary"
-    WRITE_CONFLICT = "write_conflict"
-    OTHER = "other"
-
-
-class NotificationOutcome(StrEnum):
-    """What became of a claimed notification; a deferred one is tried again and counts again."""
-
-    SENT = "sent"
-    SUPPRESSED = "suppressed"
-    FAILED = "failed"
-    DEFERRED = "deferred"
-
-
-class RetryOutcome(StrEnum):
-    """What an attempt made of a queue item; all but the first and the last leave it to be tried again."""
-
-    COMPLETED = "completed"
-    FAILED = "failed"
-    POSTPONED = "postponed"  # a dependency was away: the attempt does not count
-    EXHAUSTED = "exhausted"  # failed, and it was the last attempt: waits for other code or an operator
-
-
-class ErrorClass(StrEnum):
-    """Why an attempt failed, as far as a closed set can tell; the item itself names the exception."""
-
-    NONE = "none"
-    ARITHMETIC = "ArithmeticError"
-    ATTRIBUTE = "AttributeError"
-    INDEX = "IndexError"
-    KEY = "KeyError"
-    TYPE = "TypeError"
-    VALUE = "ValueError"
-    REFUSED = "Refused"  # the store objects to the document
-    INTERRUPTED = "Interrupted"  # the worker did not survive the attempt
-    UNAVAILABLE = "unavailable"
-    OTHER = "other"
-
-
-class ScheduledOutcome(StrEnum):
-    """How a run ended that the scheduler started."""
-
-    SUCCEEDED = "succeeded"
-    DIFFERENCE = "difference"  # done, and something was found to be wrong
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class MisfireReason(StrEnum):
-    """Why a firing of the schedule was dropped."""
-
-    MISSED = "missed"  # nobody could start it in time
-    OVERLAP = "overlap"  # the run before went on
-
-
-# Who holds something bounded or fenced, who follows a change stream, what is projected.
-COMPONENTS = ("ingest", "progress", "counts", "notify")
-WATCHERS = ("progress", "counts")
-# Who follows what read models are made from, where there are any.
-MODELS = ("models",)
-# The steps that make dead letters, and the states of what is tried again.
-DEAD_LETTER_STEPS = ("ingest",)
-# What a scrubber's findings are about.
-DRIFT_PARTS = ("events", "time_series", "documents", "sums", "notifications", "billing", "other")
-QUEUE_STATES = ("pending", "processing", "completed", "failed")
-ROW_COLLECTIONS = ("notifications", "billing_transactions")
-# Entries that run, and those that cannot.
-ENTRY_STATES = ("running", "refused")
-NOTIFICATION_KINDS = ("welcome", "completion")
-# The commands the worker sends; the rest (hello, endSessions ...) share a label.
-OTHER = "other"
-OPERATIONS = (
-    "aggregate",
-    "count",
-    "delete",
-    "find",
-    "findAndModify",
-    "getMore",
-    "insert",
-    "update",
-    "commitTransaction",
-    OTHER,
-)
 _BY_ONE = " By the holder of the lease of `retry` only."
-# The roles, and the kinds of parts of their work that can be paused by themselves.
-_ROLES = ("ingest", "progress", "counts", "notify", "retry")
-PAUSABLE = (*_ROLES, "partition", "projection", "kind", "stream")
 
 
 def _counter(help_text: str, **labels: Values) -> Declared[Counter]:

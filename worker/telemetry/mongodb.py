@@ -7,7 +7,8 @@ from typing import Any, Final
 from pymongo import errors, monitoring
 
 from worker.telemetry.health import beat_acting
-from worker.telemetry.metrics import OPERATIONS, OTHER, Metrics, RetryReason
+from worker.telemetry.labels import OPERATIONS, OTHER, RetryReason
+from worker.telemetry.metrics import Metrics
 
 # Somebody waits: the largest batch takes less.
 SLOW_S: Final = 1.0

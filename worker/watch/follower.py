@@ -22,7 +22,8 @@ from worker.storage.leases import Token
 from worker.storage.projection_state import Position, Positions
 from worker.storage.resume_tokens import token_time_s
 from worker.telemetry.health import Component
-from worker.telemetry.metrics import Metrics, RestartReason
+from worker.telemetry.labels import RestartReason
+from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
 from worker.telemetry.waits import Wait
 from worker.timing import Backoff, Clock, Pace

@@ -24,7 +24,8 @@ from worker.settings import IngestSettings
 from worker.storage.database import Database
 from worker.storage.partition_lease import take_partition
 from worker.telemetry.health import Component
-from worker.telemetry.metrics import Metrics, Outcome
+from worker.telemetry.labels import Outcome
+from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock
 
 TOPIC = "events"

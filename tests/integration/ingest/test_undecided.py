@@ -31,7 +31,8 @@ from worker.storage.database import Database, Document
 from worker.storage.documents import event_document
 from worker.storage.partition_lease import take_partition
 from worker.telemetry.health import Component
-from worker.telemetry.metrics import Metrics, Outcome
+from worker.telemetry.labels import Outcome
+from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock
 
 TOPIC = "events"

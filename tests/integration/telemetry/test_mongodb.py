@@ -22,7 +22,8 @@ from worker.errors import Retryable
 from worker.storage import driver
 from worker.storage.database import COLLECTIONS, Database, make_client, open_database
 from worker.storage.driver import close
-from worker.telemetry.metrics import Metrics, RetryReason
+from worker.telemetry.labels import RetryReason
+from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import SLOW_S, CommandTimer, retry_counter, retry_reason
 
 

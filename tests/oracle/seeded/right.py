@@ -48,7 +48,8 @@ from worker.storage.billing import billing_upsert
 from worker.storage.database import Document
 from worker.storage.documents import event_document, interaction_row, void_document
 from worker.storage.outbox import notification_row
-from worker.telemetry.metrics import Metrics, Outcome
+from worker.telemetry.labels import Outcome
+from worker.telemetry.metrics import Metrics
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _POISON: Mapping[bytes, str] = {

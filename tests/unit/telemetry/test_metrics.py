@@ -16,7 +16,8 @@ from worker.storage.database import COLLECTIONS
 from worker.storage.shares import GROUPS
 from worker.telemetry.declared import MaybeGauge
 from worker.telemetry.health import Health
-from worker.telemetry.metrics import Metrics, Mode, Outcome, Stage, declared_metrics
+from worker.telemetry.labels import Mode, Outcome, Stage
+from worker.telemetry.metrics import Metrics, declared_metrics
 from worker.telemetry.mongodb import CommandTimer
 
 LEASES = [f"progress:{number:02}" for number in range(16)]

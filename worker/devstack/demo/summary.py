@@ -10,7 +10,7 @@ from worker.devstack.demo.progress_check import Difference
 from worker.devstack.demo.stored import Totals
 from worker.devstack.servers.worker_process import WorkerCounts
 from worker.devstack.simulator.simulation import Simulation
-from worker.telemetry.metrics import Outcome
+from worker.telemetry.labels import Outcome
 from worker.verify.findings import Verification
 from worker.words import counted
 

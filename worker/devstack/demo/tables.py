@@ -9,7 +9,7 @@ from rich.table import Table
 
 from worker.devstack.demo.stored import Example
 from worker.devstack.demo.summary import Summary
-from worker.telemetry.metrics import Outcome
+from worker.telemetry.labels import Outcome
 from worker.words import counted
 
 BARS = 20  # characters of a full progress bar

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from prometheus_client.parser import text_string_to_metric_families
 
 from worker.devstack.servers.process import ServerProcess, StartFailed, free_port, spawn
-from worker.telemetry.metrics import PREFIX, Outcome
+from worker.telemetry.labels import Outcome
+from worker.telemetry.metrics import PREFIX
 
 READY_LIMIT_S = 60.0  # joining the group and taking the leases takes some seconds on a busy machine
 POLL_S = 0.1

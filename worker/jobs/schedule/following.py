@@ -15,7 +15,7 @@ from worker.storage import job_runs, schedule_positions
 from worker.storage.job_models import JobRun
 from worker.storage.retrying import retrying
 from worker.storage.schedule_positions import Position
-from worker.telemetry.metrics import MisfireReason, ScheduledOutcome
+from worker.telemetry.labels import MisfireReason, ScheduledOutcome
 from worker.telemetry.waits import Wait
 from worker.timing import Backoff, run_until_stopped
 

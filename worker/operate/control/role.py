@@ -18,7 +18,8 @@ from worker.settings import ControlSettings
 from worker.storage.control_documents import read_controls
 from worker.storage.database import Database
 from worker.telemetry.health import Health
-from worker.telemetry.metrics import PAUSABLE, Metrics
+from worker.telemetry.labels import PAUSABLE
+from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, cancel_and_wait, run_until_stopped
 
 log = structlog.get_logger(__name__)

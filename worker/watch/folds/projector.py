@@ -14,7 +14,7 @@ from projections.kinds import By
 from worker.contract.trace_context import trace_in
 from worker.storage.event_traces import traces_of
 from worker.storage.work_items import fold_item_id
-from worker.telemetry.metrics import Applied, Mode
+from worker.telemetry.labels import Applied, Mode
 from worker.telemetry.tracing import TRACE_PATHS, UNTRACED, Attributes, Tracing
 from worker.timing import cancel_and_wait_shielded
 from worker.watch.folds.decisions import Decisions

@@ -17,7 +17,7 @@ from worker.storage import reading
 from worker.storage.database import Document
 from worker.storage.encoding import same
 from worker.storage.leases import Token
-from worker.telemetry.metrics import Applied, Mode
+from worker.telemetry.labels import Applied, Mode
 from worker.watch.sums.attempt import Attempt, Keys, Reason, Target, Write, ids_of
 from worker.watch.sums.catch_up import pages
 from worker.watch.sums.conflict_markers import WriteConflictMarkers

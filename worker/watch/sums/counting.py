@@ -22,7 +22,7 @@ from worker.storage import reading
 from worker.storage.database import Document
 from worker.storage.leases import Token
 from worker.storage.reading import Reading
-from worker.telemetry.metrics import Applied, Mode
+from worker.telemetry.labels import Applied, Mode
 from worker.watch.folds.restoring import Restore
 from worker.watch.frozen import Frozen
 from worker.watch.sums.attempt import Attempt, Keys, Reason, Rejections, Target, Write, ids_of

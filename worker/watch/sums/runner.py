@@ -9,7 +9,8 @@ from typing import TypeVar
 from worker.errors import Refused, Retryable
 from worker.storage.database import Database
 from worker.storage.transactions import Transactions
-from worker.telemetry.metrics import Metrics, NotificationOutcome
+from worker.telemetry.labels import NotificationOutcome
+from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
 from worker.timing import Clock
 from worker.watch.sums.attempt import Attempt, Keys, Reason, RejectedWrite, Rejections, Target, TooLarge

@@ -7,7 +7,7 @@ import pytest
 from projections.catalogue import CATALOGUE
 from worker.operate.control.targets import Known, Target, target_from, target_of
 from worker.settings import NotificationKind, RoleName
-from worker.telemetry.metrics import PAUSABLE
+from worker.telemetry.labels import PAUSABLE
 
 STREAM = "course_5f1d7f3e9d1c4b0001a0c001_user_5f1d7f3e9d1c4b00010000aa"
 KNOWN = Known(frozenset({"interaction.events"}), frozenset(CATALOGUE.names))
