@@ -101,6 +101,9 @@ class StreamProjection:
     refold: Refold
     event_paths: tuple[str, ...] = READ_PATHS  # what is read of events: `read_paths` of the details it folds
     rules: Rules | None = None  # what `explain` says of its fields beside the events that changed them
+    reasons: tuple[
+        str, ...
+    ] = ()  # why events may be without effect, which its documents say in `without_effect`
 
     def folds(self, stream: str) -> bool:
         """Whether this stream is one of its kind. A name of no known kind counts as a learner's, and fails there."""

@@ -197,6 +197,10 @@ class Metrics:
     projection_events_applied_total = _counter(
         "Events met by a fold.", projection=CATALOGUED, mode=Mode, outcome=Applied
     )
+    projection_events_without_effect_total = _counter(
+        "Events that a document began to list as without effect: wrong only beside others of their stream.",
+        projection=CATALOGUED,
+    )
     projection_frozen_streams = _gauge(
         "Streams met here whose document a newer release made: they stand still.", projection=CATALOGUED
     )

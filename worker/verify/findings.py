@@ -186,12 +186,14 @@ class ProjectionCounts:
 
     `behind` wait to be folded or counted (normal while the worker runs), `quarantined` of them have an item in
     `analytics_queue`. `other_version` were made by another version of the code and are not compared.
+    `without_effect` are events that documents list as wrong beside others of their stream, which is no fault here.
     """
 
     documents: int = 0
     behind: int = 0
     quarantined: int = 0
     other_version: int = 0
+    without_effect: int = 0
 
 
 @dataclass(frozen=True, slots=True)

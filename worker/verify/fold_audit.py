@@ -12,6 +12,7 @@ from bson import ObjectId
 
 from projections.event import StoredEvent
 from projections.kinds import StreamProjection
+from projections.without_effect import refused_by_reason
 from worker.contract.identity import parse_stream_id, stream_object_id, stream_slot
 from worker.storage.database import CODEC_OPTIONS, Document
 from worker.storage.reading import Unreadable
@@ -38,6 +39,8 @@ class DocumentDigest:
     projection_version: int | None
     digests: Mapping[str, bytes]
     unreadable: Unreadable | None = None
+    without_effect: int = 0
+    """How many events of the stream it says have no effect."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any], paths: Sequence[str]) -> "DocumentDigest":
@@ -46,6 +49,7 @@ class DocumentDigest:
             _whole(document.get("version")),
             _whole(document.get("projection_version")),
             {path: _path_digest(path, document) for path in paths},
+            without_effect=sum(refused_by_reason(document).values()),
         )
 
     def comparable_version(self, projection: StreamProjection) -> int | None:

@@ -141,7 +141,9 @@ class StreamsCheck:
         counts["voids"] += sum(audit.voids for audit in audits)
         counts["rows_expired"] += sum(audit.expired_rows for audit in audits)
         for projection in self.run.database.catalogue.streams:
-            folds = (fold for audit in audits for fold in audit.folds if fold.projection is projection)
+            folds = [fold for audit in audits for fold in audit.folds if fold.projection is projection]
+            without_effect = sum(fold.document.without_effect for fold in folds if fold.document)
+            self.run.tally.by_projection[projection.name].without_effect += without_effect
             await self._count_behind(projection, [fold for fold in folds if fold.behind])
         self.on_progress(counts["events"])
 

@@ -11,6 +11,7 @@ from itertools import chain, islice
 import structlog
 
 from projections.kinds import By
+from projections.without_effect import refused_by_reason
 from worker.contract.trace_context import trace_in
 from worker.storage.event_traces import traces_of
 from worker.storage.work_items import fold_item_id
@@ -351,6 +352,9 @@ class Projector:
             self._tally.add(written, events)
         self._applied(Applied.STALE, plan.stale)
         self._applied(Applied.APPLIED, events)
+        if self._projection.reasons:
+            without_effect = self._metrics.projection_events_without_effect_total
+            without_effect.labels(self._projection.name).inc(sum(map(_newly_refused, written.done)))
         if self._by != "live":
             return  # a retried event is late by the failure, not by the fold
         now = self._clock.now()
@@ -363,6 +367,12 @@ class Projector:
         self._metrics.projection_events_applied_total.labels(
             self._projection.name, Mode(self._by), outcome
         ).inc(count)
+
+
+def _newly_refused(folded: Folded) -> int:
+    """How many events more than before the document lists as without effect."""
+    before, after = (refused_by_reason(each) for each in (folded.task.document, folded.fields))
+    return max(0, sum(after.values()) - sum(before.values()))
 
 
 def _taken(waiting: dict[str, int], most: int) -> dict[str, int]:
