@@ -96,18 +96,30 @@ class StreamProjection:
     version: int
     about: tuple[str, ...]  # the kind of stream it folds, as `contract.identity.stream_kind` names it
     target: Target
-    paths: tuple[str, ...]  # the top-level paths it owns; all others belong to the platform
+    paths: tuple[
+        str, ...
+    ]  # those it owns; of a dotted one (`a.b`) all other parts of the field are somebody else's
     fold: Fold
     refold: Refold
     event_paths: tuple[str, ...] = READ_PATHS  # what is read of events: `read_paths` of the details it folds
     rules: Rules | None = None  # what `explain` says of its fields beside the events that changed them
     reasons: tuple[
         str, ...
-    ] = ()  # why events may be without effect, which its documents say in `without_effect`
+    ] = ()  # why events may be without effect: its documents say it in `without_effect`
+    begun: Callable[[Document], bool] | None = None  # whether what was folded is a document yet; None: always
 
     def folds(self, stream: str) -> bool:
         """Whether this stream is one of its kind. A name of no known kind counts as a learner's, and fails there."""
         return (stream_kind(stream) or LEARNER) == self.about
+
+    def has_begun(self, fields: Document) -> bool:
+        """Whether there is a document to be stored: until then its events wait, and nothing is missing."""
+        return self.begun is None or self.begun(fields)
+
+    @property
+    def dotted(self) -> tuple[str, ...]:
+        """The paths that name parts of fields."""
+        return tuple(path for path in self.paths if "." in path)
 
     @property
     def targets(self) -> tuple[Target, ...]:

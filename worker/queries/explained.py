@@ -8,6 +8,7 @@ from bson import ObjectId
 from pydantic import BaseModel
 
 from projections.kinds import Document, StreamProjection, SumProjection
+from projections.paths import by_path, nested
 from worker.contract.identity import stream_object_id
 from worker.contract.reserved import is_reserved
 from worker.errors import Refused
@@ -118,6 +119,9 @@ class Explained:
         expected = self.view(folded)
         known = self.stored if isinstance(self.stored, dict) else {}
         stored = {name: value for name, value in known.items() if name in expected}
+        if self.counted_by is None and (dotted := self.projection.dotted):
+            # Of a field that is not all the projection's, only its parts.
+            expected, stored = (nested(by_path(each, dotted)) for each in (expected, stored))
         was, now = value_at(expected, path), value_at(stored, path)
         fields = of_events(differing(was, now, path, alike=lambda one, other: same(other, one)))
         return [

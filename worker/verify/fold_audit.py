@@ -12,6 +12,7 @@ from bson import ObjectId
 
 from projections.event import StoredEvent
 from projections.kinds import StreamProjection
+from projections.paths import ABSENT, at
 from projections.without_effect import refused_by_reason
 from worker.contract.identity import parse_stream_id, stream_object_id, stream_slot
 from worker.storage.database import CODEC_OPTIONS, Document
@@ -74,6 +75,7 @@ class FoldAudit:
     """When the first event that the document has not seen was recorded."""
     _folded: dict[str, Any] | None = None
     _broken: bool = False
+    _unbegun: bool = False
 
     def feed(self, events: Sequence[Document]) -> Iterator[Finding]:
         """Take the next events of the stream, in version order; a stream that cannot be folded is reported once."""
@@ -83,7 +85,8 @@ class FoldAudit:
             self.last_version = max(self.last_version, event["version"])
             if event["version"] > folded_to and self.waiting_since is None:
                 self.waiting_since = date_in(event, "recorded_at")
-        seen = [event for event in events if event["version"] <= folded_to]
+        waits = self.document is None and self.projection.begun is not None  # for an event that begins it
+        seen = [event for event in events if waits or event["version"] <= folded_to]
         if not seen or self._broken:
             return
         try:
@@ -104,6 +107,7 @@ class FoldAudit:
     def close(self) -> Iterator[Finding]:
         """All events were fed: the fold is compared and let go."""
         folded, self._folded, version = self._folded or {}, None, self._version
+        self._unbegun = bool(folded) and self.document is None and not self.projection.has_begun(folded)
         if version is None or self._broken or not self.events:
             return
         if version > self.last_version:
@@ -118,7 +122,7 @@ class FoldAudit:
         """The document is missing, waits for events, or for newer code than it was made by."""
         if self.document is None:
             detail = f"no document for {self.events} events"
-            return self._finding(Fault.MISSING, detail) if self.events else None
+            return self._finding(Fault.MISSING, detail) if self.events and not self._unbegun else None
         version, made_by = self.document.version, self.document.projection_version
         if version is None or made_by is None or made_by > self.projection.version:
             return None
@@ -189,7 +193,8 @@ def date_in(document: Mapping[str, Any], path: str) -> datetime | None:
 
 
 def _path_digest(path: str, document: Mapping[str, Any]) -> bytes:
-    return digest({path: _without_modes(path, document.get(path))})
+    value = at(document, path) if "." in path else document.get(path)
+    return digest({path: _without_modes(path, None if value is ABSENT else value)})
 
 
 def _without_modes(path: str, value: Any) -> Any:

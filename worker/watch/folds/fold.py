@@ -9,6 +9,7 @@ from typing import Any
 
 from projections.event import StoredEvent
 from projections.kinds import By, StreamProjection
+from projections.paths import by_path
 from worker.errors import WorkerError
 from worker.storage.database import Document
 from worker.watch.folds.plan import Run, Task
@@ -42,16 +43,30 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """`fields` after the first `count` events of the run (None if there are none), and what stopped the fold."""
+    """`fields` after the first `count` events of the run (None if there are none), and what stopped the fold.
+
+    `begun`: the fields are a document. `dotted` paths name the parts of fields that the projection owns.
+    """
 
     run: Run
     fields: Document | None
     count: int
     failure: Failure | None = None
+    begun: bool = True
+    dotted: tuple[str, ...] = ()
 
     @property
     def task(self) -> Task:
         return self.run.task
+
+    @property
+    def unbegun(self) -> bool:
+        """There is no document, and what was folded makes none yet."""
+        return not self.begun and self.task.document is None
+
+    def by_path(self, document: Document) -> Document:
+        """What is folded, or stored, path by path."""
+        return by_path(document, self.dotted) if self.dotted else document
 
 
 def fold_run(projection: StreamProjection, run: Run, by: By, carry: Document | None = None) -> Folded:
@@ -61,10 +76,10 @@ def fold_run(projection: StreamProjection, run: Run, by: By, carry: Document | N
     growing length, so that one at the front, the usual case, costs two folds.
     """
     if not run.events:
-        return Folded(run, carry, 0)
+        return _folded(projection, run, carry, 0)
     fields, error = _attempt(projection, run, len(run.events), by, carry)
     if error is None:
-        return Folded(run, fields, len(run.events))
+        return _folded(projection, run, fields, len(run.events))
     good, bad, fields, step = 0, len(run.events), carry, 1
     while good + 1 < bad:
         middle = min(good + step, bad - 1)
@@ -73,7 +88,18 @@ def fold_run(projection: StreamProjection, run: Run, by: By, carry: Document | N
             good, fields, step = middle, prefix, step * 2
         else:
             bad, error, step = middle, raised, max(1, (middle - good) // 2)
-    return Folded(run, fields, good, _failure(run.task.stream, run.events[good], error))
+    return _folded(projection, run, fields, good, _failure(run.task.stream, run.events[good], error))
+
+
+def _folded(
+    projection: StreamProjection,
+    run: Run,
+    fields: Document | None,
+    count: int,
+    failure: Failure | None = None,
+) -> Folded:
+    begun = fields is None or projection.has_begun(fields)
+    return Folded(run, fields, count, failure, begun, projection.dotted)
 
 
 def _failure(stream: str, event: Mapping[str, Any], error: Exception) -> Failure:

@@ -205,6 +205,7 @@ class Projector:
             [one for one in results if needs_write(one)],
             unvalidated=self._database.unvalidated,
         )
+        written.current.extend(one for one in results if one.unbegun)
         self._count(plan, written)
         racing = frozenset(folded.task.stream for folded in written.unproven)
         failures = [

@@ -16,6 +16,7 @@ from bson import ObjectId
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateMany
 from pymongo.errors import BulkWriteError
 
+from projections.paths import ABSENT, at, nested
 from worker.contract.identity import stream_object_id
 from worker.storage import reading
 from worker.storage.database import CODEC_OPTIONS, Collection, Document
@@ -149,7 +150,7 @@ class Promotion:
     def _replacement(self, document: Document | None, built: Document, now: datetime) -> _Change:
         """What differs was seen when it was built, from the revision the live document had then."""
         names = self.paths if document is None else (*built["built"]["differs"], *_ALWAYS)
-        wanted = {name: built[name] for name in names if name in built}
+        wanted = _fields(built, names)
         rev = max(0, number_in(document or {}, "rev")) % _REVISIONS + self._leap
         image = {
             "_id": self._name(built["stream_id"]),
@@ -158,13 +159,13 @@ class Promotion:
             "document": built["_id"],
             "stream_id": built["stream_id"],
             "changed": list(wanted),
-            "before": None if document is None else {n: document[n] for n in wanted if n in document},
+            "before": None if document is None else _fields(document, wanted),
             "promoted_rev": rev,
             "promoted_at": now,
             "left": None,
         }
         write: Write = (
-            InsertOne({"_id": built["_id"], "rev": rev, **wanted})
+            InsertOne({"_id": built["_id"], "rev": rev, **nested(wanted)})
             if document is None
             else _guarded(built["_id"], document.get("rev"), {"$set": {**wanted, "rev": rev}})
         )
@@ -265,4 +266,11 @@ def _guarded(identity: ObjectId, rev: Any, update: Document) -> UpdateMany:
 
 def _encoded(document: Mapping[str, Any], names: Iterable[str]) -> bytes:
     """Equal only for documents that are equal in these paths, in value and in type."""
-    return bson.encode({name: document.get(name) for name in names}, codec_options=CODEC_OPTIONS)
+    fields = _fields(document, names)
+    return bson.encode({name: fields.get(name) for name in names}, codec_options=CODEC_OPTIONS)
+
+
+def _fields(document: Mapping[str, Any], names: Iterable[str]) -> Document:
+    """What the document has in these paths: path by path, or, of what is by path already, as it is."""
+    found = {name: document[name] if name in document else at(document, name) for name in names}
+    return {name: value for name, value in found.items() if value is not ABSENT}

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from projections.event import READ_PATHS
+from projections.paths import fields_of
 from worker.chunks import chunks
 from worker.contract.identity import stream_object_id
 from worker.storage.database import Collection, Database, Document
@@ -43,13 +44,14 @@ class Runs:
 async def read_records(collection: Collection, paths: Sequence[str], streams: Iterable[str]) -> Records:
     """As many of the streams' records as fit, one at least: these paths of them, and the revision.
 
+    A field of which a path names a part is read as a whole: whether there can be parts is seen by it.
     One that Python cannot hold comes without what makes it so, and without version: it is made again from its events.
     """
     by_id = {stream_object_id(stream): stream for stream in streams}
     found = await find(
         collection,
         {"_id": {"$in": list(by_id)}},
-        dict.fromkeys((*paths, "rev"), 1),
+        dict.fromkeys((*fields_of(paths), "rev"), 1),
         sort=[("_id", 1)],
         max_bytes=_RECORD_BYTES,
     )
@@ -64,7 +66,7 @@ async def read_records(collection: Collection, paths: Sequence[str], streams: It
 async def _remains(collection: Collection, paths: Sequence[str], record: Unreadable) -> Document:
     """What can be read of it, path by path: a re-fold keeps what must not be taken back."""
     remains: Document = {"_id": record.id}
-    for path in ("rev", *(path for path in paths if path not in _CLAIMS)):
+    for path in ("rev", *(path for path in fields_of(paths) if path not in _CLAIMS)):
         found = await find_one(collection, {"_id": record.id}, {path: 1})
         if isinstance(found, dict):
             remains |= found

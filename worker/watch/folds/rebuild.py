@@ -66,7 +66,7 @@ class Compared:
         self.events += folded.count
         if folded.failure is not None:
             self.failed.append(folded.failure)
-        elif folded.fields is not None:
+        elif folded.fields is not None and not folded.unbegun:
             wrong = differing(folded)
             self.differing += bool(wrong)
             self.missing += folded.task.document is None

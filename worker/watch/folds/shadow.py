@@ -117,7 +117,7 @@ class Shadow:
         async for folded in self._rebuild.projector(by, difference.failed).preview(heads):
             if folded.failure is not None:
                 difference.failed.append(folded.failure)
-            elif folded.fields is not None:
+            elif folded.fields is not None and not folded.unbegun:
                 differs = _differing(folded)
                 difference.take(folded, differs)
                 writes.append(_built(folded, [*differs], now))
@@ -152,7 +152,7 @@ def _built(folded: Folded, differs: Sequence[str], now: datetime) -> ReplaceOne[
 
 def _differing(folded: Folded) -> dict[str, Any]:
     """The paths in which the live document is not what was folded, but for those that say nothing."""
-    live, fields = folded.task.document or {}, folded.fields or {}
+    live, fields = (folded.by_path(each or {}) for each in (folded.task.document, folded.fields))
     return {
         name: value
         for name, value in fields.items()

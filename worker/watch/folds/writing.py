@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pymongo import InsertOne, UpdateMany
 from pymongo.errors import BulkWriteError
 
+from projections.paths import ABSENT, at, nested
 from worker.contract.identity import stream_object_id
 from worker.storage.database import Collection, Document
 from worker.storage.encoding import encoded
@@ -21,7 +22,7 @@ _REVISIONS = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """`done` are certainly written by us, `current` ones were right as they stood.
+    """`done` are certainly written by us, `current` ones were right as they stood, or are rightly not there.
 
     `unproven` must be looked at again; `rejected` cannot be stored.
     """
@@ -33,8 +34,8 @@ class Written:
 
 
 def needs_write(folded: Folded) -> bool:
-    """False where there is nothing to write: no event folded, or a re-fold that ended before the old document."""
-    if folded.fields is None or not folded.count:
+    """False where there is nothing to write: no event folded, no document yet, or one that has seen more events."""
+    if folded.fields is None or not folded.count or folded.unbegun:
         return False
     document = folded.task.document
     if document is None or folded.task.replaces:
@@ -52,7 +53,11 @@ async def write_all(
     written = Written()
     writes: list[tuple[Folded, Write]] = []
     for folded in results:
-        if is_current(folded):
+        if not folded.begun:
+            written.rejected.append(
+                _rejection(folded, "none of its events begins the document that stands there")
+            )
+        elif is_current(folded):
             written.current.append(folded)
         elif (write := write_of(folded)) is not None:
             writes.append((folded, write))
@@ -86,7 +91,8 @@ def is_current(folded: Folded) -> bool:
 
 def differing(folded: Folded) -> Document:
     """The owned paths in which the stored document is not what was folded; all of them where there is none."""
-    return changed(folded.task.document or {}, folded.fields or {}, exactly=_doubted(folded))
+    stored, wanted = (folded.by_path(each or {}) for each in (folded.task.document, folded.fields))
+    return changed(stored, wanted, exactly=_doubted(folded))
 
 
 def _doubted(folded: Folded) -> bool:
@@ -104,10 +110,25 @@ def write_of(folded: Folded) -> Write | None:
         return None if new is None else InsertOne(new)  # type: ignore[arg-type]  # raw BSON is a document
     rev = document.get("rev")
     next_rev = max(0, number_in(document, "rev")) % _REVISIONS + 1
-    update = encoded({**differing(folded), "rev": next_rev})
+    update = encoded({**_settable(document, differing(folded)), "rev": next_rev})
     # "Many" finds one here. An UpdateOne may be repeated by the driver, for which the server keeps a number of each:
     # a fifth of the cost. Whoever follows the stream repeats it as well, and the guard makes that harmless.
     return None if update is None else UpdateMany({"_id": identity, "rev": {"$eq": rev}}, {"$set": update})
+
+
+def _settable(document: Document, fields: Document) -> Document:
+    """The same; a field whose parts cannot be set, because somebody has put no document there, as a whole."""
+    barred = {path for path in fields if "." in path and not _has_parts(document, path)}
+    if not barred:
+        return fields
+    return {path: value for path, value in fields.items() if path not in barred} | nested(
+        {path: fields[path] for path in fields if path in barred}
+    )
+
+
+def _has_parts(document: Document, path: str) -> bool:
+    outer = at(document, path.rpartition(".")[0])
+    return outer is ABSENT or isinstance(outer, dict)
 
 
 def _updates(write: Write) -> bool:
