@@ -16,6 +16,9 @@ from bench.goals import Row
 
 Say = Callable[[str], None]
 
+# Characters, borders included: narrower columns break their words.
+_NARROWEST_COLUMN = 11
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -70,16 +73,33 @@ def goals_section(goals: Sequence[Row]) -> Section:
 
 
 def print_result(console: Console, result: Result) -> None:
-    """All tables."""
+    """All tables; one with more columns than the terminal has room for comes as a list, a line for each cell."""
     for section in (*result.sections, goals_section(result.goals)):
-        table = Table(title=section.title)
-        for column in section.columns:
-            table.add_column(column)
-        for row in section.rows:
-            table.add_row(*row)
-        console.print(table)
+        if len(section.columns) * _NARROWEST_COLUMN <= console.width:
+            console.print(_table(section))
+        else:
+            _print_list(console, section)
         for note in section.notes:
             console.print(note)
+
+
+def _table(section: Section) -> Table:
+    table = Table(title=section.title)
+    for column in section.columns:
+        table.add_column(column)
+    for row in section.rows:
+        table.add_row(*row)
+    return table
+
+
+def _print_list(console: Console, section: Section) -> None:
+    """Each row under its first two cells, which say what it is of."""
+    console.print(section.title, style="bold")
+    for row in section.rows:
+        console.print(f"{row[0]}: {row[1]}")
+        for column, cell in zip(section.columns[2:], row[2:], strict=True):
+            if cell:
+                console.print(f"    {column}: {cell}")
 
 
 def markdown(result: Result) -> str:

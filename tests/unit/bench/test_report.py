@@ -1,11 +1,14 @@
 """The result says the same as JSON, as a page and as a table."""
 
 import json
+from io import StringIO
 from pathlib import Path
+
+from rich.console import Console
 
 from bench.comparison import OURS, Comparison, contestants_json, contestants_section, goals_of
 from bench.goals import GOALS, check_goals
-from bench.report import Result, Section, markdown, write_result
+from bench.report import Result, Section, markdown, print_result, write_result
 from tests.unit.bench.runs import run
 
 ABSENT = {"MongoDB connector, both": "needs Java"}
@@ -58,3 +61,13 @@ def test_every_line_of_a_table_has_as_many_cells_as_its_head() -> None:
 def test_notes_stand_below_their_table() -> None:
     noted = Result("bench", 1, 1, "embedded", [], [Section("Costs", ("a",), [("1",)], ("A note.",))])
     assert markdown(noted).rstrip().endswith("| 1 |\n\nA note.")
+
+
+def test_on_a_narrow_terminal_a_wide_table_is_a_list_with_every_cell() -> None:
+    columns = tuple(f"column {number}" for number in range(12))
+    row = tuple(f"cell {number}" for number in range(12))
+    wide = Result("bench", 1, 1, "embedded", [], [Section("Costs", columns, [row])])
+    shown = StringIO()
+    print_result(Console(file=shown, width=80), wide)
+    assert [cell for cell in row if cell not in shown.getvalue()] == []
+    assert "column 11: cell 11" in shown.getvalue()
