@@ -34,17 +34,20 @@ class Seen:
 
 @asynccontextmanager
 async def load(
-    database: Database, history: History, known: Mapping[str, int], events_per_s: int
-) -> AsyncIterator[Seen]:
-    """So many events a second, and readers of the `known` streams' documents, while the block lasts."""
-    seen, waiting = Seen(), dict[str, tuple[int, float]]()
+    database: Database, history: History, known: Mapping[str, int], events_per_s: int, seen: Seen
+) -> AsyncIterator[None]:
+    """So many events a second, and readers of the `known` streams' documents, while the block lasts.
+
+    What happens is added to `seen`.
+    """
+    waiting = dict[str, tuple[int, float]]()
     tasks = [
         asyncio.create_task(_write(database, history, waiting, events_per_s)),
         asyncio.create_task(_watch(database, waiting, seen)),
         asyncio.create_task(_read(database, known, seen)),
     ]
     try:
-        yield seen
+        yield
         for task in tasks:
             if task.done():
                 task.result()
