@@ -1,4 +1,4 @@
-"""The three kinds of projection, as frozen values: a feature declares one in its own file, `catalogue` registers it.
+"""The four kinds of projection, as frozen values: a feature declares one in its own file, `catalogue` registers it.
 
 A value says everything that differs from projection to projection: what it is made of, how, and where it is kept.
 Collections, validators, indexes, metric labels, queue items, `verify` and the choices of the commands are derived
@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
-from pydantic import BaseModel
+from bson import ObjectId
+from pydantic import BaseModel, ConfigDict, Field
 
 from projections.event import READ_PATHS, StoredEvent
 from worker.contract.families import LEARNER
@@ -210,7 +211,73 @@ class ReadModel:
         return (self.target,)
 
 
-Projection: TypeAlias = StreamProjection | SumProjection | ReadModel
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a contest gives one document: a value by path. A path of the contest that is not in there is removed.
+
+    `reason` says in one word why the document does not get what it asks for, `message` in a sentence; neither holds a
+    value of a document.
+    """
+
+    values: Mapping[str, Any]
+    reason: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Documents of one collection ask for what not all of them can have; who gets it depends on nothing but them.
+
+    `keys` says where a document meets others: two that have a key in common contend. `decide` is given documents
+    with all that they contend with, and with what these contend with, and so on, in any order; it names what each
+    gets. A document that it does not name is left alone: it is the platform's. Both see `_id`, `reads` and `paths`
+    only. The `paths` are written by the contest alone; `contenders` (see `contenders_target`) keeps what each
+    document was decided with. `version` goes up with every change of either function: all is decided anew then.
+    """
+
+    name: str
+    version: int
+    source: str  # the stream projection whose documents contend, by name
+    paths: tuple[str, ...]
+    reads: tuple[str, ...]
+    keys: Callable[[Mapping[str, Any]], Sequence[str]]
+    decide: Callable[[Sequence[Mapping[str, Any]]], Mapping[Any, Decided]]
+    contenders: Target
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return (self.contenders,)
+
+
+class Contender(BaseModel):
+    """What a document was decided with: its keys, a digest of all that was read of it, and why it lost, if it did."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    id: ObjectId = Field(alias="_id")
+    keys: list[str]
+    seen: bytes
+    contest_version: int
+    reason: str | None
+
+
+def contenders_target(collection: str) -> Target:
+    """The collection of the worker's own in which a contest keeps its contenders."""
+    indexes = (
+        # Who meets whom.
+        Index(collection, f"idx_{collection}_keys", (("keys", 1),)),
+        # How many have lost.
+        Index(
+            collection,
+            f"idx_{collection}_reason",
+            (("reason", 1),),
+            {"partialFilterExpression": {"reason": {"$gt": ""}}},
+        ),
+    )
+    return Target(collection, (Contender,), indexes)
+
+
+Projection: TypeAlias = StreamProjection | SumProjection | ReadModel | Contest
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +297,10 @@ class Catalogue:
     @property
     def models(self) -> tuple[ReadModel, ...]:
         return tuple(each for each in self.projections if isinstance(each, ReadModel))
+
+    @property
+    def contests(self) -> tuple[Contest, ...]:
+        return tuple(each for each in self.projections if isinstance(each, Contest))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from worker.settings import setting_lines
 from worker.telemetry.metrics import declared_metrics
 from worker.telemetry.metrics_page import page
 from worker.verify.findings import (
+    CONTEST_FAULTS,
     READ_MODEL_FAULTS,
     STREAM_PROJECTION_FAULTS,
     SUM_PROJECTION_FAULTS,
@@ -149,6 +150,7 @@ def test_verify_explains_every_finding() -> None:
     assert _explained("Stream projections") == sorted(STREAM_PROJECTION_FAULTS)
     assert _explained("Sums") == sorted(SUM_PROJECTION_FAULTS)
     assert _explained("Read models") == sorted(READ_MODEL_FAULTS)
+    assert _explained("Contests") == sorted(CONTEST_FAULTS)
 
 
 def test_verify_says_of_every_file_what_it_checks() -> None:

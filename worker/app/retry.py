@@ -18,6 +18,7 @@ from worker.storage.outbox import WAITS_FOR_DOCUMENT
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
+from worker.watch.contests.contenders import Contenders
 from worker.watch.folds.giving_up import GivingUp
 from worker.watch.folds.handler import FoldHandler, Skip, never, stream_of
 from worker.watch.folds.refold import Refold
@@ -65,7 +66,7 @@ def skips_by_setting(
 def retry_handlers(
     database: Database,
     refolds: Mapping[str, Refold],
-    kept: Iterable[Counter | Views],
+    kept: Iterable[Counter | Views | Contenders],
     rejected_rows: RejectedRows,
     skips: Mapping[str, Skip] = NOTHING_IS_SKIPPED,
     gate: Gate | None = None,

@@ -32,6 +32,7 @@ from worker.watch.folds.refold import Refold
 from worker.watch.roles import (
     Together,
     Watcher,
+    contenders,
     counters,
     event_follower,
     model_follower,
@@ -120,7 +121,7 @@ def _progress(settings: Settings, parts: _Parts, run: _Run) -> Role:
 def _counts(settings: Settings, parts: _Parts, run: _Run) -> Role:
     rate = Rate(parts[1], run.gate.rate(f"{RoleName.COUNTS}_per_s"))
     watcher = Watcher(*parts, settings.counts, run.owner, tracing=run.tracing, gate=run.gate, rate=rate)
-    if not watcher.database.catalogue.models:
+    if not (watcher.database.catalogue.models or watcher.database.catalogue.contests):
         return record_follower(watcher)
     return Together(RoleName.COUNTS, [record_follower(watcher), model_follower(watcher)])
 
@@ -151,7 +152,7 @@ def _retry(settings: Settings, parts: _Parts, run: _Run) -> Role:
     handlers = retry_handlers(
         database,
         {each.name: refold(each) for each in database.catalogue.streams},
-        [*counters(work, notify_within).values(), *model_views(work)],
+        [*counters(work, notify_within).values(), *model_views(work), *contenders(work)],
         RejectedRows(work, notify_within),
         skips_by_setting(database, clock, metrics, settings.retry, run.owner),
         run.gate,

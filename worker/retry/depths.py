@@ -13,7 +13,7 @@ from worker.storage.claims import age_s
 from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
 from worker.storage.outbox import UNSENT
-from worker.storage.work_items import COUNTS_ROW, OPEN
+from worker.storage.work_items import COUNTS_ROW, OPEN, fold_type
 from worker.telemetry.labels import DEAD_LETTER_STEPS, DRIFT_PARTS, QUEUE_STATES, ROW_COLLECTIONS
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
@@ -72,6 +72,9 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
     """
     queue, dead_letters, outbox = database.analytics_queue, database.dead_letters, database.notifications
     ours: Document = {"event_type": {"$in": sorted(event_types)}}
+    # What has lost a contest waits for nobody: it may do so for ever, and is counted by itself.
+    lost = {fold_type(each.name) for each in database.catalogue.contests}
+    aging: Document = {"event_type": {"$in": sorted(set(event_types) - lost)}}
     blocked = await reading.aggregate(
         queue,
         [
@@ -87,7 +90,7 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
     with translated():
         return Depths(
             items={state: await queue.count_documents({**ours, "status": state}) for state in QUEUE_STATES},
-            oldest_item_s=max([await age_s(queue, {**ours, "status": state}) for state in OPEN]),
+            oldest_item_s=max([await age_s(queue, {**aging, "status": state}) for state in OPEN]),
             blocked_streams=blocked.documents[0]["streams"] if blocked.documents else 0,
             refused_rows=await _sums(queue, refused_rows, "$data.collection", 1),
             dead_letters={step: await dead_letters.count_documents(of) for step, of in by_step.items()},

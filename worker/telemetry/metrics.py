@@ -204,6 +204,10 @@ class Metrics:
     projection_frozen_streams = _gauge(
         "Streams met here whose document a newer release made: they stand still.", projection=CATALOGUED
     )
+    contest_lost_documents = _gauge(
+        "Documents that do not have what they ask for, because another has it; by the worker that decides.",
+        projection=ANY,
+    )
     projection_freshness_seconds = _histogram(
         "From event stored to visible.", FRESHNESS_BUCKETS_S, projection=CATALOGUED
     )
@@ -297,10 +301,11 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry if registry is not None else CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        watchers = (*WATCHERS, *(MODELS if catalogue.models else ()))
+        watchers = (*WATCHERS, *(MODELS if catalogue.models or catalogue.contests else ()))
         catalogued = {"projection": catalogue.names, "watcher": watchers}
         for name, declared in declared_metrics().items():
             setattr(self, name, declared.made(name, self.registry, catalogued))
+        at_zero(self.contest_lost_documents, [each.name for each in catalogue.contests])
         # Which class an attempt may have depends on what came of it.
         failing = set(ErrorClass) - {ErrorClass.NONE, ErrorClass.UNAVAILABLE}
         at_zero(self.retry_attempts_total, (RetryOutcome.COMPLETED,), (ErrorClass.NONE,))

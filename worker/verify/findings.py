@@ -76,6 +76,7 @@ class Kind(StrEnum):
 _OF_A_PROJECTION = (Fault.DIFFERENT, Fault.AHEAD, Fault.UNKNOWN, Fault.MISSING, Fault.BEHIND, Fault.NEWER)
 STREAM_PROJECTION_FAULTS = (*_OF_A_PROJECTION, Fault.FOLD_FAILED)
 SUM_PROJECTION_FAULTS = _OF_A_PROJECTION
+CONTEST_FAULTS = (Fault.DIFFERENT, Fault.BEHIND, Fault.UNKNOWN, Fault.NEWER, Fault.BUILD_FAILED)
 READ_MODEL_FAULTS = (Fault.DIFFERENT, Fault.MISSING, Fault.UNKNOWN, Fault.BUILD_FAILED)
 # What scripts knew before projections were told apart by their names.
 _ALIASES: Mapping[tuple[str, Fault], str] = {("progress", Fault.FOLD_FAILED): "fold_failed"} | {

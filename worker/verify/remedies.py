@@ -84,6 +84,11 @@ _MODELS: Mapping[Fault, Remedy | str] = {
     **dict.fromkeys((Fault.DIFFERENT, Fault.MISSING, Fault.UNKNOWN), Remedy.COUNT),
     Fault.BUILD_FAILED: _BUILD,
 }
+_CONTESTS: Mapping[Fault, Remedy | str] = {
+    **dict.fromkeys((Fault.DIFFERENT, Fault.BEHIND, Fault.UNKNOWN), Remedy.COUNT),
+    Fault.NEWER: _NEWER,
+    Fault.BUILD_FAILED: _BUILD,
+}
 _DOCUMENTS: Mapping[str, Remedy | str] = {
     "course_events": _EVENTS,
     "user_interactions": Remedy.SERIES,
@@ -112,7 +117,12 @@ def _found(finding: Finding, catalogue: Catalogue) -> Remedy | str:
         return _of_document(finding, catalogue)
     if (known := _KINDS.get((finding.kind, finding.fault))) is not None:
         return known
-    groups = ((catalogue.streams, _STREAM_PROJECTIONS), (catalogue.sums, _SUMS), (catalogue.models, _MODELS))
+    groups = (
+        (catalogue.streams, _STREAM_PROJECTIONS),
+        (catalogue.sums, _SUMS),
+        (catalogue.models, _MODELS),
+        (catalogue.contests, _CONTESTS),
+    )
     for projections, faults in groups:
         if finding.kind in {each.name for each in projections}:
             return faults.get(finding.fault, _NO_WAY)
@@ -125,6 +135,7 @@ def _of_document(finding: Finding, catalogue: Catalogue) -> Remedy | str:
     if collection in {each.target.collection for each in catalogue.streams}:
         return Remedy.FOLD
     counted = {each.counted.collection for each in catalogue.sums}
+    counted |= {each.contenders.collection for each in catalogue.contests}
     if collection in counted | {each.target.collection for each in catalogue.models}:
         return Remedy.COUNT
     return _DOCUMENTS.get(collection, _NO_WAY)

@@ -14,6 +14,7 @@ from projections.counts.projection import COUNTS
 from worker.storage.database import Database
 from worker.storage.expiry import kept_rows
 from worker.timing import Clock, SystemClock
+from worker.verify.contests_check import check_contest
 from worker.verify.counts_check import check_counts, was_counted
 from worker.verify.dead_letters_check import check_dead_letters, restarted_partitions
 from worker.verify.findings import FINDINGS_KEPT, Grace, ProjectionCounts, Run, Tally, Verification
@@ -102,7 +103,7 @@ class Checks:
 
         1. events of no stream, and rows of learners and courses that have no events  2. documents that have none
         3. what could not be stored, what waits for another attempt, what is left out  4. leases and positions
-        5. what was counted: projections, statistics, outbox and billing  6. views
+        5. what was counted: projections, statistics, outbox and billing  6. views  7. contests
         """
         run, catalogue = self.run, self.run.database.catalogue
         sums = [
@@ -121,6 +122,7 @@ class Checks:
             Phase("leases", partial(check_leases, run)),  # 4
             *sums,  # 5
             *(Phase(each.name, partial(check_model, run, each)) for each in catalogue.models),  # 6
+            *(Phase(each.name, partial(check_contest, run, each)) for each in catalogue.contests),  # 7
         ]
 
     async def _check_counts(self) -> None:

@@ -1,4 +1,4 @@
-"""Sums, or read models, as a follower drives them: whatever moved in the content database is brought up to date."""
+"""Sums, or read models and contests, as a follower drives them: whatever moved is brought up to date."""
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ import structlog
 from worker.errors import Fatal, Retryable, UnknownAnswer
 from worker.storage.database import Document
 from worker.storage.leases import Token
+from worker.watch.contests.contenders import Contenders
 from worker.watch.follower import Page
 from worker.watch.models.views import Views
 from worker.watch.stream.change_stream import ChangeStream
@@ -33,14 +34,15 @@ class Moved:
 class ContentExecutor:
     """Keeps projections over one change stream of the content database, whose token is as far as the slowest of them.
 
-    `noted` is where the session is noted that counts; read models, which lock nothing of the platform's, have none.
+    `noted` is where the session is noted that counts; read models and contests, which lock nothing of the platform's
+    for long, have none.
     """
 
     def __init__(
         self,
         name: str,
         given: Dependencies,
-        kept: Iterable[Counter | Views],
+        kept: Iterable[Counter | Views | Contenders],
         *,
         noted: WriteConflictMarkers | None = None,
         forget_every_s: float = 0.0,

@@ -15,9 +15,10 @@ from bson import ObjectId
 from projections.kinds import Catalogue
 from worker.contract.identity import stream_object_id
 from worker.storage.stream_selection import StreamSelection
+from worker.watch.contests.contenders import Contenders
 from worker.watch.folds.refold import Refold
 from worker.watch.models.views import Views
-from worker.watch.roles import counters, model_views
+from worker.watch.roles import contenders, counters, model_views
 from worker.watch.sums.catch_up import pages
 from worker.watch.sums.counting import Counter
 from worker.watch.sums.runner import Dependencies
@@ -27,7 +28,7 @@ _PER_PAGE = 1_000
 # Of a projection's parts the last: what it still shows of documents that are no more. It lies in no collection.
 _GONE = ("", "")
 
-Kept: TypeAlias = Counter | Views
+Kept: TypeAlias = Counter | Views | Contenders
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Recount:
         kept: list[Kept] = [
             *counters(given, notify_within, refold=refold, doubting=True).values(),
             *model_views(given, doubting=True),
+            *contenders(given, doubting=True),
         ]
         self._given = given
         self._kept: dict[str, Kept] = {each.name: each for each in kept if each.name in wanted}
@@ -76,7 +78,7 @@ class Recount:
     async def everything(self, after: Place | None) -> AsyncGenerator[tuple[Place, Recounted]]:
         """Walk over all that the projections count, keep and show, from a place on; what is told of is done.
 
-        Sums first, in the order of the catalogue, then read models, which may be made of them.
+        Sums first, in the order of the catalogue, then read models, which may be made of them, then contests.
         """
         parts = [
             (Place(name, collection), each, kind)
@@ -145,5 +147,6 @@ class Recount:
 
 
 def counted_names(catalogue: Catalogue) -> list[str]:
-    """The projections that can be counted again: sums, and read models."""
-    return [*(each.name for each in catalogue.sums), *(each.name for each in catalogue.models)]
+    """The projections that can be counted again: sums, read models, and contests."""
+    kinds = (catalogue.sums, catalogue.models, catalogue.contests)
+    return [each.name for kind in kinds for each in kind]

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from projections.counts.projection import COUNTS
-from projections.kinds import ReadModel, StreamProjection, SumProjection
+from projections.kinds import Contest, ReadModel, StreamProjection, SumProjection
 from worker.gate import Gate, Rate
 from worker.held_groups import HeldGroups
 from worker.settings import CoolDownSettings, CountsSettings, RoleName, WatchSettings
@@ -20,6 +20,7 @@ from worker.telemetry.metrics import Metrics
 from worker.telemetry.tracing import UNTRACED, Tracing
 from worker.timing import Clock, cancel_and_wait_shielded
 from worker.watch.content import ContentExecutor, Moved
+from worker.watch.contests.contenders import Contenders
 from worker.watch.folds.dependencies import FoldDependencies
 from worker.watch.folds.executor import EVENTS, Heads, StreamExecutor
 from worker.watch.folds.refold import Refold
@@ -58,7 +59,7 @@ class Watcher(Generic[S_co]):
     rate: Rate | None = None
 
     def groups(
-        self, name: str, number: int, kept: Sequence[StreamProjection | SumProjection | ReadModel]
+        self, name: str, number: int, kept: Sequence[StreamProjection | SumProjection | ReadModel | Contest]
     ) -> HeldGroups:
         """The share of so many groups."""
         leases = GroupLeases(
@@ -135,10 +136,12 @@ def record_follower(watcher: Watcher[CountsSettings]) -> Follower[Moved]:
 
 
 def model_follower(watcher: Watcher[CountsSettings]) -> Follower[Moved]:
-    """Follows what read models are made from, and rebuilds their views."""
-    groups = watcher.groups(MODELS, 1, watcher.database.catalogue.models)
+    """Follows what read models are made from, and rebuilds their views; follows what contends, and decides it."""
+    catalogue = watcher.database.catalogue
+    groups = watcher.groups(MODELS, 1, [*catalogue.models, *catalogue.contests])
     given = watcher.dependencies(groups)
-    return watcher.follower(ContentExecutor(MODELS, given, model_views(given)), groups, RoleName.COUNTS)
+    kept: list[Views | Contenders] = [*model_views(given), *contenders(given)]
+    return watcher.follower(ContentExecutor(MODELS, given, kept), groups, RoleName.COUNTS)
 
 
 def counters(
@@ -164,6 +167,13 @@ def counters(
 def model_views(given: Dependencies, *, doubting: bool = False) -> list[Views]:
     """What keeps each read model of the catalogue; `doubting`: of which a view that is right is left as it stands."""
     return [Views(given, each, doubting=doubting) for each in given.database.catalogue.models]
+
+
+def contenders(given: Dependencies, *, doubting: bool = False) -> list[Contenders]:
+    """What keeps the decisions of each contest of the catalogue; `doubting`: none is believed to be made."""
+    catalogue = given.database.catalogue
+    sources = {each.name: each for each in catalogue.streams}
+    return [Contenders(given, each, sources[each.source], doubting=doubting) for each in catalogue.contests]
 
 
 class Together:

@@ -9,7 +9,7 @@ from typing import Any
 import bson
 
 from projections.catalogue import CATALOGUE, PROJECTIONS
-from projections.kinds import ReadModel, StreamProjection, SumProjection
+from projections.kinds import Contest, ReadModel, StreamProjection, SumProjection
 from tests.unit.projections.events import CODEC_OPTIONS, arrive, event
 from worker.contract.families import FAMILIES
 from worker.storage.database import COLLECTIONS
@@ -35,6 +35,7 @@ def test_each_collection_is_written_by_one_projection_and_has_shape_and_indexes(
 def test_what_is_counted_is_made_by_a_registered_projection() -> None:
     streams = {each.name for each in CATALOGUE.streams}
     assert all(each.source in streams for each in CATALOGUE.sums)
+    assert all(each.source in streams for each in CATALOGUE.contests)
 
 
 ROOT = Path(__file__).parents[3]
@@ -44,9 +45,12 @@ GOLDEN = Path(__file__).with_name("golden.json")
 def test_each_projection_has_a_row_in_the_documentation() -> None:
     page = (ROOT / "docs" / "projections.md").read_text(encoding="utf-8")
     for each in PROJECTIONS:
-        kind = {StreamProjection: "stream projection", SumProjection: "sum", ReadModel: "read model"}[
-            type(each)
-        ]
+        kind = {
+            StreamProjection: "stream projection",
+            SumProjection: "sum",
+            ReadModel: "read model",
+            Contest: "contest",
+        }[type(each)]
         assert f"| `{each.name}` | {kind} | `{each.targets[0].collection}` |" in page, each.name
 
 

@@ -6,6 +6,7 @@ from projections.catalogue import CATALOGUE
 from tests.integration.test_third_projection import CATALOGUE as OF_THREE
 from worker.storage.database import collections_of
 from worker.verify.findings import (
+    CONTEST_FAULTS,
     READ_MODEL_FAULTS,
     STREAM_PROJECTION_FAULTS,
     SUM_PROJECTION_FAULTS,
@@ -21,6 +22,7 @@ FINDINGS = [
     *((each.name, fault) for each in OF_THREE.streams for fault in STREAM_PROJECTION_FAULTS),
     *((each.name, fault) for each in OF_THREE.sums for fault in SUM_PROJECTION_FAULTS),
     *((each.name, fault) for each in OF_THREE.models for fault in READ_MODEL_FAULTS),
+    *((each.name, fault) for each in OF_THREE.contests for fault in CONTEST_FAULTS),
 ]
 CHECKED = (
     *("course_events", "user_interactions", "notifications", "billing_transactions", "courses", "users"),

@@ -48,12 +48,16 @@ Rejections = Mapping[Target, Reason]
 
 
 class RejectedWrite(WorkerError):
-    """One document stands in the way by its content; the transaction is over and may run without `target`."""
+    """One document stands in the way by its content; the transaction is over and may run without `target`.
 
-    def __init__(self, target: Target, reason: Reason) -> None:
+    `duplicate`: another document has its key in a unique index.
+    """
+
+    def __init__(self, target: Target, reason: Reason, *, duplicate: bool = False) -> None:
         super().__init__(reason.message)
         self.target = target
         self.reason = reason
+        self.duplicate = duplicate
 
 
 class TooLarge(WorkerError):
@@ -155,7 +159,7 @@ class Attempt:
             if failure.duplicate and "_id" in failure.key_pattern:
                 raise Retryable(f"another transaction wrote to {collection.name} first") from error
             target, why = writes[failure.index][0], f"refuses the document (code {failure.code})"
-            raise _rejected(target, f"{collection.name} {why}") from error
+            raise _rejected(target, f"{collection.name} {why}", duplicate=failure.duplicate) from error
         except Refused as error:  # not even sent, or refused as a whole: one of the documents is to blame
             for target, write in writes:
                 if not _can_be_sent(write):
@@ -189,8 +193,10 @@ def _changed_by(result: BulkWriteResult) -> int:
     )
 
 
-def _rejected(target: Target | None, message: str) -> WorkerError:
-    return Refused(message) if target is None else RejectedWrite(target, Reason("Refused", message))
+def _rejected(target: Target | None, message: str, *, duplicate: bool = False) -> WorkerError:
+    if target is None:
+        return Refused(message)
+    return RejectedWrite(target, Reason("Refused", message), duplicate=duplicate)
 
 
 def _can_be_sent(write: Write) -> bool:
