@@ -46,6 +46,7 @@ class LagGauges:
         self._bases: dict[Partition, int] = {}
         self._owned: Mapping[Partition, Owned] | None = None
         self._owned_at = 0.0
+        self._answers_since: float | None = None
         self._longest_rejoin_s = options.kafka.longest_rejoin_s
         self._shown: set[Partition] = set()
 
@@ -69,6 +70,7 @@ class LagGauges:
                     self._take(await self._client.ask(self._not_made_ready()))
                     wait.over()
                 except Retryable as error:
+                    self._answers_since = None
                     wait.failed(error)
                     pause_s *= _SILENT_TIMES
                 except (
@@ -88,9 +90,21 @@ class LagGauges:
         return self._owned
 
     def _give_up_what_is_anothers(self) -> None:
-        """Kafka answers, and the group has not let this worker in for too long: who has them shows them."""
-        if self._last_owned() and self._clock.monotonic() - self._owned_at > self._longest_rejoin_s:
-            self._owned = {}
+        """Kafka answers, and the group has not let this worker in for too long: who has them shows them.
+
+        While Kafka is silent the group lets nobody in: that time does not count.
+        """
+        now = self._clock.monotonic()
+        if self._answers_since is None:
+            self._answers_since = now
+        if not self._last_owned() or now - max(self._owned_at, self._answers_since) <= self._longest_rejoin_s:
+            return
+        self._owned, self._bases = None, {}
+        for partition in self._shown:
+            self._metrics.forget_partition(partition.topic, partition.number)
+        self._shown = set()
+        for topic in self._topics:
+            self._metrics.kafka_scalable_lag_records.remove_by_labels({"topic": topic})
 
     def _not_made_ready(self) -> list[Partition]:
         """Partitions of which only Kafka knows what is durable: without MongoDB none is made ready."""
