@@ -1,6 +1,6 @@
 """A long row in pieces: what one command, one query or one turn takes of it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TypeVar
 
@@ -12,6 +12,17 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     remaining = iter(items)
     while chunk := list(islice(remaining, size)):
         yield chunk
+
+
+def split_by_name(
+    named: Mapping[str, Iterable[T]], most: int
+) -> tuple[dict[str, list[T]], dict[str, list[T]]]:
+    """The first `most` of what stands under all names together, and the others; names of which nothing is left go."""
+    first: dict[str, list[T]] = {}
+    others: dict[str, list[T]] = {}
+    for place, (name, item) in enumerate((name, item) for name, items in named.items() for item in items):
+        (first if place < most else others).setdefault(name, []).append(item)
+    return first, others
 
 
 def chunks_within(

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import structlog
 
+from worker.chunks import split_by_name
 from worker.errors import Fatal, Retryable, UnknownAnswer
 from worker.storage.database import Document
 from worker.storage.leases import Token
@@ -80,6 +81,14 @@ class ContentExecutor:
 
     def size(self, keys: Moved) -> int:
         return sum(map(len, keys.keys.values()))
+
+    def split(self, keys: Moved, most: int) -> tuple[Moved, Moved | None]:
+        if self.size(keys) <= most:
+            return keys, None
+        first, others = (
+            {name: frozenset(some) for name, some in part.items()} for part in split_by_name(keys.keys, most)
+        )
+        return Moved(first, keys.before), Moved(others, keys.before)
 
     async def apply(self, keys: Moved, *, live: bool) -> None:
         """Bring each projection up to date, whatever becomes of the others. May run twice (see `Counter.count`)."""

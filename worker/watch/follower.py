@@ -40,7 +40,7 @@ Keys = TypeVar("Keys")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Keys]):
-    """A part of a comparison: what is behind, in chunks of a second of work at most.
+    """A part of a comparison: what is behind, in chunks of a second of work at most where nobody limits it.
 
     `below`: all streams of this name or a later one are compared, so that another pass may go on below it. None where
     a pass that is interrupted has to start over.
@@ -70,6 +70,9 @@ class Executor(Protocol[Keys]):
 
     def size(self, keys: Keys) -> int:
         """How many documents keys are about."""
+
+    def split(self, keys: Keys, most: int) -> tuple[Keys, Keys | None]:
+        """Keys of so many documents at most, one at least; and the others, None where that is all."""
 
     async def apply(self, keys: Keys, *, live: bool) -> None:
         """Return when the documents are current, or quarantined. `live`: the keys have just moved."""
@@ -305,16 +308,28 @@ class Follower(Generic[Keys]):
         async with aclosing(self._executor.missed(session.stale, resumed)) as pages:
             async for page in pages:
                 for keys in page.chunks:
-                    if not await self._may_go_on(session, stop):
-                        return False
-                    await self._executor.apply(keys, live=False)
-                    self._rate.spend(self._executor.size(keys))
-                    if not await self._batch(session, await_ms=1):
+                    if not await self._compared(keys, session, stop):
                         return False
                 self._came_to(session, resumed, page.below)
         self._resync_needed, self._interrupted = False, None
         await self._save(session, at_once=True)
         log.info(f"{self.name}_caught_up", groups=len(session.stale))
+        return True
+
+    async def _compared(self, keys: Keys, session: StreamSession, stop: asyncio.Event) -> bool:
+        """Bring what was found behind up to date, and what moves meanwhile; False where the session is to end.
+
+        No more at once than the rate has room for: while its time is waited for, the change stream would be silent.
+        """
+        rest: Keys | None = keys
+        while rest is not None:
+            if not await self._may_go_on(session, stop):
+                return False
+            some, rest = self._executor.split(rest, max(1, self._rate.room(self._executor.size(rest))))
+            await self._executor.apply(some, live=False)
+            self._rate.spend(self._executor.size(some))
+            if not await self._batch(session, await_ms=1):
+                return False
         return True
 
     def _came_to(self, session: StreamSession, resumed: Mapping[int, str], below: str | None) -> None:

@@ -9,7 +9,7 @@ from tests.support.counts import dependencies
 from worker.errors import Retryable, UnknownAnswer
 from worker.storage.database import make_client, open_database
 from worker.storage.leases import Token
-from worker.watch.content import ContentExecutor
+from worker.watch.content import ContentExecutor, Moved
 from worker.watch.sums.attempt import Keys
 
 
@@ -41,4 +41,21 @@ async def test_one_that_fails_holds_back_the_token_and_no_other() -> None:
     with pytest.raises(UnknownAnswer, match="no idea"):
         await executor.apply(moved, live=True)
     assert other.brought == [frozenset({("other", 1)})]
+    await client.close()
+
+
+async def test_what_moved_is_taken_in_parts_that_together_are_all_of_it() -> None:
+    client = make_client("mongodb://127.0.0.1:1")
+    kept: list[Any] = [Kept("a"), Kept("b")]
+    executor = ContentExecutor("models", dependencies(open_database(client)), kept)
+    keys = {name: frozenset((name, number) for number in range(5)) for name in ("a", "b")}
+    rest: Moved | None = Moved(keys)
+    parts: list[Moved] = []
+    while rest is not None:
+        some, rest = executor.split(rest, 3)
+        parts.append(some)
+    assert [executor.size(each) for each in parts] == [3, 3, 3, 1]
+    together = {name: frozenset().union(*(each.keys.get(name, ()) for each in parts)) for name in keys}
+    assert together == keys
+    assert executor.split(Moved(), 1) == (Moved(), None)
     await client.close()

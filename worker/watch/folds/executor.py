@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from contextlib import aclosing
 
 from projections.kinds import StreamProjection
-from worker.chunks import chunks
+from worker.chunks import chunks, split_by_name
 from worker.contract.identity import stream_slot
 from worker.gate import Gate
 from worker.storage.database import Database, Document
@@ -82,6 +82,15 @@ class StreamExecutor:
 
     def size(self, keys: Heads) -> int:
         return sum(map(len, keys.values()))
+
+    def split(self, keys: Heads, most: int) -> tuple[Heads, Heads | None]:
+        if self.size(keys) <= most:
+            return keys, None
+        first, others = split_by_name(keys, most)
+        return (
+            {name: {stream: keys[name][stream] for stream in some} for name, some in first.items()},
+            {name: {stream: keys[name][stream] for stream in some} for name, some in others.items()},
+        )
 
     async def apply(self, keys: Heads, *, live: bool) -> None:
         """Fold each stream up to its version, or let it wait. May run twice (see `Projector.project`)."""

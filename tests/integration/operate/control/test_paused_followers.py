@@ -114,6 +114,17 @@ async def test_a_rate_of_documents_is_kept_while_catching_up(database: Database)
         assert clock.monotonic() - began >= (1_000 - 400) / 400 - 0.5  # the last 200 are a part of their own
 
 
+async def test_however_low_the_rate_the_change_stream_is_heard_while_catching_up(database: Database) -> None:
+    await store(database, interleaved(histories(learners=60, events=1)))
+    gate = Gate(Switches(rates={"progress_per_s": 2.0}))
+    async with running(database, gate=gate) as watcher:
+        await watcher.until(lambda: database.user_progress.count_documents({}), "it has begun")
+        assert await database.user_progress.count_documents({}) < 10
+        heard = watcher.heard_at()
+        await watcher.until(lambda: watcher.heard_at() > heard, "the change stream speaks")
+        assert await database.user_progress.count_documents({}) < 20
+
+
 async def test_the_followers_of_one_role_share_its_rate(
     own: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
