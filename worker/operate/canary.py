@@ -19,7 +19,7 @@ from worker.contract.reserved import canary_stream
 from worker.errors import Retryable, WorkerError
 from worker.held_groups import HeldGroups
 from worker.kafka.producer import Publisher
-from worker.operate.canary_events import CanaryEvent, Waiting, canary_event, versions_in, visible
+from worker.operate.canary_events import CanaryEvent, Outage, Waiting, canary_event, versions_in, visible
 from worker.settings import CanarySettings
 from worker.storage import reading
 from worker.storage.database import Database
@@ -76,7 +76,7 @@ class Canary:
         self._news = asyncio.Event()
         self._holds = False
         self._next_at = 0.0
-        self._told: str | None = None
+        self._outage: Outage | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send and look until `stop`, then give the lease back. What is not seen by then nobody looks for."""
@@ -124,7 +124,7 @@ class Canary:
                 self._stand_by()
             self._holds = held
             if not held:
-                self._told = None
+                self._outage = None
         if len(self._waiting):  # 2
             await self._look()
 
@@ -139,7 +139,7 @@ class Canary:
         self._metrics.canary_last_success_timestamp_seconds.forget()
         self._waiting.clear()
         self._unsent.clear()
-        self._told = None
+        self._outage = None
 
     async def _last_seen(self) -> datetime:
         """When the last event happened that is visible of today or yesterday; now, where none is.
@@ -164,13 +164,17 @@ class Canary:
         if not seen:
             return
         now = self._clock.monotonic()
-        for each in seen:
-            self._metrics.canary_latency_seconds.observe(now - each.made_at)
+        ages_s = [now - each.made_at for each in seen]
+        for age_s in ages_s:
+            self._metrics.canary_latency_seconds.observe(age_s)
         self._metrics.canary_last_success_timestamp_seconds.set(self._clock.now().timestamp())
         self._waiting.remove(seen)
-        if self._told is not None and not len(self._waiting):
-            self._told = None
-            log.info("canary_seen_again", events=len(seen), longest_s=round(now - seen[0].made_at, 1))
+        if self._outage is None:
+            return
+        self._outage.saw(ages_s)
+        if not len(self._waiting):
+            outage, self._outage = self._outage, None
+            log.info("canary_seen_again", events=outage.events, longest_s=round(outage.longest_s, 1))
 
     def _rest_s(self) -> float:
         """Until the next event, the next renewal, or the next look at what waits."""
@@ -213,8 +217,8 @@ class Canary:
 
     def _tell(self, reason: str, *, also_without_lease: bool = False) -> None:
         """Say once why the canary cannot get through."""
-        if (self._holds or also_without_lease) and self._told is None:
-            self._told = reason
+        if (self._holds or also_without_lease) and self._outage is None:
+            self._outage = Outage(reason)
             log.warning("canary_waits", reason=reason)
 
     async def _leave(self) -> None:

@@ -1,6 +1,6 @@
 """The canary's events as values: how one is made, which of them wait to be seen, and which can be seen. No I/O."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -83,6 +83,23 @@ class Waiting:
     def oldest_at(self) -> float | None:
         """When the oldest of them was made, by monotonic time."""
         return next((each.made_at for each in self._events.values()), None)
+
+
+@dataclass(slots=True)
+class Outage:
+    """Why the canary does not get through, and what was seen of its events since that was told.
+
+    Events that waited are seen in several lots, however long each took: what is told at the end is about all of them.
+    """
+
+    reason: str
+    events: int = 0
+    longest_s: float = 0.0
+
+    def saw(self, ages_s: Sequence[float]) -> None:
+        """These are visible at last, so long after they were made."""
+        self.events += len(ages_s)
+        self.longest_s = max(self.longest_s, *ages_s)
 
 
 def visible(

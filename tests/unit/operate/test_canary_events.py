@@ -11,7 +11,7 @@ from worker.contract.codec import decode_event
 from worker.contract.event import Event
 from worker.contract.reserved import canary_stream
 from worker.contract.source import Source
-from worker.operate.canary_events import CanaryEvent, Waiting, canary_event, versions_in, visible
+from worker.operate.canary_events import CanaryEvent, Outage, Waiting, canary_event, versions_in, visible
 from worker.storage.documents import event_document
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -83,3 +83,10 @@ def test_of_too_many_that_wait_the_oldest_goes() -> None:
     waiting.remove(events)
     assert len(waiting) == 0
     assert waiting.oldest_at is None
+
+
+def test_at_the_end_of_an_outage_all_that_waited_is_told_in_however_many_lots_it_was_seen() -> None:
+    outage = Outage("Kafka: no broker answers")
+    for ages_s in ([40.0, 10.0], [41.5], [2.0, 1.0]):
+        outage.saw(ages_s)
+    assert (outage.events, outage.longest_s) == (5, 41.5)
