@@ -21,6 +21,7 @@ from worker.errors import WorkerError
 from worker.settings.process import LogFormat
 from worker.settings.standards import colours_allowed
 from worker.telemetry.console import console_renderer
+from worker.telemetry.library_lines import RightLevels, of_a_library
 from worker.telemetry.repeats import FIELD as REPEATED
 from worker.telemetry.repeats import Repeats
 
@@ -67,10 +68,11 @@ def configure_logging(
     ]
     target = stream or sys.stderr
     handler = logging.StreamHandler(target)
+    handler.addFilter(RightLevels())
     handler.addFilter(Repeats())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[of_a_library, *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *_renderers(target, form),

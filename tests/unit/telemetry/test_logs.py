@@ -53,7 +53,7 @@ def test_time_and_level_come_first_whatever_else_a_line_has(stream: io.StringIO)
         structlog.get_logger("worker").exception("role_died")
     ours, theirs, failed = (list(line) for line in _lines(stream))
     assert ours == ["time", "level", "event", "logger", "about", "zone", "age_s"]
-    assert theirs == ["time", "level", "event", "logger"]
+    assert theirs == ["time", "level", "event", "logger", "message"]
     assert failed == ["time", "level", "event", "logger", "exception"]
 
 
@@ -66,7 +66,24 @@ def test_a_field_without_a_value_is_left_out(stream: io.StringIO) -> None:
 def test_libraries_log_in_the_same_form(stream: io.StringIO) -> None:
     logging.getLogger("aiokafka.consumer").warning("group %s failed", "a")
     (line,) = _lines(stream)
-    assert (line["event"], line["level"]) == ("group a failed", "warning")
+    assert (line["event"], line["level"], line["message"]) == ("library_says", "warning", "group a failed")
+    assert line["logger"] == "aiokafka.consumer"
+
+
+def test_what_kafkas_client_tries_again_is_no_error_and_what_is_usual_no_warning(stream: io.StringIO) -> None:
+    client = logging.getLogger("aiokafka.consumer.group_coordinator")
+    client.error("Unable connect to node with id %s: %s", 0, "refused")
+    client.warning("Heartbeat failed for group %s because it is rebalancing", "g")
+    logging.getLogger("asyncio").error("Task was destroyed but it is pending!")
+    try:
+        _fail(ValueError("a defect"))
+    except ValueError:
+        client.exception("Unexpected error in coordinator routine")
+    assert [line["level"] for line in _lines(stream)] == ["warning", "info", "error", "error"]
+    assert {line["event"] for line in _lines(stream)} == {"library_says"}
+    configure_logging("error", stream)
+    client.error("Unable connect to node with id %s: %s", 1, "refused")
+    assert len(_lines(stream)) == 4
 
 
 @pytest.mark.parametrize("hostile", ["\n{}", "\r", "\x1b[31m", "\x00", "\x9b", "\u2028", "\u202e"])
@@ -131,16 +148,16 @@ def test_warnings_of_python_become_log_lines(stream: io.StringIO) -> None:
         warnings.simplefilter("always")
         configure_logging("info", stream)
         warnings.warn("old call", DeprecationWarning, stacklevel=1)
-    assert "old call" in _lines(stream)[0]["event"]
+    assert "old call" in _lines(stream)[0]["message"]
 
 
 def test_what_a_library_says_again_and_again_is_said_once(stream: io.StringIO) -> None:
     for _ in range(100):
         logging.getLogger("aiokafka").error("Unable to connect to node %s", 0)
         structlog.get_logger("worker").info("tried")
-    events = [line["event"] for line in _lines(stream)]
-    assert events.count("Unable to connect to node 0") == 1
-    assert events.count("tried") == 100
+    lines = _lines(stream)
+    assert [line.get("message") for line in lines].count("Unable to connect to node 0") == 1
+    assert [line["event"] for line in lines].count("tried") == 100
 
 
 def test_the_level_is_kept(stream: io.StringIO) -> None:
