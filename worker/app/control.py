@@ -1,9 +1,15 @@
 """Control at run time, made of the settings: who reads the switches, what there is to pause, what stops at a gap."""
 
+import asyncio
+
 from projections.catalogue import CATALOGUE
 from projections.kinds import Catalogue
+from worker.app.dependencies import LIMIT_S
 from worker.app.roles import Dependencies
 from worker.contract.routes import routes
+from worker.errors import Retryable
+from worker.kafka.cluster import Brokers
+from worker.kafka.security import kafka_options
 from worker.operate.control.role import ControlReader
 from worker.operate.control.targets import Known
 from worker.settings import Settings
@@ -27,3 +33,16 @@ def control_reader(settings: Settings, given: Dependencies) -> ControlReader:
         given.health,
         set_log_level=lambda level: set_log_level(level or settings.process.log_level),
     )
+
+
+async def partitions_of(settings: Settings, topic: str) -> int:
+    """How many partitions a topic has, 0 for one that does not exist.
+
+    Raises Retryable where Kafka does not answer, Misconfigured where this user may not ask.
+    """
+    brokers = Brokers(settings.kafka, kafka_options(settings.kafka))
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            return len((await brokers.state([topic])).topics.get(topic, ()))
+    except TimeoutError as error:
+        raise Retryable(f"no answer from Kafka within {LIMIT_S:g} s") from error

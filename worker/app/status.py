@@ -21,7 +21,9 @@ from worker.jobs import operate
 from worker.jobs.operate import Seen as SeenRun
 from worker.jobs.scrub import SCRUB
 from worker.jobs.verify_fix import VERIFY_FIX
+from worker.kafka.cluster import Brokers
 from worker.kafka.log_reader import LogReader
+from worker.kafka.record import Partition
 from worker.kafka.security import kafka_options
 from worker.operate.control.commands import in_force
 from worker.operate.control.controls import Controls
@@ -46,13 +48,23 @@ _NEWEST_RUNS = 50
 class TopicLag:
     """How far the group is behind in one topic: in records, and how many partitions it has committed nothing of.
 
-    Of a partition nobody has read yet, everything in it waits.
+    Of a partition nobody has read yet, everything in it waits. `read_by` are the partitions of each member of the
+    group by its client id, None where Kafka does not tell.
     """
 
     topic: str
     partitions: int
     records: int
     unread_partitions: int
+    read_by: Mapping[str, Sequence[int]] | None = None
+
+    @property
+    def read_by_nobody(self) -> list[int]:
+        """Partitions that no member of the group has; none where Kafka does not tell."""
+        if self.read_by is None:
+            return []
+        read = {number for numbers in self.read_by.values() for number in numbers}
+        return [number for number in range(self.partitions) if number not in read]
 
 
 @dataclass(slots=True)
@@ -170,9 +182,26 @@ async def _lag(settings: Settings) -> Sequence[TopicLag]:
     async with LogReader(IngestOptions.of(settings.kafka, settings.ingest).consumer, SystemClock()) as reader:
         partitions = await reader.partitions()
         logs, committed = await reader.log_ranges(partitions), await reader.committed(partitions)
+    reads = await _reads(settings)
     lags = []
     for topic in routes(settings.ingest.topic):
         of_topic = [each for each in partitions if each.topic == topic]
         behind = [max(0, (logs[each].end or 0) - committed[each]) for each in of_topic if each in committed]
-        lags.append(TopicLag(topic, len(of_topic), sum(behind), len(of_topic) - len(behind)))
+        of_members = None if reads is None else _in_topic(reads, topic)
+        lags.append(TopicLag(topic, len(of_topic), sum(behind), len(of_topic) - len(behind), of_members))
     return lags
+
+
+async def _reads(settings: Settings) -> Mapping[str, Sequence[Partition]] | None:
+    """Who reads what; None where the broker, or what it allows this user, does not say so. All else is told."""
+    try:
+        group = await Brokers(settings.kafka, kafka_options(settings.kafka)).group()
+    except WorkerError:
+        return None
+    # Members without any partition: they are being shared out, or this broker does not say.
+    return None if group.members and not group.reads else group.reads
+
+
+def _in_topic(reads: Mapping[str, Sequence[Partition]], topic: str) -> dict[str, list[int]]:
+    found = {client: [each.number for each in some if each.topic == topic] for client, some in reads.items()}
+    return {client: numbers for client, numbers in sorted(found.items()) if numbers}

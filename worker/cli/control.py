@@ -1,30 +1,36 @@
 """`sevenp-worker control`: what is paused, limited and logged while the workers run, by somebody and for a reason."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from worker.app.control import known_of
+from worker.app.control import known_of, partitions_of
 from worker.app.exits import ExitCode
 from worker.app.opening import opened_in_use
 from worker.cli import help as text
 from worker.cli.auditing import audited
 from worker.cli.ending import run_to_end, say, say_error
-from worker.cli.listing import plain
+from worker.cli.listing import LONGEST_TABLE, plain
 from worker.cli.options import Commands, JsonFlag, parse_duration, parse_end
+from worker.cli.output import one_line
 from worker.cli.tables import print_json, print_table
+from worker.errors import WorkerError
 from worker.operate.control import commands
+from worker.operate.control.commands import Before
 from worker.operate.control.controls import Controls, Said, moment
 from worker.operate.control.limits import KNOBS, knob_of
 from worker.operate.control.targets import Target, target_from
 from worker.settings import Settings, load_settings
 from worker.storage.database import Database
+from worker.words import counted
 
 _LONGEST_REASON = 500
 _CHANGED = "nothing was changed, or all of it: `sevenp-worker control show` tells"
 _SETTINGS = text.settings(*text.MONGODB, "environment", "operator")
+_SETTINGS_OF_PAUSE = text.settings(*text.MONGODB, "environment", "operator", "topic", *text.KAFKA)
 _WHAT = "ingest, progress, counts, notify, retry, partition TOPIC N, projection NAME, kind NAME or stream ID."
 
 
@@ -55,29 +61,59 @@ control_app = Commands(
 )
 
 
-@control_app.command("show", epilog=_SETTINGS)
+@control_app.command(
+    "show",
+    epilog=text.page(
+        text.examples(
+            "sevenp-worker control show",
+            "SEVENP_ENVIRONMENT=staging sevenp-worker control show",
+            "sevenp-worker control show --json | jq '.pauses[].target'",
+        ),
+        _SETTINGS,
+    ),
+)
 @run_to_end()
 async def show(as_json: JsonFlag = False) -> None:
     """Show what is paused and set in the environment of SEVENP_ENVIRONMENT, by whom, until when and why.
 
-    Documents of system_settings that are ours and make no sense are named: the workers ignore them.
+    Documents of system_settings that are ours and make no sense are named, the first of very many: the workers ignore
+    them. `--json` has all that is paused, in the shape that `status --json` has it in.
     """
     settings = load_settings()
     async with opened_in_use(settings) as database:
         environment = settings.control.environment
         found = await commands.in_force(database, environment, known_of(settings))
     if as_json:
-        print_json(_as_json(environment, found))
+        print_json({"environment": environment, **controls_as_json(found)})
         return
     rows = [(f"{each.target} is paused", *_cells(each.said)) for each in found.pauses]
     rows += [(f"{each.name} = {_shown(each.value)}", *_cells(each.said)) for each in found.settings]
     columns = ("in force", "since", "until", "by", "message")
-    print_table(rows, columns, empty=f"Nothing is paused or set in {environment}.")
+    print_table(rows, columns, empty=f"Nothing is paused or set in {environment}.", most=LONGEST_TABLE)
     for each in found.ignored:
-        say_error(f"{each.key} is ignored: {each.reason}")
+        say_error(one_line(f"{each.key} is ignored: {each.reason}"))
+    if more := found.ignored_in_all - len(found.ignored):
+        say_error(f"{counted(more, 'more document')} make no sense, and are ignored")
 
 
-@control_app.command("pause", epilog=_SETTINGS)
+def controls_as_json(found: Controls) -> Any:
+    """What is paused and set, as scripts read it: of each command that shows it the same."""
+    return plain(asdict(found))
+
+
+@control_app.command(
+    "pause",
+    epilog=text.page(
+        text.examples(
+            "sevenp-worker control pause ingest --for 30m --reason 'index build'",
+            "sevenp-worker control pause partition interaction-events 3 --reason 'ticket 4711'",
+            "sevenp-worker control pause projection counts --until 2026-03-01T06:00 --reason '...'",
+            "sevenp-worker control pause kind welcome --reason 'wrong text'",
+            "sevenp-worker control pause stream course_ID_user_ID --reason 'ticket 4711'",
+        ),
+        _SETTINGS_OF_PAUSE,
+    ),
+)
 @run_to_end(_CHANGED)
 async def pause(
     what: What, reason: Reason, for_: For = None, until: Until = None, as_json: JsonFlag = False
@@ -85,7 +121,8 @@ async def pause(
     """Pause a role or a part of its work, in every worker of the environment, until it is resumed.
 
     What has begun is finished; nothing is lost and nothing is done twice. What is paused already gets the new reason
-    and end.
+    and end, and whose pause it was is said. A partition that its topic does not have is refused; where Kafka does not
+    answer, that is said.
     """
     settings = load_settings()
     end = _end(for_, until)
@@ -93,33 +130,56 @@ async def pause(
     arguments = {"reason": reason, **_ending(for_, until)}
 
     async def change(database: Database, target: Target) -> tuple[dict[str, Any], str]:
-        new = await commands.pause(database, target, asked)
-        how = "is paused" if new else "was paused already, and has the new reason and end"
-        return {"paused": True, "changed": new}, f"{target} {how} in {asked.environment}{_until(end)}"
+        before = await commands.pause(database, target, asked)
+        how = "is paused" if before is None else "was paused already, and has the new reason and end"
+        told = {"paused": True, "changed": before is None, "before": _as_told(before)}
+        return told, f"{target} {how} in {asked.environment}{_until(end)}{_in_words(before)}"
 
-    await _with_target("control pause", settings, what, arguments, change, as_json=as_json)
+    target = _target(settings, what)
+    await _require_partition(settings, target)
+    await _with_target("control pause", settings, target, arguments, change, as_json=as_json)
     return ExitCode.OK
 
 
-@control_app.command("resume", epilog=_SETTINGS)
+@control_app.command(
+    "resume",
+    epilog=text.page(
+        text.examples(
+            "sevenp-worker control resume ingest --reason 'index is built'",
+            "sevenp-worker control resume partition interaction-events 3 --reason 'gap is looked into'",
+            "sevenp-worker control resume stream course_ID_user_ID --reason 'mended'",
+        ),
+        _SETTINGS,
+    ),
+)
 @run_to_end(_CHANGED)
 async def resume(what: What, reason: Reason, as_json: JsonFlag = False) -> ExitCode:
-    """End a pause: what waits is done. Ends with 1 where nothing of this name was paused."""
+    """End a pause, whoever began it: what waits is done. Ends with 1 where nothing of this name was paused."""
     settings = load_settings()
     environment = settings.control.environment
 
     async def change(database: Database, target: Target) -> tuple[dict[str, Any], str]:
-        was_paused = await commands.resume(database, target, environment)
-        how = "is resumed" if was_paused else "was not paused"
-        return {"paused": False, "changed": was_paused}, f"{target} {how} in {environment}"
+        before = await commands.resume(database, target, environment)
+        how = "was not paused" if before is None else "is resumed"
+        told = {"paused": False, "changed": before is not None, "before": _as_told(before)}
+        return told, f"{target} {how} in {environment}{_in_words(before)}"
 
     outcome = await _with_target(
-        "control resume", settings, what, {"reason": reason}, change, as_json=as_json
+        "control resume", settings, _target(settings, what), {"reason": reason}, change, as_json=as_json
     )
     return ExitCode.OK if outcome["changed"] else ExitCode.DIFFERENCE
 
 
-@control_app.command("set", epilog=_SETTINGS)
+@control_app.command(
+    "set",
+    epilog=text.page(
+        text.examples(
+            "sevenp-worker control set log_level debug --for 30m --reason 'slow batches'",
+            "sevenp-worker control set ingest_per_s 500 --reason 'MongoDB is busy'",
+        ),
+        _SETTINGS,
+    ),
+)
 @run_to_end(_CHANGED)
 async def set_value(
     name: Name,
@@ -143,16 +203,22 @@ async def set_value(
         opened_in_use(settings) as database,
         audited(database, settings, "control set", _in(asked.environment, arguments)) as outcome,
     ):
-        outcome["changed"] = await commands.set_value(database, knob, chosen, asked)
+        before = await commands.set_value(database, knob, chosen, asked)
+        outcome |= {"changed": before is None, "before": _as_told(before)}
     _tell(
-        f"{name} is {_shown(chosen)} in {asked.environment}{_until(end)}",
+        f"{name} is {_shown(chosen)} in {asked.environment}{_until(end)}{_in_words(before)}",
         {"name": name, "value": chosen, **outcome},
         as_json=as_json,
     )
     return ExitCode.OK
 
 
-@control_app.command("unset", epilog=_SETTINGS)
+@control_app.command(
+    "unset",
+    epilog=text.page(
+        text.examples("sevenp-worker control unset ingest_per_s --reason 'MongoDB is idle again'"), _SETTINGS
+    ),
+)
 @run_to_end(_CHANGED)
 async def unset(name: Name, reason: Reason, as_json: JsonFlag = False) -> ExitCode:
     """Let the setting of each process hold again. Ends with 1 where nothing of this name was set."""
@@ -167,26 +233,46 @@ async def unset(name: Name, reason: Reason, as_json: JsonFlag = False) -> ExitCo
         opened_in_use(settings) as database,
         audited(database, settings, "control unset", arguments) as outcome,
     ):
-        outcome["changed"] = await commands.unset(database, knob, environment)
-    how = "is not set any more" if outcome["changed"] else "was not set"
-    _tell(f"{name} {how} in {environment}", {"name": name, **outcome}, as_json=as_json)
+        before = await commands.unset(database, knob, environment)
+        outcome |= {"changed": before is not None, "before": _as_told(before)}
+    how = "was not set" if before is None else "is not set any more"
+    _tell(f"{name} {how} in {environment}{_in_words(before)}", {"name": name, **outcome}, as_json=as_json)
     return ExitCode.OK if outcome["changed"] else ExitCode.DIFFERENCE
+
+
+def _target(settings: Settings, words: list[str]) -> Target:
+    """What the words name. Raises typer.BadParameter where that is nothing."""
+    try:
+        return target_from(words, known_of(settings))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="WHAT") from None
+
+
+async def _require_partition(settings: Settings, target: Target) -> None:
+    """Raise typer.BadParameter for a partition that there is not; say so where nobody can be asked."""
+    if target.number is None:
+        return
+    topic, number = target.name, target.number
+    try:
+        there = await partitions_of(settings, topic)
+    except WorkerError as error:
+        say(one_line(f"warning: whether {topic} has a partition {number} is not known ({error})"))
+        return
+    if number >= there:
+        has = f"has {counted(there, 'partition')}, from 0 on" if there else "does not exist"
+        raise typer.BadParameter(f"there is no partition {number}: {topic} {has}", param_hint="WHAT")
 
 
 async def _with_target(
     command: str,
     settings: Settings,
-    words: list[str],
+    target: Target,
     arguments: Mapping[str, Any],
     change: Callable[[Database, Target], Awaitable[tuple[dict[str, Any], str]]],
     *,
     as_json: bool,
 ) -> Mapping[str, Any]:
-    """Do it to what the words name, audited, and say what came of it."""
-    try:
-        target = target_from(words, known_of(settings))
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="WHAT") from None
+    """Do it to the target, audited, and say what came of it."""
     asked = _in(settings.control.environment, {"what": str(target), **arguments})
     async with opened_in_use(settings) as database, audited(database, settings, command, asked) as outcome:
         done, sentence = await change(database, target)
@@ -209,9 +295,10 @@ def _tell(sentence: str, outcome: Mapping[str, Any], *, as_json: bool) -> None:
 def _end(for_: str | None, until: str | None) -> datetime | float | None:
     if for_ is not None and until is not None:
         raise typer.BadParameter("say --for or --until, not both")
+    now = datetime.now(UTC)
     if for_ is not None:
-        return parse_duration(for_, "--for")
-    return None if until is None else parse_end(until, datetime.now(UTC), "--until")
+        return parse_duration(for_, now, "--for")
+    return None if until is None else parse_end(until, now, "--until")
 
 
 def _ending(for_: str | None, until: str | None) -> dict[str, str]:
@@ -232,14 +319,25 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _as_json(environment: str, found: Controls) -> dict[str, Any]:
-    def told(said: Said) -> dict[str, Any]:
-        since, until = (None if each is None else each.isoformat() for each in (said.since, said.until))
-        return {"since": since, "until": until, "who": said.who, "reason": said.reason}
+def _in_words(before: Before | None) -> str:
+    """Whose word it was that does not hold any more; nothing where there was none."""
+    if before is None:
+        return ""
+    said = before.said
+    told = [
+        *([] if before.value is None else [_shown(before.value)]),
+        *([f"by {said.who}"] if said.who else []),
+        *([f"since {moment(said.since)}"] if said.since else []),
+        *([f"until {moment(said.until)}"] if said.until else []),
+        *([f"because: {said.reason}"] if said.reason else []),
+    ]
+    return one_line(f" (before: {', '.join(told)})") if told else ""
 
-    return {
-        "environment": environment,
-        "paused": [{"what": str(each.target), **told(each.said)} for each in found.pauses],
-        "set": [{"name": each.name, "value": each.value, **told(each.said)} for each in found.settings],
-        "ignored": [{"key": each.key, "reason": each.reason} for each in found.ignored],
-    }
+
+def _as_told(before: Before | None) -> dict[str, Any] | None:
+    """The same for the audit, and for scripts."""
+    if before is None:
+        return None
+    value = {} if before.value is None else {"value": before.value}
+    said = asdict(before.said)
+    return {**value, **{name: said[name] for name in ("who", "reason", "since", "until")}}

@@ -13,6 +13,7 @@ import typer
 
 from worker.kafka.lines import STANDARD_INPUT
 from worker.retry.selection import Selection
+from worker.storage.reading import LAST_DATE
 
 Format = Literal["native", "xapi"]
 Commands = partial(typer.Typer, no_args_is_help=True, rich_markup_mode=None)
@@ -59,36 +60,57 @@ def parse_time(text: str, now: datetime, option: str = "--since") -> datetime:
     try:
         if ago is not None:
             return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        read = datetime.fromisoformat(text.strip())
+        return _utc(datetime.fromisoformat(text.strip()))
     except (ValueError, OverflowError):
         raise typer.BadParameter(
             f"'{text}' is no time: write 90m, 12h, 7d or 2026-03-01T12:00", param_hint=option
         ) from None
-    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
-def parse_duration(text: str, option: str) -> float:
-    """`90m`, `12h`, `7d` in seconds. Raises typer.BadParameter for anything else, and for none at all."""
+def parse_duration(text: str, now: datetime, option: str) -> float:
+    """`90m`, `12h`, `7d` in seconds. Raises typer.BadParameter for anything else, none at all, and a far end."""
     written = re.fullmatch(r"([0-9]{1,6})([smhdw])", text.strip())
     if written is None or not int(written[1]):
         raise typer.BadParameter(
             f"'{text}' is no length of time: write 90s, 30m, 12h or 7d", param_hint=option
         )
-    return timedelta(**{_UNITS[written[2]]: int(written[1])}).total_seconds()
+    length = timedelta(**{_UNITS[written[2]]: int(written[1])})
+    if length > LAST_DATE - now:
+        raise _too_far(text, option)
+    return length.total_seconds()
 
 
 def parse_end(text: str, now: datetime, option: str) -> datetime:
-    """A date and time of ISO 8601 that is still to come, UTC unless it says otherwise. Raises typer.BadParameter."""
+    """A date and time of ISO 8601 that is still to come, UTC unless it says otherwise. Raises typer.BadParameter.
+
+    So does one that is further away than what is stored can be read.
+    """
     try:
-        read = datetime.fromisoformat(text.strip())
+        end = _utc(datetime.fromisoformat(text.strip()))
+    except OverflowError:
+        raise _too_far(text, option) from None
     except ValueError:
         raise typer.BadParameter(
             f"'{text}' is no time: write 2026-03-01T12:00, or use --for 30m", param_hint=option
         ) from None
-    end = read if read.tzinfo is not None else read.replace(tzinfo=UTC)
     if end <= now:
         raise typer.BadParameter(f"{end:%Y-%m-%d %H:%M} UTC has passed", param_hint=option)
+    if end > LAST_DATE:
+        raise _too_far(text, option)
     return end
+
+
+def _utc(read: datetime) -> datetime:
+    """The same moment in UTC, as which a time without a zone is taken. Raises OverflowError at the ends of time."""
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+
+
+def _too_far(text: str, option: str) -> typer.BadParameter:
+    return typer.BadParameter(
+        f"'{text}' is too far away: {LAST_DATE:%Y-%m-%d} is the last end that can be read; leave {option} out to "
+        "have no end",
+        param_hint=option,
+    )
 
 
 def selection(

@@ -54,3 +54,8 @@ def visible(text: str) -> str:
         letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
         for letter in text
     )
+
+
+def one_line(text: str) -> str:
+    """The text with line ends escaped, too: a name that somebody chose cannot pass for a line of ours."""
+    return visible(text).replace("\n", "\\n")

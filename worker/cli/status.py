@@ -13,18 +13,23 @@ from worker import __version__
 from worker.app.exits import ExitCode
 from worker.app.status import Status, look
 from worker.cli import help as text
+from worker.cli.control import controls_as_json
 from worker.cli.ending import run_to_end
 from worker.cli.listing import age, duration, plain
 from worker.cli.options import JsonFlag
-from worker.cli.output import visible
+from worker.cli.output import one_line
 from worker.cli.tables import print_json, print_line_of_json, print_table
 from worker.jobs.operate import Seen as SeenRun
+from worker.kafka.consumer import client_id
 from worker.operate.control.controls import Controls, Said, moment
 from worker.operate.held_leases import HeldLeases, process_in
 from worker.settings import Settings, load_settings
 from worker.storage.job_models import JobRun
 from worker.storage.workers import Seen as SeenWorker
 from worker.words import counted
+
+# One screen, whatever there is: of more rows than this the others are counted.
+_MOST_ROWS = 20
 
 EPILOG = text.page(
     text.examples(
@@ -33,7 +38,8 @@ EPILOG = text.page(
         "sevenp-worker status --json             for scripts; with --watch an object a line",
     ),
     "It ends with 0 when all could be looked at and each role has a live worker, with 1 when a role has none,\n"
-    "and with 4 when MongoDB or Kafka did not answer: what is known without it is shown all the same.",
+    "with 3 when the database prefix is nobody's, and with 4 when MongoDB or Kafka did not answer: what is known\n"
+    "without it is shown all the same.",
     text.settings(*text.MONGODB, "topic", "kafka_group_id", *text.KAFKA),
     text.exit_codes(),
 )
@@ -74,7 +80,7 @@ def status_as_json(found: Status) -> Any:
             },
             "workers": None if found.workers is None else [_worker(each) for each in found.workers],
             "missing_roles": found.missing_roles,
-            "paused": None if found.controls is None else asdict(found.controls),
+            "paused": None if found.controls is None else controls_as_json(found.controls),
             "leases": None if found.leases is None else asdict(found.leases),
             "lag": None if found.lag is None else [asdict(each) for each in found.lag],
             "depths": None if found.depths is None else asdict(found.depths),
@@ -112,15 +118,17 @@ def _print(console: Console, settings: Settings, found: Status) -> None:
         f"sevenp-worker {__version__}, {prefix}, {found.at.isoformat(timespec='seconds')}", markup=False
     )
     for name, reason in found.dependencies.items():
-        words = "answers" if reason is None else f"does not answer: {visible(reason)}"
+        words = "answers" if reason is None else f"does not answer: {one_line(reason)}"
         console.print(f"{name} {words}", style=None if reason is None else "bold red", markup=False)
     for role in found.missing_roles:
         console.print(f"no live worker has the role {role}", style="bold red", markup=False)
     for name, rows, columns, empty in _sections(found):
         if name in found.unknown:
-            console.print(f"{name}: not known ({visible(found.unknown[name])})", style="yellow", markup=False)
+            console.print(
+                f"{name}: not known ({one_line(found.unknown[name])})", style="yellow", markup=False
+            )
         else:
-            print_table(rows, columns, empty=empty)
+            print_table(rows, columns, empty=empty, most=_MOST_ROWS)
 
 
 Section = tuple[str, Sequence[tuple[str, ...]], tuple[str, ...], str]
@@ -143,6 +151,8 @@ def _sections(found: Status) -> Iterator[Section]:
     ]
     yield "lag", lag, ("topic", "partitions", "records behind", "detail"), ""
     yield "depths", list(_depth_rows(found)), ("what waits", "number", "oldest", "detail"), ""
+    if found.lag is not None:
+        yield "readers", list(_reader_rows(found)), ("topic", "read by", "partitions"), ""
     jobs = [_job_row(each) for each in found.jobs or ()]
     yield "jobs", jobs, ("run", "state", "done", "started", "by"), "No job is running."
     checks = [_check_row(job, run) for job, run in (found.checks or {}).items()]
@@ -174,6 +184,8 @@ def _control_rows(controls: Controls | None) -> Iterator[tuple[str, ...]]:
         yield each.name, str(each.value), *_said(each.said)
     for ignored in controls.ignored if controls else ():
         yield ignored.key, "ignored", "", "", "", ignored.reason
+    if controls and (more := controls.ignored_in_all - len(controls.ignored)):
+        yield f"{more:,} more", "ignored", "", "", "", "like those above"
 
 
 def _said(said: Said) -> tuple[str, str, str, str]:
@@ -194,6 +206,33 @@ def _lease_rows(leases: HeldLeases) -> Iterator[tuple[str, ...]]:
     for topic in leases.partitions:
         missing = f"{counted(topic.missing, 'record')} missing: reingest" if topic.missing else ""
         yield f"partitions of {topic.topic}", str(topic.partitions), "", missing
+
+
+def _reader_rows(found: Status) -> Iterator[tuple[str, ...]]:
+    """Which process reads which partitions, as far as Kafka tells; a member that is no worker by its own word."""
+    processes = {
+        client_id(each.worker.host, each.worker.pid): process_in(each.worker.id)
+        for each in found.workers or ()
+    }
+    for each in found.lag or ():
+        if each.read_by is None:
+            yield each.topic, "not told by Kafka", ""
+            continue
+        for client, numbers in each.read_by.items():
+            yield each.topic, processes.get(client, client), ranges(numbers)
+        if each.read_by_nobody:
+            yield each.topic, "nobody", ranges(each.read_by_nobody)
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Numbers in their order, shortly: `0-3, 7`."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1][1:] = [number]
+        else:
+            parts.append([number])
+    return ", ".join("-".join(map(str, each)) for each in parts)
 
 
 def _unread(partitions: int) -> str:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.output import visible
+from worker.cli.output import one_line, visible
 from worker.verify.findings import Verification
 from worker.words import counted
 
@@ -84,18 +84,33 @@ _SENTENCE_WIDTH = 24  # narrower columns of words are no pleasure to read
 _BORDER = 3  # around a cell
 
 
-def print_table(rows: Sequence[tuple[str, ...]], columns: tuple[str, ...], empty: str = "") -> None:
-    """Rows under their columns; `empty` instead, if there are none.
+def print_table(
+    rows: Sequence[tuple[str, ...]], columns: tuple[str, ...], empty: str = "", *, most: int | None = None
+) -> None:
+    """Rows under their columns; `empty` instead, if there are none. Of more than `most` the others are counted.
 
-    Nothing is cut off, for ids are there to be copied. Where a terminal is too narrow for the columns, each row
-    becomes a block of lines; files and pipes have no width.
+    No cell is cut off, for ids are there to be copied; those that are no sentences stay in one line, whatever they
+    hold. Where a terminal is too narrow for the columns, each row becomes a block of lines; files and pipes have no
+    width.
     """
     console = Console(highlight=False)
     if not rows:
         if empty:
             console.print(empty, markup=False)
         return
-    rows = [tuple(map(visible, row)) for row in rows]
+    _print_rows(console, [_shown(row, columns) for row in rows[:most]], columns)
+    if most is not None and len(rows) > most:
+        console.print(f"... and {len(rows) - most:,} more: --json has them", markup=False)
+
+
+def _shown(row: tuple[str, ...], columns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(
+        visible(cell) if column in _SENTENCES else one_line(cell)
+        for column, cell in zip(columns, row, strict=True)
+    )
+
+
+def _print_rows(console: Console, rows: Sequence[tuple[str, ...]], columns: tuple[str, ...]) -> None:
     if console.is_terminal and _narrowest(rows, columns) > console.width:
         _print_blocks(console, rows, columns)
         return

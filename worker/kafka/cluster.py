@@ -3,18 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaClient, errors
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from worker.errors import Misconfigured, Refused, Retryable, WorkerError
+from worker.kafka.record import Partition
 from worker.kafka.security import diagnose_connection
 from worker.settings import KafkaSettings
 from worker.words import in_words
@@ -50,10 +52,14 @@ class ClusterState:
 
 @dataclass(frozen=True, slots=True)
 class GroupState:
-    """How many members a consumer group has, and whether this user may join it."""
+    """How many members a consumer group has, and whether this user may join it.
+
+    `reads` are the partitions of each member by its client id; members that have none at this moment are left out.
+    """
 
     members: int
     may_read: bool
+    reads: Mapping[str, Sequence[Partition]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +175,20 @@ async def _described(client: AIOKafkaClient, group: str) -> GroupState:
     _require(code, group)
     beat = await client.send(found.coordinator_id, HeartbeatRequest(group, -1, ""))
     refused = errors.for_code(beat.error_code) is errors.GroupAuthorizationFailedError
-    return GroupState(len(members), may_read=not refused)
+    return GroupState(len(members), may_read=not refused, reads=_reads(members))
+
+
+def _reads(members: Iterable[Any]) -> Mapping[str, Sequence[Partition]]:
+    """Who reads what; nothing of a member whose assignment is none of ours, or not made yet."""
+    found: dict[str, list[Partition]] = {}
+    for _, client, _, _, assigned in members:
+        try:
+            topics = ConsumerProtocolMemberAssignment.decode(assigned).assignment if assigned else ()
+        except ValueError:  # what another kind of client has written there
+            continue
+        for topic, numbers in topics:
+            found.setdefault(client, []).extend(Partition(topic, number) for number in numbers)
+    return {client: sorted(some) for client, some in found.items()}
 
 
 def _require(code: int, group: str) -> None:

@@ -1,6 +1,8 @@
 """The Kafka side of ingest: batches that know their assignment, explicit commits, positions checked by policy."""
 
 import asyncio
+import os
+import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +67,11 @@ def fetch_arguments(options: ConsumerOptions) -> dict[str, Any]:
     }
 
 
+def client_id(host: str, pid: int) -> str:
+    """What brokers are told who asks: by it `status` says which process reads which partitions."""
+    return f"sevenp-worker-{host}-{pid}"
+
+
 class ConsumerLostError(WorkerError):
     """The consumer cannot go on: what it read is read again by a new one."""
 
@@ -99,6 +106,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         kafka = self._options.kafka
         install_bounded_decoders()
         consumer = AIOKafkaConsumer(
+            client_id=client_id(socket.gethostname(), os.getpid()),
             group_id=kafka.group_id,
             group_instance_id=kafka.group_instance_id,
             session_timeout_ms=kafka.session_timeout_ms,

@@ -48,14 +48,15 @@ async def record(
     arguments: Mapping[str, Any],
     outcome: Mapping[str, Any],
     run: str | None = None,
-) -> None:
-    """One row for a command that is done."""
+    row: ObjectId | None = None,
+) -> bool:
+    """One row for a command that is done; False where one with the id `row` is there already."""
     now = datetime.now(UTC)
-    row = _row(command, who, arguments, run, now)
+    made = _row(command, who, arguments, run, now) | {"_id": row or ObjectId()}
+    done = {**made, "status": "done", "outcome": dict(outcome), "finished_at": now}
     with translated():
-        await database.audit.insert_one(
-            {**row, "status": "done", "outcome": dict(outcome), "finished_at": now}
-        )
+        found = await database.audit.update_one({"_id": made["_id"]}, {"$setOnInsert": done}, upsert=True)
+    return found.upserted_id is not None
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ value is a document that says what, who, since when, until when and why; people 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pymongo.errors import DuplicateKeyError
 
@@ -20,8 +20,7 @@ from worker.storage.updating import in_s, millis
 
 KEY_PREFIX = "worker_control."
 """What the keys of our documents begin with; what they are about follows."""
-_BEHIND = KEY_PREFIX[:-1] + "/"
-OURS: Document = {"key": {"$gte": KEY_PREFIX, "$lt": _BEHIND}}
+OURS: Document = {"key": {"$gte": KEY_PREFIX, "$lt": KEY_PREFIX[:-1] + "/"}}
 """The documents that are ours, of all environments."""
 _TYPE: Document = {"$type": "$value"}
 _NO_END: Document = {"$eq": [{"$ifNull": ["$value.until", None]}, None]}
@@ -34,6 +33,28 @@ _LASTS: Document = {
         {"$eq": [{"$type": "$value.until"}, "date"]},
         {"$gt": ["$value.until", "$$NOW"]},
     ]
+}
+# A reason has 500 letters. What is far larger is none of ours, and every process would read it each second.
+_MOST_BYTES: Final = 16_384
+_LONGEST_KEY: Final = 1_024
+# As many are read at once, whatever they are; where there are more, those whose keys mean something come first.
+_USUAL: Final = 1_000
+_MOST: Final = 10_000
+_MOST_BYTES_IN_ALL: Final = 16_000_000
+# Counting goes no further, either.
+_COUNTED: Final = 100_000
+_IS_SMALL: Document = {
+    "$and": [
+        {"$lte": [{"$bsonSize": "$$ROOT"}, _MOST_BYTES]},
+        {"$lte": [{"$strLenBytes": "$key"}, _LONGEST_KEY]},
+    ]
+}
+_SHOWN: Document = {
+    "_id": {"$cond": [_IS_SMALL, "$_id", None]},
+    "key": {"$cond": [_IS_SMALL, "$key", None]},
+    "value": {"$cond": [_IS_SMALL, "$value", None]},
+    "size_bytes": {"$bsonSize": "$$ROOT"},
+    "left_ms": millis("$value.until", "$$NOW"),
 }
 _PLAIN: Document = {"$or": [{"$isNumber": "$value"}, {"$eq": [_TYPE, "string"]}]}
 _IN_FORCE: Document = {"$or": [_ENDLESS, _LASTS, _PLAIN]}
@@ -52,23 +73,76 @@ class ControlDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """The names that mean something: these, and those that begin with one of `beginnings`, each up to a full stop."""
+
+    exact: Sequence[str] = ()
+    beginnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
-    """All that concerns one environment; `unreadable` are documents that nobody here can decode."""
+    """What concerns one environment; `unreadable` are documents that nobody here can decode, or that are too large.
+
+    `unread` are so many more that nobody has looked at, because there are too many.
+    """
 
     documents: Sequence[ControlDocument] = ()
     unreadable: Sequence[Unreadable] = ()
+    unread: int = 0
 
 
-async def read_controls(database: Database, environment: str) -> Found:
-    """Every document of ours, in the order of their keys. Raises Retryable while MongoDB is away."""
-    shown: Document = {"key": 1, "value": 1, "left_ms": millis("$value.until", "$$NOW")}
-    pipeline: list[Document] = [
-        {"$match": {**OURS, "environment": environment}},
-        {"$sort": {"key": 1, "_id": 1}},
-        {"$project": shown},
-    ]
-    found = await reading.aggregate(database.system_settings, pipeline)
-    return Found([_document(row) for row in found.documents], found.unreadable)
+async def read_controls(database: Database, environment: str, names: Names | None = None) -> Found:
+    """Our documents, in the order of their keys. Raises Retryable while MongoDB is away.
+
+    Memory and time are bounded, whatever stands there: of thousands those with `names` are read, and few others.
+    """
+    ours: Document = {**OURS, "environment": environment}
+    found = await _read(database, ours, _USUAL + 1)
+    if len(found.documents) + len(found.unreadable) <= _USUAL and not found.unread:
+        return found
+    return await _read_the_known_first(database, ours, names or Names())
+
+
+async def read_control(database: Database, environment: str, name: str) -> Found:
+    """The documents of one name: one, unless somebody has dropped the index."""
+    return await _read(database, {"key": KEY_PREFIX + name, "environment": environment}, _USUAL)
+
+
+async def _read_the_known_first(database: Database, ours: Document, names: Names) -> Found:
+    exact: Document = {"key": {"$in": [KEY_PREFIX + each for each in names.exact]}}
+    beginning = [_begins_with(KEY_PREFIX + each) for each in names.beginnings]
+    of_many = [{"$or": beginning}] if beginning else []
+    others: Document = {"$nor": [exact, *beginning]}
+    wanted = [(exact, _MOST), *((each, _MOST) for each in of_many), (others, _USUAL)]
+    parts = [await _read(database, {"$and": [ours, each]}, most) for each, most in wanted]
+    documents = [each for part in parts for each in part.documents]
+    unreadable = [each for part in parts for each in part.unreadable]
+    with translated():
+        number = await database.system_settings.count_documents(ours, limit=_COUNTED)
+    return Found(documents, unreadable, max(0, number - len(documents) - len(unreadable)))
+
+
+def _begins_with(key: str) -> Document:
+    return {"key": {"$gte": key, "$lt": key[:-1] + "/"}}
+
+
+async def _read(database: Database, query: Document, most: int) -> Found:
+    """At most so many; `unread` is 1 where bytes ended it before."""
+    found = await reading.find(
+        database.system_settings,
+        query,
+        _SHOWN,
+        max_bytes=_MOST_BYTES_IN_ALL,
+        sort=[("key", 1), ("_id", 1)],
+        limit=most,
+    )
+    large = [row for row in found.documents if row["key"] is None]
+    return Found(
+        [_document(row) for row in found.documents if row["key"] is not None],
+        [*found.unreadable, *map(_too_large, large)],
+        0 if found.complete else 1,
+    )
 
 
 async def put_control(
@@ -118,6 +192,13 @@ async def remove_control(database: Database, environment: str, name: str) -> boo
             {"key": KEY_PREFIX + name, "environment": environment}
         )
     return deleted.deleted_count > 0
+
+
+def _too_large(row: Document) -> Unreadable:
+    size = f"a document of {row['size_bytes']:,} bytes"
+    return Unreadable(
+        "system_settings", size, f"it, or its key, is larger than any of ours ({_MOST_BYTES:,} bytes)"
+    )
 
 
 def _document(row: Document) -> ControlDocument:

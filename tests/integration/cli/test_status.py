@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import StackKind
 from tests.support.commands import Ended, sevenp_worker
 from tests.support.ingest import event, records, send
 from tests.support.waiting import LIMIT_S, until
@@ -32,7 +33,12 @@ def told(ended: Ended) -> dict[str, Any]:
 
 @pytest.mark.slow
 async def test_it_tells_who_works_what_they_hold_and_what_waits(
-    start_worker: StartWorker, settings: dict[str, str], database: Database, kafka: str, topic: str
+    start_worker: StartWorker,
+    settings: dict[str, str],
+    database: Database,
+    kafka: str,
+    topic: str,
+    stack: StackKind,
 ) -> None:
     await send(kafka, topic, records([event(number) for number in range(20)]))
     worker = start_worker()
@@ -64,6 +70,8 @@ async def test_it_tells_who_works_what_they_hold_and_what_waits(
     assert found["missing_roles"] == []
     assert found["dependencies"] == {name: {"up": True, "reason": None} for name in ("mongodb", "kafka")}
     assert (found["lag"][0]["topic"], found["lag"][0]["partitions"]) == (topic, 4)
+    reads = {f"sevenp-worker-{one['host']}-{one['pid']}": [0, 1, 2, 3]}
+    assert found["lag"][0]["read_by"] == (reads if stack == "apache" else None)
     assert found["depths"]["items"]["failed"] == 1
     assert found["depths"]["oldest_item_s"] >= 3 * 3_600
     assert (found["ok"], found["unknown"], found["jobs"]) == (True, {}, [])
@@ -71,7 +79,16 @@ async def test_it_tells_who_works_what_they_hold_and_what_waits(
 
     shown = await sevenp_worker(settings, "status")
     assert shown.code == ExitCode.OK
-    for words in ("mongodb answers", "kafka answers", "16 of 16", topic, "No job is running.", "never"):
+    reader = " 0-3 " if stack == "apache" else "not told by Kafka"
+    for words in (
+        "mongodb answers",
+        "kafka answers",
+        "16 of 16",
+        topic,
+        reader,
+        "No job is running.",
+        "never",
+    ):
         assert words in shown.output
 
 
@@ -106,7 +123,9 @@ async def test_without_mongodb_the_lag_is_told_all_the_same(
     assert not found["dependencies"]["mongodb"]["up"]
     assert set(found["unknown"]) == {"workers", "paused", "leases", "depths", "jobs", "checks"}
     assert (found["workers"], found["missing_roles"]) == (None, [])
-    assert found["lag"] == [{"topic": topic, "partitions": 4, "records": 0, "unread_partitions": 4}]
+    assert found["lag"] == [
+        {"topic": topic, "partitions": 4, "records": 0, "unread_partitions": 4, "read_by": {}}
+    ]
 
 
 async def test_a_role_that_nobody_has_ends_it_with_1(settings: dict[str, str], database: Database) -> None:

@@ -14,7 +14,7 @@ from worker.app.exits import ExitCode
 from worker.cli.commands import app
 from worker.cli.ending import run_app
 from worker.cli.listing import plain, with_bytes, with_everything
-from worker.cli.options import parse_time
+from worker.cli.options import parse_duration, parse_end, parse_time
 from worker.cli.output import visible
 from worker.cli.tables import JsonList, print_json, print_table
 from worker.retry.dead_letters import Kept
@@ -41,6 +41,27 @@ def test_a_time_is_a_time_ago_or_a_date(text: str, expected: datetime) -> None:
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="90m"):
         parse_time(text, NOW)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00"])
+def test_a_time_that_is_none_in_utc_is_refused_as_well(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="90m"):
+        parse_time(text, NOW)
+
+
+def test_an_end_is_as_far_away_as_can_be_read() -> None:
+    assert parse_end("9999-12-30T00:00", NOW, "--until") == datetime(9999, 12, 30, tzinfo=UTC)
+    assert parse_duration("90m", NOW, "--for") == 5_400
+    for text in (
+        "9999-12-31T00:00",
+        "9999-12-30T00:00:01",
+        "9999-12-30T00:00-01:00",
+        "9999-12-31T23:59-14:00",
+    ):
+        with pytest.raises(typer.BadParameter, match="too far away: 9999-12-30 is the last end"):
+            parse_end(text, NOW, "--until")
+    with pytest.raises(typer.BadParameter, match="leave --for out to have no end"):
+        parse_duration("999999w", NOW, "--for")
 
 
 @pytest.mark.parametrize(
@@ -153,3 +174,19 @@ def test_a_table_that_fits_stays_a_table(
     shown = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
     assert "┃" in shown
     assert max(map(len, shown.splitlines())) <= width
+
+
+def test_what_somebody_called_something_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([("worker_control.x\nworker_control.y", "one\ntwo")], ("key", "message"))
+    shown = capsys.readouterr().out
+    assert "worker_control.x\\nworker_control.y" in shown
+    assert "one\\ntwo" not in shown
+
+
+def test_of_very_many_rows_the_first_are_shown_and_the_others_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table([(str(number),) for number in range(10_000)], ("number",), most=20)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "... and 9,980 more: --json has them"
+    assert len(lines) == 20 + 5

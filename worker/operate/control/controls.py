@@ -12,9 +12,24 @@ from worker.gate import Switches
 from worker.operate.control.limits import LOG_LEVEL, RATES, is_setting, knob_of
 from worker.operate.control.targets import Known, Target, is_pause, target_of
 from worker.storage.control_documents import KEY_PREFIX, ControlDocument, Found
+from worker.words import counted
 
 VALUE = "value"
 """In the document of something set: what it is set to."""
+MOST_NAMED = 20
+"""Of very many things so many are named, in the log and on screens; of the others only how many there are."""
+
+# What else a document may say, and of what type: somebody who writes anything else means something by it.
+_FIELDS: Mapping[str, tuple[type, str]] = {
+    "who": (str, "text"),
+    "reason": (str, "text"),
+    "since": (datetime, "date"),
+    "until": (datetime, "date"),
+}
+# Nobody reads more of a reason, and whoever holds thousands of them has to.
+_LONGEST = 500
+# Of fields that mean nothing as many are named, and so many letters of each.
+_FIELDS_NAMED, _LETTERS_NAMED = 3, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +70,15 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """All that is in force in one environment, or was when it was read."""
+    """All that is in force in one environment, or was when it was read.
+
+    Of documents that mean nothing `ignored_in_all` is the number, and `ignored` the first few.
+    """
 
     pauses: Sequence[Pause] = ()
     settings: Sequence[Setting] = ()
     ignored: Sequence[Ignored] = ()
+    ignored_in_all: int = 0
 
     def after(self, seconds: float) -> "Controls":
         """What of it is still in force so many seconds later."""
@@ -67,6 +86,7 @@ class Controls:
             [each for each in self.pauses if _lasts(each.said, seconds)],
             [each for each in self.settings if _lasts(each.said, seconds)],
             self.ignored,
+            self.ignored_in_all,
         )
 
     @property
@@ -92,23 +112,30 @@ def controls_of(found: Found, known: Known) -> Controls:
     """What was found, sorted into what is in force and what means nothing. What is over is neither."""
     pauses: list[Pause] = []
     settings: list[Setting] = []
-    ignored = [Ignored(each.name, each.reason) for each in found.unreadable]
+    ignored = [Ignored(each.name, each.reason) for each in found.unreadable[:MOST_NAMED]]
+    if found.unread:
+        too_many = f"{counted(found.unread, 'document')} of ours are not read: there are too many of them"
+        ignored.insert(0, Ignored(f"{KEY_PREFIX}...", too_many))
+    number = len(found.unreadable) + found.unread
     for document in found.documents:
         try:
             entry = _entry(document, known)
         except ValueError as error:
-            ignored.append(Ignored(KEY_PREFIX + document.name, str(error)))
+            number += 1
+            if len(ignored) < MOST_NAMED:
+                ignored.append(Ignored(KEY_PREFIX + document.name, str(error)))
             continue
         if isinstance(entry, Pause):
             pauses.append(entry)
         elif entry is not None:
             settings.append(entry)
-    return Controls(pauses, settings, ignored)
+    return Controls(pauses, settings, ignored, number)
 
 
 def _entry(document: ControlDocument, known: Known) -> Pause | Setting | None:
     """What a document says, None for one that is over or says `false`. ValueError for one that makes no sense."""
-    said, name = _said(document), document.name
+    name = document.name
+    said = _said(document, (VALUE,) if is_setting(name) else ())
     if not _lasts(said, 0):
         return None
     if is_pause(name):
@@ -120,21 +147,27 @@ def _entry(document: ControlDocument, known: Known) -> Pause | Setting | None:
     raise ValueError("its key is none of ours")
 
 
-def _said(document: ControlDocument) -> Said:
-    """ValueError for a time that is none: it may be the end of a pause, or not."""
+def _said(document: ControlDocument, also: Sequence[str]) -> Said:
+    """ValueError for a field that is none of ours, or whose value is none: it may be the end of a pause, or not."""
     value = document.value
     if not isinstance(value, Mapping):
         return Said()
-    who, reason, since, until = (value.get(name) for name in ("who", "reason", "since", "until"))
-    if until is not None and (not isinstance(until, datetime) or document.left_s is None):
+    if others := [str(name) for name in value if name not in _FIELDS and name not in also]:
+        raise ValueError(
+            f"{_named_fields(others)} means nothing here: there is {', '.join([*also, *_FIELDS])}"
+        )
+    for name, (kind, words) in _FIELDS.items():
+        if value.get(name) is not None and not isinstance(value[name], kind):
+            raise ValueError(f"its `{name}` is no {words}")
+    who, reason, since, until = (value.get(name) for name in _FIELDS)
+    if until is not None and document.left_s is None:
         raise ValueError("its `until` is no date")
-    return Said(
-        who if isinstance(who, str) else None,
-        reason if isinstance(reason, str) else None,
-        since if isinstance(since, datetime) else None,
-        until,
-        document.left_s,
-    )
+    return Said(who and who[:_LONGEST], reason and reason[:_LONGEST], since, until, document.left_s)
+
+
+def _named_fields(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _FIELDS_NAMED:,} more" if len(names) > _FIELDS_NAMED else ""
+    return ", ".join(f"its `{each[:_LETTERS_NAMED]}`" for each in names[:_FIELDS_NAMED]) + more
 
 
 def _is_on(value: Any) -> bool:

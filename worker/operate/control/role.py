@@ -6,16 +6,16 @@ document that makes no sense is named once and ignored, and so is a collection t
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from worker.errors import Retryable, WorkerError
 from worker.gate import Gate
-from worker.operate.control.controls import Controls, Ignored, controls_of
+from worker.operate.control.commands import in_force
+from worker.operate.control.controls import MOST_NAMED, Controls, Ignored, Pause
 from worker.operate.control.targets import Known
 from worker.settings import ControlSettings
-from worker.storage.control_documents import read_controls
 from worker.storage.database import Database
 from worker.telemetry.health import Health
 from worker.telemetry.labels import PAUSABLE
@@ -23,6 +23,9 @@ from worker.telemetry.metrics import Metrics
 from worker.timing import Clock, cancel_and_wait, run_until_stopped
 
 log = structlog.get_logger(__name__)
+
+# More that happens at once than this is one line: thousands of them would hide everything else.
+_MOST_LINES = 5
 
 
 class ControlReader:
@@ -76,10 +79,10 @@ class ControlReader:
     async def look(self) -> None:
         """Read what is paused and set, and have it apply. Raises WorkerError where it cannot be read."""
         number = self._gate.begin_read()
-        found = await read_controls(self._database, self._settings.environment)
-        self._read, self._read_at = controls_of(found, self._known), self._clock.monotonic()
+        self._read = await in_force(self._database, self._settings.environment, self._known)
+        self._read_at = self._clock.monotonic()
         self._metrics.control_last_read_timestamp_seconds.set(self._clock.now().timestamp())
-        self._metrics.control_ignored_settings.set(len(self._read.ignored))
+        self._metrics.control_ignored_settings.set(self._read.ignored_in_all)
         self._name_ignored()
         self._apply()
         self._gate.was_read(number)
@@ -112,17 +115,15 @@ class ControlReader:
         self._show(now)
 
     def _show(self, now: Controls) -> None:
-        before = {str(each.target): each.said for each in self._shown.pauses}
-        paused = {str(each.target): each.said for each in now.pauses}
-        for name, said in paused.items():
-            if name not in before:
-                log.warning("paused", what=name, who=said.who, reason=said.reason, until=_said(said.until))
-        for name in before.keys() - paused.keys():
-            log.warning("resumed", what=name)
+        before = {each.target for each in self._shown.pauses}
+        targets = {each.target for each in now.pauses}
+        self._say_paused([each for each in now.pauses if each.target not in before])
+        self._say_resumed(sorted(map(str, before - targets)))
         was = {each.name: each.value for each in self._shown.settings}
-        for each in now.settings:
-            if was.get(each.name) != each.value:
-                log.warning("set_at_run_time", setting=each.name, value=each.value, who=each.said.who)
+        for setting in now.settings:
+            if was.get(setting.name) != setting.value:
+                name, value, who = setting.name, setting.value, setting.said.who
+                log.warning("set_at_run_time", setting=name, value=value, who=who)
         for name in was.keys() - {each.name for each in now.settings}:
             log.warning("unset_at_run_time", setting=name)
         self._shown = now
@@ -131,11 +132,32 @@ class ControlReader:
             self._metrics.paused.labels(what).set(numbers[what])
         self._health.paused = _in_words(now, numbers["stream"])
 
+    def _say_paused(self, new: Sequence[Pause]) -> None:
+        if len(new) > _MOST_LINES:
+            first = [str(each.target) for each in new[:MOST_NAMED]]
+            log.warning("many_paused", number=len(new), first=first, who=new[0].said.who)
+            return
+        for each in new:
+            who, reason, until = each.said.who, each.said.reason, _said(each.said.until)
+            log.warning("paused", what=str(each.target), who=who, reason=reason, until=until)
+
+    def _say_resumed(self, names: Sequence[str]) -> None:
+        if len(names) > _MOST_LINES:
+            log.warning("many_resumed", number=len(names), first=names[:MOST_NAMED])
+            return
+        for name in names:
+            log.warning("resumed", what=name)
+
     def _name_ignored(self) -> None:
-        """Say once of each document why it is ignored."""
+        """Say once of each document why it is ignored, as far as they are named at all."""
         ignored = frozenset(self._read.ignored)
-        for each in sorted(ignored - self._ignored, key=lambda one: one.key):
-            log.warning("system_setting_ignored", key=each.key, reason=each.reason)
+        new = sorted(ignored - self._ignored, key=lambda one: one.key)
+        if len(new) > _MOST_LINES:
+            number, first = self._read.ignored_in_all, [f"{each.key}: {each.reason}" for each in new]
+            log.warning("system_settings_ignored", number=number, first=first)
+        else:
+            for each in new:
+                log.warning("system_setting_ignored", key=each.key, reason=each.reason)
         self._ignored = ignored
 
     def _tell(self, reason: str | None) -> None:
@@ -149,8 +171,9 @@ class ControlReader:
 
 def _in_words(now: Controls, streams: int) -> tuple[str, ...]:
     """What is paused; of streams only how many, for their names are about people."""
-    named = [str(each.target) for each in now.pauses if each.target.kind != "stream"]
-    return (*sorted(named), *([f"streams: {streams}"] if streams else []))
+    named = sorted(str(each.target) for each in now.pauses if each.target.kind != "stream")
+    more = [f"and {len(named) - MOST_NAMED:,} more"] if len(named) > MOST_NAMED else []
+    return (*named[:MOST_NAMED], *more, *([f"streams: {streams}"] if streams else []))
 
 
 def _said(time: object) -> str | None:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from worker.contract.identity import stream_kind
+from worker.operate.control.limits import KNOBS
 from worker.settings import NotificationKind, RoleName
+from worker.storage.control_documents import Names
 
 Kind = Literal["role", "partition", "projection", "kind", "stream"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -42,6 +44,17 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}" + ("" if self.number is None else f"/{self.number}")
+
+
+def names_of(known: Known) -> Names:
+    """Under which names documents of ours mean something: what there are few of, and what may be thousands."""
+    few: dict[Kind, Iterable[str]] = {
+        "role": RoleName,
+        "projection": sorted(known.projections),
+        "kind": NotificationKind,
+    }
+    exact = [Target(kind, name).key for kind, names in few.items() for name in names]
+    return Names([*exact, *(each.key for each in KNOBS)], [f"{_PREFIX}partition.", f"{_PREFIX}stream."])
 
 
 def is_pause(key: str) -> bool:

@@ -7,7 +7,14 @@ import pytest
 from bson.datetime_ms import DatetimeMS
 from pymongo.errors import DuplicateKeyError
 
-from worker.storage.control_documents import KEY_PREFIX, put_control, read_controls, remove_control
+from worker.storage import control_documents
+from worker.storage.control_documents import (
+    KEY_PREFIX,
+    Names,
+    put_control,
+    read_controls,
+    remove_control,
+)
 from worker.storage.database import Database
 
 SAID = {"who": "anna@ops", "reason": "index build"}
@@ -115,3 +122,36 @@ async def test_what_cannot_be_decoded_costs_only_itself(database: Database) -> N
     found = await read_controls(database, "production")
     assert [each.name for each in found.documents] == [INGEST]
     assert len(found.unreadable) == 1
+
+
+async def test_of_thousands_those_whose_names_mean_something_are_read_first(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_documents, "_USUAL", 5)
+    monkeypatch.setattr(control_documents, "_MOST", 10)
+    names = [f"a.{number:02}" for number in range(30)]
+    names += [f"pause.stream.{number:02}" for number in range(30)] + [INGEST, "set.log_level", "zzz"]
+    keys = [{"key": KEY_PREFIX + each, "environment": "production", "value": True} for each in names]
+    await database.system_settings.insert_many(keys)
+    known = Names([INGEST, "set.log_level"], ["pause.partition.", "pause.stream."])
+    found = await read_controls(database, "production", known)
+    read = [each.name for each in found.documents]
+    assert read[:2] == [INGEST, "set.log_level"]
+    assert read[2:12] == [f"pause.stream.{number:02}" for number in range(10)]
+    assert len(read) == 2 + 10 + 5
+    assert found.unread == len(names) - len(read)
+
+
+async def test_what_is_far_too_large_is_named_and_not_loaded(database: Database) -> None:
+    for name, value in (("x", {"reason": "x" * 20_000}), ("y" * 2_000, True)):
+        await database.system_settings.insert_one(
+            {"key": KEY_PREFIX + name, "environment": "production", "value": value}
+        )
+    await put_control(database, "production", INGEST, SAID)
+    found = await read_controls(database, "production")
+    assert [each.name for each in found.documents] == [INGEST]
+    assert (
+        sorted(each.reason for each in found.unreadable)
+        == ["it, or its key, is larger than any of ours (16,384 bytes)"] * 2
+    )
+    assert all("bytes" in each.name for each in found.unreadable)

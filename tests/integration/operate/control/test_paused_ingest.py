@@ -5,21 +5,25 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.conftest import StackKind
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.support.ingest import RunningIngest, event, options, records, running, send
 from tests.support.kafka import durable, gaps
+from worker.contract.gaps import GapReason
+from worker.errors import Retryable
 from worker.gate import OPEN, Gate, Switches
 from worker.ingest.assignment import Assignment
 from worker.ingest.options import IngestOptions
 from worker.kafka.consumer import EventConsumer
-from worker.kafka.positions import LogRange
+from worker.kafka.positions import Gap, LogRange
 from worker.kafka.record import Partition
 from worker.operate.control import commands
 from worker.operate.control.controls import controls_of
 from worker.operate.control.gaps import StopAtGaps
 from worker.operate.control.targets import Known, Target
+from worker.storage import audit
 from worker.storage.control_documents import read_controls
 from worker.storage.database import Database
 
@@ -189,3 +193,41 @@ async def test_a_partition_stops_at_a_gap_until_somebody_has_looked(
         await ingest.until(lambda: ingest.outcome("stored") == 10, "what lies behind the gap is read")
     assert await gaps(database) == [("retention", 1, 10, 29)]
     await assert_exactly_once(database, [*published[:10], *published[30:], *others], voids=None)
+
+
+@pytest.mark.parametrize("stands", [None, {"untill": "tomorrow"}, {"value": False}])
+async def test_one_that_was_killed_before_it_could_tell_tells_with_the_next_run(
+    database: Database, monkeypatch: pytest.MonkeyPatch, stands: dict[str, Any] | None
+) -> None:
+    gap = Gap(Partition("t", 3), 10, 29, GapReason.RETENTION, "gone")
+    target, stops = Target("partition", "t", 3), StopAtGaps(database, "production", "ingest w1")
+    if stands is not None:  # what means nothing to a worker holds nobody up
+        key = {"key": f"worker_control.{target.key}", "environment": "production"}
+        await database.system_settings.insert_one({**key, "value": stands})
+
+    async def killed(*_: object, **__: object) -> bool:
+        raise Retryable("the process is killed here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(audit, "record", killed)
+        with pytest.raises(Retryable):
+            await stops([gap])
+    assert await commands.paused(database, "production", target) is not None
+    with capture_logs() as logs:
+        for who in ("ingest w1", "ingest w2"):
+            await StopAtGaps(database, "production", who)([gap])
+    assert [each["event"] for each in logs] == ["partition_stopped_at_gap"]
+    [row] = await database.audit.find({}).to_list(None)
+    assert (row["command"], row["who"], row["status"]) == ("control pause", "ingest w1", "done")
+
+
+async def test_a_partition_that_somebody_has_stopped_is_stopped_and_not_told_of_again(
+    database: Database,
+) -> None:
+    target = Target("partition", "t", 3)
+    await commands.pause(database, target, commands.Asked("production", "anna@ops", "ticket 4711"))
+    await StopAtGaps(database, "production", "ingest w1")(
+        [Gap(Partition("t", 3), 1, 2, GapReason.RETENTION, "gone")]
+    )
+    said = await commands.paused(database, "production", target)
+    assert (said and said.who, await database.audit.count_documents({})) == ("anna@ops", 0)

@@ -124,6 +124,33 @@ async def test_documents_that_make_no_sense_are_named_once_and_change_nothing(da
     assert (named["key"], "no role 'cook'" in named["reason"]) == (KEY_PREFIX + "pause.role.cook", True)
 
 
+async def test_what_comes_in_thousands_is_a_line_with_a_number_and_the_first_of_them(
+    database: Database,
+) -> None:
+    streams = [f"course_{number:024x}_user_{number:024x}" for number in range(1, 31)]
+    names = [f"pause.stream.{each}" for each in streams]
+    names += [f"pause.role.cook-{number:02}" for number in range(25)]
+    names += [f"pause.partition.t.{number}" for number in range(22)]
+    found = [{"key": KEY_PREFIX + each, "environment": "production", "value": True} for each in names]
+    with capture_logs() as logs:
+        async with reading(database) as reader:
+            await put(database, "pause.role.notify")
+            await reader.until(lambda: reader.gate.pauses("notify"), "it is read")
+            await database.system_settings.insert_many(found)
+            await reader.until(lambda: len(reader.gate.switches.streams) == 30, "all are read")
+            assert reader.value("control_ignored_settings") == 25
+            assert reader.value("paused", what="stream") == 30
+            assert len(reader.health.paused) == 20 + 2
+            assert reader.health.paused[20:] == ("and 3 more", "streams: 30")
+            await database.system_settings.delete_many({"key": {"$ne": KEY_PREFIX + "pause.role.notify"}})
+            await reader.until(lambda: reader.value("control_ignored_settings") == 0, "all are gone")
+    told = [each for each in logs if each["event"] not in ("paused", "ignored")]
+    assert [each["event"] for each in told] == ["system_settings_ignored", "many_paused", "many_resumed"]
+    assert [each["number"] for each in told] == [25, 52, 52]
+    assert [len(each["first"]) for each in told] == [20, 20, 20]
+    assert [each["what"] for each in logs if each["event"] == "paused"] == ["role notify"]
+
+
 @pytest.mark.slow
 async def test_while_mongodb_is_away_what_was_read_last_holds_and_ends_in_time(tmp_path: Path) -> None:
     mongod = await start_mongod(tmp_path)

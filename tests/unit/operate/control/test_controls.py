@@ -66,6 +66,26 @@ def test_what_is_over_is_not_in_force_and_what_ends_later_is_until_then() -> Non
         ("pause.role.ingest", "yes", "its value is neither true nor a document"),
         ("pause.role.ingest", None, "its value is neither true nor a document"),
         ("pause.role.ingest", {"until": "tomorrow"}, "its `until` is no date"),
+        (
+            "pause.role.ingest",
+            {"value": False},
+            "its `value` means nothing here: there is who, reason, since, until",
+        ),
+        ("pause.role.ingest", {"value": True}, "its `value` means nothing here"),
+        ("pause.role.ingest", {"untill": NOW}, "its `untill` means nothing here"),
+        (
+            "pause.role.ingest",
+            {"a": 1, "b": 1, "c": 1, "d": 1, "e": 1},
+            "its `a`, its `b`, its `c` and 2 more mean",
+        ),
+        ("pause.role.ingest", {"who": 5}, "its `who` is no text"),
+        ("pause.role.ingest", {"reason": ["x"]}, "its `reason` is no text"),
+        ("pause.role.ingest", {"since": "now"}, "its `since` is no date"),
+        (
+            "set.ingest_per_s",
+            {"value": 500, "untill": NOW},
+            "its `untill` means nothing here: there is value, who",
+        ),
         ("pause.partition.t.x", True, "'x' is no number of a partition"),
         ("pause.stream.x", True, "no stream has the name 'x'"),
         ("set.log_level", "loud", "it must be one of debug, info, warning, error"),
@@ -95,3 +115,22 @@ def test_a_document_that_nobody_can_decode_is_named() -> None:
     unreadable = Unreadable("system_settings", "x", "a date outside the years 1 to 9999")
     [ignored] = controls_of(Found((), [unreadable]), KNOWN).ignored
     assert (ignored.key, ignored.reason) == ("x", "a date outside the years 1 to 9999")
+
+
+def test_fields_may_be_missing_or_null() -> None:
+    said = {"who": None, "reason": None, "since": None, "until": None}
+    assert found(("pause.role.ingest", said, None)).switches.roles == {"ingest"}
+
+
+def test_of_thousands_that_make_no_sense_the_first_are_named_and_what_does_is_in_force() -> None:
+    odd = [(f"pause.role.cook-{number}", True, None) for number in range(10_000)]
+    controls = found(*odd, ("pause.role.notify", True, None))
+    assert (len(controls.ignored), controls.ignored_in_all) == (20, 10_000)
+    assert controls.after(1.0).ignored_in_all == 10_000
+    assert controls.switches.roles == {"notify"}
+
+
+def test_what_nobody_has_read_is_ignored_and_said() -> None:
+    controls = controls_of(Found((), (), unread=7), KNOWN)
+    assert controls.ignored_in_all == 7
+    assert "7 documents of ours are not read" in controls.ignored[0].reason
