@@ -1,7 +1,7 @@
 """`sevenp-worker doctor` and `capacity`: what is wrong with a set-up, and how long what there is will last."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Annotated
@@ -25,8 +25,11 @@ from worker.operate.doctor.finding import Finding
 from worker.operate.doctor.setup import Limits, Setup
 from worker.settings import load_settings
 from worker.timing import SystemClock
+from worker.words import counted
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+# Findings with the same reason are named up to so many; else it is their number.
+_NAMED = 3
 _SIZES = {"M": 2**20, "G": 2**30, "T": 2**40}
 
 EPILOG = text.page(
@@ -106,8 +109,9 @@ def _chosen(names: Sequence[str]) -> Sequence[Finding]:
     known = {finding.name: finding for finding in FINDINGS}
     for name in names:
         if name not in known:
-            [meant] = get_close_matches(name, known, n=1, cutoff=0)
-            raise typer.BadParameter(f"'{name}' is no finding: did you mean {meant}?", param_hint="--only")
+            close = get_close_matches(name, known, n=1, cutoff=0.5)
+            meant = f"did you mean {close[0]}?" if close else f"there is {', '.join(known)}"
+            raise typer.BadParameter(f"'{name}' is no finding: {meant}", param_hint="--only")
     return [finding for finding in FINDINGS if not names or finding.name in names]
 
 
@@ -125,6 +129,15 @@ def _size(given: str) -> int:
     return int(read[1]) * _SIZES[read[2]]
 
 
+def _not_looked(report: Report) -> Iterator[tuple[str, str]]:
+    """A line for each reason: a server that is away is one, however many findings ask it."""
+    names: dict[str, list[str]] = {}
+    for each in report.not_looked:
+        names.setdefault(each.reason, []).append(each.finding.name)
+    for reason, some in names.items():
+        yield ", ".join(some) if len(some) <= _NAMED else counted(len(some), "finding"), reason
+
+
 def _print(report: Report) -> None:
     """What was found, then what could not be looked for, then a sentence."""
     rows = [
@@ -132,7 +145,6 @@ def _print(report: Report) -> None:
         for each in report.found
     ]
     print_table(rows, ("severity", "finding", "subject", "what", "fix"))
-    unknown = [(each.finding.name, each.reason) for each in report.not_looked]
-    print_table(unknown, ("not looked for", "message"))
+    print_table(list(_not_looked(report)), ("not looked for", "message"))
     style = "bold green" if report.ok else "bold red"
     Console(highlight=False, soft_wrap=True).print(report.words, style=style, markup=False)

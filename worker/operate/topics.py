@@ -6,6 +6,7 @@ only grow, and what could make Kafka delete records is left to people.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 from worker.settings import TopicSettings
@@ -13,6 +14,7 @@ from worker.words import counted
 
 _DAY_MS: Final = 24 * 3_600 * 1_000
 _FOR_EVER: Final = -1
+_LONGEST_MS: Final = 10**15  # what a span of time can hold; far more than anybody's retention
 _RETENTION, _RETENTION_BYTES, _CLEANUP = "retention.ms", "retention.bytes", "cleanup.policy"
 _DELETE: Final = "delete"
 
@@ -101,6 +103,14 @@ def _of_configuration(
         )
         told.append(TopicDifference(topic, _CLEANUP, _DELETE, policy, fix))
     return told
+
+
+def kept_for(found: FoundTopic) -> timedelta | None:
+    """For how long records are kept; None for ever, or where the broker does not tell."""
+    kept_ms = _number((found.configuration or {}).get(_RETENTION))
+    return (
+        None if kept_ms is None or kept_ms == _FOR_EVER else timedelta(milliseconds=min(kept_ms, _LONGEST_MS))
+    )
 
 
 def change_for(topic: str, wanted: TopicSettings, found: Sequence[TopicDifference]) -> TopicChange | None:

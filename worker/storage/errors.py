@@ -71,6 +71,10 @@ _NO_SUCH_NAME = frozenset({"NXDOMAIN", "NoAnswer"})
 _DRIVERS_STATE = re.compile(r" \(configured timeouts: |, Timeout: [0-9.]+s, Topology Description: ")
 
 
+# What the driver says of servers that take a connection and then give no answer, as one that is frozen does.
+_NOBODY_YET = re.compile(r"^No (?:replica set members|servers) found yet$")
+_SILENT = "no server answers, and none refuses: frozen, or out of reach"
+
 # Once a login was refused, the driver waits for another server and then quotes the refusal in its time-out.
 NOT_LET_IN = "'codeName': 'AuthenticationFailed'"
 
@@ -191,5 +195,5 @@ def _sentence(error: PyMongoError) -> str:
         reply = error.details or {}
         name = reply.get("codeName") or code_name(error.code)
         return f"{name} ({error.code}): {str(reply.get('errmsg', ''))[:300]}"
-    said = _DRIVERS_STATE.split(str(error), maxsplit=1)[0]
+    said = _NOBODY_YET.sub(_SILENT, _DRIVERS_STATE.split(str(error), maxsplit=1)[0])
     return f"{type(error).__name__}: {said[:300]}"

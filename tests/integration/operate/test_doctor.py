@@ -22,7 +22,7 @@ from worker.operate.doctor.setup import Setup
 from worker.settings import variable
 
 # What is true of the servers of tests, which are one of each; the rest they are not asked to tell.
-ADVISED = {"few_members", "one_broker"}
+ADVISED = {"few_members", "one_broker", "topic_differs"}
 NOT_TOLD_BY_THE_EMBEDDED_BROKER = {"session_timeout_refused", "offsets_expire"}
 
 
@@ -98,6 +98,9 @@ async def test_servers_that_hang_cost_seconds_and_not_for_ever(
     assert ended.code == ExitCode.UNREACHABLE, ended.output
     report, _ = json.JSONDecoder().raw_decode(ended.output[ended.output.index("{\n") :])
     assert {each["finding"] for each in report["findings"]} == {"mongodb_away", "kafka_away"}
+    (words,) = [each["words"] for each in report["findings"] if each["finding"] == "mongodb_away"]
+    # By whether the driver gave up a connection before it gave up the search.
+    assert words.endswith(("timed out", "no server answers, and none refuses: frozen, or out of reach"))
 
 
 async def test_the_command_tells_people_and_scripts_and_ends_with_its_code(doctor: Doctor) -> None:
@@ -123,12 +126,17 @@ async def test_one_server_away_leaves_the_other_to_be_looked_at(doctor: Doctor) 
     assert ended.code == ExitCode.UNREACHABLE, ended.output
     for said in ("kafka_away", "no broker answers at 127.0.0.1:1", "few_members", "kafka cannot be asked"):
         assert said in ended.output
+    # Of everything that Kafka alone can tell there is one line.
+    ended = await sevenp_worker(given, "doctor")
+    assert ended.output.count("kafka cannot be asked") == 1
+    assert "findings" in next(line for line in ended.output.splitlines() if "kafka cannot be asked" in line)
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["doctor", "--only", "shrot_oplog"], "did you mean short_oplog?"),
+        (["doctor", "--only", "nosuch"], "'nosuch' is no finding: there is mongodb_away, kafka_away,"),
         (["doctor", "--outage", "soon"], "write 90m, 12h or 7d"),
         (["capacity", "--disk", "much"], "write 500G or 2T"),
     ],

@@ -30,6 +30,7 @@ from worker.operate.doctor.records_missing import RECORDS_MISSING
 from worker.operate.doctor.retention_by_size import RETENTION_BY_SIZE
 from worker.operate.doctor.session_timeout_refused import SESSION_TIMEOUT_REFUSED
 from worker.operate.doctor.short_retention import SHORT_RETENTION
+from worker.operate.doctor.topic_differs import TOPIC_DIFFERS
 from worker.operate.doctor.topic_missing import TOPIC_MISSING
 from worker.settings import variable
 
@@ -87,6 +88,27 @@ async def test_compacted_topic(doctor: Doctor, kafka: str) -> None:
     [found] = await doctor.sees(COMPACTED_TOPIC, topic=compacted)
     assert found.seen.subject == compacted
     assert "cleanup.policy=delete" in found.fix
+
+
+async def test_topic_differs(doctor: Doctor, kafka: str) -> None:
+    """It is never silent where `topic check` is not, and says what that says, but for what others say of it."""
+    as_wanted = {"topic_partitions": 4, "topic_replication": 1, "topic_retention_days": 1}
+    kept = await sound_topic(kafka, retention_ms=86_400_000)
+    assert await doctor.sees(TOPIC_DIFFERS, topic=kept, **as_wanted) == []
+    [found] = await doctor.sees(TOPIC_DIFFERS, topic=kept, **{**as_wanted, "topic_partitions": 5})
+    assert found.seen.words == "partitions is 4, and the settings want at least 5"
+    assert found.fix == "Run `sevenp-worker topic apply`."
+    [found] = await doctor.sees(TOPIC_DIFFERS, topic=kept, **{**as_wanted, "topic_retention_days": 2})
+    assert found.seen.words == "retention.ms is 1 day, and the settings want at least 2 days"
+    [found] = await doctor.sees(TOPIC_DIFFERS, topic=kept, **{**as_wanted, "topic_replication": 3})
+    assert "kafka-reassign-partitions.sh" in found.fix
+    # What is below the longest outage is an error, and is said once.
+    hasty = await sound_topic(kafka, retention_ms=20_000)
+    assert await doctor.sees(TOPIC_DIFFERS, topic=hasty, **as_wanted) == []
+    [found] = await doctor.sees(SHORT_RETENTION, topic=hasty, **as_wanted)
+    assert "Run `sevenp-worker topic apply`; or set retention.ms" in found.fix
+    for finding in (TOPIC_MISSING, FEW_PARTITIONS, SHORT_RETENTION, RETENTION_BY_SIZE):
+        assert "`sevenp-worker topic apply`" in finding.fix
 
 
 async def test_large_records(doctor: Doctor, kafka: str) -> None:

@@ -196,6 +196,15 @@ def test_a_time_out_is_told_without_the_drivers_settings_and_its_view_of_all_ser
     )
 
 
+def test_of_servers_that_take_a_connection_and_say_nothing_that_is_said() -> None:
+    said = (
+        "No replica set members found yet, Timeout: 5.0s, Topology Description: <TopologyDescription id: 1>"
+    )
+    assert str(_translation(ServerSelectionTimeoutError(said))) == (
+        "ServerSelectionTimeoutError: no server answers, and none refuses: frozen, or out of reach"
+    )
+
+
 def test_a_time_out_for_want_of_a_server_that_lets_us_in_is_a_misconfiguration() -> None:
     said = "Authentication failed., full error: {'ok': 0.0, 'code': 18, 'codeName': 'AuthenticationFailed'}"
     told = _translation(ServerSelectionTimeoutError(said))

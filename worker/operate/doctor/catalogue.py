@@ -41,6 +41,7 @@ from worker.operate.doctor.slow_queries import SLOW_QUERIES
 from worker.operate.doctor.time_series_differs import TIME_SERIES_DIFFERS
 from worker.operate.doctor.timeouts_contradict import TIMEOUTS_CONTRADICT
 from worker.operate.doctor.topic_copies import TOPIC_COPIES
+from worker.operate.doctor.topic_differs import TOPIC_DIFFERS
 from worker.operate.doctor.topic_missing import TOPIC_MISSING
 from worker.operate.doctor.transaction_lifetime import TRANSACTION_LIFETIME
 from worker.operate.doctor.under_replicated import UNDER_REPLICATED
@@ -82,6 +83,7 @@ FINDINGS: tuple[Finding, ...] = (
     TOPIC_COPIES,
     UNDER_REPLICATED,
     FEW_PARTITIONS,
+    TOPIC_DIFFERS,
     LARGE_RECORDS,
     # What was lost, or put back.
     RECORDS_MISSING,

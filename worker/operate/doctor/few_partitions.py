@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from worker.operate.doctor.finding import KAFKA, Finding, Seen, Severity
 from worker.operate.doctor.setup import Setup
+from worker.settings import variable
 from worker.words import counted
 
 
@@ -29,6 +30,7 @@ FEW_PARTITIONS = Finding(
     severity=Severity.ADVICE,
     needs=KAFKA,
     means="A partition is read by one worker: with fewer partitions than workers some of them read nothing.",
-    fix="Add partitions (kafka-topics.sh --alter --partitions N): the worker reads added ones from their begin.",
+    fix=f"Raise {variable('topic_partitions')} and run `sevenp-worker topic apply` (or kafka-topics.sh --alter "
+    "--partitions N): the worker reads added ones from their begin.",
     look=look,
 )

@@ -61,9 +61,13 @@ class KafkaFacts:
         topics = (await self.state()).topics
         return [topic for topic in self.read if topic in topics]
 
+    async def configuration(self, topic: str) -> Mapping[str, str]:
+        """All settings of a topic that the broker tells. Raises Refused where it does not know the question."""
+        return await self._of_topic[topic]()
+
     async def of_topic(self, topic: str, name: str) -> str:
         """One setting of a topic. Raises NotTold for one that the broker does not name."""
-        configuration = await self._of_topic[topic]()
+        configuration = await self.configuration(topic)
         if name not in configuration:
             raise NotTold(f"the broker does not tell {name} of topic {topic}: look with kafka-configs.sh")
         return configuration[name]

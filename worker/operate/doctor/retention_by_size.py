@@ -24,6 +24,6 @@ RETENTION_BY_SIZE = Finding(
     severity=Severity.WARNING,
     needs=KAFKA,
     means="A topic is cut by size: a flood of records removes those that nobody has read.",
-    fix="Set retention.bytes of the topic to -1, and let retention.ms alone decide.",
+    fix="Run `sevenp-worker topic apply`, which sets retention.bytes of the topic to -1: retention.ms alone decides.",
     look=look,
 )

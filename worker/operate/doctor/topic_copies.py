@@ -44,6 +44,6 @@ TOPIC_COPIES = Finding(
     severity=Severity.WARNING,
     needs=KAFKA,
     means="A topic has fewer copies than the cluster could keep: the loss of one broker stops or loses records.",
-    fix="Keep three copies of every partition, with min.insync.replicas=2.",
+    fix="Keep three copies of every partition (kafka-reassign-partitions.sh), with min.insync.replicas=2.",
     look=look,
 )

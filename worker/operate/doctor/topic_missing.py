@@ -6,6 +6,9 @@ from worker.operate.doctor.finding import KAFKA, Finding, Seen, Severity
 from worker.operate.doctor.setup import Setup
 from worker.settings import variable
 
+# It makes the topics that the worker reads, and not that of notifications, which is somebody else's.
+_BY_APPLY = "Run `sevenp-worker topic apply`. "
+
 
 async def look(setup: Setup) -> Sequence[Seen]:
     topics = (await setup.kafka.state()).topics
@@ -14,8 +17,8 @@ async def look(setup: Setup) -> Sequence[Seen]:
         Seen(
             topic,
             f"the topic {topic} does not exist",
-            f"Create it, for example: kafka-topics.sh --create --topic {topic} --partitions 16 "
-            f"--bootstrap-server {first}; or look at {variable('topic')}.",
+            f"{_BY_APPLY if topic in setup.kafka.read else ''}Create it, for example: kafka-topics.sh --create "
+            f"--topic {topic} --partitions 16 --bootstrap-server {first}; or look at {variable('topic')}.",
         )
         for topic in setup.kafka.topics
         if topic not in topics
@@ -27,6 +30,6 @@ TOPIC_MISSING = Finding(
     severity=Severity.ERROR,
     needs=KAFKA,
     means="A topic that the worker reads, or sends notifications to, does not exist: it creates none by itself.",
-    fix="Create it with kafka-topics.sh, or correct the setting that names it.",
+    fix="Run `sevenp-worker topic apply` (kafka-topics.sh for that of notifications), or correct the setting.",
     look=look,
 )
