@@ -1,37 +1,21 @@
 """`sevenp-worker --version` and `sevenp-worker settings show`: which code this is, and how it is set."""
 
-import platform
 from dataclasses import asdict
-from importlib.metadata import version as installed
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from worker import __version__
 from worker.app.exits import ExitCode
 from worker.cli import help as text
 from worker.cli.ending import run_to_end, say_error
 from worker.cli.options import Commands, JsonFlag
 from worker.cli.output import visible
 from worker.cli.tables import print_json, print_table
-from worker.settings.effective import DEFAULT, effective_settings, revision
-
-# What speaks to servers: a defect may be theirs.
-_DRIVERS = ("pymongo", "aiokafka")
+from worker.release import version_lines
+from worker.settings.effective import DEFAULT, effective_settings
 
 settings_app = Commands(help="How the worker is set.")
-
-
-def version_lines() -> list[str]:
-    """Name and version of everything that matters to whoever reports a defect."""
-    drivers = [f"{name} {installed(name)}" for name in _DRIVERS]
-    return [
-        f"sevenp-worker {__version__}",
-        f"revision {revision()}",
-        f"python {platform.python_version()}",
-        *drivers,
-    ]
 
 
 def _print_version(wanted: bool) -> None:
@@ -63,8 +47,8 @@ async def settings_show(
 ) -> ExitCode:
     """Show the value of every setting and where it comes from: default, environment or a secret file.
 
-    Secrets are hidden. Variables with our prefix that are no settings, and what is wrong with those that are, are
-    named; it ends with 2 then, as `run` would. Connects to nothing.
+    Secrets are hidden; of the URI of MongoDB only the password is. Variables with our prefix that are no settings,
+    and what is wrong with those that are, are named; it ends with 2 then, as `run` would. Connects to nothing.
     """
     found = effective_settings()
     chosen = [each for each in found.settings if not changed or each.source != DEFAULT]

@@ -1,5 +1,6 @@
 """`sevenp-worker demo`: its arguments, and which servers and names it may use."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +22,10 @@ from worker.kafka.security import kafka_options
 from worker.settings import Settings, load_settings, variable
 
 _DEMO = DemoOptions()
+# What the demo reads itself.
+_ITS_OWN = {"database_prefix", "topic", "kafka_group_id", "xapi_home_page", "secrets_dir"}
+# What it decides even where the worker is set as configured.
+_ALWAYS_ITS_OWN = {"roles", "start_policy", "http_port"}
 
 
 EPILOG = text.page(
@@ -111,8 +116,14 @@ def _with_settings(asked: DemoOptions, settings: Settings) -> DemoOptions:
         options["kafka_bootstrap_servers"] = settings.kafka.bootstrap_servers
         options["kafka"] = kafka_options(settings.kafka)
         reaching |= {name for name in given if name.startswith("kafka_") and "_group_" not in name}
+    options["unheeded"] = tuple(sorted(map(variable, given.keys() - reaching - _heeded(asked, given))))
     server_settings = {variable(name): _written(given[name]) for name in reaching & given.keys()}
     return replace(asked, server_settings=server_settings, **options)
+
+
+def _heeded(asked: DemoOptions, given: Mapping[str, Any]) -> set[str]:
+    """The settings that the demo goes by, or says that it does not, besides those of the servers."""
+    return given.keys() - _ALWAYS_ITS_OWN if asked.as_configured else _ITS_OWN
 
 
 def _written(value: object) -> str:

@@ -10,13 +10,14 @@ from pydantic import SecretStr
 
 from worker.errors import Misconfigured
 from worker.settings.group import Group
+from worker.settings.hosts import HIDDEN, without_password
 from worker.settings.loading import is_foreign, load_settings, not_a_setting, shown
 from worker.settings.model import Settings
 from worker.settings.names import PREFIX, secrets_dir, variable
 from worker.settings.secret_files import files_in, text_of
 
-HIDDEN: Final = "********"
-"""What is shown of a secret that somebody set."""
+# A secret of which only a part is one: whoever looks into a failure wants to know which servers are meant.
+_ADDRESS: Final = variable("mongodb_uri")
 DEFAULT: Final = "default"
 ENVIRONMENT: Final = "environment"
 
@@ -62,11 +63,6 @@ def effective_settings() -> Effective:
     )
 
 
-def revision() -> str:
-    """The revision this code was built from, whatever else is set."""
-    return os.environ.get(variable("revision"), "").strip() or "unknown"
-
-
 def _loaded(mistakes: list[str]) -> Settings | None:
     try:
         return load_settings()
@@ -85,9 +81,15 @@ def _all(
                 continue
             called = group.variable(attribute)
             source = _source(called, variables, files)
-            value = shown(field.default) if source == DEFAULT else HIDDEN
-            if source != DEFAULT and not _is_secret(field.annotation):
-                value = _value(loaded, name, attribute, variables.get(called) or _text(files.get(called)))
+            given = variables.get(called) or _text(files.get(called))
+            if source == DEFAULT:
+                value = shown(field.default)
+            elif called == _ADDRESS:
+                value = without_password(given.strip())
+            elif _is_secret(field.annotation):
+                value = HIDDEN
+            else:
+                value = _value(loaded, name, attribute, given)
             yield EffectiveSetting(called, value, source, field.description)
 
 

@@ -1,5 +1,6 @@
 """Whom an address reaches: only this machine, or others over a network that somebody may listen to."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -8,8 +9,31 @@ from typing import Any
 from worker.settings.addresses import parsed_mongodb_uri
 
 _SRV_SCHEME = "mongodb+srv://"
+HIDDEN = "********"
+"""What is shown of a secret that somebody set."""
+# Hosts with their ports, a database, options: nothing in which a password could stand unnoticed.
+_ADDRESS = re.compile(r"(?P<hosts>[\w.\-\[\]:,%]+)(?P<database>/[\w\-]*)?(?P<options>\?.*)?", re.ASCII)
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[\w.\-%]+)(:[0-9]+)?", re.ASCII)
+_SECRET_OPTION = re.compile(r"password|secret|token|authmechanismproperties", re.IGNORECASE)
 # These accept any certificate, or any name in it: whoever stands in between reads and writes everything.
 _UNCHECKED = ("tlsinsecure", "tlsallowinvalidcertificates", "tlsallowinvalidhostnames")
+
+
+def without_password(uri: str) -> str:
+    """A MongoDB URI to be shown: who logs in where, without the password; nothing of it where that is unclear."""
+    scheme, separator, rest = uri.partition("://")
+    login, at, address = rest.rpartition("@")
+    found = _ADDRESS.fullmatch(address)
+    if not separator or found is None or not all(map(_HOST.fullmatch, found["hosts"].split(","))):
+        return HIDDEN
+    user, colon, _ = login.partition(":")
+    options = "&".join(map(_shown_option, (found["options"] or "").split("&")))
+    return f"{scheme}://{user}{colon and f':{HIDDEN}'}{at}{found['hosts']}{found['database'] or ''}{options}"
+
+
+def _shown_option(option: str) -> str:
+    name, equals, _ = option.partition("=")
+    return f"{name}{equals}{HIDDEN}" if equals and _SECRET_OPTION.search(name) else option
 
 
 def is_loopback(host: str) -> bool:

@@ -46,6 +46,20 @@ def test_the_version_names_everything_that_a_defect_may_depend_on(
     assert len(lines) == 5
 
 
+def test_the_version_is_told_without_importing_the_rest() -> None:
+    script = "import sys; from worker.__main__ import main; main(); print(*sys.modules, file=sys.stderr)"
+    finished = subprocess.run(  # noqa: S603 - our own interpreter on a script of ours
+        [sys.executable, "-c", script, "--version"],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=True,
+    )
+    assert finished.stdout.splitlines()[0] == f"sevenp-worker {__version__}"
+    loaded = set(finished.stderr.split())
+    assert not loaded & {"typer", "rich", "pydantic", "pymongo", "aiokafka", "structlog", "worker.cli"}
+
+
 def test_without_a_command_the_help_is_shown(runner: CliRunner) -> None:
     shown = runner.invoke(app, []).output
 

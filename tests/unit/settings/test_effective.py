@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from worker.release import revision
 from worker.settings import load_settings, setting_lines
-from worker.settings.effective import HIDDEN, EffectiveSetting, effective_settings, revision
+from worker.settings.effective import EffectiveSetting, effective_settings
+from worker.settings.hosts import HIDDEN, without_password
 
 PASSWORD = "hunter2-of-the-store"  # noqa: S105 - of nobody
 
@@ -76,7 +78,35 @@ def test_no_secret_is_ever_shown_whether_the_rest_can_be_read_or_not(
 
     assert PASSWORD not in repr(found)
     hidden = [each.variable for each in found.settings if each.value == HIDDEN]
-    assert hidden == ["SEVENP_MONGODB_URI", "SEVENP_KAFKA_KEY_PASSWORD", "SEVENP_NOTIFY_WEBHOOK_SECRET"]
+    assert hidden == ["SEVENP_KAFKA_KEY_PASSWORD", "SEVENP_NOTIFY_WEBHOOK_SECRET"]
+    (uri,) = [each.value for each in found.settings if each.variable == "SEVENP_MONGODB_URI"]
+    assert uri == f"mongodb://u:{HIDDEN}@db/?tls=true"
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("mongodb://a:27017,b:27018/x?replicaSet=rs0", "mongodb://a:27017,b:27018/x?replicaSet=rs0"),
+        ("mongodb+srv://anna@db.example.org/", "mongodb+srv://anna@db.example.org/"),
+        (f"mongodb://u:{PASSWORD}@[::1]:27017", f"mongodb://u:{HIDDEN}@[::1]:27017"),
+        (f"mongodb://u:{PASSWORD}/1@a/?x=1", f"mongodb://u:{HIDDEN}@a/?x=1"),
+        (f"mongodb://u:p@ss{PASSWORD}@a/", f"mongodb://u:{HIDDEN}@a/"),
+        (
+            f"mongodb://a/?tls=true&tlsCertificateKeyFilePassword={PASSWORD}&w=1",
+            f"mongodb://a/?tls=true&tlsCertificateKeyFilePassword={HIDDEN}&w=1",
+        ),
+        (
+            f"mongodb://a/?authMechanismProperties=AWS_SESSION_TOKEN:{PASSWORD}",
+            f"mongodb://a/?authMechanismProperties={HIDDEN}",
+        ),
+        (f"mongodb://u:{PASSWORD}", HIDDEN),
+        (f"mongodb://u:{PASSWORD}@a/?x=@", HIDDEN),
+        (f"u:{PASSWORD}@a/", HIDDEN),
+        (f"mongodb://a/{PASSWORD}/b", HIDDEN),
+    ],
+)
+def test_of_the_uri_everything_is_shown_but_what_may_be_secret(uri: str, shown: str) -> None:
+    assert without_password(uri) == shown
 
 
 def test_every_setting_that_is_a_secret_says_so_and_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +116,9 @@ def test_every_setting_that_is_a_secret_says_so_and_is_hidden(monkeypatch: pytes
     found = shown()
 
     assert len(secret) >= 7
-    assert {name: found[name].value for name in secret} == dict.fromkeys(secret, HIDDEN)
+    assert {name: found[name].value for name in secret if name != "SEVENP_MONGODB_URI"} == dict.fromkeys(
+        (name for name in secret if name != "SEVENP_MONGODB_URI"), HIDDEN
+    )
 
 
 def test_what_is_wrong_is_told_beside_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,8 @@ class DemoOptions:
     worker that already runs on them (what KEEP prints); None starts one. `json` is where the summary goes.
     `stack` is the kind of Kafka that is started where none is named. `names` are those of the settings; on named
     servers the demo uses its own instead, unless `as_configured`. `server_settings` are the variables by which a
-    worker gets at the named servers, `mongodb` and `kafka` the same as arguments of the clients.
+    worker gets at the named servers, `mongodb` and `kafka` the same as arguments of the clients. `unheeded` are the
+    variables of settings that somebody made and the demo's worker does not get.
     """
 
     events: int = 20_000
@@ -46,5 +47,6 @@ class DemoOptions:
     server_settings: Mapping[str, str] = field(default_factory=dict)
     mongodb: Mapping[str, Any] = field(default_factory=dict)
     kafka: Mapping[str, Any] = field(default_factory=dict)
+    unheeded: tuple[str, ...] = ()
     partitions: int = 4
     stack: KafkaKind = "embedded"

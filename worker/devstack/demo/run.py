@@ -81,6 +81,9 @@ async def _run(options: DemoOptions, console: Console, on_names: Callable[[DemoO
     async with _named_stack(options, console) as (stack, options), _database(stack, options) as database:
         if not stack.is_ours:
             on_names(options)
+        if options.unheeded:
+            names = ", ".join(options.unheeded)
+            console.print(f"set, and not heeded by the demo: {names}", soft_wrap=True, highlight=False)
         changes = await apply_schema(database)
         console.print(
             f"schema applied to {options.names.database_prefix}_*: {counted(len(changes), 'change')}",
