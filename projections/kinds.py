@@ -5,7 +5,7 @@ Collections, validators, indexes, metric labels, queue items, `verify` and the c
 from the registered values; an executor knows a kind, and no projection by name.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -83,9 +83,40 @@ class Rules:
     by_type: Mapping[str, Callable[..., Any]]
 
 
+class MakeParts(Protocol):
+    """From the next events of a stream to the parts that they make. Pure."""
+
+    def __call__(
+        self, document: Mapping[str, Any], due: Set[ObjectId], carry: Any, events: Sequence[StoredEvent]
+    ) -> tuple[Any, Sequence[Document]]:
+        """What to carry on to the next events, and those of the `due` parts that these ones complete.
+
+        The events of the whole stream come in the order (occurred_at, event_id), without voids, in any split;
+        `carry` is None for the first of them. `document` is folded from the same events. A part comes with its `_id`
+        and all of `Parts.paths`. No argument is changed.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Further documents of a stream, which its own document names.
+
+    Whoever reads that document finds every part that it names: parts are written first. `named` gives them by `_id`,
+    each with the version of the event that made it what it is: a part is made again when that has gone up, and one of
+    a higher version is never replaced by one of a lower. Beside its `paths` the executor gives a part `stream_id`,
+    `slot`, `event_version` (that version), `projection_version` and `rev`.
+    """
+
+    target: Target  # with an index that begins with `stream_id`
+    paths: tuple[str, ...]  # all that a part has beside these
+    named: Callable[[Mapping[str, Any]], Mapping[ObjectId, int]]
+    make: MakeParts
+    event_paths: tuple[str, ...]  # what is read of events to make parts
+
+
 @dataclass(frozen=True, slots=True)
 class StreamProjection:
-    """One stream of events becomes one document.
+    """One stream of events becomes one document, and as many parts as that names.
 
     `_id` is derived from the stream (`stream_object_id`). The fold gives `stream_id`, `slot`, `version` (of the last
     event), `projection_version`, `recorded_at` (of the latest event) and what readers want; the executor adds `rev`,
@@ -108,6 +139,7 @@ class StreamProjection:
         str, ...
     ] = ()  # why events may be without effect: its documents say it in `without_effect`
     begun: Callable[[Document], bool] | None = None  # whether what was folded is a document yet; None: always
+    parts: Parts | None = None  # further documents, which its document names
 
     def folds(self, stream: str) -> bool:
         """Whether this stream is one of its kind. A name of no known kind counts as a learner's, and fails there."""
@@ -124,7 +156,7 @@ class StreamProjection:
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        return (self.target,)
+        return (self.target,) if self.parts is None else (self.target, self.parts.target)
 
 
 Vector: TypeAlias = Mapping[str, int]

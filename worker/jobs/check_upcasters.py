@@ -137,7 +137,9 @@ async def _check(
 
 
 def _contract_of(database: Database) -> Contract:
-    return Contract(event_paths=tuple(dict.fromkeys(each.event_paths for each in database.catalogue.streams)))
+    streams = database.catalogue.streams
+    of_parts = (each.parts.event_paths for each in streams if each.parts is not None)
+    return Contract(event_paths=tuple(dict.fromkeys([*(each.event_paths for each in streams), *of_parts])))
 
 
 def _id_of(event: Mapping[str, Any]) -> str:

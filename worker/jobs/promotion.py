@@ -1,7 +1,9 @@
 """`promote` puts what was built beside the live documents in their place, and `rollback` puts them back."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from bson import ObjectId
@@ -13,10 +15,11 @@ from worker.jobs.context import JobContext
 from worker.jobs.job import Job, JobArguments, Outcome
 from worker.jobs.naming import name_streams
 from worker.jobs.rebuild_into import REBUILD_INTO, Name, RebuildInto, lock_of, shadow_of
+from worker.jobs.rebuild_progress import added
 from worker.storage import job_requests, job_runs, reading
 from worker.storage.database import Collection, Database, Document
 from worker.storage.job_models import JobRun
-from worker.watch.folds.promotion import Exchanged, Promotion, images_of
+from worker.watch.folds.promotion import PART, Exchanged, Promotion, images_of
 from worker.watch.folds.shadow import Shadow
 
 # Documents of one step: a few MB, and some tenths of a second.
@@ -52,7 +55,7 @@ async def promote(context: JobContext, arguments: Promote) -> Outcome:
         await context.total(building.counts.get("differing"))
         await context.advance(0, checkpoint)  # 1
     left: dict[str, Any] = dict(checkpoint["left"])
-    run = Promotion(shadow.live, context.database.before_images, shadow.projection.paths, context.run_id)
+    run = _Exchange(context, shadow)
     async for page in _differing(shadow.collection, checkpoint["after"]):  # 2
         result = await _promoted(context, run, shadow, page)  # 3
         _name(left, result)
@@ -70,25 +73,68 @@ async def rollback(context: JobContext, arguments: Rollback) -> Outcome:
     database = context.database
     promotion = await _promotion(context, arguments.promotion)
     noted = promotion.checkpoint or {}
-    live = database.home(noted["collection"]).get_collection(noted["collection"])
-    paths = tuple(noted["paths"])
-    run = Promotion(live, database.before_images, paths, promotion.id, unvalidated=database.unvalidated)
     checkpoint = context.checkpoint or {"after": None, "left": {}}
     if context.checkpoint is None:
         await context.total(promotion.counts.get("promoted"))
     left, after = {**_expired(context, promotion), **checkpoint["left"]}, checkpoint["after"]
     while page := await images_of(database.before_images, promotion.id, after, _AT_ONCE):  # 1
-        result = await run.restore(page)  # 2
-        await run.mark(result)  # 3
-        _name(left, result)
+        counts: dict[str, int] = {}
+        for collection, some in groupby(page, itemgetter("collection")):
+            run = _restoring(database, noted, promotion.id, collection)
+            result = await run.restore([*some])  # 2
+            await run.mark(result)  # 3
+            _name(left, result)
+            counts = added(counts, _counts("restored", result))
         after = page[-1]["_id"]
-        counts = _counts("restored", result)
         await context.advance(len(page), {"after": after, "left": left}, **counts)  # 4
     return left
 
 
+def _restoring(database: Database, noted: Mapping[str, Any], run: str, collection: str) -> Promotion:
+    """What puts back the documents of a collection: those of streams, or parts of them."""
+    live = database.home(collection).get_collection(collection)
+    kind = "" if collection == noted["collection"] else PART
+    paths = tuple(noted["paths"])
+    return Promotion(live, database.before_images, paths, run, unvalidated=database.unvalidated, kind=kind)
+
+
+class _Exchange:
+    """Documents and their parts: the document of a stream waits until all parts of it are exchanged."""
+
+    def __init__(self, context: JobContext, shadow: Shadow) -> None:
+        images, run = context.database.before_images, context.run_id
+        self._shadow = shadow
+        self._heads = Promotion(shadow.live, images, shadow.projection.paths, run)
+        self._parts: Promotion | None = None
+        if shadow.parts is not None:
+            live = shadow.parts.writer.collection
+            self._parts = Promotion(live, images, shadow.parts.paths, run, kind=PART)
+
+    async def promote(self, built: Sequence[Document], now: datetime) -> Exchanged:
+        """Put what was built in place of what differs: parts first, so that none is named that is not there."""
+        moved, refused = set[str](), set[str]()
+        if self._parts is not None and self._shadow.parts is not None:
+            async for page in self._shadow.parts.differing([each["stream_id"] for each in built]):
+                some = await self._parts.promote(page, now)
+                moved.update(some.moved)
+                refused.update(some.refused)
+        ready = [each for each in built if each["stream_id"] not in moved | refused]
+        result = await self._heads.promote([each for each in ready if each["built"]["differs"]], now)
+        right = [each["stream_id"] for each in ready if not each["built"]["differs"]]
+        return Exchanged(
+            [*right, *result.done],
+            [*result.moved, *sorted(moved - refused)],
+            [*result.refused, *sorted(refused)],
+        )
+
+    async def untouched(self, streams: Sequence[str]) -> list[str]:
+        """Those of which nothing is kept, neither of the document nor of a part."""
+        left = await self._heads.untouched(streams)
+        return left if self._parts is None else await self._parts.untouched(left)
+
+
 async def _promoted(
-    context: JobContext, run: Promotion, shadow: Shadow, page: Sequence[Document]
+    context: JobContext, run: _Exchange, shadow: Shadow, page: Sequence[Document]
 ) -> Exchanged:
     """What became of a page; what has moved since it was built is built again, a few times.
 
@@ -102,19 +148,19 @@ async def _promoted(
             break
         await shadow.build(moved)
         built = await shadow.stored(moved)
-        result = await run.promote([each for each in built if each["built"]["differs"]], context.clock.now())
-        right = [each["stream_id"] for each in built if not each["built"]["differs"]]
-        done, refused = [*done, *right, *result.done], [*refused, *result.refused]
+        result = await run.promote(built, context.clock.now())
+        done, refused = [*done, *result.done], [*refused, *result.refused]
         absent = set(moved) - {each["stream_id"] for each in built}
         moved = [*result.moved, *absent]
     return Exchanged(done, [*stays, *moved], refused)
 
 
 async def _differing(collection: Collection, after: str | None) -> AsyncGenerator[Sequence[Document]]:
-    """The built documents that differ from the live ones, in pages."""
+    """The built documents that differ from the live ones, themselves or in their parts, in pages."""
     last = None if after is None else ObjectId(after)
+    differs: Document = {"$or": [{"built.differs": {"$ne": []}}, {"built.parts_differ": True}]}
     while True:
-        query: Document = {"built.differs": {"$ne": []}, **({} if last is None else {"_id": {"$gt": last}})}
+        query: Document = {**differs, **({} if last is None else {"_id": {"$gt": last}})}
         found = await reading.find(collection, query, sort=[("_id", 1)], limit=_AT_ONCE)
         if not found.documents:
             return

@@ -91,6 +91,8 @@ def _made_by(projection: StreamProjection, fold: str | None) -> StreamProjection
         ) from error
     if not isinstance(found, StreamProjection) or found.about != projection.about:
         raise Misconfigured(f"{fold} is no StreamProjection of the streams that {projection.name} folds")
+    if [each.collection for each in found.targets] != [each.collection for each in projection.targets]:
+        raise Misconfigured(f"{fold} makes documents of other collections than {projection.name}")
     return found
 
 

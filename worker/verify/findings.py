@@ -188,6 +188,7 @@ class ProjectionCounts:
     `behind` wait to be folded or counted (normal while the worker runs), `quarantined` of them have an item in
     `analytics_queue`. `other_version` were made by another version of the code and are not compared.
     `without_effect` are events that documents list as wrong beside others of their stream, which is no fault here.
+    `parts` are the further documents that these name.
     """
 
     documents: int = 0
@@ -195,6 +196,7 @@ class ProjectionCounts:
     quarantined: int = 0
     other_version: int = 0
     without_effect: int = 0
+    parts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

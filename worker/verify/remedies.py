@@ -41,6 +41,9 @@ _RECORDS = "the store does not hold what the group has read: `reingest` brings i
 _SKIPPED = "it decides nothing: take it back by hand, and skip the right version by `queue skip-event`"
 _TWICE = "two events have one version, and which is right is not certain: remove one, then `schema apply`"
 _PAYMENT = "no stored event names its payment, and money is not for us to delete: ask who keeps the accounts"
+_PART = (
+    "what names it is made again with it, and has a finding of its own; one that nothing names may be deleted"
+)
 _BUILD = "it cannot be built of what its documents hold: its item in the queue says why"
 _FOLD_FAILS = (
     "its fold raises: see its item by `queue list`, or have the version skipped by `queue skip-event`"
@@ -134,6 +137,8 @@ def _of_document(finding: Finding, catalogue: Catalogue) -> Remedy | str:
     collection = finding.about[0] if finding.about else ""
     if collection in {each.target.collection for each in catalogue.streams}:
         return Remedy.FOLD
+    if collection in {each.parts.target.collection for each in catalogue.streams if each.parts is not None}:
+        return _PART
     counted = {each.counted.collection for each in catalogue.sums}
     counted |= {each.contenders.collection for each in catalogue.contests}
     if collection in counted | {each.target.collection for each in catalogue.models}:

@@ -20,6 +20,7 @@ from worker.verify.dead_letters_check import check_dead_letters, restarted_parti
 from worker.verify.findings import FINDINGS_KEPT, Grace, ProjectionCounts, Run, Tally, Verification
 from worker.verify.leases_check import check_leases
 from worker.verify.models_check import check_model
+from worker.verify.parts_check import check_parts
 from worker.verify.queue_check import check_queue
 from worker.verify.skips_check import check_skips
 from worker.verify.sources import Sources
@@ -101,7 +102,8 @@ class Checks:
     def further(self) -> list[Phase]:
         """What is checked after each stream's events against its rows and its document.
 
-        1. events of no stream, and rows of learners and courses that have no events  2. documents that have none
+        1. events of no stream, and rows of learners and courses that have no events  2. documents that have none, and
+        the parts that documents name
         3. what could not be stored, what waits for another attempt, what is left out  4. leases and positions
         5. what was counted: projections, statistics, outbox and billing  6. views  7. contests
         """
@@ -116,6 +118,11 @@ class Checks:
             Phase("events", self.streams.events_without_stream),  # 1
             Phase("rows", self.streams.rows_without_stream),
             Phase("documents", self.streams.documents),  # 2
+            *(
+                Phase(f"{each.name} parts", partial(check_parts, run, each, each.parts))
+                for each in catalogue.streams
+                if each.parts is not None
+            ),
             Phase("dead letters", partial(check_dead_letters, run)),  # 3
             Phase("queue", partial(check_queue, run)),
             Phase("skipped versions", partial(check_skips, run)),

@@ -88,7 +88,7 @@ def fold_run(projection: StreamProjection, run: Run, by: By, carry: Document | N
             good, fields, step = middle, prefix, step * 2
         else:
             bad, error, step = middle, raised, max(1, (middle - good) // 2)
-    return _folded(projection, run, fields, good, _failure(run.task.stream, run.events[good], error))
+    return _folded(projection, run, fields, good, failure_at(run.task.stream, run.events[good], error))
 
 
 def _folded(
@@ -102,7 +102,8 @@ def _folded(
     return Folded(run, fields, count, failure, begun, projection.dotted)
 
 
-def _failure(stream: str, event: Mapping[str, Any], error: Exception) -> Failure:
+def failure_at(stream: str, event: Mapping[str, Any], error: Exception) -> Failure:
+    """That a stream cannot go on at this event."""
     kind = event.get("event_type")
     return Failure(
         stream,

@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import eq
+from types import MappingProxyType
 from typing import Any
 
 from worker.storage.database import Document
 from worker.storage.encoding import encoded, same
+
+_NONE: Mapping[str, bool] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def plan_round(
     projection_version: int,
     limit: int,
     *,
-    doubted: Mapping[str, bool] | None = None,
+    doubted: Mapping[str, bool] = _NONE,
     as_far_as_folded: bool = False,
 ) -> Plan:
     """Which streams to fold in this round, about `limit` events in all, and how far.
@@ -87,10 +90,10 @@ def plan_round(
                 plan.frozen.append(stream)
             continue
         task = needed(stream, head, document, projection_version)
-        if doubted is not None and document is not None:
+        if stream in doubted and document is not None:
             claimed = number_in(document, "version")
             upto = claimed if as_far_as_folded and claimed > 0 else max(head, claimed)
-            task = Task(stream, document, 0, upto, refold=True, replaces=doubted.get(stream, False))
+            task = Task(stream, document, 0, upto, refold=True, replaces=doubted[stream])
         if task is None:
             continue
         if _blocked(task, blocked.get(stream)):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -13,6 +13,7 @@ import structlog
 from projections.kinds import By
 from projections.without_effect import refused_by_reason
 from worker.contract.trace_context import trace_in
+from worker.storage.database import Document
 from worker.storage.event_traces import traces_of
 from worker.storage.work_items import fold_item_id
 from worker.telemetry.labels import Applied, Mode
@@ -23,6 +24,7 @@ from worker.watch.folds.dependencies import FoldDependencies
 from worker.watch.folds.failed_streams import quarantine_streams
 from worker.watch.folds.fold import Failure, Folded, fold_run
 from worker.watch.folds.holes import fill_holes, unfillable
+from worker.watch.folds.parts import PartsWriter, PartsWritten
 from worker.watch.folds.plan import Plan, Task, plan_round
 from worker.watch.folds.reading import Records, Runs, read_records, read_runs
 from worker.watch.folds.writing import Written, needs_write, write_all
@@ -37,6 +39,8 @@ _STREAMS_PER_ROUND = 500
 # The fewer streams wait, the sooner the first of them are written: rounds grow with the backlog, up to that number.
 _ROUNDS_A_TURN = 4
 _LEAST_STREAMS_PER_ROUND = 100
+# Some MB of parts each, which are made and written while the round is: a second or two of work.
+_STREAMS_WITH_PARTS_PER_ROUND = 20
 _EVENTS_PER_ROUND = 4_000
 # While one is written, the next one is read and folded: the worker computes while the server does. A job takes one
 # after another, and leaves half of two cores to what is live.
@@ -44,6 +48,8 @@ _ROUNDS_IN_FLIGHT = 2
 _ROUNDS_OF_A_JOB = 1
 # A document that changes again and again between reading and writing is not just unlucky.
 _LOST_RACES = 20
+# While a round is written, whoever keeps leases hears of it this often.
+_KEEP_ALIVE_EVERY_S = 1.0
 # Folding holds the event loop; others, such as Kafka's heartbeat, get their turn at least this often.
 _LONGEST_HOLD_S = 0.005
 # Remembered failures spare a read and two folds each; forgetting one is harmless.
@@ -52,13 +58,17 @@ _REMEMBERED_FAILURES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Streams that are folded as far as this round takes them, and not written yet; `unread` have to be read on."""
+    """Streams that are folded as far as this round takes them, and not written yet; `unread` have to be read on.
+
+    `current` are the documents with parts that have nothing to be folded.
+    """
 
     heads: Mapping[str, int]
     plan: Plan
     results: Sequence[Folded]
     unread: Set[str]
     began: datetime
+    current: Sequence[Document] = ()
 
 
 @dataclass(slots=True)
@@ -69,9 +79,13 @@ class Tally:
     changed: set[str] = field(default_factory=set)
     unchanged: set[str] = field(default_factory=set)
 
-    def add(self, written: Written, events: int) -> None:
-        """What became of a round. Streams are counted once, however often they go round."""
+    def add(self, written: Written, events: int, parts: Iterable[str] = ()) -> None:
+        """What became of a round; `parts` are the streams of which a part was written or removed.
+
+        Streams are counted once, however often they go round.
+        """
         self.events += events
+        self.changed.update(parts)
         self.changed.update(folded.task.stream for folded in written.done)
         self.unchanged.update(folded.task.stream for folded in written.current)
         self.unchanged -= self.changed
@@ -124,7 +138,10 @@ class Projector:
         self._tracing = tracing
         self._event_paths = (*given.projection.event_paths, *(TRACE_PATHS if tracing.on else ()))
         self._decisions = Decisions(given.database, given.projection.name, given.clock)
-        self._width = _STREAMS_PER_ROUND
+        self._parts = None if given.projection.parts is None else PartsWriter(given, given.projection.parts)
+        self._most_streams = _STREAMS_PER_ROUND if self._parts is None else _STREAMS_WITH_PARTS_PER_ROUND
+        self._width = self._most_streams
+        self._recheck: set[str] = set()
         self._blocked: OrderedDict[str, Failure] = OrderedDict()
         self.frozen = Frozen(given.projection.name, given.projection.version, given.clock, given.metrics)
 
@@ -150,8 +167,8 @@ class Projector:
                     folded = await self._fold_round(_taken(waiting, min(width, self._width)), sought)
                     writing.append(asyncio.create_task(self._write_round(folded)))
                     continue
-                remaining = await writing[0]
-                writing.popleft()
+                await self._wait_for(writing[0])
+                remaining = await writing.popleft()
                 lost.update(remaining.lost)
                 waiting.update(await self._without_losers(remaining.again, lost))
                 if unsought := {s: v for s, v in remaining.invisible.items() if s not in sought}:
@@ -163,6 +180,11 @@ class Projector:
                 await self._given.keep_alive()
         finally:
             await cancel_and_wait_shielded(*writing)
+
+    async def _wait_for(self, writing: asyncio.Task[Remaining]) -> None:
+        """Return when the round is written. It may be one of many large parts: what is held stays held meanwhile."""
+        while not (await asyncio.wait({writing}, timeout=_KEEP_ALIVE_EVERY_S))[0]:
+            await self._given.keep_alive()
 
     async def preview(self, heads: Mapping[str, int]) -> AsyncGenerator[Folded]:
         """What folding each stream from its first event gives, as far as its document has come; nothing is written.
@@ -187,26 +209,21 @@ class Projector:
         """
         began = self._clock.now()
         records = await read_records(self._documents, self._projection.paths, heads)  # 1
-        self._width = len(records.documents) if records.unread else min(2 * self._width, _STREAMS_PER_ROUND)
+        self._width = len(records.documents) if records.unread else min(2 * self._width, self._most_streams)
         read = {stream: head for stream, head in heads.items() if stream not in records.unread}
         plan = self._plan(read, records, sought, as_far_as_folded=as_far_as_folded)  # 2
         results, unread = await self._fold_all(plan)  # 3
-        return Round(heads, plan, results, unread | records.unread, began)
+        current = self._current(read, records, plan) if self._parts is not None else ()
+        return Round(heads, plan, results, unread | records.unread, began, current)
 
     async def _write_round(self, done: Round) -> Remaining:
         """Keep what was folded, and see to what could not be.
 
-        4. write, guarded by `rev`  5. quarantine failures, and note that more has come for earlier ones
-        6. fill holes. Streams that met a hole, lost a race or have more to read go round again.
+        4. write parts, then what names them, guarded by `rev`  5. quarantine failures, and note that more has come
+        for earlier ones  6. fill holes. Streams that met a hole, lost a race or have more to read go round again.
         """
         heads, plan, results = done.heads, done.plan, done.results
-        written = await write_all(  # 4
-            self._documents,
-            [one for one in results if needs_write(one)],
-            unvalidated=self._database.unvalidated,
-        )
-        written.current.extend(one for one in results if one.unbegun)
-        self._count(plan, written)
+        written = await self._write(done, [one for one in results if needs_write(one)])  # 4
         racing = frozenset(folded.task.stream for folded in written.unproven)
         failures = [
             failure
@@ -224,6 +241,31 @@ class Projector:
         self._trace(done)
         return Remaining({s: heads[s] for s in again if s not in finished}, invisible, racing)
 
+    async def _write(self, done: Round, folded: Sequence[Folded]) -> Written:
+        """Parts, then the documents that name them, and then parts that these name no more are removed.
+
+        A document whose parts are not all there waits, and so does one that has lost a race. Who won that race may
+        not know of the parts that this one has written since: they are looked at again. Who was killed before parts
+        were removed is told of the stream again.
+        """
+        parts = PartsWritten() if self._parts is None else await self._parts.write(folded)
+        written = await write_all(
+            self._documents,
+            [one for one in folded if one.task.stream not in parts.unready],
+            unvalidated=self._database.unvalidated,
+        )
+        written.current.extend(one for one in done.results if one.unbegun)
+        written.unproven.extend(one for one in folded if one.task.stream in parts.lost)
+        written.rejected.extend(parts.rejected)
+        if self._parts is not None:
+            kept = [*written.done, *written.current]
+            self._recheck -= {one.task.stream for one in kept}
+            self._recheck |= {one.task.stream for one in written.unproven}
+            leaving = [one.fields or {} for one in kept if self._parts.leaves_some(one)]
+            parts.changed.update(await self._parts.remove([*leaving, *done.current]))
+        self._count(done.plan, written, parts.changed)
+        return written
+
     def _trace(self, done: Round) -> None:
         """A span of a round that is over, linked to the traces of the events that it folded."""
         if not self._tracing.on:
@@ -238,6 +280,15 @@ class Projector:
         traces = partial(filter, None, map(trace_in, events))
         self._tracing.record("fold round", attributes, done.began, self._clock.now(), links=traces)
 
+    def _current(self, heads: Mapping[str, int], records: Records, plan: Plan) -> list[Document]:
+        """The documents of these streams that this fold made, and that have nothing to be folded."""
+        at_work = {task.stream for task in plan.tasks} | plan.later.keys() | set(plan.blocked)
+        return [
+            records.documents[stream]
+            for stream in heads.keys() & records.documents.keys() - at_work
+            if records.documents[stream].get("projection_version") == self._projection.version
+        ]
+
     def _plan(
         self, heads: Mapping[str, int], records: Records, sought: Set[str], *, as_far_as_folded: bool
     ) -> Plan:
@@ -248,7 +299,7 @@ class Projector:
             blocked,
             self._projection.version,
             self._events_per_round,
-            doubted={stream: stream in sought for stream in heads} if self._doubting else None,
+            doubted={s: s in sought for s in heads if self._doubting or s in self._recheck},
             as_far_as_folded=as_far_as_folded,
         )
         if self._by == "live":
@@ -346,11 +397,11 @@ class Projector:
                 trace_id=None if trace is None else trace.trace_id,
             )
 
-    def _count(self, plan: Plan, written: Written) -> None:
+    def _count(self, plan: Plan, written: Written, parts: Iterable[str]) -> None:
         done = [*written.done, *written.current]
         events = sum(folded.count for folded in done)
         if self._tally is not None:
-            self._tally.add(written, events)
+            self._tally.add(written, events, parts)
         self._applied(Applied.STALE, plan.stale)
         self._applied(Applied.APPLIED, events)
         if self._projection.reasons:

@@ -31,6 +31,9 @@ _LEAP = 2**32
 _LEAP_BACK = _LEAP // 2
 # Of what somebody else wrote there the next one must fit into BSON.
 _REVISIONS = 2**62
+PART = "part"
+"""In the names of what is kept of parts: in order they come behind what is kept of the documents that name them."""
+
 # Not among what differs, for it says nothing to whoever looks at the report.
 _ALWAYS = ("recorded_at",)
 
@@ -77,8 +80,8 @@ class _Change:
 class Promotion:
     """One run's exchange of live documents; `images` is where they are kept, `paths` what the projection owns.
 
-    `unvalidated`: what is put back, which stood there before, goes past the server's validator, where this user is
-    allowed to.
+    `kind` is empty for the documents of streams, `PART` for parts, of which a stream has many. `unvalidated`: what is
+    put back, which stood there before, goes past the server's validator, where this user is allowed to.
     Every call may be made twice: a document changes only from the revision that was read.
     """
 
@@ -87,6 +90,7 @@ class Promotion:
     paths: tuple[str, ...]
     run: str
     unvalidated: bool = False
+    kind: str = ""
 
     async def promote(self, built: Sequence[Document], now: datetime) -> Exchanged:
         """Put built documents in place of the live ones they were compared with.
@@ -125,22 +129,27 @@ class Promotion:
 
         Of the others it may have, before it was killed: what is kept of them must not be written over.
         """
-        names = {self._name(stream): stream for stream in streams}
-        found = await reading.find(self.images, {"_id": {"$in": list(names)}}, {"_id": 1})
-        kept = {names[row["_id"]] for row in found.documents}
+        found = await reading.find(self.images, self._kept_of(streams), {"stream_id": 1})
+        kept = {row["stream_id"] for row in found.documents}
         return [stream for stream in streams if stream not in kept]
 
     async def mark(self, result: Exchanged) -> None:
         """Note among what is kept which documents stay, and why, for whoever looks for all of them."""
         for left, streams in (("moved", result.moved), ("refused", result.refused)):
             if streams:
-                ours = {"run": self.run, "_id": {"$in": [self._name(stream) for stream in streams]}}
                 with translated():
-                    await self.images.update_many(ours, {"$set": {"left": left}})
+                    await self.images.update_many(self._kept_of(streams), {"$set": {"left": left}})
 
-    def _name(self, stream: str) -> str:
-        """`_id` of what is kept of a stream's document."""
-        return f"{self.run}:{stream_object_id(stream)}"
+    def _kept_of(self, streams: Sequence[str]) -> Document:
+        """What finds all that is kept of these streams' documents."""
+        if not self.kind:
+            return {"_id": {"$in": [self._name(stream_object_id(stream)) for stream in streams]}}
+        first, behind = f"{self.run}:{self.kind}:", f"{self.run}:{self.kind};"  # ";" comes after ":"
+        return {"_id": {"$gt": first, "$lt": behind}, "stream_id": {"$in": list(streams)}}
+
+    def _name(self, identity: ObjectId) -> str:
+        """`_id` of what is kept of a document."""
+        return f"{self.run}:{self.kind}:{identity}" if self.kind else f"{self.run}:{identity}"
 
     @property
     def _leap(self) -> int:
@@ -153,7 +162,7 @@ class Promotion:
         wanted = _fields(built, names)
         rev = max(0, number_in(document or {}, "rev")) % _REVISIONS + self._leap
         image = {
-            "_id": self._name(built["stream_id"]),
+            "_id": self._name(built["_id"]),
             "run": self.run,
             "collection": self.live.name,
             "document": built["_id"],

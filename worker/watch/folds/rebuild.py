@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from projections.kinds import By
+from worker.storage.stream_parts import PartsFailed
 from worker.watch.folds.catch_up import highest_versions
 from worker.watch.folds.dependencies import FoldDependencies
 from worker.watch.folds.failed_streams import quarantine_streams
-from worker.watch.folds.fold import Failure, Folded
+from worker.watch.folds.fold import Failure, Folded, failure_at
 from worker.watch.folds.lost_milestones import met_by_replay
+from worker.watch.folds.parts import PartsWriter
 from worker.watch.folds.projector import Projector, Tally
 from worker.watch.folds.writing import differing
 
@@ -61,17 +63,17 @@ class Compared:
     paths: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
 
-    def take(self, folded: Folded, head: int) -> None:
-        """One stream's fold, beside its document."""
+    def take(self, folded: Folded, head: int, parts: Sequence[str] = ()) -> None:
+        """One stream's fold, beside its document; `parts` names the collection of its parts where these differ."""
         self.events += folded.count
         if folded.failure is not None:
             self.failed.append(folded.failure)
         elif folded.fields is not None and not folded.unbegun:
-            wrong = differing(folded)
+            wrong = [*differing(folded), *parts]
             self.differing += bool(wrong)
             self.missing += folded.task.document is None
             self.behind += folded.task.document is not None and folded.task.upto < head
-            self.paths.update([*wrong] if folded.task.document is not None else ())
+            self.paths.update(wrong if folded.task.document is not None else ())
             self.examples += [folded.task.stream] if wrong else []
 
 
@@ -106,8 +108,17 @@ class DocumentRebuild:
         heads = await highest_versions(self.given.database, streams)
         compared = Compared(streams=len(heads))
         async for folded in self.projector("replay", compared.failed).preview(heads):
-            compared.take(folded, heads[folded.task.stream])
+            try:
+                compared.take(folded, heads[folded.task.stream], await self._parts_differing(folded))
+            except PartsFailed as failed:
+                compared.failed.append(failure_at(folded.task.stream, failed.event, failed.error))
         return compared
+
+    async def _parts_differing(self, folded: Folded) -> Sequence[str]:
+        parts = self.given.projection.parts
+        if parts is None or folded.failure is not None or folded.fields is None:
+            return ()
+        return [parts.target.collection] if await PartsWriter(self.given, parts).differing(folded) else ()
 
     def projector(self, by: By, failed: list[Failure], tally: Tally | None = None) -> Projector:
         """One that believes no document, and remembers no failure of others."""

@@ -1,7 +1,8 @@
 """A projection's documents built beside the live ones, by the same fold or another, to be looked at first.
 
 Each stands under the `_id` of the live one in a collection of its own, and says in `built` what it was compared with:
-the revision of the live document, None where there was none, and the paths that differ.
+the revision of the live document, None where there was none, and the paths that differ. Parts stand likewise beside
+the live parts (`shadow_parts`).
 """
 
 from collections import Counter
@@ -21,11 +22,14 @@ from worker.storage import reading
 from worker.storage.database import Collection, Database, Document
 from worker.storage.encoding import encoded, same
 from worker.storage.errors import translated, write_failures
+from worker.storage.stream_parts import PartsFailed
 from worker.watch.folds.catch_up import highest_versions
 from worker.watch.folds.dependencies import FoldDependencies
-from worker.watch.folds.fold import Failure, Folded
+from worker.watch.folds.fold import Failure, Folded, failure_at
 from worker.watch.folds.lost_milestones import met_by_replay, with_document
+from worker.watch.folds.parts import PartsWriter
 from worker.watch.folds.rebuild import DocumentRebuild
+from worker.watch.folds.shadow_parts import ShadowParts
 
 NAME = r"^[a-z0-9][a-z0-9_]{0,31}$"
 """What can be the name under which documents are built."""
@@ -50,15 +54,15 @@ class Difference:
     paths: Counter[str] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)
 
-    def take(self, folded: Folded, differs: Mapping[str, Any]) -> None:
-        """One document, with the paths that differ."""
+    def take(self, folded: Folded, differs: Mapping[str, Any], *, parts: bool) -> None:
+        """One document, with the paths that differ; `parts`: some of its parts do."""
         self.events += folded.count
-        self.differing += bool(differs)
+        self.differing += bool(differs) or parts
         live = folded.task.document
         self.missing += live is None
-        if live is None or not differs:
+        if live is None or not (differs or parts):
             return
-        self.paths.update([*differs])
+        self.paths.update([*differs, *(["parts"] if parts else [])])
         if len(self.examples) < EXAMPLES:
             places = {
                 path: place
@@ -84,6 +88,11 @@ class Shadow:
         self._replaced = projection
         self._clock = given.clock
         self._rebuild = DocumentRebuild(replace(given, projection=made_by))
+        self.parts: ShadowParts | None = None
+        if made_by.parts is not None:
+            writer = PartsWriter(replace(given, projection=made_by), made_by.parts)
+            beside = writer.collection.database.get_collection(f"{writer.collection.name}__{name}")
+            self.parts = ShadowParts(writer, beside)
 
     async def build(self, streams: Sequence[str]) -> Difference:
         """Fold each stream as far as its live document has come, compare, and store.
@@ -110,6 +119,8 @@ class Shadow:
         """Begin anew: what was built under this name before is gone."""
         with translated():
             await self.collection.drop()
+        if self.parts is not None:
+            await self.parts.begin()
 
     async def _build(self, heads: Mapping[str, int], by: By, difference: Difference) -> None:
         writes: list[ReplaceOne[Document]] = []
@@ -119,8 +130,13 @@ class Shadow:
                 difference.failed.append(folded.failure)
             elif folded.fields is not None and not folded.unbegun:
                 differs = _differing(folded)
-                difference.take(folded, differs)
-                writes.append(_built(folded, [*differs], now))
+                try:
+                    parts = self.parts is not None and await self.parts.build(folded, now)
+                except PartsFailed as failed:
+                    difference.failed.append(failure_at(folded.task.stream, failed.event, failed.error))
+                    continue
+                difference.take(folded, differs, parts=parts)
+                writes.append(_built(folded, [*differs], now, parts=parts))
         if writes:
             try:
                 with translated():
@@ -139,12 +155,17 @@ def shadow_collection(database: Database, projection: StreamProjection, name: st
     return home.get_collection(f"{target.collection}__{name}")
 
 
-def _built(folded: Folded, differs: Sequence[str], now: datetime) -> ReplaceOne[Document]:
+def _built(folded: Folded, differs: Sequence[str], now: datetime, *, parts: bool) -> ReplaceOne[Document]:
     identity, live = stream_object_id(folded.task.stream), folded.task.document
     document = {
         "_id": identity,
         **(folded.fields or {}),
-        "built": {"from_rev": None if live is None else live.get("rev"), "differs": list(differs), "at": now},
+        "built": {
+            "from_rev": None if live is None else live.get("rev"),
+            "differs": list(differs),
+            "parts_differ": parts,
+            "at": now,
+        },
     }
     whole = encoded(document)
     return ReplaceOne({"_id": identity}, document if whole is None else whole, upsert=True)
