@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError
 
@@ -17,6 +16,7 @@ from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.source import Source, source_of
 from worker.contract.trace_context import trace_of
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
+from worker.ingest.enrich.stamps import Stamps
 from worker.ingest.plan import Known, assign_versions, holes, unlike
 from worker.ingest.record import Appended, Candidate, DeadLetter, Stored
 from worker.ingest.versions import StreamVersions
@@ -33,8 +33,6 @@ _DOCUMENTS_PER_QUERY = 2_000
 _REFUSED = Rejected(RejectReason.REFUSED_BY_STORE, "the event store refused the document for its content")
 
 _OUR_KEYS = ({"_id"}, {"stream_id", "version"})
-
-Curricula = Mapping[ObjectId, Mapping[str, Any]]
 
 
 class EventStore:
@@ -75,7 +73,7 @@ class EventStore:
         return rows
 
     async def append(
-        self, candidates: Sequence[Candidate], curricula: Curricula, recorded_at: datetime
+        self, candidates: Sequence[Candidate], stamps: Stamps, recorded_at: datetime
     ) -> Appended:
         """Insert new events, each under the next version of its stream. May run twice: `_id` decides.
 
@@ -89,7 +87,7 @@ class EventStore:
         planned = list(zip(streams, versions, strict=True))
         # 2.
         documents = [
-            _document(candidate, version, curricula, recorded_at, self._origin)
+            _document(candidate, version, stamps, recorded_at, self._origin)
             for candidate, version in zip(candidates, versions, strict=True)
         ]
         # 3.
@@ -135,23 +133,22 @@ class EventStore:
 
 
 def _document(
-    candidate: Candidate, version: int, curricula: Curricula, recorded_at: datetime, origin: str | None
+    candidate: Candidate, version: int, stamps: Stamps, recorded_at: datetime, origin: str | None
 ) -> Document:
     """The document of a new event. The job that first published its record goes before one that reads it again."""
     event, headers = candidate.event, candidate.record.headers
     brought_by = trace = None
     if headers and isinstance(headers, tuple):  # most records have none
         brought_by, trace = origin_of(headers), trace_of(headers)
-    course = event.course_id if event.event_type == "course_enrolled" else None
-    curriculum = None if course is None else curricula.get(course)
     return event_document(
         event,
         version,
         candidate.record.source,
         recorded_at,
-        curriculum,
+        stamps.curriculum(event, version),
         origin=brought_by or origin,
         trace=trace,
+        time_zone=stamps.time_zone(event),
     )
 
 

@@ -16,9 +16,9 @@ from bson import ObjectId
 from worker.chunks import chunks
 from worker.contract.routes import Routes
 from worker.ingest.accounting import count_outcome
-from worker.ingest.curriculum import read_curricula
 from worker.ingest.dead_letters import store_dead_letters
 from worker.ingest.decode import Decoded, decode_records
+from worker.ingest.enrich.stamps import Enricher
 from worker.ingest.event_store import EventStore
 from worker.ingest.plan import Sorted, sort_candidates, undecided
 from worker.ingest.record import BatchOutcome, Candidate, Stored
@@ -81,6 +81,7 @@ class Pipeline:
         self._component = component
         self._tracing = tracing
         self._steps = Steps(clock, metrics, component)
+        self._enricher = Enricher(database, clock)
         self._series = SeriesRows(database, table, settings, clock, self._steps)
         self.waits = self._steps.waits
 
@@ -150,13 +151,13 @@ class Pipeline:
                 decoded = await decoding
                 decoding = asyncio.create_task(self._decode(following, batch.read_at))
                 part, pending, rounds = decoded.outcome, decoded.candidates, 0
-                curricula = await self._steps.with_retry(partial(read_curricula, self._database, pending))
+                stamps = await self._steps.with_retry(partial(self._enricher.stamps, pending))
                 while pending:
                     # 2.
                     await self._pause_before(rounds)
                     found = await self._sort(pending)
                     # 3. and 4.
-                    append = partial(self._events.append, found.new, curricula, self._clock.now())
+                    append = partial(self._events.append, found.new, stamps, self._clock.now())
                     with self._steps.timed(Stage.EVENT_STORE):
                         appended = await self._steps.with_retry(append)
                     self._metrics.version_holes_filled_total.inc(appended.holes_filled)

@@ -17,7 +17,8 @@ def count_lessons(course: Mapping[str, Any]) -> dict[str, Any] | None:
     modules = course.get("curriculum")
     if not isinstance(modules, list):
         return None
-    total = sum(len(module.get("lessons") or []) for module in modules if isinstance(module, dict))
+    lessons = (module.get("lessons") for module in modules if isinstance(module, dict))
+    total = sum(len(each) for each in lessons if isinstance(each, list))
     if total == 0:
         return None
     publication = course.get("publication")
@@ -31,6 +32,23 @@ def count_lessons(course: Mapping[str, Any]) -> dict[str, Any] | None:
 def lesson_ids(course: Mapping[str, Any]) -> frozenset[ObjectId]:
     """The lessons that the course's curriculum names."""
     return frozenset(_lesson_ids(course.get("curriculum")))
+
+
+LESSON_BYTES = 12
+"""A list of lessons is their ids one behind another, in the course's order: so many bytes each."""
+# The contract takes no larger course.
+_MOST_LISTED = 5_000
+
+
+def listed_lessons(course: Mapping[str, Any]) -> bytes | None:
+    """The list of the course's lessons; None where it is not known for certain.
+
+    That is where it has none, or more than 5,000, where a lesson has no ObjectId, or two have the same one.
+    """
+    counted, known = count_lessons(course), [*_lesson_ids(course.get("curriculum"))]
+    if counted is None or not len(set(known)) == len(known) == counted["total_lessons"] <= _MOST_LISTED:
+        return None
+    return b"".join(lesson.binary for lesson in known)
 
 
 def _lesson_ids(modules: Any) -> Iterator[ObjectId]:

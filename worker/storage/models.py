@@ -82,7 +82,11 @@ class Personal(Open):
 
 
 class Curriculum(Open):
-    """What ingest knew of the course when the event was stored; `version` is as the course's author wrote it."""
+    """What ingest knew of the course when the event was stored; `version` is as the course's author wrote it.
+
+    `lessons` is the list of the course's lessons (`storage.curriculum.listed_lessons`); enrolments and first events
+    have it.
+    """
 
     version: Any = None
     module_id: ObjectId | None = None
@@ -90,6 +94,7 @@ class Curriculum(Open):
     skills: list[str] | None = None
     topic: str | None = None
     total_lessons: int | None = None
+    lessons: bytes | None = None
 
 
 class CourseEvent(Closed):

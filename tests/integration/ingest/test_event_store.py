@@ -4,6 +4,7 @@ import pytest
 
 from tests.integration.ingest.ledger import assert_dense
 from tests.unit.ingest.samples import NOON, candidate, record
+from worker.ingest.enrich.stamps import NO_STAMPS
 from worker.ingest.event_store import EventStore
 from worker.ingest.record import Candidate
 from worker.ingest.versions import StreamVersions
@@ -38,7 +39,7 @@ async def test_an_insert_repeated_after_a_lost_answer_fills_the_holes_of_the_fir
     for number, stored in enumerate(batch):
         if number != refused:
             await put(database, stored, number + 1)
-    appended = await EventStore(database, versions).append(batch, {}, NOON)
+    appended = await EventStore(database, versions).append(batch, NO_STAMPS, NOON)
     assert [again.event.event_id for again in appended.lost_race] == [
         stored.event.event_id for number, stored in enumerate(batch) if number != refused
     ]
@@ -54,7 +55,7 @@ async def test_of_a_thousand_documents_only_the_refused_ones_become_dead_letters
 ) -> None:
     await refuse_poison(database)
     batch = [candidate(n, n, device_type=POISON if n in places else "mobile") for n in range(1_000)]
-    appended = await EventStore(database, StreamVersions(database)).append(batch, {}, NOON)
+    appended = await EventStore(database, StreamVersions(database)).append(batch, NO_STAMPS, NOON)
     assert [dead_letter.event_id for dead_letter in appended.refused] == [
         batch[n].event.event_id for n in places
     ]
@@ -75,12 +76,12 @@ async def test_an_event_stored_meanwhile_by_another_writer_leaves_no_hole(databa
     other = Candidate(record(900, partition=3), batch[1].event)
     await put(database, other, 1)
     store = EventStore(database, versions)
-    appended = await store.append(batch, {}, NOON)
+    appended = await store.append(batch, NO_STAMPS, NOON)
     assert_dense(await database.course_events.find({}).to_list(None))
     known = await store.known(appended.lost_race)
     assert known[batch[1].event.event_id].source == other.record.source
     again = [candidate for candidate in appended.lost_race if candidate.event.event_id not in known]
-    last = await store.append(again, {}, NOON)
+    last = await store.append(again, NO_STAMPS, NOON)
     assert not last.lost_race
     documents = await database.course_events.find({}).to_list(None)
     assert_dense(documents)
@@ -89,7 +90,7 @@ async def test_an_event_stored_meanwhile_by_another_writer_leaves_no_hole(databa
 
 async def test_a_stored_document_is_given_back_as_it_was_written(database: Database) -> None:
     store, batch = EventStore(database, StreamVersions(database)), [candidate(n, n) for n in range(3)]
-    appended = await store.append(batch, {}, NOON)
+    appended = await store.append(batch, NO_STAMPS, NOON)
     found = await store.documents([candidate.event.event_id for candidate in batch])
     assert [found[stored.document["_id"]] for stored in appended.stored] == [
         stored.document for stored in appended.stored

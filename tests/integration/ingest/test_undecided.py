@@ -19,7 +19,8 @@ from worker.contract.codec import encode
 from worker.contract.routes import routes
 from worker.contract.source import Source
 from worker.ingest import pipeline as pipeline_module
-from worker.ingest.event_store import Curricula, EventStore
+from worker.ingest.enrich.stamps import Stamps
+from worker.ingest.event_store import EventStore
 from worker.ingest.pipeline import BatchSource, Pipeline
 from worker.ingest.plan import Known, Sorted, sort_candidates
 from worker.ingest.record import Appended, Candidate
@@ -118,7 +119,7 @@ async def test_a_record_decided_by_one_that_lost_its_id_is_decided_by_the_winner
         raced = False
 
         async def append(
-            self, candidates: Sequence[Candidate], curricula: Curricula, recorded_at: datetime
+            self, candidates: Sequence[Candidate], stamps: Stamps, recorded_at: datetime
         ) -> Appended:
             if not self.raced:
                 type(self).raced = True
@@ -126,7 +127,7 @@ async def test_a_record_decided_by_one_that_lost_its_id_is_decided_by_the_winner
                 await self._events.insert_one(
                     event_document(equal, 1, Source(TOPIC, 3, 7), recorded_at, None)
                 )
-            return await super().append(candidates, curricula, recorded_at)
+            return await super().append(candidates, stamps, recorded_at)
 
     assert await ingested(database, [loser, winner, loser], Raced) == {"conflict": 2, "duplicate": 1}
 

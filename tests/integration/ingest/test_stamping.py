@@ -1,0 +1,78 @@
+"""What ingest stamps on learners' events, from documents that anybody may have written."""
+
+from typing import Any
+
+from bson import ObjectId
+from bson.raw_bson import RawBSONDocument
+
+from tests.support.ingest import COURSE, LESSON, event, learner, options, records, running, send
+from tests.support.odd_bson import raw_document, raw_text
+from worker.contract.identity import stream_id
+from worker.storage.database import Database, Document
+from worker.timing import SystemClock
+
+MODULE = ObjectId()
+LESSONS: list[dict[str, Any]] = [
+    {"_id": ObjectId(LESSON), "type": "video", "topic": "Closures"},
+    {"_id": ObjectId(), "type": "quiz"},
+]
+
+
+def course(**fields: Any) -> Document:
+    return {
+        "_id": ObjectId(COURSE),
+        "title": "Stamping",
+        "instructor_id": ObjectId(),
+        "status": "published",
+        "created_at": SystemClock().now(),
+        "publication": {"version": "2.1.0"},
+        "curriculum": [{"_id": MODULE, "lessons": LESSONS}],
+        **fields,
+    }
+
+
+async def ingested(database: Database, kafka: str, topic: str, *events: dict[str, Any]) -> list[Document]:
+    await send(kafka, topic, records(events))
+    async with running(database, options(kafka, topic)) as ingest:
+        await ingest.until_processed(len(events))
+    return await database.course_events.find({}).sort({"stream_id": 1, "version": 1}).to_list(None)
+
+
+async def test_events_carry_what_is_known_of_course_lesson_and_learner(
+    database: Database, kafka: str, topic: str
+) -> None:
+    await database.courses.insert_one(course())
+    await database.users.insert_many(
+        [
+            {"_id": ObjectId(learner(1)), "preferences": {"timezone": "Europe/Berlin"}},
+            {"_id": ObjectId(learner(2)), "preferences": {"timezone": "Mars/Olympus"}},
+        ]
+    )
+    elsewhere = event(3, course_id=str(ObjectId()))
+    found = await ingested(database, kafka, topic, event(1), event(1), event(2), elsewhere)
+    by_stream = {each["stream_id"]: each for each in found}  # the last of each
+    first = next(each for each in found if each["stream_id"] == stream_id(COURSE, learner(1)))
+    lesson = {"version": "2.1.0", "module_id": MODULE, "lesson_type": "video", "topic": "Closures"}
+    listed = b"".join(each["_id"].binary for each in LESSONS)
+    assert first["curriculum"] == lesson | {"lessons": listed}
+    assert by_stream[stream_id(COURSE, learner(1))]["curriculum"] == lesson
+    assert [each.get("time_zone") for each in by_stream.values()].count("Europe/Berlin") == 1
+    assert "time_zone" not in by_stream[stream_id(COURSE, learner(2))]
+    assert by_stream[stream_id(elsewhere["course_id"], learner(3))]["curriculum"] is None
+
+
+async def test_documents_that_nobody_can_read_cost_their_stamps_only(
+    database: Database, kafka: str, topic: str
+) -> None:
+    lesson = raw_document((0x07, b"_id", ObjectId(LESSON).binary), (0x02, b"topic", raw_text(b"\xff")))
+    module = raw_document((0x04, b"lessons", raw_document((0x03, b"0", lesson))))
+    broken = raw_document(
+        (0x07, b"_id", ObjectId(COURSE).binary), (0x04, b"curriculum", raw_document((0x03, b"0", module)))
+    )
+    zone = raw_document((0x02, b"timezone", raw_text(b"\xff")))
+    user = raw_document((0x07, b"_id", ObjectId(learner(1)).binary), (0x03, b"preferences", zone))
+    await database.courses.insert_one(RawBSONDocument(broken), bypass_document_validation=True)
+    await database.users.insert_one(RawBSONDocument(user))
+    [stored] = await ingested(database, kafka, topic, event(1))
+    assert stored["curriculum"] is None
+    assert "time_zone" not in stored

@@ -1,0 +1,104 @@
+"""What a course document says of its curriculum, as stamps for events; it raises nothing, whatever is in it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from bson import ObjectId
+
+from worker.storage.curriculum import count_lessons, listed_lessons
+from worker.storage.database import Document
+
+COURSE_PATHS: Mapping[str, int] = MappingProxyType(
+    {
+        "publication.version": 1,
+        "curriculum._id": 1,
+        **{f"curriculum.lessons.{name}": 1 for name in ("_id", "type", "topic", "skills")},
+    }
+)
+"""What is read of a course."""
+
+# The stamp becomes part of every event of the lesson: what somebody wrote there must not swell all of them.
+_LONGEST_TEXT = 100
+_MOST_SKILLS = 10
+# Of a larger course the further lessons are not told apart: the contract takes no larger one.
+_MOST_LESSONS = 5_000
+# About what a lesson takes here besides its texts: its id, its place in a dict, its share of a stamp.
+_LESSON_BYTES = 250
+_COURSE_BYTES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCourse:
+    """A course that has lessons: `plain` is the stamp of an event of none of them.
+
+    `lessons` has the stamps by lesson, `total` is their number, `ids` their list (`listed_lessons`), if there is one.
+    Events share the stamps: nobody changes them. `size_bytes` is about what all this takes in memory.
+    """
+
+    plain: Document
+    total: int
+    ids: bytes | None = None
+    lessons: Mapping[ObjectId, Document] = field(default_factory=dict)
+    size_bytes: int = _COURSE_BYTES
+
+
+def known_course(course: Mapping[str, Any]) -> KnownCourse | None:
+    """What is stamped on the events of a course, None where its document names no lesson."""
+    counted = count_lessons(course)
+    if counted is None:
+        return None
+    plain = {} if counted["version"] is None else {"version": counted["version"]}
+    lessons: dict[ObjectId, Document] = {}
+    shared: dict[tuple[Any, ...], Document] = {}
+    size_bytes = _COURSE_BYTES
+    for module_id, lesson in _lessons(course):
+        said = (
+            module_id,
+            _text(lesson.get("type")),
+            _text(lesson.get("topic")),
+            _skills(lesson.get("skills")),
+        )
+        if said not in shared:
+            shared[said] = _stamp(plain, *said)
+            size_bytes += sum(map(len, said[3])) + len(said[1] or "") + len(said[2] or "")
+        lessons[lesson["_id"]] = shared[said]
+        if len(lessons) == _MOST_LESSONS:
+            break
+    return KnownCourse(
+        plain=plain or {"version": None},
+        total=counted["total_lessons"],
+        ids=listed_lessons(course),
+        lessons=lessons,
+        size_bytes=size_bytes + _LESSON_BYTES * len(lessons),
+    )
+
+
+def _stamp(
+    plain: Document, module_id: ObjectId | None, kind: str | None, topic: str | None, skills: tuple[str, ...]
+) -> Document:
+    """What is not known is left out: it would take room in every event."""
+    stamp = {**plain, "module_id": module_id, "lesson_type": kind, "topic": topic}
+    if skills:
+        stamp["skills"] = list(skills)
+    return {name: value for name, value in stamp.items() if value is not None} or {"version": None}
+
+
+def _lessons(course: Mapping[str, Any]) -> Iterator[tuple[ObjectId | None, Mapping[str, Any]]]:
+    """Each lesson that has an id, with that of its module."""
+    for module in course["curriculum"]:
+        lessons = module.get("lessons") if isinstance(module, dict) else None
+        module_id = module.get("_id") if isinstance(module, dict) else None
+        for lesson in lessons if isinstance(lessons, list) else ():
+            if isinstance(lesson, dict) and isinstance(lesson.get("_id"), ObjectId):
+                yield module_id if isinstance(module_id, ObjectId) else None, lesson
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_TEXT else None
+
+
+def _skills(value: Any) -> tuple[str, ...]:
+    texts = map(_text, value) if isinstance(value, list) else ()
+    return tuple(text for text in texts if text is not None)[:_MOST_SKILLS]
