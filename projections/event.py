@@ -16,6 +16,9 @@ OPENING = "opening"
 OWN_TYPES: frozenset[str] = frozenset({VOID, OPENING})
 """Types that only the worker writes: no contract has them, every topic refuses them, and no row stands for one."""
 
+MIGRATED = "curriculum_migrated"
+"""The worker's word that a learner's course has other lessons now: nothing that the learner did."""
+
 OPENING_DETAILS = ("record", "counted_until", "uncounted")
 """What an opening event has there; no producer's event means anything by these."""
 
@@ -33,6 +36,7 @@ DETAILS_READ = (
     "certificate_url",
     "type",
     "valid_until",
+    "lessons",
     *OPENING_DETAILS,
 )
 """What folds read of an event's details, which may have 64 KiB. An upcaster that reads others adds them."""
@@ -49,7 +53,8 @@ _OWN_PATHS = (
     "event_data.value",
     "personal.text",
     "personal.texts",
-    "curriculum",
+    "curriculum.total_lessons",
+    "curriculum.lessons",
     "occurred_at",
     "recorded_at",
     "schema_version",
@@ -69,7 +74,8 @@ READ_PATHS = read_paths(DETAILS_READ)
 class StoredEvent:
     """One event of a stream; which of the ids it has follows from its family.
 
-    `text` is personal free text; `curriculum` what ingest knew of the course; `origin` the job that brought the
+    `text` is personal free text; `curriculum` what ingest knew of the lessons of
+    the course; `origin` the job that brought the
     event, None for one that was stored as it happened. `texts` are those of an opening event.
     """
 
@@ -124,7 +130,7 @@ class StoredEvent:
             value=data.get("value"),
             details=data.get("details", {}),
             text=document["personal"].get("text"),
-            curriculum=document["curriculum"],
+            curriculum=document.get("curriculum"),
             content_id=data.get("content_id"),
             origin=(document.get("metadata") or {}).get("origin"),
             texts=document["personal"].get("texts", {}),

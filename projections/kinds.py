@@ -134,6 +134,7 @@ class StreamProjection:
     fold: Fold
     refold: Refold
     event_paths: tuple[str, ...] = READ_PATHS  # what is read of events: `read_paths` of the details it folds
+    large: str | None = None  # an array of documents of which an event changes few: it is compared as bytes
     rules: Rules | None = None  # what `explain` says of its fields beside the events that changed them
     reasons: tuple[
         str, ...

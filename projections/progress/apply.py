@@ -7,8 +7,9 @@ from typing import Any, cast
 
 from bson import ObjectId
 
-from projections.event import StoredEvent
+from projections.event import MIGRATED, StoredEvent
 from projections.kinds import Rules
+from projections.progress.curricula import lessons_named, name_lessons, size_of
 from projections.progress.ranked import lesson_rank, milliseconds_of
 from projections.progress.state import (
     CERTIFICATES_CAP,
@@ -39,14 +40,18 @@ Effect = Callable[[State, StoredEvent, LessonState | None], None]
 
 
 def apply_event(state: State, event: StoredEvent) -> None:
-    """Take one event of a producer into `state`, exactly once.
+    """Take one event of a producer, or a migration, into `state`, exactly once.
 
-    Every event is activity; what else it does stands in `EFFECTS`. A type not in there, from a newer
+    Every event but a migration is activity; what else it does stands in `EFFECTS`. A type not in there, from a newer
     contract, is activity and nothing else. Raises KeyError, TypeError or ValueError for an event that no
     contract let in.
     """
-    spent_ms = activity(state, event)
+    name_lessons(state, event)
     effect = EFFECTS.get(event.event_type)
+    if effect is _migrated:
+        effect(state, event, None)
+        return
+    spent_ms = activity(state, event)
     if effect is not None:
         at = event.occurred_at
         lesson = None if event.lesson_id is None else _in_lesson(state, event.lesson_id, at, spent_ms)
@@ -67,7 +72,8 @@ def activity(state: State, event: StoredEvent) -> int:
 
 
 def apply_contained(state: State, event: StoredEvent) -> None:
-    """Take an event that the adopted record contains: it adds nothing but the row of its payment, which has a key."""
+    """Take an event that the adopted record contains: it adds the list it names, and its payment's row by its key."""
+    name_lessons(state, event)
     if event.event_type == "course_enrolled" and event.details.get("payment") is not None:
         state["payments_named"] += 1
 
@@ -134,12 +140,24 @@ def _enrolled(state: State, event: StoredEvent, lesson: LessonState | None) -> N
     state["enrolled"] = later(state["enrolled"], event, True)
     state["enrolled_at"] = earliest(state["enrolled_at"], event.occurred_at)
     _paid(state, event)
-    total = event.details.get("total_lessons") or (event.curriculum or {}).get("total_lessons")
+    said = event.details.get("total_lessons")
+    listed = lessons_named(event)
+    if listed is not None and said in (None, size_of(listed)):
+        state["total"] = later(state["total"], event, size_of(listed))
+        return
+    total = said or (event.curriculum or {}).get("total_lessons")
     if not total:
         return
     state["total"] = later(state["total"], event, total)
     least = state["least_total"]
     state["least_total"] = total if least is None else min(least, total)
+
+
+def _migrated(state: State, event: StoredEvent, lesson: LessonState | None) -> None:
+    """The learner's course has the lessons that the migration names: further ones, and some no more."""
+    listed = lessons_named(event)
+    if listed is not None:
+        state["total"] = later(state["total"], event, size_of(listed))
 
 
 def _paid(state: State, event: StoredEvent) -> None:
@@ -298,6 +316,7 @@ EFFECTS: Mapping[str, Effect] = MappingProxyType(
         "course_rated": _rated,
         "certificate_issued": _certificate,
         "lesson_note_saved": _note,
+        MIGRATED: _migrated,
     }
 )
 

@@ -63,8 +63,16 @@ class QuizResults(_Shape):
     attempts: Count
 
 
+class UntouchedLesson(_Shape):
+    """A lesson of the learner's curriculum that was never touched: all else of it would be null or 0."""
+
+    lesson_id: ObjectId
+    status: Literal["not_started"]
+    progress_percentage: Percent
+
+
 class LessonProgress(_Shape):
-    """One lesson the learner touched; a lesson never touched has no entry."""
+    """One lesson the learner touched."""
 
     lesson_id: ObjectId
     status: Literal["in_progress", "completed"]
@@ -140,7 +148,7 @@ class ProgressDocument(BaseModel):
     status: Literal["active", "dropped"]
     progress: CourseProgress
     time_tracking: TimeTracking
-    lesson_progress: list[LessonProgress]
+    lesson_progress: list[LessonProgress | UntouchedLesson]
     performance: Performance
     social: Social
     rating: Rating | None

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from projections.event import StoredEvent
 from projections.progress.apply import FULL, apply_event
+from projections.progress.curricula import keep_named
 from projections.progress.document import (
     Certificate,
     Count,
@@ -93,7 +94,7 @@ class OpeningRecord(_Shape):
 def opened_state(before: State, event: StoredEvent) -> State:
     """The state of the record that an opening event holds. `before`, the state until then, is left alone.
 
-    Payments have rows of their own, by their transactions: those named before stay counted.
+    Payments have rows of their own, by their transactions: those named before stay counted. So do lists of lessons.
     1. plain fields  2. lessons and notes  3. registers and certificates  4. what no event says
     """
     record = event.details["record"]
@@ -107,6 +108,7 @@ def opened_state(before: State, event: StoredEvent) -> State:
     opened = _opened(state, record, event)  # 4
     state["opened"] = opened
     state["opened"] = {**opened, "lessons": lessons_share(state)}
+    keep_named(state, before)
     return state
 
 

@@ -29,5 +29,6 @@ PROGRESS = StreamProjection(
     paths=FOLDED_PATHS,
     fold=fold,
     refold=refold,
+    large="lesson_progress",
     rules=Rules(RULES.every, {**RULES.by_type, OPENING: opened_state}),
 )

@@ -62,6 +62,11 @@ class RankedTable:
         for at in range(_RANK_BYTES, len(table), self._width):
             yield self.record.unpack_from(table, at)
 
+    def items(self, table: bytes) -> Iterator[tuple[bytes, tuple[int, ...]]]:
+        """All ranks in their order, each with its record."""
+        for at in range(0, len(table), self._width):
+            yield table[at : at + _RANK_BYTES], self.record.unpack_from(table, at + _RANK_BYTES)
+
     def last_bytes(self, table: bytes) -> bytes:
         """The last byte of every record: of flags that stand there, counted without a look at the rest."""
         return table[self._width - 1 :: self._width]

@@ -1,13 +1,32 @@
 """The visible fields of a progress document, from the fold's state alone: one integer division per number."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
 
 from projections.progress.apply import FULL
+from projections.progress.curricula import (
+    Lessons,
+    counted,
+    current,
+    done_moments,
+    has_left,
+    least_size,
+    total_of,
+)
 from projections.progress.ranked import milliseconds_of, moment_of
-from projections.progress.state import FULL_LESSONS, MORE_LESSONS, SESSIONS_CAP, LessonState, State, latest
+from projections.progress.state import (
+    FULL_LESSONS,
+    LESSONS_CAP,
+    MORE_LESSONS,
+    SESSIONS_CAP,
+    LessonState,
+    State,
+    latest,
+)
 from projections.quantity import mean
 
 Document = dict[str, Any]
@@ -37,13 +56,14 @@ def visible_fields(state: State) -> Document:
 def completed_at(state: State) -> datetime | None:
     """When the course was completed, None if it is not.
 
-    The earlier of the first report of 100 % and the moment the number of lessons at 100 % reached the
-    smallest total an enrolment ever named; what an adopted record says of it counts beside them. Further events never
-    take it back.
+    The earliest of the first report of 100 %, the moment the number of lessons at 100 % reached the smallest total
+    that an enrolment named without a list, and the moment all lessons of one of the learner's curricula were done;
+    what an adopted record says of it counts beside them. Further events never take it back.
     """
     opened, least = state.get("opened"), state["least_total"]
     said = (state["reported_full_at"], opened and opened["completed_at"])
     moments = [moment for moment in said if moment is not None]
+    moments += done_moments(state)
     if least is not None and lessons_done(state) >= least:
         full = sorted(at_ms for at_ms, _ in FULL_LESSONS.records(state["full"]))
         unnamed = [] if opened is None else [milliseconds_of(opened["at"])] * opened["unnamed"]
@@ -57,7 +77,7 @@ def percentage_before(state: State, at: datetime, completed: datetime | None) ->
     Of parts of lessons, and of reports below 100, only the latest standing is known, not what it was at a time. An
     adopted record was at its percentage when it was adopted.
     """
-    first, least, opened = state["first_at"], state["least_total"], state.get("opened")
+    first, least, opened = state["first_at"], least_size(state), state.get("opened")
     if first is None or first >= at:
         return 0.0
     if completed is not None and completed < at:
@@ -74,42 +94,78 @@ def percentage_before(state: State, at: datetime, completed: datetime | None) ->
 
 def lessons_done(state: State) -> int:
     """The number of lessons at 100 %, with those that an adopted record counts and does not list."""
+    return FULL_LESSONS.size(state["full"]) + _unnamed(state)
+
+
+def _unnamed(state: State) -> int:
     opened = state.get("opened")
-    return FULL_LESSONS.size(state["full"]) + (0 if opened is None else opened["unnamed"])
+    return 0 if opened is None else opened["unnamed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the lessons that count amount to: `done` are at 100 %, `completed` those of them that an event completed.
+
+    `parts` are the hundredths of the others that were touched. `total` is the number of all, where it is known.
+    """
+
+    total: int | None
+    done: int
+    completed: int
+    parts: Sequence[int]
+
+    @property
+    def share(self) -> int:
+        """In hundredths of a percent below 100, whatever was reported."""
+        of = self.done + len(self.parts) if self.total is None else self.total
+        return min(FULL - 1, (FULL * self.done + sum(self.parts)) // of if of else 0)
+
+
+def standing(state: State) -> Standing:
+    """Of a curriculum whose number of lessons counts, its lessons alone; else all lessons that were touched."""
+    total, lessons, unnamed = total_of(state), counted(state), _unnamed(state)
+    touched = state["lessons"].items()
+    if lessons is None:
+        parts = [lesson["hundredths"] for _, lesson in touched if lesson["hundredths"] < FULL]
+        if state["more"]:
+            parts += [reached for (reached,) in MORE_LESSONS.records(state["more"]) if reached < FULL]
+        completed = FULL_LESSONS.last_bytes(state["full"]).count(1)
+        return Standing(total, lessons_done(state), completed + unnamed, parts)
+    known, ranks = lessons.known, lessons.ranks
+    parts = [each["hundredths"] for key, each in touched if each["hundredths"] < FULL and key in known]
+    if state["more"]:
+        more = MORE_LESSONS.items(state["more"])
+        parts += [reached for rank, (reached,) in more if reached < FULL and rank in ranks]
+    full = [said for rank, (_, said) in FULL_LESSONS.items(state["full"]) if rank in ranks]
+    return Standing(total, len(full) + unnamed, full.count(1) + unnamed, parts)
 
 
 def lessons_share(state: State) -> int:
     """What the lessons amount to, in hundredths of a percent below 100, whatever was reported."""
-    total, done = state["total"], lessons_done(state)
-    parts = [lesson["hundredths"] for lesson in state["lessons"].values() if lesson["hundredths"] < FULL]
-    if state["more"]:
-        parts += [reached for (reached,) in MORE_LESSONS.records(state["more"]) if reached < FULL]
-    of = done + len(parts) if total is None else total["v"]
-    return min(FULL - 1, (FULL * done + sum(parts)) // of if of else 0)
+    return standing(state).share
 
 
 def _progress(state: State) -> Document:
-    total, current, opened = state["total"], state["current_lesson"], state.get("opened")
-    completed = FULL_LESSONS.last_bytes(state["full"]).count(1)
+    stands, current_lesson, opened = standing(state), state["current_lesson"], state.get("opened")
     return {
         **({} if opened is None else opened["carried"].get("progress", {})),
-        "percentage": _percentage(state) / 100,
-        "completed_lessons": completed + (0 if opened is None else opened["unnamed"]),
-        "total_lessons": None if total is None else total["v"],
-        "current_lesson_id": None if current is None else current["v"],
-        "basis": "observed" if total is None else "curriculum",
+        "percentage": _percentage(state, stands) / 100,
+        "completed_lessons": stands.completed,
+        "total_lessons": stands.total,
+        "current_lesson_id": None if current_lesson is None else current_lesson["v"],
+        "basis": "observed" if stands.total is None else "curriculum",
     }
 
 
-def _percentage(state: State) -> int:
+def _percentage(state: State, stands: Standing) -> int:
     """Hundredths of a percent. 100 % is reached by a report or by enough lessons, never by rounding.
 
     An adopted record's percentage counts like a report; lessons move it once they amount to more than they did then.
     """
-    total, reported, opened = state["total"], state["reported"] or 0, state.get("opened")
-    if total is not None and lessons_done(state) >= total["v"]:
+    reported, opened = state["reported"] or 0, state.get("opened")
+    if stands.total is not None and stands.done >= stands.total:
         return FULL
-    share = lessons_share(state)
+    share = stands.share
     if opened is None:
         return max(reported, share)
     return max(reported, opened["percentage"], share if share > opened["lessons"] else 0)
@@ -146,9 +202,35 @@ def _session_count(state: State) -> int:
 
 
 def _lessons(state: State) -> list[Document]:
-    notes = state["notes"]
+    """In the order of the curriculum; what is in none of it behind, in the order of beginning."""
+    curriculum = current(state)
     ordered = sorted(state["lessons"].items(), key=lambda each: (each[1]["started_at"], each[0]))
-    return [_lesson(key, lesson, notes[key]["v"] if key in notes else None) for key, lesson in ordered]
+    if curriculum is None:
+        return [_entry(state, key, lesson) for key, lesson in ordered]
+    touched, room = state["lessons"], LESSONS_CAP - len(state["lessons"])
+    entries: list[Any] = []
+    for key in curriculum.keys:
+        lesson = touched.get(key)
+        if lesson is not None:
+            entries.append(_entry(state, key, lesson))
+        elif room > 0:
+            room -= 1
+            entries.append(curriculum.untouched[key])
+    others = (each for each in ordered if each[0] not in curriculum.known)
+    entries += [
+        _entry(state, key, lesson) for key, lesson in others if _is_shown(state, curriculum, key, lesson)
+    ]
+    return entries
+
+
+def _is_shown(state: State, curriculum: Lessons, key: str, lesson: LessonState) -> bool:
+    """A lesson that has left the curriculum leaves the record, unless it was done."""
+    return lesson["hundredths"] == FULL or not has_left(state, curriculum, key)
+
+
+def _entry(state: State, key: str, lesson: LessonState) -> Document:
+    notes = state["notes"]
+    return _lesson(key, lesson, notes[key]["v"] if key in notes else None)
 
 
 def _lesson(key: str, lesson: LessonState, notes: str | None) -> Document:

@@ -115,6 +115,19 @@ class Social(TypedDict):
 
 
 @_SHAPE
+class CurriculumState(TypedDict):
+    """A list of lessons that the learner was given, 12 bytes each, and the latest event that named it.
+
+    `since` is when a migration first brought it; null where an enrolment or a first event named it.
+    """
+
+    lessons: bytes
+    at: datetime
+    id: bytes
+    since: datetime | None
+
+
+@_SHAPE
 class Opened(TypedDict):
     """What an adopted record said that no event does; units as in `State`.
 
@@ -149,6 +162,9 @@ class State(TypedDict):
     payment. `opened` is there once a record was adopted, from version 3 on. `full_at` and `payments` are of
     projection version 1; `full`, `more`, `payment` and `payments_named` of version 2, and always there while this
     code folds. While a new release takes over from an old one both write.
+
+    `curricula` are lists of lessons by the first 16 digits of their SHA-1, there once one was named, from version 4
+    on; `done_at` is when the lessons of one were done that had to make room.
     """
 
     first_at: datetime | None
@@ -177,9 +193,11 @@ class State(TypedDict):
     payment: NotRequired[Register[EnrolmentPayment] | None]
     payments_named: NotRequired[Count]
     opened: NotRequired[Opened]
+    curricula: NotRequired[dict[str, CurriculumState]]
+    done_at: NotRequired[datetime]
 
 
-_KEYED = ("lessons", "notes", "sessions", "certificates")
+_KEYED = ("lessons", "notes", "sessions", "certificates", "curricula")
 
 
 def empty_state() -> State:
@@ -221,7 +239,8 @@ def close_state(state: State) -> State:
     """The state as it is stored: keyed sets in the order of their keys, whatever the order of arrival."""
     stored = cast("dict[str, Any]", {**state})
     for name in _KEYED:
-        stored[name] = dict(sorted(stored[name].items()))
+        if name in stored:
+            stored[name] = dict(sorted(stored[name].items()))
     return cast("State", stored)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from bson import ObjectId
 
 from tests.oracle.decimals import cut, rounded
-from tests.oracle.reported import Event, order, real
+from tests.oracle.reported import MIGRATED, Event, of, order, real
 from tests.oracle.stored import OPENING
 
 WHOLE = 10_000
@@ -82,7 +82,16 @@ def adopted_in(events: Sequence[Event]) -> Adopted | None:
 
 
 def counting(events: Sequence[Event]) -> Sequence[Event]:
-    """The events that count: all, or those that an adopted record does not have."""
+    """The learner's events that count: all, or those that an adopted record does not have."""
+    return [event for event in _counting(events) if event["event_type"] != MIGRATED]
+
+
+def migrations(events: Sequence[Event]) -> Sequence[Event]:
+    """Those of the course that count."""
+    return of(_counting(events), MIGRATED)
+
+
+def _counting(events: Sequence[Event]) -> Sequence[Event]:
     adopted = adopted_in(events)
     if adopted is None:
         return real(events)

@@ -9,6 +9,7 @@ from typing import Any
 from bson import ObjectId
 
 from tests.oracle.adopted import Adopted
+from tests.oracle.curricula import Curriculum, with_untouched
 from tests.oracle.decimals import cut, milliseconds, rounded
 from tests.oracle.reported import (
     KNOWN_TYPES,
@@ -103,11 +104,12 @@ def kept(lessons: Iterable[Lesson], most: int = _LESSONS) -> Sequence[Lesson]:
     return sorted(lessons, key=lambda lesson: sha1(str(lesson.lesson_id)))[:most]
 
 
-def lesson_entries(lessons: Sequence[Lesson]) -> list[Mapping[str, Any]]:
-    """`lesson_progress`, of all lessons that were touched."""
+def lesson_entries(lessons: Sequence[Lesson], curricula: Sequence[Curriculum]) -> list[Mapping[str, Any]]:
+    """`lesson_progress`, of all lessons that were touched, and of the curricula that the learner was given."""
     noted = {lesson.lesson_id for lesson in kept((each for each in lessons if each.note is not None), _NOTES)}
     shown = sorted(kept(lessons), key=lambda lesson: (lesson.started_at, str(lesson.lesson_id)))
-    return [_entry(lesson, noted=lesson.lesson_id in noted) for lesson in shown]
+    entries = [_entry(lesson, noted=lesson.lesson_id in noted) for lesson in shown]
+    return with_untouched(entries, curricula, _LESSONS)
 
 
 def _entry(lesson: Lesson, *, noted: bool) -> Mapping[str, Any]:

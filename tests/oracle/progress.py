@@ -11,8 +11,9 @@ from typing import Any
 
 from bson import ObjectId
 
-from tests.oracle.adopted import Adopted, adopted_in, counting
+from tests.oracle.adopted import Adopted, adopted_in, counting, migrations
 from tests.oracle.case import Case
+from tests.oracle.curricula import Curriculum, curricula_of, listed
 from tests.oracle.decimals import cut, mean, rounded
 from tests.oracle.finding import miscounted, unequal
 from tests.oracle.lessons import COUNTED, WHOLE, Lesson, kept, lesson_entries, lessons_of
@@ -68,7 +69,7 @@ def expected_progress(events: Sequence[Event]) -> Mapping[str, Any]:
     record: Mapping[str, Any] = adopted.record if adopted else {}
     first = _extreme(min, earliest_at(happened), record.get("created_at"))
     last = max(map(at, happened), default=None)
-    lessons = lessons_of(happened, adopted)
+    lessons, curricula = lessons_of(happened, adopted), curricula_of(events)
     reached = milestones(events)
     social, known = record.get("social") or dict.fromkeys(SOCIAL, 0), record.get("time_tracking") or {}
     return {
@@ -78,12 +79,12 @@ def expected_progress(events: Sequence[Event]) -> Mapping[str, Any]:
         "created_at": first,
         "updated_at": _extreme(max, last, record.get("updated_at")),
         "last_accessed": _extreme(max, last, record.get("last_accessed")),
-        "progress": _course_progress(happened, lessons, adopted),
+        "progress": _course_progress(events, lessons, curricula),
         "time_tracking": {
             **_times(happened, known),
             "last_activity": _extreme(max, last, known.get("last_activity")),
         },
-        "lesson_progress": lesson_entries(lessons),
+        "lesson_progress": lesson_entries(lessons, curricula),
         "performance": _performance(happened, lessons, adopted),
         "social": {name: social[name] + len(of(happened, event_type)) for name, event_type in SOCIAL.items()},
         "rating": _rating(happened, adopted),
@@ -109,6 +110,7 @@ def milestones(events: Sequence[Event]) -> Mapping[str, datetime | None]:
     least = _least_total(happened, adopted)
     if least is not None and len(full) >= least:
         moments.append(full[least - 1])
+    moments += _done_moments(events)
     return {
         "welcome": _extreme(min, earliest_at(enrolments), record.get("enrollment_date")),
         "completed": _extreme(min, *moments, record.get("completed_at")),
@@ -124,7 +126,8 @@ def percentage_at_welcome(events: Sequence[Event]) -> float:
         return 0.0
     if completed is not None and completed < welcome:
         return 100.0
-    least = _least_total(happened, adopted)
+    sizes = [len(each.lessons) for each in curricula_of(events)]
+    least = min(filter(None, [*sizes, _least_total(happened, adopted)]), default=None)
     lessons = lessons_of(happened, adopted)
     done = sum(full_at < welcome for full_at in _full_moments(lessons, adopted))
     known = adopted.percentage if adopted and adopted.at < welcome else 0
@@ -146,7 +149,20 @@ def _full_moments(lessons: Sequence[Lesson], adopted: Adopted | None) -> Sequenc
 
 def _least_total(happened: Sequence[Event], adopted: Adopted | None) -> int | None:
     known = adopted.record["progress"]["total_lessons"] if adopted else None
-    return min(filter(None, [known, *map(total_lessons, of(happened, "course_enrolled"))]), default=None)
+    said = [each for each in of(happened, "course_enrolled") if total_lessons(each) != len(listed(each))]
+    return min(filter(None, [known, *map(total_lessons, said)]), default=None)
+
+
+def _done_moments(events: Sequence[Event]) -> Iterator[datetime]:
+    """When all lessons of one of the learner's curricula were at 100 %."""
+    adopted = adopted_in(events)
+    lessons = lessons_of(counting(events), adopted)
+    for curriculum in curricula_of(events):
+        own = [each for each in lessons if each.lesson_id in curriculum.lessons]
+        full = _full_moments(own, adopted)
+        if len(full) >= len(curriculum.lessons):
+            moment = full[len(curriculum.lessons) - 1]
+            yield moment if curriculum.since is None else max(moment, curriculum.since)
 
 
 def _identity(stream: str, events: Sequence[Event]) -> Mapping[str, Any]:
@@ -158,7 +174,7 @@ def _identity(stream: str, events: Sequence[Event]) -> Mapping[str, Any]:
         "course_id": data["course_id"],
         "slot": digest[-1],
         "version": len(events),
-        "projection_version": 3,
+        "projection_version": 4,
         "recorded_at": max(event["recorded_at"] for event in events),
     }
 
@@ -179,10 +195,12 @@ def _status(happened: Sequence[Event], adopted: Adopted | None) -> str:
 
 
 def _course_progress(
-    happened: Sequence[Event], lessons: Sequence[Lesson], adopted: Adopted | None
+    events: Sequence[Event], lessons: Sequence[Lesson], curricula: Sequence[Curriculum]
 ) -> Mapping[str, Any]:
-    named = latest(each for each in of(happened, "course_enrolled") if total_lessons(each))
-    total = None if named is None else total_lessons(named)
+    happened, adopted = counting(events), adopted_in(events)
+    enrolments = [each for each in of(happened, "course_enrolled") if total_lessons(each)]
+    named = latest([*enrolments, *migrations(events)])
+    total = None if named is None else total_lessons(named) or len(listed(named))
     current = latest(of(happened, "lesson_started", "lesson_view", *PLAYER))
     shown = None if current is None else current["event_data"]["lesson_id"]
     known: Mapping[str, Any] = adopted.record["progress"] if adopted else {}
@@ -190,6 +208,10 @@ def _course_progress(
         total = known["total_lessons"]
     if adopted and known["current_lesson_id"] and adopted.stands(current):
         shown = known["current_lesson_id"]
+    if total is None and curricula:
+        total = len(curricula[-1].lessons)
+    if curricula and total == len(curricula[-1].lessons):
+        lessons = [each for each in lessons if each.lesson_id in curricula[-1].lessons]
     estimate = "estimated_completion_date"
     return {
         **({estimate: known[estimate]} if estimate in known else {}),

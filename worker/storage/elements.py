@@ -34,6 +34,7 @@ _COUNTED = {
     0x0F: 0,  # code with scope
 }
 _REGEX = 0x0B
+_ARRAY = 0x04
 # An empty document: its length and its end.
 _SHORTEST = 5
 
@@ -64,6 +65,22 @@ def elements(document: bytes) -> Iterator[Element]:
             raise InvalidBSON("a value ends beyond its document")
         yield Element(kind, document[at + 1 : name_end], document[name_end + 1 : value_end])
         at = value_end
+
+
+def cut_out(document: bytes, name: bytes) -> tuple[bytes, bytes | None]:
+    """The document without the array of this name, and the bytes of that array; None where there is none.
+
+    Raises InvalidBSON as `elements` does.
+    """
+    at, end = 4, len(document) - 1
+    while at < end:
+        name_end = _end_of_text(document, at + 1)
+        value_end = _end_of_value(document, document[at], name_end + 1)
+        if document[at] == _ARRAY and document[at + 1 : name_end] == name:
+            rest = document[4:at] + document[value_end:]
+            return _LENGTH.pack(len(rest) + 4) + rest, document[name_end + 1 : value_end]
+        at = value_end
+    return document, None
 
 
 def joined(parts: Iterable[Element]) -> bytes:

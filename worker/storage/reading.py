@@ -24,8 +24,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from worker.errors import Refused, Retryable
 from worker.storage import driver
+from worker.storage.arrays import StoredArray
 from worker.storage.database import CODEC_OPTIONS, Collection, Document
-from worker.storage.elements import Element, elements, joined
+from worker.storage.elements import Element, cut_out, elements, joined
 from worker.storage.errors import translated
 from worker.storage.transactions import Session
 
@@ -122,11 +123,13 @@ async def find(
     *,
     max_bytes: int | None = None,
     kept: Names[str] = (),
+    as_bytes: str | None = None,
     **options: Any,
 ) -> Reading:
     """The documents that match; `options` are those of the driver's `find` (`session`, `sort`, `limit`, `hint` ...).
 
-    Arrays in the fields named by `kept` come as `KeptArray`: they can be written back without changing a byte.
+    Arrays in the fields named by `kept` come as `KeptArray`: they can be written back without changing a byte. One in
+    the field `as_bytes` comes as `StoredArray`: nobody decodes it.
     The document that reaches `max_bytes` is the last one; what is not decoded then are bytes of one answer, 16 MB at
     most. Raises Retryable while the server is away or refuses to read.
     """
@@ -136,7 +139,7 @@ async def find(
             if max_bytes is not None and found.size_bytes >= max_bytes:
                 return replace(found, complete=False)  # reached with the last document of the answer before
             some = _up_to(batch, max_bytes, found.size_bytes)
-            more = decoded(collection.name, some, kept)
+            more = decoded(collection.name, some, kept, as_bytes)
             found.documents.extend(more.documents)
             found.unreadable.extend(more.unreadable)
             size_bytes = found.size_bytes + more.size_bytes
@@ -226,18 +229,21 @@ async def command(database: AsyncDatabase[Document], *arguments: Any, **options:
     return reply
 
 
-def decoded(collection: str, batch: bytes, kept: Names[str] = ()) -> Reading:
+def decoded(collection: str, batch: bytes, kept: Names[str] = (), as_bytes: str | None = None) -> Reading:
     """The documents that stand one behind another in `batch`."""
-    if not kept:
+    if not kept and as_bytes is None:
         with suppress(*_UNDECODABLE):
             return Reading(collection, bson.decode_all(batch, CODEC_OPTIONS), size_bytes=len(batch))
     found = Reading(collection, size_bytes=len(batch))
-    for raw in _apart(batch):
+    for whole in _apart(batch):
+        raw, array = (whole, None) if as_bytes is None else cut_out(whole, as_bytes.encode())
         one = decoded_one(collection, raw)
         if isinstance(one, Unreadable):
             found.unreadable.append(one)
         else:
             _keep(one, raw, kept)
+            if array is not None and as_bytes is not None:
+                one[as_bytes] = StoredArray(array)
             found.documents.append(one)
     return found
 

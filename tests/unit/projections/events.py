@@ -1,5 +1,6 @@
 """Stored events for the tests of the folds, made as the worker makes them: by the codec, in the store's shape."""
 
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from hypothesis import strategies as st
 
-from projections.event import StoredEvent
+from projections.event import MIGRATED, StoredEvent
 from worker.contract import codec
 from worker.contract.event import Event
 from worker.contract.identity import stream_slot
@@ -71,6 +72,18 @@ def event(
         raise TypeError(f"{event_type} breaks the contract: {decoded}")
     document = event_document(decoded, 0, Source("interaction-events", 0, 0), STORED_AT, curriculum)
     return StoredEvent.from_document(stored_document(document))
+
+
+def listed(*lessons: int) -> bytes:
+    """A list of lessons, as ingest stamps it and a migration names it."""
+    return b"".join(lesson_id(number).binary for number in lessons)
+
+
+def migrated(at: float, *lessons: int, number: int | None = None) -> StoredEvent:
+    """The course has these lessons from that moment on."""
+    named = {"version": "2", "total_lessons": len(lessons), "lessons": b64encode(listed(*lessons)).decode()}
+    own = event("discussion_posted", at, number=number, correlation_id=f"migration {lessons}")
+    return replace(own, event_type=MIGRATED, details=named)
 
 
 def course_event(event: StoredEvent) -> dict[str, Any]:
@@ -133,6 +146,7 @@ _PAYMENT = st.fixed_dictionaries(
         "method": st.just("card"),
     }
 )
+_LISTS = st.lists(st.integers(1, 5), min_size=1, max_size=4, unique=True)
 _SESSIONS = st.sampled_from(["a", "b", "c"])
 
 _OF_A_LESSON: Mapping[str, Mapping[str, st.SearchStrategy[Any]]] = {
@@ -164,7 +178,11 @@ _OF_THE_COURSE: Mapping[str, Mapping[str, st.SearchStrategy[Any]]] = {
         "details": st.fixed_dictionaries(
             {}, optional={"total_lessons": st.integers(1, 4), "payment": _PAYMENT}
         ),
-        "curriculum": st.one_of(st.none(), st.fixed_dictionaries({"total_lessons": st.integers(0, 4)})),
+        "curriculum": st.one_of(
+            st.none(),
+            st.fixed_dictionaries({"total_lessons": st.integers(0, 4)}),
+            _LISTS.map(lambda lessons: {"total_lessons": len(lessons), "lessons": listed(*lessons)}),
+        ),
     },
     "course_unenrolled": {},
     "progress_updated": {
@@ -206,15 +224,24 @@ def _one(event_type: str) -> st.SearchStrategy[dict[str, Any]]:
         needed["lesson"] = _LESSONS
     else:
         optional["lesson"] = _LESSONS
+    if "curriculum" not in fields:
+        optional["curriculum"] = _LISTS.map(lambda lessons: {"lessons": listed(*lessons)})
     return st.fixed_dictionaries({**needed, **fields}, optional=optional)
 
 
 def event_sets(max_size: int = 25) -> st.SearchStrategy[list[StoredEvent]]:
-    """Sets of contract-valid events of one stream, every type, with distinct ids in no particular order."""
-    described = st.lists(st.sampled_from(sorted(ALL_TYPES)).flatmap(_one), min_size=1, max_size=max_size)
+    """Sets of contract-valid events of one stream, every type, and migrations; distinct ids in no order."""
+    one = st.sampled_from(sorted(ALL_TYPES)).flatmap(_one)
+    migration = st.fixed_dictionaries({"at": _TIMES, "lessons": _LISTS})
+    described = st.lists(st.one_of(one, one, one, one, migration), min_size=1, max_size=max_size)
     return st.tuples(described, st.randoms(use_true_random=False)).map(lambda drawn: _numbered(*drawn))
 
 
 def _numbered(described: list[dict[str, Any]], random: Any) -> list[StoredEvent]:
     numbers = random.sample(range(1, 1 << 32), len(described))
-    return [event(number=number, **fields) for number, fields in zip(numbers, described, strict=True)]
+    return [
+        event(number=number, **fields)
+        if "event_type" in fields
+        else migrated(fields["at"], *fields["lessons"], number=number)
+        for number, fields in zip(numbers, described, strict=True)
+    ]

@@ -10,7 +10,7 @@ import bson
 
 from projections.catalogue import CATALOGUE, PROJECTIONS
 from projections.kinds import Contest, ReadModel, StreamProjection, SumProjection
-from tests.unit.projections.events import CODEC_OPTIONS, arrive, event
+from tests.unit.projections.events import CODEC_OPTIONS, arrive, event, listed, migrated
 from worker.contract.families import FAMILIES
 from worker.storage.database import COLLECTIONS
 from worker.storage.indexes import INDEXES
@@ -58,7 +58,7 @@ def test_the_golden_history_gives_what_it_gave_under_the_same_version() -> None:
     """Another result needs another version: else documents that stand would never be made anew."""
     history = arrive(
         [
-            event("course_enrolled", 0, details={"total_lessons": 3}),
+            event("course_enrolled", 0, curriculum={"total_lessons": 3, "lessons": listed(1, 2, 3)}),
             event("lesson_started", 10, lesson=1, session_id="a"),
             event(
                 "view", 70, lesson=1, session_id="a", value=60, details={"time_spent": 60, "progress": 0.9}
@@ -70,6 +70,7 @@ def test_the_golden_history_gives_what_it_gave_under_the_same_version() -> None:
             event("lesson_note_saved", 500, lesson=1, details={"text": "note"}),
             event("course_rated", 600, value=4),
             event("progress_updated", 700, details={"new_progress": 70, "old_progress": 33, "time_spent": 5}),
+            migrated(800, 1, 3, 4, 5),
         ]
     )
     results: dict[str, dict[str, Any]] = {}

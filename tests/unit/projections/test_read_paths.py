@@ -1,5 +1,6 @@
 """What folds read of an event is what is read from the store: the rest stays on the server."""
 
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,7 @@ FULL: Mapping[str, Any] = {
     "certificate_url": "https://example.com/c",
     "type": "completion",
     "valid_until": "2030-01-01T00:00:00Z",
+    "lessons": b64encode(bytes(24)).decode(),
     "anything": "x" * 1_000,
 }
 

@@ -6,6 +6,7 @@ from operator import eq
 from types import MappingProxyType
 from typing import Any
 
+from worker.storage.arrays import StoredArray
 from worker.storage.database import Document
 from worker.storage.encoding import encoded, same
 
@@ -136,15 +137,21 @@ def run_of(task: Task, events: Iterable[Document]) -> Run:
 
 
 def changed(document: Mapping[str, Any], fields: Mapping[str, Any], *, exactly: bool = False) -> Document:
-    """The owned paths that differ from the stored document; `exactly`: in type, too."""
+    """The owned paths that differ from the stored document; `exactly`: in type, too.
+
+    Of an array that came as bytes they are its entries that differ, if these are few.
+    """
     if exactly and _identical(document, fields):
         return {}
     alike = same if exactly else eq
-    return {
-        name: value
-        for name, value in fields.items()
-        if name not in document or not alike(document[name], value)
-    }
+    differing: Document = {}
+    for name, value in fields.items():
+        stored = document.get(name)
+        if isinstance(stored, StoredArray):
+            differing.update(stored.changes(name, value))
+        elif name not in document or not alike(stored, value):
+            differing[name] = value
+    return differing
 
 
 def _identical(document: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:

@@ -208,7 +208,9 @@ class Projector:
         1. load documents  2. plan  3. read events and fold them; `_write_round` does the rest.
         """
         began = self._clock.now()
-        records = await read_records(self._documents, self._projection.paths, heads)  # 1
+        # Whoever doubts a document, or shows it, needs all of it.
+        as_bytes = None if self._doubting or as_far_as_folded else self._projection.large
+        records = await read_records(self._documents, self._projection.paths, heads, as_bytes=as_bytes)  # 1
         self._width = len(records.documents) if records.unread else min(2 * self._width, self._most_streams)
         read = {stream: head for stream, head in heads.items() if stream not in records.unread}
         plan = self._plan(read, records, sought, as_far_as_folded=as_far_as_folded)  # 2

@@ -41,10 +41,13 @@ class Runs:
     unread: list[Task]
 
 
-async def read_records(collection: Collection, paths: Sequence[str], streams: Iterable[str]) -> Records:
+async def read_records(
+    collection: Collection, paths: Sequence[str], streams: Iterable[str], *, as_bytes: str | None = None
+) -> Records:
     """As many of the streams' records as fit, one at least: these paths of them, and the revision.
 
-    A field of which a path names a part is read as a whole: whether there can be parts is seen by it.
+    A field of which a path names a part is read as a whole: whether there can be parts is seen by it. The array
+    `as_bytes` is a `StoredArray`.
     One that Python cannot hold comes without what makes it so, and without version: it is made again from its events.
     """
     by_id = {stream_object_id(stream): stream for stream in streams}
@@ -54,6 +57,7 @@ async def read_records(collection: Collection, paths: Sequence[str], streams: It
         dict.fromkeys((*fields_of(paths), "rev"), 1),
         sort=[("_id", 1)],
         max_bytes=_RECORD_BYTES,
+        as_bytes=as_bytes,
     )
     remains = [await _remains(collection, paths, one) for one in found.unreadable]
     documents = {by_id[one["_id"]]: one for one in [*found.documents, *remains]}

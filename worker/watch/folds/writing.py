@@ -8,6 +8,7 @@ from pymongo.errors import BulkWriteError
 
 from projections.paths import ABSENT, at, nested
 from worker.contract.identity import stream_object_id
+from worker.storage.arrays import StoredArray
 from worker.storage.database import Collection, Document
 from worker.storage.encoding import encoded
 from worker.storage.errors import WriteFailure, translated, write_failures
@@ -128,7 +129,7 @@ def _settable(document: Document, fields: Document) -> Document:
 
 def _has_parts(document: Document, path: str) -> bool:
     outer = at(document, path.rpartition(".")[0])
-    return outer is ABSENT or isinstance(outer, dict)
+    return outer is ABSENT or isinstance(outer, dict | StoredArray)
 
 
 def _updates(write: Write) -> bool:
