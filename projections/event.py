@@ -8,7 +8,9 @@ from uuid import UUID
 
 from bson import ObjectId
 
-from worker.contract.personal import put_text, take_text
+from worker.contract.event import NO_IDS
+from worker.contract.family import STREAM_IDS
+from worker.contract.personal import PERSONAL_NAMES, put_personal, take_personal
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION, UPCASTERS, Upcasters, newest_version, upcast
 
 VOID = "void"
@@ -47,7 +49,6 @@ _OWN_PATHS = (
     "event_type",
     "event_data.user_id",
     "event_data.course_id",
-    "event_data.content_id",
     "event_data.lesson_id",
     "event_data.session_id",
     "event_data.value",
@@ -62,21 +63,35 @@ _OWN_PATHS = (
 )
 
 
-def read_paths(details: Iterable[str]) -> tuple[str, ...]:
-    """What `StoredEvent.from_document` reads, with these details: the rest of an event stays on the server."""
-    return (*_OWN_PATHS, *(f"event_data.details.{name}" for name in details))
+_STREAM_IDS = frozenset(STREAM_IDS)
 
 
-READ_PATHS = read_paths(DETAILS_READ)
+def read_paths(details: Iterable[str] | None, ids: Iterable[str] = STREAM_IDS) -> tuple[str, ...]:
+    """What `StoredEvent.from_document` reads, with these details: the rest of an event stays on the server.
+
+    None is all of the details. What is personal of them is read where it stands. `ids` are those beside the
+    learner's, the course's and the lesson's.
+    """
+    own = (*_OWN_PATHS, *(f"event_data.{name}" for name in ids))
+    if details is None:
+        return (*own, "event_data.details", "personal.details")
+    names = tuple(details)
+    personal = (f"personal.details.{name}" for name in names if name in PERSONAL_NAMES)
+    return (*own, *(f"event_data.details.{name}" for name in names), *personal)
+
+
+READ_PATHS = read_paths(DETAILS_READ, ())
+"""Of what learners do."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
     """One event of a stream; which of the ids it has follows from its family.
 
-    `text` is personal free text; `curriculum` what ingest knew of the lessons of
-    the course; `origin` the job that brought the
-    event, None for one that was stored as it happened. `texts` are those of an opening event.
+    `ids` are those beside the learner's, the course's and the lesson's, by their name: `ids["content_id"]`. `details`
+    are whole, with what is personal of them; `text` is personal free text; `curriculum` what ingest knew of the
+    lessons of the course; `origin` the job that brought the event, None for one that was stored as it happened.
+    `texts` are those of an opening event.
     """
 
     event_id: UUID
@@ -93,7 +108,7 @@ class StoredEvent:
     details: Mapping[str, Any]
     text: str | None
     curriculum: Mapping[str, Any] | None
-    content_id: ObjectId | None = None
+    ids: Mapping[str, ObjectId] = field(default_factory=lambda: NO_IDS)
     origin: str | None = None
     texts: Mapping[str, str] = field(default_factory=dict)
 
@@ -115,7 +130,10 @@ class StoredEvent:
         """
         if document["schema_version"] < CURRENT_SCHEMA_VERSION:
             document = upcast_document(document)
-        data = document["event_data"]
+        data, personal = document["event_data"], document["personal"]
+        details = data.get("details", {})
+        if "details" in personal:
+            details = {**details, **personal["details"]}
         return cls(
             event_id=document["_id"],
             stream_id=document["stream_id"],
@@ -128,13 +146,19 @@ class StoredEvent:
             lesson_id=data.get("lesson_id"),
             session_id=data.get("session_id"),
             value=data.get("value"),
-            details=data.get("details", {}),
-            text=document["personal"].get("text"),
+            details=details,
+            text=personal.get("text"),
             curriculum=document.get("curriculum"),
-            content_id=data.get("content_id"),
+            ids=_further_ids(data),
             origin=(document.get("metadata") or {}).get("origin"),
-            texts=document["personal"].get("texts", {}),
+            texts=personal.get("texts", {}),
         )
+
+
+def _further_ids(data: Mapping[str, Any]) -> Mapping[str, ObjectId]:
+    if _STREAM_IDS.isdisjoint(data):  # most
+        return NO_IDS
+    return {name: data[name] for name in STREAM_IDS if name in data}
 
 
 def upcast_document(document: Mapping[str, Any], upcasters: Upcasters = UPCASTERS) -> Mapping[str, Any]:
@@ -142,16 +166,15 @@ def upcast_document(document: Mapping[str, Any], upcasters: Upcasters = UPCASTER
     if document["event_type"] in OWN_TYPES:
         return document
     data, personal = document["event_data"], document["personal"]
-    details = put_text(document["event_type"], data.get("details", {}), personal.get("text"))
+    details = put_personal(document["event_type"], data.get("details", {}), personal)
     fields = {**data, "event_type": document["event_type"], "details": details}
     fields = upcast(fields, document["schema_version"], upcasters)
     event_type = fields.pop("event_type")
-    details, text = take_text(event_type, fields.pop("details", {}))
+    details, text, kept_apart = take_personal(event_type, fields.pop("details", {}))
     if details:
         fields["details"] = details
-    personal = {key: value for key, value in personal.items() if key != "text"}
-    if text is not None:
-        personal["text"] = text
+    personal = {key: value for key, value in personal.items() if key not in ("text", "details")}
+    personal |= {key: part for key, part in (("text", text), ("details", kept_apart)) if part is not None}
     return {
         **document,
         "event_type": event_type,

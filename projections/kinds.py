@@ -13,7 +13,7 @@ from bson import ObjectId
 from pydantic import BaseModel, ConfigDict, Field
 
 from projections.event import READ_PATHS, StoredEvent
-from worker.contract.families import LEARNER
+from worker.contract.family import LEARNER
 from worker.contract.identity import stream_kind
 
 Document = dict[str, Any]

@@ -6,7 +6,7 @@ from projections.progress.apply import RULES
 from projections.progress.document import FOLDED_PATHS, ProgressDocument
 from projections.progress.fold import PROJECTION_VERSION, fold, refold
 from projections.progress.opening import opened_state
-from worker.contract.families import LEARNER
+from worker.contract.family import LEARNER
 
 _COLLECTION = "user_progress"
 

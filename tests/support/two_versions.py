@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tests.integration.verify.history import an_event, record_of
-from worker.contract.families import LEARNER, Family
+from worker.contract.family import LEARNER, Family, Inlet
 from worker.contract.fields import Id, Percent
 from worker.contract.models import Details, Envelope
 from worker.contract.upcasters import Upcasters
@@ -34,7 +34,7 @@ class QuizHandedIn(Envelope):
     schema_version: Annotated[int, Field(ge=NEW, le=NEW)] = NEW
 
 
-QUIZZES = Family("quizzes", LEARNER, MappingProxyType({"quiz_handed_in": QuizHandedIn}))
+QUIZZES = Family("quizzes", Inlet.INTERACTIONS, LEARNER, MappingProxyType({"quiz_handed_in": QuizHandedIn}))
 
 
 def done_becomes_handed_in(old: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ PATHS = (
     "recorded_at",
     "schema_version",
 )
-TWO_VERSIONS = Contract((QUIZZES,), UPCASTERS, (PATHS,))
+TWO_VERSIONS = Contract((QUIZZES,), UPCASTERS, {LEARNER: (PATHS,)})
 
 
 def quiz(name: str, n: int, version: int = OLD, **details: Any) -> Document:

@@ -19,6 +19,7 @@ from worker.cli.commands import app
 from worker.contract import export
 from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
+from worker.contract.events.interactions import INTERACTIONS
 from worker.jobs.catalogue import JOBS
 from worker.kafka.files import read_records
 from worker.settings import setting_lines
@@ -78,7 +79,7 @@ def test_files_that_the_readme_reads_are_in_a_clone_and_hold_valid_events(name: 
 
 
 def test_the_example_file_is_what_the_contract_exports() -> None:
-    lines = b"".join(encode(event) + b"\n" for event in export.examples().values())
+    lines = b"".join(encode(event) + b"\n" for event in export.examples((INTERACTIONS,)).values())
     assert (ROOT / "docs" / "examples" / "events.jsonl").read_bytes() == lines
 
 

@@ -18,7 +18,7 @@ from worker.telemetry.logs import set_log_level
 
 def known_of(settings: Settings, catalogue: Catalogue = CATALOGUE) -> Known:
     """What can be paused here besides roles, kinds of notifications and streams."""
-    return Known(frozenset(routes(settings.ingest.topic)), frozenset(catalogue.names))
+    return Known(frozenset(routes(settings.ingest.topics)), frozenset(catalogue.names))
 
 
 def control_reader(settings: Settings, given: Dependencies) -> ControlReader:

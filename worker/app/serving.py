@@ -101,7 +101,7 @@ async def _run(
     )
     metrics.describe_build(settings.role.revision)
     metrics.drain_budget_seconds.set(settings.role.drain_deadline_s)
-    for topic in routes(settings.ingest.topic):
+    for topic in routes(settings.ingest.topics):
         metrics.prepare_topic(topic)
     roles = [*build(settings, given, probes), control]
     health.dependency(_START).up()
@@ -173,6 +173,6 @@ def dependency_probes(
     """What the chosen roles need to work, MongoDB first."""
     probes = [mongodb_probe(database, state)]
     if RoleName.INGEST in settings.process.roles:
-        topics = tuple(routes(settings.ingest.topic))
+        topics = tuple(routes(settings.ingest.topics))
         probes.append(kafka_probe(settings.kafka.bootstrap_servers, topics, kafka_options(settings.kafka)))
     return probes

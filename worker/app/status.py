@@ -129,7 +129,7 @@ async def _ask_mongodb(settings: Settings, status: Status) -> None:
 
 
 async def _ask_kafka(settings: Settings, status: Status) -> None:
-    topics, options = tuple(routes(settings.ingest.topic)), kafka_options(settings.kafka)
+    topics, options = tuple(routes(settings.ingest.topics)), kafka_options(settings.kafka)
     probe = kafka_probe(settings.kafka.bootstrap_servers, topics, options)
     if await _answers(status, "kafka", probe.ask, ("lag",)):
         status.lag = await _part(status, "lag", _lag(settings))
@@ -184,7 +184,7 @@ async def _lag(settings: Settings) -> Sequence[TopicLag]:
         logs, committed = await reader.log_ranges(partitions), await reader.committed(partitions)
     reads = await _reads(settings)
     lags = []
-    for topic in routes(settings.ingest.topic):
+    for topic in routes(settings.ingest.topics):
         of_topic = [each for each in partitions if each.topic == topic]
         behind = [max(0, (logs[each].end or 0) - committed[each]) for each in of_topic if each in committed]
         of_members = None if reads is None else _in_topic(reads, topic)

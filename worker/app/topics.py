@@ -25,7 +25,7 @@ async def look_at_topics(settings: Settings) -> TopicsLook:
     """Hold every topic the worker reads against the settings. Raises `Unreachable` in the words of `run`."""
     options = kafka_options(settings.kafka)
     await require_answers([kafka_probe(settings.kafka.bootstrap_servers, (), options)])
-    brokers, topics = Brokers(settings.kafka, options), tuple(routes(settings.ingest.topic))
+    brokers, topics = Brokers(settings.kafka, options), tuple(routes(settings.ingest.topics))
     there = (await brokers.state(topics)).topics
     told: list[TopicDifference] = []
     undescribed: dict[str, str] = {}

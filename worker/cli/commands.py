@@ -164,6 +164,6 @@ async def schema_check(as_json: JsonFlag = False) -> ExitCode:
 async def contract_export(
     folder: Annotated[Path, typer.Argument(file_okay=False, help="Where to write; made if absent.")],
 ) -> None:
-    """Write the JSON Schema of an event and one valid example of each type."""
+    """Write a JSON Schema for each topic and one valid example of each event type."""
     for path in export.write(folder):
         Console(soft_wrap=True, highlight=False).print(str(path), markup=False)

@@ -13,6 +13,7 @@ from worker.cli.ending import run_to_end
 from worker.cli.listing import LONGEST_TABLE, cell, plain, print_document
 from worker.cli.options import Commands, JsonFlag
 from worker.cli.tables import JsonList, print_table
+from worker.contract.family import STREAM_IDS
 from worker.contract.trace_context import trace_in
 from worker.queries.stored_events import NoSuchStream, require_stream, stored_events
 from worker.settings import load_settings
@@ -131,6 +132,5 @@ def _record(source: Any) -> str:
 def _payload(event: Document) -> Document:
     data = event.get("event_data")
     known = data if isinstance(data, Mapping) else {}
-    ids = ("course_id", "user_id", "content_id")
-    said = {name: value for name, value in known.items() if name not in ids}
+    said = {name: value for name, value in known.items() if name not in ("course_id", "user_id", *STREAM_IDS)}
     return {**said, **({"personal": event["personal"]} if event.get("personal") else {})}

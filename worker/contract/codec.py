@@ -10,8 +10,7 @@ Three rules worth knowing before reading:
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -20,15 +19,19 @@ from bson import ObjectId
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from worker.contract.event import Event
-from worker.contract.families import INTERACTIONS, Family
+from worker.contract.event import NO_IDS, Event
+from worker.contract.families import ALL_TYPES, LEARNER_TYPES
+from worker.contract.family import EventTypes, Family
 from worker.contract.fingerprint import of_record
 from worker.contract.formats import Headers
+from worker.contract.identity import foreign_object_id
 from worker.contract.json_reader import read_object
+from worker.contract.limits import DEFAULT_LIMITS, Limits
 from worker.contract.models import Envelope
-from worker.contract.personal import take_text
+from worker.contract.personal import take_personal
 from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.routes import Route
+from worker.contract.secrets import secret_in
 from worker.contract.spelling import respelt
 from worker.contract.upcasters import UPCASTERS, Upcasters, newest_version, oldest_version, upcast
 from worker.mistakes import words_for
@@ -47,37 +50,25 @@ _REASONS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How large a record may be, and how far its event may lie ahead of the record."""
-
-    max_record_bytes: int = 256 * 1024  # a change event with two images must stay below MongoDB's 16 MB
-    max_future: timedelta = timedelta(hours=24)  # a wrong time zone is forgiven, a wrong year is not
-    max_details_bytes: int = 64 * 1024
-    max_details_depth: int = 16
-    max_details_keys: int = 256  # over all nested objects
-
-
-DEFAULT_LIMITS: Final = Limits()
-
-
 def decode(
     value: bytes, *, timestamp: datetime, route: Route, headers: Headers = (), limits: Limits = DEFAULT_LIMITS
 ) -> Sequence[Event | Rejected]:
     """What a record's value holds: each event, or why there is none in its place; never raises, whatever the bytes.
 
     A record in the contract's own format holds one event; one in a foreign format of the `route` may hold several,
-    or none. `timestamp` is the record's Kafka timestamp (aware). `limits` hold for the record and for each event.
+    or none. `timestamp` is the record's Kafka timestamp (aware). `limits` hold for the record and for each event,
+    unless the family has its own.
     """
+    types = route.types
     for known in route.formats:
-        if len(value) <= limits.max_record_bytes and known.recognises(headers, value):
+        if len(value) <= _max_record_bytes(types, limits) and known.recognises(headers, value):
             return [
                 event
                 if isinstance(event, Rejected)
-                else decode_event(event, timestamp=timestamp, limits=limits, family=route.family)
+                else decode_event(event, timestamp=timestamp, limits=limits, types=types)
                 for event in known.translate(value)
             ]
-    return (decode_event(value, timestamp=timestamp, limits=limits, family=route.family),)
+    return (decode_event(value, timestamp=timestamp, limits=limits, types=types),)
 
 
 def decode_event(
@@ -86,15 +77,15 @@ def decode_event(
     timestamp: datetime,
     limits: Limits = DEFAULT_LIMITS,
     upcasters: Upcasters = UPCASTERS,
-    family: Family = INTERACTIONS,
+    types: EventTypes = LEARNER_TYPES,
 ) -> Event | Rejected:
     """The event in JSON of the contract, or why there is none; never raises, whatever the bytes.
 
     1 read strict JSON  2 upcast  3 validate by type  4 limits of `details`  5 time  6 build the event
     """
     # 1 read
-    if len(value) > limits.max_record_bytes:
-        return Rejected(RejectReason.TOO_LARGE, f"the record is larger than {limits.max_record_bytes} bytes")
+    if too_large := _too_large(len(value), _max_record_bytes(types, limits)):
+        return too_large
     written = read_object(value)
     if isinstance(written, Rejected):
         return written
@@ -103,12 +94,15 @@ def decode_event(
     if isinstance(current, Rejected):
         return current
     # 3 validate
-    model = _validate(current, family.events)
-    if isinstance(model, Rejected):
-        return model
+    valid = _validate(current, types)
+    if isinstance(valid, Rejected):
+        return valid
+    family, model = valid
     # 4 limits
-    details = current.get("details") or {}
-    if broken := _broken_limit(details, len(value), limits):
+    details, bounds = current.get("details") or {}, family.limits or limits
+    if broken := _too_large(len(value), bounds.max_record_bytes) or _broken_limit(
+        details, len(value), bounds
+    ):
         return broken
     spelt = respelt(model.event_type, details)
     if spelt is not details:
@@ -120,8 +114,8 @@ def decode_event(
         )
     # 6 build
     canonical = written.canonical if current is written.fields else None
-    digest = of_record(current, model, canonical)
-    return _event(model, current, spelt, digest, family.about)
+    digest = of_record(current, model, canonical, family.further_ids)
+    return _event(model, current, spelt, digest, family)
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
@@ -134,17 +128,35 @@ def encode(fields: Mapping[str, Any]) -> bytes:
 
 
 def record_key(value: bytes) -> bytes | None:
-    """The recommended record key `<course_id>:<user_id>` of an encoded event; None if it cannot be read."""
+    """The recommended record key of an encoded event: the ids that its stream is about; None if it cannot be read.
+
+    `<course_id>:<user_id>` of what a learner did, `<promotion_id>` of what happened to a promotion.
+    """
     try:
         fields = orjson.loads(value)
     except ValueError:
         return None
     if not isinstance(fields, dict):
         return None
-    ids = (fields.get("course_id"), fields.get("user_id"))
+    event_type = fields.get("event_type")
+    family = ALL_TYPES.by_name.get(event_type) if isinstance(event_type, str) else None
+    ids = _ids_about(fields, family) if family else [fields.get("course_id"), fields.get("user_id")]
     if not all(isinstance(part, str) and _OBJECT_ID.fullmatch(part) for part in ids):
         return None
-    return f"{ids[0]}:{ids[1]}".lower().encode()
+    return ":".join(map(str, ids)).lower().encode()
+
+
+def _ids_about(fields: Mapping[str, Any], family: Family) -> list[Any]:
+    """The ids of the entities that the stream of an event is about, as far as it has them."""
+    details = fields.get("details")
+    known = details if isinstance(details, dict) else {}
+    found: list[Any] = []
+    for entity in family.about:
+        key = family.derived.get(entity)
+        original = known.get(key) if key else None
+        derived = str(foreign_object_id(original)) if isinstance(original, str) else None
+        found.append(derived if key else fields.get(f"{entity}_id"))
+    return found
 
 
 def _encode_object_id(value: Any) -> str:
@@ -170,17 +182,39 @@ def _upcast(fields: dict[str, Any], upcasters: Upcasters) -> dict[str, Any] | Re
     return {**upcast(fields, version, upcasters), "schema_version": newest}
 
 
-def _validate(fields: dict[str, Any], models: Mapping[str, type[Envelope]]) -> Envelope | Rejected:
+def _max_record_bytes(types: EventTypes, limits: Limits) -> int:
+    return types.max_record_bytes or limits.max_record_bytes
+
+
+def _too_large(record_bytes: int, max_bytes: int) -> Rejected | None:
+    if record_bytes <= max_bytes:
+        return None
+    return Rejected(RejectReason.TOO_LARGE, f"the record is larger than {max_bytes} bytes")
+
+
+def _family(fields: Mapping[str, Any], types: EventTypes) -> Family | Rejected:
+    """The family of the event's type. One of a family that is not read here is as unknown as any other."""
     event_type = fields.get("event_type")
     if not isinstance(event_type, str):
         if "event_type" in fields:
             return Rejected(RejectReason.INVALID_FIELD, "must be a string", "event_type")
         return Rejected(RejectReason.MISSING_FIELD, "is missing", "event_type")
-    model = models.get(event_type)
-    if model is None:
-        return Rejected(RejectReason.UNKNOWN_EVENT_TYPE, "is not an event type of the contract", "event_type")
+    family = types.by_name.get(event_type)
+    if family is not None:
+        return family
+    other = ALL_TYPES.by_name.get(event_type)
+    where = "of the contract" if other is None else f"of this topic: it is one of the family {other.name}"
+    return Rejected(RejectReason.UNKNOWN_EVENT_TYPE, f"is not an event type {where}", "event_type")
+
+
+def _validate(fields: dict[str, Any], types: EventTypes) -> tuple[Family, Envelope] | Rejected:
+    family = _family(fields, types)
+    if isinstance(family, Rejected):
+        return family
+    if family.refuses_secrets and (secret := secret_in(fields)):
+        return secret
     try:
-        return model.model_validate(fields)
+        return family, family.events[fields["event_type"]].model_validate(fields)
     except ValidationError as error:
         return _rejected(error.errors(include_url=False, include_input=False)[0])
 
@@ -246,10 +280,10 @@ def _event(
     fields: Mapping[str, Any],
     given: Mapping[str, Any],
     digest: bytes,
-    about: tuple[str, ...],
+    family: Family,
 ) -> Event:
     """`value` and details are taken as written: validation reads 1 as 1.0, the store keeps it 1."""
-    details, text = take_text(model.event_type, given)
+    details, text, personal = take_personal(model.event_type, given)
     # In the order of its fields: by name it takes half as long again, and one is made of every record.
     return Event(
         model.event_id,
@@ -269,9 +303,19 @@ def _event(
         text,
         fields.get("value"),
         model.schema_version,
-        _object_id(fields.get("content_id")),
-        about,
+        _further_ids(fields, given, family) if family.further_ids or family.derived else NO_IDS,
+        family.about,
+        personal,
     )
+
+
+def _further_ids(
+    fields: Mapping[str, Any], details: Mapping[str, Any], family: Family
+) -> dict[str, ObjectId]:
+    """The ids beside the learner's, the course's and the lesson's; what has none has one made of its text."""
+    given = {name: ObjectId(fields[name]) for name in family.further_ids if name in fields}
+    made = {f"{entity}_id": foreign_object_id(details[key]) for entity, key in family.derived.items()}
+    return {**given, **made}
 
 
 # The same learners, courses and lessons come again and again. 2 MB at most.

@@ -7,14 +7,15 @@ same spelling: `1` and `1.0` are two numbers there, so they are two here. A chan
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
+from worker.contract.family import FURTHER_IDS
 from worker.contract.models import Envelope
-from worker.contract.personal import put_text
+from worker.contract.personal import put_personal
 from worker.contract.spelling import with_times_respelt
 from worker.contract.times import spelt
 
@@ -23,17 +24,19 @@ FINGERPRINT_VERSION: Final = 2
 
 _OWN: Final = ("void", "opening")  # the worker's own events, which no producer sent
 _UTC: Final = ("Z", "+00:00")
-_IDS: Final = ("event_id", "user_id", "course_id", "lesson_id", "content_id")
+_IDS: Final = ("event_id", "user_id", "course_id", "lesson_id", *FURTHER_IDS)
 _SCALARS: Final = (str, int, float, type(None))  # what JSON has; a boolean is an int here
 
 
-def of_record(fields: Mapping[str, Any], event: Envelope, canonical: bytes | None) -> bytes:
+def of_record(
+    fields: Mapping[str, Any], event: Envelope, canonical: bytes | None, further_ids: Sequence[str] = ()
+) -> bytes:
     """The fingerprint of a valid event, from the fields of the newest `schema_version` it was validated from.
 
-    `canonical` is the canonical JSON of exactly these fields, or None. Where a producer wrote the one spelling, it is
-    hashed as it is.
+    `further_ids` are those of `FURTHER_IDS` that events of its family may have. `canonical` is the canonical JSON of
+    exactly these fields, or None. Where a producer wrote the one spelling, it is hashed as it is.
     """
-    changes = _changes(fields, event)
+    changes = _changes(fields, event, further_ids)
     if changes or canonical is None:
         respelt = {**fields, **changes}
         if not respelt.get("details", True):
@@ -78,7 +81,7 @@ def agrees(document: Mapping[str, Any]) -> bool | None:
     return found is not None and found == metadata.get("fingerprint")
 
 
-def _changes(fields: Mapping[str, Any], event: Envelope) -> dict[str, Any]:
+def _changes(fields: Mapping[str, Any], event: Envelope, further_ids: Sequence[str]) -> dict[str, Any]:
     """What was written in another way than the one spelling. Asked of every event: cheap where it is nothing."""
     changes: dict[str, Any] = {}
     moment = fields["occurred_at"]
@@ -86,8 +89,9 @@ def _changes(fields: Mapping[str, Any], event: Envelope) -> dict[str, Any]:
     if moment[23:] != "Z" or moment[10] != "T" or moment[17] == "6":
         changes["occurred_at"] = _moment(moment, event.occurred_at)
     get = fields.get
-    about = get("user_id", "") + get("course_id", "") + get("lesson_id", "") + get("content_id", "")
-    ids = get("event_id") + about
+    ids = fields["event_id"] + get("user_id", "") + get("course_id", "") + get("lesson_id", "")
+    if further_ids:
+        ids += "".join(get(name, "") for name in further_ids)
     if ids != ids.lower():
         changes |= {name: fields[name].lower() for name in _IDS if name in fields}
     if fields.get("ip_address") != event.ip_address:
@@ -123,7 +127,7 @@ def _fields(document: Mapping[str, Any]) -> dict[str, Any]:
         "user_agent": personal.get("user_agent"),
         "ip_address": personal.get("ip_address"),
         "value": data.get("value"),
-        "details": put_text(event_type, details, personal.get("text")) or None,
+        "details": put_personal(event_type, details, personal) or None,
         "schema_version": document["schema_version"],
     }
 

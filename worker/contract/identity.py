@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 
 from bson import ObjectId
 
-from worker.contract.families import LEARNER
+from worker.contract.family import LEARNER
 
 SLOTS = 256
 
@@ -17,7 +17,17 @@ _OPENING_NAMESPACE = UUID("0c9e8f52-4a1d-5f0e-8a37-2f6c1b7d9e41")
 
 
 # The kinds of streams, by what they are about. Every stream that moved is asked for its kind: one look, no parts.
-_KINDS = (LEARNER, ("course",), ("user",), ("content",))
+_KINDS = (
+    LEARNER,
+    ("course",),
+    ("user",),
+    ("content",),
+    ("block",),
+    ("relationship",),
+    ("workflow",),
+    ("transaction",),
+    ("promotion",),
+)
 _STREAM = re.compile("|".join(f"({'_'.join(f'{each}_[0-9a-f]{{24}}' for each in kind)})" for kind in _KINDS))
 
 
@@ -29,7 +39,8 @@ def stream_id(course_id: ObjectId | str, user_id: ObjectId | str) -> str:
 def stream_kind(stream: str) -> tuple[str, ...] | None:
     """What a stream is about, `("course", "user")` for a learner's; None for a text that names no stream.
 
-    Known are `course_<id>_user_<id>`, `course_<id>`, `user_<id>` and `content_<id>`, ids in small letters.
+    Known are `course_<id>_user_<id>`, and `course_<id>`, `user_<id>`, `content_<id>` and so on of one entity each,
+    ids in small letters.
     """
     found = _STREAM.fullmatch(stream)
     return None if found is None or found.lastindex is None else _KINDS[found.lastindex - 1]
@@ -50,7 +61,7 @@ def _digest(stream: str) -> bytes:
 
 
 def stream_object_id(stream: str) -> ObjectId:
-    """`_id` of a stream's document: of a course's, user's or content item's stream that entity's own id.
+    """`_id` of a stream's document: of a stream about one entity (a course, a user ...) that entity's own id.
 
     Of every other one, a learner's first of all, the first 12 bytes of the SHA-1.
     """

@@ -20,10 +20,17 @@ class Details(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
 
+class ClosedDetails(Details):
+    """`details` that are refused with a key that the model does not name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class Envelope(BaseModel):
     """What every event may say: which event, of what type, when, and what it is about.
 
-    Which of the ids an event must have follows from its family (see `contract.families`).
+    Which of the ids an event must have follows from its family (see `contract.family`). Further ids, as `content_id`,
+    stand in the models of the families that have them.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

@@ -27,6 +27,7 @@ class RejectReason(StrEnum):
     DETAILS_TOO_MANY_KEYS = "details_too_many_keys"
     DETAILS_BAD_KEY = "details_bad_key"
     CARD_NUMBER = "card_number"
+    FORBIDDEN_FIELD = "forbidden_field"
     CONFLICT = "conflict"
     REFUSED_BY_STORE = "refused_by_store"
     UNDECODABLE = "undecodable"  # the record itself is broken: its bytes are kept as its batch holds them

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from worker.contract.codec import Limits, decode
+from worker.contract.codec import decode
+from worker.contract.limits import Limits
 from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.routes import Routes
 from worker.ingest.record import BatchOutcome, Candidate, DeadLetter

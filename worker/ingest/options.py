@@ -23,7 +23,7 @@ class IngestOptions:
     @classmethod
     def of(cls, kafka: KafkaSettings, ingest: IngestSettings) -> Self:
         """Every topic of the route table is read. Raises `Misconfigured` for a certificate that cannot be used."""
-        table = routes(ingest.topic)
+        table = routes(ingest.topics)
         max_bytes = ingest.max_bytes // BATCHES_IN_FLIGHT
         consumer = ConsumerOptions(kafka, kafka_options(kafka), tuple(table), ingest.max_records, max_bytes)
         return cls(consumer, ingest, table)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
+from worker.contract.families import WITHOUT_ROW
 from worker.contract.routes import Routes
 from worker.contract.source import source_of
 from worker.errors import Fenced, Retryable
@@ -186,9 +187,10 @@ def _is_done(stored: Stored, committed: Mapping[Partition, int]) -> bool:
 
 
 def _has_row(event: Document, routes: Routes) -> bool:
-    """Whether ingest writes a row of it: not of a void, nor where its topic's events go without."""
+    """Whether ingest writes a row of it: not of a void, nor of a type or a topic that goes without."""
     source = event["metadata"]["source"]
-    return source is not None and source["topic"] in routes and routes[source["topic"]].time_series
+    route = None if source is None else routes.get(source["topic"])
+    return route is not None and route.time_series and event["event_type"] not in WITHOUT_ROW
 
 
 def _stored(event: Document) -> Stored:

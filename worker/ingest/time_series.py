@@ -9,6 +9,7 @@ from uuid import UUID
 from bson.raw_bson import RawBSONDocument
 
 from worker.chunks import chunks, chunks_within
+from worker.contract.families import WITHOUT_ROW
 from worker.contract.routes import Routes
 from worker.errors import Fenced, Refused
 from worker.ingest.record import BatchOutcome, Stored
@@ -151,9 +152,10 @@ class SeriesRows:
         return rows
 
     def _rows_of(self, events: Iterable[Stored]) -> Iterator[tuple[Partition, Document]]:
-        """Those whose topic goes into the time series."""
+        """Those whose topic and type go into the time series."""
         for stored in events:
-            if self.table[stored.record.source.topic].time_series:
+            route = self.table[stored.record.source.topic]
+            if route.time_series and stored.document["event_type"] not in WITHOUT_ROW:
                 yield stored.record.partition, interaction_row(stored.document)
 
     async def _write_partition(self, batch: Batch, writer: SeriesWriter, rows: Sequence[Document]) -> None:

@@ -138,8 +138,12 @@ async def _check(
 
 def _contract_of(database: Database) -> Contract:
     streams = database.catalogue.streams
-    of_parts = (each.parts.event_paths for each in streams if each.parts is not None)
-    return Contract(event_paths=tuple(dict.fromkeys([*(each.event_paths for each in streams), *of_parts])))
+    paths: dict[tuple[str, ...] | None, list[Sequence[str]]] = {}
+    for each in streams:
+        paths.setdefault(each.about, []).append(each.event_paths)
+        if each.parts is not None:
+            paths[each.about].append(each.parts.event_paths)
+    return Contract(event_paths={about: tuple(dict.fromkeys(some)) for about, some in paths.items()})
 
 
 def _id_of(event: Mapping[str, Any]) -> str:

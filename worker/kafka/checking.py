@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from worker.contract.codec import Limits, decode_event
+from worker.contract.codec import decode_event
+from worker.contract.limits import Limits
 from worker.contract.rejection import Rejected
 from worker.kafka.files import OutgoingRecord, UnreadableLine
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from worker.contract.codec import Limits
+from worker.contract.limits import Limits
 from worker.contract.origin import origin_header
 from worker.kafka.checking import EXAMPLES_KEPT, in_line, why_invalid
 from worker.kafka.files import Format, OutgoingRecord, Statements, UnreadableLine, records_of

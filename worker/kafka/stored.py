@@ -6,10 +6,11 @@ from enum import StrEnum
 from typing import Any
 
 from projections.event import OWN_TYPES, upcast_document
-from worker.contract.codec import Limits, decode_event, record_key
+from worker.contract.codec import decode_event, record_key
 from worker.contract.event import Event
-from worker.contract.families import FAMILIES
+from worker.contract.families import ALL_TYPES
 from worker.contract.fingerprint import agrees, of_document, record_of
+from worker.contract.limits import Limits
 from worker.contract.origin import origin_header
 from worker.contract.trace_context import trace_in
 from worker.kafka.files import OutgoingRecord
@@ -49,8 +50,7 @@ def outgoing(document: Mapping[str, Any], job: str, now: datetime, limits: Limit
     if value is None:
         return Unsent.NO_EVENT
     # 3.
-    family = next((each for each in FAMILIES if current["event_type"] in each.events), None)
-    read = None if family is None else decode_event(value, timestamp=now, limits=limits, family=family)
+    read = decode_event(value, timestamp=now, limits=limits, types=ALL_TYPES)
     if not isinstance(read, Event) or read.fingerprint != of_document(current):
         return Unsent.NO_EVENT
     if read.stream_id != document["stream_id"]:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
+from worker.contract.family import STREAM_IDS
 from worker.contract.identity import parse_stream_id
 from worker.errors import Refused
 from worker.storage import reading
@@ -20,10 +21,7 @@ WITHOUT_PAYLOAD: Final[Mapping[str, int]] = dict.fromkeys(
         "stream_id",
         "version",
         "event_type",
-        "event_data.course_id",
-        "event_data.user_id",
-        "event_data.content_id",
-        "event_data.lesson_id",
+        *(f"event_data.{name}" for name in ("course_id", "user_id", "lesson_id", *STREAM_IDS)),
         "metadata",
         "key_id",
         "curriculum",
@@ -45,7 +43,7 @@ def require_stream(name: str) -> str:
     """The stream of that name; raises `NoSuchStream` for a text that names none."""
     if parse_stream_id(name) is None:
         raise NoSuchStream(
-            f"{name!r} names no stream: a learner's in a course is course_<id>_user_<id>, "
+            f"{name!r} names no stream: a learner's in a course is course_<id>_user_<id>, a course's course_<id>, "
             "each id 24 hexadecimal digits in small letters"
         )
     return name

@@ -1,15 +1,20 @@
 """Ingest: which topic is read, from where on, and in batches of what size."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
 from math import ceil
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from worker.contract.codec import Limits
+from worker.contract.limits import Limits
+from worker.contract.routes import Topics
 from worker.settings.addresses import Topic, http_url
 from worker.settings.role import RoleSettings
+
+OFF: Final = "none"
+"""In place of a topic: nothing comes in there."""
 
 
 class StartPolicy(StrEnum):
@@ -33,11 +38,23 @@ class OnGap(StrEnum):
     STOP = "stop"
 
 
+_INLETS: Final = ("topic", "content_topic", "account_topic", "billing_topic", "worker_topic")
+"""In the order of `Topics`."""
+
+
 class IngestSettings(RoleSettings):
     """What is read of Kafka, and how much of it at once."""
 
     topic: Topic = "interaction-events"
     """Topic the learner events are read from."""
+    content_topic: Topic = OFF
+    """Topic of the events about courses, lessons and other content; `none`: they are not read."""
+    account_topic: Topic = OFF
+    """Topic of the events about users' accounts; `none`: they are not read."""
+    billing_topic: Topic = OFF
+    """Topic of the events about payments and promotions; `none`: they are not read."""
+    worker_topic: Topic = OFF
+    """Topic of the events that the worker itself makes; only it may write there. `none`: they are not read."""
     xapi_home_page: Annotated[str, AfterValidator(http_url)] | None = None
     """Home page of the platform's own xAPI accounts: names that are ObjectIds stay the learners' ids."""
     start_policy: StartPolicy = StartPolicy.EARLIEST
@@ -65,6 +82,20 @@ class IngestSettings(RoleSettings):
     def part_records(self) -> int:
         """A batch of more is worked on in parts."""
         return ceil(self.max_records / self.parts_of_a_batch)
+
+    @property
+    def topics(self) -> Topics:
+        """The topic of each inlet."""
+        learners, *others = (getattr(self, name) for name in _INLETS)
+        return Topics(learners, *("" if topic == OFF else topic for topic in others))
+
+    def mistakes(self) -> Iterator[str]:
+        """Two inlets of one topic would be one row of the route table."""
+        yield from super().mistakes()
+        for topic in dict.fromkeys(self.topics):
+            same = [self.variable(name) for name in _INLETS if getattr(self, name) == topic]
+            if len(same) > 1:
+                yield f"{' and '.join(same)} name one topic, {topic}: each needs one of its own"
 
     @property
     def limits(self) -> Limits:

@@ -49,12 +49,13 @@ def event_document(
         {},
         course_id=event.course_id,
         user_id=event.user_id,
-        content_id=event.content_id,
         lesson_id=event.lesson_id,
         session_id=event.session_id,
         device_type=event.device_type,
         value=event.value,
     )
+    if event.ids:
+        data.update(event.ids)
     if event.details:
         data["details"] = event.details
     document: Document = {
@@ -71,9 +72,7 @@ def event_document(
             "fingerprint_version": FINGERPRINT_VERSION,
             "source": source.document(),
         },
-        "personal": _add_present(
-            {}, user_agent=event.user_agent, ip_address=event.ip_address, text=event.text
-        ),
+        "personal": _personal(event),
         "key_id": None,
         "curriculum": curriculum,
         "slot": stream_slot(stream),
@@ -85,6 +84,12 @@ def event_document(
         _add_present(document["metadata"], traceparent=trace.parent, tracestate=trace.state)
     _add_present(document["metadata"], origin=origin)
     return _add_present(document, time_zone=time_zone)
+
+
+def _personal(event: Event) -> Document:
+    """What identifies a person."""
+    apart = {"ip_address": event.ip_address, "text": event.text, "details": event.personal}
+    return _add_present({}, user_agent=event.user_agent, **apart)
 
 
 def void_document(stream: str, version: int, recorded_at: datetime) -> Document:

@@ -54,7 +54,7 @@ class EventMetadata(Closed):
 
 
 class EventData(Closed):
-    """What happened, and to what; `details` is the producer's own object.
+    """What happened, and to what; `details` is the producer's own object, without what is personal of it.
 
     Which of the ids there must be follows from the event's family (`contract.families`): those that its stream names.
     Nothing here identifies a person by itself: such fields lie in `personal`, in every family.
@@ -63,6 +63,11 @@ class EventData(Closed):
     course_id: ObjectId = Field(default_factory=absent)
     user_id: ObjectId = Field(default_factory=absent)
     content_id: ObjectId = Field(default_factory=absent)
+    block_id: ObjectId = Field(default_factory=absent)
+    relationship_id: ObjectId = Field(default_factory=absent)
+    workflow_id: ObjectId = Field(default_factory=absent)
+    transaction_id: ObjectId = Field(default_factory=absent)
+    promotion_id: ObjectId = Field(default_factory=absent)
     lesson_id: ObjectId = Field(default_factory=absent)
     session_id: str = Field(default_factory=absent)
     device_type: str = Field(default_factory=absent)
@@ -73,12 +78,14 @@ class EventData(Closed):
 class Personal(Open):
     """Fields that identify a person; open, because sealing replaces them by an envelope under `key_id`.
 
-    Those of an opening event are `texts` and `originals` (see `worker.storage.documents.Opening`).
+    `details` has the personal keys of the producer's details (see `worker.contract.personal`). Those of an opening
+    event are `texts` and `originals` (see `worker.storage.documents.Opening`).
     """
 
     user_agent: str = Field(default_factory=absent)
     ip_address: str = Field(default_factory=absent)
     text: str = Field(default_factory=absent)
+    details: dict[str, Any] = Field(default_factory=absent)
 
 
 class Curriculum(Open):

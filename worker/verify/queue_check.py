@@ -8,7 +8,7 @@ from typing import Any
 from bson import ObjectId
 
 from projections.kinds import Projection, StreamProjection
-from worker.contract.families import LEARNER
+from worker.contract.family import LEARNER
 from worker.contract.identity import stream_kind, stream_object_id
 from worker.storage import reading
 from worker.storage.database import Database

@@ -11,7 +11,8 @@ from bson import ObjectId
 
 from projections.event import OPENING, OWN_TYPES, VOID
 from projections.progress.opening import OpeningRecord
-from worker.contract.families import EVENT_TYPES, LEARNER
+from worker.contract.families import EVENT_TYPES, WITHOUT_ROW
+from worker.contract.family import LEARNER
 from worker.contract.fingerprint import agrees
 from worker.contract.identity import (
     opening_event_id,
@@ -141,8 +142,8 @@ class StreamAudit:
             fold.stop(at)
 
     def _expect(self, event: Mapping[str, Any]) -> None:
-        """Its row, which events about a learner have; and that no other event came from its record."""
-        if _place_of(self.stream).kind in (LEARNER, None):
+        """Its row, which what learners do has; and that no other event came from its record."""
+        if _place_of(self.stream).kind in (LEARNER, None) and event["event_type"] not in WITHOUT_ROW:
             key = event["_id"].bytes
             self._expected[key] = (digest(interaction_row(event), without="_id"), event["recorded_at"])
             if self.may_be_gone(event["occurred_at"]):

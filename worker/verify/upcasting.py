@@ -8,14 +8,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from projections.event import OWN_TYPES, READ_PATHS, StoredEvent, upcast_document
-from worker.contract.codec import DEFAULT_LIMITS, decode_event
+from worker.contract.codec import decode_event
 from worker.contract.event import Event
-from worker.contract.families import FAMILIES, Family
+from worker.contract.families import FAMILIES
+from worker.contract.family import LEARNER, EventTypes, Family
 from worker.contract.fingerprint import record_of
 from worker.contract.identity import stream_kind
+from worker.contract.limits import DEFAULT_LIMITS
 from worker.contract.spelling import with_times_respelt
 from worker.contract.upcasters import UPCASTERS, Upcasters, newest_version
 from worker.storage.driver import Document
@@ -23,20 +26,23 @@ from worker.storage.driver import Document
 # How far an event may lie ahead was asked when it came, by the settings of then.
 _LIMITS: Final = replace(DEFAULT_LIMITS, max_future=timedelta.max)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_DETAILS: Final = "event_data.details."
+_ALL_DETAILS: Final = "event_data.details"
+_DETAILS: Final = f"{_ALL_DETAILS}."
 # As types are named; anything else could be anybody's text, and is not shown.
 _TYPE: Final = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 _UNKNOWN: Final = "(unknown)"
-_COMPARED: Final = ("event_type", "user_id", "course_id", "lesson_id", "content_id", "session_id", "value")
+_COMPARED: Final = ("event_type", "user_id", "course_id", "lesson_id", "ids", "session_id", "value")
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What events are read by. `event_paths` are those of each fold: what a fold reads of an event."""
+    """What events are read by. `event_paths` are those of each fold, by the kind of its streams."""
 
     families: Sequence[Family] = FAMILIES
     upcasters: Upcasters = field(default_factory=lambda: UPCASTERS)
-    event_paths: Sequence[Sequence[str]] = (READ_PATHS,)
+    event_paths: Mapping[tuple[str, ...] | None, Sequence[Sequence[str]]] = field(
+        default_factory=lambda: {LEARNER: (READ_PATHS,)}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +104,8 @@ def problem_of(document: Document, contract: Contract) -> Problem | None:
         message = "the upcasters make another event of what is stored than of its record"
         return Problem("readers_disagree", ", ".join(names), message)
     # 4.
-    return next(
-        filter(None, (_unread(document, stored, paths, contract) for paths in contract.event_paths)), None
-    )
+    read = contract.event_paths.get(stream_kind(stored.stream_id), ())
+    return next(filter(None, (_unread(document, stored, paths, contract) for paths in read)), None)
 
 
 def _decoded(document: Document, contract: Contract) -> Event | Problem:
@@ -109,18 +114,23 @@ def _decoded(document: Document, contract: Contract) -> Event | Problem:
         return Problem("not_an_event", message="its fields do not make an event of any contract")
     recorded_at = document.get("recorded_at")
     at = recorded_at if isinstance(recorded_at, datetime) else _EPOCH
-    problem = Problem("unknown_family", message="no family has streams of this kind")
-    for family in _families_of(document, contract):
-        try:
-            found = decode_event(
-                record, timestamp=at, limits=_LIMITS, upcasters=contract.upcasters, family=family
-            )
-        except Exception as error:  # whatever an upcaster raises
-            return Problem("upcaster_raised", message=f"{type(error).__name__} for the event's record")
-        if isinstance(found, Event):
-            return found
-        problem = Problem(str(found.reason), found.field or "", found.message)
-    return problem
+    families = tuple(_families_of(document, contract))
+    if not families:
+        return Problem("unknown_family", message="no family has streams of this kind")
+    types = _types_of(families)
+    try:
+        found = decode_event(record, timestamp=at, limits=_LIMITS, upcasters=contract.upcasters, types=types)
+    except Exception as error:  # whatever an upcaster raises
+        return Problem("upcaster_raised", message=f"{type(error).__name__} for the event's record")
+    if isinstance(found, Event):
+        return found
+    return Problem(str(found.reason), found.field or "", found.message)
+
+
+@lru_cache(maxsize=64)
+def _types_of(families: tuple[Family, ...]) -> EventTypes:
+    """The same few for all events."""
+    return EventTypes(families)
 
 
 def _families_of(document: Mapping[str, Any], contract: Contract) -> list[Family]:
@@ -135,7 +145,9 @@ def _differing(event: Event, stored: StoredEvent) -> list[str]:
     names = [name for name in _COMPARED if getattr(event, name) != getattr(stored, name)]
     names += ["details.text"] if event.text != stored.text else []
     details = with_times_respelt(stored.event_type, stored.details)
-    return names + [f"details.{name}" for name in _unequal(event.details, details)]
+    return names + [
+        f"details.{name}" for name in _unequal({**event.details, **(event.personal or {})}, details)
+    ]
 
 
 def _unread(
@@ -143,6 +155,8 @@ def _unread(
 ) -> Problem | None:
     """Folds read some details only: what they then make of the event must be what all of it says."""
     names = {path.removeprefix(_DETAILS).partition(".")[0] for path in paths if path.startswith(_DETAILS)}
+    if _ALL_DETAILS in paths:
+        names |= stored.details.keys()
     try:
         read = StoredEvent.from_document(upcast_document(_only(document, paths), contract.upcasters))
     except Exception as error:  # an upcaster that misses what is not read

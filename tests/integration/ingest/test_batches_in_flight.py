@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.integration.ingest.ledger import assert_exactly_once
 from tests.support.ingest import event, records
-from worker.contract.routes import routes
+from worker.contract.routes import Topics, routes
 from worker.contract.source import Source
 from worker.errors import Fenced
 from worker.ingest.event_store import EventStore
@@ -127,7 +127,7 @@ async def owner(database: Database) -> dict[Partition, SeriesWriter]:
 
 def pipeline(database: Database, component: Component) -> Pipeline:
     metrics, store = Metrics(CollectorRegistry()), EventStore(database, StreamVersions(database))
-    return Pipeline(database, store, routes(TOPIC), OPTIONS, CLOCK, metrics, component)
+    return Pipeline(database, store, routes(Topics(TOPIC)), OPTIONS, CLOCK, metrics, component)
 
 
 async def ingest(database: Database, log: Log, steps: Steps | None = None) -> None:

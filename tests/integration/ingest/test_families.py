@@ -10,7 +10,8 @@ from pydantic import Field
 
 from tests.support.ingest import Sent, event, options, records, running, send, with_kafka
 from worker.contract.codec import encode
-from worker.contract.families import INTERACTIONS, Family
+from worker.contract.events.interactions import INTERACTIONS
+from worker.contract.family import Family, Inlet
 from worker.contract.fields import Id
 from worker.contract.formats import Format, Headers
 from worker.contract.identity import stream_object_id, stream_slot
@@ -28,7 +29,7 @@ class CourseEdited(Envelope):
     value: Annotated[float, Field(ge=0)] = 0
 
 
-COURSES = Family("courses", ("course",), by_type(CourseEdited))
+COURSES = Family("courses", Inlet.CONTENT, ("course",), by_type(CourseEdited))
 
 
 def _is_list(headers: Headers, value: bytes) -> bool:
@@ -72,8 +73,8 @@ async def test_streams_of_courses_live_in_the_same_store_with_versions_of_their_
 ) -> None:
     second = f"{topic}-courses"
     table = {
-        topic: Route(topic, INTERACTIONS, time_series=True),
-        second: Route(second, COURSES, formats=(EDITS,)),
+        topic: Route(topic, (INTERACTIONS,)),
+        second: Route(second, (COURSES,), formats=(EDITS,)),
     }
     base = options(kafka, topic)
     chosen = options(kafka, topic, routes=table, consumer=_reading(base.consumer, (topic, second)))

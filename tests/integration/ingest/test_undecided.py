@@ -16,7 +16,7 @@ from tests.integration.ingest.test_faults import POISON, refusing
 from tests.support.ingest import event, learner
 from tests.support.waiting import LIMIT_S
 from worker.contract.codec import encode
-from worker.contract.routes import routes
+from worker.contract.routes import Topics, routes
 from worker.contract.source import Source
 from worker.ingest import pipeline as pipeline_module
 from worker.ingest.enrich.stamps import Stamps
@@ -77,7 +77,7 @@ async def ingested(
     clock = clock or SystemClock()
     metrics, events = Metrics(CollectorRegistry()), store(database, StreamVersions(database))
     component = Component("ingest", clock, stall_after_s=45.0)
-    pipeline = Pipeline(database, events, routes(TOPIC), IngestSettings(), clock, metrics, component)
+    pipeline = Pipeline(database, events, routes(Topics(TOPIC)), IngestSettings(), clock, metrics, component)
     taken = tuple(
         Record(Source(TOPIC, 0, offset), clock.now(), None, encode(fields))
         for offset, fields in enumerate(published)

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from tests.support.waiting import LIMIT_S
 from worker.app.exits import ExitCode
 from worker.cli.commands import app
-from worker.contract.events.interactions import EVENT_TYPES
+from worker.contract.families import EVENT_TYPES, families_of
+from worker.contract.family import Inlet
 from worker.settings import setting_lines
 
 
@@ -59,7 +60,7 @@ def test_the_contract_is_exported(runner: CliRunner, tmp_path: Path) -> None:
     result = runner.invoke(app, ["contract", "export", str(tmp_path)])
     assert result.exit_code == ExitCode.OK
     files = [Path(line) for line in result.output.splitlines()]
-    assert len(files) == len(EVENT_TYPES) + 1
+    assert len(files) == len(EVENT_TYPES) + len([inlet for inlet in Inlet if families_of(inlet)])
     for file in files:
         assert json.loads(file.read_text())
 

@@ -5,27 +5,32 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from worker.contract.codec import DEFAULT_LIMITS, Limits, decode_event
+from worker.contract.codec import decode_event
 from worker.contract.event import Event
+from worker.contract.events.interactions import INTERACTIONS
 from worker.contract.export import examples
+from worker.contract.families import ALL_TYPES
+from worker.contract.limits import DEFAULT_LIMITS, Limits
 from worker.contract.rejection import Rejected, RejectReason
 
 RECORD_TIME = datetime(2024, 1, 15, 12, 0, tzinfo=UTC)
-EXAMPLES = examples()
+EXAMPLES = examples((INTERACTIONS,))
+"""Of what learners do."""
+ALL_EXAMPLES = examples()
 
 
 def fields(event_type: str = "view", /, **changes: Any) -> dict[str, Any]:
     """The valid example of a type, with fields set to other values."""
-    return {**EXAMPLES[event_type], **changes}
+    return {**ALL_EXAMPLES[event_type], **changes}
 
 
 def without(event_type: str, *names: str) -> dict[str, Any]:
-    return {name: value for name, value in EXAMPLES[event_type].items() if name not in names}
+    return {name: value for name, value in ALL_EXAMPLES[event_type].items() if name not in names}
 
 
 def with_details(event_type: str, /, **changes: Any) -> dict[str, Any]:
     """The valid example of a type, with keys of `details` set to other values."""
-    return fields(event_type, details={**EXAMPLES[event_type].get("details", {}), **changes})
+    return fields(event_type, details={**ALL_EXAMPLES[event_type].get("details", {}), **changes})
 
 
 def decoded(
@@ -38,7 +43,7 @@ def decoded(
         record = json.dumps(record)
     if isinstance(record, str):
         record = record.encode()
-    return decode_event(record, timestamp=timestamp, limits=limits)
+    return decode_event(record, timestamp=timestamp, limits=limits, types=ALL_TYPES)
 
 
 def accepted(record: Mapping[str, Any] | str | bytes, **arguments: Any) -> Event:

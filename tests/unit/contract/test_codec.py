@@ -22,8 +22,9 @@ from tests.unit.contract.records import (
     refused,
     with_details,
 )
-from worker.contract.codec import Limits, decode_event, encode, record_key
+from worker.contract.codec import decode_event, encode, record_key
 from worker.contract.event import Event
+from worker.contract.limits import Limits
 from worker.contract.rejection import Rejected, RejectReason
 
 BSON_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
@@ -165,6 +166,7 @@ def test_every_reason_that_decoding_can_give_is_given() -> None:
         RejectReason.DETAILS_TOO_MANY_KEYS: with_details("view", a=[{"a": 1}] * 300),
         RejectReason.DETAILS_BAD_KEY: with_details("view", **{"$a": 1}),
         RejectReason.CARD_NUMBER: with_details("course_enrolled", payment={"a": "4111111111111111"}),
+        RejectReason.FORBIDDEN_FIELD: with_details("promotion_created", password="secret"),  # noqa: S106
     }
     assert {reason: refused(record)[0] for reason, record in bad.items()} == {
         reason: reason for reason in bad

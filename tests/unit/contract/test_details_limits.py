@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.contract.records import accepted, fields, refused
-from worker.contract.codec import Limits, encode
+from worker.contract.codec import encode
+from worker.contract.limits import Limits
 from worker.contract.rejection import RejectReason
 
 

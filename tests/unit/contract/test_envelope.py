@@ -9,9 +9,10 @@ from bson import ObjectId
 
 from projections.event import OWN_TYPES
 from tests.unit.contract.records import EXAMPLES, RECORD_TIME, accepted, decoded, fields, refused, without
-from worker.contract.codec import Limits, decode, encode
+from worker.contract.codec import decode, encode
+from worker.contract.limits import Limits
 from worker.contract.rejection import Rejected, RejectReason
-from worker.contract.routes import Route, routes
+from worker.contract.routes import USUAL_TOPICS, Route, routes
 
 NOT_A_STRING: tuple[Any, ...] = (7, 1.5, True, None, [], {}, ["text"])
 NOT_A_NUMBER: tuple[Any, ...] = ("1", True, False, None, [], {})
@@ -94,13 +95,13 @@ def test_an_event_type_that_is_not_in_the_contract_is_refused(name: str) -> None
     assert refused(fields(event_type=name)) == (RejectReason.UNKNOWN_EVENT_TYPE, "event_type")
 
 
-@pytest.mark.parametrize("route", routes("interaction-events").values(), ids=lambda each: each.topic)
+@pytest.mark.parametrize("route", routes(USUAL_TOPICS).values(), ids=lambda each: each.topic)
 def test_no_topic_takes_an_event_that_only_the_worker_writes(route: Route) -> None:
     for name in OWN_TYPES:
         [rejected] = decode(encode(fields(event_type=name)), timestamp=RECORD_TIME, route=route)
         assert isinstance(rejected, Rejected)
         assert rejected.reason is RejectReason.UNKNOWN_EVENT_TYPE
-    assert not OWN_TYPES & route.family.events.keys()
+    assert not OWN_TYPES & route.types.by_name.keys()
 
 
 EVENT_ID = "9dc99b37-e920-4a68-a066-917faca28949"

@@ -7,40 +7,49 @@ from typing import Any
 import pytest
 
 from tests.unit.contract.records import accepted
-from worker.contract.events.interactions import EVENT_TYPES, MODELS
 from worker.contract.export import examples, json_schema, write
+from worker.contract.families import ALL_TYPES, families_of
+from worker.contract.family import EventTypes, Inlet
 from worker.contract.models import Envelope
+
+EVENT_TYPES = tuple(ALL_TYPES.by_name)
+INLETS = [inlet for inlet in Inlet if families_of(inlet)]
+
+
+def _model(event_type: str) -> type[Envelope]:
+    return ALL_TYPES.by_name[event_type].events[event_type]
 
 
 def _definition(event_type: str) -> dict[str, Any]:
-    schema = json_schema()
+    schema = json_schema(ALL_TYPES.by_name[event_type].inlet)
     name = schema["discriminator"]["mapping"][event_type].removeprefix("#/$defs/")
     definition: dict[str, Any] = schema["$defs"][name]
     return definition
 
 
-def test_the_schema_is_one_document_of_draft_2020_12_for_all_types() -> None:
-    schema = json_schema()
+@pytest.mark.parametrize("inlet", INLETS)
+def test_the_schema_is_one_document_of_draft_2020_12_for_all_types_of_a_topic(inlet: Inlet) -> None:
+    schema = json_schema(inlet)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert set(schema["discriminator"]["mapping"]) == set(EVENT_TYPES)
+    assert set(schema["discriminator"]["mapping"]) == set(EventTypes(families_of(inlet)).by_name)
     named = {reference["$ref"] for reference in schema["oneOf"]}
     assert named == set(schema["discriminator"]["mapping"].values())
 
 
-def test_the_schema_offers_null_nowhere() -> None:
+def test_the_schema_of_what_learners_do_offers_null_nowhere() -> None:
     assert "null" not in json.dumps(json_schema())
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 def test_a_type_s_schema_names_every_envelope_field_and_refuses_others(event_type: str) -> None:
     definition = _definition(event_type)
-    assert set(definition["properties"]) == set(Envelope.model_fields)
+    assert set(definition["properties"]) == set(_model(event_type).model_fields)
     assert definition["additionalProperties"] is False
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 def test_a_type_s_schema_requires_what_its_model_requires(event_type: str) -> None:
-    fields = MODELS[event_type].model_fields
+    fields = _model(event_type).model_fields
     assert set(_definition(event_type)["required"]) == {
         name for name, field in fields.items() if field.is_required()
     }
@@ -57,9 +66,10 @@ def test_the_examples_have_ids_of_their_own() -> None:
 
 def test_export_writes_the_schema_and_one_file_per_example(tmp_path: Path) -> None:
     written = write(tmp_path / "new" / "folder")
-    assert len(written) == 1 + len(EVENT_TYPES)
-    assert json.loads(written[0].read_bytes()) == json_schema()
-    assert {path.stem: json.loads(path.read_bytes()) for path in written[1:]} == examples()
+    schemas, events = written[: len(INLETS)], written[len(INLETS) :]
+    assert [json.loads(path.read_bytes()) for path in schemas] == [json_schema(inlet) for inlet in INLETS]
+    assert schemas[0].name == "interaction-events.schema.json"
+    assert {path.stem: json.loads(path.read_bytes()) for path in events} == examples()
     assert accepted((tmp_path / "new" / "folder" / "examples" / "view.json").read_bytes())
 
 

@@ -9,8 +9,14 @@ from worker.contract.codec import decode_event
 from worker.contract.rejection import Rejected, RejectReason
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
-# Given by ingest, not by the codec: another record came first, the server objected, there is no value to decode.
-ELSEWHERE = {RejectReason.CONFLICT, RejectReason.REFUSED_BY_STORE, RejectReason.UNDECODABLE}
+# Given by ingest, not by the codec: another record came first, the server objected, there is no value to decode. Or
+# given where accounts and money come in.
+ELSEWHERE = {
+    RejectReason.CONFLICT,
+    RejectReason.REFUSED_BY_STORE,
+    RejectReason.UNDECODABLE,
+    RejectReason.FORBIDDEN_FIELD,
+}
 
 
 @pytest.mark.parametrize(

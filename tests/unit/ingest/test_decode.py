@@ -4,14 +4,15 @@ from datetime import timedelta
 
 from tests.unit.contract.records import EXAMPLES
 from tests.unit.ingest.samples import NOON, TOPIC, event_id, record
-from worker.contract.codec import DEFAULT_LIMITS, Limits, encode
-from worker.contract.families import INTERACTIONS
+from worker.contract.codec import encode
+from worker.contract.events.interactions import INTERACTIONS
 from worker.contract.formats import Format
+from worker.contract.limits import DEFAULT_LIMITS, Limits
 from worker.contract.rejection import Rejected, RejectReason
-from worker.contract.routes import Route, routes
+from worker.contract.routes import Route, Topics, routes
 from worker.ingest.decode import decode_records
 
-TABLE = routes(TOPIC)
+TABLE = routes(Topics(TOPIC))
 GOOD = encode(EXAMPLES["view"])
 
 
@@ -69,7 +70,7 @@ def _lines(value: bytes) -> list[bytes | Rejected]:
 
 
 LINES = Format("lines", lambda headers, value: ("format", b"lines") in headers, _lines)
-WITH_LINES = {TOPIC: Route(TOPIC, INTERACTIONS, formats=(LINES,))}
+WITH_LINES = {TOPIC: Route(TOPIC, (INTERACTIONS,), formats=(LINES,))}
 
 
 def _events(number: int) -> list[bytes]:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tests.support.opening import opening_event
 from tests.unit.contract.records import EXAMPLES, accepted, decoded, fields
 from tests.unit.contract.test_agreement import LATE, OF_TYPE
-from worker.contract.codec import DEFAULT_LIMITS, Limits, encode
+from worker.contract.codec import encode
 from worker.contract.event import Event
+from worker.contract.limits import DEFAULT_LIMITS, Limits
 from worker.contract.source import Source
 from worker.ingest.plan import Known, sort_candidates
 from worker.ingest.record import Candidate

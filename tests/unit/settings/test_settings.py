@@ -34,6 +34,13 @@ def test_variables_win_over_defaults_and_arguments_over_variables(monkeypatch: p
     assert load_settings().ingest.start_policy is StartPolicy.LATEST
 
 
+def test_an_inlet_is_on_where_it_has_a_topic_and_two_never_share_one() -> None:
+    assert tuple(load_settings(content_topic="c").ingest.topics) == ("interaction-events", "c")
+    assert load_settings(content_topic="none").ingest.topics.content == ""
+    with pytest.raises(Misconfigured, match="SEVENP_TOPIC and SEVENP_BILLING_TOPIC name one topic, same"):
+        load_settings(topic="same", billing_topic="same")
+
+
 def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEVENP_ROLES", "progress, progress")
     monkeypatch.setenv("SEVENP_EXTERNAL_COLLECTIONS", "courses,users")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.verify.history import START, stored_events
 from tests.support.two_versions import NEW, OLD, PATHS, TWO_VERSIONS, done_becomes_handed_in, quiz
+from worker.contract.family import LEARNER
 from worker.contract.upcasters import Upcasters
 from worker.storage.documents import void_document
 from worker.verify.upcasting import Contract, Problem, Sort, is_checked, problem_of, sort_of
@@ -107,7 +108,7 @@ def test_an_upcaster_that_needs_what_folds_do_not_read_is_found(left_out: str, p
         return {**new, "details": {**new["details"], "score": new["details"]["score"] + bonus}}
 
     paths = tuple(path for path in PATHS if not path.endswith(left_out))
-    contract = replace(_by(with_bonus), event_paths=(paths,))
+    contract = replace(_by(with_bonus), event_paths={LEARNER: (paths,)})
     assert problem_of(quiz("ann", 1, points=3, most=4, bonus=5), contract) == problem
 
 

@@ -1,11 +1,14 @@
 """What learners do in courses: the model of each event type, with what it needs."""
 
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
 from worker.contract.card_numbers import holds_card_number
+from worker.contract.data_class import IDENTIFIER, PERSONAL, PUBLIC, SENSITIVE
+from worker.contract.family import LEARNER, Family, Inlet
 from worker.contract.fields import (
     Count,
     Currency,
@@ -180,22 +183,90 @@ class LessonNoteSaved(LearnerEvent):
     details: NoteDetails
 
 
-AnyEvent = Annotated[
-    CourseEnrolled
-    | CourseUnenrolled
-    | LessonVisit
-    | MediaInteraction
-    | ProgressUpdated
-    | QuizSubmitted
-    | AssignmentGraded
-    | SocialActivity
-    | CourseRated
-    | CertificateIssued
-    | LessonNoteSaved,
-    Field(discriminator="event_type"),
-]
-
-
-MODELS = by_type(*get_args(get_args(AnyEvent)[0]))
+MODELS = by_type(
+    CourseEnrolled,
+    CourseUnenrolled,
+    LessonVisit,
+    MediaInteraction,
+    ProgressUpdated,
+    QuizSubmitted,
+    AssignmentGraded,
+    SocialActivity,
+    CourseRated,
+    CertificateIssued,
+    LessonNoteSaved,
+)
 
 EVENT_TYPES: tuple[str, ...] = tuple(MODELS)
+
+_ABOUT: Mapping[str, Any] = {
+    "user_id": "65a4f0c2e13b7a0001c0ffee",
+    "course_id": "65a4f0c2e13b7a0001aaaaaa",
+    "session_id": "sess_789",
+    "device_type": "desktop",
+    "user_agent": "Mozilla/5.0 (X11; Linux x86_64)",
+    "ip_address": "192.0.2.10",
+}
+_LESSON: Mapping[str, Any] = {"lesson_id": "65a4f0c2e13b7a0001bbbbbb"}
+_PLAYER: Mapping[str, Any] = {**_LESSON, "value": 182.5, "details": {"time_spent": 60, "progress": 0.35}}
+# Of the types that need more than that.
+_NEEDED: Mapping[str, Mapping[str, Any]] = {
+    "course_enrolled": {
+        "details": {
+            "total_lessons": 65,
+            "payment": {
+                "transaction_id": "txn_5f1c",
+                "amount": "199.99",
+                "currency": "USD",
+                "method": "card",
+            },
+        }
+    },
+    **dict.fromkeys(("lesson_started", "lesson_view", "complete"), _LESSON),
+    **dict.fromkeys(("view", "pause", "seek"), _PLAYER),
+    "progress_updated": {"details": {"old_progress": 65.5, "new_progress": 68.2, "time_spent": 180}},
+    "quiz_submitted": {
+        **_LESSON,
+        "details": {"score": 80, "total_questions": 5, "correct_answers": 4, "time_taken": 180},
+    },
+    "assignment_graded": {**_LESSON, "value": 92},
+    "course_rated": {"value": 5},
+    "certificate_issued": {
+        "details": {
+            "certificate_url": "https://certs.example.com/cert123.pdf",
+            "verification_code": "CERT-2024-ABC123",
+            "type": "completion",
+            "valid_until": "2034-01-15T00:00:00.000Z",
+        }
+    },
+    "lesson_note_saved": {**_LESSON, "details": {"text": "Great explanation of async/await."}},
+}
+
+INTERACTIONS = Family(
+    "interactions",
+    Inlet.INTERACTIONS,
+    LEARNER,
+    MODELS,
+    classes={
+        "value": SENSITIVE,  # a grade, a rating, where the player stood
+        "details.*": SENSITIVE,  # keys of the producer's own may hold anything about how somebody learns
+        "details.total_lessons": PUBLIC,
+        "details.payment": SENSITIVE,
+        "details.payment.transaction_id": IDENTIFIER,
+        "details.time_spent": SENSITIVE,
+        "details.progress": SENSITIVE,
+        "details.new_progress": SENSITIVE,
+        "details.old_progress": SENSITIVE,
+        "details.score": SENSITIVE,
+        "details.total_questions": PUBLIC,
+        "details.correct_answers": SENSITIVE,
+        "details.time_taken": SENSITIVE,
+        "details.certificate_url": SENSITIVE,
+        "details.verification_code": SENSITIVE,
+        "details.type": PUBLIC,
+        "details.valid_until": SENSITIVE,
+        "lesson_note_saved/details.text": PERSONAL,
+    },
+    examples={event_type: {**_ABOUT, **_NEEDED.get(event_type, {})} for event_type in MODELS},
+    time_series=True,
+)

@@ -15,7 +15,7 @@ from bson import ObjectId
 
 from worker.chunks import chunks
 from worker.contract.event import Event
-from worker.contract.families import LEARNER
+from worker.contract.family import LEARNER
 from worker.ingest.enrich.cache import AgedCache
 from worker.ingest.enrich.course import COURSE_PATHS, KnownCourse, known_course
 from worker.ingest.record import Candidate

@@ -72,7 +72,7 @@ class Setup:
     ) -> Self:
         """Nothing is sent yet. Raises `Misconfigured` for a certificate that cannot be used."""
         brokers = Brokers(settings.kafka, kafka_options(settings.kafka))
-        read = tuple(routes(settings.ingest.topic))
+        read = tuple(routes(settings.ingest.topics))
         notifies = RoleName.NOTIFY in settings.process.roles and Channel.KAFKA in settings.notify.channels
         written = (settings.notify.kafka_topic,) if notifies else ()
         return cls(
