@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ConfigDict, Field
 from pymongo.errors import WriteError
 
-from projections.catalogue import PROJECTIONS
+from projections.catalogue import CATALOGUE as OURS
 from projections.event import StoredEvent
 from projections.kinds import (
     By,
@@ -153,7 +153,7 @@ BOARD = ReadModel(
     build=build,
     freshness_s=0.2,
 )
-CATALOGUE = Catalogue((*PROJECTIONS, ACTIVITY, TOTALS, BOARD))
+CATALOGUE = Catalogue((*OURS.projections, ACTIVITY, TOTALS, BOARD))
 
 
 @pytest.fixture(autouse=True)

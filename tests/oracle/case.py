@@ -59,12 +59,16 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`in_order` says that every stream's records went to one partition in the ledger's order."""
+    """`in_order` says that every stream's records went to one partition in the ledger's order.
+
+    `owned` are the collections, of `courses` and `users`, whose documents the worker makes.
+    """
 
     stored: Stored
     ledger: Sequence[Entry] = ()
     evidence: Evidence = field(default_factory=Evidence)
     in_order: bool = False
+    owned: frozenset[str] = frozenset()
 
     @property
     def must_be_stored(self) -> Mapping[UUID, Entry]:

@@ -6,6 +6,7 @@ from tests.oracle import (
     billing,
     canaries,
     counts,
+    courses,
     dead_letters,
     events,
     outbox,
@@ -26,7 +27,7 @@ RULES: Mapping[int, Sequence[Rule]] = {
     2: (events.stored_once, events.bodies, events.traces),
     3: (events.dense_versions, events.ordered_versions),
     4: (series.rows_once, series.row_contents),
-    5: (progress.progress_documents,),
+    5: (progress.progress_documents, courses.course_documents),
     6: (
         counts.counted_learners,
         counts.course_statistics,
@@ -64,13 +65,16 @@ def check(
     in_order: bool = False,
     evidence: Evidence | None = None,
     invariants: Collection[int] = ALL,
+    owned: Collection[str] = (),
 ) -> list[Finding]:
     """What is wrong in the databases of `prefix`, once everything in the ledger was drained; empty if nothing.
 
     `in_order` says that every stream's records went to one partition in the ledger's order: then its versions must
-    follow that order, too. `invariants` leaves out those a run did not work for.
+    follow that order, too. `invariants` leaves out those a run did not work for. `owned` are those of `courses` and
+    `users` whose documents the worker makes.
     """
-    case = Case(read_stored(mongodb_uri, prefix), ledger, evidence or Evidence(), in_order)
+    stored = read_stored(mongodb_uri, prefix)
+    case = Case(stored, ledger, evidence or Evidence(), in_order, frozenset(owned))
     return check_case(case, invariants)
 
 

@@ -56,17 +56,24 @@ class Stored:
     @property
     def folded_streams(self) -> Mapping[str, Sequence[Document]]:
         """As `streams`, with a void in place of each event that somebody has left out of `progress`."""
-        return {stream: [*map(self._as_folded, events)] for stream, events in self.streams.items()}
+        return self.streams_of("progress")
+
+    def streams_of(self, projection: str) -> Mapping[str, Sequence[Document]]:
+        """As `streams`, with a void in place of each event that somebody has left out of this projection."""
+        return {
+            stream: [self._as_folded(event, projection) for event in events]
+            for stream, events in self.streams.items()
+        }
 
     @property
     def folded_events(self) -> Sequence[Document]:
         """All events, with a void in place of each that is left out."""
         return [*map(self._as_folded, self.events)]
 
-    def _as_folded(self, event: Document) -> Document:
+    def _as_folded(self, event: Document, projection: str = "progress") -> Document:
         place = event["stream_id"], event["version"], event["_id"]
         for each in self.skipped:
-            stands = each["projection"] == "progress" and each["taken_back_at"] is None
+            stands = each["projection"] == projection and each["taken_back_at"] is None
             if stands and place == (each["stream_id"], each["version"], each["event_id"]):
                 return {**event, "event_type": VOID, "recorded_at": each["recorded_at"]}
         return event

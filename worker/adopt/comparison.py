@@ -7,6 +7,7 @@ from typing import Any
 
 from bson.decimal128 import Decimal128
 
+from projections.paths import ABSENT, at, nested
 from projections.progress.document import FOLDED_PATHS
 
 # The worker shows hundredths of a percent and milliseconds.
@@ -15,12 +16,15 @@ _SAME = Decimal("0.01")
 _KEYS = ("lesson_id", "verification_code")
 
 
-def differing(record: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
+def differing(
+    record: Mapping[str, Any], document: Mapping[str, Any], owned_paths: Iterable[str] = FOLDED_PATHS
+) -> list[str]:
     """Paths of the platform's record that say something else in the document, or are not there, each once.
 
     Only of fields that the worker owns: all others stay as they are. A null says nothing. Places in arrays are `*`.
     """
-    owned = {name: value for name, value in record.items() if name in FOLDED_PATHS}
+    found = {path: at(record, path) for path in owned_paths}
+    owned = nested({path: value for path, value in found.items() if value is not ABSENT})
     return sorted(set(_differing(owned, document, "")))
 
 

@@ -92,4 +92,13 @@ class Conversion:
     unannounced: bool
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentAdopted:
+    """A document of a shared collection that is adopted: in `changed` it says something else afterwards."""
+
+    name: str
+    stream: str
+    changed: Sequence[str]
+
+
 Outcome = Conversion | SetAside

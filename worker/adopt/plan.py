@@ -12,10 +12,11 @@ from bson.raw_bson import RawBSONDocument
 from projections.counts import count_learner, milestones_of
 from projections.event import OWN_TYPES, VOID, StoredEvent
 from projections.progress.projection import PROGRESS
+from projections.unfit import Unfit
 from worker.adopt.comparison import differing
 from worker.adopt.outcome import Adoption, Conversion, Document, Outcome, Reason, SetAside
 from worker.adopt.platform import LONGEST_BYTES, OWNED, PlatformDocument
-from worker.adopt.record import Adoptable, Unfit, read_record
+from worker.adopt.record import Adoptable, read_record
 from worker.contract.identity import stream_object_id
 from worker.contract.reserved import is_reserved
 from worker.storage.database import CODEC_OPTIONS

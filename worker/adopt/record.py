@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from projections.progress.state import COUNTED_CAP, Social, certificate_key
 from projections.quantity import hundredths, hundredths_reached, thousandths
+from projections.unfit import Unfit
 from worker.adopt.platform_record import (
     Certificate,
     Lesson,
@@ -25,10 +26,6 @@ from worker.contract.identity import stream_id
 from worker.mistakes import words_for
 
 Document = dict[str, Any]
-
-
-class Unfit(Exception):
-    """A record that cannot be adopted: where it is wrong, and what. No value of it is in the message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """What an adoption says of itself: how many records became what, why not, and some of each to look at."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.adopt.outcome import SAID, Conversion, Outcome, Reason, SetAside
+from worker.adopt.outcome import SAID, Conversion, DocumentAdopted, Outcome, Reason, SetAside
 
 # Enough to see what kind of record it is; all of them are counted.
 _MOST_SAMPLES = 20
@@ -42,14 +42,22 @@ class Report:
             "changed_samples": self.changed_samples,
         }
 
-    def take(self, outcomes: Iterable[Outcome]) -> dict[str, int]:
+    def take(self, outcomes: Iterable[Outcome | DocumentAdopted]) -> dict[str, int]:
         """Take what became of some records; returns how many became what."""
         counts: dict[str, int] = {}
         for each in outcomes:
-            told = self._set_aside(each) if isinstance(each, SetAside) else self._adopted(each)
+            told = self._told(each)
             for name, number in told.items():
                 counts[name] = counts.get(name, 0) + number
         return counts
+
+    def _told(self, outcome: Outcome | DocumentAdopted) -> dict[str, int]:
+        if isinstance(outcome, SetAside):
+            return self._set_aside(outcome)
+        if isinstance(outcome, DocumentAdopted):
+            self._change(outcome.name, outcome.changed)
+            return {"documents_adopted": 1, "documents_changed": int(bool(outcome.changed))}
+        return self._adopted(outcome)
 
     def _set_aside(self, aside: SetAside) -> dict[str, int]:
         reason = aside.reason.value
@@ -59,13 +67,16 @@ class Report:
             samples.append({"record": aside.name, "detail": aside.detail[:_LONGEST]})
         return {"set_aside": 1}
 
-    def _adopted(self, conversion: Conversion) -> dict[str, int]:
-        for path in conversion.changed:
+    def _change(self, name: str, changed: Sequence[str]) -> None:
+        for path in changed:
             if path in self.changed or len(self.changed) < _MOST_PATHS:
                 self.changed[path[:_LONGEST]] = self.changed.get(path[:_LONGEST], 0) + 1
-        if conversion.changed and len(self.changed_samples) < _MOST_SAMPLES:
-            paths = [path[:_LONGEST] for path in conversion.changed[:_MOST_SAMPLES]]
-            self.changed_samples.append({"record": conversion.name, "paths": paths})
+        if changed and len(self.changed_samples) < _MOST_SAMPLES:
+            paths = [path[:_LONGEST] for path in changed[:_MOST_SAMPLES]]
+            self.changed_samples.append({"record": name, "paths": paths})
+
+    def _adopted(self, conversion: Conversion) -> dict[str, int]:
+        self._change(conversion.name, conversion.changed)
         return {
             "adopted": 1,
             "changed": int(bool(conversion.changed)),

@@ -11,7 +11,7 @@ from bson import ObjectId
 from worker.adopt.outcome import Reason, SetAside
 from worker.adopt.platform import FOREIGN, LONGEST_BYTES, can_be_asked_for
 from worker.storage import driver, reading
-from worker.storage.database import Database, Document
+from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
 
 # What one transaction converts: some tenths of a second of work.
@@ -44,6 +44,12 @@ async def count_records(database: Database) -> tuple[int, int]:
     return max(0, everything - foreign), foreign
 
 
+async def count_foreign(database: Database, collection: str) -> int:
+    """How many documents of a collection no fold made."""
+    with translated():
+        return int(await database.collection(collection).count_documents(dict(FOREIGN)))
+
+
 async def foreign_among(database: Database, ids: Sequence[ObjectId]) -> frozenset[ObjectId]:
     """Those of the ids under which there is a record of the platform's own."""
     query = {"_id": {"$in": list(ids)}, **FOREIGN}
@@ -70,9 +76,12 @@ async def find_duplicates(database: Database) -> dict[Any, tuple[Any, ...]]:
     return found
 
 
-async def pages(database: Database, after: ObjectId | None) -> AsyncGenerator[Ids]:
+async def pages(
+    database: Database, after: ObjectId | None, collection: Collection | None = None
+) -> AsyncGenerator[Ids]:
     """All records of the platform's own, by `_id`; on from `after` where a former walk came to.
 
+    They are learners' unless another collection is named.
     Ids of other types than ObjectId have no place in that order: they come in every walk.
     """
     query: Document = dict(FOREIGN)
@@ -80,7 +89,8 @@ async def pages(database: Database, after: ObjectId | None) -> AsyncGenerator[Id
         beyond: list[Document] = [{"_id": {"$gt": after}}, {"_id": {"$not": {"$type": "objectId"}}}]
         query["$or"] = beyond
     page: list[tuple[Any, int]] = []
-    found = reading.raw_batches(database.user_progress, query, _SIZED, sort=[("_id", 1)])
+    walked = database.user_progress if collection is None else collection
+    found = reading.raw_batches(walked, query, _SIZED, sort=[("_id", 1)])
     async with aclosing(found) as batches:
         async for raws in batches:
             for identity, size in map(_sized, raws):

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from projections.catalogue import CATALOGUE
 from projections.kinds import Catalogue
 from worker.app.dependencies import LIMIT_S
 from worker.app.roles import Dependencies
@@ -16,9 +15,10 @@ from worker.settings import Settings
 from worker.telemetry.logs import set_log_level
 
 
-def known_of(settings: Settings, catalogue: Catalogue = CATALOGUE) -> Known:
+def known_of(settings: Settings, catalogue: Catalogue | None = None) -> Known:
     """What can be paused here besides roles, kinds of notifications and streams."""
-    return Known(frozenset(routes(settings.ingest.topics)), frozenset(catalogue.names))
+    ours = settings.ownership.catalogue if catalogue is None else catalogue
+    return Known(frozenset(routes(settings.ingest.topics)), frozenset(ours.names))
 
 
 def control_reader(settings: Settings, given: Dependencies) -> ControlReader:

@@ -20,7 +20,13 @@ from worker.errors import Misconfigured, SchemaMismatch, WorkerError
 from worker.kafka.security import diagnose_connection, kafka_options
 from worker.operate.control.role import ControlReader
 from worker.settings import Channel, RoleName, Settings
-from worker.storage.database import COLLECTIONS, Database, assert_safe_server, make_client, open_database
+from worker.storage.database import (
+    Database,
+    assert_safe_server,
+    collections_of,
+    make_client,
+    open_database,
+)
 from worker.storage.driver import close
 from worker.storage.past_validators import past_validators
 from worker.storage.schema import check_schema
@@ -61,7 +67,8 @@ async def serve(
     or `DrainOverdue`; see `exits`.
     """
     clock, tracing = clock or SystemClock(), open_tracing()
-    metrics = Metrics()
+    metrics = Metrics(catalogue=settings.ownership.catalogue)
+    known = collections_of(settings.ownership.catalogue)
     health = Health(clock, metrics)
     health.dependency(_START).down("waiting for dependencies, then checking server and schema")
     # 1.
@@ -74,7 +81,7 @@ async def serve(
         log.info("listening", url=server.url)
         on_listening(server.url)
         state = ServerState(clock)
-        async with opened(settings, CommandTimer(metrics, COLLECTIONS, state.heard)) as database:
+        async with opened(settings, CommandTimer(metrics, known, state.heard)) as database:
             given = Dependencies(database, clock, metrics, health, tracing=tracing)
             await _run(
                 settings, stop, given, (probes_of or dependency_probes)(settings, database, state), build
@@ -158,7 +165,7 @@ async def opened(settings: Settings, *listeners: CommandListener) -> AsyncIterat
         security=mongodb_options(settings.mongodb),
     )
     try:
-        yield open_database(client, settings.mongodb.database_prefix)
+        yield open_database(client, settings.mongodb.database_prefix, settings.ownership.catalogue)
     except WorkerError as error:
         if (better := with_setting_hint(error)) is error:
             raise

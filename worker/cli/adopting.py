@@ -84,6 +84,11 @@ def show(result: Result) -> None:
         ("  of these changed", counts.get("changed", 0)),
         (f"{will}merged into another record of the learner", counts.get("merged", 0)),
         (f"{will}set aside", counts.get("set_aside", 0)),
+        *(
+            [(f"documents of courses and users {will}adopted", documents)]
+            if (documents := counts.get("documents_adopted", 0))
+            else []
+        ),
         ("learners with several records in one course", outcome["learners_with_several"]),
         ("lessons that are not in the course's curriculum", counts.get("lessons_outside_curriculum", 0)),
         ("completed, and not notified as far as the record says", counts.get("completed_unannounced", 0)),

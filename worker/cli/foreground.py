@@ -107,7 +107,8 @@ class Foreground(Generic[A]):
             await self.fit(settings, database)
             writable = await past_validators(database, settings.mongodb.external_collections)
             async with tracing() as spans:
-                parts = Parts(writable, settings, clock, Metrics(), tracing=spans)
+                metrics = Metrics(catalogue=writable.catalogue)
+                parts = Parts(writable, settings, clock, metrics, tracing=spans)
                 for interval in self.intervals:
                     with shown(" ".join(filter(None, [self.job.name, interval])), clock) as observe:
                         runner = Runner(parts, settings.jobs.who, observe, _say_that_it_goes_on)

@@ -1,10 +1,14 @@
 """`sevenp-worker rebuild …`, `promote` and `rollback`: what is kept made again from what it follows from."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from projections.catalogue import EVERY
+from projections.progress.projection import PROGRESS
 from worker.cli import help as text
 from worker.cli.foreground import asked, print_rest, run_in_foreground
 from worker.cli.left import print_left
@@ -22,6 +26,18 @@ from worker.jobs.runner import Result
 from worker.storage.stream_selection import StreamSelection
 
 _SETTINGS = text.settings(*text.MONGODB, "jobs_", "operator")
+
+Into = Annotated[
+    str | None,
+    typer.Option(help="Build under this name beside the live documents, and report how they differ."),
+]
+AnotherFold = Annotated[
+    str | None,
+    typer.Option(help="With --into: another fold than the one in use, as package.module:NAME."),
+]
+Parallel = Annotated[
+    int, typer.Option(min=1, max=16, help="How many parts of the slots are worked on side by side.")
+]
 
 rebuild_app = Commands(
     help="Make again what is kept, from what it follows from; readers never see less meanwhile."
@@ -47,39 +63,73 @@ def progress(
     projection: Annotated[
         str | None, typer.Option(help="Only this stream projection, by name; without it, all of them.")
     ] = None,
-    into: Annotated[
-        str | None,
-        typer.Option(help="Build under this name beside the live documents, and report how they differ."),
-    ] = None,
-    fold: Annotated[
-        str | None,
-        typer.Option(help="With --into: another fold than the one in use, as package.module:NAME."),
-    ] = None,
-    parallel: Annotated[
-        int, typer.Option(min=1, max=16, help="How many parts of the slots are worked on side by side.")
-    ] = 2,
+    into: Into = None,
+    fold: AnotherFold = None,
+    parallel: Parallel = 2,
     dry_run: DryRun = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Fold learners' documents from their first event, and replace what differs.
+    """Fold documents of all stream projections from their first event, and replace what differs.
 
     A document changes only from the revision that was read, and what the platform keeps in it stays. Nothing is
     announced a second time. It goes on where it was interrupted.
     """
-    if into is None and fold is not None:
+    _rebuild_documents(selection, projection, Build(into, fold, parallel, dry_run, as_json))
+
+
+def _command_for(name: str) -> Callable[..., None]:
+    """`rebuild NAME`: the same for the documents of one stream projection."""
+
+    def command(
+        selection: StreamSelection,
+        into: Into = None,
+        fold: AnotherFold = None,
+        parallel: Parallel = 2,
+        dry_run: DryRun = False,
+        as_json: JsonFlag = False,
+    ) -> None:
+        _rebuild_documents(selection, name, Build(into, fold, parallel, dry_run, as_json))
+
+    command.__doc__ = f"""Fold the documents of `{name}` from their first event, and replace what differs.
+
+    As `rebuild progress --projection {name}`.
+    """
+    return selecting(command)
+
+
+for _name in (each.name for each in EVERY.streams if each.name != PROGRESS.name):
+    _epilog = text.page(
+        text.examples(f"sevenp-worker rebuild {_name} --dry-run"), _SETTINGS, text.exit_codes()
+    )
+    rebuild_app.command(_name, epilog=_epilog)(_command_for(_name))
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """How documents are made again: in place, or under a name `into`, perhaps by another `fold`."""
+
+    into: str | None
+    fold: str | None
+    parallel: int
+    dry_run: bool
+    as_json: bool
+
+
+def _rebuild_documents(selection: StreamSelection, projection: str | None, how: Build) -> None:
+    if how.into is None and how.fold is not None:
         raise typer.BadParameter(
             "needs --into NAME: another fold is looked at before it is promoted", param_hint="--fold"
         )
-    if into is not None and dry_run:
+    if how.into is not None and how.dry_run:
         raise typer.BadParameter(
             "is not needed with --into, which changes no live document", param_hint="--dry-run"
         )
-    if into is None:
-        arguments = asked(RebuildProgress, of=selection, projection=projection, parallel=parallel)
-        run_in_foreground(REBUILD_PROGRESS, arguments, dry_run=dry_run, as_json=as_json)
+    if how.into is None:
+        arguments = asked(RebuildProgress, of=selection, projection=projection, parallel=how.parallel)
+        run_in_foreground(REBUILD_PROGRESS, arguments, dry_run=how.dry_run, as_json=how.as_json)
     named: dict[str, Any] = {} if projection is None else {"projection": projection}
-    building = asked(RebuildInto, of=selection, into=into, fold=fold, parallel=parallel, **named)
-    run_in_foreground(REBUILD_INTO, building, as_json=as_json, show=_print_difference)
+    building = asked(RebuildInto, of=selection, into=how.into, fold=how.fold, parallel=how.parallel, **named)
+    run_in_foreground(REBUILD_INTO, building, as_json=how.as_json, show=_print_difference)
 
 
 @rebuild_app.command(

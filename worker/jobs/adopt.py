@@ -9,13 +9,16 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from projections.kinds import StreamProjection
 from worker.adopt import scan, statistics
 from worker.adopt.convert import Converter
-from worker.adopt.outcome import Adoption
+from worker.adopt.outcome import Adoption, DocumentAdopted, Reason, SetAside
 from worker.adopt.report import Report
+from worker.adopt.shared import RECORDS, SharedDocuments
 from worker.jobs.beside_counting import beside_counting
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, JobArguments
+from worker.jobs.rebuild_progress import document_rebuild
 from worker.storage.transactions import Transactions
 from worker.watch.roles import counters
 
@@ -40,12 +43,14 @@ class _Place:
     `session` is that of the attempt's transactions: one of a killed attempt may still be open.
     """
 
-    phase: Literal["numbers", "records", "sums"] = "numbers"
+    phase: Literal["documents", "numbers", "records", "sums"] = "documents"
     after: Any = None
     page: Sequence[Any] = ()
     session: UUID | None = None
     first: Mapping[str, Any] | None = None
     """What was found before anything was written."""
+    done: Sequence[str] = ()
+    """The shared collections whose documents are adopted."""
 
 
 class _Adopting:
@@ -67,25 +72,59 @@ class _Adopting:
     async def run(self) -> dict[str, JsonValue]:
         """Each phase may be killed and begun again.
 
-        1. look: how many records, what the platform counts  2. keep the platform's numbers  3. adopt the records
-        4. count, and show the sums
+        1. look: how many records, what the platform counts  2. adopt the documents of shared collections that the
+        worker owns  3. keep the platform's numbers  4. adopt the records  5. count, and show the sums
         """
         place = self._place
         await self._end_former()
         if place.first is None:
             place.first = await self._look()  # 1
             await self._save(0)
+        if place.phase == "documents":
+            for projection in self._shared():
+                await self._adopt_documents(projection)  # 2
+            place.phase, place.after, place.page = "numbers", None, ()
+            await self._save(0)
         if place.phase == "numbers":
-            await self._keep_numbers()  # 2
+            await self._keep_numbers()  # 3
             place.phase = "records"
             await self._save(0)
         if place.phase == "records":
-            await self._adopt()  # 3
+            await self._adopt()  # 4
             place.phase, place.page = "sums", ()
             await self._save(0)
         if not self._context.dry_run:
-            await self._count()  # 4
+            await self._count()  # 5
         return self._outcome()
+
+    def _shared(self) -> list[StreamProjection]:
+        """The projections of shared collections that are the worker's, but for those that are done."""
+        return [
+            each
+            for each in self._database.catalogue.streams
+            if each.target.collection in RECORDS.keys() - set(self._place.done)
+        ]
+
+    async def _adopt_documents(self, projection: StreamProjection) -> None:
+        """Page by page; one that is done again finds its documents adopted, or folds what was opened before."""
+        context, place = self._context, self._place
+        shared = SharedDocuments(self._database, projection, context.run_id, context.clock)
+        rebuild = document_rebuild(context, projection)
+        collection = self._database.collection(shared.collection)
+        async with aclosing(scan.pages(self._database, place.after, collection)) as pages:
+            async for ids in pages:
+                await context.keep_alive()
+                done = await (shared.show if context.dry_run else shared.open)(ids.identities)
+                outcomes: list[DocumentAdopted | SetAside] = [*ids.set_aside, *done]
+                if not context.dry_run:
+                    opened = [each.stream for each in done if isinstance(each, DocumentAdopted)]
+                    folded = await rebuild(opened)
+                    failed = {failure.stream: failure.message for failure in folded.failed}
+                    outcomes = [_unless_failed(each, failed) for each in outcomes]
+                place.after = ids.after
+                await self._save(ids.records, **self._report.take(outcomes))
+        place.after, place.done = None, (*place.done, shared.collection)
+        await self._save(0)
 
     async def _end_former(self) -> None:
         """End the transaction that a killed attempt left open: it would hold its documents for a minute."""
@@ -96,7 +135,10 @@ class _Adopting:
 
     async def _look(self) -> dict[str, Any]:
         matched, foreign = await scan.count_records(self._database)
-        await self._context.total(foreign)
+        documents = [
+            await scan.count_foreign(self._database, each.target.collection) for each in self._shared()
+        ]
+        await self._context.total(foreign + sum(documents))
         shown = {name: asdict(await statistics.compare(self._database, name)) for name in _SHOWN}
         duplicates = await scan.find_duplicates(self._database)
         return {
@@ -151,12 +193,22 @@ class _Adopting:
                     await counter.count(ours, live=False)
 
     async def _save(self, steps: int, **counts: int) -> None:
-        place = {**asdict(self._place), "page": list(self._place.page), "report": self._report.document()}
+        lists = {"page": list(self._place.page), "done": list(self._place.done)}
+        place = {**asdict(self._place), **lists, "report": self._report.document()}
         await self._context.advance(steps, place, **counts)
 
     def _outcome(self) -> dict[str, JsonValue]:
         first = dict(self._place.first or {})
         return {**first, **self._report.document()}
+
+
+def _unless_failed(
+    outcome: DocumentAdopted | SetAside, failed: Mapping[str, str]
+) -> DocumentAdopted | SetAside:
+    """One whose stream could not be folded, or whose document the server refused, waits in the queue."""
+    if isinstance(outcome, DocumentAdopted) and outcome.stream in failed:
+        return SetAside(outcome.name, Reason.NOT_FOLDABLE, failed[outcome.stream])
+    return outcome
 
 
 async def _run(context: JobContext, arguments: AdoptArguments) -> Mapping[str, JsonValue]:

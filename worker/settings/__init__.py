@@ -14,6 +14,7 @@ from worker.settings.loading import load_settings, log_format, setting_lines
 from worker.settings.model import Settings
 from worker.settings.names import variable
 from worker.settings.notify import Channel, NotificationKind, NotifySettings
+from worker.settings.ownership import OwnershipSettings
 from worker.settings.process import RoleName
 from worker.settings.retention import RetentionSettings
 from worker.settings.retry import RetrySettings
@@ -35,6 +36,7 @@ __all__ = [
     "NotificationKind",
     "NotifySettings",
     "OnGap",
+    "OwnershipSettings",
     "RetentionSettings",
     "RetrySettings",
     "RoleName",

@@ -12,7 +12,9 @@ from worker.settings.ingest import IngestSettings
 from worker.settings.jobs import JobsSettings
 from worker.settings.kafka import KafkaSettings
 from worker.settings.mongodb import MongoDBSettings
+from worker.settings.names import variable
 from worker.settings.notify import NotifySettings
+from worker.settings.ownership import OwnershipSettings
 from worker.settings.process import ProcessSettings, RoleName
 from worker.settings.retention import RetentionSettings
 from worker.settings.retry import RetrySettings
@@ -35,6 +37,7 @@ class Settings(BaseModel):
     control: ControlSettings
     role: RoleSettings
     mongodb: MongoDBSettings
+    ownership: OwnershipSettings
     kafka: KafkaSettings
     ingest: IngestSettings
     progress: WatchSettings
@@ -69,6 +72,9 @@ class Settings(BaseModel):
 
     def _mistakes(self) -> Iterator[str]:
         yield from self.kafka.overtaken(self.role.drain_deadline_s)
+        for name in sorted(self.ownership.owned & self.mongodb.external_collections):
+            owner, external = variable(f"{name}_owner"), variable("external_collections")
+            yield f"{owner} is worker, and {external} names {name}: one of them must go"
         if not self.process.allow_plaintext:
             yield from self.kafka.exposed()
             yield from self.mongodb.exposed()

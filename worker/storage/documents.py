@@ -172,6 +172,29 @@ def opening_document(stream: str, version: int, opening: Opening, recorded_at: d
     return document
 
 
+def opening_of_entity(
+    stream: str, version: int, record: Mapping[str, Any], original: bytes, recorded_at: datetime, run: str
+) -> Document:
+    """The event that says what a document of a shared collection was when it was adopted, by this run of the job.
+
+    All of it stands in `personal`: it may be a person's. `original` are its bytes. Raises ValueError for a text that
+    names no stream.
+    """
+    document = void_document(stream, version, recorded_at)
+    document |= {
+        "_id": opening_event_id(stream, version),
+        "event_type": OPENING,
+        "event_data": {**document["event_data"], "details": {}},
+        "personal": {"details": {"record": dict(record)}, "originals": {"document": original}},
+    }
+    document["metadata"] |= {
+        "correlation_id": run,
+        "fingerprint": opening_fingerprint(document),
+        "origin": ADOPTED,
+    }
+    return document
+
+
 def opening_fingerprint(event: Mapping[str, Any]) -> bytes:
     """The SHA-256 of what an opening event says, as BSON has it; its stream and moment aside."""
     said = {"details": event["event_data"]["details"], "personal": event["personal"]}

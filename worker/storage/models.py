@@ -17,7 +17,7 @@ from bson import ObjectId
 from bson.decimal128 import Decimal128
 from pydantic import BaseModel, Field
 
-from projections.catalogue import CATALOGUE
+from projections.catalogue import CATALOGUE, SHARED
 from projections.kinds import Catalogue
 from worker.contract.trace_context import LONGEST_PARENT, LONGEST_STATE
 from worker.storage.job_models import AuditEntry, BeforeImage, JobLease, JobRun, SchedulePosition
@@ -452,8 +452,13 @@ _PLATFORM: Mapping[str, tuple[type[BaseModel], ...]] = {
 
 
 def models_of(catalogue: Catalogue) -> Mapping[str, tuple[type[BaseModel], ...]]:
-    """The shapes a collection may hold. A time series has no validator; `promotions` and `cache` are not ours."""
-    return {**_PLATFORM, **{target.collection: target.shapes for target in catalogue.targets}}
+    """The shapes a collection may hold. A time series has no validator; `promotions` and `cache` are not ours.
+
+    In a shared collection documents of the platform's may lie, whoever owns it: what the worker makes there is of the
+    platform's shape, and `verify` knows it more exactly.
+    """
+    made = {target.collection: target.shapes for target in catalogue.targets}
+    return {**_PLATFORM, **{name: shapes for name, shapes in made.items() if name not in SHARED}}
 
 
 MODELS = models_of(CATALOGUE)

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from bson import ObjectId
+from pydantic import BaseModel
 
+from projections.content.courses.opening import CourseOpening
 from projections.event import OPENING, OWN_TYPES, VOID
 from projections.progress.opening import OpeningRecord
 from worker.contract.families import EVENT_TYPES, WITHOUT_ROW
@@ -194,11 +196,20 @@ def _audit_void(void: Event, stream: str) -> Iterator[Finding]:
         yield from differs(Kind.EVENT, stream, what, differing(expected, void))
 
 
+_OPENINGS: Mapping[tuple[str, ...] | None, type[BaseModel]] = {
+    LEARNER: OpeningRecord,
+    ("course",): CourseOpening,
+}
+"""What the record in an opening event must be like, by what its stream is about."""
+
+
 def _audit_opening(opening: Event, stream: str) -> Iterator[Finding]:
     """Its `_id` follows from its place; what it says must have the shape that folds read, and its fingerprint."""
-    details, metadata, version = opening["event_data"].get("details"), opening["metadata"], opening["version"]
+    metadata, version, shape = opening["metadata"], opening["version"], _OPENINGS.get(_place_of(stream).kind)
+    place = opening["event_data"] if shape is OpeningRecord else opening["personal"]
+    details = place.get("details")
     record = details.get("record") if isinstance(details, Mapping) else None
-    shaped = isinstance(record, Mapping) and not misfits_of((OpeningRecord,), record)
+    shaped = shape is not None and isinstance(record, Mapping) and not misfits_of((shape,), record)
     wrong = [
         ("_id", opening["_id"] != opening_event_id(stream, version)),
         ("metadata.timestamp", metadata["timestamp"] != opening["occurred_at"]),

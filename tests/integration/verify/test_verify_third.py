@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 from pydantic import BaseModel, ConfigDict, Field
 
-from projections.catalogue import PROJECTIONS
+from projections.catalogue import CATALOGUE as OURS
 from projections.event import StoredEvent
 from projections.kinds import (
     By,
@@ -118,7 +118,7 @@ BOARD = ReadModel(
     reads={"learners": Read("activity", lambda course: {"course_id": course}, ("events",))},
     build=lambda _, read: {"learners": len(read["learners"])} if read["learners"] else None,
 )
-CATALOGUE = Catalogue((*PROJECTIONS, ACTIVITY, TOTALS, BOARD))
+CATALOGUE = Catalogue((*OURS.projections, ACTIVITY, TOTALS, BOARD))
 
 
 @pytest.fixture

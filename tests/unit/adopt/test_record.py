@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from projections.event import StoredEvent
 from projections.progress import ProgressDocument, refold
 from projections.progress.opening import OpeningRecord
+from projections.unfit import Unfit
 from tests.support.platform import day, enrolled, full_record
 from tests.unit.projections.events import CODEC_OPTIONS, stored_document
 from worker.adopt.comparison import differing
-from worker.adopt.record import Adoptable, Unfit, read_record
+from worker.adopt.record import Adoptable, read_record
 from worker.contract.identity import stream_object_id
 from worker.storage.documents import Opening, opening_document
 

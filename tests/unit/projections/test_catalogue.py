@@ -8,34 +8,45 @@ from typing import Any
 
 import bson
 
-from projections.catalogue import CATALOGUE, PROJECTIONS
+from projections.catalogue import EVERY, PROJECTIONS, SHARED, catalogue_for
 from projections.kinds import Contest, ReadModel, StreamProjection, SumProjection
-from tests.unit.projections.events import CODEC_OPTIONS, arrive, event, listed, migrated
+from tests.unit.projections.events import CODEC_OPTIONS
+from tests.unit.projections.histories import history_of
 from worker.contract.families import FAMILIES
-from worker.storage.database import COLLECTIONS
-from worker.storage.indexes import INDEXES
-from worker.storage.models import MODELS
+from worker.settings import RetentionSettings
+from worker.storage.database import collections_of
+from worker.storage.indexes import indexes_of
+from worker.storage.models import models_of
 
 
 def test_names_are_unique_and_versions_set() -> None:
-    assert len(set(CATALOGUE.names)) == len(PROJECTIONS)
+    assert len(set(EVERY.names)) == len(PROJECTIONS)
     assert all(each.name.isidentifier() and each.version >= 1 for each in PROJECTIONS)
 
 
 def test_each_collection_is_written_by_one_projection_and_has_shape_and_indexes() -> None:
-    targets = CATALOGUE.targets
+    targets = EVERY.targets
     assert len({target.collection for target in targets}) == len(targets)
     for target in targets:
-        assert COLLECTIONS[target.collection] == target.database
-        assert MODELS[target.collection] == target.shapes
-        assert all(index in INDEXES for index in target.indexes)
+        assert collections_of(EVERY)[target.collection] == target.database
+        assert target.collection in SHARED or models_of(EVERY)[target.collection] == target.shapes
+        assert all(index in indexes_of(EVERY, RetentionSettings()) for index in target.indexes)
         assert all(index.collection == target.collection for index in target.indexes)
 
 
 def test_what_is_counted_is_made_by_a_registered_projection() -> None:
-    streams = {each.name for each in CATALOGUE.streams}
-    assert all(each.source in streams for each in CATALOGUE.sums)
-    assert all(each.source in streams for each in CATALOGUE.contests)
+    streams = {each.name for each in EVERY.streams}
+    assert all(each.source in streams for each in EVERY.sums)
+    assert all(each.source in streams for each in EVERY.contests)
+
+
+def test_the_projections_of_a_shared_collection_are_there_where_it_is_the_workers() -> None:
+    """With them whatever is made from their documents; all others are there in any case."""
+    of_courses = {"courses", "course_claims"}
+    assert of_courses <= set(catalogue_for({"courses"}).names)
+    assert of_courses.isdisjoint(catalogue_for(set()).names)
+    assert catalogue_for(SHARED).projections == PROJECTIONS
+    assert {each.target.collection for each in catalogue_for(set()).streams}.isdisjoint(SHARED)
 
 
 ROOT = Path(__file__).parents[3]
@@ -56,28 +67,11 @@ def test_each_projection_has_a_row_in_the_documentation() -> None:
 
 def test_the_golden_history_gives_what_it_gave_under_the_same_version() -> None:
     """Another result needs another version: else documents that stand would never be made anew."""
-    history = arrive(
-        [
-            event("course_enrolled", 0, curriculum={"total_lessons": 3, "lessons": listed(1, 2, 3)}),
-            event("lesson_started", 10, lesson=1, session_id="a"),
-            event(
-                "view", 70, lesson=1, session_id="a", value=60, details={"time_spent": 60, "progress": 0.9}
-            ),
-            event("complete", 90, lesson=1, session_id="a"),
-            event("quiz_submitted", 200, lesson=2, details={"score": 66.665, "time_taken": 30.5}),
-            event("assignment_graded", 300, lesson=2, value=81.5),
-            event("discussion_posted", 400),
-            event("lesson_note_saved", 500, lesson=1, details={"text": "note"}),
-            event("course_rated", 600, value=4),
-            event("progress_updated", 700, details={"new_progress": 70, "old_progress": 33, "time_spent": 5}),
-            migrated(800, 1, 3, 4, 5),
-        ]
-    )
     results: dict[str, dict[str, Any]] = {}
-    documents = {each.name: each.refold(history, None, "live") for each in CATALOGUE.streams}
-    for stream in CATALOGUE.streams:
+    documents = {each.name: each.refold(history_of(each), None, "live") for each in EVERY.streams}
+    for stream in EVERY.streams:
         results[stream.name] = {"version": stream.version, "digest": _digest(documents[stream.name])}
-    for each in CATALOGUE.sums:
+    for each in EVERY.sums:
         vector = dict(each.vector(documents[each.source]))
         shown = [one.shown(vector) for one in each.sums]
         results[each.name] = {"version": each.version, "digest": _digest({"vector": vector, "shown": shown})}

@@ -1,0 +1,1 @@
+"""Documents about what is taught: courses, and what they are made of."""

@@ -1,0 +1,1 @@
+"""Courses: from the events of a course to the document that everybody reads."""

@@ -1,0 +1,273 @@
+"""The content of a course: each part is what the last event by (occurred_at, event_id) says of it. Pure.
+
+`LEAVES` are the parts that are taken and replaced as one; what stands around them is merged. As every part remembers
+when it was said, events may come in any order.
+"""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from datetime import datetime
+from typing import Any, Final, NotRequired, TypedDict
+from uuid import UUID
+
+from bson import ObjectId
+
+from projections.event import StoredEvent
+from projections.paths import ABSENT, at
+from worker.contract.fields import whole
+
+Document = dict[str, Any]
+
+
+class Stamp(TypedDict):
+    """When something was said, and by which event."""
+
+    at: datetime
+    id: UUID
+
+
+class SlugSaid(Stamp):
+    """That an event gave the course this slug; one that was adopted had it `since` before."""
+
+    value: str
+    since: NotRequired[datetime]
+
+
+class Content(TypedDict):
+    """What is kept of a course's content: its values as the document shows them, and when each part was said.
+
+    `slugs` are the last ones that were given; `changed_at` is when any part was changed last. A dot cannot stand in
+    the name of a field: in `stamps` paths have slashes.
+    """
+
+    values: Document
+    stamps: dict[str, Stamp]
+    slugs: list[SlugSaid]
+    changed_at: datetime | None
+
+
+# A course hardly ever has a second one. Of more the last ones are kept.
+_MOST_SLUGS: Final = 50
+
+
+def _as_written(value: Any) -> Any:
+    return value
+
+
+def _object_id(value: Any) -> ObjectId:
+    return ObjectId(value)
+
+
+def _with_ids(value: Any) -> Any:
+    """A value with each `_id` in it as the store has ids."""
+    if isinstance(value, Mapping):
+        return {
+            name: ObjectId(each) if name == "_id" and isinstance(each, str) else _with_ids(each)
+            for name, each in value.items()
+        }
+    return [_with_ids(each) for each in value] if isinstance(value, list) else value
+
+
+def _curriculum(value: Any) -> list[Document]:
+    """Modules, lessons and questions have ids; what else their content holds is carried as it is."""
+    return [_module(module) for module in value]
+
+
+def _module(module: Mapping[str, Any]) -> Document:
+    return {
+        **module,
+        "_id": ObjectId(module["_id"]),
+        "lessons": [_lesson(each) for each in module["lessons"]],
+    }
+
+
+def _lesson(lesson: Mapping[str, Any]) -> Document:
+    return {
+        name: ObjectId(value) if name == "_id" else _with_ids(value) if name == "quiz" else value
+        for name, value in lesson.items()
+    }
+
+
+def _price(value: Mapping[str, Any]) -> Document:
+    """Amounts as numbers: readers compare and sort by them, nobody adds them up."""
+    amounts = ("amount", "original_price")
+    return {name: float(each) if name in amounts else each for name, each in value.items()}
+
+
+def _plans(value: list[Mapping[str, Any]]) -> list[Document]:
+    prices = ("price", "price_per_installment")
+    return [
+        {name: float(each) if name in prices else whole(each) for name, each in plan.items()}
+        for plan in value
+    ]
+
+
+LEAVES: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "title": _as_written,
+    "subtitle": _as_written,
+    "description.short": _as_written,
+    "description.detailed": _as_written,
+    "description.markdown": _as_written,
+    "description.html": _as_written,
+    "metadata.category": _as_written,
+    "metadata.subcategory": _as_written,
+    "metadata.tags": _as_written,
+    "metadata.level": _as_written,
+    "metadata.language": _as_written,
+    "metadata.duration.total_minutes": whole,
+    "metadata.duration.estimated_completion": whole,
+    "pricing.type": _as_written,
+    "pricing.price": _price,
+    "pricing.payment_plans": _plans,
+    "media.thumbnail": _as_written,
+    "media.preview_video": _as_written,
+    "media.gallery": _as_written,
+    "curriculum": _curriculum,
+    "learning.objectives": _as_written,
+    "learning.prerequisites": _as_written,
+    "learning.outcomes": _as_written,
+    "learning.skills_covered": _as_written,
+    "instructor_id": _object_id,
+    "instructor.bio": _as_written,
+    "instructor.credentials": _as_written,
+    "seo.meta_title": _as_written,
+    "seo.meta_description": _as_written,
+    "seo.keywords": _as_written,
+    "seo.og_image": _as_written,
+    "seo.structured_data": _as_written,
+    "location": _as_written,
+}
+"""Paths of an event's details, which are those of the document, and what becomes of a value on the way there."""
+
+FIELDS: Final = tuple(dict.fromkeys(path.partition(".")[0] for path in LEAVES))
+"""The top-level fields that the content has."""
+
+
+def empty_content() -> Content:
+    """Of a course of which nothing is known."""
+    return Content(values={}, stamps={}, slugs=[], changed_at=None)
+
+
+def opened_copy(content: Content) -> Content:
+    """The same, open for change: what is changed is replaced, never altered."""
+    return Content(
+        values={**content["values"]},
+        stamps={**content["stamps"]},
+        slugs=[*content["slugs"]],
+        changed_at=content["changed_at"],
+    )
+
+
+def take(content: Content, event: StoredEvent) -> None:
+    """What an event says of the content, where nothing later is known."""
+    if event.is_opening:
+        _take_whole(content, event)
+        return
+    said = False
+    for path, convert in LEAVES.items():
+        value = at(event.details, path)
+        if value is not ABSENT:
+            said = True
+            if _is_later(content, path, event):
+                _put(content["values"], path, ABSENT if value is None else convert(value))
+    slug = event.details.get("slug")
+    if isinstance(slug, str):
+        said = True
+        _say_slug(content, event, slug)
+    if said:
+        content["changed_at"] = _latest(content["changed_at"], event.occurred_at)
+
+
+def claimed_slug(content: Content) -> Document | None:
+    """The slug that the course was given last, and since when it has been that one without a break."""
+    said = content["slugs"]
+    if not said:
+        return None
+    first = said[-1]
+    for each in reversed(said):
+        if each["value"] != first["value"]:
+            break
+        first = each
+    return {"value": first["value"], "at": first.get("since", first["at"]), "event_id": first["id"]}
+
+
+def working_content(content: Content) -> Document:
+    """What a version's snapshot holds: all fields of the content that there are, and the slug that was given last."""
+    values = {name: deepcopy(content["values"][name]) for name in FIELDS if name in content["values"]}
+    claimed = claimed_slug(content)
+    return values if claimed is None else {**values, "slug": claimed["value"]}
+
+
+def _take_whole(content: Content, event: StoredEvent) -> None:
+    """The content was kept by somebody else until then: every part was said now, also that there is none."""
+    was = event.details["record"]["content"]
+    for path in LEAVES:
+        if _is_later(content, path, event):
+            _put(content["values"], path, at(was, path))
+    for name in FIELDS:  # what else stands within these fields stays where it is
+        mine, theirs = content["values"].get(name), was.get(name)
+        if isinstance(theirs, Mapping):
+            content["values"][name] = _completed(mine if isinstance(mine, Mapping) else {}, theirs, name)
+    if (slug := was.get("slug")) is not None:
+        _say_slug(content, event, slug, since=event.details["record"]["life"]["created_at"])
+    content["changed_at"] = _latest(content["changed_at"], event.details["record"]["life"]["updated_at"])
+
+
+def _completed(mine: Mapping[str, Any], theirs: Mapping[str, Any], path: str) -> Document:
+    """With the parts that only their document has, and that are no parts of ours."""
+    result = dict(mine)
+    for name, value in theirs.items():
+        inner = f"{path}.{name}"
+        if inner in LEAVES:
+            continue
+        if isinstance(value, Mapping) and any(leaf.startswith(f"{inner}.") for leaf in LEAVES):
+            known = result.get(name)
+            result[name] = _completed(known if isinstance(known, Mapping) else {}, value, inner)
+        else:
+            result.setdefault(name, value)
+    return result
+
+
+def _is_later(content: Content, path: str, event: StoredEvent) -> bool:
+    """Whether nothing later was said of this part; it is noted that this was."""
+    name, stamp = path.replace(".", "/"), Stamp(at=event.occurred_at, id=event.event_id)
+    known = content["stamps"].get(name)
+    if known is not None and _order(known) >= _order(stamp):
+        return False
+    content["stamps"][name] = stamp
+    return True
+
+
+def _put(values: Document, path: str, value: Any) -> None:
+    """Set or remove a part; whatever stands around it is copied first, as it may be somebody else's."""
+    *outer, name = path.split(".")
+    place = values
+    for each in outer:
+        inner = place.get(each)
+        place[each] = dict(inner) if isinstance(inner, Mapping) else {}
+        place = place[each]
+    if value is ABSENT:
+        place.pop(name, None)
+    else:
+        place[name] = value
+    for length in range(len(outer), 0, -1):  # a field of which nothing is left is none
+        holder, last = values, outer[length - 1]
+        for each in outer[: length - 1]:
+            holder = holder[each]
+        if not holder[last]:
+            del holder[last]
+
+
+def _say_slug(content: Content, event: StoredEvent, slug: str, since: datetime | None = None) -> None:
+    said = SlugSaid(at=event.occurred_at, id=event.event_id, value=slug)
+    if since is not None:
+        said["since"] = since
+    content["slugs"] = sorted([*content["slugs"], said], key=_order)[-_MOST_SLUGS:]
+
+
+def _order(stamp: Stamp) -> tuple[datetime, bytes]:
+    return stamp["at"], stamp["id"].bytes
+
+
+def _latest(one: datetime | None, other: datetime) -> datetime:
+    return other if one is None else max(one, other)

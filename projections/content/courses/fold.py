@@ -1,0 +1,102 @@
+"""From a course's document and the next events of its stream to the document after them.
+
+The same set of events gives the same document in any order of arrival, in any split into batches and with voids
+anywhere; only `version` and `recorded_at` tell how they arrived. Rules: docs/projections.md.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from projections.content.courses.content import (
+    FIELDS,
+    Content,
+    claimed_slug,
+    empty_content,
+    opened_copy,
+    take,
+)
+from projections.content.courses.steps import CHANGELOG_SHOWN, Life, judged, step_of, with_step
+from projections.event import StoredEvent
+from projections.kinds import Document
+from projections.paths import ABSENT, at
+from projections.streams import StreamFold
+from projections.without_effect import entry, without_effect
+
+_OF_INSTRUCTOR: Final = ("bio", "credentials")
+
+
+def has_begun(fields: Document) -> bool:
+    """Whether the course was created, or adopted: changes that came before that wait for it."""
+    return (
+        fields["status"] is not None and fields["title"] is not None and fields["instructor_id"] is not None
+    )
+
+
+def content_in(document: Mapping[str, Any] | None) -> Content:
+    """The content that a document of this fold shows, to be gone on from."""
+    if document is None:
+        return empty_content()
+    values = {name: document[name] for name in FIELDS if document.get(name) is not None}
+    if "instructor" in values:
+        parts = {name: at(document, f"instructor.{name}") for name in _OF_INSTRUCTOR}
+        values["instructor"] = {name: each for name, each in parts.items() if each not in (ABSENT, None)}
+    state = document["state"]
+    return opened_copy(
+        Content(values=values, stamps=state["stamps"], slugs=state["slugs"], changed_at=state["changed_at"])
+    )
+
+
+def _opened(document: Mapping[str, Any] | None) -> dict[str, Any]:
+    steps = () if document is None else document["state"]["steps"]
+    return {"content": content_in(document), "steps": list(steps)}
+
+
+def _apply(state: dict[str, Any], event: StoredEvent) -> None:
+    if (step := step_of(event)) is not None:
+        with_step(state["steps"], step)
+    take(state["content"], event)
+
+
+def _shown(state: dict[str, Any]) -> Document:
+    content: Content = state["content"]
+    kept = {"stamps": content["stamps"], "slugs": content["slugs"], "changed_at": content["changed_at"]}
+    return {"state": {**kept, "steps": state["steps"]}, **_visible(content, judged(state["steps"]))}
+
+
+def _visible(content: Content, life: Life) -> Document:
+    """What readers see. What nobody has said is null; a curriculum that nobody has published has no modules."""
+    values = content["values"]
+    presented = values.get("instructor") or {}
+    claimed = claimed_slug(content)
+    dates = [each for each in (content["changed_at"], life.touched_at) if each is not None]
+    refused = [entry(step["id"], step["type"], step["at"], reason) for step, reason in life.refused]
+    return {
+        **{name: values.get(name) for name in FIELDS},
+        "curriculum": values.get("curriculum") or [],
+        "instructor": {
+            "user_id": values.get("instructor_id"),
+            **{name: presented.get(name) for name in _OF_INSTRUCTOR},
+        },
+        "status": life.status,
+        "publication": _publication(life),
+        "claims": {} if claimed is None else {"slug": claimed},
+        "without_effect": without_effect(refused),
+        "created_at": life.created_at,
+        "updated_at": max(dates, default=None),
+        "deleted_at": life.deleted_at,
+    }
+
+
+def _publication(life: Life) -> Document:
+    return {
+        "status": life.status,
+        "published_at": life.published_at,
+        "version": life.live,
+        "last_updated": life.moved_at,
+        "next_update_scheduled": life.next_update,
+        "changelog": list(life.changelog())[:CHANGELOG_SHOWN],
+    }
+
+
+COURSES_FOLD = StreamFold(version=1, opened=_opened, apply=_apply, shown=_shown)
+"""Its version goes up with every change of a rule or of the state: documents of an older one are folded anew."""

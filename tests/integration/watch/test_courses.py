@@ -1,0 +1,149 @@
+"""Courses that are the worker's: fold and sums on one document, checked, mended, and whose they are."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from projections.catalogue import catalogue_for
+from projections.content.courses.projection import COURSES
+from tests.oracle.case import Case
+from tests.oracle.courses import course_documents
+from tests.oracle.stored import Stored
+from tests.support.counts import Learner, counting, course, dirty_keys, user
+from tests.support.courses import CREATED, event_data, event_of
+from tests.support.progress import fold_dependencies, projector
+from worker.storage.database import Database, Document, open_database
+from worker.storage.schema import apply_schema
+from worker.verify.run import Checks
+from worker.watch.folds.rebuild import DocumentRebuild
+
+COURSE = course(0)
+STREAM = f"course_{COURSE}"
+
+
+@pytest.fixture
+async def own(database: Database) -> Database:
+    """The database of a worker that owns courses."""
+    opened = open_database(database.client, database.prefix, catalogue_for({"courses"}))
+    await apply_schema(opened)
+    return opened
+
+
+async def happen(database: Database, event_type: str, at: float, **details: Any) -> None:
+    """Store the next event of the course, and fold it."""
+    version = await database.course_events.count_documents({"stream_id": STREAM}) + 1
+    sent = event_data(event_type, at, course=COURSE, **details)
+    await database.course_events.insert_one(event_of(sent, version))
+    await projector(database, projection=COURSES).project({STREAM: version})
+
+
+async def the_course(database: Database) -> Document | None:
+    found: Document | None = await database.courses.find_one({"_id": COURSE})
+    return found
+
+
+async def check(database: Database) -> list[tuple[str, str]]:
+    """What `verify` finds of courses and their statistics in a system at rest."""
+    checks = await Checks.opened(database, quiescent=True)
+    await checks.streams.streams([STREAM])
+    for phase in checks.further():
+        if phase.name in ("documents", "counts"):
+            await phase.check()
+    kinds = {"courses", "statistics", "document", "event"}
+    return [(str(each.kind), str(each.fault)) for each in checks.run.tally.findings if each.kind in kinds]
+
+
+async def oracle(database: Database) -> list[str]:
+    events = await database.course_events.find({"stream_id": STREAM}).to_list(None)
+    courses = await database.courses.find({}).to_list(None)
+    return list(course_documents(Case(Stored(events=events, courses=courses), owned=frozenset({"courses"}))))
+
+
+async def test_statistics_that_come_before_the_course_are_shown_in_it_and_neither_writer_harms_the_other(
+    own: Database,
+) -> None:
+    learners = [await Learner(COURSE, user(n)).enrol().store(own) for n in range(3)]
+    async with counting(own) as keeping:
+        await keeping.count(dirty_keys(each.identity for each in learners))
+        assert await the_course(own) is None, "no stub"
+        await happen(own, "course_created", 0, **CREATED)
+        await keeping.count(dirty_keys(courses=[COURSE]))  # what the change stream tells: it was inserted
+        shown = await the_course(own)
+        assert shown is not None
+        assert shown["stats"]["enrollments"]["total"] == 3
+
+        async def describe() -> None:
+            for at in range(1, 20):
+                await happen(own, "course_described", at, subtitle=f"{at}", instructor={"bio": f"{at}"})
+
+        async def enrol() -> None:
+            for number in range(3, 15):
+                learner = await Learner(COURSE, user(number)).enrol().store(own)
+                await keeping.count(dirty_keys([learner.identity]))
+
+        proof = {"instructor.social_proof": {"students_taught": 7}}
+        await own.courses.update_one({"_id": COURSE}, {"$set": proof})
+        await asyncio.gather(describe(), enrol())
+    shown = await the_course(own)
+    assert shown is not None
+    assert shown["stats"]["enrollments"]["total"] == 15
+    assert (shown["subtitle"], shown["instructor"]["bio"]) == ("19", "19")
+    assert shown["instructor"]["social_proof"] == {"students_taught": 7}
+    assert await oracle(own) == []
+    assert await check(own) == []
+
+
+@pytest.mark.parametrize("damage", ["altered", "instructor", "missing"])
+async def test_verify_and_the_oracle_find_a_damaged_course_and_a_rebuild_mends_it(
+    own: Database, damage: str
+) -> None:
+    await happen(own, "course_created", 0, **CREATED)
+    await happen(own, "course_submitted", 1)
+    await happen(own, "course_described", 2, instructor={"bio": "b"})
+    await own.courses.update_one({"_id": COURSE}, {"$set": {"stats.views": 9, "shelf": 4}})
+    right = await the_course(own)
+    assert right is not None
+    assert await check(own) == []
+    if damage == "missing":
+        await own.courses.delete_one({"_id": COURSE})
+    else:
+        wrong = {"publication.status": "archived"} if damage == "altered" else {"instructor.bio": "x"}
+        await own.courses.update_one({"_id": COURSE}, {"$set": wrong})
+
+    assert await check(own) == [("courses", "missing" if damage == "missing" else "different")]
+    assert await oracle(own) != []
+    done = await DocumentRebuild(fold_dependencies(own, COURSES))([STREAM])
+    assert done.counts()["changed"] == 1
+    mended = await the_course(own)
+    assert mended is not None
+    assert await check(own) == []
+    assert await oracle(own) == []
+    if damage != "missing":
+        assert {**mended, "rev": 0} == {**right, "rev": 0}
+
+
+async def test_courses_of_an_external_owner_are_left_alone(database: Database) -> None:
+    assert "courses" not in {each.name for each in database.catalogue.streams}
+    [event] = [event_of(event_data("course_created", 0, course=COURSE, **CREATED))]
+    await database.course_events.insert_one(event)
+    checks = await Checks.opened(database, quiescent=True)
+    await checks.streams.streams([STREAM])
+    assert list(checks.run.tally.findings) == []
+    assert await database.courses.count_documents({}) == 0
+
+
+async def test_a_document_of_the_platform_is_not_written_over_by_a_change_of_a_part(own: Database) -> None:
+    theirs = {
+        "title": "Theirs",
+        "instructor_id": ObjectId(),
+        "status": "draft",
+        "created_at": event_of(event_data("course_submitted", 0, course=COURSE))["occurred_at"],
+    }
+    await own.courses.insert_one({"_id": COURSE, **theirs})
+    await happen(own, "course_described", 1, title="Ours")
+    found = await the_course(own)
+    assert found is not None
+    assert found["title"] == "Theirs"
+    assert await own.analytics_queue.count_documents({"_id": f"courses:{STREAM}", "status": "pending"}) == 1

@@ -1,0 +1,322 @@
+"""Invariant 5, of courses: where they are the worker's, each is what its events say, worked out a second time.
+
+From docs/projections.md and the contract alone: all events of a course at once, in their order, one after the other,
+where the worker keeps a moment for each part.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bson import ObjectId
+
+from tests.oracle.case import Case
+from tests.oracle.finding import miscounted, unequal
+from tests.oracle.reported import Event, moment, order, sha1
+from tests.oracle.stored import OPENING, VOID, Document
+
+_STREAM = re.compile(r"course_[0-9a-f]{24}")
+# Objects that are merged, with their parts; every other value is taken as one.
+_KNOWN: Mapping[str, Sequence[str]] = {
+    "description": ("short", "detailed", "markdown", "html"),
+    "metadata": ("category", "subcategory", "tags", "level", "language", "duration"),
+    "metadata.duration": ("total_minutes", "estimated_completion"),
+    "pricing": ("type", "price", "payment_plans"),
+    "media": ("thumbnail", "preview_video", "gallery"),
+    "learning": ("objectives", "prerequisites", "outcomes", "skills_covered"),
+    "seo": ("meta_title", "meta_description", "keywords", "og_image", "structured_data"),
+    "instructor": ("bio", "credentials"),
+}
+_FIELDS = (
+    *("title", "subtitle", "description", "metadata", "pricing", "media", "curriculum", "learning", "seo"),
+    *("location", "instructor_id", "instructor"),
+)
+_MOVES = {
+    "course_submitted": ({"draft"}, "review"),
+    "course_published": ({"review", "published"}, "published"),
+    "course_returned_to_draft": ({"review", "published", "archived"}, "draft"),
+    "course_archived": ({"draft", "review", "published"}, "archived"),
+}
+_NAMED = 20
+_CHANGELOG = 50
+
+
+def course_documents(case: Case) -> Iterator[str]:
+    """Every course that was created has one document, at its last version, which shows what follows from its events.
+
+    Where the platform keeps courses by itself, none of them names a stream.
+    """
+    documents = [each for each in case.stored.courses if "stream_id" in each]
+    streams = {
+        stream: events
+        for stream, events in case.stored.streams_of("courses").items()
+        if _STREAM.fullmatch(stream) and any(_begins(event) for event in events)
+    }
+    owned = "courses" in case.owned
+    expected = Counter(streams.keys() if owned else ())
+    yield from miscounted("course", expected, Counter(each["stream_id"] for each in documents))
+    for document in documents:
+        if document["stream_id"] in expected:
+            yield from course_differences(document, streams[document["stream_id"]])
+
+
+def course_differences(document: Mapping[str, Any], events: Sequence[Event]) -> Iterator[str]:
+    """Where a course shows something else than its stream's events, voids among them, say."""
+    subject, stream = f"course {document['_id']}", events[0]["stream_id"]
+    if document["version"] != len(events):
+        yield f"{subject} is at version {document['version']} of {len(events)}"
+    if str(document["_id"]) != stream.partition("_")[2] or document["slot"] != sha1(stream)[-1]:
+        yield f"{subject} is not where one looks for {stream}"
+    yield from unequal(subject, expected_course(events), document)
+    instructor = document.get("instructor") or {}
+    if extra := instructor.keys() - {"user_id", "bio", "credentials", "social_proof"}:
+        yield f"{subject} presents its instructor with {sorted(extra)}"
+
+
+def expected_course(events: Sequence[Event]) -> Document:
+    """What the document says after these events, as far as it follows from them."""
+    story = _Story()
+    for event in sorted((each for each in events if each["event_type"] != VOID), key=order):
+        story.take(event)
+    return story.document()
+
+
+def _begins(event: Event) -> bool:
+    return event["event_type"] in ("course_created", OPENING)
+
+
+class _Story:
+    """A course, event after event."""
+
+    def __init__(self) -> None:
+        self.content: Document = {}
+        self.slugs: list[tuple[str, Event]] = []
+        self.content_at: list[Any] = []
+        self.begin_life({"status": None})
+
+    def begin_life(self, was: Mapping[str, Any]) -> None:
+        self.status, self.deleted_at = was["status"], was.get("deleted_at")
+        self.created_at, self.published_at = was.get("created_at"), was.get("published_at")
+        self.planned, self.given_at = was.get("next_update_scheduled"), was.get("last_updated")
+        self.live, self.touched = was.get("version"), [was.get("updated_at")]
+        self.versions: dict[str, Mapping[str, Any]] = {} if self.live is None else {self.live: {}}
+        self.had = {*self.versions}
+        self.log: dict[str, Document] = {}
+        self.old_log = list(was.get("changelog") or [])
+        self.refused: list[tuple[Event, str]] = []
+
+    def take(self, event: Event) -> None:
+        kind, said = event["event_type"], _details(event)
+        if kind == OPENING:
+            self._adopt(event, said["record"])
+            return
+        self._say(event, said)
+        reason = self._step(event, kind, said)
+        if reason == "":
+            self.touched.append(event["occurred_at"])
+        elif reason is not None:
+            self.refused.append((event, reason))
+
+    def _adopt(self, event: Event, record: Mapping[str, Any]) -> None:
+        """Every part was said now; what else stood within its fields stays."""
+        self.content = {name: value for name, value in record["content"].items() if name != "slug"}
+        if "slug" in record["content"]:
+            since = record["life"]["created_at"]
+            self.slugs.append((record["content"]["slug"], {**event, "occurred_at": since}))
+        self.begin_life(record["life"])
+        self.content_at.append(record["life"]["updated_at"])
+
+    def _say(self, event: Event, said: Mapping[str, Any]) -> None:
+        own = {name: said[name] for name in _FIELDS if name in said}
+        if "slug" in said:
+            self.slugs.append((said["slug"], event))
+        if _parts(own, "") or "slug" in said:
+            self.content_at.append(event["occurred_at"])
+        self.content = _merged(self.content, own, "")
+
+    def _step(self, event: Event, kind: str, said: Mapping[str, Any]) -> str | None:
+        """Why the step has no effect; an empty text where it has, None where the event is no step."""
+        at = event["occurred_at"]
+        if kind == "course_created":
+            if self.status is not None:
+                return "created_already"
+            self.status, self.created_at = "draft", at
+            return ""
+        is_version = kind.startswith("course_version_")
+        if kind not in _MOVES and not is_version and kind not in ("course_deleted", "course_restored"):
+            return None
+        if self.status is None:
+            return "not_created"
+        if kind == "course_restored":
+            was, self.deleted_at = self.deleted_at, None
+            return "" if was is not None else "not_deleted"
+        if self.deleted_at is not None:
+            return "deleted"
+        if kind == "course_deleted":
+            self.deleted_at = at
+            return ""
+        return self._version(kind, said, at) if is_version else self._move(kind, said, at)
+
+    def _move(self, kind: str, said: Mapping[str, Any], at: Any) -> str:
+        before, after = _MOVES[kind]
+        if self.status not in before:
+            return "wrong_status"
+        if kind == "course_published":
+            self.published_at = self.published_at if self.status == "published" else at
+            self.planned, self.given_at = moment(said.get("next_update_scheduled")), at
+        self.status = after
+        return ""
+
+    def _version(self, kind: str, said: Mapping[str, Any], at: Any) -> str:
+        number = said["version"]
+        if kind.endswith("created"):
+            if number in self.versions:
+                return "version_exists"
+            self.versions[number] = said
+        elif number not in self.versions:
+            return "version_unknown"
+        elif kind.endswith("deployed"):
+            if number == self.live:
+                return "version_live"
+            self.live, self.given_at = number, at
+            self.had.add(number)
+            if "summary" in self.versions[number]:
+                self.log[number] = self._entry(number, at)
+        elif kind.endswith("rolled_back"):
+            if number != self.live:
+                return "version_not_live"
+            former = said["rollback_version"]
+            if former not in self.had or former == number:
+                return "version_not_deployed"
+            self.live, self.given_at = former, at
+            self.log.pop(number, None)
+        return ""
+
+    def _entry(self, number: str, at: Any) -> Document:
+        said = self.versions[number]
+        author = said.get("created_by")
+        return {
+            "version": number,
+            "date": at,
+            "changes": said.get("changes") or [said["summary"]],
+            "author": None if author is None else ObjectId(author),
+        }
+
+    def document(self) -> Document:
+        log = sorted(self.log.values(), key=lambda each: (each["date"], each["version"]), reverse=True)
+        dates = [each for each in (*self.content_at, *self.touched) if each is not None]
+        presented = self.content.get("instructor") or {}
+        return {
+            **{name: self.content.get(name) for name in _FIELDS},
+            "curriculum": self.content.get("curriculum") or [],
+            "instructor": {
+                "user_id": self.content.get("instructor_id"),
+                "bio": presented.get("bio"),
+                "credentials": presented.get("credentials"),
+            },
+            "status": self.status,
+            "publication": {
+                "status": self.status,
+                "published_at": self.published_at,
+                "version": self.live,
+                "last_updated": self.given_at,
+                "next_update_scheduled": self.planned,
+                "changelog": [*log, *self.old_log][:_CHANGELOG],
+            },
+            "claims": self._claims(),
+            "without_effect": self._without_effect(),
+            "created_at": self.created_at,
+            "updated_at": max(dates, default=None),
+            "deleted_at": self.deleted_at,
+        }
+
+    def _claims(self) -> Document:
+        if not self.slugs:
+            return {}
+        wanted, place = self.slugs[-1][0], len(self.slugs) - 1
+        while place and self.slugs[place - 1][0] == wanted:
+            place -= 1
+        event = self.slugs[place][1]
+        return {"slug": {"value": wanted, "at": event["occurred_at"], "event_id": event["_id"]}}
+
+    def _without_effect(self) -> Document | None:
+        if not self.refused:
+            return None
+        latest = [
+            {
+                "event_id": event["_id"],
+                "event_type": event["event_type"],
+                "occurred_at": event["occurred_at"],
+                "reason": reason,
+            }
+            for event, reason in self.refused[-_NAMED:]
+        ]
+        reasons = Counter(reason for _, reason in self.refused)
+        return {"total": len(self.refused), "reasons": {**reasons}, "latest": latest}
+
+
+def _details(event: Event) -> Mapping[str, Any]:
+    """The producer's details, with the part of them that stands with what is personal."""
+    return {**event["event_data"].get("details", {}), **event["personal"].get("details", {})}
+
+
+def _parts(said: Any, path: str) -> list[str]:
+    """The parts of the course that this says anything of."""
+    if path in _KNOWN or not path:
+        names = _KNOWN.get(path, _FIELDS)
+        return [
+            part
+            for name in names
+            if isinstance(said, Mapping) and name in said
+            for part in _parts(said[name], f"{path}.{name}" if path else name)
+        ]
+    return [path]
+
+
+def _merged(content: Mapping[str, Any], said: Mapping[str, Any], path: str) -> Document:
+    """The content with what is said of it: null removes, an object of which nothing is left is none."""
+    result = dict(content)
+    for name in _KNOWN.get(path, _FIELDS):
+        if name not in said:
+            continue
+        inner, value = f"{path}.{name}" if path else name, said[name]
+        if inner in _KNOWN:
+            below = result.get(name)
+            value = _merged(below if isinstance(below, Mapping) else {}, value, inner) or None
+        elif value is not None:
+            value = _converted(inner, value)
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = value
+    return result
+
+
+def _converted(path: str, value: Any) -> Any:
+    if path == "instructor_id":
+        return ObjectId(value)
+    if path == "pricing.price":
+        return {n: float(v) if n in ("amount", "original_price") else v for n, v in value.items()}
+    if path == "pricing.payment_plans":
+        prices = ("price", "price_per_installment")
+        return [{n: float(v) if n in prices else _whole(v) for n, v in plan.items()} for plan in value]
+    if path.startswith("metadata.duration."):
+        return _whole(value)
+    return [_module(each) for each in value] if path == "curriculum" else value
+
+
+def _module(module: Mapping[str, Any]) -> Document:
+    return {**module, "_id": ObjectId(module["_id"]), "lessons": [*map(_lesson, module["lessons"])]}
+
+
+def _lesson(lesson: Mapping[str, Any]) -> Document:
+    found = {**lesson, "_id": ObjectId(lesson["_id"])}
+    if "quiz" in found:
+        questions = [{**each, "_id": ObjectId(each["_id"])} for each in found["quiz"]["questions"]]
+        found["quiz"] = {**found["quiz"], "questions": questions}
+    return found
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,1 @@
+"""The sample documents of the platform's specification, and where each of their fields comes from."""
