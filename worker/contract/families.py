@@ -1,11 +1,12 @@
 """The families of events: THE registration, and what follows from it."""
 
+from worker.contract.events.accounts import ACCOUNTS
 from worker.contract.events.courses import COURSES
 from worker.contract.events.interactions import INTERACTIONS
 from worker.contract.events.promotions import PROMOTIONS
 from worker.contract.family import EventTypes, Family, Inlet
 
-FAMILIES: tuple[Family, ...] = (INTERACTIONS, COURSES, PROMOTIONS)
+FAMILIES: tuple[Family, ...] = (INTERACTIONS, COURSES, ACCOUNTS, PROMOTIONS)
 """THE registration of families."""
 
 ALL_TYPES = EventTypes(FAMILIES)
