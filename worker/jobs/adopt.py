@@ -20,7 +20,7 @@ from worker.jobs.context import JobContext
 from worker.jobs.job import Job, JobArguments
 from worker.jobs.rebuild_progress import document_rebuild
 from worker.storage.transactions import Transactions
-from worker.watch.roles import counters
+from worker.watch.roles import contenders, counters
 
 _SHOWN = ("courses", "users")
 
@@ -73,7 +73,8 @@ class _Adopting:
         """Each phase may be killed and begun again.
 
         1. look: how many records, what the platform counts  2. adopt the documents of shared collections that the
-        worker owns  3. keep the platform's numbers  4. adopt the records  5. count, and show the sums
+        worker owns  3. keep the platform's numbers  4. adopt the records  5. count, and show the sums  6. decide what
+        only one document can have
         """
         place = self._place
         await self._end_former()
@@ -95,6 +96,7 @@ class _Adopting:
             await self._save(0)
         if not self._context.dry_run:
             await self._count()  # 5
+            await self._decide()  # 6
         return self._outcome()
 
     def _shared(self) -> list[StreamProjection]:
@@ -191,6 +193,14 @@ class _Adopting:
                     foreign = await scan.foreign_among(self._database, [identity for _, identity in keys])
                     ours = frozenset(key for key in keys if key[1] not in foreign)
                     await counter.count(ours, live=False)
+
+    async def _decide(self) -> None:
+        """Who of the adopted documents has what only one can have: the slug of a course, say."""
+        for contest in contenders(beside_counting(self._context, self._transactions)):
+            async with aclosing(contest.missed()) as missed:
+                async for keys in missed:
+                    await self._context.keep_alive()
+                    await contest.decide(keys)
 
     async def _save(self, steps: int, **counts: int) -> None:
         lists = {"page": list(self._place.page), "done": list(self._place.done)}

@@ -75,7 +75,7 @@ async def test_a_course_is_adopted_as_it_was_and_goes_on_from_there(own: Databas
     found = await own.courses.find_one({"_id": course(0)})
     assert found is not None
     assert before is not None
-    for name in ("title", "status", "pricing", "metadata", "homepage", "created_at", "updated_at"):
+    for name in ("title", "slug", "status", "pricing", "metadata", "homepage", "created_at", "updated_at"):
         assert found[name] == before[name]
     assert found["stats"]["views"] == 5
     assert found["stats"]["before_adoption"]["enrollments"] == {"total": 9}

@@ -11,13 +11,14 @@ from projections.content.courses.projection import COURSES
 from tests.oracle.case import Case
 from tests.oracle.courses import course_documents
 from tests.oracle.stored import Stored
-from tests.support.counts import Learner, counting, course, dirty_keys, user
+from tests.support.counts import Learner, counting, course, dependencies, dirty_keys, user
 from tests.support.courses import CREATED, event_data, event_of
 from tests.support.progress import fold_dependencies, projector
 from worker.storage.database import Database, Document, open_database
 from worker.storage.schema import apply_schema
 from worker.verify.run import Checks
 from worker.watch.folds.rebuild import DocumentRebuild
+from worker.watch.roles import contenders
 
 COURSE = course(0)
 STREAM = f"course_{COURSE}"
@@ -31,12 +32,13 @@ async def own(database: Database) -> Database:
     return opened
 
 
-async def happen(database: Database, event_type: str, at: float, **details: Any) -> None:
-    """Store the next event of the course, and fold it."""
-    version = await database.course_events.count_documents({"stream_id": STREAM}) + 1
-    sent = event_data(event_type, at, course=COURSE, **details)
+async def happen(database: Database, event_type: str, at: float, number: int = 0, **details: Any) -> None:
+    """Store the next event of the course of this number, and fold it."""
+    stream = f"course_{course(number)}"
+    version = await database.course_events.count_documents({"stream_id": stream}) + 1
+    sent = event_data(event_type, at, int(at * 1000) + number + 1, course=course(number), **details)
     await database.course_events.insert_one(event_of(sent, version))
-    await projector(database, projection=COURSES).project({STREAM: version})
+    await projector(database, projection=COURSES).project({stream: version})
 
 
 async def the_course(database: Database) -> Document | None:
@@ -147,3 +149,26 @@ async def test_a_document_of_the_platform_is_not_written_over_by_a_change_of_a_p
     assert found is not None
     assert found["title"] == "Theirs"
     assert await own.analytics_queue.count_documents({"_id": f"courses:{STREAM}", "status": "pending"}) == 1
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_of_two_courses_the_earlier_claim_has_the_slug_and_the_other_gets_it_when_it_is_free(
+    own: Database, order: tuple[int, int]
+) -> None:
+    async def slugs() -> list[str | None]:
+        given = dependencies(own)
+        [contest] = contenders(given)
+        async for keys in contest.missed():
+            await contest.decide(keys)
+        await given.transactions.close()
+        return [(await own.courses.find_one({"_id": course(n)}) or {}).get("slug") for n in (0, 1)]
+
+    for number in order:  # course 0 claims it first, whichever comes first
+        await happen(own, "course_created", 10 + number, number, **CREATED)
+    assert await slugs() == ["full-stack", None]
+    [item] = await own.analytics_queue.find({"_id": f"course_claims:{course(1)}"}).to_list(None)
+    assert (item["error_class"], item["status"]) == ("Taken", "pending")
+    await happen(own, "course_described", 30, 0, slug="renamed")
+    assert await slugs() == ["renamed", "full-stack"]
+    [item] = await own.analytics_queue.find({"_id": f"course_claims:{course(1)}"}).to_list(None)
+    assert item["status"] == "completed"
