@@ -1,6 +1,7 @@
 """One entry, followed: what is due is started, in order and one at a time, and nothing that was handled is again."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -28,15 +29,19 @@ _GOES_ON = ("running", "stopped")
 
 
 def _unheard() -> None:
-    """Whoever follows an entry may wait for days: its turns are no sign of life."""
+    """Nobody listens. Whoever follows an entry may wait for days: its turns are no sign of life."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntryFollower:
-    """Follows one entry of the schedule. Any number of processes may follow the same one: each firing runs once."""
+    """Follows one entry of the schedule. Any number of processes may follow the same one: each firing runs once.
+
+    `on_over` is called when the run of a firing is over.
+    """
 
     entry: Entry
     runner: Runner
+    on_over: Callable[[], None] = _unheard
 
     async def run(self, retired: asyncio.Event) -> None:
         """Turn after turn until `retired`, which lets a run under way come to its end.
@@ -130,6 +135,7 @@ class EntryFollower:
             on_retry=wait.failed,
         )
         wait.over()
+        self.on_over()
         return _SHORTEST_WAIT_S
 
     async def _outcome(self, firing: datetime) -> ScheduledOutcome | JobRun:

@@ -44,6 +44,7 @@ class Scheduler:
         self._unreadable = Wait(log, parts.clock, "schedule_unreadable")
         self._waits = Wait(log, parts.clock, "schedule_waits")
         self._shown: frozenset[str] = frozenset()
+        self._run_is_over = asyncio.Event()
         parts.metrics.prepare_jobs(job.name for job in jobs)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -62,8 +63,11 @@ class Scheduler:
                 looking = asyncio.create_task(
                     self._parts.clock.sleep(self._parts.settings.schedule.look_every_s)
                 )
-                await asyncio.wait({stopping, looking, *waits}, return_when=asyncio.FIRST_COMPLETED)
-                await cancel_and_wait(looking)
+                # What a run has come to is shown when it is over, not with the next look.
+                hearing = asyncio.create_task(self._run_is_over.wait())
+                await asyncio.wait({stopping, looking, hearing, *waits}, return_when=asyncio.FIRST_COMPLETED)
+                await cancel_and_wait(looking, hearing)
+                self._run_is_over.clear()
                 self._collect()
         finally:
             await cancel_and_wait_shielded(stopping, *(each.task for each in self._followed))
@@ -96,7 +100,8 @@ class Scheduler:
         for entry in entries:
             if entry not in current:
                 retired = asyncio.Event()
-                follower = EntryFollower(entry, Runner(self._parts, f"schedule {entry.name}"))
+                runner = Runner(self._parts, f"schedule {entry.name}")
+                follower = EntryFollower(entry, runner, self._run_is_over.set)
                 task = asyncio.create_task(follower.run(retired), name=f"schedule {entry.name}")
                 self._followed.append(_Followed(entry, retired, task))
                 log.info("schedule_entry", entry=entry.name, job=entry.job.name, cron=entry.cron.text)
