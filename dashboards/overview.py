@@ -232,7 +232,7 @@ _OBJECTIVE = Row(
             Query(quantile(0.5, "canary_latency_seconds"), "half"),
             Query(quantile(0.99, "canary_latency_seconds"), "99 %"),
             limits=rising(10, 60),
-            alert="SloBudgetBurnsFast",
+            alert="CanaryLate",
             empty="the canary is switched off",
         ),
         graph(
@@ -241,7 +241,7 @@ _OBJECTIVE = Row(
             Unit.SECONDS,
             Query(age(of_platform("canary_last_success_timestamp_seconds")), "last seen"),
             limits=rising(60, 180),
-            alert="SloBudgetBurnsFast",
+            alert="CanaryLate",
             empty="the canary is switched off",
         ),
     ),

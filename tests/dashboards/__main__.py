@@ -3,7 +3,7 @@
     0 s  all is well: learners, records that are no events, a job that is paused, one stream that is stuck
    60 s  a partition is poisoned
   100 s  MongoDB stands still for half a minute
-  150 s  the job goes on, and one of the two workers is stopped
+  150 s  the job goes on, somebody pauses a kind of notifications and a stream, and one of the two workers is stopped
 
 The pictures go into docs/dashboards. Which panels are empty is said at the end.
 """
@@ -100,6 +100,7 @@ async def _story(run: Run, mongod: Mongod, pace: float) -> None:
     os.kill(mongod.process.pid, signal.SIGCONT)
     await at(150)
     await job_requests.withdraw_pause(run.servers.database, job)
+    await run.pause_by_hand()
     await at(170)
     await run.stop("worker-2")
     await at(210)

@@ -20,6 +20,8 @@ from tests.support.waiting import until
 from tests.support.worker_pool import shared_pool
 from tests.support.worker_process import fetch
 from worker.devstack.servers.process import ServerProcess, free_port
+from worker.operate.control import commands
+from worker.operate.control.targets import Target
 from worker.settings import setting_lines
 from worker.storage import job_requests
 from worker.storage.database import Collection, Database
@@ -119,6 +121,16 @@ class Run:
         await job_requests.ask(self.servers.database, run["_id"], "pause", "somebody", datetime.now(UTC))
         return str(run["_id"])
 
+    async def pause_by_hand(self) -> None:
+        """An operator has no completion announced, and somebody else one stream stand still."""
+        stream = f"course_{'c' * 24}_user_{'a' * 24}"
+        for target, who in (
+            (Target("kind", "completion"), "anna@ops"),
+            (Target("stream", stream), "bert@ops"),
+        ):
+            asked = commands.Asked("production", who, "the dashboards are drawn")
+            await commands.pause(self.servers.database, target, asked)
+
     def _spawn(self, name: str, *arguments: str, **changes: str) -> None:
         log = self.servers.folder / f"{name}.log"
         environment = {**self.servers.settings(), "PYTHONUNBUFFERED": "1", **changes}
@@ -143,9 +155,10 @@ async def running(servers: Servers, *, per_s: float) -> AsyncIterator[Run]:
         stack.push_async_callback(_stop_all, run)
         await run.start_worker("worker-1")
         await stack.enter_async_context(publishing(servers.kafka, servers.topic, workload, per_s))
-        await run.start_worker("worker-2")
+        # What takes longest to have anything to tell begins first.
         await break_a_stream(servers.database)
         await run.start_scheduler()
+        await run.start_worker("worker-2")
         yield run
 
 
@@ -167,5 +180,4 @@ async def _more_than(collection: Collection, number: int) -> bool:
 
 
 async def _stop_all(run: Run) -> None:
-    for name in list(run.processes):
-        await run.stop(name)
+    await asyncio.gather(*(run.stop(name) for name in list(run.processes)))
