@@ -3,14 +3,28 @@
 from collections.abc import Set
 
 from projections.claims import claims_contest
+from projections.content.blocks import CONTENT_BLOCKS
 from projections.content.courses.projection import COURSES
+from projections.content.lessons import LESSON_CONTENT
+from projections.content.relationships import CONTENT_CYCLES, CONTENT_RELATIONSHIPS
+from projections.content.workflow import CONTENT_WORKFLOW
 from projections.counts.projection import COUNTS
 from projections.kinds import Catalogue, Contest, Projection, StreamProjection, SumProjection
 from projections.progress.projection import PROGRESS
 
 COURSE_CLAIMS = claims_contest("course_claims", COURSES.name, ("slug",))
 
-PROJECTIONS: tuple[Projection, ...] = (PROGRESS, COUNTS, COURSES, COURSE_CLAIMS)
+PROJECTIONS: tuple[Projection, ...] = (
+    PROGRESS,
+    COUNTS,
+    COURSES,
+    COURSE_CLAIMS,
+    LESSON_CONTENT,
+    CONTENT_BLOCKS,
+    CONTENT_RELATIONSHIPS,
+    CONTENT_CYCLES,
+    CONTENT_WORKFLOW,
+)
 
 SHARED: frozenset[str] = frozenset({"courses", "users"})
 """Collections that the platform may keep by itself: then of their documents only the sums are the worker's."""

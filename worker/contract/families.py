@@ -1,12 +1,25 @@
 """The families of events: THE registration, and what follows from it."""
 
 from worker.contract.events.accounts import ACCOUNTS
+from worker.contract.events.blocks import BLOCKS
 from worker.contract.events.courses import COURSES
 from worker.contract.events.interactions import INTERACTIONS
+from worker.contract.events.lessons import LESSONS
 from worker.contract.events.promotions import PROMOTIONS
+from worker.contract.events.relationships import RELATIONSHIPS
+from worker.contract.events.workflows import WORKFLOWS
 from worker.contract.family import EventTypes, Family, Inlet
 
-FAMILIES: tuple[Family, ...] = (INTERACTIONS, COURSES, ACCOUNTS, PROMOTIONS)
+FAMILIES: tuple[Family, ...] = (
+    INTERACTIONS,
+    LESSONS,
+    BLOCKS,
+    RELATIONSHIPS,
+    WORKFLOWS,
+    COURSES,
+    ACCOUNTS,
+    PROMOTIONS,
+)
 """THE registration of families."""
 
 ALL_TYPES = EventTypes(FAMILIES)

@@ -98,9 +98,7 @@ class Database:
 
     def collection(self, name: str) -> Collection:
         """The handle of a collection by its name; KeyError for a name that neither platform nor catalogue has."""
-        handle: Collection = (
-            getattr(self, name) if name in COLLECTIONS else self.home(name).get_collection(name)
-        )
+        handle: Collection = getattr(self, name) if name in _HANDLES else self.home(name).get_collection(name)
         return handle
 
     def home(self, name: str) -> AsyncDatabase[Document]:
@@ -185,7 +183,7 @@ def open_database(
         )
         for name in ("content", "analytics", "config")
     }
-    handles = {name: homes[home].get_collection(name) for name, home in COLLECTIONS.items()}
+    handles = {name: homes[home].get_collection(name) for name, home in _HANDLES.items()}
     return Database(
         client=client,
         prefix=prefix,

@@ -8,7 +8,7 @@ the page docs/metrics.md (`python -m worker.telemetry.metrics_page` writes it).
 """
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from prometheus_client import (
@@ -23,6 +23,7 @@ from prometheus_client import (
 from projections.catalogue import CATALOGUE
 from projections.kinds import Catalogue
 from worker import __version__
+from worker.contract.family import LEARNER
 from worker.contract.gaps import GapReason
 from worker.contract.rejection import RejectReason
 from worker.telemetry.declared import ANY, CATALOGUED, Declared, MaybeGauge, Values, at_zero
@@ -32,6 +33,7 @@ from worker.telemetry.labels import (
     MODELS,
     NOTIFICATION_KINDS,
     OPERATIONS,
+    OTHER,
     PAUSABLE,
     WATCHERS,
     Applied,
@@ -195,11 +197,11 @@ class Metrics:
         "Change streams opened again.", watcher=CATALOGUED, reason=RestartReason
     )
     projection_events_applied_total = _counter(
-        "Events met by a fold.", projection=CATALOGUED, mode=Mode, outcome=Applied
+        "Events met by a fold.", projection=CATALOGUED, mode=ANY, outcome=Applied
     )
     projection_events_without_effect_total = _counter(
         "Events that a document began to list as without effect: wrong only beside others of their stream.",
-        projection=CATALOGUED,
+        projection=ANY,
     )
     projection_frozen_streams = _gauge(
         "Streams met here whose document a newer release made: they stand still.", projection=CATALOGUED
@@ -209,7 +211,9 @@ class Metrics:
         projection=ANY,
     )
     projection_freshness_seconds = _histogram(
-        "From event stored to visible.", FRESHNESS_BUCKETS_S, projection=CATALOGUED
+        "From event stored to visible; projections that are not about learners are `other`.",
+        FRESHNESS_BUCKETS_S,
+        projection=ANY,
     )
 
     # Retry; what is of the whole platform is shown by the one worker that holds the lease of `retry`.
@@ -306,11 +310,24 @@ class Metrics:
         for name, declared in declared_metrics().items():
             setattr(self, name, declared.made(name, self.registry, catalogued))
         at_zero(self.contest_lost_documents, [each.name for each in catalogue.contests])
+        # Of what is not about learners there will be many: so many series that each of them gets few.
+        self._of_learners = frozenset(_of_learners(catalogue))
+        at_zero(self.projection_freshness_seconds, (*self._of_learners, OTHER))
+        at_zero(self.projection_events_applied_total, catalogue.names, (Mode.LIVE,), Applied)
+        at_zero(self.projection_events_applied_total, self._of_learners, Mode, Applied)
+        refusing = [each.name for each in catalogue.streams if each.reasons]
+        at_zero(self.projection_events_without_effect_total, refusing)
         # Which class an attempt may have depends on what came of it.
         failing = set(ErrorClass) - {ErrorClass.NONE, ErrorClass.UNAVAILABLE}
         at_zero(self.retry_attempts_total, (RetryOutcome.COMPLETED,), (ErrorClass.NONE,))
         at_zero(self.retry_attempts_total, (RetryOutcome.POSTPONED,), (ErrorClass.UNAVAILABLE,))
         at_zero(self.retry_attempts_total, (RetryOutcome.FAILED, RetryOutcome.EXHAUSTED), failing)
+
+    def freshness_of(self, projection: str) -> Histogram:
+        """How long what the projection shows took to be seen."""
+        return self.projection_freshness_seconds.labels(
+            projection if projection in self._of_learners else OTHER
+        )
 
     def describe_build(self, revision: str) -> None:
         """State version, source revision and interpreter; `revision` is "unknown" outside an image."""
@@ -366,3 +383,10 @@ class Metrics:
 def declared_metrics() -> dict[str, Declared[Any]]:
     """Every metric by its name without the prefix, in the order in which they stand above."""
     return {name: each for name, each in vars(Metrics).items() if isinstance(each, Declared)}
+
+
+def _of_learners(catalogue: Catalogue) -> Iterator[str]:
+    """The projections of learners' streams, and the sums of their documents."""
+    streams = {each.name for each in catalogue.streams if each.about == LEARNER}
+    yield from streams
+    yield from (each.name for each in catalogue.sums if each.source in streams)

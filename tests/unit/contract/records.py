@@ -10,6 +10,7 @@ from worker.contract.event import Event
 from worker.contract.events.interactions import INTERACTIONS
 from worker.contract.export import examples
 from worker.contract.families import ALL_TYPES
+from worker.contract.family import EventTypes
 from worker.contract.limits import DEFAULT_LIMITS, Limits
 from worker.contract.rejection import Rejected, RejectReason
 
@@ -38,12 +39,13 @@ def decoded(
     *,
     limits: Limits = DEFAULT_LIMITS,
     timestamp: datetime = RECORD_TIME,
+    types: EventTypes = ALL_TYPES,
 ) -> Event | Rejected:
     if isinstance(record, Mapping):
         record = json.dumps(record)
     if isinstance(record, str):
         record = record.encode()
-    return decode_event(record, timestamp=timestamp, limits=limits, types=ALL_TYPES)
+    return decode_event(record, timestamp=timestamp, limits=limits, types=types)
 
 
 def accepted(record: Mapping[str, Any] | str | bytes, **arguments: Any) -> Event:

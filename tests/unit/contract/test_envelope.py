@@ -10,6 +10,7 @@ from bson import ObjectId
 from projections.event import OWN_TYPES
 from tests.unit.contract.records import EXAMPLES, RECORD_TIME, accepted, decoded, fields, refused, without
 from worker.contract.codec import decode, encode
+from worker.contract.families import LEARNER_TYPES
 from worker.contract.limits import Limits
 from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.routes import USUAL_TOPICS, Route, routes
@@ -265,7 +266,7 @@ def test_a_record_of_exactly_256_kib_is_read() -> None:
 
 @pytest.mark.parametrize("size", [256 * 1024 + 1, 300 * 1024])
 def test_a_record_over_256_kib_is_refused(size: int) -> None:
-    assert refused(b" " * size) == (RejectReason.TOO_LARGE, None)
+    assert refused(b" " * size, types=LEARNER_TYPES) == (RejectReason.TOO_LARGE, None)
 
 
 def test_a_whole_number_stays_whole_and_a_fraction_a_fraction() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from projections.event import StoredEvent
 from projections.kinds import StreamProjection
 from tests.support.courses import golden_course, story
+from tests.unit.projections.content.golden import CONTENT_HISTORIES
 from tests.unit.projections.events import arrive, event, listed, migrated
 from worker.contract.family import LEARNER
 
@@ -24,6 +25,7 @@ _LEARNER = [
 _HISTORIES: Mapping[tuple[str, ...], Sequence[StoredEvent]] = {
     LEARNER: _LEARNER,
     ("course",): story(golden_course()),
+    **CONTENT_HISTORIES,
 }
 
 

@@ -184,7 +184,9 @@ def test_a_fresh_worker_exports_few_series() -> None:
     metrics = Metrics()
     metrics.prepare_topic("t")
     metrics.prepare_leases(LEASES)
-    assert len(_series(metrics)) < 500
+    assert (
+        len(_series(metrics)) < 560
+    )  # a topic of four partitions, and what hostile content adds, on top: 600
 
 
 def test_with_everything_on_there_are_fewer_series_than_promised() -> None:

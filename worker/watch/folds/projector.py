@@ -412,7 +412,7 @@ class Projector:
         if self._by != "live":
             return  # a retried event is late by the failure, not by the fold
         now = self._clock.now()
-        freshness = self._metrics.projection_freshness_seconds.labels(self._projection.name)
+        freshness = self._metrics.freshness_of(self._projection.name)
         news = (folded.run.events[: folded.count] for folded in done if not folded.task.refold)
         for event in chain.from_iterable(news):
             freshness.observe(max(0.0, (now - event["recorded_at"]).total_seconds()))

@@ -290,7 +290,7 @@ class Counter:
         self._quarantined |= self._keys(failed)
         self._log(attempt.rejected)
         now = self._given.clock.now()
-        freshness = self._given.metrics.projection_freshness_seconds.labels(self.name)
+        freshness = self._given.metrics.freshness_of(self.name)
         for step in counting.steps if live else ():
             if "last_updated" in step.projection:
                 age = now - step.projection["last_updated"]
