@@ -1,4 +1,4 @@
-"""`sevenp-worker explain`: which events changed a field of a learner's documents, and whether these say the same."""
+"""`sevenp-worker explain`: which events changed a field of a stream's documents, and whether these say the same."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from worker.cli.ending import run_to_end, say_error
 from worker.cli.listing import LONGEST_TABLE, cell, plain
 from worker.cli.options import JsonFlag, object_id
 from worker.cli.tables import print_json, print_table
-from worker.contract.identity import stream_id
+from worker.contract.identity import stream_id, stream_kind
 from worker.queries.explain import Change, Explanation
 from worker.queries.explain import explain as explained
 from worker.settings import load_settings
@@ -26,6 +26,7 @@ EPILOG = text.page(
         "sevenp-worker explain USER COURSE progress.percentage",
         "sevenp-worker explain USER COURSE lesson_progress.<lesson id>",
         "sevenp-worker explain USER COURSE counted.completed   what the counters take of it",
+        "sevenp-worker explain course_<id> publication.status   of a course's own document, or of any other stream's",
     ),
     text.settings(*text.MONGODB),
 )
@@ -35,8 +36,8 @@ _GONE = "(gone)"
 
 @run_to_end()
 async def explain(
-    user: Annotated[str, typer.Argument(callback=object_id, help="The learner's id.")],
-    course: Annotated[str, typer.Argument(callback=object_id, help="The course's id.")],
+    user: Annotated[str, typer.Argument(help="The learner's id; or the name of any stream, as course_<id>.")],
+    course: Annotated[str | None, typer.Argument(help="The course's id, of a learner.")] = None,
     field: Annotated[
         str | None,
         typer.Argument(
@@ -45,21 +46,39 @@ async def explain(
     ] = None,
     as_json: JsonFlag = False,
 ) -> ExitCode:
-    """Show which events changed a field of a learner's documents, with its value after each, and by which rule.
+    """Show which events changed a field of a stream's documents, with its value after each, and by which rule.
 
     The stored events are folded one by one with the worker's own fold: what is shown is what they say. Voids, skipped
     versions, and a stored document that is not what its events say are named below. Only reads.
     """
+    stream, asked, what = _about(user, course, field)
     async with opened_in_use(load_settings()) as database:
-        found = await explained(database, stream_id(course, user), field)
+        found = await explained(database, stream, asked)
     if not (found.events or found.remarks or any(each.exists for each in found.documents)):
-        say_error(f"nothing is stored of learner {user} in course {course}")
+        say_error(f"nothing is stored of {what}")
         return ExitCode.USAGE
     if as_json:
         print_json(explanation_as_json(found))
     else:
         _print(found)
     return ExitCode.OK
+
+
+def _about(first: str, second: str | None, third: str | None) -> tuple[str, str | None, str]:
+    """The stream, the field, and both in words: of a learner in a course, or of a stream by its name."""
+    if stream_kind(first) is not None:
+        if third is not None:
+            raise typer.BadParameter(
+                "is one too many: after the name of a stream comes a field", param_hint="FIELD"
+            )
+        return first, second, f"the stream {first}"
+    user = object_id(first)
+    if second is None:
+        raise typer.BadParameter(
+            "is missing: a learner's documents are those in a course", param_hint="COURSE"
+        )
+    course = object_id(second)
+    return stream_id(course, user), third, f"learner {user} in course {course}"
 
 
 def explanation_as_json(found: Explanation) -> Any:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from projections.event import StoredEvent
 from projections.kinds import Document, StreamProjection
-from worker.queries.explained import Explained, Standing, documents_of, with_field
+from worker.queries.explained import Explained, Standing, UnknownField, documents_of, with_field
 from worker.queries.fields import ABSENT
 from worker.queries.stepwise import Rule, Step, StepwiseFold
 from worker.queries.stream_reading import Broken, events_in_order
@@ -95,6 +95,10 @@ async def explain(database: Database, stream: str, asked: str | None = None) -> 
     explanation = Explanation(stream, asked)
     # 1.
     documents, path = await documents_of(database, stream), ""
+    if not documents:
+        raise UnknownField(
+            f"the worker makes no document of {stream}: is it somebody else's, by the settings?"
+        )
     if asked is not None:
         documents, path = with_field(documents, asked)
     for projection in dict.fromkeys(each.projection.name for each in documents):
@@ -137,6 +141,8 @@ async def _fold(
                 explanation.add(change)
             if event.version in wanted:
                 at_versions[event.version] = step.after
+            if None in wanted:
+                at_versions[0] = step.after  # of a document that is not there: whether it should be
     return at_versions, True
 
 

@@ -26,7 +26,7 @@ MOST_DIFFERENCES: Final = 20
 
 
 class UnknownField(Refused):
-    """No document of the learner can have this field; the message says which there are."""
+    """No document of the stream can have this field; the message says which there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,8 @@ class Explained:
             there = self.stored is not None
             return Standing(self.collection, identity, self.version, agrees, detail, there, len(found), shown)
 
+        if self.stored is None and folded is not None and not self.projection.has_begun(folded):
+            return stands(True, "there is none: no event has begun it yet")
         if self.stored is None:
             return stands(None if last_version == 0 else False, "there is no such document")
         if isinstance(self.stored, Unreadable):
@@ -160,7 +162,7 @@ def with_field(documents: Sequence[Explained], field: str) -> tuple[list[Explain
     having = [each for each in named or documents if why[each.collection] is None]
     if not having:
         there_are = "; ".join(f"in {name} {reason}" for name, reason in why.items())
-        raise UnknownField(f"no document of a learner has the field {field}: {there_are}")
+        raise UnknownField(f"no document of this stream has the field {field}: {there_are}")
     return having, path
 
 

@@ -14,6 +14,7 @@ from tests.oracle.stored import Stored
 from tests.support.counts import Learner, counting, course, dependencies, dirty_keys, user
 from tests.support.courses import CREATED, event_data, event_of
 from tests.support.progress import fold_dependencies, projector
+from worker.queries.explain import explain
 from worker.storage.database import Database, Document, open_database
 from worker.storage.schema import apply_schema
 from worker.verify.run import Checks
@@ -172,3 +173,20 @@ async def test_of_two_courses_the_earlier_claim_has_the_slug_and_the_other_gets_
     assert await slugs() == ["renamed", "full-stack"]
     [item] = await own.analytics_queue.find({"_id": f"course_claims:{course(1)}"}).to_list(None)
     assert item["status"] == "completed"
+
+
+async def test_explain_names_the_events_that_made_a_course_what_it_is(own: Database) -> None:
+    await happen(own, "course_priced", 0, pricing={"type": "free"})
+    [standing] = (await explain(own, STREAM)).documents
+    assert (standing.agrees, standing.detail) == (True, "there is none: no event has begun it yet")
+
+    await happen(own, "course_created", 1, **CREATED)
+    await happen(own, "course_submitted", 2)
+    await own.courses.update_one(
+        {"_id": COURSE}, {"$set": {"instructor.social_proof": {"students_taught": 1}}}
+    )
+    told = await explain(own, STREAM, "status")
+    changes = [(each.event_type, each.value, each.rule.name) for each in told.changes]
+    assert changes == [("course_created", "draft", "take"), ("course_submitted", "review", "take")]
+    [standing] = (await explain(own, STREAM)).documents
+    assert (standing.agrees, standing.detail) == (True, "at version 3 as its events say")

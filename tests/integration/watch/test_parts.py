@@ -1,6 +1,7 @@
 """A projection that owns parts of a field, and whose document begins with a certain event."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,9 +18,12 @@ from tests.support.progress import fold_dependencies, histories, projector, stor
 from worker.contract.identity import stream_object_id, stream_slot
 from worker.storage.database import Database, open_database
 from worker.storage.schema import apply_schema
+from worker.timing import SystemClock
 from worker.verify.run import verify
 from worker.watch.folds.projector import Projector
+from worker.watch.folds.promotion import Promotion, images_of
 from worker.watch.folds.rebuild import DocumentRebuild
+from worker.watch.folds.shadow import Shadow
 
 
 class Shown(BaseModel):
@@ -148,3 +152,33 @@ def test_fields_by_path_are_those_of_the_document() -> None:
     document = {"a": {"x": 1, "y": None, "z": 3}, "b": 2}
     assert by_path(document, ("a.x", "a.y", "a.w")) == {"b": 2, "a.x": 1, "a.y": None}
     assert nested({"b": 2, "a.x": 1, "a.y": {}}) == {"b": 2, "a": {"x": 1, "y": {}}}
+
+
+def twice(fields: Document) -> Document:
+    return {**fields, "shown": {"events": 2 * fields["shown"]["events"]}}
+
+
+async def test_what_was_built_of_a_part_is_promoted_and_put_back_and_the_rest_of_the_field_stays(
+    own: Database,
+) -> None:
+    other = replace(
+        PARTS,
+        fold=lambda current, events, by: twice(fold(current, events, by)),
+        refold=lambda events, keep, by: twice(fold(None, events, by)),
+    )
+    await store(own, EVENTS[:4])
+    await folding(own).project({STREAM: 4})
+    await own.collection("parts").update_one(SELF, {"$set": {"shown.note": "the platform's"}})
+    shadow = Shadow(fold_dependencies(own, PARTS), other, "trial")
+    difference = await shadow.build([STREAM])
+    assert dict(difference.paths) == {"shown.events": 1}
+
+    promotion = Promotion(shadow.live, own.before_images, PARTS.paths, "promote-1")
+    done = await promotion.promote(await shadow.stored([STREAM]), SystemClock().now())
+    assert done.done == [STREAM]
+    assert await shown(own) == {"events": 8, "note": "the platform's"}
+
+    restored = await promotion.restore(await images_of(own.before_images, "promote-1", None, 10))
+    assert restored.done == [STREAM]
+    assert await shown(own) == {"events": 4, "note": "the platform's"}
+    assert await faults_of(own) == {}

@@ -3,6 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
+from projections.catalogue import EVERY
 from worker.cli.commands import app
 from worker.cli.ending import run_app
 
@@ -38,13 +39,19 @@ def test_a_wrong_argument_of_rebuild_is_told(
 
 
 @pytest.mark.parametrize(
-    "command", [["rebuild", "progress"], ["rebuild", "counts"], ["promote"], ["rollback"]]
+    "command",
+    [["rebuild", "progress"], ["rebuild", "courses"], ["rebuild", "counts"], ["promote"], ["rollback"]],
 )
 def test_every_command_of_rebuild_has_help_with_examples(command: list[str]) -> None:
     shown = CliRunner().invoke(app, [*command, "--help"])
     assert shown.exit_code == 0
     assert "Examples:" in shown.output
     assert "Exit codes:" in shown.output
+
+
+def test_every_stream_projection_can_be_rebuilt_by_its_name() -> None:
+    shown = CliRunner().invoke(app, ["rebuild", "--help"], env={"COLUMNS": "200"})
+    assert {each.name for each in EVERY.streams} <= set(shown.output.split())
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,17 @@ def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.mongodb.external_collections == {"courses", "users"}
 
 
+def test_what_the_worker_owns_is_no_other_service_s() -> None:
+    assert "courses" not in load_settings().ownership.catalogue.names
+    assert "courses" in load_settings(courses_owner="Worker").ownership.catalogue.names
+    with pytest.raises(
+        Misconfigured, match="SEVENP_COURSES_OWNER is worker, and SEVENP_EXTERNAL_COLLECTIONS"
+    ):
+        load_settings(courses_owner="worker", external_collections="courses")
+    with pytest.raises(Misconfigured, match="SEVENP_USERS_OWNER"):
+        load_settings(users_owner="nobody")
+
+
 def test_a_secret_is_read_from_its_file_and_never_shown(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
