@@ -2,6 +2,7 @@
 
 from collections.abc import Set
 
+from projections.account.projection import USER_CLAIMS, USERS
 from projections.claims import claims_contest
 from projections.content.blocks import CONTENT_BLOCKS
 from projections.content.courses.projection import COURSES
@@ -19,6 +20,8 @@ PROJECTIONS: tuple[Projection, ...] = (
     COUNTS,
     COURSES,
     COURSE_CLAIMS,
+    USERS,
+    USER_CLAIMS,
     LESSON_CONTENT,
     CONTENT_BLOCKS,
     CONTENT_RELATIONSHIPS,

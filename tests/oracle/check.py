@@ -14,6 +14,7 @@ from tests.oracle import (
     progress,
     quiescence,
     series,
+    users,
 )
 from tests.oracle.case import Case, Evidence
 from tests.oracle.finding import Finding, bounded
@@ -27,7 +28,7 @@ RULES: Mapping[int, Sequence[Rule]] = {
     2: (events.stored_once, events.bodies, events.traces),
     3: (events.dense_versions, events.ordered_versions),
     4: (series.rows_once, series.row_contents),
-    5: (progress.progress_documents, courses.course_documents),
+    5: (progress.progress_documents, courses.course_documents, users.user_documents),
     6: (
         counts.counted_learners,
         counts.course_statistics,

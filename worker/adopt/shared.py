@@ -12,6 +12,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo.errors import BulkWriteError
 
+from projections.account.opening import opening_record as user_record
 from projections.content.courses.opening import opening_record as course_record
 from projections.event import OPENING, StoredEvent
 from projections.kinds import Document, StreamProjection
@@ -32,7 +33,7 @@ from worker.timing import Clock
 RecordOf = Callable[[Mapping[str, Any]], Document]
 """The record of a document in the words of its projection's fold; raises `Unfit`."""
 
-RECORDS: Mapping[str, RecordOf] = {"courses": course_record}
+RECORDS: Mapping[str, RecordOf] = {"courses": course_record, "users": user_record}
 """By collection."""
 
 # Between reading how far a stream goes and storing its next version an event may come in: at once, and seldom.

@@ -10,6 +10,7 @@ from uuid import UUID
 from bson import ObjectId
 from pydantic import BaseModel
 
+from projections.account.opening import UserOpening
 from projections.content.courses.opening import CourseOpening
 from projections.event import OPENING, OWN_TYPES, VOID
 from projections.progress.opening import OpeningRecord
@@ -199,6 +200,7 @@ def _audit_void(void: Event, stream: str) -> Iterator[Finding]:
 _OPENINGS: Mapping[tuple[str, ...] | None, type[BaseModel]] = {
     LEARNER: OpeningRecord,
     ("course",): CourseOpening,
+    ("user",): UserOpening,
 }
 """What the record in an opening event must be like, by what its stream is about."""
 

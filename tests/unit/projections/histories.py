@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from projections.event import StoredEvent
 from projections.kinds import StreamProjection
+from tests.support.accounts import golden_life
 from tests.support.courses import golden_course, story
 from tests.unit.projections.content.golden import CONTENT_HISTORIES
 from tests.unit.projections.events import arrive, event, listed, migrated
@@ -26,6 +27,7 @@ _HISTORIES: Mapping[tuple[str, ...], Sequence[StoredEvent]] = {
     LEARNER: _LEARNER,
     ("course",): story(golden_course()),
     **CONTENT_HISTORIES,
+    ("user",): golden_life(),
 }
 
 

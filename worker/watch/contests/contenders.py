@@ -123,8 +123,8 @@ class Contenders:
         failed = len(keys & lost.keys())
         applied.labels(self.name, mode, Applied.APPLIED).inc(len(keys) - failed)
         applied.labels(self.name, mode, Applied.FAILED).inc(failed)
-        if lost:
-            log.info(f"{self.name}_lost", documents=len(lost))
+        if failed:
+            log.info(f"{self.name}_lost", documents=failed)
         return lost
 
     @property

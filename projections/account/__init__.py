@@ -1,0 +1,1 @@
+"""The account of a user, folded from what happens to it."""
