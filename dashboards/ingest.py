@@ -158,7 +158,7 @@ _BATCHES = Row(
             "Records in a batch, on average",
             "Batches grow with the backlog: large ones are no trouble, small ones under a backlog are.",
             Unit.RECORDS,
-            Query(mean("ingest_batch_events", by=("topic",)), "{{topic}}"),
+            Query(mean("ingest_batch_events"), "records"),
         ),
         graph(
             "Lateness of events",

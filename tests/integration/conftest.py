@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunningMongo
+from tests.support.ingest import NO_OTHERS
 from tests.support.worker_pool import shared_pool
 from tests.support.worker_process import StartWorker, WorkerProcess
 from worker.settings import variable
@@ -23,7 +24,7 @@ async def watched(database: Database, mongodb: RunningMongo) -> AsyncIterator[Da
 
 @pytest.fixture
 def settings(database: Database, mongodb: RunningMongo, kafka: str, topic: str) -> dict[str, str]:
-    """Environment of a worker on this test's own database and topic."""
+    """Environment of a worker on this test's own database and topic; nothing comes in but what learners do."""
     return {
         variable("mongodb_uri"): mongodb.uri,
         variable("database_prefix"): database.prefix,
@@ -32,6 +33,7 @@ def settings(database: Database, mongodb: RunningMongo, kafka: str, topic: str) 
         variable("kafka_group_id"): f"group-{topic}",
         variable("topic"): topic,
         variable("http_port"): "0",
+        **{variable(name): str(each) for name, each in NO_OTHERS.items()},
     }
 
 

@@ -18,6 +18,7 @@ from worker.ingest.assignment import OnGaps
 from worker.ingest.options import IngestOptions
 from worker.ingest.service import Ingest
 from worker.settings import IngestSettings, KafkaSettings, StartPolicy
+from worker.settings.ingest import OFF
 from worker.storage.database import Database
 from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
@@ -114,13 +115,29 @@ class RunningIngest(RunningRole):
         )
 
 
+NO_OTHERS: Mapping[str, Any] = dict.fromkeys(
+    ("content_topic", "account_topic", "billing_topic", "worker_topic"), OFF
+)
+"""Settings of ingest that read what learners do, and nothing else."""
+
+
 def options(
-    kafka: str, topic: str, *, start_policy: StartPolicy = StartPolicy.EARLIEST, **changes: Any
+    kafka: str,
+    topic: str,
+    *,
+    start_policy: StartPolicy = StartPolicy.EARLIEST,
+    others: Mapping[str, str] | None = None,
+    **changes: Any,
 ) -> IngestOptions:
+    """Of an ingest that reads the learners' topic, and the `others` by their settings."""
     # The embedded broker lets a group form only after a part of this time: short, to keep tests short.
     servers = KafkaSettings(bootstrap_servers=kafka, group_id=f"group-{topic}", session_timeout_ms=4_000)
     settings = IngestSettings(
-        topic=topic, position_check_interval_s=1.0, lag_every_s=0.5, start_policy=start_policy
+        topic=topic,
+        position_check_interval_s=1.0,
+        lag_every_s=0.5,
+        start_policy=start_policy,
+        **{**NO_OTHERS, **(others or {})},
     )
     return replace(IngestOptions.of(servers, settings), **changes)
 

@@ -180,6 +180,6 @@ def dependency_probes(
     """What the chosen roles need to work, MongoDB first."""
     probes = [mongodb_probe(database, state)]
     if RoleName.INGEST in settings.process.roles:
-        topics = tuple(routes(settings.ingest.topics))
+        topics = (settings.ingest.topics.interactions,)
         probes.append(kafka_probe(settings.kafka.bootstrap_servers, topics, kafka_options(settings.kafka)))
     return probes

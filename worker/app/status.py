@@ -129,7 +129,7 @@ async def _ask_mongodb(settings: Settings, status: Status) -> None:
 
 
 async def _ask_kafka(settings: Settings, status: Status) -> None:
-    topics, options = tuple(routes(settings.ingest.topics)), kafka_options(settings.kafka)
+    topics, options = (settings.ingest.topics.interactions,), kafka_options(settings.kafka)
     probe = kafka_probe(settings.kafka.bootstrap_servers, topics, options)
     if await _answers(status, "kafka", probe.ask, ("lag",)):
         status.lag = await _part(status, "lag", _lag(settings))

@@ -61,7 +61,8 @@ def decode(
     """
     types = route.types
     for known in route.formats:
-        if len(value) <= _max_record_bytes(types, limits) and known.recognises(headers, value):
+        max_bytes = types.max_record_bytes or limits.max_record_bytes
+        if len(value) <= max_bytes and known.recognises(headers, value):
             return [
                 event
                 if isinstance(event, Rejected)
@@ -84,8 +85,8 @@ def decode_event(
     1 read strict JSON  2 upcast  3 validate by type  4 limits of `details`  5 time  6 build the event
     """
     # 1 read
-    if too_large := _too_large(len(value), _max_record_bytes(types, limits)):
-        return too_large
+    if len(value) > (max_bytes := types.max_record_bytes or limits.max_record_bytes):
+        return _too_large(max_bytes)
     written = read_object(value)
     if isinstance(written, Rejected):
         return written
@@ -100,9 +101,7 @@ def decode_event(
     family, model = valid
     # 4 limits
     details, bounds = current.get("details") or {}, family.limits or limits
-    if broken := _too_large(len(value), bounds.max_record_bytes) or _broken_limit(
-        details, len(value), bounds
-    ):
+    if broken := _broken_limit(details, len(value), bounds):
         return broken
     spelt = respelt(model.event_type, details)
     if spelt is not details:
@@ -182,39 +181,30 @@ def _upcast(fields: dict[str, Any], upcasters: Upcasters) -> dict[str, Any] | Re
     return {**upcast(fields, version, upcasters), "schema_version": newest}
 
 
-def _max_record_bytes(types: EventTypes, limits: Limits) -> int:
-    return types.max_record_bytes or limits.max_record_bytes
-
-
-def _too_large(record_bytes: int, max_bytes: int) -> Rejected | None:
-    if record_bytes <= max_bytes:
-        return None
+def _too_large(max_bytes: int) -> Rejected:
     return Rejected(RejectReason.TOO_LARGE, f"the record is larger than {max_bytes} bytes")
 
 
-def _family(fields: Mapping[str, Any], types: EventTypes) -> Family | Rejected:
-    """The family of the event's type. One of a family that is not read here is as unknown as any other."""
-    event_type = fields.get("event_type")
+def _unknown_type(fields: Mapping[str, Any], event_type: Any) -> Rejected:
+    """Why there is no family for an event. One of a family that is not read here is as unknown as any other."""
     if not isinstance(event_type, str):
         if "event_type" in fields:
             return Rejected(RejectReason.INVALID_FIELD, "must be a string", "event_type")
         return Rejected(RejectReason.MISSING_FIELD, "is missing", "event_type")
-    family = types.by_name.get(event_type)
-    if family is not None:
-        return family
     other = ALL_TYPES.by_name.get(event_type)
     where = "of the contract" if other is None else f"of this topic: it is one of the family {other.name}"
     return Rejected(RejectReason.UNKNOWN_EVENT_TYPE, f"is not an event type {where}", "event_type")
 
 
 def _validate(fields: dict[str, Any], types: EventTypes) -> tuple[Family, Envelope] | Rejected:
-    family = _family(fields, types)
-    if isinstance(family, Rejected):
-        return family
+    name = fields.get("event_type")
+    family = types.by_name.get(name) if isinstance(name, str) else None
+    if family is None or not isinstance(name, str):
+        return _unknown_type(fields, name)
     if family.refuses_secrets and (secret := secret_in(fields)):
         return secret
     try:
-        return family, family.events[fields["event_type"]].model_validate(fields)
+        return family, family.events[name].model_validate(fields)
     except ValidationError as error:
         return _rejected(error.errors(include_url=False, include_input=False)[0])
 
@@ -227,6 +217,8 @@ def _rejected(error: ErrorDetails) -> Rejected:
 
 def _broken_limit(details: dict[str, Any], record_bytes: int, limits: Limits) -> Rejected | None:
     """Looks at `details` level by level; an object and an array are a level each."""
+    if record_bytes > limits.max_record_bytes:  # of a topic whose other families may have larger ones
+        return _too_large(limits.max_record_bytes)
     # Small records need not be written out to be measured.
     may_be_larger = record_bytes * _LONGER > limits.max_details_bytes
     if may_be_larger and len(orjson.dumps(details)) > limits.max_details_bytes:

@@ -1,6 +1,6 @@
 """The partitions this worker owns: made ready in order, committed last, their positions held against the log."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -41,7 +41,7 @@ class Assignment:
 
     `writers` are the fenced writers of the partitions' rows. The durable offset of a partition is the next one
     to read that Kafka has accepted. What gives no answer is told of by `waits`. `on_gaps` is called before gaps are
-    skipped: their partitions stop there.
+    skipped: their partitions stop there. Topics in `made_since` are younger than this worker.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Assignment:
         waits: Waits,
         gate: Gate | None = None,
         on_gaps: OnGaps | None = None,
+        made_since: Collection[str] = (),
     ) -> None:
         self.writers: dict[Partition, SeriesWriter] = {}
         self._database = database
@@ -66,6 +67,7 @@ class Assignment:
         self._waits = waits
         self._gate = gate or Gate()
         self._on_gaps = on_gaps
+        self._made_since = made_since
         self._offsets = LeaseOffsets(database, options.settings, clock, metrics)
         self._ready_generation = -1
         self._durable: dict[Partition, int] = {}
@@ -170,11 +172,12 @@ class Assignment:
     ) -> dict[Partition, int]:
         """By policy the begin or the end of the log, of each partition in which the group has no offset yet.
 
-        A partition was added later if this consumer knew the topic without it, or a neighbour has a durable offset.
+        A partition was added later if this consumer knew the topic without it, if the topic was not there when this
+        worker began, or if a neighbour has a durable offset.
         """
         fresh = [partition for partition in ranges if partition not in committed]
         ends = await self._consumer.ends(fresh)
-        begun = {partition.topic for partition in committed}
+        begun = {*self._made_since, *(partition.topic for partition in committed)}
         firsts: dict[Partition, int] = {}
         for partition in fresh:
             unknown = self._known is not None and partition not in self._known

@@ -22,7 +22,7 @@ class BatchesInFlight:
 
     def add(self, batch: Batch) -> None:
         """Note a batch that has been read."""
-        self._metrics.ingest_batch_events.labels(batch.records[0].source.topic).observe(len(batch.records))
+        self._metrics.ingest_batch_events.observe(len(batch.records))
         self.records, self.polled_at = len(batch.records), batch.polled_at
         self._first_times.append(_first_times(batch))
         self._hold(self._bytes + batch.size_bytes)

@@ -37,6 +37,8 @@ class LagGauges:
     ) -> None:
         self._ownership = ownership
         self._topics = options.topics
+        self.there: frozenset[str] = frozenset()
+        """The topics that exist, as of Kafka's last answer."""
         self._every_s = every_s
         self._clock = clock
         self._metrics = metrics
@@ -120,6 +122,7 @@ class LagGauges:
             # Some brokers answer with less than the end; whoever fetches is told the right one.
             self._histories.setdefault(partition, EndHistory()).saw(max(end, fetched or 0), monotonic)
         partitions = Counter(partition.topic for partition in answer.partitions)
+        self.there = frozenset(partitions)
         ended = Counter(partition.topic for partition in answer.ends)
         for topic, number in partitions.items():
             self._metrics.kafka_topic_partitions.labels(topic).set(number)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from worker.contract.routes import routes
 from worker.errors import StoreBehind
 from worker.ingest.time_series import SeriesWriter
 from worker.kafka.record import Partition
@@ -25,6 +26,7 @@ class LeaseOffsets:
     def __init__(self, database: Database, settings: IngestSettings, clock: Clock, metrics: Metrics) -> None:
         self._database = database
         self._settings = settings
+        self._topics = tuple(routes(settings.topics))
         self._clock = clock
         self._metrics = metrics
         self._leases: dict[Partition, PartitionLease] = {}
@@ -81,7 +83,7 @@ class LeaseOffsets:
 
     def show(self) -> None:
         """Set the gauge `kafka_missing_records`."""
-        records = dict.fromkeys((self._settings.topic, *(p.topic for p in self._missing)), 0)
+        records = dict.fromkeys((*self._topics, *(p.topic for p in self._missing)), 0)
         for partition, ranges in self._missing.items():
             records[partition.topic] += sum(each.records for each in ranges)
         for topic, number in records.items():

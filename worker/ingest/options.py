@@ -22,8 +22,15 @@ class IngestOptions:
 
     @classmethod
     def of(cls, kafka: KafkaSettings, ingest: IngestSettings) -> Self:
-        """Every topic of the route table is read. Raises `Misconfigured` for a certificate that cannot be used."""
+        """Every topic of the route table is read, and only that of the learners has to be there.
+
+        A platform that publishes no events of a kind yet has no topic for them. Raises `Misconfigured` for a
+        certificate that cannot be used.
+        """
         table = routes(ingest.topics)
         max_bytes = ingest.max_bytes // BATCHES_IN_FLIGHT
-        consumer = ConsumerOptions(kafka, kafka_options(kafka), tuple(table), ingest.max_records, max_bytes)
+        security, optional = kafka_options(kafka), frozenset(table) - {ingest.topics.interactions}
+        consumer = ConsumerOptions(
+            kafka, security, tuple(table), ingest.max_records, max_bytes, optional=optional
+        )
         return cls(consumer, ingest, table)

@@ -38,6 +38,10 @@ T = TypeVar("T")
 # Far below the time after which a member that does not poll is taken for dead, far above a usual batch: pausing
 # throws away what has been fetched already.
 _LONG_BATCH_S = 5.0
+_ABSENT_REMEDY = (
+    "`sevenp-worker topic apply` makes it, and it is read from then on; its setting with the value none says that "
+    "nothing comes in there"
+)
 # Smaller batches are finished before the next one is read, which is larger then: each costs a dozen commands, and at
 # 1,000 events a second they were two thirds of the worker's CPU.
 _OVERLAP_RECORDS = 500
@@ -82,6 +86,7 @@ class Ingest:
             database, events, options.routes, options.settings, clock, metrics, component, tracing
         )
         self._in_flight = BatchesInFlight(metrics, self.name, BATCHES_IN_FLIGHT * options.consumer.max_bytes)
+        self._seen_absent: set[str] = set()
         self._start_over()
         every_s = options.settings.lag_every_s
         self._lag = LagGauges(self._owned, options.consumer, every_s, clock, metrics)
@@ -96,7 +101,9 @@ class Ingest:
         self._consumer = EventConsumer(options.consumer, self._clock, self._drain_for_revoke)
         clock, metrics = self._clock, self._metrics
         given = self._database, self._consumer, options, clock, metrics, self._new_session
-        self._assignment = Assignment(*given, self._pipeline.waits, self._gate, self._on_gaps)
+        self._assignment = Assignment(
+            *given, self._pipeline.waits, self._gate, self._on_gaps, self._seen_absent
+        )
         self._paused = PausedPartitions(self._consumer, options, self._gate, clock, metrics)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -131,6 +138,7 @@ class Ingest:
             self._start_over()
             try:
                 if await run_until_stopped(self._with_retry(self._consumer.start), stop):
+                    self._tell_absent()
                     await self._consume(stop)
             except BatchTooOld as old:
                 log.warning("ingest_batch_too_old", reason=str(old))
@@ -145,8 +153,11 @@ class Ingest:
                 self._assignment.forget()
 
     async def _consume(self, stop: asyncio.Event) -> None:
-        """Turn by turn: make a new assignment ready, or ingest a batch; then check the positions if that is due."""
-        while not stop.is_set():
+        """Turn by turn: make a new assignment ready, or ingest a batch; then check the positions if that is due.
+
+        Over when a topic has been made that was not there: a new member of the group reads it, too.
+        """
+        while not stop.is_set() and not self._has_appeared():
             # A poll that never returns is no progress.
             if self._consumer.rejoining or not self._consumer.polling:
                 self._component.beat()
@@ -174,6 +185,19 @@ class Ingest:
             if self._assignment.check_is_due:
                 await self._assignment.check_positions()
                 await self._burn_again()
+
+    def _tell_absent(self) -> None:
+        """Say what is not read, and why; all other topics are."""
+        self._seen_absent.update(self._consumer.absent)
+        for topic, reason in self._consumer.absent.items():
+            log.warning("topic_absent", topic=topic, reason=reason, remedy=_ABSENT_REMEDY)
+
+    def _has_appeared(self) -> bool:
+        """Whether a topic is there by now that was not when the consumer started."""
+        appeared = sorted(self._lag.there & self._consumer.absent.keys())
+        if appeared:
+            log.info("topics_appeared", topics=appeared)
+        return bool(appeared)
 
     async def _burn_again(self) -> None:
         """Burn the former owners of one partition again: of 64 partitions each has its turn within 11 minutes."""

@@ -87,6 +87,20 @@ class Brokers:
         finally:
             await client.close()
 
+    async def absent(self, topics: Sequence[str]) -> Mapping[str, str]:
+        """Those of the topics that cannot be read now, each with the reason in words. Nothing is created."""
+        async with self._client() as client:
+            request = MetadataRequest(list(topics), allow_auto_topic_creation=False)
+            answer = await client.send(client.get_random_node(), request)
+        reasons = dict.fromkeys(topics, "it does not exist")
+        for code, name, *_, partitions in answer.topics:
+            # Brokers tell a user who may not see a topic nothing else of it, not even that there is none.
+            if errors.for_code(code) in _NOT_ALLOWED:
+                reasons[name] = "it does not exist, or this user may not see it"
+            elif partitions:
+                reasons.pop(name, None)
+        return reasons
+
     async def state(self, topics: Iterable[str]) -> ClusterState:
         """The brokers there are, and those of the topics that exist."""
         async with self._client() as client:

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
 from worker.errors import Misconfigured, Retryable, WorkerError
 from worker.kafka.batch_bounds import BatchBounds
+from worker.kafka.cluster import Brokers
 from worker.kafka.codecs import install_bounded_decoders
 from worker.kafka.corrupt_batches import CorruptBatch
 from worker.kafka.poller import PartitionPoller
@@ -40,7 +41,8 @@ class ConsumerOptions:
     """What to read and how. `security` are further aiokafka arguments.
 
     With a `group_instance_id` the group keeps this member's partitions for it until the session times out, across
-    restarts and without a rebalance. It then does not leave the group when it stops.
+    restarts and without a rebalance. It then does not leave the group when it stops. Topics that are `optional` may
+    be absent: the others are read meanwhile.
     """
 
     kafka: KafkaSettings
@@ -49,6 +51,7 @@ class ConsumerOptions:
     max_records: int
     # Of values, keys and headers in a batch; ordinary events of 400 bytes reach `max_records` first.
     max_bytes: int
+    optional: frozenset[str] = frozenset()
 
 
 def fetch_arguments(options: ConsumerOptions) -> dict[str, Any]:
@@ -82,7 +85,8 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
     `generation` is raised at every assignment and every revocation. Partitions stay paused from the assignment
     until `seek`, so that nothing is read before positions and leases are in order. `rejoining` is true until
     the first assignment and during every rebalance: a poll then waits for the group, and rightly. A group that gives
-    no assignment for `longest_rejoin_s` is given up, and joined by a new consumer.
+    no assignment for `longest_rejoin_s` is given up, and joined by a new consumer. `absent` are the optional topics
+    that were not there when it started, each with the reason: to read them takes a new consumer.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
     ) -> None:
         self.generation = 0
         self.assigned: frozenset[Partition] = frozenset()
+        self.absent: Mapping[str, str] = {}
         self._rejoining_since: float | None = clock.monotonic()
         self._options = options
         self._clock = clock
@@ -117,17 +122,25 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         try:
             async with asyncio.timeout(kafka.request_deadline_s):
                 await consumer.start()
+                self.absent = await self._absent()
         except (errors.KafkaError, TimeoutError, OSError) as error:
             await self._close(consumer)
             raise Retryable(f"no Kafka broker answers: {error}") from error
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, WorkerError):
             await self._close(consumer)
             raise
         self._consumer = consumer
         self._rejoining_since = self._clock.monotonic()
         bounds = BatchBounds(kafka.bootstrap_servers, self._options.security, kafka.request_deadline_s)
         self._poller = PartitionPoller(consumer, bounds, self._clock, self._options.max_bytes)
-        consumer.subscribe(list(self._options.topics), listener=self)
+        consumer.subscribe([each for each in self._options.topics if each not in self.absent], listener=self)
+
+    async def _absent(self) -> Mapping[str, str]:
+        """Many brokers create whatever somebody subscribes to: what is not there is left out."""
+        options = self._options
+        if not options.optional:
+            return {}
+        return await Brokers(options.kafka, options.security).absent(sorted(options.optional))
 
     async def stop(self) -> None:
         """Leave the group; what was read and not committed will be read again."""

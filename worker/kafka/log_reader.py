@@ -58,7 +58,7 @@ class LogReader:
     async def partitions(self) -> list[Partition]:
         """All partitions of the topics, in order; nothing is read of them before `read_from`.
 
-        Raises TopicMissing for a topic that does not exist.
+        An optional topic that does not exist has none; raises TopicMissing for any other.
         """
         kafka = self._options.kafka
         client = AIOKafkaClient(bootstrap_servers=kafka.bootstrap_servers, **self._options.security)
@@ -72,7 +72,7 @@ class LogReader:
             for topic in self._options.topics
             for number in cluster.partitions_for_topic(topic) or ()
         )
-        if absent := {*self._options.topics} - {each.topic for each in found}:
+        if absent := {*self._options.topics} - {each.topic for each in found} - self._options.optional:
             raise TopicMissing(
                 f"topic {', '.join(sorted(absent))} does not exist on {kafka.bootstrap_servers}"
             )

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field
 
 from worker.contract.limits import Limits
-from worker.contract.routes import Topics
+from worker.contract.routes import USUAL_TOPICS, Topics
 from worker.settings.addresses import Topic, http_url
 from worker.settings.role import RoleSettings
 
@@ -47,13 +47,13 @@ class IngestSettings(RoleSettings):
 
     topic: Topic = "interaction-events"
     """Topic the learner events are read from."""
-    content_topic: Topic = OFF
+    content_topic: Topic = USUAL_TOPICS.content
     """Topic of the events about courses, lessons and other content; `none`: they are not read."""
-    account_topic: Topic = OFF
+    account_topic: Topic = USUAL_TOPICS.accounts
     """Topic of the events about users' accounts; `none`: they are not read."""
-    billing_topic: Topic = OFF
+    billing_topic: Topic = USUAL_TOPICS.billing
     """Topic of the events about payments and promotions; `none`: they are not read."""
-    worker_topic: Topic = OFF
+    worker_topic: Topic = USUAL_TOPICS.worker
     """Topic of the events that the worker itself makes; only it may write there. `none`: they are not read."""
     xapi_home_page: Annotated[str, AfterValidator(http_url)] | None = None
     """Home page of the platform's own xAPI accounts: names that are ObjectIds stay the learners' ids."""

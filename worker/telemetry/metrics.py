@@ -160,7 +160,7 @@ class Metrics:
     ingest_stage_duration_seconds = _histogram(
         "Time of one batch in one stage.", DURATION_BUCKETS_S, stage=Stage
     )
-    ingest_batch_events = _histogram("Records per batch.", BATCH_BUCKETS, topic=ANY)
+    ingest_batch_events = _histogram("Records per batch, of all topics.", BATCH_BUCKETS)
     event_lateness_seconds = _histogram("From what happened to its record in Kafka.", LATENESS_BUCKETS_S)
     dead_lettered_events_total = _counter(
         "Records that became dead letters, with their bytes.", error_class=RejectReason
@@ -342,7 +342,6 @@ class Metrics:
             self.kafka_missing_records,
             self.kafka_paused_partitions,
             self.kafka_breaker_open_partitions,
-            self.ingest_batch_events,
         ):
             at_zero(metric, (topic,))
 

@@ -7,17 +7,21 @@ from tests.support.notify import row, write
 from tests.support.scraping import samples_at, until_moved_at, value_at
 from tests.support.waiting import until
 from tests.support.worker_process import StartWorker
+from worker.contract.codec import encode
+from worker.contract.export import examples
 from worker.devstack.servers.broker import start_broker
 from worker.devstack.servers.topics import create_topic
 from worker.storage.database import Database
 
 MOST_SERIES = 600
+MOST_SERIES_OF_A_TOPIC = 5  # that are not there before it is
 
 
 async def test_a_working_worker_moves_what_it_should_and_shows_fewer_series_than_promised(
     start_worker: StartWorker, database: Database, kafka: str, topic: str
 ) -> None:
-    worker = start_worker()
+    others = {f"{inlet}_topic": f"{topic}-{inlet}" for inlet in ("content", "account", "billing", "worker")}
+    worker = start_worker(**others)
     url = worker.url()
     assert value_at(url, "dependency_up", dependency="start") in (0, 1)
     worker.wait_until_ready()
@@ -59,7 +63,15 @@ async def test_a_working_worker_moves_what_it_should_and_shows_fewer_series_than
     for name in ("mongodb", "kafka", "start"):
         assert value_at(url, "dependency_up", dependency=name) == 1
     assert value_at(url, "kafka_topic_partitions", topic=topic) == 4
-    assert len(samples_at(url)) <= MOST_SERIES
+    assert (at_first := len(samples_at(url))) <= MOST_SERIES
+    await create_topic(kafka, others["billing_topic"], partitions=4)
+    await send(kafka, others["billing_topic"], [Sent(encode(examples()["promotion_ended"]))])
+    stored = {"topic": others["billing_topic"], "outcome": "stored"}
+    await until(lambda: value_at(url, "events_processed_total", **stored) == 1, "a topic that came later")
+    await until(
+        lambda: value_at(url, "kafka_scalable_lag_records", topic=others["billing_topic"]) == 0, "its lag"
+    )
+    assert len(samples_at(url)) - at_first <= MOST_SERIES_OF_A_TOPIC + 2 * 4
 
 
 async def test_a_broker_that_goes_away_shows_as_the_dependency_that_is_down(
