@@ -18,8 +18,8 @@ from projections.event import MIGRATED, StoredEvent
 from projections.progress.ranked import lesson_rank, milliseconds_of, moment_of
 from projections.progress.state import FULL_LESSONS, CurriculumState, State, earliest
 from projections.shared import Shared
+from worker.contract.events.own import LESSON_BYTES
 
-LESSON_BYTES = 12
 # Of a course that is revised every month these are years. A list of 300 lessons takes 3.6 kB of the record.
 CURRICULA_CAP = 20
 _KEY_DIGITS = 16

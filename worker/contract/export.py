@@ -15,6 +15,7 @@ from worker.contract.families import FAMILIES, families_of
 from worker.contract.family import Family, Inlet
 from worker.contract.fields import NOTE_BYTES
 from worker.contract.limits import DEFAULT_LIMITS, Limits
+from worker.contract.models import Envelope, by_type
 from worker.contract.routes import USUAL_TOPICS
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
 
@@ -98,6 +99,8 @@ def json_schema(inlet: Inlet = Inlet.INTERACTIONS) -> dict[str, Any]:
     if len(models) > 1:
         any_event = Annotated[any_event, Field(discriminator="event_type")]
     schema: dict[str, Any] = TypeAdapter(any_event).json_schema(schema_generator=_Generator)
+    if len(models) == 1:
+        schema = _as_one_of(schema, *models)
     refused = [
         *unsaid(inlet.limits or DEFAULT_LIMITS, secrets=inlet.refuses_secrets),
         *(clause for family in families_of(inlet) for clause in family.unsaid),
@@ -114,6 +117,21 @@ def json_schema(inlet: Inlet = Inlet.INTERACTIONS) -> dict[str, Any]:
         **_ANY_KEYS,
     }
     return schema
+
+
+def _as_one_of(schema: dict[str, Any], model: type[Envelope]) -> dict[str, Any]:
+    """The schema of a single model in the form that several have."""
+    own, reference = {"$schema", "$defs"}, f"#/$defs/{model.__name__}"
+    definition = {name: part for name, part in schema.items() if name not in own}
+    return {
+        "$schema": schema["$schema"],
+        "$defs": {**schema.get("$defs", {}), model.__name__: definition},
+        "discriminator": {
+            "mapping": dict.fromkeys(by_type(model), reference),
+            "propertyName": "event_type",
+        },
+        "oneOf": [{"$ref": reference}],
+    }
 
 
 def _bound_keys(schema: Any) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from uuid import UUID, uuid5
 
@@ -14,6 +15,7 @@ SLOTS = 256
 # Fixed once and for all: changing it would give stored holes a second identity.
 _VOID_NAMESPACE = UUID("6f1d9c1e-7b0a-5c55-9d51-3b7f4f0f7a70")
 _OPENING_NAMESPACE = UUID("0c9e8f52-4a1d-5f0e-8a37-2f6c1b7d9e41")
+_MIGRATION_NAMESPACE = UUID("b3a1d7c2-58e4-5d0b-9c6f-71e2a90d4f13")
 
 
 # The kinds of streams, by what they are about. Every stream that moved is asked for its kind: one look, no parts.
@@ -94,3 +96,16 @@ def opening_event_id(stream: str, version: int) -> UUID:
 def failure_fingerprint(*parts: str | None) -> str:
     """One value per kind of failure, so that a thousand of one bug are one line for an operator."""
     return hashlib.sha256("|".join(part or "" for part in parts).encode()).hexdigest()[:16]
+
+
+def migration_event_id(
+    course_id: ObjectId | str, version: str | None, at: datetime, user_id: ObjectId | str
+) -> UUID:
+    """`event_id` of a learner's `curriculum_migrated`: one for each time that a version of the course takes effect.
+
+    The moment is part of it: a course that goes back to a version is migrated to it a second time.
+    """
+    milliseconds = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return uuid5(
+        _MIGRATION_NAMESPACE, f"{course_id}:{'' if version is None else version}:{milliseconds}:{user_id}"
+    )

@@ -5,6 +5,7 @@ from typing import Any
 from worker.jobs.adopt import ADOPT
 from worker.jobs.backfill import BACKFILL
 from worker.jobs.check_upcasters import CHECK_UPCASTERS
+from worker.jobs.curriculum_migration import CURRICULUM_MIGRATION
 from worker.jobs.job import Job
 from worker.jobs.promotion import PROMOTE, ROLLBACK
 from worker.jobs.publish_stored import PUBLISH_STORED
@@ -32,6 +33,7 @@ JOBS: tuple[Job[Any], ...] = (
     SCRUB,
     REINGEST,
     BACKFILL,
+    CURRICULUM_MIGRATION,
 )
 
 

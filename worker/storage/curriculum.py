@@ -34,14 +34,12 @@ def lesson_ids(course: Mapping[str, Any]) -> frozenset[ObjectId]:
     return frozenset(_lesson_ids(course.get("curriculum")))
 
 
-LESSON_BYTES = 12
-"""A list of lessons is their ids one behind another, in the course's order: so many bytes each."""
 # The contract takes no larger course.
 _MOST_LISTED = 5_000
 
 
 def listed_lessons(course: Mapping[str, Any]) -> bytes | None:
-    """The list of the course's lessons; None where it is not known for certain.
+    """The list of the course's lessons, their ids one behind another in its order; None where it is not certain.
 
     That is where it has none, or more than 5,000, where a lesson has no ObjectId, or two have the same one.
     """

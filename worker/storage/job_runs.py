@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
+from types import MappingProxyType
 from typing import Any, Literal
 
 import structlog
@@ -102,10 +103,15 @@ async def last_ended(database: Database, job: str) -> JobRun | None:
     return next(iter(found.through(parsed).values), None)
 
 
-async def newest_asked(database: Database, job: str, arguments: Mapping[str, Any]) -> JobRun | None:
-    """The newest run of a job that was asked for these arguments among others, and was no dry run."""
+async def newest_asked(
+    database: Database, job: str, arguments: Mapping[str, Any], also: Mapping[str, Any] = MappingProxyType({})
+) -> JobRun | None:
+    """The newest run of a job that was asked for these arguments among others, and was no dry run.
+
+    `also` is what else it fulfils.
+    """
     asked = {f"arguments.{name}": value for name, value in arguments.items()}
-    query = {"job": job, **asked, "dry_run": False}
+    query = {"job": job, **asked, "dry_run": False, **also}
     found = await reading.find(database.job_runs, query, sort=[("started_at", -1)], limit=1)
     return next(iter(found.through(parsed).values), None)
 

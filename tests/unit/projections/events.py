@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from projections.event import MIGRATED, StoredEvent
 from worker.contract import codec
 from worker.contract.event import Event
+from worker.contract.families import ALL_TYPES as ALL_FAMILIES
 from worker.contract.identity import stream_slot
 from worker.contract.source import Source
 from worker.storage.documents import event_document, void_document
@@ -67,7 +68,8 @@ def event(
         **fields,
     }
     identity = uuid5(NAMESPACE_OID, repr(sent)) if number is None else UUID(int=number)
-    decoded = codec.decode_event(codec.encode({"event_id": str(identity), **sent}), timestamp=STORED_AT)
+    value = codec.encode({"event_id": str(identity), **sent})
+    decoded = codec.decode_event(value, timestamp=STORED_AT, types=ALL_FAMILIES)
     if not isinstance(decoded, Event):
         raise TypeError(f"{event_type} breaks the contract: {decoded}")
     document = event_document(decoded, 0, Source("interaction-events", 0, 0), STORED_AT, curriculum)
@@ -82,8 +84,7 @@ def listed(*lessons: int) -> bytes:
 def migrated(at: float, *lessons: int, number: int | None = None) -> StoredEvent:
     """The course has these lessons from that moment on."""
     named = {"version": "2", "total_lessons": len(lessons), "lessons": b64encode(listed(*lessons)).decode()}
-    own = event("discussion_posted", at, number=number, correlation_id=f"migration {lessons}")
-    return replace(own, event_type=MIGRATED, details=named)
+    return event(MIGRATED, at, number=number, details=named)
 
 
 def course_event(event: StoredEvent) -> dict[str, Any]:
