@@ -114,6 +114,11 @@ class Parts:
     event_paths: tuple[str, ...]  # what is read of events to make parts
 
 
+def kind_to_fold(stream: str) -> tuple[str, ...]:
+    """What a stream's projections are about. A name of no known kind counts as a learner's, and fails there."""
+    return stream_kind(stream) or LEARNER
+
+
 @dataclass(frozen=True, slots=True)
 class StreamProjection:
     """One stream of events becomes one document, and as many parts as that names.
@@ -143,8 +148,8 @@ class StreamProjection:
     parts: Parts | None = None  # further documents, which its document names
 
     def folds(self, stream: str) -> bool:
-        """Whether this stream is one of its kind. A name of no known kind counts as a learner's, and fails there."""
-        return (stream_kind(stream) or LEARNER) == self.about
+        """Whether this stream is one of its kind."""
+        return kind_to_fold(stream) == self.about
 
     def has_begun(self, fields: Document) -> bool:
         """Whether there is a document to be stored: until then its events wait, and nothing is missing."""
