@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from tests.oracle import (
     billing,
     canaries,
+    content,
     counts,
     courses,
     dead_letters,
@@ -28,7 +29,13 @@ RULES: Mapping[int, Sequence[Rule]] = {
     2: (events.stored_once, events.bodies, events.traces),
     3: (events.dense_versions, events.ordered_versions),
     4: (series.rows_once, series.row_contents),
-    5: (progress.progress_documents, courses.course_documents, users.user_documents),
+    5: (
+        progress.progress_documents,
+        courses.course_documents,
+        users.user_documents,
+        content.content_documents,
+        content.cycles,
+    ),
     6: (
         counts.counted_learners,
         counts.course_statistics,

@@ -5,8 +5,10 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from bson import encode
 from prometheus_client import CollectorRegistry
 
 from projections.content.relationships import CONTENT_CYCLES, CONTENT_RELATIONSHIPS
@@ -16,11 +18,14 @@ from tests.oracle.case import Case
 from tests.oracle.content import content_documents, cycles
 from tests.oracle.stored import read_stored
 from tests.support.counts import dependencies
+from tests.support.jobs import runner
 from tests.support.progress import store
 from tests.support.running import RunningRole, run
 from tests.unit.projections.content.events import ITEM, LESSON, USER, content_document
+from tests.unit.projections.events import CODEC_OPTIONS
 from worker.app.roles import Dependencies, build_roles
 from worker.gate import Gate
+from worker.jobs.rebuild_progress import REBUILD_PROGRESS, RebuildProgress
 from worker.retry.operate import find_items
 from worker.retry.selection import Selection
 from worker.settings import load_settings
@@ -30,6 +35,9 @@ from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock
 from worker.verify.run import verify
 from worker.watch.recounting import Recount
+
+COLLECTIONS = ("lesson_content", "content_blocks", "content_relationships", "content_workflow")
+"""Each is called as the projection that writes it."""
 
 
 def oid(number: int) -> str:
@@ -157,6 +165,39 @@ async def test_what_events_say_stands_there_and_verify_agrees(
 
 async def _is(database: Database, relationship: int, expected: bool) -> bool:
     return (await effective(database)).get(relationship) is expected
+
+
+async def test_a_rebuild_from_the_store_gives_the_same_bytes(
+    database: Database, mongodb: RunningMongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await Story(database).happen(*lesson_and_block(), *workflow(), relate(1, 1, 2), relate(2, 2, 1, at=9))
+
+    async def agrees() -> bool:
+        return not await wrong(database, mongodb.uri)
+
+    async with working(database, monkeypatch) as worker:
+        await worker.until(agrees, "all documents are there")
+    before = await stored_bytes(database)
+    assert [len(each) for each in before.values()] == [1, 1, 2, 1]
+    await database.collection("lesson_content").delete_many({})
+    await database.collection("content_blocks").update_many({}, {"$set": {"content.metadata.word_count": 9}})
+    await database.collection("content_relationships").update_many({}, {"$set": {"order": 9}})
+    await database.collection("content_workflow").update_many({}, {"$set": {"stages.0.status": "completed"}})
+    damaged = await verify(database, quiescent=True)
+    assert {name for name in COLLECTIONS if damaged.faults.get(name)} == set(COLLECTIONS)
+    await runner(database).run(REBUILD_PROGRESS, RebuildProgress())
+    assert await stored_bytes(database) == before
+
+
+async def stored_bytes(database: Database) -> dict[str, dict[Any, bytes]]:
+    """Every document as it lies there, but for how often it was written."""
+    return {
+        name: {
+            each["_id"]: encode({**each, "rev": 0}, codec_options=CODEC_OPTIONS)
+            for each in await database.collection(name).find({}).to_list(None)
+        }
+        for name in COLLECTIONS
+    }
 
 
 async def test_a_cycle_that_somebody_breaks_by_hand_is_found_and_mended(
