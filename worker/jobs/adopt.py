@@ -84,8 +84,7 @@ class _Adopting:
         if place.phase == "documents":
             for projection in self._shared():
                 await self._adopt_documents(projection)  # 2
-            place.phase, place.after, place.page = "numbers", None, ()
-            await self._save(0)
+            place.phase = "numbers"  # what is done of the documents is saved
         if place.phase == "numbers":
             await self._keep_numbers()  # 3
             place.phase = "records"

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from bson import ObjectId
 
+from projections.catalogue import catalogue_for
 from tests.conftest import RunningMongo
 from tests.integration.adopt.test_adopt import findings
+from tests.integration.adopt.test_courses import theirs
 from tests.support.commands import sevenp_worker
 from tests.support.jobs import runner
 from tests.support.platform import Platform, enrolled
@@ -14,7 +16,7 @@ from tests.support.waiting import until
 from tests.support.worker_pool import shared_pool
 from worker.jobs.adopt import ADOPT, AdoptArguments
 from worker.settings import variable
-from worker.storage.database import Database
+from worker.storage.database import Database, open_database
 from worker.storage.schema import apply_schema
 
 # Every write of a run in their order, as a trace shows them; of the many saves of its place, those between others.
@@ -120,3 +122,38 @@ async def test_the_command_says_what_would_become_of_each_record_before_anything
     refused = await sevenp_worker(settings, "adopt")
     assert (refused.code, "schema apply" in refused.output) == (3, True), refused.output
     assert platform.db.user_progress.count_documents({}) == 2
+
+
+COURSE_WRITES = [
+    *(
+        f"{when}:{write}"
+        for write in ("insert:course_events:1", "update:courses:1")
+        for when in ("before", "after")
+    )
+]
+"""A course's opening event, and what the fold makes of it."""
+
+
+@pytest.mark.slow
+async def test_the_adoption_of_a_course_goes_on_wherever_it_was_killed(
+    database: Database, mongodb: RunningMongo, tmp_path: Path
+) -> None:
+    own = open_database(database.client, database.prefix, catalogue_for({"courses"}))
+    await apply_schema(own)
+    settings = {
+        variable("mongodb_uri"): mongodb.uri,
+        variable("database_prefix"): database.prefix,
+        variable("allow_test_commands"): "true",
+        variable("jobs_lease_s"): str(LEASE_S),
+        variable("courses_owner"): "worker",
+    }
+    for number, point in enumerate(COURSE_WRITES, start=1):
+        await own.courses.insert_one(theirs(number))
+        assert await killed(settings, point, tmp_path), point
+        await runner(own, lease_s=LEASE_S).run(ADOPT, AdoptArguments())
+        assert await own.course_events.count_documents({"event_type": "opening"}) == number, point
+        assert (
+            await own.courses.count_documents({"state": {"$exists": True}, "title": {"$exists": True}})
+            == number
+        )
+    assert await findings(own) == []
