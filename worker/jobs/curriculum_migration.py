@@ -37,7 +37,7 @@ NAME: Final = "curriculum-migration"
 # A step: what a run that is killed publishes once more, and how long live work may have to wait for its turn.
 _LEARNERS_PER_STEP = 200
 # From then on every process of ingest stamps the new lessons: what it knew before is too old, and stored by now.
-_SETTLED_S = COURSES_AGE_S + 5.0
+SETTLED_S = COURSES_AGE_S + 5.0
 # Everybody, and those who came meanwhile.
 _ROUNDS = 2
 _DIGITS = 24
@@ -151,7 +151,7 @@ async def _publish(
     place: Mapping[str, Any],
 ) -> None:
     """One round from its place: everybody, then those of whom something was stored since shortly before."""
-    since = plan.at - timedelta(seconds=2 * _SETTLED_S) if place["round"] else None
+    since = plan.at - timedelta(seconds=2 * SETTLED_S) if place["round"] else None
     chosen = StreamSelection(course=arguments.course, since=since)
     topic = context.settings.ingest.topics.worker
     throttle = Throttle(context.clock, arguments.rate or None)
@@ -197,7 +197,7 @@ async def _wanted(context: JobContext, arguments: CurriculumMigration) -> Plan:
         )
     version = None if counted["version"] is None else str(counted["version"])
     now = context.clock.now().astimezone(UTC)
-    at = now.replace(microsecond=now.microsecond // 1000 * 1000) + timedelta(seconds=_SETTLED_S)
+    at = now.replace(microsecond=now.microsecond // 1000 * 1000) + timedelta(seconds=SETTLED_S)
     return Plan(version, lessons, at)
 
 

@@ -1,0 +1,12 @@
+"""A small trial; the large one is `python -m tests.migration`."""
+
+import pytest
+
+from tests.migration.trial import Size, run_trial
+
+
+@pytest.mark.long
+async def test_a_course_under_load_is_migrated_once_for_each_learner() -> None:
+    report = await run_trial(Size(learners=400, lessons=40, kills=2, rate=100, load=20, quiet_s=3))
+    assert report.wrong == []
+    assert report.kills == 2
