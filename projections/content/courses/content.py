@@ -13,22 +13,18 @@ from uuid import UUID
 from bson import ObjectId
 
 from projections.event import StoredEvent
-from projections.paths import ABSENT, at
+from projections.merging import Order, Stamps, merge, opened, opened_stamps
+from projections.paths import ABSENT, at, nested
 from worker.contract.fields import whole
 
 Document = dict[str, Any]
 
 
-class Stamp(TypedDict):
-    """When something was said, and by which event."""
+class SlugSaid(TypedDict):
+    """That an event gave the course this slug; one that was adopted had it `since` before."""
 
     at: datetime
     id: UUID
-
-
-class SlugSaid(Stamp):
-    """That an event gave the course this slug; one that was adopted had it `since` before."""
-
     value: str
     since: NotRequired[datetime]
 
@@ -36,12 +32,11 @@ class SlugSaid(Stamp):
 class Content(TypedDict):
     """What is kept of a course's content: its values as the document shows them, and when each part was said.
 
-    `slugs` are the last ones that were given; `changed_at` is when any part was changed last. A dot cannot stand in
-    the name of a field: in `stamps` paths have slashes.
+    `slugs` are the last ones that were given; `changed_at` is when any part was changed last.
     """
 
     values: Document
-    stamps: dict[str, Stamp]
+    stamps: Stamps
     slugs: list[SlugSaid]
     changed_at: datetime | None
 
@@ -142,6 +137,8 @@ LEAVES: Final[Mapping[str, Callable[[Any], Any]]] = {
 FIELDS: Final = tuple(dict.fromkeys(path.partition(".")[0] for path in LEAVES))
 """The top-level fields that the content has."""
 
+_WHOLE: Final = frozenset(tuple(path.split(".")) for path in LEAVES)
+
 
 def empty_content() -> Content:
     """Of a course of which nothing is known."""
@@ -149,10 +146,10 @@ def empty_content() -> Content:
 
 
 def opened_copy(content: Content) -> Content:
-    """The same, open for change: what is changed is replaced, never altered."""
+    """The same, open for change: nothing that `take` changes is shared."""
     return Content(
-        values={**content["values"]},
-        stamps={**content["stamps"]},
+        values=opened(content["values"]),
+        stamps=opened_stamps(content["stamps"]),
         slugs=[*content["slugs"]],
         changed_at=content["changed_at"],
     )
@@ -163,18 +160,15 @@ def take(content: Content, event: StoredEvent) -> None:
     if event.is_opening:
         _take_whole(content, event)
         return
-    said = False
-    for path, convert in LEAVES.items():
-        value = at(event.details, path)
-        if value is not ABSENT:
-            said = True
-            if _is_later(content, path, event):
-                _put(content["values"], path, ABSENT if value is None else convert(value))
+    found = {path: at(event.details, path) for path in LEAVES}
+    said = {path: value for path, value in found.items() if value is not ABSENT}
     slug = event.details.get("slug")
+    _merge(
+        content, event, {path: None if value is None else LEAVES[path](value) for path, value in said.items()}
+    )
     if isinstance(slug, str):
-        said = True
         _say_slug(content, event, slug)
-    if said:
+    if said or isinstance(slug, str):
         content["changed_at"] = _latest(content["changed_at"], event.occurred_at)
 
 
@@ -191,26 +185,36 @@ def claimed_slug(content: Content) -> Document | None:
     return {"value": first["value"], "at": first.get("since", first["at"]), "event_id": first["id"]}
 
 
+def shown_content(content: Content) -> Document:
+    """The fields that there are, each in one order of its parts, whatever order they were said in."""
+    return {
+        name: _in_order(value, name) for name in FIELDS if (value := content["values"].get(name)) is not None
+    }
+
+
 def working_content(content: Content) -> Document:
     """What a version's snapshot holds: all fields of the content that there are, and the slug that was given last."""
-    values = {name: deepcopy(content["values"][name]) for name in FIELDS if name in content["values"]}
-    claimed = claimed_slug(content)
+    values, claimed = deepcopy(shown_content(content)), claimed_slug(content)
     return values if claimed is None else {**values, "slug": claimed["value"]}
+
+
+def _merge(content: Content, event: StoredEvent, said: Mapping[str, Any]) -> None:
+    order: Order = (event.occurred_at, event.event_id)
+    merge(content["stamps"], content["values"], nested(said), order, leaves=_WHOLE)
 
 
 def _take_whole(content: Content, event: StoredEvent) -> None:
     """The content was kept by somebody else until then: every part was said now, also that there is none."""
-    was = event.details["record"]["content"]
-    for path in LEAVES:
-        if _is_later(content, path, event):
-            _put(content["values"], path, at(was, path))
+    was, life = event.details["record"]["content"], event.details["record"]["life"]
+    found = {path: at(was, path) for path in LEAVES}
+    _merge(content, event, {path: None if value is ABSENT else value for path, value in found.items()})
     for name in FIELDS:  # what else stands within these fields stays where it is
         mine, theirs = content["values"].get(name), was.get(name)
         if isinstance(theirs, Mapping):
             content["values"][name] = _completed(mine if isinstance(mine, Mapping) else {}, theirs, name)
     if (slug := was.get("slug")) is not None:
-        _say_slug(content, event, slug, since=event.details["record"]["life"]["created_at"])
-    content["changed_at"] = _latest(content["changed_at"], event.details["record"]["life"]["updated_at"])
+        _say_slug(content, event, slug, since=life["created_at"])
+    content["changed_at"] = _latest(content["changed_at"], life["updated_at"])
 
 
 def _completed(mine: Mapping[str, Any], theirs: Mapping[str, Any], path: str) -> Document:
@@ -220,7 +224,7 @@ def _completed(mine: Mapping[str, Any], theirs: Mapping[str, Any], path: str) ->
         inner = f"{path}.{name}"
         if inner in LEAVES:
             continue
-        if isinstance(value, Mapping) and any(leaf.startswith(f"{inner}.") for leaf in LEAVES):
+        if isinstance(value, Mapping) and _has_parts(inner):
             known = result.get(name)
             result[name] = _completed(known if isinstance(known, Mapping) else {}, value, inner)
         else:
@@ -228,34 +232,23 @@ def _completed(mine: Mapping[str, Any], theirs: Mapping[str, Any], path: str) ->
     return result
 
 
-def _is_later(content: Content, path: str, event: StoredEvent) -> bool:
-    """Whether nothing later was said of this part; it is noted that this was."""
-    name, stamp = path.replace(".", "/"), Stamp(at=event.occurred_at, id=event.event_id)
-    known = content["stamps"].get(name)
-    if known is not None and _order(known) >= _order(stamp):
-        return False
-    content["stamps"][name] = stamp
-    return True
+def _in_order(value: Any, path: str) -> Any:
+    """A field with its parts in the order of `LEAVES`, and behind them what else stands there by its name."""
+    if not isinstance(value, Mapping) or not _has_parts(path):
+        return value
+    order = {name: place for place, name in enumerate(_parts_of(path))}
+    names = sorted(value, key=lambda name: (order.get(name, len(order)), name))
+    return {name: _in_order(value[name], f"{path}.{name}") for name in names}
 
 
-def _put(values: Document, path: str, value: Any) -> None:
-    """Set or remove a part; whatever stands around it is copied first, as it may be somebody else's."""
-    *outer, name = path.split(".")
-    place = values
-    for each in outer:
-        inner = place.get(each)
-        place[each] = dict(inner) if isinstance(inner, Mapping) else {}
-        place = place[each]
-    if value is ABSENT:
-        place.pop(name, None)
-    else:
-        place[name] = value
-    for length in range(len(outer), 0, -1):  # a field of which nothing is left is none
-        holder, last = values, outer[length - 1]
-        for each in outer[: length - 1]:
-            holder = holder[each]
-        if not holder[last]:
-            del holder[last]
+def _has_parts(path: str) -> bool:
+    return any(leaf.startswith(f"{path}.") for leaf in LEAVES)
+
+
+def _parts_of(path: str) -> list[str]:
+    """The names of the parts of a field."""
+    inner = (leaf.removeprefix(f"{path}.") for leaf in LEAVES if leaf.startswith(f"{path}."))
+    return list(dict.fromkeys(each.partition(".")[0] for each in inner))
 
 
 def _say_slug(content: Content, event: StoredEvent, slug: str, since: datetime | None = None) -> None:
@@ -265,8 +258,8 @@ def _say_slug(content: Content, event: StoredEvent, slug: str, since: datetime |
     content["slugs"] = sorted([*content["slugs"], said], key=_order)[-_MOST_SLUGS:]
 
 
-def _order(stamp: Stamp) -> tuple[datetime, bytes]:
-    return stamp["at"], stamp["id"].bytes
+def _order(said: SlugSaid) -> tuple[datetime, bytes]:
+    return said["at"], said["id"].bytes
 
 
 def _latest(one: datetime | None, other: datetime) -> datetime:

@@ -13,11 +13,13 @@ from projections.content.courses.content import (
     claimed_slug,
     empty_content,
     opened_copy,
+    shown_content,
     take,
 )
 from projections.content.courses.steps import CHANGELOG_SHOWN, Life, judged, step_of, with_step
 from projections.event import StoredEvent
 from projections.kinds import Document
+from projections.merging import closed
 from projections.paths import ABSENT, at
 from projections.streams import StreamFold
 from projections.without_effect import entry, without_effect
@@ -59,13 +61,17 @@ def _apply(state: dict[str, Any], event: StoredEvent) -> None:
 
 def _shown(state: dict[str, Any]) -> Document:
     content: Content = state["content"]
-    kept = {"stamps": content["stamps"], "slugs": content["slugs"], "changed_at": content["changed_at"]}
+    kept = {
+        "stamps": closed(content["stamps"]),
+        "slugs": content["slugs"],
+        "changed_at": content["changed_at"],
+    }
     return {"state": {**kept, "steps": state["steps"]}, **_visible(content, judged(state["steps"]))}
 
 
 def _visible(content: Content, life: Life) -> Document:
     """What readers see. What nobody has said is null; a curriculum that nobody has published has no modules."""
-    values = content["values"]
+    values = shown_content(content)
     presented = values.get("instructor") or {}
     claimed = claimed_slug(content)
     dates = [each for each in (content["changed_at"], life.touched_at) if each is not None]
@@ -98,5 +104,5 @@ def _publication(life: Life) -> Document:
     }
 
 
-COURSES_FOLD = StreamFold(version=1, opened=_opened, apply=_apply, shown=_shown)
+COURSES_FOLD = StreamFold(version=2, opened=_opened, apply=_apply, shown=_shown)
 """Its version goes up with every change of a rule or of the state: documents of an older one are folded anew."""
