@@ -13,6 +13,7 @@ from worker.app.exits import ExitCode
 from worker.app.producing import open_publisher
 from worker.cli.ending import say_error
 from worker.cli.options import Format
+from worker.kafka.addressing import addressed
 from worker.kafka.checking import Checked
 from worker.kafka.files import OutgoingRecord, Statements, UnreadableLine, records_of
 from worker.kafka.lines import Source, open_source
@@ -42,7 +43,7 @@ class Publishing:
     async def run(self) -> int:
         """Publish the file; the exit code says whether every line of it was sent."""
         settings = load_settings()
-        topic = self.topic or settings.ingest.topic
+        topic = self.topic or settings.ingest.topics.interactions
         self._statements.own_home_page = settings.ingest.xapi_home_page
         # A pipe is waited for where the event loop cannot look after signals: Ctrl-C shall end the waiting itself.
         if threading.current_thread() is threading.main_thread():
@@ -83,7 +84,8 @@ class Publishing:
         records = records_of(
             source, self.format, on_unreadable=self._unreadable.append, statements=self._statements
         )
-        return self._checked.look(records, SystemClock().now(), settings.ingest.limits)
+        checked = self._checked.look(records, SystemClock().now(), settings.ingest.limits)
+        return checked if self.topic else addressed(checked, settings.ingest.topics)
 
     def _seen(self, acknowledged: int) -> None:
         self._acknowledged = acknowledged
@@ -91,7 +93,12 @@ class Publishing:
     def _summarise(self, topic: str, report: Report) -> None:
         _name_lines(self._unreadable, len(self._unreadable))
         say = partial(Console(highlight=False, soft_wrap=True).print, markup=False)
-        say(f"{counted(report.records, 'record')} published to {topic} in {report.seconds:.1f} s.")
+        where = topic
+        if len(report.topics) > 1:
+            where = ", ".join(f"{name} ({number:,})" for name, number in report.topics.items())
+        elif report.topics:
+            where = next(iter(report.topics))
+        say(f"{counted(report.records, 'record')} published to {where} in {report.seconds:.1f} s.")
         if left_out := str(self._statements):
             say(f"{left_out}.")
         if self._unreadable:

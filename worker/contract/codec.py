@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 
 from worker.contract.event import NO_IDS, Event
 from worker.contract.families import ALL_TYPES, LEARNER_TYPES
-from worker.contract.family import EventTypes, Family
+from worker.contract.family import LEARNER, EventTypes, Family
 from worker.contract.fingerprint import of_record
 from worker.contract.formats import Headers
 from worker.contract.identity import foreign_object_id
@@ -131,18 +131,46 @@ def record_key(value: bytes) -> bytes | None:
 
     `<course_id>:<user_id>` of what a learner did, `<promotion_id>` of what happened to a promotion.
     """
+    about = _about(value)
+    return None if about is None else ":".join(about.values()).encode()
+
+
+def stream_of(value: bytes) -> str | None:
+    """The stream that an encoded event is in, valid or not; None where that cannot be read."""
+    about = _about(value)
+    return None if about is None else "_".join(f"{entity}_{each}" for entity, each in about.items())
+
+
+def family_of(value: bytes) -> Family | None:
+    """The family of an encoded event, valid or not, by its type; None for none of ours."""
+    fields = _fields_in(value)
+    return None if fields is None else _family_in(fields)
+
+
+def _about(value: bytes) -> Mapping[str, str] | None:
+    """The entities that the stream of an encoded event is about, with their ids; of an unknown type a learner's."""
+    fields = _fields_in(value)
+    if fields is None:
+        return None
+    family = _family_in(fields)
+    entities = LEARNER if family is None else family.about
+    ids = _ids_about(fields, family) if family else [fields.get(f"{entity}_id") for entity in entities]
+    if not all(isinstance(part, str) and _OBJECT_ID.fullmatch(part) for part in ids):
+        return None
+    return {entity: str(part).lower() for entity, part in zip(entities, ids, strict=True)}
+
+
+def _fields_in(value: bytes) -> dict[str, Any] | None:
     try:
         fields = orjson.loads(value)
     except ValueError:
         return None
-    if not isinstance(fields, dict):
-        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _family_in(fields: Mapping[str, Any]) -> Family | None:
     event_type = fields.get("event_type")
-    family = ALL_TYPES.by_name.get(event_type) if isinstance(event_type, str) else None
-    ids = _ids_about(fields, family) if family else [fields.get("course_id"), fields.get("user_id")]
-    if not all(isinstance(part, str) and _OBJECT_ID.fullmatch(part) for part in ids):
-        return None
-    return ":".join(map(str, ids)).lower().encode()
+    return ALL_TYPES.by_name.get(event_type) if isinstance(event_type, str) else None
 
 
 def _ids_about(fields: Mapping[str, Any], family: Family) -> list[Any]:

@@ -27,6 +27,9 @@ FAMILIES: tuple[Family, ...] = (
 ALL_TYPES = EventTypes(FAMILIES)
 """Of all families."""
 
+PRODUCERS_TYPES = EventTypes(tuple(family for family in FAMILIES if family.inlet is not Inlet.WORKER))
+"""What producers publish: all but the worker's own."""
+
 LEARNER_TYPES = EventTypes((INTERACTIONS,))
 """What learners do."""
 

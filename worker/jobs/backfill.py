@@ -15,6 +15,7 @@ from pydantic import Field, JsonValue
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, JobArguments, Outcome
 from worker.jobs.sending import Send, sending
+from worker.kafka.addressing import addressed
 from worker.kafka.checking import EXAMPLES_KEPT
 from worker.kafka.file_records import Chunk, FileRecords
 from worker.kafka.files import Format
@@ -48,7 +49,7 @@ async def run(context: JobContext, arguments: BackfillArguments) -> Mapping[str,
     records = FileRecords(arguments.format, NAME, settings.ingest.limits, settings.ingest.xapi_home_page)
     size = min(_RECORDS_A_STEP, arguments.rate or _RECORDS_A_STEP)
     throttle = Throttle(context.clock, arguments.rate or None)
-    async with sending(context, settings.ingest.topic) as send:
+    async with sending(context, settings.ingest.topics.interactions) as send:
         await context.total(await in_thread(partial(_lines, arguments.files)))
         for number, name in list(enumerate(arguments.files))[file:]:
             with open_source(_path(name)) as source:
@@ -66,7 +67,8 @@ async def run(context: JobContext, arguments: BackfillArguments) -> Mapping[str,
 
 async def _published(context: JobContext, send: Send, chunk: Chunk) -> None:
     """Have all of the chunk acknowledged; while no broker answers, again: event ids decide what is a duplicate."""
-    await _with_retry(context, partial(send, chunk.records))
+    records = list(addressed(chunk.records, context.settings.ingest.topics))
+    await _with_retry(context, partial(send, records))
 
 
 async def _saved(context: JobContext, number: int, chunk: Chunk) -> None:

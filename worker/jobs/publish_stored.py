@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 from bson import ObjectId
 from pydantic import Field, JsonValue, StringConstraints
 
+from worker.contract.family import Inlet
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job
 from worker.jobs.naming import named
@@ -32,9 +33,13 @@ _WRONG = (Unsent.ALTERED, Unsent.NO_EVENT, Unsent.UNREADABLE)
 
 
 class PublishStored(SelectedStreams):
-    """Which events go to which topic, and how many a second at most."""
+    """Which events go to which topic, and how many a second at most.
+
+    Those of one inlet: whoever reads the topic takes no others there.
+    """
 
     topic: Annotated[str, StringConstraints(min_length=1, max_length=249)]
+    inlet: Inlet = Inlet.INTERACTIONS
     rate: Annotated[int, Field(ge=1)] | None = None
 
 
@@ -54,7 +59,7 @@ async def publish_stored(context: JobContext, arguments: PublishStored) -> Mappi
         begin = Place.of(checkpoint)
         pages = walk_events(context.database, arguments.of, begin, most=most, max_bytes=_BYTES_PER_STEP)
         async for page in pages:  # 1
-            records, unsent = await _records(context, page)  # 2
+            records, unsent = await _records(context, page, arguments.inlet)  # 2
             if not context.dry_run:
                 await throttle.wait_for(len(records))  # 3
             await context.keep_alive()
@@ -67,13 +72,15 @@ async def publish_stored(context: JobContext, arguments: PublishStored) -> Mappi
     return {"topic": arguments.topic, "wrong": list(told)}
 
 
-async def _records(context: JobContext, page: EventPage) -> tuple[list[OutgoingRecord], dict[str, Unsent]]:
+async def _records(
+    context: JobContext, page: EventPage, inlet: Inlet
+) -> tuple[list[OutgoingRecord], dict[str, Unsent]]:
     """A record for each event that may be published, and why the others, by id, may not."""
     now, limits = context.clock.now(), context.settings.ingest.limits
     erased = await _erased(context, page)
     records, unsent = [], {name_of(each.id): Unsent.UNREADABLE for each in page.unreadable}
     for event in page.events:
-        record = outgoing(event, NAME, now, limits)
+        record = outgoing(event, NAME, now, limits, inlet)
         if isinstance(record, Unsent):
             unsent[str(event["_id"])] = record
         elif event["event_data"].get("user_id") in erased:

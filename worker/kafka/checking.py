@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from worker.contract.codec import decode_event
+from worker.contract.families import PRODUCERS_TYPES
 from worker.contract.limits import Limits
 from worker.contract.rejection import Rejected
 from worker.kafka.files import OutgoingRecord, UnreadableLine
@@ -42,7 +43,7 @@ class Checked:
 
 def why_invalid(record: OutgoingRecord, now: datetime, limits: Limits) -> Rejected | None:
     """Why a worker that reads the record `now` would make a dead letter of it; None for a valid event."""
-    decoded = decode_event(record.value or b"", timestamp=now, limits=limits)
+    decoded = decode_event(record.value or b"", timestamp=now, limits=limits, types=PRODUCERS_TYPES)
     return decoded if isinstance(decoded, Rejected) else None
 
 

@@ -24,12 +24,16 @@ _OTHER_VERBS = "others"
 
 @dataclass(frozen=True, slots=True)
 class OutgoingRecord:
-    """One record to publish. `value` None is a tombstone; `line` counts from 1, 0 if it came from no file."""
+    """One record to publish, to the publisher's topic where it names none.
+
+    `value` None is a tombstone; `line` counts from 1, 0 if it came from no file.
+    """
 
     value: bytes | None
     key: bytes | None = None
     headers: tuple[Header, ...] = ()
     line: int = 0
+    topic: str | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -107,7 +111,7 @@ def records_of(
     statements: Statements | None = None,
     first_line: int = 1,
 ) -> Iterator[OutgoingRecord]:
-    """Yield the source's records in its order, keyed `<course_id>:<user_id>` where that can be read.
+    """Yield the source's records in its order, each with the recommended key where that can be read.
 
     native: each line's bytes unchanged, without the line feed, valid or not. xapi: each statement translated
     to the contract and encoded; blank lines are skipped, and `statements` counts those without an event.

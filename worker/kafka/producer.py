@@ -1,7 +1,7 @@
 """Publishes records to one topic, in their order: each is acknowledged by all replicas or reported."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import structlog
 from aiokafka import AIOKafkaProducer, errors
 
-from worker.errors import Misconfigured, Refused, Retryable, WorkerError
+from worker.errors import Fatal, Misconfigured, Refused, Retryable, WorkerError
 from worker.kafka.files import OutgoingRecord
 from worker.kafka.lines import MAX_LINE_BYTES
 from worker.kafka.metadata import require_topic
@@ -47,15 +47,16 @@ class RecordRefused(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was acknowledged. `seconds` runs from the first record handed over to the last acknowledgement."""
+    """What was acknowledged, and by topic. `seconds` runs from the first record to the last acknowledgement."""
 
     records: int
     size_bytes: int
     seconds: float
+    topics: Mapping[str, int]
 
 
 class Publisher:
-    """A producer on one topic, as an async context manager.
+    """A producer on one topic, and on those that records name, as an async context manager.
 
     `idempotent` lets the broker drop what the producer sends twice after a lost answer. With a broker that cannot
     do that, or with False, a repeat reaches the topic and the worker counts it as a duplicate. `kafka` holds
@@ -88,6 +89,7 @@ class Publisher:
             **kafka,
         }
         self._producer: AIOKafkaProducer | None = None
+        self._usable: set[str] = set()
 
     async def __aenter__(self) -> Self:
         """Connect. Raises Retryable when no broker answers, Misconfigured when it refuses this producer.
@@ -133,7 +135,7 @@ class Publisher:
         in_flight = _InFlight(on_progress)
         try:
             for record in records:
-                sent = _Sent(record.line, record.size_bytes)
+                sent = _Sent(record.line, record.size_bytes, record.topic or self._topic)
                 try:
                     answer = await self._send(record)
                 except errors.KafkaError as error:
@@ -143,17 +145,21 @@ class Publisher:
                     await in_flight.complete(leaving=MAX_IN_FLIGHT // 2)
         except RecordRefused:  # all that was in flight has been answered
             raise
-        except (Refused, OSError):  # of the records' own source: what was read before it is on its way
+        except (Refused, Fatal, OSError):  # of the records' own source: what was read before it is on its way
             await in_flight.complete(leaving=0)
             raise
         await in_flight.complete(leaving=0)
-        return Report(in_flight.acknowledged, in_flight.size_bytes, self._clock.monotonic() - started)
+        took_s = self._clock.monotonic() - started
+        return Report(in_flight.acknowledged, in_flight.size_bytes, took_s, dict(in_flight.topics))
 
     async def _send(self, record: OutgoingRecord) -> "asyncio.Future[object]":
         if self._producer is None:
             raise RuntimeError("publish() needs the publisher to be entered with `async with`")
+        topic = record.topic or self._topic
+        if topic not in self._usable:
+            await self._use(self._producer, topic)
         sent: asyncio.Future[object] = await self._producer.send(
-            self._topic, record.value, key=record.key, headers=list(record.headers)
+            topic, record.value, key=record.key, headers=list(record.headers)
         )
         return sent
 
@@ -166,14 +172,19 @@ class Publisher:
             raise Misconfigured(
                 f"the broker at {self._servers} refuses this producer: {in_words(error)}"
             ) from error
+        await self._use(producer, self._topic)
+
+    async def _use(self, producer: AIOKafkaProducer, topic: str) -> None:
+        """Nothing is sent to a topic before it is known to be there: many brokers create whatever they are sent."""
         try:
             async with asyncio.timeout(METADATA_LIMIT_S):
-                await require_topic(producer.client, self._servers, self._topic)
-                await producer.partitions_for(self._topic)
+                await require_topic(producer.client, self._servers, topic)
+                await producer.partitions_for(topic)
         except (errors.KafkaError, TimeoutError) as error:
             raise Misconfigured(
-                f"topic {self._topic} cannot be used on {self._servers}: {in_words(error)}"
+                f"topic {topic} cannot be used on {self._servers}: {in_words(error)}"
             ) from error
+        self._usable.add(topic)
 
 
 class _Sent(NamedTuple):
@@ -181,6 +192,7 @@ class _Sent(NamedTuple):
 
     line: int
     size_bytes: int
+    topic: str
 
 
 class _InFlight:
@@ -191,6 +203,7 @@ class _InFlight:
         self._on_progress = on_progress
         self.acknowledged = 0
         self.size_bytes = 0
+        self.topics: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -208,6 +221,7 @@ class _InFlight:
                 raise await self.failure(record, error) from error
             self.acknowledged += 1
             self.size_bytes += record.size_bytes
+            self.topics[record.topic] += 1
         if self._on_progress is not None:
             self._on_progress(self.acknowledged)
 

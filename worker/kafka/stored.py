@@ -9,6 +9,7 @@ from projections.event import OWN_TYPES, upcast_document
 from worker.contract.codec import decode_event, record_key
 from worker.contract.event import Event
 from worker.contract.families import ALL_TYPES
+from worker.contract.family import Inlet
 from worker.contract.fingerprint import agrees, of_document, record_of
 from worker.contract.limits import Limits
 from worker.contract.origin import origin_header
@@ -19,6 +20,7 @@ from worker.kafka.files import OutgoingRecord
 class Unsent(StrEnum):
     """Why a stored event is not published."""
 
+    ELSEWHERE = "elsewhere"  # it came in at another inlet than is asked for
     OWN = "own"  # a void or an opening: no producer wrote it, and every topic refuses it
     SEALED = "sealed"  # its personal fields cannot be read
     ERASED = "erased"  # its learner was erased
@@ -27,8 +29,14 @@ class Unsent(StrEnum):
     UNREADABLE = "unreadable"  # nobody can read the document
 
 
-def outgoing(document: Mapping[str, Any], job: str, now: datetime, limits: Limits) -> OutgoingRecord | Unsent:
-    """The record of a stored event, published by `job`, or why there is none. Pure, and never raises.
+def outgoing(
+    document: Mapping[str, Any],
+    job: str,
+    now: datetime,
+    limits: Limits,
+    inlet: Inlet = Inlet.INTERACTIONS,
+) -> OutgoingRecord | Unsent:
+    """The record of a stored event of an inlet, published by `job`, or why there is none. Pure, and never raises.
 
     1. nothing that no producer wrote, or that is not what it was  2. the event in its one spelling, of the newest
     contract  3. read as ingest would read it `now`: what comes back must be the very event that is stored. Its trace
@@ -45,10 +53,13 @@ def outgoing(document: Mapping[str, Any], job: str, now: datetime, limits: Limit
         # 2.
         current = upcast_document(document)
         value = record_of(current)
+        family = ALL_TYPES.by_name.get(current["event_type"])
     except Exception:  # whatever somebody made of the document
         return Unsent.NO_EVENT
-    if value is None:
+    if value is None or family is None:
         return Unsent.NO_EVENT
+    if family.inlet is not inlet:
+        return Unsent.ELSEWHERE
     # 3.
     read = decode_event(value, timestamp=now, limits=limits, types=ALL_TYPES)
     if not isinstance(read, Event) or read.fingerprint != of_document(current):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from worker.chunks import chunks
-from worker.contract.codec import record_key
+from worker.contract.codec import stream_of
 from worker.contract.identity import stream_id
 from worker.retry.selection import Entry, Selection
 from worker.storage.database import Database, Document
@@ -60,7 +60,7 @@ async def find_names(database: Database, selection: Selection, *, redriven: bool
     """Ids of the selected dead letters in the order of their log.
 
     Those that were sent again already are left out unless `redriven`, or named by id. A stream is told by the
-    record's key, or by what its value says of learner and course where that can be read.
+    record's key where that names a learner and a course, or by what its value says it is about.
     """
     chosen = selection.query(reason="reason", fingerprint="fingerprint")
     query = {"kind": {"$in": ["record", "gap"]}, **chosen}
@@ -221,15 +221,15 @@ async def _is_of(database: Database, name: str, stream: str) -> bool:
     row = await _one(database, name, _WITHOUT_VALUE)
     if row is None:
         return False
-    key = row["key"]
-    if (key is None or _stream(key) is None) and row["size_bytes"] <= _LONGEST_EVENT:
+    named = _stream(row["key"]) if row["key"] is not None else None
+    if named is None and row["size_bytes"] <= _LONGEST_EVENT:
         value = await read_value(database, row)
-        key = record_key(value) if isinstance(value, bytes) else None
-    return key is not None and _stream(key) == stream
+        named = stream_of(value) if isinstance(value, bytes) else None
+    return named == stream
 
 
 def _stream(key: bytes) -> str | None:
-    """The stream a recommended key `<course>:<user>` names; None for any other key."""
+    """The stream a recommended key `<course>:<user>` names; None for any other key, which names no kind of stream."""
     course, separator, user = key.decode("ascii", "replace").partition(":")
     named = bool(separator) and len(course) == len(user) == 24
     return stream_id(course.lower(), user.lower()) if named else None

@@ -19,6 +19,7 @@ from worker.app.serving import dependency_probes
 from worker.app.supervision import Role, run_role
 from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
+from worker.contract.events.interactions import INTERACTIONS
 from worker.contract.export import examples
 from worker.contract.source import Source
 from worker.kafka.files import OutgoingRecord
@@ -272,7 +273,7 @@ async def _store(database: Database) -> None:
     """The stored form of one good event of every type."""
     now = SystemClock().now()
     documents = []
-    for version, example in enumerate(examples().values(), start=1):
+    for version, example in enumerate(examples((INTERACTIONS,)).values(), start=1):
         event = decode_event(encode(example), timestamp=now)
         assert isinstance(event, Event)
         documents.append(event_document(event, version, Source("earlier", 0, version), now, None))
@@ -281,6 +282,6 @@ async def _store(database: Database) -> None:
 
 async def _publish(kafka: str, topic: str) -> None:
     """One good event of every type, and one record that becomes a dead letter."""
-    values = [*(encode(event) for event in examples().values()), b"{"]
+    values = [*(encode(event) for event in examples((INTERACTIONS,)).values()), b"{"]
     async with Publisher(kafka, topic, clock=SystemClock(), idempotent=False) as publisher:
         await publisher.publish(OutgoingRecord(value) for value in values)

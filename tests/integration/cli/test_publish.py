@@ -17,8 +17,9 @@ from tests.support.commands import piped_into, sevenp_worker
 from tests.support.matrices import one_of_each
 from worker.app.exits import ExitCode
 from worker.contract.codec import encode
+from worker.contract.events.interactions import INTERACTIONS
 from worker.contract.export import examples
-from worker.devstack.servers.topics import topic_ends
+from worker.devstack.servers.topics import create_topic, topic_ends
 
 # The handed case: no valid JSON, and every byte of it counts.
 NUMBERED = [b'{"n":%0200d}' % number for number in range(1, 101)]
@@ -70,7 +71,7 @@ async def test_a_process_substitution_arrives_whole_and_nothing_but_the_summary_
 
 async def test_lines_that_are_no_valid_events_are_counted(kafka: str, topic: str, tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    good = [encode(event) for event in examples().values()]
+    good = [encode(event) for event in examples((INTERACTIONS,)).values()]
     path.write_bytes(b"\n".join([*good, b"{}", b"["]))
     ended = await sevenp_worker(servers(kafka, topic), "publish", str(path))
     assert ended.code == ExitCode.OK
@@ -91,14 +92,14 @@ async def test_a_check_sends_nothing_unless_all_are_valid(
             ended = await sevenp_worker(servers(kafka, topic), "publish", str(path), "--check")
         return ended.code, ended.output
 
-    good = b"\n".join(encode(event) for event in examples().values())
+    good = b"\n".join(encode(event) for event in examples((INTERACTIONS,)).values())
     code, output = await publish(good + b"\n{}\n")
     assert code == ExitCode.USAGE
-    assert f"line {len(examples()) + 1}: missing_field" in output
+    assert f"line {len(examples((INTERACTIONS,))) + 1}: missing_field" in output
     assert "nothing was sent" in output
     code, output = await publish(good)
-    assert (code, f"{len(examples())} records published" in output) == (ExitCode.OK, True)
-    assert sum((await topic_ends(kafka, topic)).values()) == len(examples())
+    assert (code, f"{len(examples((INTERACTIONS,)))} records published" in output) == (ExitCode.OK, True)
+    assert sum((await topic_ends(kafka, topic)).values()) == len(examples((INTERACTIONS,)))
 
 
 async def test_statements_without_an_event_are_left_out_and_counted_by_verb(
@@ -153,10 +154,33 @@ async def test_what_holds_no_lines_is_refused_and_a_line_too_long_costs_only_its
     path = tmp_path / "events"
     path.write_bytes(b"BZh91AY&SY")
     refused = await sevenp_worker(servers(kafka, topic), "publish", str(path))
-    assert (refused.code, "bunzip2" in refused.error) == (ExitCode.USAGE, True)
+    assert (refused.code, "bunzip2" in refused.error) == (ExitCode.SCHEMA, True)
     path.write_bytes(b"{}\n" + b"x" * 5_000_000 + b"\n{}\n")
     partly = await sevenp_worker(servers(kafka, topic), "publish", str(path))
     assert partly.code == ExitCode.USAGE
     assert "line 2: 5,000,000 bytes" in partly.output
     assert "2 records published" in partly.output
     assert sum((await topic_ends(kafka, topic)).values()) == 2
+
+
+async def test_each_event_goes_to_the_topic_of_its_kind_and_with_a_topic_all_go_there(
+    kafka: str, topic: str, tmp_path: Path
+) -> None:
+    billing, path = f"{topic}-billing", tmp_path / "events.jsonl"
+    chosen = [examples()[name] for name in ("view", "promotion_created", "complete")]
+    path.write_bytes(b"\n".join([*(encode(event) for event in chosen), b"{}"]))
+    environment = {**servers(kafka, topic), "SEVENP_BILLING_TOPIC": billing}
+    absent = await sevenp_worker(environment, "publish", str(path))
+    assert (absent.code, billing in absent.error) == (ExitCode.SCHEMA, True)
+    await create_topic(kafka, billing, 1)
+    ended = await sevenp_worker(environment, "publish", str(path))
+    assert ended.code == ExitCode.OK, ended.error
+    assert f"4 records published to {topic} (3), {billing} (1)" in ended.output
+    [promotion] = await everything(kafka, billing, 1)
+    assert json.loads(promotion.value) == chosen[1]
+    assert promotion.key == chosen[1]["promotion_id"].encode()
+    all_there = await sevenp_worker(environment, "publish", str(path), "--topic", billing)
+    assert f"4 records published to {billing} in" in all_there.output
+    off = await sevenp_worker({**environment, "SEVENP_BILLING_TOPIC": "none"}, "publish", str(path))
+    assert off.code != ExitCode.OK
+    assert "line 2 is of billing, and SEVENP_BILLING_TOPIC says that none come in" in off.error

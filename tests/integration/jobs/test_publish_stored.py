@@ -20,9 +20,13 @@ from tests.support.opening import opening_event
 from tests.support.waiting import until
 from tests.support.worker_pool import shared_pool
 from worker.app.exits import ExitCode
-from worker.contract.codec import decode_event
+from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
+from worker.contract.export import examples
+from worker.contract.families import ALL_TYPES
+from worker.contract.family import Inlet
 from worker.contract.identity import parse_stream_id
+from worker.contract.source import Source
 from worker.devstack.servers.topics import create_topic
 from worker.errors import TopicMissing
 from worker.jobs.context import Parts, Progress
@@ -30,6 +34,7 @@ from worker.jobs.publish_stored import PUBLISH_STORED, PublishStored
 from worker.jobs.runner import Runner
 from worker.settings import variable
 from worker.storage.database import Database, make_client, open_database
+from worker.storage.documents import event_document
 from worker.storage.driver import close
 from worker.storage.schema import apply_schema
 from worker.storage.stream_selection import StreamSelection
@@ -229,3 +234,33 @@ async def test_the_command_publishes_what_is_selected_and_says_how_many(
     row = await database.audit.find_one({})
     assert row is not None
     assert (row["command"], row["arguments"]["topic"]) == ("publish-from-store", topic)
+
+
+async def test_events_of_another_kind_are_published_where_they_are_asked_for(
+    database: Database, kafka: str, topic: str
+) -> None:
+    """Whoever reads a topic takes the events of one inlet there."""
+    promotion = decode_event(
+        encode(examples()["promotion_created"]),
+        timestamp=datetime(2024, 1, 15, 12, tzinfo=UTC),
+        types=ALL_TYPES,
+    )
+    assert isinstance(promotion, Event)
+    await store(database, LEARNERS[:1])
+    source = Source("billing", 0, 0)
+    await database.course_events.insert_one(event_document(promotion, 1, source, datetime.now(UTC), None))
+    runner = Runner(given(database, kafka), "anna")
+    number = len([event for event in LEARNERS[0].events if event["event_type"] != "void"])
+    learners = await runner.run(PUBLISH_STORED, PublishStored(topic=topic))
+    assert (learners.run.counts["published"], learners.run.counts["elsewhere"]) == (number, 1)
+    await create_topic(kafka, f"{topic}-billing", 4)
+    billing = PublishStored(topic=f"{topic}-billing", inlet=Inlet.BILLING)
+    assert (await runner.run(PUBLISH_STORED, billing)).run.counts["published"] == 1
+    chosen = options(kafka, topic, others={"billing_topic": f"{topic}-billing"})
+    async with running(database, chosen) as ingest:
+        await ingest.until(
+            lambda: (
+                ingest.value("events_processed_total", topic=f"{topic}-billing", outcome="duplicate") == 1
+            ),
+            "it comes back as what it is",
+        )

@@ -19,6 +19,7 @@ from tests.support.waiting import until
 from worker.app.exits import ExitCode
 from worker.app.redriving import open_redriver
 from worker.contract.codec import encode
+from worker.contract.export import examples
 from worker.contract.gaps import GapReason
 from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.source import Source
@@ -257,6 +258,13 @@ async def test_a_stream_s_dead_letters_are_found_by_key_or_by_what_the_value_say
     await store_dead_letters(database, dead_letters, datetime.now(UTC))
     found = await listed(database, Selection(stream=stream))
     assert [entry.document["offset"] for entry in found] == [1, 2, 3]
+    promotion = examples()["promotion_ended"]
+    of_another_kind = dead_letter(
+        7, encode({**promotion, "value": "none"}), promotion["promotion_id"].encode()
+    )
+    await store_dead_letters(database, [of_another_kind], datetime.now(UTC))
+    found = await listed(database, Selection(stream=f"promotion_{promotion['promotion_id']}"))
+    assert [entry.document["offset"] for entry in found] == [7]
 
 
 async def test_discarding_takes_the_parts_along_and_nothing_else(database: Database) -> None:

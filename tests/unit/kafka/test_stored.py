@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.support.opening import opening_event
-from tests.unit.contract.records import EXAMPLES, accepted, decoded, fields
+from tests.unit.contract.records import ALL_EXAMPLES, EXAMPLES, accepted, decoded, fields
 from tests.unit.contract.test_agreement import LATE, OF_TYPE
 from worker.contract.codec import encode
 from worker.contract.event import Event
+from worker.contract.families import ALL_TYPES
+from worker.contract.family import Inlet
 from worker.contract.limits import DEFAULT_LIMITS, Limits
 from worker.contract.source import Source
 from worker.ingest.plan import Known, sort_candidates
@@ -60,20 +62,24 @@ def test_whatever_is_stored_comes_back_as_a_duplicate(data: st.DataObject, event
     _assert_comes_back(event)
 
 
-@pytest.mark.parametrize("event_type", sorted(EXAMPLES))
+@pytest.mark.parametrize("event_type", sorted(ALL_EXAMPLES))
 def test_the_example_of_each_type_comes_back_as_a_duplicate(event_type: str) -> None:
     _assert_comes_back(accepted(fields(event_type)))
 
 
 def _assert_comes_back(event: Event) -> None:
     document = stored(event)
-    record = outgoing(document, "publish", LATE, DEFAULT_LIMITS)
+    inlet = ALL_TYPES.by_name[event.event_type].inlet
+    elsewhere = next(each for each in Inlet if each is not inlet)
+    assert outgoing(document, "publish", LATE, DEFAULT_LIMITS, elsewhere) is Unsent.ELSEWHERE
+    record = outgoing(document, "publish", LATE, DEFAULT_LIMITS, inlet)
     assert isinstance(record, OutgoingRecord), record
     back = returning(record)
     assert is_duplicate(document, back)
     assert stored(back.event)["event_data"] == document["event_data"]
     assert stored(back.event)["personal"] == document["personal"]
-    assert record.key == f"{event.course_id}:{event.user_id}".encode()
+    ids = event.stream_id.split("_")[1::2]
+    assert record.key == ":".join(ids).encode()
 
 
 def test_the_record_names_the_job_that_published_it() -> None:
