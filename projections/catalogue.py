@@ -8,6 +8,7 @@ from projections.content.blocks import CONTENT_BLOCKS
 from projections.content.courses.projection import COURSES
 from projections.content.lessons import LESSON_CONTENT
 from projections.content.relationships import CONTENT_CYCLES, CONTENT_RELATIONSHIPS
+from projections.content.versions.projection import COURSE_VERSIONS
 from projections.content.workflow import CONTENT_WORKFLOW
 from projections.counts.projection import COUNTS
 from projections.kinds import Catalogue, Contest, Projection, StreamProjection, SumProjection
@@ -20,6 +21,7 @@ PROJECTIONS: tuple[Projection, ...] = (
     COUNTS,
     COURSES,
     COURSE_CLAIMS,
+    COURSE_VERSIONS,
     USERS,
     USER_CLAIMS,
     LESSON_CONTENT,

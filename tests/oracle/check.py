@@ -16,6 +16,7 @@ from tests.oracle import (
     quiescence,
     series,
     users,
+    versions,
 )
 from tests.oracle.case import Case, Evidence
 from tests.oracle.finding import Finding, bounded
@@ -35,6 +36,7 @@ RULES: Mapping[int, Sequence[Rule]] = {
         users.user_documents,
         content.content_documents,
         content.cycles,
+        versions.version_documents,
     ),
     6: (
         counts.counted_learners,

@@ -28,7 +28,7 @@ _KNOWN: Mapping[str, Sequence[str]] = {
     "seo": ("meta_title", "meta_description", "keywords", "og_image", "structured_data"),
     "instructor": ("bio", "credentials"),
 }
-_FIELDS = (
+FIELDS = (
     *("title", "subtitle", "description", "metadata", "pricing", "media", "curriculum", "learning", "seo"),
     *("location", "instructor_id", "instructor"),
 )
@@ -76,7 +76,7 @@ def course_differences(document: Mapping[str, Any], events: Sequence[Event]) -> 
 
 def expected_course(events: Sequence[Event]) -> Document:
     """What the document says after these events, as far as it follows from them."""
-    story = _Story()
+    story = Story()
     for event in sorted((each for each in events if each["event_type"] != VOID), key=order):
         story.take(event)
     return story.document()
@@ -86,7 +86,7 @@ def _begins(event: Event) -> bool:
     return event["event_type"] in ("course_created", OPENING)
 
 
-class _Story:
+class Story:
     """A course, event after event."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class _Story:
         self.refused: list[tuple[Event, str]] = []
 
     def take(self, event: Event) -> None:
-        kind, said = event["event_type"], _details(event)
+        kind, said = event["event_type"], details_of(event)
         if kind == OPENING:
             self._adopt(event, said["record"])
             return
@@ -128,10 +128,10 @@ class _Story:
         self.content_at.append(record["life"]["updated_at"])
 
     def _say(self, event: Event, said: Mapping[str, Any]) -> None:
-        own = {name: said[name] for name in _FIELDS if name in said}
+        own = {name: said[name] for name in FIELDS if name in said}
         if "slug" in said:
             self.slugs.append((said["slug"], event))
-        if _parts(own, "") or "slug" in said:
+        if parts_said(own) or "slug" in said:
             self.content_at.append(event["occurred_at"])
         self.content = _merged(self.content, own, "")
 
@@ -208,7 +208,7 @@ class _Story:
         dates = [each for each in (*self.content_at, *self.touched) if each is not None]
         presented = self.content.get("instructor") or {}
         return {
-            **{name: self.content.get(name) for name in _FIELDS},
+            **{name: self.content.get(name) for name in FIELDS},
             "curriculum": self.content.get("curriculum") or [],
             "instructor": {
                 "user_id": self.content.get("instructor_id"),
@@ -256,20 +256,20 @@ class _Story:
         return {"total": len(self.refused), "reasons": {**reasons}, "latest": latest}
 
 
-def _details(event: Event) -> Mapping[str, Any]:
+def details_of(event: Event) -> Mapping[str, Any]:
     """The producer's details, with the part of them that stands with what is personal."""
     return {**event["event_data"].get("details", {}), **event["personal"].get("details", {})}
 
 
-def _parts(said: Any, path: str) -> list[str]:
+def parts_said(said: Any, path: str = "") -> list[str]:
     """The parts of the course that this says anything of."""
     if path in _KNOWN or not path:
-        names = _KNOWN.get(path, _FIELDS)
+        names = _KNOWN.get(path, FIELDS)
         return [
             part
             for name in names
             if isinstance(said, Mapping) and name in said
-            for part in _parts(said[name], f"{path}.{name}" if path else name)
+            for part in parts_said(said[name], f"{path}.{name}" if path else name)
         ]
     return [path]
 
@@ -277,7 +277,7 @@ def _parts(said: Any, path: str) -> list[str]:
 def _merged(content: Mapping[str, Any], said: Mapping[str, Any], path: str) -> Document:
     """The content with what is said of it: null removes, an object of which nothing is left is none."""
     result = dict(content)
-    for name in _KNOWN.get(path, _FIELDS):
+    for name in _KNOWN.get(path, FIELDS):
         if name not in said:
             continue
         inner, value = f"{path}.{name}" if path else name, said[name]

@@ -18,6 +18,10 @@ from tests.oracle.stored import Document
 
 # Of version 00; neither trace nor span is all zeros.
 _PARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_IDS = (
+    *("user_id", "course_id", "lesson_id"),
+    *("content_id", "block_id", "relationship_id", "workflow_id", "promotion_id"),
+)
 _WHOLE = {"course_enrolled": ("total_lessons",), "quiz_submitted": ("total_questions", "correct_answers")}
 
 
@@ -93,9 +97,7 @@ def _said(fields: Mapping[str, Any]) -> Mapping[str, Hashable]:
         "event_id": UUID(fields["event_id"]),
         "event_type": fields["event_type"],
         "occurred_at": moment(fields["occurred_at"]),
-        "user_id": ObjectId(fields["user_id"]),
-        "course_id": ObjectId(fields["course_id"]),
-        "lesson_id": ObjectId(fields["lesson_id"]) if "lesson_id" in fields else None,
+        **{name: ObjectId(fields[name]) if name in fields else None for name in _IDS},
         **{name: fields.get(name) for name in ("session_id", "device_type")},
         **{name: fields.get(name) for name in ("producer", "correlation_id", "user_agent")},
         "ip_address": _address(fields.get("ip_address")),
@@ -154,14 +156,13 @@ def _plain(text: str) -> str:
 
 def _stored_body(event: Document) -> Mapping[str, Hashable]:
     data, text = event["event_data"], event["personal"].get("text")
-    details = data.get("details", {}) if text is None else {**data.get("details", {}), "text": text}
+    details = {**data.get("details", {}), **event["personal"].get("details", {})}
+    details |= {} if text is None else {"text": text}
     return {
         "event_id": event["_id"],
         "event_type": event["event_type"],
         "occurred_at": event["occurred_at"],
-        "user_id": data["user_id"],
-        "course_id": data["course_id"],
-        "lesson_id": data.get("lesson_id"),
+        **{name: data.get(name) for name in _IDS},
         **{name: data.get(name) for name in ("session_id", "device_type")},
         **{name: event["metadata"].get(name) for name in ("producer", "correlation_id")},
         "user_agent": event["personal"].get("user_agent"),

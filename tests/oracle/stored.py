@@ -36,6 +36,8 @@ class Stored:
     progress: Sequence[Document] = ()
     projections: Sequence[Document] = ()
     courses: Sequence[Document] = ()
+    course_versions: Sequence[Document] = ()
+    version_histories: Sequence[Document] = ()
     users: Sequence[Document] = ()
     notifications: Sequence[Document] = ()
     billing: Sequence[Document] = ()
@@ -56,7 +58,7 @@ class Stored:
     @property
     def folded_streams(self) -> Mapping[str, Sequence[Document]]:
         """As `streams`, with a void in place of each event that somebody has left out of `progress`."""
-        return self.streams_of("progress")
+        return {name: events for name, events in self.streams_of("progress").items() if "_user_" in name}
 
     def streams_of(self, projection: str) -> Mapping[str, Sequence[Document]]:
         """As `streams`, with a void in place of each event that somebody has left out of this projection."""
@@ -128,6 +130,8 @@ _CONTENT = {
     "progress": "user_progress",
     "projections": "user_progress_projections",
     "courses": "courses",
+    "course_versions": "course_versions",
+    "version_histories": "version_history",
     "users": "users",
     "notifications": "notifications",
     "billing": "billing_transactions",

@@ -112,3 +112,24 @@ def golden_course() -> list[Document]:
         sent("course_version_deployed", 9, version="1.0"),
         sent("course_submitted", 10),
     ]
+
+
+def golden_versions() -> list[Document]:
+    """Versions with all that becomes of them, and steps without effect."""
+    other, third = "65a4f0c2e13b7a0001bbbbbc", "65a4f0c2e13b7a0001bbbbbd"
+    second = {**version("2.0"), "type": "major", "migration_required": True, "breaking_changes": ["lessons"]}
+    return [
+        sent("course_created", 0, **CREATED, description={"short": "s"}),
+        sent("curriculum_published", 1, curriculum=modules(LESSON, other)),
+        sent("course_version_created", 2, **version("1.0", "all of it")),
+        sent("course_version_deployed", 3, version="1.0"),
+        sent("course_described", 4, title="Fuller Stack", description={"html": "<p>s</p>"}),
+        sent("curriculum_published", 5, curriculum=modules(third, LESSON)),
+        sent("course_version_created", 6, **second),
+        sent("course_version_approved", 7, version="2.0", approved_by=TEACHER),
+        sent("course_version_deployed", 8, version="2.0"),
+        sent("course_version_created", 9, 99, **version("2.0", "again")),
+        sent("course_version_rolled_back", 10, version="2.0", rollback_version="1.0"),
+        sent("course_version_deployed", 11, version="3.0"),
+        sent("course_priced", 5.5, pricing={"type": "free"}),
+    ]

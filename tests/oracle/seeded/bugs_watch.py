@@ -245,6 +245,24 @@ def earlier_naming_wins(run: Run) -> None:
     row |= {"event_id": first["_id"], "created_at": first["occurred_at"]}
 
 
+def version_without_what_came_late(run: Run) -> None:
+    """A price that arrived late is in the course, and not in the version that was there already."""
+    version = next(each for each in run.course_versions if "pricing" in each["course_snapshot"])
+    del version["course_snapshot"]["pricing"]
+
+
+def rolled_back_in_name_only(run: Run) -> None:
+    """The version that was left is marked as such, and learners have it still."""
+    [history] = run.version_histories
+    history["current_version"] = history["versions"][0]["version"]
+
+
+def course_and_user_of_the_platform_made_by_us(run: Run) -> None:
+    """Whose documents they are was not asked."""
+    for kind, documents in (("course", run.courses), ("user", run.users)):
+        documents[0]["stream_id"] = f"{kind}_{documents[0]['_id']}"
+
+
 WATCH: Mapping[int, Sequence[Bug]] = {
     5: (
         token_before_effect,
@@ -263,6 +281,9 @@ WATCH: Mapping[int, Sequence[Bug]] = {
         counts_as_doubles,
         session_cut_at_midnight,
         stream_quarantined_and_forgotten,
+        version_without_what_came_late,
+        rolled_back_in_name_only,
+        course_and_user_of_the_platform_made_by_us,
     ),
     6: (
         counters_outside_the_transaction,

@@ -13,6 +13,8 @@ from bson import ObjectId
 from bson.decimal128 import Decimal128
 from prometheus_client import generate_latest
 
+from projections.content.versions.fold import named
+from projections.content.versions.projection import COURSE_VERSIONS
 from projections.counts import (
     LEARNING,
     TEACHING,
@@ -31,9 +33,13 @@ from projections.kinds import By
 from projections.progress import fold
 from tests.oracle import Delivery, Entry, LogRecord
 from tests.oracle.seeded.run import CANARY, PARTITIONS, TOPIC, Run
+from tests.support.courses import STREAM, golden_versions
 from tests.support.jobs import job_run
+from tests.unit.projections.test_versions import made
 from worker.contract.codec import decode_event, encode, record_key
 from worker.contract.event import Event
+from worker.contract.families import FAMILIES
+from worker.contract.family import EventTypes
 from worker.contract.identity import stream_object_id, stream_slot
 from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.source import Source
@@ -52,6 +58,7 @@ from worker.telemetry.labels import Outcome
 from worker.telemetry.metrics import Metrics
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_TYPES = EventTypes(FAMILIES)
 _POISON: Mapping[bytes, str] = {
     b'{"event_id": ': "not_json",
     b"\xff\xfe": "not_utf8",
@@ -63,7 +70,7 @@ def right_run(records: int = 300, seed: int = 7) -> Run:
     """A few hundred simulated records, some poison, and all that follows; voids and a replay among it."""
     simulation = simulate(seed, records)
     run, ingest = Run(), _Ingest()
-    for value in [*_values(simulation), *_POISON]:
+    for value in [*_values(simulation), *_course(), *_POISON]:
         ingest.take(run, value)
     run.committed = {partition: run.ends[partition] for partition in range(PARTITIONS)}
     # A hole was met while later events were there already.
@@ -84,13 +91,18 @@ def right_run(records: int = 300, seed: int = 7) -> Run:
 
 def derive(run: Run) -> None:
     """Everything that follows from the events as they are: rows, records, counts, outbox, billing, deliveries."""
-    run.rows = [interaction_row(event) for event in run.events if event["event_type"] != "void"]
+    run.rows = [
+        interaction_row(event)
+        for event in run.events
+        if "_user_" in event["stream_id"] and event["event_type"] != "void"
+    ]
     run.progress = list(_folded(run))
     steps = [count_learner(record, None) for record in run.progress]
     run.projections = [step.projection for step in steps if step is not None]
     _count(run)
     run.notifications = [row for record in run.progress for row in _notifications(record)]
     run.received = [_delivery(row) for row in run.notifications if row["status"] == "sent"]
+    _versions(run)
     run.billing = list(_billing(run.events))
 
 
@@ -109,7 +121,7 @@ class _Ingest:
         self.outcomes: Counter[Outcome] = Counter()
 
     def take(self, run: Run, value: bytes) -> None:
-        decoded = decode_event(value, timestamp=NOW)
+        decoded = decode_event(value, timestamp=NOW, types=_TYPES)
         partition = stream_slot(decoded.stream_id) % PARTITIONS if isinstance(decoded, Event) else 0
         source = Source(TOPIC, partition, self.offsets[partition])
         self.offsets[partition] += 1
@@ -173,6 +185,12 @@ def _values(simulation: Simulation) -> Iterator[bytes]:
         yield encode({**fields, "event_id": str(UUID(int=number)), "occurred_at": moment.isoformat()})
 
 
+def _course() -> Iterator[bytes]:
+    """What happens to a course that nobody takes."""
+    for number, fields in enumerate(golden_versions(), start=1_000):
+        yield encode({**fields, "event_id": str(UUID(int=number))})
+
+
 def _report(percent: float) -> dict[str, Any]:
     return {"new_progress": percent, "old_progress": 0, "time_spent": 1.0005}
 
@@ -196,7 +214,8 @@ def _platform(simulation: Simulation, collection: str) -> Iterator[Document]:
 def _folded(run: Run) -> Iterator[Document]:
     """The last learner of all was folded by a replay."""
     ordered = sorted(run.events, key=lambda event: (event["stream_id"], event["version"]))
-    streams = {stream: list(own) for stream, own in groupby(ordered, key=lambda event: event["stream_id"])}
+    grouped = groupby(ordered, key=lambda event: event["stream_id"])
+    streams = {stream: list(own) for stream, own in grouped if "_user_" in stream}
     for stream, own in streams.items():
         by: By = "replay" if stream == max(streams) else "live"
         folded = fold(None, [StoredEvent.from_document(event) for event in own], by)
@@ -225,6 +244,19 @@ def _count(run: Run) -> None:
             stats = user_stats(learning or Counted(), taught)
             user["stats"] = {**user.get("stats", {}), **stats}
             user["activity_log"] = merged_log(None, enrolments[user["_id"]])
+
+
+def _versions(run: Run) -> None:
+    """The one course whose events are there: its history, and each of its versions."""
+    events = [StoredEvent.from_document(event) for event in run.stream(STREAM)]
+    history = COURSE_VERSIONS.refold(events, None, "live")
+    made_by = named(history)
+    place = {name: history[name] for name in ("stream_id", "slot", "projection_version")}
+    run.version_histories = [{"_id": history["entity_id"], "rev": 1, **history}]
+    run.course_versions = [
+        {**part, **place, "rev": 1, "event_version": made_by[part["_id"]]}
+        for part in made(history, events).values()
+    ]
 
 
 def _notifications(record: Document) -> Iterator[Document]:

@@ -29,6 +29,8 @@ class Run:
     progress: list[Document] = field(default_factory=list)
     projections: list[Document] = field(default_factory=list)
     courses: list[Document] = field(default_factory=list)
+    version_histories: list[Document] = field(default_factory=list)
+    course_versions: list[Document] = field(default_factory=list)
     users: list[Document] = field(default_factory=list)
     notifications: list[Document] = field(default_factory=list)
     billing: list[Document] = field(default_factory=list)
@@ -50,6 +52,8 @@ class Run:
             progress=self.progress,
             projections=self.projections,
             courses=self.courses,
+            version_histories=self.version_histories,
+            course_versions=self.course_versions,
             users=self.users,
             notifications=self.notifications,
             billing=self.billing,
@@ -88,6 +92,8 @@ class Run:
             progress=list(stored.progress),
             projections=list(stored.projections),
             courses=list(stored.courses),
+            version_histories=list(stored.version_histories),
+            course_versions=list(stored.course_versions),
             users=list(stored.users),
             notifications=list(stored.notifications),
             billing=list(stored.billing),
@@ -102,6 +108,8 @@ class Run:
         await database.user_progress.insert_many(self.progress)
         await database.user_progress_projections.insert_many(self.projections)
         await database.courses.insert_many(self.courses)
+        await database.collection("version_history").insert_many(self.version_histories)
+        await database.collection("course_versions").insert_many(self.course_versions)
         await database.users.insert_many(self.users)
         await database.notifications.insert_many(self.notifications)
         await database.billing_transactions.insert_many(self.billing)

@@ -9,7 +9,7 @@ from typing import Any
 import bson
 
 from projections.catalogue import EVERY, PROJECTIONS, SHARED, catalogue_for
-from projections.kinds import Contest, ReadModel, StreamProjection, SumProjection
+from projections.kinds import Contest, Parts, ReadModel, StreamProjection, SumProjection
 from tests.unit.projections.events import CODEC_OPTIONS
 from tests.unit.projections.histories import history_of
 from worker.contract.families import FAMILIES
@@ -71,6 +71,9 @@ def test_the_golden_history_gives_what_it_gave_under_the_same_version() -> None:
     documents = {each.name: each.refold(history_of(each), None, "live") for each in EVERY.streams}
     for stream in EVERY.streams:
         results[stream.name] = {"version": stream.version, "digest": _digest(documents[stream.name])}
+        if stream.parts is not None:
+            made = _parts(stream, stream.parts, documents[stream.name])
+            results[stream.name]["parts"] = _digest({"parts": made})
     for each in EVERY.sums:
         vector = dict(each.vector(documents[each.source]))
         shown = [one.shown(vector) for one in each.sums]
@@ -85,6 +88,14 @@ def test_families_have_names_of_their_own_and_events_that_no_other_has() -> None
     for family in FAMILIES:
         for model in family.events.values():
             assert all(model.model_fields[f"{entity}_id"].is_required() for entity in family.about)
+
+
+def _parts(stream: StreamProjection, parts: Parts, document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The parts that the document names, as the executor has them made."""
+    events = sorted(history_of(stream), key=lambda each: (each.occurred_at, each.event_id))
+    _, made = parts.make(document, parts.named(document).keys(), None, events)
+    assert {each["_id"] for each in made} == parts.named(document).keys()
+    return list(made)
 
 
 def _digest(document: Mapping[str, Any]) -> str:
