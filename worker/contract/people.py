@@ -93,7 +93,7 @@ Username = Annotated[
 ]
 Phone = Annotated[
     str,
-    PlainValidator(_matching(_PHONE, "must be a telephone number in its international form, as +1-555-0123")),
+    PlainValidator(_matching(_PHONE, "must be a telephone number in its international form, the + first")),
     _text(_PHONE, 48),
 ]
 Language = Annotated[
