@@ -129,6 +129,26 @@ def _print(console: Console, settings: Settings, found: Status) -> None:
             )
         else:
             print_table(rows, columns, empty=empty, most=_MOST_ROWS)
+    console.print(
+        _verdict(found), style="bold green" if found.code == ExitCode.OK else "bold red", markup=False
+    )
+
+
+def _verdict(found: Status) -> str:
+    """All of it in a sentence, where a terminal ends: what stands above may be out of sight."""
+    away = [f"{name} does not answer" for name, reason in found.dependencies.items() if reason is not None]
+    missing = [f"no live worker has the role {role}" for role in found.missing_roles]
+    unseen = (
+        []
+        if away or not found.unknown
+        else [f"not everything could be looked at ({', '.join(found.unknown)})"]
+    )
+    said = "; ".join([*away, *missing, *unseen])
+    return (
+        f"{said[0].upper()}{said[1:]}."
+        if said
+        else "MongoDB and Kafka answer, and each role has a live worker."
+    )
 
 
 Section = tuple[str, Sequence[tuple[str, ...]], tuple[str, ...], str]
@@ -245,13 +265,17 @@ def _depth_rows(found: Status) -> Iterator[tuple[str, ...]]:
         return
     states = ", ".join(f"{number:,} {state}" for state, number in depths.items.items() if number)
     waiting = sum(number for state, number in depths.items.items() if state != "completed")
-    blocked = f"{states}; {counted(depths.blocked_streams, 'stream')} blocked" if waiting else ""
+    blocked = (
+        f"{states}; {counted(depths.blocked_streams, 'stream')} blocked: queue list --group"
+        if waiting
+        else ""
+    )
     yield "retry queue", f"{waiting:,}", _for(depths.oldest_item_s), blocked
     letters, oldest = (
         sum(depths.dead_letters.values()),
         max(depths.oldest_dead_letter_s.values(), default=0.0),
     )
-    yield "dead letters", f"{letters:,}", _for(oldest), ""
+    yield "dead letters", f"{letters:,}", _for(oldest), "dead-letters list --group" if letters else ""
     yield "outbox", f"{depths.unsent:,}", _for(depths.oldest_unsent_s), ""
 
 

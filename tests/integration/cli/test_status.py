@@ -88,8 +88,10 @@ async def test_it_tells_who_works_what_they_hold_and_what_waits(
         reader,
         "No job is running.",
         "never",
+        "queue list --group",
     ):
         assert words in shown.output
+    assert shown.output.splitlines()[-1] == "MongoDB and Kafka answer, and each role has a live worker."
 
 
 async def test_without_kafka_everything_else_is_told_and_the_code_says_so(
@@ -111,6 +113,9 @@ async def test_without_kafka_everything_else_is_told_and_the_code_says_so(
     assert "kafka does not answer: no broker answers at 127.0.0.1:1" in shown.output
     assert "lag: not known (kafka: no broker answers" in shown.output
     assert "no live worker has the role progress" in shown.output
+    assert shown.output.splitlines()[-1].startswith(
+        "Kafka does not answer; no live worker has the role progress;"
+    )
 
 
 async def test_without_mongodb_the_lag_is_told_all_the_same(

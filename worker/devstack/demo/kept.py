@@ -42,8 +42,18 @@ def print_urls(console: Console, stack: Stack, worker_url: str, options: DemoOpt
     database = f"{options.names.database_prefix}_content"
     mongodb_set = f"SEVENP_MONGODB_URI='{uri}'"
     servers_set = f"{mongodb_set} SEVENP_KAFKA_BOOTSTRAP_SERVERS={servers}"
-    if options.names.database_prefix != DemoOptions().names.database_prefix:
-        mongodb_set += f" SEVENP_DATABASE_PREFIX={options.names.database_prefix}"
+    names, usual = options.names, DemoOptions().names
+    names_set = "".join(
+        f" {variable}={named}"
+        for variable, named, default in (
+            ("SEVENP_DATABASE_PREFIX", names.database_prefix, usual.database_prefix),
+            ("SEVENP_TOPIC", names.topic, usual.topic),
+            ("SEVENP_KAFKA_GROUP_ID", names.kafka_group_id, usual.kafka_group_id),
+        )
+        if named != default
+    )
+    if names.database_prefix != usual.database_prefix:
+        mongodb_set += f" SEVENP_DATABASE_PREFIX={names.database_prefix}"
     lines = {
         "MongoDB": uri,
         "Kafka": servers,
@@ -51,6 +61,7 @@ def print_urls(console: Console, stack: Stack, worker_url: str, options: DemoOpt
         "health": f"{worker_url}/readyz",
         "logs": str(stack.folder),
         "look": f"mongosh '{uri}' --eval 'db.getSiblingDB(\"{database}\").user_progress.findOne()'",
+        "status": f"{servers_set}{names_set} {_program()} status",
         "publish again": f"{servers_set} make demo {_same_input(options)}",
         "verify": f"{mongodb_set} {_program()} verify",
     }
