@@ -215,6 +215,39 @@ async def test_without_a_broker_it_waits_says_so_once_and_can_be_stopped(
     assert "127.0.0.1:1" in told["reason"]
 
 
+async def test_when_it_gets_through_again_all_that_waited_is_told_however_it_came(
+    given: Settings, database: Database
+) -> None:
+    nowhere = changed(given.kafka, bootstrap_servers="127.0.0.1:1")
+    slower = changed(given.canary, interval_s=1.0)
+    silent = given.model_copy(update={"kafka": nowhere, "canary": slower})
+
+    async def shown(canary: RunningCanary) -> bool:
+        """One more event of those that wait is in its document, as if it had come by another way."""
+        waiting = canary.role._waiting.events  # noqa: SLF001
+        if waiting:
+            version = await database.course_events.count_documents({}) + 1
+            stored = {"_id": waiting[0].event_id, "stream_id": waiting[0].stream, "version": version}
+            await database.course_events.insert_one(stored, bypass_document_validation=True)
+            await database.user_progress.update_one(
+                {"_id": waiting[0].document_id},
+                {"$set": {"version": version}},
+                upsert=True,
+                bypass_document_validation=True,
+            )
+            await canary.until(lambda: waiting[0] not in canary.role._waiting.events, "it is seen")  # noqa: SLF001
+        return any(each["event"] == "canary_seen_again" for each in logs)
+
+    with capture_logs() as logs:
+        async with running(silent, database) as canary:
+            await canary.until(lambda: len(canary.role._waiting) >= 3, "events wait")  # noqa: SLF001
+            await canary.until(lambda: shown(canary), "it says that all are seen")
+            seen = canary.seen()
+    (told,) = [each for each in logs if each["event"] == "canary_seen_again"]
+    assert seen >= 3
+    assert (told["events"], told["longest_s"] >= 2) == (seen, True)
+
+
 async def test_what_only_an_operator_can_mend_ends_no_worker_and_it_begins_once_that_is_done(
     given: Settings, watched: Database
 ) -> None:
