@@ -140,11 +140,11 @@ async def test_what_a_broker_does_not_tell_is_said_in_words(
 async def test_records_from_the_future(doctor: Doctor, kafka: str, topic: str) -> None:
     await send(kafka, topic, records([event(0)], partition=0))
     assert await doctor.sees(RECORDS_FROM_THE_FUTURE) == []
-    later = datetime.now(UTC) + timedelta(hours=3)
+    later = datetime.now(UTC) + timedelta(minutes=50)  # further ahead Apache Kafka takes none
     await send(kafka, topic, [Sent(b"{}", partition=2, timestamp_ms=int(later.timestamp() * 1000))])
     [found] = await doctor.sees(RECORDS_FROM_THE_FUTURE)
     assert found.seen.subject == f"{topic}/2"
-    assert "3 hours ahead" in found.seen.words
+    assert "minutes ahead" in found.seen.words
     assert "chrony" in found.fix
 
 
