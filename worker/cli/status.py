@@ -28,6 +28,7 @@ from worker.storage.job_models import JobRun
 from worker.storage.workers import Seen as SeenWorker
 from worker.words import counted
 
+_NAMES = {"mongodb": "MongoDB", "kafka": "Kafka"}
 # One screen, whatever there is: of more rows than this the others are counted.
 _MOST_ROWS = 20
 
@@ -119,36 +120,30 @@ def _print(console: Console, settings: Settings, found: Status) -> None:
     )
     for name, reason in found.dependencies.items():
         words = "answers" if reason is None else f"does not answer: {one_line(reason)}"
-        console.print(f"{name} {words}", style=None if reason is None else "bold red", markup=False)
+        _say(console, f"{name} {words}", None if reason is None else "bold red")
     for role in found.missing_roles:
-        console.print(f"no live worker has the role {role}", style="bold red", markup=False)
+        _say(console, f"no live worker has the role {role}", "bold red")
     for name, rows, columns, empty in _sections(found):
         if name in found.unknown:
-            console.print(
-                f"{name}: not known ({one_line(found.unknown[name])})", style="yellow", markup=False
-            )
+            _say(console, f"{name}: not known ({one_line(found.unknown[name])})", "yellow")
         else:
             print_table(rows, columns, empty=empty, most=_MOST_ROWS)
-    console.print(
-        _verdict(found), style="bold green" if found.code == ExitCode.OK else "bold red", markup=False
-    )
+    _say(console, verdict(found), "bold green" if found.code == ExitCode.OK else "bold red")
 
 
-def _verdict(found: Status) -> str:
+def verdict(found: Status) -> str:
     """All of it in a sentence, where a terminal ends: what stands above may be out of sight."""
-    away = [f"{name} does not answer" for name, reason in found.dependencies.items() if reason is not None]
-    missing = [f"no live worker has the role {role}" for role in found.missing_roles]
-    unseen = (
-        []
-        if away or not found.unknown
-        else [f"not everything could be looked at ({', '.join(found.unknown)})"]
-    )
-    said = "; ".join([*away, *missing, *unseen])
-    return (
-        f"{said[0].upper()}{said[1:]}."
-        if said
-        else "MongoDB and Kafka answer, and each role has a live worker."
-    )
+    away = [_NAMES[name] for name, reason in found.dependencies.items() if reason is not None]
+    said = [f"{' and '.join(away)} {'do' if len(away) > 1 else 'does'} not answer"] if away else []
+    if found.unknown and not away:
+        said.append(f"Not everything could be looked at ({', '.join(found.unknown)})")
+    if found.missing_roles:
+        said.append(f"{'no' if said else 'No'} live worker has {', '.join(found.missing_roles)}")
+    return f"{'; '.join(said) or 'MongoDB and Kafka answer, and each role has a live worker'}."
+
+
+def _say(console: Console, words: str, style: str | None) -> None:
+    console.print(words, style=style, markup=False, soft_wrap=True)
 
 
 Section = tuple[str, Sequence[tuple[str, ...]], tuple[str, ...], str]
