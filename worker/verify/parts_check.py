@@ -101,10 +101,11 @@ class _PartsCheck:
             newer = _number(stored, "projection_version") > self._projection.version
             detail = f"part {name} was made by projection version {_number(stored, 'projection_version')}"
             return [] if newer else [self._finding(Fault.DIFFERENT, document, detail)]
-        if _number(stored, "event_version") > part["event_version"]:
+        if (
+            _number(stored, "event_version") > document["version"]
+        ):  # it is about to be named, if anybody is at work
             detail = f"part {name} is of version {_number(stored, 'event_version')}"
-            waits = _number(stored, "event_version") > document["version"] and not self._run.grace.quiescent
-            return [] if waits else [self._finding(Fault.AHEAD, document, detail)]
+            return [self._finding(Fault.AHEAD, document, detail)] if self._run.grace.quiescent else []
         wrong = [*differing(part, stored), *(stored.keys() - part.keys() - {"rev"})]
         what = f"part {name} differs from its events in"
         return [*differs(self._projection.name, document["stream_id"], what, wrong)]

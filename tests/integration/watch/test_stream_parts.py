@@ -1,6 +1,7 @@
 """Parts of a stream: there before the document names them, the same in any order of arrival, and never taken back."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
@@ -24,6 +25,7 @@ from tests.support.stream_parts import (
     parts,
 )
 from worker.contract.identity import foreign_object_id
+from worker.errors import Retryable
 from worker.storage.database import Database, Document, open_database
 from worker.watch.folds.fold import fold_run
 from worker.watch.folds.parts import PartsWriter
@@ -125,6 +127,56 @@ async def test_who_is_killed_between_a_part_and_its_document_is_followed_by_one_
         await second.until(named_by_its_head, "the document names them")
     assert await parts(own) == expected(events)
     assert {each["rev"] for each in await stored_parts(own)} == {2}
+
+
+async def test_who_is_killed_at_any_write_leaves_what_readers_and_the_next_one_can_go_on_with(
+    own: Database, watched: Database
+) -> None:
+    """Parts and documents are made, changed by late events, and removed with an event that is skipped."""
+    stream, events = learner()
+    arrived = as_arrived([*events[12:], *events[:12]])
+    only = [event for event in arrived if event["event_data"].get("lesson_id") == LESSON]
+    dying = open_database(watched.client, watched.prefix, CATALOGUE)
+
+    async def all_of_it(database: Database) -> None:
+        await project(database, stream, 12)
+        await project(database, stream, EVENTS)
+        await own.skipped_versions.delete_many({})
+        await own.skipped_versions.insert_many([decision(stream, event) for event in only])
+        await project(database, stream, EVENTS, doubting=True)
+
+    points = 0
+    while True:
+        await clear(own)
+        await own.skipped_versions.delete_many({})
+        await store(own, arrived)
+        async with dead_after(own, points):
+            try:
+                await all_of_it(dying)
+                survived = True
+            except Retryable:
+                survived = False
+        for document in (await documents(own)).values():
+            assert named(document).keys() <= (await parts(own)).keys()
+        await all_of_it(own)
+        assert await parts(own) == expected([event for event in arrived if event not in only])
+        if survived:
+            break
+        points += 1
+    assert points >= 6  # parts and document, three times, and the removal
+
+
+@contextlib.asynccontextmanager
+async def dead_after(database: Database, writes: int) -> AsyncIterator[None]:
+    """As if killed: after so many writes none of this client's has an effect any more."""
+    commands = ["insert", "update", "delete"]
+    data = {"failCommands": commands, "errorCode": 262, "appName": database.prefix}
+    admin = database.client.admin
+    await admin.command({"configureFailPoint": "failCommand", "mode": {"skip": writes}, "data": data})
+    try:
+        yield
+    finally:
+        await admin.command({"configureFailPoint": "failCommand", "mode": "off"})
 
 
 async def test_who_was_held_up_never_puts_an_older_part_in_place_of_a_newer_one(own: Database) -> None:

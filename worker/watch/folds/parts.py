@@ -158,7 +158,7 @@ class PartsWriter:
         writes: list[Write] = []
         for part in page:
             there = stored.get(part["_id"])
-            if (whole and _is_current(part, there)) or _is_newer(there, part, beyond):
+            if (whole and _is_current(part, there)) or _is_newer(there, folded, beyond):
                 continue
             if (write := _write_of(part, there)) is None:
                 written.rejected.append(_rejection(folded, "a value of a part cannot be stored as BSON"))
@@ -236,14 +236,19 @@ class PartsWriter:
         ]
 
 
-def _is_newer(stored: Document | None, part: Document, beyond: int | None) -> bool:
-    """Whether a newer fold, or a later event, made what is stored. No event is stored after version `beyond`."""
+def _is_newer(stored: Document | None, folded: Folded, beyond: int | None) -> bool:
+    """Whether a newer fold, or an event that was not folded here, made what is stored.
+
+    No event is stored after version `beyond`. An event that was folded makes less than before where somebody has
+    decided to skip another one.
+    """
     if stored is None:
         return False
+    fields = folded.fields or {}
     made_by, version = number_in(stored, "projection_version"), number_in(stored, "event_version")
-    if made_by != part["projection_version"]:
-        return made_by > int(part["projection_version"])
-    return version > int(part["event_version"]) and (beyond is None or version <= beyond)
+    if made_by != fields["projection_version"]:
+        return made_by > int(fields["projection_version"])
+    return version > int(fields["version"]) and (beyond is None or version <= beyond)
 
 
 def _is_current(part: Document, stored: Document | None) -> bool:
