@@ -317,6 +317,10 @@ COURSES: Final = Family(
         "details.backward_compatible": INTERNAL,
         "details.breaking_changes": INTERNAL,
     },
+    unsaid=(
+        "a price above its `original_price`, a `free` course that costs something, a `paid` one that costs nothing",
+        "a curriculum that has a module or a lesson twice, or more than 5,000 lessons",
+    ),
     examples={
         "course_created": {
             **_COURSE,
