@@ -38,6 +38,8 @@ from worker.mistakes import words_for
 
 # Longer names come from broken or hostile producers; a dead letter needs no more to recognise the field.
 _MAX_FIELD_NAME: Final = 100
+# Stands for the name of a field that could say who somebody is.
+_UNNAMED: Final = "*"
 
 _OBJECT_ID: Final = re.compile(r"[0-9a-fA-F]{24}")
 # `1e15` is written as 1000000000000000.0, and no number grows more.
@@ -234,12 +236,16 @@ def _validate(fields: dict[str, Any], types: EventTypes) -> tuple[Family, Envelo
     try:
         return family, family.events[name].model_validate(fields)
     except ValidationError as error:
-        return _rejected(error.errors(include_url=False, include_input=False)[0])
+        mistake = error.errors(include_url=False, include_input=False)[0]
+        return _rejected(mistake, named=not family.refuses_secrets)
 
 
-def _rejected(error: ErrorDetails) -> Rejected:
-    reason = _REASONS.get(error["type"], RejectReason.INVALID_FIELD)
-    field = ".".join(str(part) for part in error["loc"])[:_MAX_FIELD_NAME]
+def _rejected(error: ErrorDetails, *, named: bool) -> Rejected:
+    """`named`: a field that is not of the contract is told by its name, which is whatever somebody wrote there."""
+    reason, path = _REASONS.get(error["type"], RejectReason.INVALID_FIELD), [*map(str, error["loc"])]
+    if reason is RejectReason.UNKNOWN_FIELD and not named:
+        path[-1:] = [_UNNAMED]
+    field = ".".join(path)[:_MAX_FIELD_NAME]
     return Rejected(reason, words_for(error, otherwise=error["msg"]), field)
 
 

@@ -111,6 +111,12 @@ def test_secrets_and_what_nobody_has_named_are_refused_wherever_they_stand(
     assert refused(fields("profile_changed", details=details))[0] is reason
 
 
+def test_the_name_of_an_unknown_field_is_not_told() -> None:
+    written = fields("profile_changed", details={"profile": {"jane@example.com": 1}})
+    assert refused(written) == (RejectReason.UNKNOWN_FIELD, "details.profile.*")
+    assert refused(fields("logged_in", **{"jane@example.com": 1})) == (RejectReason.UNKNOWN_FIELD, "*")
+
+
 def test_two_spellings_are_one_account() -> None:
     assert one_spelling("Jane@Example.COM") == "jane@example.com"
     assert one_spelling("Ju\u0308rgen") == "j\u00fcrgen"
