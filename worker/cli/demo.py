@@ -105,7 +105,7 @@ def _with_settings(asked: DemoOptions, settings: Settings) -> DemoOptions:
     given = settings.chosen
     options: dict[str, Any] = {
         "xapi_home_page": settings.ingest.xapi_home_page,
-        "names": Names(settings.mongodb.database_prefix, settings.ingest.topic, settings.kafka.group_id),
+        "names": Names(settings.mongodb.database_prefix, settings.ingest.topics, settings.kafka.group_id),
     }
     reaching = {"allow_plaintext", "allow_test_commands"}
     if "mongodb_uri" in given:

@@ -8,14 +8,7 @@ from worker.contract.family import Inlet
 from worker.contract.routes import Topics
 from worker.errors import Refused
 from worker.kafka.files import OutgoingRecord
-from worker.settings import variable
-
-_SETTINGS = {
-    Inlet.INTERACTIONS: "topic",
-    Inlet.CONTENT: "content_topic",
-    Inlet.ACCOUNTS: "account_topic",
-    Inlet.BILLING: "billing_topic",
-}
+from worker.settings.ingest import topic_variable
 
 
 class NoTopic(Refused):
@@ -33,5 +26,5 @@ def addressed(records: Iterable[OutgoingRecord], topics: Topics) -> Iterator[Out
         topic = topics.of(inlet)
         if not topic:
             place = f"line {record.line}" if record.line else "an event"
-            raise NoTopic(f"{place} is of {inlet}, and {variable(_SETTINGS[inlet])} says that none come in")
+            raise NoTopic(f"{place} is of {inlet}, and {topic_variable(inlet)} says that none come in")
         yield record if topic == topics.interactions else replace(record, topic=topic)

@@ -8,9 +8,11 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
+from worker.contract.family import Inlet
 from worker.contract.limits import Limits
 from worker.contract.routes import USUAL_TOPICS, Topics
 from worker.settings.addresses import Topic, http_url
+from worker.settings.names import variable
 from worker.settings.role import RoleSettings
 
 OFF: Final = "none"
@@ -39,7 +41,17 @@ class OnGap(StrEnum):
 
 
 _INLETS: Final = ("topic", "content_topic", "account_topic", "billing_topic", "worker_topic")
-"""In the order of `Topics`."""
+"""In the order of `Topics` and `Inlet`."""
+
+
+def topic_variable(inlet: Inlet) -> str:
+    """The variable that names the topic of an inlet."""
+    return variable(dict(zip(Inlet, _INLETS, strict=True))[inlet])
+
+
+def topic_variables(topics: Topics) -> dict[str, str]:
+    """Topics as the variables of an environment hold them."""
+    return {topic_variable(inlet): topics.of(inlet) or OFF for inlet in Inlet}
 
 
 class IngestSettings(RoleSettings):

@@ -19,6 +19,7 @@ from pymongo import MongoClient
 from tests.conftest import RunningMongo
 from tests.integration.cli.test_publish import topics
 from worker.contract.codec import encode
+from worker.contract.routes import USUAL_TOPICS
 from worker.devstack.servers.process import StartFailed, tail
 from worker.devstack.servers.worker_process import start_worker
 from worker.devstack.simulator.simulation import simulate
@@ -196,9 +197,13 @@ def test_on_named_servers_the_demo_touches_nothing_but_its_own_names(
     own = {"sevenp_demo_content", "sevenp_demo_analytics", "sevenp_demo_config"}
     assert after - before <= own
     assert own <= after
-    assert "databases sevenp_demo_*, topic sevenp-demo-events, consumer group sevenp-demo" in output
+    assert (
+        "databases sevenp_demo_*, topic sevenp-demo-events (and 4 more), consumer group sevenp-demo" in output
+    )
     assert "notifications to the worker's log" in output
-    assert not {"real-events", "real-notifications"} & asyncio.run(topics(kafka))
+    there = asyncio.run(topics(kafka))
+    assert not {"real-events", "real-notifications", *tuple(USUAL_TOPICS)[1:]} & there
+    assert {"sevenp-demo-events", "sevenp-demo-content-events", "sevenp-demo-worker-events"} <= there
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from worker.contract.routes import USUAL_TOPICS, Topics
 from worker.devstack.demo.kept import read_worker_url
 from worker.devstack.demo.options import DemoOptions, Names
 from worker.devstack.servers.stack import Stack
@@ -13,7 +14,14 @@ from worker.storage.database import make_client, open_database
 from worker.storage.driver import close
 
 # Nothing real is called like this, so nothing real is touched.
-OWN_NAMES = Names(database_prefix="sevenp_demo", topic="sevenp-demo-events", kafka_group_id="sevenp-demo")
+OWN_NAMES = Names(
+    database_prefix="sevenp_demo",
+    topics=Topics(
+        "sevenp-demo-events",
+        *(f"sevenp-demo-{topic}" for topic in USUAL_TOPICS if topic != USUAL_TOPICS.interactions),
+    ),
+    kafka_group_id="sevenp-demo",
+)
 _PREFIX = "SEVENP_"
 
 
@@ -42,7 +50,7 @@ async def choose_names(stack: Stack, options: DemoOptions, console: Console) -> 
 def what_stays(options: DemoOptions) -> str:
     """What a demo leaves on servers that are not its own."""
     names = options.names
-    return f"databases {names.database_prefix}_content, _analytics and _config, and topic {names.topic}"
+    return f"databases {names.database_prefix}_content, _analytics and _config, and topics {', '.join(names.topics)}"
 
 
 def worker_environment(stack: Stack, options: DemoOptions) -> dict[str, str]:
@@ -70,8 +78,10 @@ async def _kept_there(stack: Stack, options: DemoOptions) -> bool:
 
 
 def _say(console: Console, how: str, names: Names, notifications: str) -> None:
+    more = len(tuple(names.topics)) - 1
+    topics = f"topic {names.topic}" + (f" (and {more} more)" if more else "")
     console.print(
-        f"on servers you named, {how}: databases {names.database_prefix}_*, topic {names.topic}, consumer group "
+        f"on servers you named, {how}: databases {names.database_prefix}_*, {topics}, consumer group "
         f"{names.kafka_group_id}, {notifications}",
         highlight=False,
         soft_wrap=True,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worker.contract.routes import USUAL_TOPICS, Topics
 from worker.devstack.servers.stack import KafkaKind
 from worker.kafka.files import Format
 
@@ -14,8 +15,13 @@ class Names:
     """What a run is called on its servers."""
 
     database_prefix: str = "education_platform"
-    topic: str = "interaction-events"
+    topics: Topics = USUAL_TOPICS
     kafka_group_id: str = "sevenp-worker"
+
+    @property
+    def topic(self) -> str:
+        """The one of what learners do."""
+        return self.topics.interactions
 
 
 @dataclass(frozen=True, slots=True)

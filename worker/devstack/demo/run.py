@@ -23,6 +23,7 @@ from worker.devstack.servers.stack import Stack
 from worker.devstack.servers.worker_process import WorkerProbe, start_worker
 from worker.errors import Fatal
 from worker.settings import Channel, NotificationKind, RoleName
+from worker.settings.ingest import topic_variables
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.schema import apply_schema
@@ -121,7 +122,8 @@ async def _named_stack(options: DemoOptions, console: Console) -> AsyncIterator[
     """The servers, and the options with the names that this run uses on them."""
     async with _stack(options, console) as stack:
         options = await choose_names(stack, options, console)
-        await stack.create_topic(options.names.topic, options.partitions, options.kafka)
+        for topic in options.names.topics:
+            await stack.create_topic(topic, options.partitions, options.kafka)
         yield stack, options
 
 
@@ -199,7 +201,7 @@ def _settings(stack: Stack, options: DemoOptions) -> dict[str, str]:
         "SEVENP_KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap_servers,
         "SEVENP_KAFKA_GROUP_ID": options.names.kafka_group_id,
         "SEVENP_DATABASE_PREFIX": options.names.database_prefix,
-        "SEVENP_TOPIC": options.names.topic,
+        **topic_variables(options.names.topics),
         "SEVENP_ROLES": ",".join(RoleName),
         "SEVENP_START_POLICY": "earliest",
     }
