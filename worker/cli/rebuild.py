@@ -147,13 +147,13 @@ def _rebuild_documents(selection: StreamSelection, projection: str | None, how: 
 def counts(
     selection: StreamSelection,
     projection: Annotated[
-        str | None, typer.Option(help="Only this sum or read model, by name; without it, all of them.")
+        str | None, typer.Option(help="Only this sum, read model or contest, by name; without it, all.")
     ] = None,
     parallel: NotBesideEachOther = None,
     dry_run: DryRun = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Count again: projections, statistics of courses and users, every other sum, and read models.
+    """Count again: projections, statistics of courses and users, every other sum, read models, and contests.
 
     In transactions like those of live counting, which goes on meanwhile. A dry run gives each of them up at its end.
     """
