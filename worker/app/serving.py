@@ -21,9 +21,9 @@ from worker.kafka.security import diagnose_connection, kafka_options
 from worker.operate.control.role import ControlReader
 from worker.settings import Channel, RoleName, Settings
 from worker.storage.database import (
+    TIMED,
     Database,
     assert_safe_server,
-    collections_of,
     make_client,
     open_database,
 )
@@ -68,7 +68,6 @@ async def serve(
     """
     clock, tracing = clock or SystemClock(), open_tracing()
     metrics = Metrics(catalogue=settings.ownership.catalogue)
-    known = collections_of(settings.ownership.catalogue)
     health = Health(clock, metrics)
     health.dependency(_START).down("waiting for dependencies, then checking server and schema")
     # 1.
@@ -81,7 +80,7 @@ async def serve(
         log.info("listening", url=server.url)
         on_listening(server.url)
         state = ServerState(clock)
-        async with opened(settings, CommandTimer(metrics, known, state.heard)) as database:
+        async with opened(settings, CommandTimer(metrics, TIMED, state.heard)) as database:
             given = Dependencies(database, clock, metrics, health, tracing=tracing)
             await _run(
                 settings, stop, given, (probes_of or dependency_probes)(settings, database, state), build

@@ -122,6 +122,9 @@ def collections_of(catalogue: Catalogue) -> dict[str, DatabaseName]:
 
 COLLECTIONS = collections_of(CATALOGUE)
 
+TIMED = frozenset(_HANDLES)
+"""Those whose failed and slow commands are counted by name; what further projections write shares one name."""
+
 
 def make_client(
     uri: str,

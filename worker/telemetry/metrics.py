@@ -313,7 +313,8 @@ class Metrics:
         # Of what is not about learners there will be many: so many series that each of them gets few.
         self._of_learners = frozenset(_of_learners(catalogue))
         at_zero(self.projection_freshness_seconds, (*self._of_learners, OTHER))
-        at_zero(self.projection_events_applied_total, catalogue.names, (Mode.LIVE,), Applied)
+        foremost = (Applied.APPLIED, Applied.FAILED)
+        at_zero(self.projection_events_applied_total, catalogue.names, (Mode.LIVE,), foremost)
         at_zero(self.projection_events_applied_total, self._of_learners, Mode, Applied)
         refusing = [each.name for each in catalogue.streams if each.reasons]
         at_zero(self.projection_events_without_effect_total, refusing)

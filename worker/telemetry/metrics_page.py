@@ -33,7 +33,8 @@ How old the oldest record is that is not durable: if it is in hand, by its time 
 offset was first seen to be there; behind records that were there before the worker came, by the time of
 the last durable one.
 
-A worker with all roles exports fewer than 600 series, whatever is published, and for each topic beside the learners'
+A worker with all roles exports fewer than 600 series, whatever is published, twelve more for each projection beside
+`progress` and `counts`, and for each topic beside the learners'
 that is there five more and two for each partition it owns; no worker exports more than 1,500.
 
 """

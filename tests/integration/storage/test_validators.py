@@ -24,6 +24,7 @@ from tests.integration.storage.wrong_documents import (
 )
 from tests.unit.projections.events import arrive, event_sets
 from worker.contract.event import Event
+from worker.contract.identity import foreign_object_id
 from worker.contract.source import Source
 from worker.storage.database import FORMER, Collection, Database
 from worker.storage.documents import event_document, void_document
@@ -77,6 +78,8 @@ _DOCUMENT_VALIDATION_FAILURE = 121
 def _own_id(model: type[BaseModel]) -> Any:
     """The sample's `_id`, made the model's own where shapes that share a collection would collide."""
     value = sample(model).get("_id", "any")
+    if isinstance(value, ObjectId):
+        return foreign_object_id(model.__name__)
     return f"{value}:{model.__name__}" if isinstance(value, str) else value
 
 
