@@ -3,6 +3,8 @@
 from collections.abc import Set
 
 from projections.account.projection import USER_CLAIMS, USERS
+from projections.billing import BILLING
+from projections.billing.revenue import REVENUE
 from projections.claims import claims_contest
 from projections.content.blocks import CONTENT_BLOCKS
 from projections.content.courses.projection import COURSES
@@ -13,12 +15,16 @@ from projections.content.workflow import CONTENT_WORKFLOW
 from projections.counts.projection import COUNTS
 from projections.kinds import Catalogue, Contest, Projection, StreamProjection, SumProjection
 from projections.progress.projection import PROGRESS
+from projections.promotions import PROMOTIONS
 
 COURSE_CLAIMS = claims_contest("course_claims", COURSES.name, ("slug",))
 
 PROJECTIONS: tuple[Projection, ...] = (
     PROGRESS,
     COUNTS,
+    BILLING,
+    REVENUE,
+    PROMOTIONS,
     COURSES,
     COURSE_CLAIMS,
     COURSE_VERSIONS,

@@ -146,6 +146,12 @@ class StreamProjection:
     ] = ()  # why events may be without effect: its documents say it in `without_effect`
     begun: Callable[[Document], bool] | None = None  # whether what was folded is a document yet; None: always
     parts: Parts | None = None  # further documents, which its document names
+    yields_to: str | None = (
+        None  # a key under which a document of the platform's own may stand: no other is made then
+    )
+    expires: str | None = (
+        None  # when a document is over: the server removes it then, and nobody makes it again
+    )
 
     def folds(self, stream: str) -> bool:
         """Whether this stream is one of its kind."""

@@ -37,9 +37,8 @@ class ProgressProjection(_Closed):
     """`user_progress_projections`: what of a learner has been counted.
 
     `counted` is a vector of integers, `source_rev` the revision of the record it was taken from, `enrolled_at`
-    the date in the activity log; `emitted` names the milestones that have their rows. `payments` counts the
-    enrolments with a payment up to `last_event_version`, all of which have theirs; in counts version 1 `emitted`
-    named the last 20 of them.
+    the date in the activity log; `emitted` names the milestones that have their rows. Counts version 1 named payments
+    there, too, and version 2 kept their number in `payments`.
     """
 
     id: ObjectId = Field(alias="_id")

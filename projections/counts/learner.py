@@ -10,7 +10,7 @@ from projections.counts.counted import Counted, counted_before, vector
 from projections.kinds import By
 from projections.progress.fold import PROJECTION_VERSION
 
-COUNTS_VERSION = 2
+COUNTS_VERSION = 3
 """Goes up with every change of `vector` or of what is put out: whom an older version counted is counted anew."""
 
 RECORD_PATHS = (
@@ -31,9 +31,8 @@ RECORD_PATHS = (
     "enrollment_date",
     "created_at",
     "projection_version",
-    "state.payments_named",
 )
-"""What `count_learner` reads of a record: all of `state` but a number stays on the server."""
+"""What `count_learner` reads of a record: all of `state` stays on the server."""
 
 COUNTED_PATHS = (
     "stream_id",
@@ -43,7 +42,6 @@ COUNTED_PATHS = (
     "counted",
     "enrolled_at",
     "emitted",
-    "payments",
 )
 """What it reads of what was counted before."""
 
@@ -64,14 +62,6 @@ class Milestone:
     percentage: float
 
 
-@dataclass(frozen=True, slots=True)
-class Versions:
-    """The events of a stream with `after` < version <= `upto`."""
-
-    after: int
-    upto: int
-
-
 _NOTHING = Counted()
 
 
@@ -80,15 +70,13 @@ class Step:
     """What counting one learner changes; of a document of any other sum, only what is counted of it.
 
     `projection` is the whole next `user_progress_projections` document. `enrolment` is set when the log's entry is
-    new or dated anew; `milestones` are those no earlier step has put out. `unpaid` are the events among which are
-    payments that no earlier step has put out, None where there is no such payment.
+    new or dated anew; `milestones` are those no earlier step has put out.
     """
 
     projection: Document
     delta: Counted = _NOTHING
     enrolment: ActivityEntry | None = None
     milestones: tuple[Milestone, ...] = ()
-    unpaid: Versions | None = None
 
 
 def count_learner(
@@ -118,24 +106,12 @@ def count_learner(
         if enrolled_at is None or enrolled_at == known.get("enrolled_at")
         else ActivityEntry(progress["course_id"], enrolled_at),
         milestones=tuple(each for each in milestones if each.kind not in emitted),
-        unpaid=_unpaid(progress, known),
     )
 
 
 def _is_counted(progress: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
     """A record that was deleted and folded anew starts again at revision 1: the revision alone does not tell."""
     return (known["source_rev"], known["last_event_version"]) == (progress["rev"], progress["version"])
-
-
-def _unpaid(progress: Mapping[str, Any], known: Mapping[str, Any]) -> Versions | None:
-    """Every payment up to the counted version has its row; `payments` tells how many that are.
-
-    A projection without that number was counted by a version that took payments from elsewhere.
-    """
-    named, version = progress["state"]["payments_named"], progress["version"]
-    before = known.get("payments")
-    after = 0 if before is None else known["last_event_version"]
-    return Versions(after, version) if named != (before or 0) and after < version else None
 
 
 def milestones_of(progress: Mapping[str, Any]) -> list[Milestone]:
@@ -167,6 +143,5 @@ def _projection(progress: Mapping[str, Any], counted: Counted, milestones: list[
         "counted": counted.document(),
         "enrolled_at": progress["enrollment_date"],
         "emitted": [milestone.kind for milestone in milestones],
-        "payments": progress["state"]["payments_named"],
         "last_updated": progress["recorded_at"],
     }

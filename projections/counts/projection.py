@@ -10,6 +10,7 @@ from projections.counts.counted import Counted, vector
 from projections.counts.document import ProgressProjection
 from projections.counts.learner import COUNTS_VERSION
 from projections.counts.statistics import course_stats, user_stats
+from projections.counts.teaching import INSTRUCTORS_COLLECTION, InstructorStatistics
 from projections.kinds import Document, Index, Sum, SumProjection, Target, Vector
 
 _COLLECTION = "user_progress_projections"
@@ -47,4 +48,5 @@ COUNTS = SumProjection(
         ),
     ),
     sums=(Sum("courses", "course_id", _course_stats), Sum("users", "user_id", _user_stats)),
+    shows=(Target(collection=INSTRUCTORS_COLLECTION, shapes=(InstructorStatistics,)),),
 )

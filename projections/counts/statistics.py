@@ -5,10 +5,14 @@ from typing import Any
 
 from bson import ObjectId
 
-from projections.counts.counted import LEARNING, TEACHING, Counted
+from projections.counts.counted import LEARNING, Counted
+from projections.counts.teaching import Teaching, teaching_stats
 from projections.quantity import mean
 
 Document = dict[str, Any]
+
+USUAL_CURRENCY = "USD"
+"""Of `total_revenue`, where no setting says otherwise."""
 
 # Hundredths of a percent in a whole.
 _WHOLE = 10_000
@@ -38,10 +42,11 @@ def course_stats(sums: Counted) -> Document:
     }
 
 
-def user_stats(learning: Counted, teaching: Counted | None) -> Document:
+def user_stats(learning: Counted, teaching: Teaching | None, currency: str = USUAL_CURRENCY) -> Document:
     """The worker's fields of `users.stats`: sums over the user's own courses, and over those the user teaches.
 
-    `teaching` is None for a user who never taught; such a document gets no instructor's fields.
+    `teaching` is None for a user who never taught; such a document gets no instructor's fields. What was paid is
+    shown in `currency` first.
     """
     stats: Document = {
         "courses_enrolled": learning.enrolled,
@@ -50,8 +55,8 @@ def user_stats(learning: Counted, teaching: Counted | None) -> Document:
     }
     sums: Document = {"learning": learning.document(LEARNING)}
     if teaching is not None:
-        stats |= {"total_students": teaching.enrolled, "avg_rating": _average_rating(teaching)}
-        sums["teaching"] = teaching.document(TEACHING)
+        stats |= teaching_stats(teaching, currency)
+        sums["teaching"] = teaching.document()
     return {**stats, "sums": sums}
 
 

@@ -87,7 +87,7 @@ def hole_filling() -> None:
 
 
 def one_transaction() -> None:
-    """Projections, statistics, outbox and billing are written one after the other."""
+    """Projections, statistics and outbox are written one after the other."""
 
     async def one_by_one(self: Transactions, work: Callable[[Session], Awaitable[Any]]) -> Any:
         return await work(await self._open())
@@ -96,7 +96,7 @@ def one_transaction() -> None:
 
 
 def outbox_key() -> None:
-    """A milestone's row has a key of its own each time, and billing is not asked what it has."""
+    """A milestone's row has a key of its own each time."""
     row = outbox.notification_row
 
     def unkeyed(*arguments: Any, **options: Any) -> Document:

@@ -49,6 +49,7 @@ RULES: Mapping[int, Sequence[Rule]] = {
         outbox.row_contents,
         outbox.deliveries,
         outbox.delivered_bodies,
+        billing.derived_payments,
         billing.billing_rows,
     ),
     8: (

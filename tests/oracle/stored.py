@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
@@ -24,6 +24,10 @@ OPENING = "opening"
 """The event type that says what an adopted record was; no producer's either."""
 RESERVED = "_0000000043414e415259"
 """Stands in the stream of a canary: it is stored and folded, and has no part in whatever is counted or announced."""
+
+
+DERIVED_PAYMENT = UUID("3d1f7c5a-90b4-5c1e-8f2d-6a7e4b0c9d13")
+"""Of an enrolment's id it makes that of the event which the worker stores for its payment (docs/contract.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,12 @@ class Stored:
         for event in sorted(self.events, key=lambda event: int(event["version"])):
             streams[event["stream_id"]].append(event)
         return streams
+
+    @property
+    def transactions(self) -> Mapping[str, Sequence[Document]]:
+        """The events of transactions by stream, with a void in place of each that is left out of `billing`."""
+        streams = self.streams_of("billing").items()
+        return {name: events for name, events in streams if name.startswith("transaction_")}
 
     @property
     def folded_streams(self) -> Mapping[str, Sequence[Document]]:
@@ -98,7 +108,16 @@ class Stored:
     @property
     def real_events(self) -> Sequence[Document]:
         """Events of producers: all but the worker's own."""
-        return [event for event in self.events if event["event_type"] not in (VOID, OPENING)]
+        named = {
+            uuid5(DERIVED_PAYMENT, str(event["_id"]))
+            for event in self.events
+            if event["event_type"] == "course_enrolled"
+        }
+        return [
+            event
+            for event in self.events
+            if event["event_type"] not in (VOID, OPENING) and event["_id"] not in named
+        ]
 
     @property
     def records(self) -> Sequence[Document]:

@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from itertools import islice
 from typing import Any
 
 from bson import ObjectId
+from bson.decimal128 import Decimal128
 
 from projections.counts import COUNTS_VERSION
 from projections.event import StoredEvent
@@ -179,10 +181,23 @@ def expected_course(records: Sequence[Document]) -> Document:
     }
 
 
-def expected_user(own: Sequence[Document], taught: Sequence[Document], *, teaches: bool) -> Document:
-    """The visible part of `users.stats` for somebody's own records and those of the courses taught."""
+def expected_user(
+    own: Sequence[Document],
+    taught: Sequence[Document],
+    *,
+    teaches: bool,
+    courses: int = 1,
+    revenue: Mapping[str, float] | None = None,
+) -> Document:
+    """The visible part of `users.stats` for somebody's own records and those of the `courses` taught."""
     stars = [Fraction(str(each["rating"]["value"])) for each in taught if each["rating"]]
-    instructor_part = {"total_students": len(taught), "avg_rating": average(stars)}
+    instructor_part = {
+        "courses_created": courses,
+        "total_students": len({each["user_id"] for each in taught}),
+        "avg_rating": average(stars),
+        "total_revenue": (revenue or {}).get("USD", 0.0),
+        "revenue": revenue or {},
+    }
     return {
         "courses_enrolled": len(own),
         "courses_completed": sum(each["milestones"]["completed"] is not None for each in own),
@@ -212,12 +227,25 @@ async def assert_counted(database: Database) -> None:
             [each for each in records if each["user_id"] == document["_id"]],
             [each for each in records if each["course_id"] in taught],
             teaches=bool(taught) or "total_students" in document["stats"],
+            courses=sum(courses[each].get("deleted_at") is None for each in taught),
+            revenue=await expected_revenue(database, taught),
         )
         assert visible(document["stats"]) == expected, document["_id"]
         log = [each["course_id"] for each in document.get("activity_log", [])]
         assert sorted(log) == sorted(
             each["course_id"] for each in records if each["user_id"] == document["_id"]
         )
+
+
+async def expected_revenue(database: Database, courses: Iterable[ObjectId]) -> dict[str, float]:
+    """What was paid for these courses and not given back, by currency."""
+    sums: dict[str, Decimal] = {}
+    async for row in database.billing_transactions.find({"course_id": {"$in": list(courses)}}):
+        if row["status"] in ("completed", "refunded") and "stream_id" in row:
+            refunded = row["refunded_amount"] or Decimal128("0")
+            kept = row["amount"].to_decimal() - refunded.to_decimal()
+            sums[row["currency"]] = sums.get(row["currency"], Decimal(0)) + kept
+    return {name: float(amount) for name, amount in sorted(sums.items())}
 
 
 def visible(stats: Document) -> Document:
@@ -246,6 +274,8 @@ async def snapshot(database: Database, *, instructors: bool = True) -> list[str]
             None
         )
         users = await database.users.find({"stats.sums": {"$exists": True}}, session=session).to_list(None)
+        kept = database.collection("instructor_statistics").find({}, session=session)
+        teaching = {each.pop("_id"): each for each in await kept.to_list(None)}
         await session.commit_transaction()
     finally:
         await session.end_session()
@@ -262,8 +292,12 @@ async def snapshot(database: Database, *, instructors: bool = True) -> list[str]
             wrong.append(f"learner {each['_id']}")
         if not instructors:
             continue
-        taught = [one["stats"]["sums"] for one in courses if one["instructor_id"] == each["_id"]]
-        if "teaching" in sums and sums["teaching"] != total(taught, sums["teaching"]):
+        taught = [one for one in courses if one["instructor_id"] == each["_id"]]
+        students = {one["user_id"] for one in projections if one["course_id"] in {i["_id"] for i in taught}}
+        summed = total([one["stats"]["sums"] for one in taught], ("enrolled", "rated", "rating"))
+        shown = sums.get("teaching", {"revenue": {}})
+        expected = {**summed, "students": len(students), "courses": len(taught), "revenue": shown["revenue"]}
+        if "teaching" in sums and (shown != expected or teaching.get(each["_id"]) != expected):
             wrong.append(f"instructor {each['_id']}")
     return wrong
 

@@ -147,7 +147,13 @@ def _retry(settings: Settings, parts: _Parts, run: _Run) -> Role:
         )
 
     work = WatchDependencies(
-        database, Transactions(database.client), clock, metrics, keep_alive, code_version
+        database,
+        Transactions(database.client),
+        clock,
+        metrics,
+        keep_alive,
+        code_version,
+        revenue_currency=settings.counts.revenue_currency,
     )
     handlers = retry_handlers(
         database,

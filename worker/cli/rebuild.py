@@ -212,7 +212,7 @@ def notifications(
     dry_run: DryRun = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make lost rows of the outbox again, which are not sent, and lost rows of billing.
+    """Make lost rows of the outbox again, which are not sent.
 
     Whether a lost notification was sent before, nobody knows: --send has it sent. What a replay met, or is older than
     SEVENP_NOTIFY_WITHIN_HOURS, is never sent.

@@ -50,7 +50,7 @@ async def skip(
 ) -> ExitCode:
     """Leave out the event at which a stream stands, so that its learner goes on with the next one.
 
-    The event stays in the store. Document, statistics, notifications and billing are as if it had never come, in
+    The event stays in the store. Document, statistics and notifications are as if it had never come, in
     live work, rebuild and verify alike, until `unskip-event`. A running worker with the role `retry` goes on within
     a second.
     """

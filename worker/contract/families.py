@@ -6,6 +6,7 @@ from worker.contract.events.courses import COURSES
 from worker.contract.events.interactions import INTERACTIONS
 from worker.contract.events.lessons import LESSONS
 from worker.contract.events.own import OWN
+from worker.contract.events.payments import PAYMENTS
 from worker.contract.events.promotions import PROMOTIONS
 from worker.contract.events.relationships import RELATIONSHIPS
 from worker.contract.events.workflows import WORKFLOWS
@@ -19,6 +20,7 @@ FAMILIES: tuple[Family, ...] = (
     WORKFLOWS,
     COURSES,
     ACCOUNTS,
+    PAYMENTS,
     PROMOTIONS,
     OWN,
 )

@@ -20,6 +20,7 @@ from worker.ingest.dead_letters import store_dead_letters
 from worker.ingest.decode import Decoded, decode_records
 from worker.ingest.enrich.stamps import Enricher
 from worker.ingest.event_store import EventStore
+from worker.ingest.payments import store_payments
 from worker.ingest.plan import Sorted, sort_candidates, undecided
 from worker.ingest.record import BatchOutcome, Candidate, Stored
 from worker.ingest.steps import Steps
@@ -137,7 +138,8 @@ class Pipeline:
     ) -> None:
         """Make one batch durable. `stored` is done when its events are; `before` is the batch that comes first.
 
-        1. decode and validate  2. drop duplicates  3. give versions  4. insert the events, fill holes
+        1. decode and validate  2. drop duplicates  3. give versions  4. insert the events, fill holes, and insert the
+        payments that enrolments name
         5. insert the rows; store dead letters  6. commit the next offsets
         Of a large batch part by part, up to 5.: of the parts, 1., 2. to 4., and 5. go on beside each other.
         """
@@ -167,6 +169,7 @@ class Pipeline:
                     part.add(decided)
                     rounds += 1
                 outcome.add(part)
+                outcome.add(await self._store_payments(part))
                 # 5.
                 rows.add(part)
             stored.set_result(None)
@@ -182,6 +185,14 @@ class Pipeline:
         # Of a record with several events one may be bad, or all: the breaker counts records.
         bad = {each.record.source[:3]: each.record.partition for each in outcome.dead_letters}
         source.on_durable(batch, Counter(bad.values()), counted)
+
+    async def _store_payments(self, part: BatchOutcome) -> BatchOutcome:
+        """Store the payments that stored enrolments name; they are counted by no record. Returns what was refused."""
+        enrolments = [*part.stored, *part.redelivered]
+        store = partial(store_payments, self._events, enrolments, pause=self._pause_before)
+        done = await self._steps.with_retry(lambda: store(recorded_at=self._clock.now()))
+        self._metrics.version_holes_filled_total.inc(done.holes_filled)
+        return BatchOutcome(dead_letters=done.refused, further=[each.record for each in done.refused])
 
     async def _decode(self, records: Sequence[Record], read_at: datetime) -> Decoded:
         """Decode record by record, and let the event loop have its turns."""

@@ -22,6 +22,7 @@ def beside_counting(context: JobContext, transactions: Transactions, *, trial: b
         context.settings.counts.code_version,
         trial=trial,
         patience_s=_PATIENCE_S,
+        revenue_currency=context.settings.counts.revenue_currency,
     )
 
 

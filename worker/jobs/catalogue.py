@@ -7,6 +7,7 @@ from worker.jobs.backfill import BACKFILL
 from worker.jobs.check_upcasters import CHECK_UPCASTERS
 from worker.jobs.curriculum_migration import CURRICULUM_MIGRATION
 from worker.jobs.job import Job
+from worker.jobs.payments import PAYMENTS
 from worker.jobs.promotion import PROMOTE, ROLLBACK
 from worker.jobs.publish_stored import PUBLISH_STORED
 from worker.jobs.rebuild_counts import REBUILD_COUNTS
@@ -29,6 +30,7 @@ JOBS: tuple[Job[Any], ...] = (
     PUBLISH_STORED,
     ADOPT,
     CHECK_UPCASTERS,
+    PAYMENTS,
     VERIFY_FIX,
     SCRUB,
     REINGEST,

@@ -19,7 +19,6 @@ from worker.jobs.context import JobContext
 from worker.jobs.rebuild_progress import document_rebuild
 from worker.jobs.selected import STREAMS_A_STEP
 from worker.jobs.series import Mended, Named, SeriesMending
-from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.stream_selection import StreamSelection, selected_pages
 from worker.storage.transactions import Transactions
@@ -56,7 +55,7 @@ class Mending:
         """Mend what can be, and name the rest.
 
         1. which remedy each has  2. the streams they are about  3. documents  4. sums, and whatever shows them
-        5. rows of outbox and billing  6. rows of the time series. A row that is there may seem wrong because of what
+        5. rows of the outbox  6. rows of the time series. A row that is there may seem wrong because of what
         was counted: where that is mended now, it is left to the next round, if it is found wrong still.
         """
         mended, by_remedy = Mended(), defaultdict[Remedy, list[Finding]](list)
@@ -135,7 +134,7 @@ class Mending:
 
 
 async def streams_of(database: Database, findings: Sequence[Finding]) -> dict[Finding, str]:
-    """The streams of documents whose `_id` is made of one; of rows of outbox and billing, as the rows say."""
+    """The streams of documents whose `_id` is made of one; of rows of the outbox, as the rows say."""
     catalogue, found = database.catalogue, dict[Finding, str]()
     hashing = {each.target.collection for each in catalogue.streams}
     hashing |= {each.counted.collection for each in catalogue.sums}
@@ -144,7 +143,7 @@ async def streams_of(database: Database, findings: Sequence[Finding]) -> dict[Fi
         collection, identity = finding.about or ("", None)
         if collection in hashing:
             hashed[identity].append(finding)
-        elif (stream := await _named_by_row(database, collection, identity)) is not None:
+        elif collection == "notifications" and (stream := _named_by_row(identity)) is not None:
             found[finding] = stream
     if hashed:
         async for page in selected_pages(database, StreamSelection()):
@@ -153,16 +152,7 @@ async def streams_of(database: Database, findings: Sequence[Finding]) -> dict[Fi
     return found
 
 
-async def _named_by_row(database: Database, collection: str, identity: Any) -> str | None:
-    """The stream in the `_id` of a notification; that of the event which a billing row names."""
-    if collection == "notifications":
-        stream = str(identity).partition(":")[2]
-        return stream if stream_kind(stream) is not None else None
-    if collection != "billing_transactions":
-        return None
-    row = await reading.find_one(database.billing_transactions, {"_id": identity}, {"event_id": 1})
-    named = row.get("event_id") if isinstance(row, dict) else None
-    event = (
-        await reading.find_one(database.course_events, {"_id": named}, {"stream_id": 1}) if named else None
-    )
-    return str(event["stream_id"]) if isinstance(event, dict) else None
+def _named_by_row(identity: Any) -> str | None:
+    """The stream in the `_id` of a notification."""
+    stream = str(identity).partition(":")[2]
+    return stream if stream_kind(stream) is not None else None

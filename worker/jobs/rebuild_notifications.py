@@ -1,4 +1,4 @@
-"""`rebuild notifications`: rows of outbox and billing that were lost; sent only after a dry run, by its name."""
+"""`rebuild notifications`: rows of the outbox that were lost; sent only after a dry run, by its name."""
 
 from datetime import timedelta
 from typing import Any
@@ -87,14 +87,14 @@ def _assert_shown(to_send: int, shown: int) -> None:
 
 
 def _lost(counts: Any) -> int:
-    """How many rows are to be made or mended."""
-    return sum(counts.get(name, 0) for name in ("made", "billing_made", "billing_mended"))
+    """How many rows are to be made."""
+    return int(counts.get("made", 0))
 
 
 REBUILD_NOTIFICATIONS = Job(
     name="rebuild-notifications",
     arguments=RebuildNotifications,
     run=rebuild_notifications,
-    about="rows of outbox and billing that were lost",
+    about="rows of the outbox that were lost",
     differs=lambda outcome: bool(outcome.get("lost")),
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from projections.billing import BILLING
 from projections.kinds import Catalogue
 from worker.jobs.budget import CpuBudget, cores
 from worker.jobs.context import JobContext
@@ -38,7 +39,8 @@ _PARTS: Mapping[str, str] = {
     Kind.STATISTICS: "sums",
     Kind.ACTIVITY_LOG: "sums",
     Kind.NOTIFICATION: "notifications",
-    Kind.BILLING: "billing",
+    Kind.PAYMENT: "billing",
+    BILLING.name: "billing",
 }
 
 

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from pymongo.errors import DuplicateKeyError
 
-from projections.counts.projection import COUNTS
 from projections.event import VOID
 from projections.kinds import StreamProjection
 from worker.contract.identity import stream_kind, stream_object_id
@@ -19,8 +17,6 @@ from worker.errors import Retryable, WorkerError
 from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.models import SkippedVersion
-from worker.storage.quarantine import Quarantined
-from worker.storage.refused_rows import payment_target, row_item_id
 from worker.storage.skipped_versions import (
     STANDING,
     EventAt,
@@ -31,7 +27,7 @@ from worker.storage.skipped_versions import (
     take_back,
 )
 from worker.storage.transactions import Session, transact
-from worker.storage.work_items import COUNTS_ROW, OPEN, fold_item_id
+from worker.storage.work_items import OPEN, fold_item_id
 from worker.timing import Clock
 
 # A transaction meets the retry role's claims, for a few milliseconds each; longer is a server that is away.
@@ -104,8 +100,7 @@ async def unskip_event(
         if decision is None:
             raise CannotSkip(f"version {asked.version} of {stream} is not skipped for {projection.name}")
         if not dry_run:
-            unpaid = _payment(store, await store.event())
-            await take_back(database, decision, asked.who, code_version, session, unpaid)
+            await take_back(database, decision, asked.who, code_version, session)
         return decision
 
     return await transact(database.client, work, clock, _WITHIN_S)
@@ -201,17 +196,6 @@ async def _decision(store: _Store, asked: Asked, now: datetime) -> SkippedVersio
         taken_back_at=None,
         taken_back_by=None,
     )
-
-
-def _payment(store: _Store, event: EventAt | None) -> list[Quarantined]:
-    """The item that has the billing row of an enrolment made: counting looks at later versions only."""
-    if event is None or event.event_type != "course_enrolled" or not isinstance(event.id, UUID):
-        return []
-    if store.projection.name != COUNTS.source:
-        return []
-    data = {"collection": "billing_transactions", "stream_id": store.stream, "version": store.version}
-    item_id = row_item_id(payment_target(event.id.bytes))
-    return [Quarantined(item_id, COUNTS_ROW, "Decided", "its event is not skipped any more", data=data)]
 
 
 def _require_blocked(store: _Store, item: Mapping[str, Any] | None, folded: int) -> None:

@@ -46,6 +46,8 @@ class CountsSettings(WatchSettings):
     cool_down: CoolDownSettings = CoolDownSettings()
     notify_within_hours: float = Field(48.0, ge=0, le=24 * 366 * 100)
     """How old a milestone may be, when it is counted, to be announced; an older one is suppressed."""
+    revenue_currency: str = Field("USD", pattern=r"^[A-Z]{3}$")
+    """In which currency `users.stats.total_revenue` is shown; after a change run `rebuild counts`."""
 
     @property
     def notify_within(self) -> timedelta:

@@ -220,7 +220,7 @@ async def assert_safe_server(database: Database, *, test_server: bool = False) -
 
 
 def _assert_concerns(database: Database) -> None:
-    for handle in (getattr(database, field.name) for field in fields(database) if field.name in COLLECTIONS):
+    for handle in (getattr(database, field.name) for field in fields(database) if field.name in _HANDLES):
         written, read = handle.write_concern.document, handle.read_concern.document
         if written.get("w") != "majority" or not written.get("j") or read != READ_CONCERN.document:
             raise Misconfigured(f"collection {handle.name} is not used with majority and journal")

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from bson import ObjectId
-from bson.decimal128 import Decimal128
 from pydantic import BaseModel, Field
 
 from projections.catalogue import CATALOGUE, SHARED
@@ -148,24 +147,6 @@ class Notification(Named):
     last_error: str | None
     channel: str | None
     data: dict[str, Any]
-
-
-class BillingTransaction(Open):
-    """`billing_transactions`: the spec's shape; the amount is decimal, never a double.
-
-    `event_id` stands in the rows the worker wrote: the enrolment that named the transaction last.
-    """
-
-    id: ObjectId = Field(alias="_id")
-    event_id: UUID = Field(default_factory=absent)
-    user_id: ObjectId
-    course_id: ObjectId
-    amount: Decimal128
-    currency: Text
-    payment_method: str | None
-    status: Literal["pending", "completed", "failed", "refunded"]
-    transaction_id: Text
-    created_at: datetime
 
 
 class QueueItem(Open):
@@ -434,7 +415,6 @@ _PLATFORM: Mapping[str, tuple[type[BaseModel], ...]] = {
     "users": (User,),
     "course_events": (CourseEvent,),
     "notifications": (Notification,),
-    "billing_transactions": (BillingTransaction,),
     "analytics_queue": (QueueItem,),
     "dead_letters": (DeadLetter, DeadLetterPart),
     "system_settings": (SystemSetting,),
@@ -452,7 +432,7 @@ _PLATFORM: Mapping[str, tuple[type[BaseModel], ...]] = {
 
 
 def models_of(catalogue: Catalogue) -> Mapping[str, tuple[type[BaseModel], ...]]:
-    """The shapes a collection may hold. A time series has no validator; `promotions` and `cache` are not ours.
+    """The shapes a collection may hold. A time series has no validator; `cache` is not ours.
 
     In a shared collection documents of the platform's may lie, whoever owns it: what the worker makes there is of the
     platform's shape, and `verify` knows it more exactly.

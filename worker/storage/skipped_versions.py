@@ -150,14 +150,13 @@ async def take_back(
     who: str,
     code_version: str,
     session: Session,
-    further: Iterable[Quarantined] = (),
 ) -> None:
-    """Let a decision stand no more and wake its stream, with what `further` is to be done: all or nothing."""
+    """Let a decision stand no more and wake its stream: both or neither."""
     fields: Document = {"$set": {"taken_back_by": who}, "$currentDate": {"taken_back_at": True}}
     with translated():
         await database.skipped_versions.update_one({"_id": decision.id}, fields, session=session)
     place = decision.projection, decision.stream_id, decision.version
-    await _wake(database, *place, code_version, session, further)
+    await _wake(database, *place, code_version, session)
 
 
 async def _wake(
@@ -167,7 +166,6 @@ async def _wake(
     version: int,
     code_version: str,
     session: Session,
-    further: Iterable[Quarantined] = (),
 ) -> None:
     """Have the stream folded from its first event, at once: what is decided about it has changed."""
     what = Quarantined(
@@ -180,6 +178,4 @@ async def _wake(
         data={FROM_FIRST: True},
     )
     with translated():
-        await database.analytics_queue.bulk_write(
-            [woken(each, code_version) for each in (what, *further)], session=session
-        )
+        await database.analytics_queue.bulk_write([woken(what, code_version)], session=session)

@@ -1,7 +1,7 @@
 """Checks that what was counted is what the records say; right while the worker counts.
 
-Each page is read in one snapshot transaction, in which record, projection, outbox, billing and statistics are of
-one time. Only a document the platform has just written may have to wait some seconds for its statistics.
+Each page is read in one snapshot transaction, in which record, projection, outbox and statistics are of one
+time. Only a document the platform has just written may have to wait some seconds for its statistics.
 """
 
 from collections import defaultdict
@@ -15,8 +15,10 @@ from bson import ObjectId
 
 from projections.counts.projection import COUNTS
 from projections.counts.statistics import instructor_of
+from projections.counts.teaching import INSTRUCTORS_COLLECTION
 from projections.event import StoredEvent
 from projections.progress import fold, refold
+from worker.chunks import chunks
 from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
 from worker.storage.leases import group_name
@@ -26,7 +28,12 @@ from worker.verify import counts_reading, learner_audit, reading, snapshots
 from worker.verify.findings import Fault, Finding, Kind, Run
 from worker.verify.queue_check import COUNTED, LONGEST_WAIT, open_items
 from worker.verify.snapshots import Snapshot, Snapshots
-from worker.verify.statistics_audit import check_course, check_user
+from worker.verify.statistics_audit import (
+    check_course,
+    check_instructor,
+    check_user,
+    missing_instructor,
+)
 from worker.verify.sums_check import Checks, CountedCheck, Shown, check_counted_and_shown
 
 COURSES_AT_ONCE = 20  # each is summed over all its learners
@@ -48,7 +55,7 @@ async def check_counts(run: Run) -> None:
     """Put into the run's tally what is wrong. Only reads.
 
     What waits to be counted is wrong in a quiescent system; else if it is overdue and nothing is counted meanwhile.
-    1. outbox and billing  2. learners, courses and people
+    1. the outbox  2. learners, courses and people
     """
     refused = partial(_is_quarantined, run.database)
     async with Snapshots.opened(run, refused=refused) as taken:
@@ -74,7 +81,7 @@ class _Check:
     """Outbox rows whose streams were folded to see whether what they carry was ever true."""
 
     async def rows(self) -> None:
-        """The outbox, and billing."""
+        """The outbox."""
         database, tally = self.run.database, self.run.tally
         local, _ = await reading.server_times(database)
         async for page in self.snapshots.pages(database.notifications, counts_reading.notifications):
@@ -82,11 +89,6 @@ class _Check:
             for each in page:
                 with tally.guard("notifications", each.row["_id"]):
                     await self._notification(each, local + LONGEST_WAIT)
-        async for billed in self.snapshots.pages(database.billing_transactions, counts_reading.billing):
-            tally.counts["billing_transactions"] += len(billed)
-            for row, event in billed:
-                with tally.guard("billing_transactions", row["_id"]):
-                    tally.report(learner_audit.audit_billing(row, event))
 
     async def _notification(self, each: learner_audit.Announced, horizon: datetime) -> None:
         findings = learner_audit.audit_notification(each, horizon)
@@ -104,22 +106,41 @@ class _Check:
         database, taught = self.run.database, await self._taught()
 
         async def courses(snapshot: Snapshot, ids: Sequence[Any]) -> Checks:
-            found = await counts_reading.courses(snapshot, ids)
-            return [(course["_id"], partial(check_course, course, counted)) for course, counted in found]
+            found = await counts_reading.taught_by(snapshot, await counts_reading.courses(snapshot, ids))
+            return [(each[0]["_id"], partial(check_course, *each)) for each in found]
 
         async def users(snapshot: Snapshot, ids: Sequence[Any]) -> Checks:
             people = await counts_reading.users(snapshot, ids, taught)
             return [(person.user["_id"], partial(check_user, person)) for person in people]
 
+        async def instructors(snapshot: Snapshot, ids: Sequence[Any]) -> Checks:
+            found = await counts_reading.instructors(snapshot, ids, taught)
+            kept = {each["_id"] for each, _ in found}
+            missing: Checks = [(each, partial(missing_instructor, each)) for each in ids if each not in kept]
+            return [
+                *((each["_id"], partial(check_instructor, each, summed)) for each, summed in found),
+                *missing,
+            ]
+
         return [
             Shown("courses", self._counted_ids(database.courses, COURSES_AT_ONCE), courses),
             Shown("users", self._counted_ids(database.users, snapshots.PAGE), users),
+            Shown(INSTRUCTORS_COLLECTION, self._instructors(taught), instructors),
         ]
 
     async def _counted_ids(self, collection: Collection, most: int) -> AsyncIterator[list[Any]]:
         async for ids in self.snapshots.ids(collection, most):
             self.run.tally.counts[collection.name] += len(ids)
             yield ids
+
+    async def _instructors(self, taught: Mapping[ObjectId, Sequence[Any]]) -> AsyncIterator[list[Any]]:
+        """Those of whom something is kept, and those whose courses are counted without."""
+        collection = self.run.database.collection(INSTRUCTORS_COLLECTION)
+        async for ids in self.snapshots.ids(collection, COURSES_AT_ONCE):
+            yield ids
+        for some in chunks(list(taught), COURSES_AT_ONCE):
+            if keys := await reading.absent(collection, some):
+                yield keys
 
     async def _taught(self) -> Mapping[ObjectId, Sequence[Any]]:
         """By instructor the courses that name them."""

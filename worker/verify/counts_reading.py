@@ -1,24 +1,20 @@
 """What one snapshot shows of learners, courses and people: the reads of a check on what was counted."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from bson import ObjectId
 
-from projections.counts import LEARNING, NAMES, Counted, Payment, payment_in
+from projections.counts import LEARNING, NAMES, TEACHING, Counted, Taught, Teaching
 from projections.counts.learner import RECORD_PATHS
-from projections.counts.projection import COUNTS
 from projections.counts.statistics import instructor_of
-from projections.event import StoredEvent
-from worker.chunks import chunks
+from projections.counts.teaching import INSTRUCTORS_COLLECTION, REVENUE, REVENUE_COLLECTION, teaching_in
 from worker.contract.identity import stream_object_id
 from worker.storage import reading
 from worker.storage.database import Document
 from worker.storage.outbox import notification_id
-from worker.storage.skipped_versions import NO_SKIPS, skips_of
 from worker.storage.work_items import COUNTS_ROW
 from worker.verify.findings import Finding
 from worker.verify.learner_audit import MILESTONES, Announced, Learner, audit_rows
@@ -29,10 +25,18 @@ from worker.verify.snapshots import Snapshot
 from worker.verify.statistics_audit import Person
 
 _RECORD = dict.fromkeys(RECORD_PATHS, 1)
-# Ranges of versions in one query, as in counting.
-_RANGES_PER_QUERY = 100
-_ENROLMENT = {"event_type": "course_enrolled"}
-_COURSE = dict.fromkeys(("instructor_id", "instructor.user_id", "stats", "created_at", "updated_at"), 1)
+_COURSE = dict.fromkeys(
+    (
+        "instructor_id",
+        "instructor.user_id",
+        "instructor.social_proof",
+        "stats",
+        "created_at",
+        "updated_at",
+        "deleted_at",
+    ),
+    1,
+)
 _USER = dict.fromkeys(("stats", "activity_log", "created_at", "updated_at"), 1)
 _COUNTED_OF_USER = dict.fromkeys(("user_id", "course_id", "enrolled_at", "counted"), 1)
 # What a row of the outbox is compared with.
@@ -47,14 +51,11 @@ async def learners(snapshot: Snapshot, ids: Sequence[Any]) -> list[Learner]:
     counted = [each for each in projections.values() if not misfits("user_progress_projections", each)]
     announced = [notification_id(kind, each["stream_id"]) for each in counted for kind in MILESTONES]
     rows = await snapshot.by_id(snapshot.database.notifications, announced, {"_id": 1})
-    payments = await _payments(snapshot, counted)
-    paid = {payment.transaction_id for some in payments.values() for payment in some}
-    billing = await snapshot.by_id(snapshot.database.billing_transactions, paid, None, key="transaction_id")
     streams = {identity: str(record.get("stream_id")) for identity, record in records.items()}
     wrong: dict[Any, list[tuple[str, Finding]]] = defaultdict(list)
     for each in counted:
         stream = streams[each["_id"]]
-        wrong[each["_id"]] += audit_rows(stream, each, rows.keys(), payments[stream], billing)
+        wrong[each["_id"]] += audit_rows(stream, each, rows.keys())
     items = [item for some in wrong.values() for item, _ in some]
     excused = await open_items(snapshot.database, COUNTS_ROW, items, snapshot.session)
     return [
@@ -70,14 +71,6 @@ async def notifications(snapshot: Snapshot, ids: Sequence[Any]) -> list[Announce
     known = await snapshot.by_id(snapshot.database.user_progress_projections, set(keys), _COUNTED)
     records = await snapshot.by_id(snapshot.database.user_progress, set(keys), _ANNOUNCED)
     return [Announced(row, known.get(key), records.get(key)) for row, key in zip(rows, keys, strict=True)]
-
-
-async def billing(snapshot: Snapshot, ids: Sequence[Any]) -> list[tuple[Document, Document | None]]:
-    """The billing rows, each with the event it names."""
-    rows = list((await snapshot.by_id(snapshot.database.billing_transactions, ids, None)).values())
-    named = [row["event_id"] for row in rows if isinstance(row.get("event_id"), UUID)]
-    events = await snapshot.by_id(snapshot.database.course_events, named, None)
-    return [(row, events.get(hashable(row.get("event_id")))) for row in rows]
 
 
 async def courses(snapshot: Snapshot, ids: Iterable[Any]) -> list[tuple[Document, Counted]]:
@@ -106,47 +99,83 @@ async def users(
             course, enrolled_at = row.get("course_id"), row.get("enrolled_at")
             if isinstance(course, ObjectId) and isinstance(enrolled_at, datetime):
                 enrolled[row["user_id"]][course] = enrolled_at
-    teaching = await _teaching(snapshot, {course for user in documents for course in taught.get(user, ())})
+    teaching = await teachings(snapshot, {user: taught.get(user, ()) for user in documents})
     return [
-        Person(document, learned[user].only(LEARNING), enrolled[user], teaching.get(user, Counted()))
+        Person(document, learned[user].only(LEARNING), enrolled[user], teaching[user])
         for user, document in documents.items()
     ]
 
 
-async def _teaching(snapshot: Snapshot, ids: Iterable[Any]) -> dict[ObjectId, Counted | None]:
-    """Sums by instructor; None for one of whose courses some are counted and show no statistics yet."""
-    sums: dict[ObjectId, Counted | None] = {}
-    for document, counted in await courses(snapshot, ids):
+async def instructors(
+    snapshot: Snapshot, ids: Sequence[Any], taught: Mapping[ObjectId, Iterable[Any]]
+) -> list[tuple[Document, Teaching | None]]:
+    """What is kept of these instructors, each with what their courses add up to."""
+    kept = await snapshot.by_id(snapshot.database.collection(INSTRUCTORS_COLLECTION), ids, None)
+    teaching = await teachings(snapshot, {each: taught.get(each, ()) for each in kept})
+    return [(document, teaching[each]) for each, document in kept.items()]
+
+
+async def taught_by(
+    snapshot: Snapshot, found: Iterable[tuple[Document, Counted]]
+) -> list[tuple[Document, Counted, Teaching | None]]:
+    """These courses, each with what is kept of its instructor."""
+    named = [(document, counted, instructor_of(document)) for document, counted in found]
+    ids = {instructor for *_, instructor in named if instructor is not None}
+    kept = await snapshot.by_id(snapshot.database.collection(INSTRUCTORS_COLLECTION), ids, None)
+    return [(document, counted, teaching_in(kept.get(each))) for document, counted, each in named]
+
+
+async def teachings(snapshot: Snapshot, taught: Mapping[Any, Iterable[Any]]) -> dict[Any, Teaching | None]:
+    """What the courses of each instructor add up to; None where some are counted and show no statistics yet.
+
+    `taught` says which courses may name them.
+    """
+    own: dict[ObjectId, list[Any]] = defaultdict(list)
+    sums: dict[Any, Counted] = defaultdict(Counted)
+    created: Counter[Any] = Counter()
+    unknown: set[Any] = set()
+    for document, counted in await courses(snapshot, {course for some in taught.values() for course in some}):
         instructor, stats = instructor_of(document), document.get("stats")
-        if instructor is None:
+        if instructor is None or instructor not in taught:
             continue
-        so_far, shown = sums.get(instructor, Counted()), isinstance(stats, Mapping) and "sums" in stats
-        known = so_far is not None and (shown or not counted)
-        sums[instructor] = so_far + counted if so_far is not None and known else None
-    return sums
+        own[instructor].append(document["_id"])
+        sums[instructor] += counted.only(TEACHING)
+        created[instructor] += document.get("deleted_at") is None
+        if counted and not (isinstance(stats, Mapping) and "sums" in stats):
+            unknown.add(instructor)
+    found: dict[Any, Teaching | None] = {}
+    for each in taught:
+        students = await _students(snapshot, own[each]) if own[each] else 0
+        counted = sums[each]
+        numbers = Taught(counted.enrolled, counted.rated, counted.rating, students, created[each])
+        revenue = await _revenue(snapshot, own[each]) if own[each] else {}
+        found[each] = None if each in unknown else Teaching(numbers, revenue)
+    return found
 
 
-async def _payments(snapshot: Snapshot, projections: Iterable[Document]) -> dict[str, list[Payment]]:
-    """By stream, the payments its events name up to the version that was counted, but for those that are skipped."""
-    named: dict[str, list[Payment]] = defaultdict(list)
-    ranges = [
-        {"stream_id": each["stream_id"], "version": {"$lte": each["last_event_version"]}, **_ENROLMENT}
-        for each in projections
-        if each.get("payments")
+async def _students(snapshot: Snapshot, courses: Sequence[Any]) -> int:
+    """Different learners of these courses."""
+    pipeline: list[Document] = [
+        {"$match": {"course_id": {"$in": courses}, "counted.enrolled": {"$gte": 1}}},
+        {"$group": {"_id": "$user_id"}},
+        {"$group": {"_id": None, "students": {"$sum": 1}}},
     ]
-    session, streams = snapshot.session, [each["stream_id"] for each in ranges]
-    skips = await skips_of(snapshot.database, COUNTS.source, streams, session) if streams else NO_SKIPS
-    for some in chunks(ranges, _RANGES_PER_QUERY):
-        query = skips.without_them({"$or": some})
-        async for page in pages(snapshot.database.course_events, query, session=session):
-            # An event that makes no sense has a finding of its own.
-            for stream, payment in page.through(_paid).values:
-                named[stream] += [payment] if payment else []
-    return named
+    projections = snapshot.database.user_progress_projections
+    rows = await reading.aggregate(projections, pipeline, session=snapshot.session)
+    return sum(row["students"] for row in rows.documents)
 
 
-def _paid(event: Document) -> tuple[str, Payment | None]:
-    return event["stream_id"], payment_in(StoredEvent.from_document(event))
+async def _revenue(snapshot: Snapshot, courses: Sequence[Any]) -> dict[str, int]:
+    """What was paid for these courses."""
+    if REVENUE not in {each.name for each in snapshot.database.catalogue.sums}:
+        return {}
+    sums: Counter[str] = Counter()
+    collection = snapshot.database.collection(REVENUE_COLLECTION)
+    for row in (await snapshot.by_id(collection, courses, {"revenue": 1})).values():
+        revenue = row.get("revenue")
+        known = revenue if isinstance(revenue, Mapping) else {}
+        sums.update({name: each for name, each in known.items() if isinstance(each, int)})
+    return dict(sums)
 
 
 def _counted(stored: object) -> Counted:

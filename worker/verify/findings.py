@@ -59,7 +59,7 @@ class Kind(StrEnum):
     STATISTICS = "statistics", Fault.MISSING, Fault.DIFFERENT
     ACTIVITY_LOG = "activity_log", Fault.DIFFERENT
     NOTIFICATION = "notification", Fault.MISSING, Fault.DIFFERENT, Fault.UNKNOWN, Fault.REPEATED
-    BILLING = "billing", Fault.MISSING, Fault.DIFFERENT, Fault.UNKNOWN
+    PAYMENT = "payment", Fault.MISSING
     DEAD_LETTER = "dead_letter", Fault.DAMAGED
     DEAD_LETTER_PART = "dead_letter_part", Fault.UNKNOWN
     QUEUE_ITEM = "queue_item", Fault.DIFFERENT

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,8 @@ IDENTITY = ("_id", "rev", "stream_id", "user_id", "course_id", "slot", "version"
 """What is read of the document, whichever code wrote it last."""
 
 _DIGEST_BYTES = 16
+# The server removes what is over by its own clock.
+_CLOCKS_DIFFER = timedelta(minutes=5)
 # Most values, by far.
 _PLAIN = frozenset({str, int, float, bool, type(None), datetime, ObjectId, UUID, bytes})
 _MODES = ("live", "retry", "replay")
@@ -62,13 +64,14 @@ class DocumentDigest:
 class FoldAudit:
     """One stream's document (None: there is none), and the fold of its events up to the document's own version.
 
-    `skips` are the decisions about the stream, read after the document.
+    `skips` are the decisions about the stream, read after the document. What was over at `now` may be gone.
     """
 
     stream: str
     projection: StreamProjection
     document: DocumentDigest | None
     skips: Skips = NO_SKIPS
+    now: datetime | None = None
     events: int = 0
     last_version: int = 0
     waiting_since: datetime | None = None
@@ -85,7 +88,8 @@ class FoldAudit:
             self.last_version = max(self.last_version, event["version"])
             if event["version"] > folded_to and self.waiting_since is None:
                 self.waiting_since = date_in(event, "recorded_at")
-        waits = self.document is None and self.projection.begun is not None  # for an event that begins it
+        # For an event that begins it, or for its end.
+        waits = self.document is None and (self.projection.begun or self.projection.expires) is not None
         seen = [event for event in events if waits or event["version"] <= folded_to]
         if not seen or self._broken:
             return
@@ -107,7 +111,8 @@ class FoldAudit:
     def close(self) -> Iterator[Finding]:
         """All events were fed: the fold is compared and let go."""
         folded, self._folded, version = self._folded or {}, None, self._version
-        self._unbegun = bool(folded) and self.document is None and not self.projection.has_begun(folded)
+        may_be_absent = not self.projection.has_begun(folded) or self._is_over(folded) if folded else False
+        self._unbegun = self.document is None and may_be_absent
         if version is None or self._broken or not self.events:
             return
         if version > self.last_version:
@@ -116,6 +121,10 @@ class FoldAudit:
         else:
             what = "differs from its events in"
             yield from differs(self.projection.name, self.stream, what, self._differing(folded))
+
+    def _is_over(self, folded: Mapping[str, Any]) -> bool:
+        at = folded.get(self.projection.expires) if self.projection.expires else None
+        return self.now is not None and isinstance(at, datetime) and at <= self.now + _CLOCKS_DIFFER
 
     @property
     def behind(self) -> Finding | None:

@@ -1,23 +1,17 @@
-"""Compares a learner's projection, and rows of outbox and billing, with what they follow from. No I/O."""
+"""Compares a learner's projection, and rows of the outbox, with what they follow from. No I/O."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
-from uuid import UUID
 
-from projections.counts import Payment, count_learner, payment_in
+from projections.counts import count_learner
 from projections.counts.projection import COUNTS
-from projections.event import StoredEvent
 from projections.progress import PROJECTION_VERSION
-from worker.storage.billing import billing_id, billing_row
 from worker.storage.outbox import LATE, REMADE, notification_id
-from worker.storage.refused_rows import payment_target, row_item_id
 from worker.storage.work_items import counts_item_id
-from worker.verify.findings import CheckResult, Fault, Finding, Kind, broken, differs, malformed, subject_of
-from worker.verify.sameness import differing
-from worker.verify.shapes import misfits
+from worker.verify.findings import CheckResult, Fault, Finding, Kind, broken, malformed
 from worker.verify.sum_audit import Pair, check_counted
 
 Document = Mapping[str, Any]
@@ -57,29 +51,17 @@ def audit_rows(
     stream: str,
     projection: Document,
     rows: Set[str],
-    payments: Iterable[Payment],
-    billing: Mapping[str, Document],
 ) -> Iterator[tuple[str, Finding]]:
     """What is wrong with the rows of a well-formed projection, each with the item of a refused row that excuses it.
 
-    `rows` are the ids of outbox rows, `billing` billing rows by transaction, both of any learners; `payments` are
-    those up to the counted version. Rows, or items of rows refused, are written with the projection that names them.
-    A payment's row is of this naming of the transaction, of a later one, or the platform's own.
+    `rows` are the ids of outbox rows of any learners. Rows, or items of rows refused, are written with the projection
+    that names them.
     """
     for kind in MILESTONES:
         if kind in projection["emitted"] and notification_id(kind, stream) not in rows:
             about = ("notifications", notification_id(kind, stream))
             missing = Finding(Kind.NOTIFICATION, Fault.MISSING, stream, f"no row for {kind}", about=about)
             yield counts_item_id(kind, projection["_id"]), missing
-    for payment in payments:
-        item, row = row_item_id(payment_target(payment.event_id)), billing.get(payment.transaction_id)
-        if row is None:
-            yield item, Finding(Kind.BILLING, Fault.MISSING, stream, "a payment has no row")
-        elif not isinstance(row.get("event_id"), UUID) or misfits("billing_transactions", row):
-            continue  # the row's own check reports it
-        elif (row["created_at"], row["event_id"].bytes) < (payment.paid_at, payment.event_id):
-            detail = "the row is of an earlier naming of its transaction"
-            yield item, Finding(Kind.BILLING, Fault.DIFFERENT, stream, detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,34 +158,3 @@ def _is_milestone(data: Document) -> bool:
     if data.keys() != {"percentage", "reached_at"} or not isinstance(data["reached_at"], datetime):
         return False
     return isinstance(data["percentage"], float) and 0 <= data["percentage"] <= 100
-
-
-def is_ours(row: Document) -> bool:
-    """The worker wrote the row: it names its event, or stands under the `_id` the worker gives its transaction."""
-    transaction = row.get("transaction_id")
-    under_our_id = isinstance(transaction, str) and row.get("_id") == billing_id(transaction)
-    return "event_id" in row or under_our_id
-
-
-def audit_billing(row: Document, event: Document | None) -> Iterator[Finding]:
-    """A row the worker wrote must be what its event says; `status` is the platform's from then on."""
-    if not is_ours(row):
-        return
-    if (unshaped := malformed("billing_transactions", row)) is not None:
-        yield unshaped
-        return
-    subject, about = subject_of("billing_transactions", row), ("billing_transactions", row["_id"])
-    if "event_id" not in row:
-        detail = "a row of the worker without its event"
-        yield Finding(Kind.BILLING, Fault.DIFFERENT, subject, detail, about=about)
-        return
-    payment = payment_in(StoredEvent.from_document(event)) if event else None
-    if event is None or payment is None:
-        detail = "a billing row of no stored payment"
-        yield Finding(Kind.BILLING, Fault.UNKNOWN, subject, detail, about=about)
-        return
-    data, what = event["event_data"], "the billing row differs from its event in"
-    expected = {"_id": billing_id(payment.transaction_id)} | billing_row(
-        data["user_id"], data["course_id"], payment
-    )
-    yield from differs(Kind.BILLING, subject, what, differing(expected, row), about=about)

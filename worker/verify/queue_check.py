@@ -7,6 +7,7 @@ from typing import Any
 
 from bson import ObjectId
 
+from projections.counts.teaching import INSTRUCTORS_COLLECTION
 from projections.kinds import Projection, StreamProjection
 from worker.contract.family import LEARNER
 from worker.contract.identity import stream_kind, stream_object_id
@@ -21,7 +22,12 @@ from worker.verify.reading import pages, server_times
 Item = Mapping[str, Any]
 
 # By collection the word that stands in the key of an item.
-COUNTED: Mapping[str, str] = {"user_progress": "learner", "courses": "course", "users": "user"}
+COUNTED: Mapping[str, str] = {
+    "user_progress": "learner",
+    "courses": "course",
+    "users": "user",
+    INSTRUCTORS_COLLECTION: "instructor",
+}
 _PAYMENT = re.compile("counts:payment:[0-9a-f]{24}")
 # Waits and leases are of minutes; a date beyond a day was not set by the worker.
 LONGEST_WAIT = timedelta(days=1)
@@ -90,5 +96,5 @@ def _key(item: Item, folds: Mapping[str, Projection]) -> str | None:
         kind = str(identity).partition(":")[0]
         is_its = identity == notification_id(kind, stream)
         return counts_item_id(kind, stream_object_id(stream)) if is_its else None
-    # That of a payment is made of the event, which the item does not name.
+    # Of a release before: that of a payment is made of the event, which the item does not name.
     return item["_id"] if named == "billing_transactions" and _PAYMENT.fullmatch(item["_id"]) else None

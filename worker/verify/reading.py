@@ -122,6 +122,22 @@ async def events_in_stream(database: Database, stream: str, ids: Sequence[object
     return found
 
 
+async def yielding_streams(database: Database, projection: StreamProjection, streams: Names[str]) -> set[str]:
+    """Those of the streams in whose document's place one of the platform's own stands."""
+    key = projection.yields_to
+    if key is None or not streams:
+        return set()
+    named: dict[Any, str] = {}
+    paths = {"stream_id": 1, f"event_data.details.{key}": 1}
+    async for page in pages(database.course_events, {"stream_id": {"$in": list(streams)}}, paths):
+        for event in page.documents:
+            details = (event.get("event_data") or {}).get("details") or {}
+            named[hashable(details.get(key))] = event["stream_id"]
+    platforms = {key: {"$in": list(named)}, "stream_id": {"$exists": False}}
+    found = await reading.find(database.collection(projection.target.collection), platforms, {key: 1})
+    return {named[hashable(row[key])] for row in found.documents}
+
+
 async def absent(collection: Collection, ids: Iterable[Any], session: Session | None = None) -> list[Any]:
     """Those of the ids under which there is no document, each once."""
     named = {hashable(identity): identity for identity in ids}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from projections.billing import BILLING
 from projections.kinds import Catalogue
 from worker.verify.findings import Fault, Finding, Kind
 
@@ -44,6 +45,7 @@ _PAYMENT = "no stored event names its payment, and money is not for us to delete
 _PART = (
     "what names it is made again with it, and has a finding of its own; one that nothing names may be deleted"
 )
+_NO_EVENT = "the payment that an enrolment names has no event: `jobs run payments` stores it"
 _BUILD = "it cannot be built of what its documents hold: its item in the queue says why"
 _FOLD_FAILS = (
     "its fold raises: see its item by `queue list`, or have the version skipped by `queue skip-event`"
@@ -59,9 +61,8 @@ _KINDS: Mapping[tuple[str, Fault], Remedy | str] = {
     **{(Kind.STATISTICS, fault): Remedy.COUNT for fault in Kind.STATISTICS.faults},
     (Kind.ACTIVITY_LOG, Fault.DIFFERENT): Remedy.COUNT,
     **{(Kind.NOTIFICATION, fault): Remedy.ROWS for fault in Kind.NOTIFICATION.faults},
-    (Kind.BILLING, Fault.MISSING): Remedy.ROWS,
-    (Kind.BILLING, Fault.DIFFERENT): Remedy.ROWS,
-    (Kind.BILLING, Fault.UNKNOWN): _PAYMENT,
+    (Kind.PAYMENT, Fault.MISSING): _NO_EVENT,
+    (BILLING.name, Fault.UNKNOWN): _PAYMENT,
     (Kind.DEAD_LETTER, Fault.DAMAGED): _DEAD_LETTER,
     (Kind.DEAD_LETTER_PART, Fault.UNKNOWN): _DEAD_LETTER,
     (Kind.QUEUE_ITEM, Fault.DIFFERENT): _QUEUE,
@@ -96,7 +97,6 @@ _DOCUMENTS: Mapping[str, Remedy | str] = {
     "course_events": _EVENTS,
     "user_interactions": Remedy.SERIES,
     "notifications": Remedy.ROWS,
-    "billing_transactions": Remedy.ROWS,
     "courses": _PLATFORMS,
     "users": _PLATFORMS,
     "dead_letters": _DEAD_LETTER,
@@ -139,7 +139,7 @@ def _of_document(finding: Finding, catalogue: Catalogue) -> Remedy | str:
         return Remedy.FOLD
     if collection in {each.parts.target.collection for each in catalogue.streams if each.parts is not None}:
         return _PART
-    counted = {each.counted.collection for each in catalogue.sums}
+    counted = {target.collection for each in catalogue.sums for target in each.targets}
     counted |= {each.contenders.collection for each in catalogue.contests}
     if collection in counted | {each.target.collection for each in catalogue.models}:
         return Remedy.COUNT

@@ -105,7 +105,7 @@ class Checks:
         1. events of no stream, and rows of learners and courses that have no events  2. documents that have none, and
         the parts that documents name
         3. what could not be stored, what waits for another attempt, what is left out  4. leases and positions
-        5. what was counted: projections, statistics, outbox and billing  6. views  7. contests
+        5. what was counted: projections, statistics, outbox  6. views  7. contests
         """
         run, catalogue = self.run, self.run.database.catalogue
         sums = [

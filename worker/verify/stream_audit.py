@@ -14,6 +14,7 @@ from projections.account.opening import UserOpening
 from projections.content.courses.opening import CourseOpening
 from projections.event import OPENING, OWN_TYPES, VOID
 from projections.progress.opening import OpeningRecord
+from worker.contract.enrolment_payments import names_payment, payment_event_id
 from worker.contract.families import EVENT_TYPES, WITHOUT_ROW
 from worker.contract.family import LEARNER
 from worker.contract.fingerprint import agrees
@@ -24,6 +25,7 @@ from worker.contract.identity import (
     stream_slot,
     void_event_id,
 )
+from worker.contract.reserved import is_reserved
 from worker.contract.trace_context import PARENT, STATE, trace_in
 from worker.contract.upcasters import UPCASTERS, newest_version, oldest_version
 from worker.storage.database import Document
@@ -65,6 +67,8 @@ class StreamAudit:
     """Something was found that a second look may excuse."""
     extra_rows: list[object] = field(default_factory=list)
     """Ids of rows without an event of this stream; it may have been stored after the events were read."""
+    payments: dict[UUID, datetime] = field(default_factory=dict)
+    """The events that enrolments of the stream must have for their payments, and when these were recorded."""
     _findings: list[Finding] = field(default_factory=list)
     _expected: dict[bytes, tuple[bytes | None, datetime | None]] = field(default_factory=dict)
     """By event the digest of its row, unless the event is malformed, and when it was recorded."""
@@ -128,6 +132,8 @@ class StreamAudit:
         self._findings += audit_event(event, self.stream, self.latest)
         if event["event_type"] not in OWN_TYPES:
             self._expect(event)
+        if names_payment(event) and not is_reserved(self.stream):
+            self.payments[payment_event_id(event["_id"])] = event["recorded_at"]
 
     def _check_version(self, event: Mapping[str, Any]) -> None:
         version, expected = event["version"], self.last_version + 1

@@ -8,7 +8,9 @@ from itertools import groupby
 from operator import itemgetter
 from uuid import UUID
 
+from projections.billing import BILLING
 from projections.kinds import StreamProjection
+from worker.contract.identity import foreign_object_id
 from worker.storage.database import Document
 from worker.storage.expiry import Kept
 from worker.storage.reading import Reading, name_of
@@ -62,14 +64,14 @@ class StreamsCheck:
 
     async def _audits(self, streams: Sequence[str], sources: Sources | None = None) -> dict[str, StreamAudit]:
         """An audit of each stream, with its documents: one for each projection that folds it."""
-        folds: dict[str, list[FoldAudit]] = {stream: [] for stream in streams}
+        now, folds = self.run.clock.now(), dict[str, list[FoldAudit]]((stream, []) for stream in streams)
         for projection in self.run.database.catalogue.streams:
             own = [stream for stream in folds if projection.folds(stream)]
             documents = await reading.digests_of(self.run.database, projection, own)
             skips = await skips_of(self.run.database, projection.name, own)
             for stream in own:
-                folds[stream].append(FoldAudit(stream, projection, documents.get(stream), skips))
-        may_be_gone = partial(self.kept.may_be_gone, now=self.run.clock.now())
+                folds[stream].append(FoldAudit(stream, projection, documents.get(stream), skips, now))
+        may_be_gone = partial(self.kept.may_be_gone, now=now)
         return {
             stream: StreamAudit(stream, each, self.latest, sources, may_be_gone)
             for stream, each in folds.items()
@@ -104,7 +106,18 @@ class StreamsCheck:
             audit.close()
             if audit.suspect or audit.take_findings() or audit.extra_rows or any(audit.missing_rows()):
                 await self._look_again(audit.stream)
+        await self._meet_payments(audits)
         await self._count(audits)
+
+    async def _meet_payments(self, audits: Sequence[StreamAudit]) -> None:
+        """Payments that enrolments name, and that have no event of their own."""
+        named = {payment: audit for audit in audits for payment in audit.payments}
+        missing = await reading.absent(self.run.database.course_events, named) if named else []
+        for payment in missing:
+            audit, detail = named[payment], f"the payment {payment} that an enrolment names has no event"
+            since = audit.payments[payment]
+            finding = Finding(Kind.PAYMENT, Fault.MISSING, audit.stream, detail, since)
+            self.run.tally.report_unless_young([finding], self.run.grace)
 
     async def _meet_rows(self, audits: Sequence[StreamAudit]) -> None:
         """Show each audit the rows of its learner and course."""
@@ -157,7 +170,8 @@ class StreamsCheck:
         quarantined = await quarantined_streams(database, projection.name, streams)
         tally.by_projection[projection.name].behind += len(behind)
         tally.by_projection[projection.name].quarantined += len(quarantined)
-        overdue = [fold for fold in behind if fold.stream not in quarantined]
+        yielding = await reading.yielding_streams(database, projection, _missing(behind))
+        overdue = [fold for fold in behind if fold.stream not in quarantined | yielding]
         if not grace.quiescent:
             overdue = [fold for fold in overdue if grace.is_overdue(fold.overdue_since)]
         now = await reading.digests_of(database, projection, (fold.stream for fold in overdue))
@@ -199,12 +213,50 @@ class StreamsCheck:
             collection = database.collection(projection.target.collection)
             async for page in reading.pages(collection, {}, dict.fromkeys(IDENTITY, 1), sort=[("_id", 1)]):
                 counts.documents += len(page.documents) + len(page.unreadable)
+                if projection.name == BILLING.name:
+                    tally.counts["billing_transactions"] += len(page.documents) + len(page.unreadable)
                 streams = [each.get("stream_id") for each in page.documents]
                 known = await reading.streams_with_events(database, streams)
                 for document in tally.readable(page):
+                    if projection.yields_to and "stream_id" not in document:
+                        continue  # the platform's own, or one of a release before: see below
                     with tally.guard(page.collection, document["_id"]):
                         other = document.get("projection_version") != projection.version
                         findings = list(audit_identity(projection, document, known, served))
                         malformed = any(finding.fault is Fault.MALFORMED for finding in findings)
                         counts.other_version += other and not malformed
                         tally.report(findings)
+
+        if BILLING in projections:
+            await self._rows_of_before()
+
+    async def _rows_of_before(self) -> None:
+        """Rows of billing that no fold has made: the platform's own, which stay, and those of a release before."""
+        collection, tally = self.run.database.billing_transactions, self.run.tally
+        paths = dict.fromkeys(("transaction_id", "event_id", "status"), 1)
+        async for page in reading.pages(collection, {"stream_id": {"$exists": False}}, paths):
+            ours = [each for each in tally.readable(page) if billed_by_us(each)]
+            named = [each.get("event_id") for each in ours]
+            lost = await reading.absent(self.run.database.course_events, named) if ours else []
+            streams = {each["_id"]: f"transaction_{each['_id']}" for each in ours}
+            folded = await reading.streams_with_events(self.run.database, streams.values())
+            for row in ours:
+                subject, about = subject_of(collection.name, row), (collection.name, row["_id"])
+                if streams[row["_id"]] in folded:
+                    detail = "a row that does not say which events it is made of"
+                    tally.report(
+                        [Finding(BILLING.name, Fault.DIFFERENT, streams[row["_id"]], detail, about=about)]
+                    )
+                elif row.get("event_id") in lost:
+                    detail = "a billing row of no stored payment"
+                    tally.report([Finding(BILLING.name, Fault.UNKNOWN, subject, detail, about=about)])
+
+
+def billed_by_us(row: Document) -> bool:
+    """A release before wrote the row: it stands under the `_id` that the worker gives its transaction."""
+    transaction = row.get("transaction_id")
+    return isinstance(transaction, str) and row["_id"] == foreign_object_id(transaction)
+
+
+def _missing(behind: Sequence[FoldAudit]) -> list[str]:
+    return [fold.stream for fold in behind if fold.document is None]

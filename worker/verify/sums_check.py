@@ -155,6 +155,8 @@ class _SumCheck:
         source = source_of(database, self.projection)
         paths = dict.fromkeys((*source.paths, "rev"), 1)
         records = await snapshot.by_id(database.collection(source.target.collection), ids, paths)
+        if source.yields_to is not None:  # the platform's own are nobody's to count
+            records = {key: each for key, each in records.items() if "stream_id" in each}
         counted = await snapshot.by_id(self._counted, records, None)
         items = {key: fold_item_id(key, name) for key in records}
         quarantined = await open_items(database, fold_type(name), list(items.values()), snapshot.session)

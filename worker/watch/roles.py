@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
@@ -125,7 +125,7 @@ def record_follower(watcher: Watcher[CountsSettings]) -> Follower[Moved]:
             settings.code_version,
         )
     )
-    given = watcher.dependencies(groups)
+    given = replace(watcher.dependencies(groups), revenue_currency=settings.revenue_currency)
     restore = RestoreUnlessPaused(database, source, refold, watcher.gate, settings.code_version)
     kept = counters(given, settings.notify_within, refold=restore, rhythm=settings.cool_down)
     noted = WriteConflictMarkers(database)

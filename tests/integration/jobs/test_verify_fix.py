@@ -21,14 +21,13 @@ from tests.integration.verify.test_verify_damage import put
 from tests.support.counts import count
 from tests.support.ingest import options
 from worker.cli.left import print_left
-from worker.contract.identity import stream_object_id
+from worker.contract.identity import foreign_object_id, stream_object_id
 from worker.ingest.row_removal import deletes_rows
 from worker.jobs import operate
 from worker.jobs.errors import Cancelled
 from worker.jobs.runner import Runner
 from worker.jobs.series import NO_DELETES
 from worker.jobs.verify_fix import VERIFY_FIX, VerifyFix
-from worker.storage.billing import billing_id
 from worker.storage.database import Database, Document
 from worker.storage.outbox import REMADE, notification_id
 from worker.verify.run import verify
@@ -56,7 +55,7 @@ class World:
 
     @property
     def billing(self) -> Document:
-        return {"_id": billing_id("vic-1")}
+        return {"_id": foreign_object_id("vic-1")}
 
 
 Damage = Callable[[World], Awaitable[Any]]
@@ -170,7 +169,7 @@ MENDED: Mapping[str, tuple[str, Damage]] = {
     ),
     "a billing row is deleted": ("billing_missing", deleted("billing_transactions", "billing")),
     "a billing row has another type": (
-        "document_malformed",
+        "billing_different",
         changed("billing_transactions", "billing", {"currency": 7}),
     ),
     "a hole in the versions": ("version_hole", hole),

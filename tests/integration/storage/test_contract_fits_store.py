@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,16 +15,17 @@ from hypothesis import strategies as st
 from pymongo import InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from projections.counts import count_learner, payment_in
+from projections.billing import BILLING
+from projections.counts import count_learner
 from projections.event import StoredEvent
 from projections.progress import fold
 from tests.unit.projections.events import stored_document
 from worker.contract.codec import decode_event, encode
+from worker.contract.enrolment_payments import names_payment, payment_event
 from worker.contract.event import Event
 from worker.contract.events.interactions import EVENT_TYPES
 from worker.contract.identity import stream_object_id
 from worker.contract.source import Source
-from worker.storage.billing import billing_upsert
 from worker.storage.database import Collection, Database, Document
 from worker.storage.documents import event_document, interaction_row
 from worker.storage.errors import write_failures
@@ -164,6 +166,20 @@ def _stored(events: Sequence[Event]) -> list[Document]:
     ]
 
 
+def billed(enrolments: Iterable[Document]) -> list[Document]:
+    """The rows of the transactions that these enrolments name."""
+    streams: dict[str, list[Event]] = defaultdict(list)
+    for enrolment in enrolments:
+        event = payment_event(enrolment)
+        assert isinstance(event, Event), event
+        streams[event.stream_id].append(event)
+    rows = []
+    for stream, events in streams.items():
+        stored = [StoredEvent.from_document(stored_document(each)) for each in _stored(events)]
+        rows.append({"_id": stream_object_id(stream), "rev": 1, **BILLING.refold(stored, None, "live")})
+    return rows
+
+
 @pytest.mark.slow
 async def test_what_the_contract_takes_every_collection_takes(database: Database) -> None:
     learners: list[list[Document]] = []
@@ -187,7 +203,8 @@ async def test_what_the_contract_takes_every_collection_takes(database: Database
     rows = [InsertOne(interaction_row(event)) for event in everything]
     assert await refused(database.user_interactions, rows) == []
 
-    records, projections, outbox, billing = [], [], [], []
+    records, projections, outbox = [], [], []
+    billing = [InsertOne(row) for row in billed(filter(names_payment, everything))]
     for events in learners:
         known = [StoredEvent.from_document(event) for event in events]
         record = {"_id": stream_object_id(known[0].stream_id), "rev": 1, **fold(None, known, "live")}
@@ -208,7 +225,6 @@ async def test_what_the_contract_takes_every_collection_takes(database: Database
             )
             for each in step.milestones
         ]
-        billing += [billing_upsert(*who[1:], payment) for payment in filter(None, map(payment_in, known))]
     assert await refused(database.user_progress, records) == []
     assert await refused(database.user_progress_projections, projections) == []
     assert await refused(database.notifications, outbox) == []

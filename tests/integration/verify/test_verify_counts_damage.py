@@ -14,7 +14,6 @@ from tests.integration.verify.counted import INSTRUCTOR, counted, store_counted
 from tests.integration.verify.history import COURSE, START, Learner, as_sent, learner, progress_of, store
 from tests.integration.verify.test_verify_damage import Found, at, found, replace_one
 from worker.contract.identity import foreign_object_id, stream_object_id
-from worker.storage.billing import billing_id
 from worker.storage.database import Database, Document
 from worker.storage.outbox import LATE, notification_id
 from worker.verify.run import verify
@@ -196,13 +195,10 @@ def without(name: str) -> Callable[[Document], Document]:
 
 BILLING: Damages = {
     "another amount": ("billing_different", at("amount", Decimal128("4.99"))),
-    "another amount and no event": (
-        "billing_different",
-        lambda it: without("event_id")({**it, "amount": Decimal128("4.99")}),
-    ),
+    "no stream": ("billing_different", without("stream_id")),
     "another learner": ("billing_different", at("user_id", ObjectId())),
-    "an amount that is a double": ("document_malformed", at("amount", 49.9)),
-    "an event that is text": ("document_malformed", at("event_id", "text")),
+    "an amount that is a double": ("billing_different", at("amount", 49.9)),
+    "an event that is text": ("billing_different", at("event_id", "text")),
 }
 
 
@@ -211,12 +207,12 @@ async def test_each_damage_to_a_billing_row_is_found(database: Database) -> None
     await stored_paying(database, everyone)
     expected: Found = set()
     for name, (kind, damage) in BILLING.items():
-        identity = billing_id(f"{name}-1")
+        identity = foreign_object_id(f"{name}-1")
         row = await database.billing_transactions.find_one({"_id": identity}) or {}
         await replace_one(database.billing_transactions, damage(row))
-        expected.add((kind, f"billing_transactions {identity}"))
+        expected.add((kind, f"transaction_{identity}"))
 
-    assert found(await verify(database, quiescent=True)) == expected
+    assert without_sums(found(await verify(database, quiescent=True))) == expected
 
 
 async def test_the_25th_payment_of_a_learner_must_have_its_row(database: Database) -> None:
@@ -226,7 +222,13 @@ async def test_the_25th_payment_of_a_learner_must_have_its_row(database: Databas
 
     await database.billing_transactions.delete_one({"transaction_id": "many-3"})
 
-    assert found(await verify(database, quiescent=True)) == {("billing_missing", many.stream)}
+    lost = f"transaction_{foreign_object_id('many-3')}"
+    assert without_sums(found(await verify(database, quiescent=True))) == {("billing_missing", lost)}
+
+
+def without_sums(findings: Found) -> Found:
+    """But for what was counted of the same rows: it is wrong, too."""
+    return {each for each in findings if not each[0].startswith("revenue")}
 
 
 async def stored_paying(database: Database, everyone: Mapping[str, Learner]) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
-from bson.decimal128 import Decimal128
 from pymongo import MongoClient
 
 from tests.conftest import RunningMongo
@@ -47,7 +46,7 @@ def dirty(learners: Sequence[Learner]) -> Keys:
 
 
 async def moved_once(database: Database) -> None:
-    """Everything that one paid enrolment moves has moved by exactly 1."""
+    """Everything that one enrolment moves has moved by exactly 1."""
     stats = (await only(database, "courses"))["stats"]
     assert stats["enrollments"] == {"total": 1, "active": 1, "completed": 0}
     learner = await database.users.find_one({"_id": user(0)}) or {}
@@ -56,27 +55,24 @@ async def moved_once(database: Database) -> None:
         {"action": "course_enrollment", "course_id": course(0), "timestamp": moment(0)}
     ]
     assert await database.users.count_documents({"_id": instructor(0), "stats.total_students": 1}) == 1
-    assert (await only(database, "billing_transactions"))["transaction_id"] == "t.1"
     assert (await only(database, "notifications"))["kind"] == "welcome"
     assert (await only(database, "user_progress_projections"))["counted"]["enrolled"] == 1
     assert not await snapshot(database)
 
 
-async def test_an_enrolment_moves_course_user_log_outbox_and_billing(database: Database) -> None:
+async def test_an_enrolment_moves_course_user_log_and_outbox(database: Database) -> None:
     await add_platform(database, 1, 1)
-    learner = await Learner(course(0), user(0)).enrol(pays="t.1").store(database)
+    learner = await Learner(course(0), user(0)).enrol().store(database)
     await count(database, [learner])
     await moved_once(database)
     projection = await only(database, "user_progress_projections")
     assert (projection["source_rev"], projection["last_event_version"]) == (1, 1)
     assert projection["current_state"]["status"] == "active"
-    row = await only(database, "billing_transactions")
-    assert (row["amount"], row["status"]) == (Decimal128("19.90"), "completed")
 
 
 async def test_counting_again_changes_nothing(database: Database) -> None:
     await add_platform(database, 1, 1)
-    learner = await Learner(course(0), user(0)).enrol(pays="t.1").store(database)
+    learner = await Learner(course(0), user(0)).enrol().store(database)
     await count(database, [learner])
     before = await statistics(database)
     for _ in range(5):
@@ -159,7 +155,7 @@ async def test_an_enrolment_counted_by_three_workers_cut_off_in_every_command_co
     database: Database, mongodb: RunningMongo
 ) -> None:
     await add_platform(database, 1, 1)
-    learner = await Learner(course(0), user(0)).enrol(pays="t.1").store(database)
+    learner = await Learner(course(0), user(0)).enrol().store(database)
     wanted, cut_in = {"find", "insert", "update", "commitTransaction"}, set[str]()
     for _ in range(_ROUNDS):
         cut_in |= await cut_off_in_every_command(database, mongodb, learner)
@@ -175,8 +171,9 @@ async def cut_off_in_every_command(database: Database, mongodb: RunningMongo, le
     """
     cut_in: set[str] = set()
     for at in itertools.count(1):
-        rows = (database.user_progress_projections, database.notifications, database.billing_transactions)
-        await asyncio.gather(*(each.delete_many({}) for each in (*rows, database.projection_state)))
+        kept = database.collection("instructor_statistics")
+        rows = (database.user_progress_projections, database.notifications, kept, database.projection_state)
+        await asyncio.gather(*(each.delete_many({}) for each in rows))
         await database.courses.update_many({}, {"$unset": {"stats": 1}})
         await database.users.update_many({}, {"$unset": {"stats": 1, "activity_log": 1}})
         cut = await asyncio.gather(
@@ -201,7 +198,7 @@ async def test_a_command_that_fails_is_repeated_with_all_of_its_transaction(
     database: Database, command: str, code: int
 ) -> None:
     await add_platform(database, 1, 1)
-    learner = await Learner(course(0), user(0)).enrol(pays="t.1").store(database)
+    learner = await Learner(course(0), user(0)).enrol().store(database)
     admin = database.client.admin
     labels = ["TransientTransactionError"] if command != "commitTransaction" else []
     data = {"failCommands": [command], "errorCode": code, "errorLabels": labels}
@@ -218,7 +215,7 @@ async def test_three_workers_at_once_give_what_one_gives_and_no_reader_sees_anyt
     database: Database,
 ) -> None:
     await add_platform(database, 4, 60, instructors=2)
-    learners = [Learner(course((n + n // 60) % 4), user(n % 60)).enrol(pays=f"t.{n}") for n in range(120)]
+    learners = [Learner(course((n + n // 60) % 4), user(n % 60)).enrol() for n in range(120)]
     done = asyncio.Event()
 
     async def read() -> int:
@@ -246,15 +243,13 @@ async def test_three_workers_at_once_give_what_one_gives_and_no_reader_sees_anyt
     done.set()
     assert await reader > 3
     await assert_counted(database)
-    assert await database.billing_transactions.count_documents({}) == 120
     assert await database.notifications.count_documents({}) == 240
 
 
 async def test_without_course_and_user_nothing_is_inserted_and_nothing_is_lost(database: Database) -> None:
-    learner = await Learner(course(0), user(0)).enrol(pays="t.1").store(database)
+    learner = await Learner(course(0), user(0)).enrol().store(database)
     await count(database, [learner])
     assert await database.courses.count_documents({}) == await database.users.count_documents({}) == 0
-    assert (await only(database, "billing_transactions"))["transaction_id"] == "t.1"
     await add_platform(database, 1, 1)
     await count(database, courses=[course(0)], users=[user(0)])
     await moved_once(database)
@@ -335,7 +330,7 @@ async def test_somebody_who_writes_to_a_document_all_the_time_does_not_keep_it_f
     content = theirs[database.courses.database.name]
     meddler = Meddler(content[name], identity)
     client = make_client(mongodb.uri, listeners=[meddler])
-    learner = Learner(course(0), user(0)).enrol(pays="t.1")
+    learner = Learner(course(0), user(0)).enrol()
     try:
         async with counting(open_database(client, database.prefix)) as counter:
             await counter.count(dirty([await learner.store(database)]))
@@ -366,7 +361,7 @@ async def test_what_the_platform_wrote_into_stats_is_replaced_where_it_is_ours_a
     await add_course(database, 0, stats={"enrollments": {"total": 2500}, "sums": sums, "views": 3})
     await add_user(database, user(0), stats={"courses_enrolled": "many", "sums": 1}, activity_log="none")
     await add_user(database, instructor(0), stats={"courses_created": 12, "total_students": 1500})
-    learner = await Learner(course(0), user(0)).enrol(pays="t.1").store(database)
+    learner = await Learner(course(0), user(0)).enrol().store(database)
     await count(database, [learner])
     await moved_once(database)
     teacher = await database.users.find_one({"_id": instructor(0)}) or {}

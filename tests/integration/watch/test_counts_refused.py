@@ -102,7 +102,7 @@ async def test_a_learner_whose_projection_was_refused_is_counted_later_though_no
 ) -> None:
     await add_platform(database, 1, 3)
     rule = await exchange_rule(database.user_progress_projections, {"user_id": {"$ne": user(1)}})
-    learners = [await Learner(course(0), user(n)).enrol(pays=f"t.{n}").store(database) for n in range(3)]
+    learners = [await Learner(course(0), user(n)).enrol().store(database) for n in range(3)]
     clock = ManualClock()
     counting = counter(database, clock)
     await counting.count(dirty(learners))
@@ -115,40 +115,27 @@ async def test_a_learner_whose_projection_was_refused_is_counted_later_though_no
     await exchange_rule(database.user_progress_projections, rule)
     assert not await counter(database, clock).recount(await refused(database))
     await assert_counted(database)
-    assert await database.billing_transactions.count_documents({}) == 3
     assert await rejections(database) == 0
 
 
 async def test_a_refused_row_costs_only_itself_and_comes_when_the_rule_lets_it(database: Database) -> None:
-    """The learner, the statistics and the learner's other payments are as if nothing had happened."""
+    """The learner, the statistics and the others' rows are as if nothing had happened."""
     await add_platform(database, 1, 3)
-    rules: dict[str, dict[str, Any]] = {
-        "billing_transactions": {"transaction_id": {"$not": {"$regex": "^bad"}}},
-        "notifications": {"user_id": {"$ne": user(1)}},
-    }
-    before = {name: await exchange_rule(database.collection(name), rule) for name, rule in rules.items()}
-    learners = [Learner(course(0), user(n)).enrol(pays=f"t.{n}") for n in range(3)]
-    for number in range(3):
-        learners[1].enrol(at=number + 1, pays=f"bad {number}")
-        learners[2].enrol(at=number + 1, pays=f"good {number}")
+    before = await exchange_rule(database.notifications, {"user_id": {"$ne": user(1)}})
+    learners = [Learner(course(0), user(n)).enrol() for n in range(3)]
     await store_all(database, learners)
     await counter(database, ManualClock()).count(dirty(learners))
 
     await assert_counted(database)
-    assert await database.billing_transactions.count_documents({}) == 6
     assert await database.notifications.count_documents({}) == 2
-    assert await quarantined_rows(database) == {"notifications": 1, "billing_transactions": 3}
+    assert await quarantined_rows(database) == {"notifications": 1, "billing_transactions": 0}
     verification = await verify(database, quiescent=True)
-    assert not {"notification_missing", "billing_missing"} & verification.finding_counts.keys()
-    await database.analytics_queue.delete_one({"_id": {"$regex": "^counts:payment:"}})
-    assert (await verify(database, quiescent=True)).finding_counts["billing_missing"] == 1
+    assert "notification_missing" not in verification.finding_counts
 
     items = await database.analytics_queue.find({"event_type": COUNTS_ROW}).to_list(None)
     assert {bool(await again(database, each)) for each in items} == {True}
-    for name, rule in before.items():
-        await exchange_rule(database.collection(name), rule)
+    await exchange_rule(database.notifications, before)
     assert {await again(database, each) for each in items} == {None}
-    assert await database.billing_transactions.count_documents({}) == 8  # but for the item that was deleted
     row = await database.notifications.find_one({"user_id": user(1)}) or {}
     assert (row["status"], row["data"]) == ("pending", {"percentage": 0.0, "reached_at": moment(0)})
 

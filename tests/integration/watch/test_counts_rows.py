@@ -1,11 +1,9 @@
-"""Outbox and billing rows of counted learners: each once, whoever counts and however often."""
+"""Outbox rows of counted learners: each once, whoever counts and however often."""
 
 from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
-from bson import ObjectId
-from bson.decimal128 import Decimal128
 
 from tests.support.counts import (
     Learner,
@@ -89,32 +87,6 @@ async def test_a_row_that_is_there_is_not_counted_as_suppressed(database: Databa
     assert metrics.registry.get_sample_value("sevenp_worker_notifications_total", suppressed) == 0
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-async def test_every_payment_of_a_learner_has_its_row_whether_they_waited_or_came_one_by_one(
-    database: Database, at_once: bool
-) -> None:
-    learner = Learner(course(0), user(0))
-    for number in range(25):
-        learner.enrol(at=number, pays=f"t.{number}")
-        if not at_once:
-            await count(database, [await learner.store(database)])
-    await count(database, [await learner.store(database)])
-    rows = await database.billing_transactions.find({}).to_list(None)
-    assert {row["transaction_id"] for row in rows} == {f"t.{number}" for number in range(25)}
-
-
-async def test_payments_that_an_older_version_of_the_code_let_go_get_their_rows(database: Database) -> None:
-    learner = Learner(course(0), user(0))
-    for number in range(25):
-        learner.enrol(at=number, pays=f"t.{number}")
-    await count(database, [await learner.store(database)])
-    await database.billing_transactions.delete_many({"transaction_id": {"$in": ["t.1", "t.2"]}})
-    older = {"$set": {"counts_version": 1}, "$unset": {"payments": 1}}
-    await database.user_progress_projections.update_one({}, older)
-    await count(database, [learner])
-    assert await database.billing_transactions.count_documents({}) == 25
-
-
 async def test_a_row_that_was_sent_is_not_opened_again_when_projections_are_lost(database: Database) -> None:
     learner = await Learner(course(0), user(0)).enrol().store(database)
     await count(database, [learner])
@@ -123,37 +95,6 @@ async def test_a_row_that_was_sent_is_not_opened_again_when_projections_are_lost
     await count(database, [learner])
     row = await only(database, "notifications")
     assert (row["status"], row["attempts"]) == ("sent", 1)
-
-
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-async def test_of_two_namings_of_a_transaction_the_later_stands_in_any_order(
-    database: Database, order: tuple[int, int]
-) -> None:
-    learners = [Learner(course(n), user(n)).enrol(at=n, pays="bundle") for n in range(2)]
-    for number in order:
-        await learners[number].store(database)
-        await count(database, [learners[number]])
-        await database.billing_transactions.update_many({}, {"$set": {"status": "refunded", "note": "x"}})
-    row = await only(database, "billing_transactions")
-    assert (row["user_id"], row["created_at"], row["status"]) == (user(1), moment(1), "refunded")
-    assert row["note"] == "x"
-
-
-async def test_a_billing_row_the_platform_wrote_stays_as_it_is(database: Database) -> None:
-    row = {
-        "_id": ObjectId(),
-        "user_id": user(7),
-        "course_id": course(7),
-        "amount": Decimal128("1"),
-        "currency": "USD",
-        "payment_method": None,
-        "status": "pending",
-        "transaction_id": "t.1",
-        "created_at": moment(-9),
-    }
-    await database.billing_transactions.insert_one(dict(row))
-    await count(database, [await Learner(course(0), user(0)).enrol(pays="t.1").store(database)])
-    assert await only(database, "billing_transactions") == row
 
 
 @pytest.mark.parametrize("catching_up", [False, True])

@@ -1,4 +1,4 @@
-"""Lost and doubted rows of outbox and billing are made again, and nobody is told anything twice by that."""
+"""Lost and doubted rows of the outbox are made again, and nobody is told anything twice by that."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
-from bson.decimal128 import Decimal128
 
-from tests.support.counts import EVER, Learner, add_platform, count, course, dependencies, only, user
+from tests.support.counts import EVER, Learner, count, course, dependencies, only, user
 from worker.contract.identity import stream_id
 from worker.storage.database import Database, Document
 from worker.storage.outbox import LATE, REMADE, notification_id
@@ -36,7 +35,7 @@ def stream_of(learner: Learner) -> str:
 
 
 async def counted_learner(database: Database, number: int = 0, **enrolment: Any) -> Learner:
-    """One who has enrolled and finished: a welcome, a completion, and perhaps a payment."""
+    """One who has enrolled and finished: a welcome and a completion."""
     learner = await Learner(course(0), user(number)).enrol(**enrolment).finish().store(database)
     await count(database, [learner])
     return learner
@@ -135,40 +134,3 @@ async def test_a_surplus_row_is_removed_unless_somebody_may_have_got_it(database
     assert (done.numbers, done.kept) == ({"removed": 1}, [sent])
     others = {notification_id(kind, stream_of(other)) for kind in ("welcome", "completion")}
     assert set(await rows(database)) == {welcome["_id"], sent, *others}
-
-
-async def test_billing_rows_come_back_as_their_events_name_them(database: Database) -> None:
-    await add_platform(database, courses=1, users=2)
-    learner = await counted_learner(database, pays="tx-1")
-    before = await only(database, "billing_transactions")
-    stream = stream_of(learner)
-
-    await database.billing_transactions.delete_many({})
-    async with rebuilding(database, dry=True) as rebuild:
-        assert (await rebuild([stream])).numbers == {"billing_made": 1}
-    async with rebuilding(database) as rebuild:
-        assert (await rebuild([stream])).numbers == {"billing_made": 1}
-        assert (await rebuild([stream])).numbers == {}
-    assert await only(database, "billing_transactions") == before
-
-    refunded = {"status": "refunded", "note": "the platform's"}
-    for damage in ({"amount": Decimal128("1.00")}, {"currency": 7}, {"event_id": "?"}, {"created_at": NEVER}):
-        await database.billing_transactions.update_one(
-            {"_id": before["_id"]}, {"$set": {**damage, **refunded}}, bypass_document_validation=True
-        )
-        async with rebuilding(database) as rebuild:
-            assert (await rebuild([stream])).numbers == {"billing_mended": 1}
-        mended = await only(database, "billing_transactions")
-        unread = damage == {"created_at": NEVER}  # nothing can be kept of a row that nobody can read
-        assert mended == ({**before} if unread else {**before, **refunded})
-
-
-async def test_a_transaction_that_the_platform_keeps_itself_is_left_alone(database: Database) -> None:
-    learner = await counted_learner(database, pays="tx-1")
-    row = await only(database, "billing_transactions")
-    own = {**{name: row[name] for name in row if name != "event_id"}, "_id": ObjectId(), "currency": "USD"}
-    await database.billing_transactions.delete_many({})
-    await database.billing_transactions.insert_one(own)
-    async with rebuilding(database) as rebuild:
-        assert (await rebuild([stream_of(learner)])).numbers == {}
-    assert await only(database, "billing_transactions") == own

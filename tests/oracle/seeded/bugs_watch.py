@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from bson import ObjectId
+from bson.decimal128 import Decimal128
 
 from tests.oracle.seeded.right import delivery
 from tests.oracle.seeded.run import Run
@@ -236,13 +237,24 @@ def billed_per_enrolment(run: Run) -> None:
     run.billing.append({**run.billing[0], "_id": ObjectId(), "event_id": UUID(int=99)})
 
 
-def earlier_naming_wins(run: Run) -> None:
-    """Of two enrolments with one transaction the first to be counted stands."""
-    row = next(each for each in run.billing if each["event_id"] == UUID(int=1))
-    first = next(
-        each for each in run.events if each["_id"] != UUID(int=1) and _pays(each, row["transaction_id"])
-    )
-    row |= {"event_id": first["_id"], "created_at": first["occurred_at"]}
+def later_naming_wins(run: Run) -> None:
+    """Of two enrolments with one transaction the last to be counted stands."""
+    later = next(each for each in run.events if each["_id"] == UUID(int=1))
+    named = later["event_data"]["details"]["payment"]["transaction_id"]
+    row = next(each for each in run.billing if each["transaction_id"] == named)
+    row |= {"event_id": later["_id"], "created_at": later["occurred_at"]}
+
+
+def enrolment_stored_without_its_payment(run: Run) -> None:
+    """A kill between the two, and the record was not read again: the row was there by another's word."""
+    payment = next(each for each in run.events if each["event_type"] == "payment_made")
+    run.events.remove(payment)
+
+
+def refund_lowers_the_price(run: Run) -> None:
+    """What was given back is taken from the amount."""
+    row = run.billing[0]
+    row["amount"] = Decimal128(row["amount"].to_decimal() / 2)
 
 
 def version_without_what_came_late(run: Run) -> None:
@@ -308,7 +320,9 @@ WATCH: Mapping[int, Sequence[Bug]] = {
         body_remade_at_every_try,
         left_in_the_outbox,
         billed_per_enrolment,
-        earlier_naming_wins,
+        later_naming_wins,
+        enrolment_stored_without_its_payment,
+        refund_lowers_the_price,
     ),
 }
 """Each bug under the invariant it belongs to."""
@@ -316,8 +330,3 @@ WATCH: Mapping[int, Sequence[Bug]] = {
 
 def _step_back(record: Document) -> None:
     record["version"] -= 1
-
-
-def _pays(event: Document, transaction: str) -> bool:
-    payment = event["event_data"].get("details", {}).get("payment", {})
-    return bool(payment.get("transaction_id") == transaction)

@@ -10,9 +10,9 @@ from uuid import UUID
 
 import orjson
 from bson import ObjectId
-from bson.decimal128 import Decimal128
 from prometheus_client import generate_latest
 
+from projections.billing import BILLING
 from projections.content.versions.fold import named
 from projections.content.versions.projection import COURSE_VERSIONS
 from projections.counts import (
@@ -20,11 +20,11 @@ from projections.counts import (
     TEACHING,
     ActivityEntry,
     Counted,
-    Payment,
+    Taught,
+    Teaching,
     count_learner,
     course_stats,
     merged_log,
-    payment_in,
     user_stats,
     vector,
 )
@@ -37,6 +37,7 @@ from tests.support.courses import STREAM, golden_versions
 from tests.support.jobs import job_run
 from tests.unit.projections.test_versions import made
 from worker.contract.codec import decode_event, encode, record_key
+from worker.contract.enrolment_payments import names_payment, payment_event
 from worker.contract.event import Event
 from worker.contract.families import FAMILIES
 from worker.contract.family import EventTypes
@@ -50,7 +51,6 @@ from worker.ingest.dead_letters import dead_letter_documents
 from worker.ingest.record import DeadLetter
 from worker.kafka.record import Record
 from worker.notify.message import message_of
-from worker.storage.billing import billing_upsert
 from worker.storage.database import Document
 from worker.storage.documents import event_document, interaction_row, void_document
 from worker.storage.outbox import notification_row
@@ -99,11 +99,11 @@ def derive(run: Run) -> None:
     run.progress = list(_folded(run))
     steps = [count_learner(record, None) for record in run.progress]
     run.projections = [step.projection for step in steps if step is not None]
+    run.billing = list(_billing(run.events))
     _count(run)
     run.notifications = [row for record in run.progress for row in _notifications(record)]
     run.received = [_delivery(row) for row in run.notifications if row["status"] == "sent"]
     _versions(run)
-    run.billing = list(_billing(run.events))
 
 
 def delivery(row: Document) -> Delivery:
@@ -137,6 +137,16 @@ class _Ingest:
         else:
             self._decoded(run, record, decoded)
 
+    def _pay(self, run: Run, record: Record, enrolment: Document) -> None:
+        """The payment that it names, if it is an enrolment that does."""
+        if not names_payment(enrolment):
+            return
+        event = payment_event(enrolment)
+        assert isinstance(event, Event)
+        self.versions[event.stream_id] += 1
+        source = record.source._replace(place=1)
+        run.events.append(event_document(event, self.versions[event.stream_id], source, NOW, None))
+
     def _decoded(self, run: Run, record: Record, event: Event) -> None:
         value = record.value or b""
         before = self.known.get(event.event_id)
@@ -145,7 +155,9 @@ class _Ingest:
             self.versions[event.stream_id] += 1
             version = self.versions[event.stream_id]
             trace = trace_of(record.headers) if isinstance(record.headers, tuple) else None
-            run.events.append(event_document(event, version, record.source, NOW, None, trace=trace))
+            document = event_document(event, version, record.source, NOW, None, trace=trace)
+            run.events.append(document)
+            self._pay(run, record, document)
             run.ledger.append(Entry(event.event_id, event.stream_id, "ok", value))
             self.outcomes[Outcome.STORED] += 1
         elif before == value:
@@ -234,13 +246,16 @@ def _count(run: Run) -> None:
             entry = ActivityEntry(record["course_id"], record["enrollment_date"])
             enrolments[record["user_id"]].append(entry)
     teaching: dict[ObjectId, Counted] = defaultdict(Counted)
+    own: dict[ObjectId, list[ObjectId]] = defaultdict(list)
     for course in run.courses:
+        own[course["instructor_id"]].append(course["_id"])
         if course["_id"] in courses:
             course["stats"] = {**course.get("stats", {}), **course_stats(courses[course["_id"]])}
             teaching[course["instructor_id"]] += courses[course["_id"]].only(TEACHING)
     for user in run.users:
-        learning, taught = users.get(user["_id"]), teaching.get(user["_id"])
-        if learning is not None or taught is not None:
+        learning, counted = users.get(user["_id"]), teaching.get(user["_id"])
+        if learning is not None or counted is not None:
+            taught = None if user["_id"] not in own else _teaching(run, own[user["_id"]], counted)
             stats = user_stats(learning or Counted(), taught)
             user["stats"] = {**user.get("stats", {}), **stats}
             user["activity_log"] = merged_log(None, enrolments[user["_id"]])
@@ -257,6 +272,16 @@ def _versions(run: Run) -> None:
         {**part, **place, "rev": 1, "event_version": made_by[part["_id"]]}
         for part in made(history, events).values()
     ]
+
+
+def _teaching(run: Run, courses: Sequence[ObjectId], counted: Counted | None) -> Teaching:
+    students = {record["user_id"] for record in run.progress if record["course_id"] in courses}
+    sums = counted or Counted()
+    paid: Counter[str] = Counter()
+    for row in run.billing:
+        if row["course_id"] in courses:
+            paid[row["currency"]] += int(row["amount"].to_decimal() * 10_000)
+    return Teaching(Taught(sums.enrolled, sums.rated, sums.rating, len(students), len(courses)), paid)
 
 
 def _notifications(record: Document) -> Iterator[Document]:
@@ -280,23 +305,15 @@ def _delivery(row: Document) -> Delivery:
 
 
 def _billing(events: Sequence[Document]) -> Iterator[Document]:
-    """The latest naming of each transaction, under the id that every writer gives it."""
-    latest: dict[str, tuple[Document, Payment]] = {}
+    """The rows of all transactions, as the worker folds them."""
+    streams: dict[str, list[Document]] = defaultdict(list)
     for event in events:
-        payment = payment_in(StoredEvent.from_document(event))
-        if payment is None:
-            continue
-        known = latest.get(payment.transaction_id)
-        if known is None or (payment.paid_at, payment.event_id) > (known[1].paid_at, known[1].event_id):
-            latest[payment.transaction_id] = (event["event_data"], payment)
-    for learner, payment in latest.values():
-        # The row as the worker's own upsert makes it where there is none.
-        upsert: Any = billing_upsert(learner["user_id"], learner["course_id"], payment)
-        branches = upsert._doc[0]["$replaceWith"]["$switch"]["branches"]  # noqa: SLF001 - PyMongo has no reader
-        row: Document = branches[0]["then"]["$literal"]
-        if not isinstance(row["amount"], Decimal128):
-            raise TypeError("amounts are decimals")
-        yield row
+        if event["event_type"] == "payment_made":
+            streams[event["stream_id"]].append(event)
+    for stream, some in streams.items():
+        ordered = sorted(some, key=lambda event: int(event["version"]))
+        row = BILLING.refold([StoredEvent.from_document(event) for event in ordered], None, "live")
+        yield {"_id": stream_object_id(stream), "rev": 1, **row}
 
 
 def _completed_item(stream: str) -> Document:

@@ -6,6 +6,7 @@ from projections.event import StoredEvent
 from projections.kinds import StreamProjection
 from tests.support.accounts import golden_life
 from tests.support.courses import golden_course, story
+from tests.support.money import golden_promotion, golden_transaction
 from tests.unit.projections.content.golden import CONTENT_HISTORIES
 from tests.unit.projections.events import arrive, event, listed, migrated
 from worker.contract.family import LEARNER
@@ -26,6 +27,8 @@ _LEARNER = [
 _HISTORIES: Mapping[tuple[str, ...], Sequence[StoredEvent]] = {
     LEARNER: _LEARNER,
     ("course",): story(golden_course()),
+    ("transaction",): golden_transaction(),
+    ("promotion",): golden_promotion(),
     **CONTENT_HISTORIES,
     ("user",): golden_life(),
 }

@@ -10,14 +10,15 @@ from projections.counts import (
     COUNTS_VERSION,
     LEARNING,
     NAMES,
-    TEACHING,
     Counted,
     Step,
-    Versions,
+    Taught,
+    Teaching,
     count_learner,
     course_stats,
-    payment_in,
+    social_proof,
     sums_in,
+    teaching_in,
     user_stats,
     vector,
 )
@@ -49,11 +50,6 @@ def finished(at: float = 50) -> list[StoredEvent]:
 
 def rated(value: float, at: float = 5) -> StoredEvent:
     return event("course_rated", at, value=value)
-
-
-def paid(transaction_id: str, at: float = 0) -> StoredEvent:
-    payment = {"transaction_id": transaction_id, "amount": "5", "currency": "EUR", "method": "card"}
-    return enrolled(at, payment=payment)
 
 
 @pytest.mark.parametrize(
@@ -149,10 +145,19 @@ def test_a_user_shows_instructors_fields_only_after_teaching() -> None:
     shown = {"courses_enrolled": 3, "courses_completed": 2, "certificates_earned": 1}
     sums = {"learning": {"enrolled": 3, "completed": 2, "certificates": 1}}
     assert user_stats(learning, None) == {**shown, "sums": sums}
-    taught = user_stats(learning, Counted(enrolled=9, rated=2, rating=851))
-    assert taught["total_students"] == 9
+    teaching = Teaching(
+        Taught(enrolled=9, rated=2, rating=851, students=7, courses=3), {"USD": 450_000_500, "EUR": 99_900}
+    )
+    taught = user_stats(learning, teaching)
+    assert (taught["total_students"], taught["courses_created"]) == (7, 3)
     assert taught["avg_rating"] == 4.26
-    assert set(taught["sums"]["teaching"]) == set(TEACHING)
+    assert taught["total_revenue"] == 45_000.05
+    assert taught["revenue"] == {"EUR": 9.99, "USD": 45_000.05}
+    assert user_stats(learning, teaching, "EUR")["total_revenue"] == 9.99
+    assert user_stats(learning, teaching, "CHF")["total_revenue"] == 0.0
+    assert teaching_in(taught["sums"]["teaching"]) == teaching
+    proof = {"students_taught": 7, "courses_created": 3, "average_rating": 4.26}
+    assert social_proof(teaching) == proof
 
 
 def steps(events: list[StoredEvent], cuts: list[int]) -> list[Step]:
@@ -191,56 +196,14 @@ def test_every_projection_fits_its_model(events: list[StoredEvent], cuts: list[i
         ProgressProjection.model_validate(stored_document(step.projection))
 
 
-def put_out(events: list[StoredEvent], cuts: list[int]) -> list[list[str]]:
-    """The transactions that each step puts out, read from the events as counting does."""
-    return [
-        [
-            payment.transaction_id
-            for each in arrive(events)
-            if step.unpaid and step.unpaid.after < each.version <= step.unpaid.upto
-            if (payment := payment_in(each))
-        ]
-        for step in steps(events, cuts)
-    ]
-
-
-def test_a_payment_and_a_milestone_are_put_out_once() -> None:
-    events = [paid("t.1"), event("question_asked", 3), paid("t.2", 4), *finished()]
-    cuts = [1, 2, 3, 4, 5]
-    assert put_out(events, cuts) == [["t.1"], [], ["t.2"], [], []]
-    kinds = [[each.kind for each in step.milestones] for step in steps(events, cuts)]
+def test_a_milestone_is_put_out_once() -> None:
+    events = [enrolled(), event("question_asked", 3), enrolled(4), *finished()]
+    kinds = [[each.kind for each in step.milestones] for step in steps(events, [1, 2, 3, 4, 5])]
     assert kinds == [["welcome"], [], [], [], ["completion"]]
 
 
-@given(event_sets(), st.data())
-@settings(max_examples=100, deadline=None)
-def test_every_payment_is_put_out_exactly_once_in_any_order_and_batches(
-    events: list[StoredEvent], data: st.DataObject
-) -> None:
-    shuffled = data.draw(st.permutations(events))
-    cuts = data.draw(st.lists(st.integers(1, len(events)), max_size=6))
-    named = sorted(payment.transaction_id for each in events if (payment := payment_in(each)))
-    assert sorted(one for some in put_out(shuffled, cuts) for one in some) == named
-
-
-def test_twenty_five_payments_that_waited_are_all_put_out() -> None:
-    events = [paid(f"t.{number}", number) for number in range(25)]
-    assert len(put_out(events, [])[0]) == 25
-
-
-def test_a_learner_counted_by_the_version_that_kept_twenty_has_all_payments_read() -> None:
-    progress = record(*[paid(f"t.{number}", number) for number in range(25)], rev=2)
-    step = count_learner(progress, None)
-    assert step is not None
-    older = {**step.projection, "counts_version": 1, "source_rev": 1}
-    del older["payments"]
-    recounted = count_learner(progress, older)
-    assert recounted is not None
-    assert recounted.unpaid == Versions(0, 25)
-
-
 def test_a_record_of_an_older_fold_waits_until_it_is_folded_again() -> None:
-    progress = record(paid("t.1"))
+    progress = record(enrolled())
     assert count_learner({**progress, "projection_version": 1}, None) is None
 
 

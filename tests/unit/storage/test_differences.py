@@ -22,7 +22,7 @@ def _as_wanted(wanted: Wanted) -> Found:
 def test_every_collection_is_wanted_and_every_one_the_worker_writes_has_a_validator() -> None:
     assert list(WISHES) == [name for name in COLLECTIONS if name not in FORMER]
     unchecked = {name for name, wanted in WISHES.items() if wanted.validator is None}
-    assert unchecked == {"promotions", "cache", *TIME_SERIES}
+    assert unchecked == {"cache", *TIME_SERIES}
     assert {name for name, wanted in WISHES.items() if wanted.validator} == set(MODELS) - FORMER
 
 

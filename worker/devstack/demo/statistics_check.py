@@ -10,7 +10,7 @@ from bson import ObjectId
 from worker.devstack.demo.progress_check import Difference, differences, scaled
 from worker.devstack.demo.stored import documents_by
 from worker.devstack.simulator.ledger import FULL, LedgerEntry
-from worker.devstack.simulator.platform_documents import REVENUE, Timing
+from worker.devstack.simulator.platform_documents import PROFILE_VIEWS, Timing
 from worker.devstack.simulator.simulation import Simulation
 from worker.devstack.simulator.totals import STARS, CourseTotal, InstructorTotal, LearnerTotal
 from worker.storage.database import Database, Document
@@ -128,14 +128,16 @@ def _instructor(instructor: InstructorTotal, document: Document) -> Figures:
     """The worker's figures, and one of the platform's, which must have stayed."""
     stats: Mapping[str, Any] = document.get("stats", {})
     expected = {
+        "courses_created": instructor.courses_created,
         "total_students": instructor.total_students,
         "rating_average": instructor.rating_average,
-        "total_revenue": REVENUE,
+        "revenue": instructor.revenue,
+        "profile_views": PROFILE_VIEWS,
     }
     shown = {
-        "total_students": stats.get("total_students"),
+        **{name: stats.get(name) for name in ("courses_created", "total_students", "profile_views")},
         "rating_average": scaled(stats.get("avg_rating"), 100),
-        "total_revenue": stats.get("total_revenue"),
+        "revenue": f"{stats.get('revenue', {}).get('EUR', 0.0):.2f}",
     }
     return expected, shown
 

@@ -16,7 +16,7 @@ from worker.devstack.simulator.ledger import Course
 from worker.storage.database import Document
 
 LAUNCH = datetime(2025, 8, 1, 9, tzinfo=UTC)  # a month before the simulated term
-REVENUE = 1_250.75  # a figure of the platform's that nobody else may touch
+PROFILE_VIEWS = 1_250  # a figure of the platform's that nobody else may touch
 TITLES = (
     "Full Stack Web Development",
     "Data Analysis with Python",
@@ -107,7 +107,7 @@ def learner_document(user_id: str, number: int) -> Document:
 def instructor_document(user_id: str, number: int) -> Document:
     """An instructor, with figures of the platform's own."""
     document = _user(user_id, number, ["instructor"])
-    document["stats"] = {"courses_created": 2, "total_revenue": REVENUE}
+    document["stats"] = {"courses_created": 2, "profile_views": PROFILE_VIEWS}
     return document
 
 

@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,11 @@ class InstructorTotal:
     """What an instructor's user document must show, over the courses that have a document."""
 
     user_id: str
+    courses_created: int
     total_students: int
     rating_average: int
+    revenue: str
+    """What learners paid, in euro: the simulated platform takes nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +71,13 @@ def totals(ledger: Iterable[LedgerEntry], taught: Iterable[Course]) -> Totals:
     for entry in ledger:
         by_course[entry.course_id].append(entry)
         by_learner[entry.user_id].append(entry)
-    by_instructor: dict[str, list[LedgerEntry]] = defaultdict(list)
+    by_instructor: dict[str, list[Sequence[LedgerEntry]]] = defaultdict(list)
     for course in taught:
-        by_instructor[course.instructor_id] += by_course[course.course_id]
+        by_instructor[course.instructor_id].append(by_course[course.course_id])
     return Totals(
         tuple(_course(course_id, entries) for course_id, entries in by_course.items() if entries),
         tuple(_learner(user_id, entries) for user_id, entries in by_learner.items()),
-        tuple(_instructor(user_id, entries) for user_id, entries in by_instructor.items()),
+        tuple(_instructor(user_id, courses) for user_id, courses in by_instructor.items()),
     )
 
 
@@ -118,8 +122,16 @@ def _learner(user_id: str, entries: Sequence[LedgerEntry]) -> LearnerTotal:
     )
 
 
-def _instructor(user_id: str, entries: Sequence[LedgerEntry]) -> InstructorTotal:
-    return InstructorTotal(user_id, len(entries), _average(_stars(entries)))
+def _instructor(user_id: str, courses: Sequence[Sequence[LedgerEntry]]) -> InstructorTotal:
+    entries = [entry for course in courses for entry in course]
+    paid = {entry.transaction_id: Decimal(entry.amount) for entry in entries if entry.amount is not None}
+    return InstructorTotal(
+        user_id=user_id,
+        courses_created=len(courses),
+        total_students=len({entry.user_id for entry in entries}),
+        rating_average=_average(_stars(entries)),
+        revenue=f"{sum(paid.values(), Decimal(0)):.2f}",
+    )
 
 
 def _stars(entries: Iterable[LedgerEntry]) -> list[int]:

@@ -4,21 +4,23 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 
-from projections.counts import Milestone, milestones_of, payment_in
+from projections.billing import BILLING
+from projections.counts import Milestone, milestones_of
 from projections.event import StoredEvent
 from projections.kinds import StreamProjection
-from worker.contract.identity import stream_object_id
+from worker.contract.enrolment_payments import payment_event_id
+from worker.contract.identity import foreign_object_id, stream_object_id
 from worker.queries.stepwise import Step, StepwiseFold
 from worker.queries.stream_reading import Broken, events_in_order
 from worker.queries.trace.documents import Progressed
 from worker.queries.trace.stops import NOT_KNOWN, NOT_THERE, THERE, WAITS, Items, Trace, waiting_for
 from worker.storage import reading
-from worker.storage.billing import billing_id
 from worker.storage.database import Database, Document
 from worker.storage.outbox import notification_id
 from worker.storage.reading import Unreadable
-from worker.storage.refused_rows import payment_target, row_item_id
+from worker.storage.refused_rows import row_item_id
 from worker.storage.skipped_versions import skips_of
+from worker.storage.work_items import fold_item_id
 
 # Folded at once on the way to the event that is asked about.
 _FOLDED_AT_ONCE = 1_000
@@ -127,30 +129,35 @@ def _told(row: Document, *, again: bool) -> str:
     return f"{status}{by}{why}{dated}"
 
 
-async def trace_payment(
-    trace: Trace, database: Database, event: StoredEvent, items: Items, progressed: Progressed
-) -> None:
-    """The row of billing of the payment the event names."""
-    place = "billing_transactions"
-    try:
-        payment = payment_in(event)
-    except (KeyError, TypeError) as error:
-        trace.add(
-            place, NOT_THERE, None, f"what it says of a payment makes no sense ({type(error).__name__})"
-        )
-        return
-    if payment is None:
+async def trace_payment(trace: Trace, database: Database, event: StoredEvent, items: Items) -> None:
+    """The row of billing of the payment that an enrolment names, which follows from an event of its own."""
+    place, transaction = "billing_transactions", _transaction(event)
+    if transaction is None:
         trace.add(place, NOT_THERE, None, "the event names no payment")
         return
-    row = await reading.find_one(database.billing_transactions, {"transaction_id": payment.transaction_id})
-    identity = billing_id(payment.transaction_id)
+    row = await reading.find_one(database.billing_transactions, {"transaction_id": transaction})
     if isinstance(row, dict):
         trace.add(place, THERE, row["_id"], _paid(row, event), row.get("created_at"))
         return
-    state, why = waiting_for(
-        items, row_item_id(payment_target(payment.event_id)), _MISSING if progressed.counted else _FOLLOWS
-    )
-    trace.add(place, NOT_THERE if progressed.counted else state, identity, why)
+    identity, named = foreign_object_id(transaction), payment_event_id(event.event_id)
+    payment = await reading.find_one(database.course_events, {"_id": named}, {"_id": 1})
+    if payment is None:
+        why = f"the payment has no event of its own ({named}): verify names it, the job `payments` stores it"
+        trace.add(place, NOT_THERE, identity, why)
+        return
+    state, why = waiting_for(items, _billing_item(transaction), f"it follows from event {named}")
+    trace.add(place, state, identity, why)
+
+
+def _transaction(event: StoredEvent) -> str | None:
+    """The transaction that an enrolment names; None for any other event, and for one that makes no sense."""
+    payment = event.details.get("payment") if event.event_type == "course_enrolled" else None
+    named = payment.get("transaction_id") if isinstance(payment, Mapping) else None
+    return named if isinstance(named, str) else None
+
+
+def _billing_item(transaction: str) -> str:
+    return fold_item_id(f"transaction_{foreign_object_id(transaction)}", BILLING.name)
 
 
 def _paid(row: Mapping[str, Any], event: StoredEvent) -> str:
@@ -160,15 +167,15 @@ def _paid(row: Mapping[str, Any], event: StoredEvent) -> str:
     return (
         f"{status}"
         if named == event.event_id
-        else f"{status}; a later event names the same transaction: {named}"
+        else f"{status}; another event was the first to name the transaction: {named}"
     )
 
 
 def row_item_ids(event: StoredEvent) -> list[str]:
     """The ids of the items of the queue that may speak of these rows."""
-    identity = stream_object_id(event.stream_id)
+    identity, transaction = stream_object_id(event.stream_id), _transaction(event)
     return [
         row_item_id(("welcome", identity)),
         row_item_id(("completion", identity)),
-        row_item_id(payment_target(event.event_id.bytes)),
+        *([] if transaction is None else [_billing_item(transaction)]),
     ]

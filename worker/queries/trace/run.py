@@ -188,7 +188,7 @@ async def _follow(result: Trace, database: Database, stored: Document, *, acknow
         await trace_statistics(result, database, event, items, progressed)
         step = await step_of(database, counting[0].projection, event)
         await trace_notifications(result, database, step, items, progressed)
-        await trace_payment(result, database, event, items, progressed)
+        await trace_payment(result, database, event, items)
     for name, item in items.items():
         result.add(
             "analytics_queue",

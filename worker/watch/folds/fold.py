@@ -54,6 +54,7 @@ class Folded:
     failure: Failure | None = None
     begun: bool = True
     dotted: tuple[str, ...] = ()
+    yields_to: str | None = None
 
     @property
     def task(self) -> Task:
@@ -61,8 +62,10 @@ class Folded:
 
     @property
     def unbegun(self) -> bool:
-        """There is no document, and what was folded makes none yet."""
-        return not self.begun and self.task.document is None
+        """There is no document of ours, and what was folded makes none, or none any more."""
+        document = self.task.document
+        is_ours = document is not None and (self.yields_to is None or "stream_id" in document)
+        return not self.begun and not is_ours
 
     def by_path(self, document: Document) -> Document:
         """What is folded, or stored, path by path."""
@@ -99,7 +102,7 @@ def _folded(
     failure: Failure | None = None,
 ) -> Folded:
     begun = fields is None or projection.has_begun(fields)
-    return Folded(run, fields, count, failure, begun, projection.dotted)
+    return Folded(run, fields, count, failure, begun, projection.dotted, projection.yields_to)
 
 
 def failure_at(stream: str, event: Mapping[str, Any], error: Exception) -> Failure:

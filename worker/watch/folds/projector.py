@@ -332,8 +332,16 @@ class Projector:
         cut = {run.task.stream for run in read.runs if run.cut}
         paged = [task for task in plan.tasks if task in long or (task.refold and task.stream in cut)]
         results += [await self._refold(task) for task in paged]
+        if self._projection.expires is not None:
+            results = [self._unless_over(one, self._projection.expires) for one in results]
         unread = cut | {task.stream for task in read.unread}
         return results, unread - {task.stream for task in paged}
+
+    def _unless_over(self, folded: Folded, expires: str) -> Folded:
+        """What is over by itself, and gone, is as if it had never begun."""
+        at = (folded.fields or {}).get(expires)
+        is_over = folded.task.document is None and isinstance(at, datetime) and at <= self._clock.now()
+        return replace(folded, begun=False) if is_over else folded
 
     async def _read(self, tasks: Sequence[Task]) -> Runs:
         """The tasks' events, without those that somebody has decided to leave out."""

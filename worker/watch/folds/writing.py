@@ -25,7 +25,8 @@ _REVISIONS = 2**62
 class Written:
     """`done` are certainly written by us, `current` ones were right as they stood, or are rightly not there.
 
-    `unproven` must be looked at again; `rejected` cannot be stored.
+    The latter have not begun, are over, or stand behind a document of the platform's own. `unproven` must be looked
+    at again; `rejected` cannot be stored.
     """
 
     done: list[Folded] = field(default_factory=list)
@@ -141,6 +142,8 @@ def _sort_in(written: Written, folded: Folded, failure: WriteFailure | None, *, 
         (written.done if proven else written.unproven).append(folded)
     elif failure.duplicate and "_id" in failure.key_pattern:
         written.unproven.append(folded)
+    elif failure.duplicate and folded.yields_to in failure.key_pattern:
+        written.current.append(folded)
     elif failure.duplicate:
         written.rejected.append(_rejection(folded, "another document has its key"))
     else:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import bson
-from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
+from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError
 from pymongo.results import BulkWriteResult
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 Target = tuple[str, Any]
 """A document by its kind and `_id`: one that is counted, or that shows a sum; a view; a row of outbox or billing."""
 Keys = frozenset[Target]
-Write = InsertOne[Document] | ReplaceOne[Document] | UpdateOne | DeleteOne
+Write = InsertOne[Document] | ReplaceOne[Document] | UpdateOne | UpdateMany | DeleteOne
 
 # Decoded they take seven times as much; logs, whose entries are kept as bytes, too, and written again, twenty times.
 _MOST_BYTES = 5_000_000

@@ -1,6 +1,7 @@
 """Documents that somebody changes again and again: each is summed at once, then less and less often."""
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import islice
 
@@ -26,7 +27,7 @@ class CoolDown:
     It holds nothing that a restart would miss: as long as a document waits, `token` lies before its change.
     """
 
-    def __init__(self, limits: CoolDownSettings, *, at_once: str = "") -> None:
+    def __init__(self, limits: CoolDownSettings, *, at_once: Collection[str] = ()) -> None:
         self._limits = limits
         self._at_once = at_once
         self._summed: OrderedDict[Target, _Summed] = OrderedDict()
@@ -37,7 +38,7 @@ class CoolDown:
 
         `before` is the token of the change stream before this batch, `now` a monotonic clock's.
         """
-        never = frozenset(target for target in keys if target[0] == self._at_once)
+        never = frozenset(target for target in keys if target[0] in self._at_once)
         for target in keys - never:
             self._waiting.setdefault(target, before)
         surplus = islice(self._waiting, max(0, len(self._waiting) - _KEPT))

@@ -5,7 +5,7 @@ so that no history can make it wrong.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from typing import Any
 from uuid import UUID
 
@@ -53,6 +53,7 @@ class DeclaredSums:
             SOURCE: source.target.collection,
             **{name: name for name in kept},
         }
+        self.at_once: Collection[str] = ()
         self.most: Mapping[str, int] = dict.fromkeys(self.kinds, _PER_TRANSACTION)
         self.paths: Mapping[str, Any] = dict.fromkeys((*source.paths, "rev"), 1)
         self.counted_paths: Mapping[str, Any] = {}
@@ -65,6 +66,8 @@ class DeclaredSums:
 
     def step(self, record: Document, known: Document | None) -> Step | None:
         """None as well for a document of an older fold, which is folded again and comes back."""
+        if self._source.yields_to is not None and "stream_id" not in record:
+            return None  # the platform's own
         before = known or {}
         if record["projection_version"] < self._source.version or is_newer(before, self.projection.version):
             return None

@@ -11,7 +11,17 @@ from typing import Any
 
 from bson import ObjectId
 
-from projections.counts import LEARNING, TEACHING, ActivityEntry, Counted, Step, is_crowded, sums_in
+from projections.counts import (
+    LEARNING,
+    TEACHING,
+    ActivityEntry,
+    Counted,
+    Step,
+    Teaching,
+    is_crowded,
+    sums_in,
+    teaching_in,
+)
 from projections.counts.statistics import instructor_of
 from worker.storage.database import Document
 from worker.storage.encoding import same
@@ -53,7 +63,7 @@ class CoursePlan:
 class UserPlan:
     """As for courses; a user's sums are those as a learner and, once there is a course, as an instructor."""
 
-    sums: dict[ObjectId, tuple[Counted, Counted | None]] = field(default_factory=dict)
+    sums: dict[ObjectId, tuple[Counted, Teaching | None]] = field(default_factory=dict)
     rebuild: set[ObjectId] = field(default_factory=set)
     absent: set[ObjectId] = field(default_factory=set)
 
@@ -104,11 +114,11 @@ def plan_courses(
 
 def plan_users(
     deltas: Deltas,
-    teaching: Mapping[ObjectId, Counted],
+    teaching: Mapping[ObjectId, Teaching],
     rebuild: Set[ObjectId],
     documents: Mapping[ObjectId, Document],
 ) -> UserPlan:
-    """`documents` are those that exist and can be written."""
+    """`documents` are those that exist and can be written, `teaching` what stands now of the instructors."""
     plan = UserPlan()
     for user in deltas.users.keys() | deltas.enrolments.keys() | teaching.keys() | rebuild:
         document = documents.get(user)
@@ -117,24 +127,15 @@ def plan_users(
             continue
         stored = _stats(document).get("sums")
         sums = stored if isinstance(stored, dict) else {}
-        learned, taught = sums_in(sums.get("learning"), LEARNING), sums_in(sums.get("teaching"), TEACHING)
+        learned, taught = sums_in(sums.get("learning"), LEARNING), teaching_in(sums.get("teaching"))
+        unknown = taught is None and "teaching" in sums and user not in teaching
         entries = deltas.enrolments.get(user, ())
         crowded = bool(entries) and is_crowded(document.get("activity_log"), entries)
-        if learned is None or user in rebuild or crowded or (taught is None and user in teaching):
+        if learned is None or user in rebuild or crowded or unknown:
             plan.rebuild.add(user)
         else:
-            more = teaching.get(user, Counted())
-            plan.sums[user] = (
-                learned + deltas.users.get(user, Counted()),
-                None if taught is None else taught + more,
-            )
+            plan.sums[user] = (learned + deltas.users.get(user, Counted()), teaching.get(user, taught))
     return plan
-
-
-def taught_before(user: Mapping[str, Any]) -> bool:
-    """True for a user whose document already shows an instructor's fields."""
-    sums = _stats(user).get("sums")
-    return isinstance(sums, dict) and "teaching" in sums
 
 
 def stats_update(document: Mapping[str, Any], wanted: Mapping[str, Any]) -> Document:

@@ -1,4 +1,4 @@
-"""Rows of outbox and billing made again from what was counted: those that are lost, and those that are doubted.
+"""Rows of the outbox made again from what was counted: those that are lost, and those that are doubted.
 
 A row of the outbox that is made again is `suppressed`, since nobody knows whether the one before was sent; who wants
 it sent says so. Counting writes a row in the transaction that counts its milestone. So of what one snapshot shows as
@@ -26,7 +26,6 @@ from worker.storage.outbox import REMADE, is_late, notification_id, notification
 from worker.storage.reading import Reading
 from worker.storage.work_items import COUNTS_ROW, OPEN, counts_item_id
 from worker.watch.sums.attempt import Attempt, Target, Write, ids_of
-from worker.watch.sums.billing_rebuild import BillingRebuild
 from worker.watch.sums.runner import Dependencies, Runner
 
 Row = Mapping[str, Any]
@@ -35,9 +34,7 @@ _LEARNER = "learner"
 _NONE: Mapping[str, Sequence[Any]] = MappingProxyType({})
 _PER_TRANSACTION = 200
 _RECORD_PATHS: Document = {"milestones": 1, "read_at": "$$NOW"}
-_COUNTED_PATHS: Document = dict.fromkeys(
-    ("stream_id", "user_id", "course_id", "emitted", "payments", "last_event_version"), 1
-)
+_COUNTED_PATHS: Document = dict.fromkeys(("stream_id", "user_id", "course_id", "emitted"), 1)
 # Nobody was told anything by such a row: it may be deleted.
 _NEVER_SENT = ("pending", "suppressed")
 
@@ -82,7 +79,7 @@ class RowRebuild:
         return done
 
     async def _transact(self, attempt: Attempt, doubted: Mapping[Any, Sequence[Any]]) -> RowsRebuilt:
-        """1. read what was counted, and the records  2. the rows of their milestones  3. those of their payments."""
+        """1. read what was counted, and the records  2. the rows of their milestones."""
         database, done = self.given.database, RowsRebuilt()
         ids = ids_of(_LEARNER, attempt.keys)
         doubtful = {row for learner in ids for row in doubted[learner]}
@@ -94,8 +91,6 @@ class RowRebuild:
         writes = [write for each in counted.documents for write in plan.writes(each)]  # 2
         writes += plan.removals(counted.documents)
         await self._write(writes, attempt)
-        billing = BillingRebuild(database, dry=self.dry)
-        done.numbers.update(await billing(counted.documents, excused, attempt))  # 3
         return done
 
     async def _rows(
@@ -109,14 +104,7 @@ class RowRebuild:
     async def _excused(self, counted: Sequence[Document], attempt: Attempt) -> set[str]:
         """Items of rows that the server refused: they are tried again by themselves."""
         kinds = [counts_item_id(kind, each["_id"]) for each in counted for kind in each["emitted"]]
-        payments = {
-            "data.stream_id": {"$in": [each["stream_id"] for each in counted if each.get("payments")]}
-        }
-        query = {
-            "event_type": COUNTS_ROW,
-            "status": {"$in": list(OPEN)},
-            "$or": [{"_id": {"$in": kinds}}, payments],
-        }
+        query = {"event_type": COUNTS_ROW, "status": {"$in": list(OPEN)}, "_id": {"$in": kinds}}
         found: Reading = await reading.find(
             self.given.database.analytics_queue, query, {"_id": 1}, session=attempt.session
         )

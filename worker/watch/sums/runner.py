@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from projections.counts.statistics import USUAL_CURRENCY
 from worker.errors import Refused, Retryable
 from worker.storage.database import Database
 from worker.storage.transactions import Transactions
@@ -31,7 +32,7 @@ class Dependencies:
 
     `keep_alive` is awaited after every attempt, some tenths of a second: to beat, to renew leases. `trial`: what each
     transaction would do is seen, and given up. `patience_s` is how long a transaction is tried again that meets
-    others, a few times at least.
+    others, a few times at least. What was paid is shown in `revenue_currency` first.
     """
 
     database: Database
@@ -43,6 +44,7 @@ class Dependencies:
     seed: int | None = None
     trial: bool = False
     patience_s: float = 0.0
+    revenue_currency: str = USUAL_CURRENCY
 
     def on_retry(self, error: Retryable) -> None:
         """MongoDB failed, and what was asked is asked again."""

@@ -1,6 +1,6 @@
 """What a sum projection is for whoever counts: how its source is read, and what follows from steps."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -37,6 +37,9 @@ class Showing(Protocol):
 
     kinds: Mapping[str, str]
     """The collections by kind of target: first the source, whose documents are counted, then those that show sums."""
+
+    at_once: Collection[str]
+    """Kinds beside the source whose documents never wait for their turn, however often they change."""
 
     most: Mapping[str, int]
     """By kind, how many documents one transaction is about at most."""

@@ -7,7 +7,7 @@ that missed a projection, the server then ends one, and it runs again.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -19,10 +19,10 @@ from pymongo import DeleteOne, UpdateOne
 from projections.counts import (
     LEARNING,
     NAMES,
-    TEACHING,
     ActivityEntry,
     Counted,
     Step,
+    Teaching,
     count_learner,
     course_stats,
     merged_log,
@@ -30,6 +30,7 @@ from projections.counts import (
     user_stats,
 )
 from projections.counts.learner import COUNTED_PATHS, RECORD_PATHS
+from projections.counts.teaching import INSTRUCTORS_COLLECTION, REVENUE, REVENUE_COLLECTION
 from projections.kinds import StreamProjection, SumProjection
 from worker.errors import Retryable
 from worker.storage import reading
@@ -49,6 +50,7 @@ from worker.watch.sums.attempt import (
 from worker.watch.sums.changes import updated
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
 from worker.watch.sums.counting import is_newer
+from worker.watch.sums.instructors import INSTRUCTOR, Instructors
 from worker.watch.sums.plan import (
     CoursePlan,
     Deltas,
@@ -57,10 +59,9 @@ from worker.watch.sums.plan import (
     plan_courses,
     plan_users,
     stats_update,
-    taught_before,
 )
 from worker.watch.sums.quarantine import Quarantine, unreadable
-from worker.watch.sums.rows import billing, notifications, write_rows
+from worker.watch.sums.rows import notifications, write_rows
 from worker.watch.sums.runner import Dependencies
 from worker.watch.sums.showing import Counting
 
@@ -84,8 +85,8 @@ Sums = dict[ObjectId, Counted]
 class Statistics:
     """The `Showing` of `counts`.
 
-    It writes the worker's fields of `courses.stats` and `users.stats`, `users.activity_log`, and rows of outbox and
-    billing. A milestone older than `notify_within` when it is counted is not announced.
+    It writes the worker's fields of `courses.stats` and `users.stats`, `users.activity_log`, the sums of instructors,
+    and rows of the outbox. A milestone older than `notify_within` when it is counted is not announced.
 
     `doubting`: what was counted is believed of no learner. Where it is not what follows from the record it is
     replaced, and deleted where there is no record; courses and users it is about are then summed over all.
@@ -105,10 +106,22 @@ class Statistics:
             "learner": source.target.collection,
             "course": "courses",
             "user": "users",
+            INSTRUCTOR: INSTRUCTORS_COLLECTION,
         }
+        paid = REVENUE in {each.name for each in given.database.catalogue.sums}
+        if paid:
+            self.kinds = {**self.kinds, REVENUE: REVENUE_COLLECTION}
+        # It costs little, and readers look at one sum of money beside the other.
+        self.at_once: Collection[str] = (REVENUE,)
         # Larger transactions are hardly faster, and hold the documents of courses and users longer. Each course and
         # user named is summed over all its projections; of doubted learners those that they are a part of, too.
-        self.most: Mapping[str, int] = {"learner": 300 if doubting else 1_500, "course": 20, "user": 500}
+        self.most: Mapping[str, int] = {
+            "learner": 300 if doubting else 1_500,
+            "course": 20,
+            "user": 500,
+            INSTRUCTOR: 20,
+            REVENUE: 500,
+        }
         # The record, and the server's time of the reading.
         self.paths: Mapping[str, Any] = dict.fromkeys(RECORD_PATHS, 1) | {"read_at": "$$NOW"}
         self.counted_paths: Mapping[str, Any] = {} if doubting else dict.fromkeys(COUNTED_PATHS, 1)
@@ -116,6 +129,7 @@ class Statistics:
         self.quarantine = Quarantine(given, projection.name, self.kinds, by_kind=True)
         self._given, self._database = given, given.database
         self._markers = WriteConflictMarkers(given.database)
+        self._instructors = Instructors(given.database, self._markers, doubting=doubting, paid=paid)
         self._notify_within = notify_within
         self._doubting = doubting
 
@@ -148,20 +162,22 @@ class Statistics:
     async def show(self, counting: Counting, attempt: Attempt) -> None:
         """Add the differences, rebuild what is named or cannot be added to, and put rows out.
 
-        1. courses  2. users, as learners and as instructors of these courses  3. rows of outbox and billing, by their
-        keys. Documents that are cooling, and those that cannot be read, count as absent and are quarantined. One that
-        was quarantined before is rebuilt if it is named, and left alone otherwise.
+        1. courses  2. instructors  3. users, as learners and as instructors  4. what courses say of their instructors
+        5. rows of the outbox, by their keys. Documents that are cooling, and those that cannot be read, count as
+        absent and are quarantined. One that was quarantined before is rebuilt if it is named, else left alone.
         """
         if self._doubting:
             await self._forget(counting, attempt)
         deltas = deltas_of(counting.steps).beside(attempt.locked)
         courses = await self._courses(deltas, attempt)  # 1
-        await self._users(deltas, courses, attempt)  # 2
+        named = ids_of("user", attempt.keys | attempt.rebuild)
+        teaching = await self._instructors.update(counting.steps, courses, named, attempt)  # 2
+        await self._users(deltas, teaching, named, attempt)  # 3
+        await self._instructors.prove(courses, teaching, attempt)  # 4
         if counting.steps:
             now = max(record["read_at"] for record in counting.records.documents)
             rows = notifications(counting.steps, now, self._notify_within)
-            rows += await billing(self._database, counting.steps, attempt)
-            await write_rows(self._given, rows, attempt)  # 3
+            await write_rows(self._given, rows, attempt)  # 5
 
     async def _forget(self, counting: Counting, attempt: Attempt) -> None:
         """Delete what was counted of nobody, and have everything summed anew that any of it was a part of."""
@@ -183,7 +199,7 @@ class Statistics:
         return frozenset(("course", each) for each in await self._markers.credited_courses())
 
     def rules(self, own: Iterable[UUID]) -> Sequence[Document]:
-        """A course changed its instructor, or is gone; somebody wrote to the worker's fields, or to the log.
+        """A course was paid, has another instructor, or is gone; somebody wrote to the worker's fields, or the log.
 
         However it was done (the platform's own enrolment may, or an ORM that saves what it loaded a minute ago). Our
         own writes come back, too: they are told by the session of our transactions, whatever they set.
@@ -191,9 +207,12 @@ class Statistics:
         by_others = {"session": {"$nin": [Binary.from_uuid(each) for each in own]}}
         return [
             {"collection": "courses", "operationType": "delete"},
-            updated("courses", r"instructor_id|instructor(\.user_id)?"),
+            updated("courses", r"instructor_id|instructor(\.user_id)?|deleted_at"),
+            {**updated("courses", r"instructor\.social_proof(\..+)?"), **by_others},
             {**updated("courses", _fields(course_stats(Counted()))), **by_others},
-            {**updated("users", _fields(user_stats(Counted(), Counted()))), **by_others},
+            {**updated("users", _fields(user_stats(Counted(), Teaching()))), **by_others},
+            {"collection": INSTRUCTORS_COLLECTION, "operationType": "delete"},
+            {"collection": REVENUE_COLLECTION, "operationType": {"$in": ["update", "delete"]}},
             {**updated("users", r"activity_log(\..+)?"), **by_others},
         ]
 
@@ -216,19 +235,25 @@ class Statistics:
         await self._markers.touch("course", marked, attempt.session, taught_by=plan.credits)  # 5
         return plan
 
-    async def _users(self, deltas: Deltas, courses: CoursePlan, attempt: Attempt) -> None:
+    async def _users(
+        self,
+        deltas: Deltas,
+        teaching: Mapping[ObjectId, Teaching],
+        named: Set[ObjectId],
+        attempt: Attempt,
+    ) -> None:
         """1. read documents  2. decide  3. sum  4. write documents  5. write markers."""
-        named = ids_of("user", attempt.keys | attempt.rebuild) | courses.recredited
-        ids = deltas.users.keys() | deltas.enrolments.keys() | courses.teaching.keys() | named
+        ids = deltas.users.keys() | deltas.enrolments.keys() | teaching.keys() | named
         if not ids:
             return
         documents, rebuild = await self._writable("user", ids, named, _USER_PATHS, attempt)  # 1
-        plan = plan_users(deltas, courses.teaching, rebuild, documents)  # 2
-        entries = {**deltas.enrolments, **await self._sum_users(plan, documents, attempt)}  # 3
+        plan = plan_users(deltas, teaching, rebuild, documents)  # 2
+        entries = {**deltas.enrolments, **await self._sum_users(plan, teaching, attempt)}  # 3
         updates: dict[ObjectId, Document] = {}
-        for user, (learning, teaching) in plan.sums.items():
+        for user, (learning, taught) in plan.sums.items():
             with concerning(("user", user)):
-                update = stats_update(documents[user], user_stats(learning, teaching))
+                stats = user_stats(learning, taught, self._given.revenue_currency)
+                update = stats_update(documents[user], stats)
                 updates[user] = _with_log(update, documents[user], entries.get(user, ()))
         await self._update("user", updates, attempt)  # 4
         await self._markers.touch("user", plan.rebuild | plan.absent, attempt.session)  # 5
@@ -274,16 +299,15 @@ class Statistics:
         await attempt.write(self._database.collection(self.kinds[kind]), writes)
 
     async def _sum_users(
-        self, plan: UserPlan, documents: Mapping[ObjectId, Document], attempt: Attempt
+        self, plan: UserPlan, teaching: Mapping[ObjectId, Teaching], attempt: Attempt
     ) -> dict[ObjectId, list[ActivityEntry]]:
         """Put the sums of the users to be rebuilt into the plan; returns their enrolments."""
         if not plan.rebuild:
             return {}
         learning, entries = await self._learning_sums(plan.rebuild, attempt)
-        teaching = await self._teaching_sums(plan.rebuild, attempt)
+        taught = {**await self._instructors.kept(plan.rebuild - teaching.keys(), attempt), **teaching}
         for user in plan.rebuild:
-            nobody = Counted() if taught_before(documents[user]) else None
-            plan.sums[user] = (learning.get(user, Counted()), teaching.get(user, nobody))
+            plan.sums[user] = (learning.get(user, Counted()), taught.get(user))
         return entries
 
     async def _course_sums(self, courses: Set[ObjectId], attempt: Attempt) -> Sums:
@@ -318,17 +342,6 @@ class Statistics:
             if entry is not None:
                 entries[user].append(entry)
         return sums, entries
-
-    async def _teaching_sums(self, users: Set[ObjectId], attempt: Attempt) -> Sums:
-        """Over the courses counted for these users, as the documents of the courses have them now."""
-        taught = await self._markers.taught(users, attempt.session)
-        documents, _ = await self._read("course", taught, {"stats.sums": 1}, attempt)
-        sums: Sums = defaultdict(Counted)
-        for course, instructor in taught.items():
-            stored = documents.get(course, {}).get("stats")
-            own = sums_in(stored.get("sums")) if isinstance(stored, dict) else None
-            sums[instructor] += (own or Counted()).only(TEACHING)
-        return sums
 
     async def _read(
         self, kind: str, ids: Iterable[ObjectId], paths: Mapping[str, Any], attempt: Attempt
