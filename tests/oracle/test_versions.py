@@ -14,9 +14,14 @@ from projections.event import StoredEvent
 from tests.oracle.case import Case
 from tests.oracle.stored import Stored
 from tests.oracle.versions import version_documents
-from tests.support.courses import golden_versions, stored
-from tests.unit.projections.test_versions import lives, made
+from tests.support.courses import STREAM, TEACHER, event_of, golden_versions, moment, sent, stored
+from tests.unit.projections.events import stored_document
+from tests.unit.projections.test_versions import PARTS, lives, made
 from worker.storage.database import Document
+from worker.storage.documents import opening_of_entity
+from worker.verify.shapes import misfits_of
+
+SHAPES = PARTS.target.shapes if PARTS is not None else ()
 
 
 def case(events: list[Document], history: Document, versions: list[Document]) -> Case:
@@ -74,3 +79,31 @@ def test_a_version_that_is_missing_or_nobodys_is_told() -> None:
     assert len(list(version_documents(case(events, history, versions[1:])))) == 1
     other = {**versions[0], "version": "7", "_id": ObjectId()}
     assert len(list(version_documents(case(events, history, [*versions, other])))) == 1
+
+
+def adopted(version: int) -> Document:
+    """That the platform kept the course until the middle of its story, with a version that was live."""
+    content = {"title": "Old", "slug": "old", "instructor_id": ObjectId(TEACHER), "curriculum": []}
+    none = ("deleted_at", "published_at", "last_updated", "next_update_scheduled")
+    life = {"status": "published", "created_at": moment(-9), "updated_at": moment(-1), "version": "0.9"}
+    record = {"content": content, "life": {**life, **dict.fromkeys(none), "changelog": []}}
+    return stored_document(opening_of_entity(STREAM, version, record, b"", moment(4.5), "run"))
+
+
+@pytest.mark.parametrize("place", [0, 5, 13])
+def test_the_versions_of_an_adopted_course_begin_with_the_one_that_was_live(place: int) -> None:
+    """Whenever the course's own events arrive."""
+    back = sent("course_version_rolled_back", 9.5, version="2.0", rollback_version="0.9")
+    further = [*golden_versions(), back]
+    events = [event_of(fields, number + (number > place)) for number, fields in enumerate(further, start=1)]
+    events.insert(place, adopted(place + 1))
+
+    history, versions = folded(events)
+
+    assert [each["version"] for each in history["versions"]] == ["2.0", "0.9"]
+    assert history["current_version"] == "0.9"
+    first = next(each for each in versions if each["version"] == "0.9")
+    assert first["course_snapshot"]["title"] == "Old"
+    assert first["changes"] == {"type": None, "summary": None, "detailed_changes": [], "total": 0}
+    assert misfits_of(SHAPES, {**first, "rev": 1, "projection_version": 1}) == []
+    assert list(version_documents(case(events, history, versions))) == []
