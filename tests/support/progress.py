@@ -152,6 +152,13 @@ class RunningProgress(RunningRole):
         assert await documents(self.database) == await expected(self.database)
 
 
+async def follow(database: Database, projection: StreamProjection) -> None:
+    """Bring all documents of a projection up to what is stored, as a follower does."""
+    heads = await highest_versions(database)
+    own = {stream: head for stream, head in heads.items() if projection.folds(stream)}
+    await projector(database, projection=projection).project(own)
+
+
 async def highest_versions(database: Database) -> dict[str, int]:
     rows = await database.course_events.find({}, {"stream_id": 1, "version": 1}).to_list(None)
     heads: dict[str, int] = {}

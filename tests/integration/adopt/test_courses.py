@@ -7,11 +7,12 @@ from bson import ObjectId
 
 from projections.catalogue import catalogue_for
 from projections.content.courses.projection import COURSES
+from projections.content.versions.projection import COURSE_VERSIONS
 from tests.integration.watch.test_courses import oracle
 from tests.support.counts import NOW, course, instructor
 from tests.support.courses import event_data, event_of
 from tests.support.jobs import runner
-from tests.support.progress import projector
+from tests.support.progress import follow, projector
 from worker.adopt.shared import SharedDocuments
 from worker.jobs.adopt import ADOPT, AdoptArguments
 from worker.jobs.runner import Result
@@ -55,6 +56,8 @@ async def adopt(database: Database, *, dry_run: bool = False) -> Result:
 
 
 async def faults(database: Database) -> dict[str, dict[str, int]]:
+    """What is wrong, once the versions of courses are followed, which are no documents of the platform's."""
+    await follow(database, COURSE_VERSIONS)
     return {
         kind: dict(each) for kind, each in (await verify(database, quiescent=True)).faults.items() if each
     }

@@ -6,12 +6,14 @@ import pytest
 from bson import ObjectId
 
 from projections.catalogue import catalogue_for
+from projections.content.versions.projection import COURSE_VERSIONS
 from tests.conftest import RunningMongo
 from tests.integration.adopt.test_adopt import findings
 from tests.integration.adopt.test_courses import theirs
 from tests.support.commands import sevenp_worker
 from tests.support.jobs import runner
 from tests.support.platform import Platform, enrolled
+from tests.support.progress import follow
 from tests.support.waiting import until
 from tests.support.worker_pool import shared_pool
 from worker.jobs.adopt import ADOPT, AdoptArguments
@@ -156,4 +158,5 @@ async def test_the_adoption_of_a_course_goes_on_wherever_it_was_killed(
             await own.courses.count_documents({"state": {"$exists": True}, "title": {"$exists": True}})
             == number
         )
+    await follow(own, COURSE_VERSIONS)
     assert await findings(own) == []

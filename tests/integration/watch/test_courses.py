@@ -177,7 +177,7 @@ async def test_of_two_courses_the_earlier_claim_has_the_slug_and_the_other_gets_
 
 async def test_explain_names_the_events_that_made_a_course_what_it_is(own: Database) -> None:
     await happen(own, "course_priced", 0, pricing={"type": "free"})
-    [standing] = (await explain(own, STREAM)).documents
+    [standing, _of_versions] = (await explain(own, STREAM)).documents
     assert (standing.agrees, standing.detail) == (True, "there is none: no event has begun it yet")
 
     await happen(own, "course_created", 1, **CREATED)
@@ -188,5 +188,5 @@ async def test_explain_names_the_events_that_made_a_course_what_it_is(own: Datab
     told = await explain(own, STREAM, "status")
     changes = [(each.event_type, each.value, each.rule.name) for each in told.changes]
     assert changes == [("course_created", "draft", "take"), ("course_submitted", "review", "take")]
-    [standing] = (await explain(own, STREAM)).documents
+    [standing, _of_versions] = (await explain(own, STREAM)).documents
     assert (standing.agrees, standing.detail) == (True, "at version 3 as its events say")
