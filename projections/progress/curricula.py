@@ -17,7 +17,7 @@ from bson import ObjectId
 from projections.event import MIGRATED, StoredEvent
 from projections.progress.ranked import lesson_rank, milliseconds_of, moment_of
 from projections.progress.state import FULL_LESSONS, CurriculumState, State, earliest
-from projections.shared import Shared
+from projections.shared import Shared, SharedArray
 from worker.contract.events.own import LESSON_BYTES
 
 # Of a course that is revised every month these are years. A list of 300 lessons takes 3.6 kB of the record.
@@ -27,15 +27,14 @@ _KEY_DIGITS = 16
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """A list read: `keys` are the lessons' ids in hex, in their order; `untouched` is the entry of each.
+    """A list read: `places` are those of the lessons in the course's order, by their ids in hex.
 
-    Records share the entries: nobody changes them.
+    `untouched` are the entries of lessons that nobody began, which records share: nobody changes them.
     """
 
-    keys: tuple[str, ...]
-    known: frozenset[str]
+    places: Mapping[str, int]
     ranks: frozenset[bytes]
-    untouched: Mapping[str, Shared]
+    untouched: SharedArray
 
 
 # Learners of a course share its lists. One of 300 lessons takes 200 kB here.
@@ -43,13 +42,11 @@ class Lessons:
 def read_lessons(listed: bytes) -> Lessons:
     """The lessons of a list."""
     ids = [ObjectId(listed[at : at + LESSON_BYTES]) for at in range(0, len(listed), LESSON_BYTES)]
-    keys = tuple(map(str, ids))
-    entries = {
-        key: Shared({"lesson_id": lesson, "status": "not_started", "progress_percentage": 0.0})
-        for key, lesson in zip(keys, ids, strict=True)
-    }
-    ranks = frozenset(map(lesson_rank, keys))
-    return Lessons(keys, frozenset(keys), ranks, MappingProxyType(entries))
+    places = {str(lesson): place for place, lesson in enumerate(ids)}
+    entries = (
+        Shared({"lesson_id": lesson, "status": "not_started", "progress_percentage": 0.0}) for lesson in ids
+    )
+    return Lessons(MappingProxyType(places), frozenset(map(lesson_rank, places)), SharedArray(entries))
 
 
 def lessons_named(event: StoredEvent) -> bytes | None:
@@ -110,20 +107,20 @@ def total_of(state: State) -> int | None:
     total, lessons = state["total"], current(state)
     if total is not None:
         return total["v"]
-    return None if lessons is None else len(lessons.keys)
+    return None if lessons is None else len(lessons.places)
 
 
 def counted(state: State) -> Lessons | None:
     """The curriculum whose lessons alone count: there is one, and the number of lessons is its."""
     lessons = current(state)
-    return lessons if lessons is not None and len(lessons.keys) == total_of(state) else None
+    return lessons if lessons is not None and len(lessons.places) == total_of(state) else None
 
 
 def has_left(state: State, lessons: Lessons, key: str) -> bool:
     """Whether a lesson was in a curriculum of the learner's, and is not in the last one."""
-    if key in lessons.known:
+    if key in lessons.places:
         return False
-    return any(key in read_lessons(each["lessons"]).known for each in state.get("curricula", {}).values())
+    return any(key in read_lessons(each["lessons"]).places for each in state.get("curricula", {}).values())
 
 
 def least_size(state: State) -> int | None:

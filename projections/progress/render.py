@@ -28,6 +28,7 @@ from projections.progress.state import (
     latest,
 )
 from projections.quantity import mean
+from projections.shared import SharingArray
 
 Document = dict[str, Any]
 
@@ -131,7 +132,7 @@ def standing(state: State) -> Standing:
             parts += [reached for (reached,) in MORE_LESSONS.records(state["more"]) if reached < FULL]
         completed = FULL_LESSONS.last_bytes(state["full"]).count(1)
         return Standing(total, lessons_done(state), completed + unnamed, parts)
-    known, ranks = lessons.known, lessons.ranks
+    known, ranks = lessons.places, lessons.ranks
     parts = [each["hundredths"] for key, each in touched if each["hundredths"] < FULL and key in known]
     if state["more"]:
         more = MORE_LESSONS.items(state["more"])
@@ -207,20 +208,19 @@ def _lessons(state: State) -> list[Document]:
     ordered = sorted(state["lessons"].items(), key=lambda each: (each[1]["started_at"], each[0]))
     if curriculum is None:
         return [_entry(state, key, lesson) for key, lesson in ordered]
-    touched, room = state["lessons"], LESSONS_CAP - len(state["lessons"])
-    entries: list[Any] = []
-    for key in curriculum.keys:
-        lesson = touched.get(key)
-        if lesson is not None:
-            entries.append(_entry(state, key, lesson))
-        elif room > 0:
-            room -= 1
-            entries.append(curriculum.untouched[key])
-    others = (each for each in ordered if each[0] not in curriculum.known)
-    entries += [
-        _entry(state, key, lesson) for key, lesson in others if _is_shown(state, curriculum, key, lesson)
+    places, untouched = curriculum.places, curriculum.untouched
+    own = {places[key]: _entry(state, key, lesson) for key, lesson in ordered if key in places}
+    others = [
+        _entry(state, key, lesson)
+        for key, lesson in ordered
+        if key not in places and _is_shown(state, curriculum, key, lesson)
     ]
-    return entries
+    too_many = len(places) - len(own) + len(ordered) - LESSONS_CAP
+    if too_many <= 0:
+        return SharingArray(untouched, own, others)
+    left = [place for place in range(len(places)) if place not in own][:-too_many]
+    entries = {**own, **{place: untouched.entries[place] for place in left}}
+    return [*(entries[place] for place in sorted(entries)), *others]
 
 
 def _is_shown(state: State, curriculum: Lessons, key: str, lesson: LessonState) -> bool:

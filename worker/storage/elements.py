@@ -74,11 +74,14 @@ def cut_out(document: bytes, name: bytes) -> tuple[bytes, bytes | None]:
     """
     at, end = 4, len(document) - 1
     while at < end:
-        name_end = _end_of_text(document, at + 1)
-        value_end = _end_of_value(document, document[at], name_end + 1)
-        if document[at] == _ARRAY and document[at + 1 : name_end] == name:
+        kind, name_end = document[at], document.find(b"\0", at + 1)
+        fixed = _FIXED.get(kind)
+        value_end = _end_of_value(document, kind, name_end + 1) if fixed is None else name_end + 1 + fixed
+        if kind == _ARRAY and document[at + 1 : name_end] == name:
             rest = document[4:at] + document[value_end:]
             return _LENGTH.pack(len(rest) + 4) + rest, document[name_end + 1 : value_end]
+        if value_end <= at:
+            raise InvalidBSON("a name does not end")
         at = value_end
     return document, None
 

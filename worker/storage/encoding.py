@@ -39,6 +39,16 @@ def with_array(document: Document, name: str, array: bytes) -> Document:
     return cast(Document, whole)
 
 
+def encoded_around(front: Document, name: str, array: bytes, rest: Document) -> RawBSONDocument | None:
+    """The document of `front`, an array of these bytes, and `rest`; None where BSON cannot hold it."""
+    before, after = encoded(front), encoded(rest)
+    if before is None or after is None:
+        return None
+    element = joined([Element(_ARRAY, name.encode(), array)])
+    body = bytes(before.raw)[4:-1] + element[4:-1] + bytes(after.raw)[4:-1]
+    return RawBSONDocument((len(body) + 5).to_bytes(4, "little") + body + b"\0", _RAW_OPTIONS)
+
+
 def same(stored: object, wanted: object) -> bool:
     """Whether two values are equal as BSON: Python has 3.0 and true equal to 3 and 1. The order of fields is none."""
     if isinstance(wanted, Mapping):

@@ -8,8 +8,8 @@ from bson import ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.shared import Shared
-from worker.storage.arrays import StoredArray, array_of
+from projections.shared import Shared, SharedArray, SharingArray
+from worker.storage.arrays import StoredArray, encoded_array
 from worker.storage.elements import cut_out
 
 ENTRIES: list[dict[str, Any]] = [{"lesson_id": ObjectId(), "status": "not_started"} for _ in range(12)]
@@ -27,6 +27,20 @@ def test_equal_entries_change_nothing_shared_or_not() -> None:
     assert stored(ENTRIES).changes("large", ENTRIES) == {}
     assert stored(ENTRIES).changes("large", [Shared(each) for each in ENTRIES]) == {}
     assert stored([]).changes("large", []) == {}
+
+
+def test_what_shares_most_of_its_entries_is_the_array_that_it_shows() -> None:
+    shared = SharedArray(Shared(each) for each in ENTRIES)
+    for own in ({}, {0: {"a": 1}}, {11: {"a": 1}}, {3: {"a": 1}, 4: {"b": 2}}):
+        for more in ([], [{"c": 3}]):
+            sharing = SharingArray(shared, own, more)
+            assert list(sharing) == [*(own.get(place, each) for place, each in enumerate(ENTRIES)), *more]
+            assert encoded_array(sharing) == stored(list(sharing)).raw
+            assert stored(list(sharing)).changes("large", sharing) == {}
+            assert stored([*ENTRIES, *more]).changes("large", sharing) == {
+                f"large.{place}": entry for place, entry in own.items()
+            }
+            assert stored(ENTRIES[::-1]).changes("large", sharing) == {"large": sharing}
 
 
 def test_a_few_entries_are_set_by_their_places() -> None:
@@ -66,4 +80,4 @@ def test_what_is_set_makes_the_array_that_was_wanted(before: list[Any], wanted: 
         else:
             result[int(name.removeprefix("large."))] = value
     assert result == wanted
-    assert array_of(wanted) == stored(wanted).raw
+    assert encoded_array(wanted) == stored(wanted).raw

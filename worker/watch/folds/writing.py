@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bson import ObjectId
+from bson.raw_bson import RawBSONDocument
 from pymongo import InsertOne, UpdateMany
 from pymongo.errors import BulkWriteError
 
 from projections.paths import ABSENT, at, nested
+from projections.shared import SharingArray
 from worker.contract.identity import stream_object_id
-from worker.storage.arrays import StoredArray
+from worker.storage.arrays import StoredArray, encoded_array
 from worker.storage.database import Collection, Document
-from worker.storage.encoding import encoded
+from worker.storage.encoding import encoded, encoded_around
 from worker.storage.errors import WriteFailure, translated, write_failures
 from worker.watch.folds.fold import Failure, Folded
 from worker.watch.folds.plan import changed, number_in
@@ -108,7 +111,7 @@ def write_of(folded: Folded) -> Write | None:
     document, fields = folded.task.document, folded.fields or {}
     identity = stream_object_id(folded.task.stream)
     if document is None:
-        new = encoded({"_id": identity, "rev": 1, **fields})
+        new = _new(identity, fields)
         return None if new is None else InsertOne(new)  # type: ignore[arg-type]  # raw BSON is a document
     rev = document.get("rev")
     next_rev = max(0, number_in(document, "rev")) % _REVISIONS + 1
@@ -116,6 +119,17 @@ def write_of(folded: Folded) -> Write | None:
     # "Many" finds one here. An UpdateOne may be repeated by the driver, for which the server keeps a number of each:
     # a fifth of the cost. Whoever follows the stream repeats it as well, and the guard makes that harmless.
     return None if update is None else UpdateMany({"_id": identity, "rev": {"$eq": rev}}, {"$set": update})
+
+
+def _new(identity: ObjectId, fields: Document) -> RawBSONDocument | None:
+    """A document's first revision. An array that others share goes to the front, where `cut_out` finds it at once."""
+    own: Document = {"_id": identity, "rev": 1}
+    large = next((name for name, value in fields.items() if type(value) is SharingArray), None)
+    if large is None:
+        return encoded({**own, **fields})
+    array = encoded_array(fields[large])
+    rest = {name: value for name, value in fields.items() if name != large}
+    return None if array is None else encoded_around(own, large, array, rest)
 
 
 def _settable(document: Document, fields: Document) -> Document:
