@@ -6,6 +6,7 @@ from worker.jobs.adopt import ADOPT
 from worker.jobs.backfill import BACKFILL
 from worker.jobs.check_upcasters import CHECK_UPCASTERS
 from worker.jobs.curriculum_migration import CURRICULUM_MIGRATION
+from worker.jobs.due_migrations import DUE_MIGRATIONS
 from worker.jobs.job import Job
 from worker.jobs.payments import PAYMENTS
 from worker.jobs.promotion import PROMOTE, ROLLBACK
@@ -36,6 +37,7 @@ JOBS: tuple[Job[Any], ...] = (
     REINGEST,
     BACKFILL,
     CURRICULUM_MIGRATION,
+    DUE_MIGRATIONS,
 )
 
 
