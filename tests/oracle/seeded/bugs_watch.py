@@ -275,6 +275,17 @@ def course_and_user_of_the_platform_made_by_us(run: Run) -> None:
         documents[0]["stream_id"] = f"{kind}_{documents[0]['_id']}"
 
 
+def lesson_that_no_event_made(run: Run) -> None:
+    """A document was written for a stream that has not begun."""
+    run.content["lesson_content"] = [{"_id": run.courses[0]["_id"], "stream_id": "content_" + "0" * 24}]
+
+
+def relationship_decided_after_its_end(run: Run) -> None:
+    """Whether a relationship closes a cycle was decided once more when it was none any more."""
+    gone = {"_id": run.courses[0]["_id"], "stream_id": run.events[0]["stream_id"], "deleted_at": None}
+    run.content["content_relationships"] = [{**gone, "effective": True, "reason": None}]
+
+
 WATCH: Mapping[int, Sequence[Bug]] = {
     5: (
         token_before_effect,
@@ -296,6 +307,8 @@ WATCH: Mapping[int, Sequence[Bug]] = {
         version_without_what_came_late,
         rolled_back_in_name_only,
         course_and_user_of_the_platform_made_by_us,
+        lesson_that_no_event_made,
+        relationship_decided_after_its_end,
     ),
     6: (
         counters_outside_the_transaction,

@@ -37,6 +37,7 @@ class Run:
     queue: list[Document] = field(default_factory=list)
     skipped: list[Document] = field(default_factory=list)
     jobs: list[Document] = field(default_factory=list)
+    content: dict[str, list[Document]] = field(default_factory=dict)
     received: list[Delivery] = field(default_factory=list)
     metrics: str = ""
     worker_log: str = ""
@@ -59,7 +60,10 @@ class Run:
             billing=self.billing,
             queue=self.queue,
             skipped=self.skipped,
-            others={"config.job_runs": self.jobs},
+            others={
+                "config.job_runs": self.jobs,
+                **{f"seeded_content.{name}": found for name, found in self.content.items()},
+            },
         )
         return Case(stored, self.ledger, self._evidence, in_order=True)
 
