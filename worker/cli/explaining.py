@@ -30,7 +30,7 @@ EPILOG = text.page(
     ),
     text.settings(*text.MONGODB),
 )
-_WITHHELD = "(personal text: events show --payload)"
+_WITHHELD = "(personal: events show --payload)"
 _GONE = "(gone)"
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from worker import __version__
 from worker.app.exits import ExitCode
-from worker.app.status import Status, look
+from worker.app.status import Status, TopicLag, look
 from worker.cli import help as text
 from worker.cli.control import controls_as_json
 from worker.cli.ending import run_to_end
@@ -160,10 +160,7 @@ def _sections(found: Status) -> Iterator[Section]:
     )
     yield "paused", list(_control_rows(found.controls)), _CONTROLS, "Nothing is paused."
     yield "leases", list(_lease_rows(leases)), ("lease", "held", "by", "detail"), "No leases."
-    lag = [
-        (each.topic, str(each.partitions), f"{each.records:,}", _unread(each.unread_partitions))
-        for each in found.lag or ()
-    ]
+    lag = [(each.topic, str(each.partitions), f"{each.records:,}", _unread(each)) for each in found.lag or ()]
     yield "lag", lag, ("topic", "partitions", "records behind", "detail"), ""
     yield "depths", list(_depth_rows(found)), ("what waits", "number", "oldest", "detail"), ""
     if found.lag is not None:
@@ -250,8 +247,11 @@ def ranges(numbers: Sequence[int]) -> str:
     return ", ".join("-".join(map(str, each)) for each in parts)
 
 
-def _unread(partitions: int) -> str:
-    return f"and everything in {counted(partitions, 'partition')} that nobody has read" if partitions else ""
+def _unread(lag: TopicLag) -> str:
+    if not lag.partitions:
+        return "not there: `topic apply` makes it"
+    number = lag.unread_partitions
+    return f"and everything in {counted(number, 'partition')} that nobody has read" if number else ""
 
 
 def _depth_rows(found: Status) -> Iterator[tuple[str, ...]]:

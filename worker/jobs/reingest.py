@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from pydantic import Field, JsonValue, model_validator
 
+from worker.errors import Refused
 from worker.ingest.dead_letters import store_gaps
 from worker.ingest.options import IngestOptions
 from worker.ingest.reingest import Reingest, Step
@@ -29,7 +30,8 @@ _REMEDY = "--accept-loss reads what is left, and records the gap"
 class ReingestArguments(JobArguments):
     """Which records are read again; `missing` are those that the group has read and a restored store does not hold.
 
-    Times are Kafka's of the records. Without an end everything is read that the group has committed.
+    Of all topics that the worker reads, unless `topics` names some of them; `partitions` are numbers in each. Times
+    are Kafka's of the records. Without an end everything is read that the group has committed.
     """
 
     from_time: datetime | None = None
@@ -38,6 +40,7 @@ class ReingestArguments(JobArguments):
     to_time: datetime | None = None
     to_offset: int | None = Field(None, ge=0)
     partitions: tuple[int, ...] = ()
+    topics: tuple[str, ...] = ()
     accept_loss: bool = False
 
     @model_validator(mode="after")
@@ -100,6 +103,10 @@ async def run(context: JobContext, arguments: ReingestArguments) -> Mapping[str,
 
 async def _plan(context: JobContext, arguments: ReingestArguments, reader: LogReader) -> Plan:
     partitions = await reader.partitions()
+    if unknown := {*arguments.topics} - {each.topic for each in partitions}:
+        raise Refused(f"the worker reads no topic {', '.join(sorted(unknown))}, or there is none")
+    if arguments.topics:
+        partitions = [each for each in partitions if each.topic in arguments.topics]
     if arguments.partitions:
         partitions = [each for each in partitions if each.number in arguments.partitions]
     committed = await reader.committed(partitions)

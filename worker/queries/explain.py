@@ -13,6 +13,7 @@ from uuid import UUID
 
 from projections.event import StoredEvent
 from projections.kinds import Document, StreamProjection
+from worker.contract.personal import PERSONAL_KEYS
 from worker.queries.explained import Explained, Standing, UnknownField, documents_of, with_field
 from worker.queries.fields import ABSENT
 from worker.queries.stepwise import Rule, Step, StepwiseFold
@@ -32,7 +33,7 @@ MOST_CHANGES: Final = 50_000
 class Change:
     """One field that one event changed, with its value after it. `gone`: the field is not there any more.
 
-    `personal`: the value is the event's personal text, and is withheld.
+    `personal`: the value is the event's personal text, or of an event that says who somebody is, and is withheld.
     """
 
     collection: str
@@ -175,7 +176,7 @@ def _changes(step: Step, documents: Sequence[Explained], path: str) -> Iterator[
         for name, value in step.changes(path, document.view):
             if not path and name.partition(".")[0] in _ALWAYS_CHANGED:
                 continue
-            personal = isinstance(value, str) and value in (event.text, *event.texts.values())
+            personal = is_withheld(event, value)
             yield Change(
                 collection=document.collection,
                 field=name,
@@ -189,6 +190,12 @@ def _changes(step: Step, documents: Sequence[Explained], path: str) -> Iterator[
                 gone=value is ABSENT,
                 personal=personal,
             )
+
+
+def is_withheld(event: StoredEvent, value: Any) -> bool:
+    """Whether a value may not be shown. What a fold makes of personal details (a name to search by) is personal."""
+    is_text = isinstance(value, str) and value in (event.text, *event.texts.values())
+    return is_text or not PERSONAL_KEYS.get(event.event_type, frozenset()).isdisjoint(event.details)
 
 
 def _remark(explanation: Explanation, version: int, kind: str, detail: str) -> None:

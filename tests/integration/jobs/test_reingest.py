@@ -16,7 +16,7 @@ from tests.support.restored import AFTER, BEFORE, all_committed, at_rest, go_bac
 from tests.support.settings import changed
 from tests.support.waiting import until
 from worker.contract.codec import encode
-from worker.errors import TopicMissing
+from worker.errors import Refused, TopicMissing
 from worker.ingest.options import IngestOptions
 from worker.jobs.context import Parts
 from worker.jobs.reingest import REINGEST, ReingestArguments
@@ -95,6 +95,12 @@ async def test_what_a_restored_store_lacks_comes_back_beside_a_worker_that_goes_
     await assert_exactly_once(database, [*restored.kept, *restored.lost, *live])
     assert await origins(database) == {"reingest": AFTER, None: BEFORE + len(live)}
     assert (await reingested(database, restored.chosen, MISSING)).outcome == {"spans": []}
+    again = await reingested(
+        database, restored.chosen, ReingestArguments(from_offset=0, topics=(topic,)), dry_run=True
+    )
+    assert {each.partition("/")[0] for each in again.outcome["spans"]} == {topic}
+    with pytest.raises(Refused, match="the worker reads no topic another"):
+        await reingested(database, restored.chosen, ReingestArguments(from_offset=0, topics=("another",)))
     assert not (await verify(database)).findings
 
 

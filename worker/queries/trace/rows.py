@@ -9,6 +9,7 @@ from projections.counts import Milestone, milestones_of
 from projections.event import StoredEvent
 from projections.kinds import StreamProjection
 from worker.contract.enrolment_payments import payment_event_id
+from worker.contract.families import WITHOUT_ROW
 from worker.contract.identity import foreign_object_id, stream_object_id
 from worker.queries.stepwise import Step, StepwiseFold
 from worker.queries.stream_reading import Broken, events_in_order
@@ -33,8 +34,8 @@ async def trace_series_row(
 ) -> None:
     """The row of the time series. `acknowledged`: the consumer group has the event's record behind it."""
     place = "user_interactions"
-    if event.is_opening or event.user_id is None:
-        why = "it is an adopted record" if event.is_opening else "it is about no learner"
+    if event.is_opening or event.user_id is None or event.event_type in WITHOUT_ROW:
+        why = "it is an adopted record" if event.is_opening else "it is nothing that a learner did"
         trace.add(place, NOT_THERE, None, f"{why}: such events have no row")
         return
     query = {"metadata.user_id": event.user_id, "timestamp": event.occurred_at}
