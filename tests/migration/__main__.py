@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lessons", type=int, default=300)
     parser.add_argument("--added", type=int, default=10)
     parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--rate", type=int, default=500, help="learners a second at most")
+    parser.add_argument("--rate", type=int, default=100, help="learners a second at most")
     parser.add_argument("--load", type=int, default=50, help="events a second meanwhile")
     parser.add_argument("--quiet", type=float, default=30.0, help="seconds of load before the migration")
     options = parser.parse_args(arguments)

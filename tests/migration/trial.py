@@ -53,7 +53,7 @@ class Size:
     lessons: int
     added: int = 10
     kills: int = 5
-    rate: int = 500
+    rate: int = 100
     load: int = 50
     quiet_s: float = 30.0
     seed: int = 7

@@ -34,8 +34,9 @@ from worker.timing import Throttle
 
 NAME: Final = "curriculum-migration"
 
-# A step: what a run that is killed publishes once more, and how long live work may have to wait for its turn.
-_LEARNERS_PER_STEP = 200
+# A step: what a run that is killed publishes once more, and behind how much live work may have to wait for its turn.
+# A record of 300 lessons, written anew, takes some milliseconds.
+_LEARNERS_PER_STEP = 50
 # From then on every process of ingest stamps the new lessons: what it knew before is too old, and stored by now.
 SETTLED_S = COURSES_AGE_S + 5.0
 # Everybody, and those who came meanwhile.
@@ -56,7 +57,7 @@ class CurriculumMigration(JobArguments):
     """
 
     course: Annotated[str, AfterValidator(_course)]
-    rate: Annotated[int, Field(ge=0)] = 500
+    rate: Annotated[int, Field(ge=0)] = 100
     deployment: Annotated[str, Field(max_length=100)] | None = None
 
     @property
