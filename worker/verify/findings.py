@@ -159,6 +159,11 @@ class CheckResult:
     waiting: Finding | None = None
     other_version: bool = False
 
+    @property
+    def follows(self) -> bool:
+        """What waits is shown, and follows what it is made of in a transaction of its own."""
+        return self.waiting is not None and self.waiting.fault is Fault.DIFFERENT
+
 
 @dataclass(frozen=True, slots=True)
 class Grace:

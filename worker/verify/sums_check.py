@@ -113,11 +113,13 @@ async def check_counted_and_shown(
 
     await counted.first_look()  # 1
     suspects: list[tuple[int, Any]] = []
+    late = False  # something follows in a transaction of its own: it is given the time
     for number, each in enumerate(await shown()):  # 2
         async for keys in each.keys:
-            suspects += [(number, key) async for key, _ in look(each, keys)]
-    if (suspects or counted.overdue) and not run.grace.quiescent:
-        await run.clock.sleep(SECOND_LOOK_S)
+            async for key, result in look(each, keys):
+                suspects.append((number, key))
+                late |= result.follows
+    await _give_time(run, late=late, wrong=bool(suspects or counted.overdue))
     await counted.second_look()  # 3
     again = await shown() if suspects else []
     for number, suspect in suspects:
@@ -128,6 +130,12 @@ async def check_counted_and_shown(
                 waits = result.waiting is not None and result.waiting.kind == Kind.STATISTICS
                 tally.counts["statistics_missing"] += waits
                 tally.report_result(result, run.grace, twice=True)
+
+
+async def _give_time(run: Run, *, late: bool, wrong: bool) -> None:
+    """Before the second look: what follows by itself gets it always, anything else while somebody is at work."""
+    if late or (wrong and not run.grace.quiescent):
+        await run.clock.sleep(SECOND_LOOK_S)
 
 
 def source_of(database: Database, projection: SumProjection) -> StreamProjection:

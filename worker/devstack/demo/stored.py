@@ -20,6 +20,9 @@ _NO_STATE = {"state": 0}
 _FULLEST = [("stats.enrollments.total", -1)]
 
 
+_PAYMENT = "payment_made"
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """Everything the collections hold. Voids count as `versions`, not as `stored`.
@@ -47,7 +50,8 @@ async def count_totals(database: Database) -> Totals:
     }
     by_type = await _count_by(database.course_events, "$event_type")
     by_type = dict(sorted(by_type.items(), key=lambda each: (-each[1], each[0])))
-    versions, own = sum(by_type.values()), sum(by_type.pop(each, 0) for each in OWN_TYPES)
+    # Payments are the worker's own here: the simulated platform names them in enrolments only.
+    versions, own = sum(by_type.values()), sum(by_type.pop(each, 0) for each in (*OWN_TYPES, _PAYMENT))
     with translated():
         progress = await aggregate(database.user_progress, [{"$group": {"_id": None, **sums}}])
         time_series = await database.user_interactions.count_documents({})
@@ -56,7 +60,7 @@ async def count_totals(database: Database) -> Totals:
     return Totals(
         stored=versions - own,
         versions=versions,
-        projected_versions=added["versions"],
+        projected_versions=added["versions"] + await _sum(database.billing_transactions, "$version"),
         time_series=time_series,
         by_type=by_type,
         streams=added["streams"],
@@ -97,10 +101,11 @@ async def poll_sums(database: Database, *, exact: bool) -> Sums:
     events = database.course_events
     with translated():
         stored = await (events.count_documents({}) if exact else events.estimated_document_count())
+    billed = await _sum(database.billing_transactions, "$version")
     return Sums(
         stored,
-        await _sum(database.user_progress, "$version"),
-        await _sum(database.user_progress_projections, "$last_event_version"),
+        billed + await _sum(database.user_progress, "$version"),
+        billed + await _sum(database.user_progress_projections, "$last_event_version"),
     )
 
 
@@ -127,7 +132,8 @@ async def streams_behind(database: Database) -> list[str]:
         highest = await aggregate(database.course_events, [*HIGHEST_VERSIONS])
         current = {
             document["_id"]: document["version"]
-            for document in await database.user_progress.find({}, {"version": 1}).to_list(None)
+            for documents in (database.user_progress, database.billing_transactions)
+            for document in await documents.find({"version": {"$exists": True}}, {"version": 1}).to_list(None)
         }
     return [
         stream["_id"]

@@ -22,14 +22,18 @@ class _Summed:
 
 
 class CoolDown:
-    """Which documents are summed now, and which wait; told what moved, batch by batch. Those `at_once` never wait.
+    """Which documents are summed now, and which wait; told what moved, batch by batch.
+
+    Those `at_once` never wait; those that are `steady` wait no longer the hundredth time than the second.
 
     It holds nothing that a restart would miss: as long as a document waits, `token` lies before its change.
     """
 
-    def __init__(self, limits: CoolDownSettings, *, at_once: Collection[str] = ()) -> None:
+    def __init__(
+        self, limits: CoolDownSettings, *, at_once: Collection[str] = (), steady: Collection[str] = ()
+    ) -> None:
         self._limits = limits
-        self._at_once = at_once
+        self._at_once, self._steady = at_once, steady
         self._summed: OrderedDict[Target, _Summed] = OrderedDict()
         self._waiting: OrderedDict[Target, Token] = OrderedDict()
 
@@ -63,6 +67,8 @@ class CoolDown:
         if summed is None:
             return 0.0
         limits = self._limits
+        if target[0] in self._steady:
+            return summed.at + limits.at_most_every_s
         return summed.at + max(limits.at_most_every_s, (1 - summed.turns) * limits.then_every_s)
 
     def _take_turn(self, target: Target, now: float) -> None:

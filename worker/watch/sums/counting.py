@@ -60,7 +60,9 @@ class Counter:
         self.sources = frozenset({showing.kinds[self._kind]})
         self.shown = frozenset(showing.kinds[kind] for kind in others)
         self.quarantine, self.rules = showing.quarantine, showing.rules
-        self.cool_down = CoolDown(rhythm or CoolDownSettings(), at_once={self._kind, *showing.at_once})
+        self.cool_down = CoolDown(
+            rhythm or CoolDownSettings(), at_once={self._kind, *showing.at_once}, steady=showing.steady
+        )
         self.frozen = Frozen(self.name, self.version, given.clock, given.metrics)
         self._given = given
         self._showing = showing

@@ -54,6 +54,7 @@ class DeclaredSums:
             **{name: name for name in kept},
         }
         self.at_once: Collection[str] = ()
+        self.steady: Collection[str] = ()
         self.most: Mapping[str, int] = dict.fromkeys(self.kinds, _PER_TRANSACTION)
         self.paths: Mapping[str, Any] = dict.fromkeys((*source.paths, "rev"), 1)
         self.counted_paths: Mapping[str, Any] = {}

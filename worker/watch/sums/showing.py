@@ -41,6 +41,9 @@ class Showing(Protocol):
     at_once: Collection[str]
     """Kinds beside the source whose documents never wait for their turn, however often they change."""
 
+    steady: Collection[str]
+    """Kinds whose documents the worker alone changes: they wait a little, and no longer for changing often."""
+
     most: Mapping[str, int]
     """By kind, how many documents one transaction is about at most."""
 

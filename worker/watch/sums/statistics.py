@@ -113,6 +113,7 @@ class Statistics:
             self.kinds = {**self.kinds, REVENUE: REVENUE_COLLECTION}
         # It costs little, and readers look at one sum of money beside the other.
         self.at_once: Collection[str] = (REVENUE,)
+        self.steady: Collection[str] = (INSTRUCTOR,)
         # Larger transactions are hardly faster, and hold the documents of courses and users longer. Each course and
         # user named is summed over all its projections; of doubted learners those that they are a part of, too.
         self.most: Mapping[str, int] = {
