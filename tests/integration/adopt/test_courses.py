@@ -82,7 +82,7 @@ async def test_a_course_is_adopted_as_it_was_and_goes_on_from_there(own: Databas
         assert found[name] == before[name]
     assert found["stats"]["views"] == 5
     assert found["stats"]["before_adoption"]["enrollments"] == {"total": 9}
-    assert found["instructor"]["social_proof"] == {"students_taught": 3}
+    assert found["instructor"]["social_proof"]["courses_created"] == 2, "the sum, not what the platform said"
     assert found["publication"]["version"] == "2.1"
     assert await oracle(own) == []
     assert await faults(own) == {"document": {"malformed": 1}}, "the one that was set aside"

@@ -86,14 +86,13 @@ async def test_statistics_that_come_before_the_course_are_shown_in_it_and_neithe
                 learner = await Learner(COURSE, user(number)).enrol().store(own)
                 await keeping.count(dirty_keys([learner.identity]))
 
-        proof = {"instructor.social_proof": {"students_taught": 7}}
-        await own.courses.update_one({"_id": COURSE}, {"$set": proof})
+        await own.courses.update_one({"_id": COURSE}, {"$set": {"instructor.portrait": "theirs"}})
         await asyncio.gather(describe(), enrol())
     shown = await the_course(own)
     assert shown is not None
     assert shown["stats"]["enrollments"]["total"] == 15
     assert (shown["subtitle"], shown["instructor"]["bio"]) == ("19", "19")
-    assert shown["instructor"]["social_proof"] == {"students_taught": 7}
+    assert shown["instructor"]["portrait"] == "theirs"
     assert await oracle(own) == []
     assert await check(own) == []
 
