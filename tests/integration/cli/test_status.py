@@ -50,7 +50,7 @@ async def test_it_tells_who_works_what_they_hold_and_what_waits(
         held = {each["watcher"]: sum(each["held_by"].values()) for each in found["leases"]["groups"]}
         done = await database.user_progress.count_documents({}) == 20
         caught_up = [each["records"] for each in found["lag"]] == [0]
-        return done and caught_up and held == {"counts": 1, "progress": 16, "retry": 1}
+        return done and caught_up and held == {"counts": 1, "models": 1, "progress": 16, "retry": 1}
 
     await until(works, "a worker that holds everything")
     await database.analytics_queue.insert_one(
