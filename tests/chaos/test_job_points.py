@@ -42,7 +42,7 @@ def test_a_job_that_only_sends_is_killed_at_the_saves_of_its_place_too() -> None
 
 
 # `scrub` with SEVENP_SCRUB_REPAIR mends as `verify --fix` does; the others are killed by their own tests.
-ELSEWHERE = {"scrub", "adopt", "curriculum-migration"}
+ELSEWHERE = {"scrub", "adopt", "curriculum-migration", "payments"}
 BY_COMMAND = {
     "reingest": "reingest",
     "publish": "publish-from-store",

@@ -58,7 +58,7 @@ def print_verification(verification: Verification) -> None:
     print_table(_numbers(counts), ("checked", "number"))
     print_table(
         [(name, *(f"{number:,}" for number in numbers)) for name, numbers in projections.items()],
-        ("projection", "documents", "behind", "quarantined", "other version", "without effect"),
+        ("projection", "documents", "behind", "quarantined", "other version", "without effect", "parts"),
     )
     print_table(_numbers(reasons), ("dead letters by reason", "number"))
     print_table(findings, ("finding", "subject", "detail"))

@@ -154,7 +154,7 @@ async def test_what_holds_no_lines_is_refused_and_a_line_too_long_costs_only_its
     path = tmp_path / "events"
     path.write_bytes(b"BZh91AY&SY")
     refused = await sevenp_worker(servers(kafka, topic), "publish", str(path))
-    assert (refused.code, "bunzip2" in refused.error) == (ExitCode.SCHEMA, True)
+    assert (refused.code, "bunzip2" in refused.error) == (ExitCode.USAGE, True)
     path.write_bytes(b"{}\n" + b"x" * 5_000_000 + b"\n{}\n")
     partly = await sevenp_worker(servers(kafka, topic), "publish", str(path))
     assert partly.code == ExitCode.USAGE
