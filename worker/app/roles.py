@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from projections.kinds import StreamProjection
@@ -123,7 +123,8 @@ def _counts(settings: Settings, parts: _Parts, run: _Run) -> Role:
     watcher = Watcher(*parts, settings.counts, run.owner, tracing=run.tracing, gate=run.gate, rate=rate)
     if not (watcher.database.catalogue.models or watcher.database.catalogue.contests):
         return record_follower(watcher)
-    return Together(RoleName.COUNTS, [record_follower(watcher), model_follower(watcher)])
+    of_each = [replace(watcher, component=watcher.component.part()) for _ in range(2)]
+    return Together(RoleName.COUNTS, [record_follower(of_each[0]), model_follower(of_each[1])])
 
 
 def _notify(settings: Settings, parts: _Parts, run: _Run) -> Role:

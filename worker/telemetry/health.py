@@ -22,13 +22,23 @@ _acting: ContextVar["Component | None"] = ContextVar("acting_component", default
 
 
 class Component:
-    """Something that has to keep moving. Counts as moving when it is created."""
+    """Something that has to keep moving. Counts as moving when it is created.
+
+    One that has parts moves as long as each of them does.
+    """
 
     def __init__(self, name: str, clock: Clock, stall_after_s: float) -> None:
         self.name = name
         self.stall_after_s = stall_after_s
         self._clock = clock
         self._last = clock.monotonic()
+        self._parts: tuple[Component, ...] = ()
+
+    def part(self) -> "Component":
+        """One of several that do this component's work side by side: one that moves hides none that does not."""
+        part = Component(self.name, self._clock, self.stall_after_s)
+        self._parts = (*self._parts, part)
+        return part
 
     def beat(self) -> None:
         """Say that work moved, or that there is none. Costs one clock read: call it in every turn."""
@@ -45,6 +55,8 @@ class Component:
 
     @property
     def seconds_since_progress(self) -> float:
+        if self._parts:
+            return max(part.seconds_since_progress for part in self._parts)
         return max(0.0, self._clock.monotonic() - self._last)
 
     @property

@@ -162,7 +162,7 @@ class Follower(Generic[Keys]):
         self._groups = groups
         self._positions = Positions(database, watcher=executor.name, versions=executor.versions)
         self._clock = clock
-        self._component = component
+        self.component = component
         self._metrics = metrics
         self._settings = settings
         self._oplog_window = OplogWindow(database, self.name, clock, metrics)
@@ -176,7 +176,7 @@ class Follower(Generic[Keys]):
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until `stop`; then finish the batch, save the token and give the groups back."""
         while not stop.is_set():
-            self._component.beat()
+            self.component.beat()
             try:
                 if self._paused:
                     await self._rest(stop)

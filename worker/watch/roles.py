@@ -177,14 +177,21 @@ def contenders(given: Dependencies, *, doubting: bool = False) -> list[Contender
 
 
 class Together:
-    """Followers that ride on one role: when one ends with an error, so do all."""
+    """Followers that ride on one role: when one ends with an error, so do all.
+
+    Each has a part of the role's component: what a server answers to one is no sign of life of the other.
+    """
 
     def __init__(self, name: str, followers: Sequence[Follower[Any]]) -> None:
         self.name = name
-        self._followers = followers
+        self.followers = followers
 
     async def run(self, stop: asyncio.Event) -> None:
-        tasks = [asyncio.create_task(each.run(stop)) for each in self._followers]
+        async def run(follower: Follower[Any]) -> None:
+            with follower.component.acting():
+                await follower.run(stop)
+
+        tasks = [asyncio.create_task(run(each)) for each in self.followers]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             for task in tasks:

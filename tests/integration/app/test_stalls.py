@@ -33,6 +33,7 @@ from worker.telemetry.http import HttpServer, Probes
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import CommandTimer
 from worker.timing import SystemClock
+from worker.watch.roles import Together
 
 ROLES = (*RoleName, "presence", "readiness")
 # No beat for this long of real time: what was under way when the role was blocked has come to rest.
@@ -85,6 +86,30 @@ class Blockable:
                 self.blocked, error = False, cancelled
 
 
+class BlockableFollower:
+    """One of the followers that ride on a role; it is blocked by itself, and the others go on."""
+
+    def __init__(self, follower: Any) -> None:
+        self.component, self._follower = follower.component, follower
+        self._run: Blockable | None = None
+        self._wanted = False
+
+    @property
+    def blocked(self) -> bool:
+        return self._wanted
+
+    @blocked.setter
+    def blocked(self, blocked: bool) -> None:
+        self._wanted = blocked
+        if self._run is not None:
+            self._run.blocked = blocked
+
+    async def run(self, stop: asyncio.Event) -> None:
+        self._run = Blockable(self._follower.run(stop))
+        self._run.blocked = self._wanted
+        await self._run
+
+
 class Silent:
     """Stands for a part whose server never answers: every call can be awaited, for ever."""
 
@@ -104,7 +129,7 @@ class Silent:
 class Site:
     """One running role behind the real port."""
 
-    role: Blockable
+    role: Blockable | BlockableFollower
     health: Health
     url: str
 
@@ -126,7 +151,7 @@ def site(database: Database, settings: dict[str, str], monkeypatch: pytest.Monke
         monkeypatch.setenv(name, value)
 
     @asynccontextmanager
-    async def running(name: str, clock: SystemClock, **parts: Any) -> AsyncIterator[Site]:
+    async def running(name: str, clock: SystemClock, follower: int = 0, **parts: Any) -> AsyncIterator[Site]:
         loaded = load_settings()
         metrics = Metrics()
         health = Health(clock, metrics)
@@ -137,6 +162,12 @@ def site(database: Database, settings: dict[str, str], monkeypatch: pytest.Monke
         server = HttpServer(probes, "127.0.0.1", 0)
         stop = asyncio.Event()
         role: Role = next(role for role in roles if role.name == name)
+        one: BlockableFollower | None = None
+        if isinstance(role, Together):  # blocked is one of its followers, which have tasks of their own
+            one = BlockableFollower(role.followers[follower])
+            of_each: list[Any] = [*role.followers]
+            of_each[follower] = one
+            role.followers = of_each
         blockable = Blockable(run_role(role, stop, health))
 
         async def run() -> None:
@@ -144,7 +175,7 @@ def site(database: Database, settings: dict[str, str], monkeypatch: pytest.Monke
 
         task = asyncio.create_task(run(), name=name)
         try:
-            yield Site(blockable, health, server.url)
+            yield Site(one or blockable, health, server.url)
         finally:
             stop.set()
             task.cancel()
@@ -185,6 +216,14 @@ async def test_a_role_whose_await_never_returns_is_named_within_a_minute(site: S
         await until(lambda: running.since_progress_s(name) < 0.5, f"{name} moves")
         running.role.blocked = True
         await _assert_stalls(running, clock, name)
+
+
+async def test_a_follower_of_counts_that_hangs_is_not_hidden_by_the_other(site: Sites) -> None:
+    clock = ShiftedClock()
+    async with site("counts", clock, follower=1) as running:
+        await until(lambda: running.since_progress_s("counts") < 0.5, "both move")
+        running.role.blocked = True
+        await _assert_stalls(running, clock, "counts")
 
 
 @pytest.mark.parametrize(
