@@ -134,7 +134,7 @@ async def test_the_followers_of_one_role_share_its_rate(
     given = Dependencies(own, clock, Metrics(CollectorRegistry(), CATALOGUE), Health(clock), gate=gate)
     [counts] = [each for each in build_roles(load_settings(), given, []) if each.name == RoleName.COUNTS]
     assert isinstance(counts, Together)
-    records, models = counts._followers  # noqa: SLF001
+    records, models = counts.followers
     records._rate.spend(1_000)  # noqa: SLF001
     assert models._rate.free_in_s() > 0  # noqa: SLF001
 
