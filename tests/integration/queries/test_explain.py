@@ -69,7 +69,7 @@ async def test_a_field_that_there_is_not_is_refused_with_those_that_there_are(
 ) -> None:
     await stored(database, ADA)
     with pytest.raises(
-        UnknownField, match=f"no document of a learner has the field {name}: in user_progress "
+        UnknownField, match=f"no document of this stream has the field {name}: in user_progress "
     ):
         await explain(database, ADA.stream, name)
 
@@ -153,8 +153,9 @@ async def test_the_command_refuses_what_is_no_learner_and_no_field(
     assert (ended.code, "'ada' is no id" in ended.output) == (ExitCode.USAGE, True)
     ended = await sevenp_worker(settings, "explain", str(ADA.progress["user_id"]))
     assert (ended.code, "COURSE" in ended.output) == (ExitCode.USAGE, True)
-    ended = await sevenp_worker(settings, "explain", f"course_{COURSE}", "status")
-    assert (ended.code, f"makes no document of course_{COURSE}" in ended.error) == (ExitCode.USAGE, True)
+    theirs = f"user_{ADA.progress['user_id']}"
+    ended = await sevenp_worker(settings, "explain", theirs, "status")
+    assert (ended.code, f"makes no document of {theirs}" in ended.error) == (ExitCode.USAGE, True)
     ended = await sevenp_worker(settings, "explain", str(ObjectId()), str(COURSE))
     assert (ended.code, "nothing is stored of learner" in ended.error) == (ExitCode.USAGE, True)
     ended = await sevenp_worker(settings, "explain", str(ADA.progress["user_id"]), str(COURSE), "grade")
