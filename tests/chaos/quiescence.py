@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.chaos.target import committed, uncounted
+from tests.chaos.target import committed, uncounted, unfolded
 from tests.chaos.workload import PARTITIONS, Workload
 from tests.chaos.world import GROUP, TOPIC, World
 from worker.storage.database import Database
-from worker.storage.driver import aggregate
 
 _OPEN_ROW = {"status": {"$in": ["pending", "taken"]}}
 _OPEN_ITEM = {"status": {"$ne": "completed"}}
@@ -50,17 +49,8 @@ async def unfinished_now(world: World, workload: Workload) -> Unfinished:
 async def _unfinished(database: Database, unread: int) -> Unfinished:
     return Unfinished(
         unread=unread,
-        unfolded=await _unfolded(database),
+        unfolded=await unfolded(database),
         uncounted=await uncounted(database),
         unsent=await database.notifications.count_documents(_OPEN_ROW),
         untried=await database.analytics_queue.count_documents(_OPEN_ITEM),
     )
-
-
-async def _unfolded(database: Database) -> int:
-    """Stored versions that no progress document holds; versions are dense, so sums decide."""
-    rows = await aggregate(
-        database.user_progress, [{"$group": {"_id": None, "versions": {"$sum": "$version"}}}]
-    )
-    folded = rows[0]["versions"] if rows else 0
-    return max(0, await database.course_events.count_documents({}) - int(folded))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from tests.chaos.fault_injector import Crash
 from tests.chaos.launcher import CRASHES_VARIABLE, POINT_VARIABLE
@@ -69,10 +70,23 @@ async def committed(bootstrap_servers: str, topic: str, group: str, partitions: 
 
 
 async def projected(database: Database) -> bool:
-    """Whether every stored version is folded: versions are dense, so sums decide."""
-    total = [{"$group": {"_id": None, "versions": {"$sum": "$version"}}}]
-    folded = await aggregate(database.user_progress, total)
-    return (folded[0]["versions"] if folded else 0) == await database.course_events.count_documents({})
+    """Whether every stored version is folded."""
+    return await unfolded(database) == 0
+
+
+async def unfolded(database: Database) -> int:
+    """Stored versions that no document holds, of any stream projection; versions are dense, so sums decide."""
+    total: list[Mapping[str, Any]] = [
+        {"$match": {"stream_id": {"$exists": True}}},
+        {"$group": {"_id": None, "versions": {"$sum": "$version"}}},
+    ]
+    waiting = 0
+    for projection in database.catalogue.streams:
+        kind = "_".join(f"{entity}_[0-9a-f]{{24}}" for entity in projection.about)
+        stored = await database.course_events.count_documents({"stream_id": {"$regex": f"^{kind}$"}})
+        folded = await aggregate(database.collection(projection.target.collection), total)
+        waiting += max(0, stored - int(folded[0]["versions"] if folded else 0))
+    return waiting
 
 
 async def uncounted(database: Database) -> int:
