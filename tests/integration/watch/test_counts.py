@@ -360,12 +360,13 @@ async def test_what_the_platform_wrote_into_stats_is_replaced_where_it_is_ours_a
     sums = {"enrolled": 9, "rated": 4, "rating": 5}
     await add_course(database, 0, stats={"enrollments": {"total": 2500}, "sums": sums, "views": 3})
     await add_user(database, user(0), stats={"courses_enrolled": "many", "sums": 1}, activity_log="none")
-    await add_user(database, instructor(0), stats={"courses_created": 12, "total_students": 1500})
+    said = {"courses_created": 12, "total_students": 1500, "profile_views": 12}
+    await add_user(database, instructor(0), stats=said)
     learner = await Learner(course(0), user(0)).enrol().store(database)
     await count(database, [learner])
     await moved_once(database)
     teacher = await database.users.find_one({"_id": instructor(0)}) or {}
-    assert teacher["stats"]["courses_created"] == 12
+    assert (teacher["stats"]["courses_created"], teacher["stats"]["profile_views"]) == (1, 12)
     assert (await only(database, "courses"))["stats"]["views"] == 3
 
 
