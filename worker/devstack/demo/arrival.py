@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from worker.devstack.demo.stored import first_quarantined, learners_uncounted, poll_sums, streams_behind
+from worker.devstack.demo.stored import first_quarantined, poll_sums, streams_behind, uncounted
 from worker.devstack.servers.worker_process import WorkerCounts, WorkerProbe
 from worker.errors import Fatal
 from worker.storage.database import Database
@@ -125,7 +125,7 @@ class RunWatch:
             return False
         if await streams_behind(self.database):
             return False
-        return not (self.counting and await learners_uncounted(self.database))
+        return not (self.counting and await uncounted(self.database))
 
     async def _require_nothing_quarantined(self, sample: Sample) -> None:
         """A stream in quarantine waits for other code, not for time: say why at once."""

@@ -115,15 +115,22 @@ async def _sum(collection: Collection, path: str) -> int:
     return int(found[0]["sum"]) if found else 0
 
 
-async def learners_uncounted(database: Database) -> list[ObjectId]:
-    """Progress documents of which another revision, or none, has been counted into the statistics."""
-    with translated():
-        revisions = await database.user_progress.find({}, {"rev": 1}).to_list(None)
-        counted = {
-            row["_id"]: row["source_rev"]
-            for row in await database.user_progress_projections.find({}, {"source_rev": 1}).to_list(None)
-        }
-    return [document["_id"] for document in revisions if counted.get(document["_id"]) != document["rev"]]
+async def uncounted(database: Database) -> list[ObjectId]:
+    """Learners in courses and payments of which another revision, or none, has been counted into sums."""
+    sources = {each.name: each for each in database.catalogue.streams}
+    folded = {"stream_id": {"$exists": True}}  # the platform's own are nobody's to count
+    waiting: list[ObjectId] = []
+    for projection in database.catalogue.sums:
+        records = database.collection(sources[projection.source].target.collection)
+        counts = database.collection(projection.counted.collection)
+        with translated():
+            revisions = await records.find(folded, {"rev": 1}).to_list(None)
+            counted = {
+                row["_id"]: row["source_rev"]
+                for row in await counts.find({}, {"source_rev": 1}).to_list(None)
+            }
+        waiting += [each["_id"] for each in revisions if counted.get(each["_id"]) != each["rev"]]
+    return waiting
 
 
 async def streams_behind(database: Database) -> list[str]:
