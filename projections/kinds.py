@@ -180,12 +180,14 @@ class Sum:
     """One sum of a `SumProjection`: what the vectors of the same `key` add up to.
 
     `key` is a field of the source's documents, whose value is the `_id` of the document in `collection` that shows
-    the sum; where there is none, nothing is added. `shown` makes of the integers what readers see.
+    the sum; where there is none, nothing is added. `shown` makes of the integers what readers see. `whole`: it sets
+    its fields as a whole, so that integers which none of the key's vectors has are left out; else they are 0.
     """
 
     collection: str
     key: str
     shown: Callable[[Vector], Document]
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

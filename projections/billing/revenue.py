@@ -71,6 +71,6 @@ REVENUE: Final = SumProjection(
         shapes=(CountedPayment,),
         indexes=(Index(_COUNTED, "idx_counted_payments_course", (("course_id", 1),)),),
     ),
-    sums=(Sum(REVENUE_COLLECTION, "course_id", _shown),),
+    sums=(Sum(REVENUE_COLLECTION, "course_id", _shown, whole=True),),
     shows=(Target(collection=REVENUE_COLLECTION, shapes=(CourseRevenue,)),),
 )

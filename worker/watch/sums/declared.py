@@ -105,13 +105,14 @@ class DeclaredSums:
             sums = await self._sums(each.key, keys, attempt)
             if self._doubting:
                 names.update(name for added in sums.values() for name in added)
+            zeros: Mapping[str, int] = {} if each.whole else dict.fromkeys(names, 0)
             # Where the server refuses a sum, a document of the source is to blame: one of those counted now.
             writes: list[tuple[Target | None, Write]] = [
                 (
                     None,
                     UpdateOne(
                         {"_id": key},
-                        {"$set": each.shown({**dict.fromkeys(names, 0), **sums.get(key, {})})},
+                        {"$set": each.shown({**zeros, **sums.get(key, {})})},
                         upsert=each.collection in self._own,
                     ),
                 )
