@@ -59,7 +59,7 @@ async def test_the_decision_says_what_was_known(database: Database) -> None:
         ({"version": 5}, "is a void"),
         ({"stream": "course_1_user_2"}, "no stream has the name"),
         ({"stream": f"course_{'a' * 24}_user_{'b' * 24}"}, "it has no events"),
-        ({"stream": f"course_{'a' * 24}"}, "none folds it"),
+        ({"stream": f"user_{'a' * 24}"}, "none folds it"),
         ({"projection": "counts"}, "which one is meant: progress"),
     ],
 )
