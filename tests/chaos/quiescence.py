@@ -1,12 +1,13 @@
 """Whether everything that was published has come to its end: read, stored, folded, counted, sent, tried again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.chaos.target import committed, uncounted, unfolded
 from tests.chaos.workload import PARTITIONS, Workload
 from tests.chaos.world import GROUP, TOPIC, World
 from worker.storage.database import Database
+from worker.verify.run import verify
 
 _OPEN_ROW = {"status": {"$in": ["pending", "taken"]}}
 _OPEN_ITEM = {"status": {"$ne": "completed"}}
@@ -38,12 +39,16 @@ async def unfinished_at(world: World, workload: Workload, read: Mapping[str, int
 
 
 async def unfinished_now(world: World, workload: Workload) -> Unfinished:
-    """What is unfinished: at quiescence nothing is."""
+    """What is unfinished: at quiescence nothing is, what follows some seconds after the last count included."""
     offsets = await next_offsets(world)
-    return await _unfinished(
+    unfinished = await _unfinished(
         world.database,
         sum(abs(end - offsets[f"{TOPIC}:{partition}"]) for partition, end in workload.ends().items()),
     )
+    if unfinished.total:
+        return unfinished
+    seen = await verify(world.database)
+    return replace(unfinished, uncounted=sum(each.behind for each in seen.by_projection.values()))
 
 
 async def _unfinished(database: Database, unread: int) -> Unfinished:

@@ -38,12 +38,16 @@ async def test_another_duration_of_an_index_is_a_difference_and_changed_in_place
     longer = retention(completed_items=14)
     before = {index["name"] for index in await list_indexes(database.analytics_queue)}
 
-    assert await check_schema(database, retention=longer) == [
-        Difference("analytics_queue", f"index {_COMPLETED}", "kept 14 days", "kept 7 days")
+    kept = [name for name in sorted(before) if name.endswith("completed_ttl")]  # of each projection its own
+    assert _COMPLETED in kept
+    differences = await check_schema(database, retention=longer)
+    assert sorted(differences, key=lambda each: each.what) == [
+        Difference("analytics_queue", f"index {name}", "kept 14 days", "kept 7 days") for name in kept
     ]
     assert await check_schema(database) == []  # a worker starts, however long anything is kept
-    assert await apply_schema(database, retention=longer) == [
-        Change("analytics_queue", f"index {_COMPLETED}", "kept 14 days")
+    changes = await apply_schema(database, retention=longer)
+    assert sorted(changes, key=lambda each: each.what) == [
+        Change("analytics_queue", f"index {name}", "kept 14 days") for name in kept
     ]
     assert await apply_schema(database, retention=longer) == []
 
