@@ -66,14 +66,21 @@ async def measure_growth(
         for number in range(2 * len(sizes))
     ]
     async with given.run(topics[0].topic) as (task, database):
-        stored = 0
+        stored = paid_before = 0
         for number, size in enumerate(sizes):
             await fill(database, documents, size - stored, random)
             await given.client.admin.command("fsync")
             ours, others = topics[2 * number], topics[2 * number + 1]
             run = await observe(
-                given, INGEST, task.on(ours.topic, 2 * number), database, ours.expected, before=size
+                given,
+                INGEST,
+                task.on(ours.topic, 2 * number),
+                database,
+                ours.expected,
+                before=size,
+                paid_before=paid_before,
             )
+            paid_before += ours.expected.payments
             final = limit(final_documents(given.folder, others.topic, others.workload), *way)
             await given.client.admin.command("fsync")
             most = await observe(
@@ -83,6 +90,7 @@ async def measure_growth(
                 database,
                 others.expected,
                 before=size + events,
+                paid_before=paid_before,
             )
             stored = size + 2 * events
             found.append(Grown(size, run, most))

@@ -15,7 +15,7 @@ from bench.expected import Expected
 from bench.fixture import CLOCK, Fixture, Published
 from bench.processes import Usage, usage
 from bench.records import AnyWorkload
-from bench.stored import bytes_per_event, differences, last_writes, reached, seconds_since
+from bench.stored import bytes_per_event, differences, last_writes, paid, reached, seconds_since
 from worker.devstack.servers.process import ServerProcess, spawn
 from worker.errors import Fatal
 from worker.storage.database import Database
@@ -93,15 +93,17 @@ async def observe(
     expected: Expected,
     *,
     before: int = 0,
+    paid_before: int = 0,
     present: bool = False,
 ) -> Run:
     """1. start it  2. wait for its first fetch  3. until all is stored  4. stop it  5. when was that  6. check.
 
-    `before` is what the collections held already. Raises StartFailed with the log's tail for a contestant that ends,
-    Fatal for one that does not get there.
+    `before` is what the collections held already, beside `paid_before` events of payments. Raises StartFailed with
+    the log's tail for a contestant that ends, Fatal for one that does not get there.
     """
     folder = given.folder / task.group
     folder.mkdir()
+    payments = paid_before + paid(contestant, expected)
     # 1.
     start = await contestant.start(folder, task)
     process = spawn(contestant.name, start.command, folder / "log", start.environment)
@@ -110,7 +112,7 @@ async def observe(
         begin = await _begun(process, contestant.begins)
         used = _Used.now(given, process)
         # 3.
-        await _stored(database, contestant, before + expected.events, process)
+        await _stored(database, contestant, before + expected.events, payments, process)
         after = _Used.now(given, process)
     finally:
         # 4.
@@ -118,7 +120,7 @@ async def observe(
     # 5.
     stages = seconds_since(begin, await last_writes(database, contestant))
     # 6.
-    wrong = await differences(database, contestant, expected, before, present=present)
+    wrong = await differences(database, contestant, expected, before, payments, present=present)
     return Run(
         contestant=contestant.name,
         events=expected.events,
@@ -163,12 +165,14 @@ def _lines(log: Path) -> list[str]:
     return log.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
 
 
-async def _stored(database: Database, contestant: Contestant, events: int, process: ServerProcess) -> None:
+async def _stored(
+    database: Database, contestant: Contestant, events: int, payments: int, process: ServerProcess
+) -> None:
     """Return once everything is seen to be there."""
     end = CLOCK.monotonic() + RUN_LIMIT_S
     while CLOCK.monotonic() < end:
         began = CLOCK.monotonic()
-        count = await reached(database, contestant, events)
+        count = await reached(database, contestant, events, payments)
         if count >= events:
             return
         if process.returncode not in (None, 0):

@@ -14,8 +14,10 @@ _UNSENT = {"status": {"$in": ["pending", "taken"]}}
 _NEVER_SENT = {"status": "suppressed", "channel": None}
 
 
-async def reached(database: Database, contestant: Contestant, events: int) -> int:
+async def reached(database: Database, contestant: Contestant, events: int, payments: int = 0) -> int:
     """How many events have been through all of the contestant's stages; exact from `events` on.
+
+    `payments` are stored beside them.
 
     Its stages are asked in their order, and the next one only when the one before has all: what watches must not slow
     down what it watches.
@@ -23,6 +25,8 @@ async def reached(database: Database, contestant: Contestant, events: int) -> in
     count = 0
     for stage in contestant.stages:
         count = await _reached(database, contestant, stage, events)
+        if stage == "events":
+            count -= payments
         if count < events:
             break
     return count
@@ -91,15 +95,25 @@ async def bytes_per_event(database: Database, events: int) -> float:
 
 
 async def differences(
-    database: Database, contestant: Contestant, expected: Expected, before: int = 0, *, present: bool = False
+    database: Database,
+    contestant: Contestant,
+    expected: Expected,
+    before: int = 0,
+    payments: int = 0,
+    *,
+    present: bool = False,
 ) -> list[str]:
     """What is not as it must be after the end, counted in full. `before` is what the collections held already.
+
+    `payments` are stored beside the events, those of before included.
 
     `present`: course documents stand in the store, so that statistics must have arrived in them.
     """
     found = []
     for stage in contestant.stages:
-        async for what, is_there, must_be in _counted(database, contestant, stage, expected, before):
+        async for what, is_there, must_be in _counted(
+            database, contestant, stage, expected, before, payments
+        ):
             if is_there != must_be:
                 found.append(f"{what}: {is_there} of {must_be}")
     if present and "records" in contestant.stages:
@@ -112,7 +126,7 @@ async def differences(
 
 
 async def _counted(
-    database: Database, contestant: Contestant, stage: Stage, expected: Expected, before: int
+    database: Database, contestant: Contestant, stage: Stage, expected: Expected, before: int, payments: int
 ) -> AsyncIterator[tuple[str, int, int]]:
     """What is counted of a stage, what is there, and what must be."""
     events = before + expected.events
@@ -123,7 +137,8 @@ async def _counted(
     )
     match stage:
         case "events":
-            yield "course_events", await database.course_events.count_documents({}), events
+            stored = await database.course_events.count_documents({})
+            yield "course_events", stored, events + payments
         case "rows":
             yield "user_interactions", await database.user_interactions.count_documents({}), events
         case "records":
@@ -139,6 +154,11 @@ async def _counted(
             yield "welcomes", await outbox.count_documents({"kind": "welcome"}), expected.enrolled
             yield "rows that wait", await outbox.count_documents(_UNSENT), 0
             yield "rows never to be sent", await outbox.count_documents(_NEVER_SENT), 0
+
+
+def paid(contestant: Contestant, expected: Expected) -> int:
+    """How many events of payments the contestant stores beside those that were published."""
+    return expected.payments if contestant.pays else 0
 
 
 async def _quizzes(records: Collection, contestant: Contestant) -> int:

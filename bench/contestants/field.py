@@ -33,7 +33,8 @@ class Contestant:
 
     `begins` is the mark in its output from which time is counted. `unvalidated` names the collections whose validator
     refuses its documents: it is taken off for it. `plain` is true where it cannot write a time series.
-    `counted` is where a learner's record says how many events it holds. `needs` names what this machine must have.
+    `counted` is where a learner's record says how many events it holds. `pays`: payments that enrolments name become
+    events of their own. `needs` names what this machine must have.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Contestant:
     unvalidated: Sequence[str] = ()
     plain: bool = False
     counted: str = "version"
+    pays: bool = False
     needs: Sequence[Literal["java", "peers"]] = ()
 
 
@@ -111,13 +113,17 @@ ALL_ROLES = "ingest,progress,counts,notify,retry"
 CONNECT_POLL = 2_000
 
 INGEST = Contestant(
-    "ours: ingest", "validation, dedup, versions, exactly once, both collections", worker_with("ingest")
+    "ours: ingest",
+    "validation, dedup, versions, exactly once, both collections",
+    worker_with("ingest"),
+    pays=True,
 )
 EVERYTHING = Contestant(
     "ours: everything on",
     "the same, and every learner's record, counts and notifications, in one process",
     worker_with(ALL_ROLES),
     stages=("events", "rows", "records", "counts", "outbox"),
+    pays=True,
 )
 SPEC = Contestant(
     "the spec's own loop",

@@ -6,6 +6,7 @@ does one that a pure step cannot make sense of (`Reading.through`). The server's
 like its absence: what other people store must not end a role.
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Names
@@ -22,6 +23,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError, InvalidBSON
 from pymongo.asynchronous.database import AsyncDatabase
 
+from worker.chunks import chunks_within
 from worker.errors import Refused, Retryable
 from worker.storage import driver
 from worker.storage.arrays import StoredArray
@@ -46,6 +48,8 @@ FIRST_DATE, LAST_DATE = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tz
 # What decoding raises; OverflowError and ValueError are those of values that Python's own types refuse.
 _UNDECODABLE = (BSONError, ValueError, OverflowError, RecursionError)
 _DOCUMENT, _ARRAY = 0x03, 0x04
+# Some milliseconds: the roles of a worker share a thread, and a fold that somebody waits for comes in between.
+_DECODED_AT_ONCE = 128 * 1024
 # Longer ids are named by a hash: they end up in ids of our own.
 _LONGEST_NAME = 200
 _UUID_BYTES = 16
@@ -139,11 +143,14 @@ async def find(
             if max_bytes is not None and found.size_bytes >= max_bytes:
                 return replace(found, complete=False)  # reached with the last document of the answer before
             some = _up_to(batch, max_bytes, found.size_bytes)
-            more = decoded(collection.name, some, kept, as_bytes)
-            found.documents.extend(more.documents)
-            found.unreadable.extend(more.unreadable)
-            size_bytes = found.size_bytes + more.size_bytes
-            found = replace(found, size_bytes=size_bytes, complete=some is batch)
+            for piece in _pieces(some):
+                more = decoded(collection.name, piece, kept, as_bytes)
+                found.documents.extend(more.documents)
+                found.unreadable.extend(more.unreadable)
+                found = replace(found, size_bytes=found.size_bytes + more.size_bytes)
+                if piece is not some:
+                    await asyncio.sleep(0)
+            found = replace(found, complete=some is batch)
             if not found.complete:
                 break
     return found
@@ -342,6 +349,14 @@ def _view(element: Element) -> Any:
 
 def _encoded(entry: Any) -> Element:
     return next(elements(bson.encode({"": entry}, codec_options=CODEC_OPTIONS)))
+
+
+def _pieces(batch: bytes) -> Iterator[bytes]:
+    """The batch, or if it is long its documents in pieces of some bytes: who decodes them lets others go on."""
+    if len(batch) <= _DECODED_AT_ONCE:
+        yield batch
+        return
+    yield from map(b"".join, chunks_within(_apart(batch), _DECODED_AT_ONCE, len))
 
 
 def _apart(batch: bytes) -> Iterator[bytes]:

@@ -30,6 +30,15 @@ def test_a_second_enrolment_is_an_event_more_but_no_learner_more() -> None:
     assert expected_of(published) == Expected(2, 1, enrolments=2, enrolled=1, dropped=0, quizzes=0)
 
 
+def test_a_payment_that_an_enrolment_names_is_an_event_more_for_whoever_stores_it() -> None:
+    fields = {"event_id": "paid", "event_type": "course_enrolled", "course_id": "c", "user_id": "u"}
+    details = {"payment": {"transaction_id": "t"}}
+    paid = {**fields, "occurred_at": "2025-09-01T08:00:00.000+00:00", "details": details}
+    published = [OutgoingRecord(encode(paid), None), record(1, "stays", "course_enrolled", "09:00")]
+    expected = expected_of(published)
+    assert (expected.events, expected.payments) == (2, 1)
+
+
 def test_the_ledger_of_many_learners_has_the_shares_they_are_made_with() -> None:
     expected = expected_of(ManyLearners(events=1_200).records())
     assert (expected.events, expected.records) == (1_200, 500)

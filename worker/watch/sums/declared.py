@@ -25,7 +25,7 @@ from worker.watch.sums.showing import Counting
 SOURCE = "document"
 
 # Larger transactions are hardly faster.
-_PER_TRANSACTION = 500
+_PER_TRANSACTION = 300
 
 
 class DeclaredSums:
