@@ -131,7 +131,8 @@ def test_a_row_that_only_a_replay_would_suppress_is_a_difference(
 
 @pytest.fixture(scope="module")
 def simulation() -> Simulation:
-    return simulate(seed=7, records=5_000)
+    """Of a platform that keeps courses and users by itself, and publishes nothing of them."""
+    return simulate(seed=7, records=5_000, lives=False)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ class DemoInput:
     @classmethod
     def prepare(cls, options: DemoOptions) -> "DemoInput":
         """Simulate, unless a file is named; the file is read while it is published."""
-        simulation = None if options.input else simulate(options.seed, options.events)
+        simulation = None if options.input else simulate(options.seed, options.events, lives=False)
         return cls(options, simulation, statements=Statements(options.xapi_home_page))
 
     @property

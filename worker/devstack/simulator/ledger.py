@@ -1,16 +1,60 @@
-"""What a simulated learner will have done, decided before the first event exists, and what follows from it.
+"""What the simulation will have done, decided before the first event exists, and what follows from it.
 
 A plan says what happens in one learner's course; the ledger's entry says what the platform must then show.
-What follows for whole courses and people is in `totals`.
+What follows for whole courses and people is in `totals`. Of accounts, courses, their content and payments the ledger
+has the documents themselves (`ExpectedDocument`), as whoever wrote these lives knows them (`lives`).
 Formulas are written here a second time on purpose: nothing is imported from the folds they check.
 Percentages, scores and grades are integers in hundredths (10,000 is 100 %), times are milliseconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from bson import ObjectId
 
 FULL = 10_000  # 100 % in hundredths
 ALMOST = FULL - 1  # the most a course shows while a lesson is missing
+
+ABSENT: Final = "(not there)"
+"""What is expected of a path that a document does not have: null is something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedDocument:
+    """One document that must be there in the end, with what it must hold by its paths.
+
+    Of its other fields nothing is known here. `afterwards`: only what is published last makes it. `may_be_gone`: its
+    time is over, and the server removes it some time.
+    """
+
+    collection: str
+    key: ObjectId
+    fields: Mapping[str, object]
+    afterwards: bool = False
+    may_be_gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """The event by which a learner enrolled, and what it says of the payment; `index` is that of the plan."""
+
+    index: int
+    user_id: str
+    course_id: str
+    at: datetime
+    event_id: str
+    payment: "PaymentPlan | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What was paid for a course and not given back."""
+
+    course_id: str
+    amount: Decimal
 
 
 @dataclass(frozen=True, slots=True)

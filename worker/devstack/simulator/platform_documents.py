@@ -55,19 +55,38 @@ class PlatformDocument:
 
 def courses_shown(courses: Iterable[Course]) -> list[Course]:
     """Those that have a document, sooner or later."""
-    return [course for course in courses if _of_course(course) is not Timing.NEVER]
+    return [course for course in courses if timing_of_course(course) is not Timing.NEVER]
+
+
+def instructors_of(courses: Iterable[Course]) -> dict[str, int]:
+    """Who teaches them, each with a number to take turns by."""
+    return {course.instructor_id: course.number for course in courses}
+
+
+def timing_of_course(course: Course) -> Timing:
+    """When what the platform says of a course is there."""
+    return _COURSES[course.number % len(_COURSES)]
+
+
+def timing_of_instructor(number: int) -> Timing:
+    """When an instructor's account is there."""
+    return _INSTRUCTORS[number % len(_INSTRUCTORS)]
+
+
+def timing_of_learner(number: int) -> Timing:
+    """When a learner's account is there."""
+    return _LEARNERS[number % len(_LEARNERS)]
 
 
 def platform_documents(courses: Sequence[Course], learner_ids: Iterable[str]) -> Iterator[PlatformDocument]:
     """The documents of these courses, their instructors and these learners (named once or more often)."""
     for course in courses:
-        yield PlatformDocument("courses", _of_course(course), course_document(course))
-    instructors = {course.instructor_id: course.number for course in courses}
-    for user_id, number in instructors.items():
-        timing = _INSTRUCTORS[number % len(_INSTRUCTORS)]
+        yield PlatformDocument("courses", timing_of_course(course), course_document(course))
+    for user_id, number in instructors_of(courses).items():
+        timing = timing_of_instructor(number)
         yield PlatformDocument("users", timing, instructor_document(user_id, number))
     for number, user_id in enumerate(dict.fromkeys(learner_ids)):
-        yield PlatformDocument("users", _LEARNERS[number % len(_LEARNERS)], learner_document(user_id, number))
+        yield PlatformDocument("users", timing_of_learner(number), learner_document(user_id, number))
 
 
 def course_document(course: Course) -> Document:
@@ -109,10 +128,6 @@ def instructor_document(user_id: str, number: int) -> Document:
     document = _user(user_id, number, ["instructor"])
     document["stats"] = {"courses_created": 2, "profile_views": PROFILE_VIEWS}
     return document
-
-
-def _of_course(course: Course) -> Timing:
-    return _COURSES[course.number % len(_COURSES)]
 
 
 def _module(course: Course) -> Document:

@@ -11,9 +11,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from worker.devstack.simulator.ledger import Course, LedgerEntry, mean_half_up
+from bson import json_util
+from bson.binary import UuidRepresentation
+
+from worker.devstack.simulator.ledger import Course, ExpectedDocument, LedgerEntry, Paid, mean_half_up
 
 STARS = (1, 2, 3, 4, 5)
+_JSON = json_util.RELAXED_JSON_OPTIONS.with_options(uuid_representation=UuidRepresentation.STANDARD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class InstructorTotal:
     total_students: int
     rating_average: int
     revenue: str
-    """What learners paid, in euro: the simulated platform takes nothing else."""
+    """What learners paid and did not get back, in euro: the simulated platform takes nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +68,55 @@ class Totals:
     instructors: tuple[InstructorTotal, ...]
 
 
-def totals(ledger: Iterable[LedgerEntry], taught: Iterable[Course]) -> Totals:
-    """`taught` are the courses that have a document: only there does the platform say who teaches."""
+def totals(
+    ledger: Iterable[LedgerEntry], taught: Iterable[Course], paid: Iterable[Paid] | None = None
+) -> Totals:
+    """`taught` are the courses that have a document: only there does the platform say who teaches.
+
+    `paid` is what was paid for courses in the end; None: what enrolments say, and nothing else.
+    """
     by_course: dict[str, list[LedgerEntry]] = defaultdict(list)
     by_learner: dict[str, list[LedgerEntry]] = defaultdict(list)
     for entry in ledger:
         by_course[entry.course_id].append(entry)
         by_learner[entry.user_id].append(entry)
-    by_instructor: dict[str, list[Sequence[LedgerEntry]]] = defaultdict(list)
+    revenue: dict[str, Decimal] = defaultdict(Decimal)
+    for payment in _said_by(ledger) if paid is None else paid:
+        revenue[payment.course_id] += payment.amount
+    by_instructor: dict[str, list[str]] = defaultdict(list)
     for course in taught:
-        by_instructor[course.instructor_id].append(by_course[course.course_id])
+        by_instructor[course.instructor_id].append(course.course_id)
     return Totals(
         tuple(_course(course_id, entries) for course_id, entries in by_course.items() if entries),
         tuple(_learner(user_id, entries) for user_id, entries in by_learner.items()),
-        tuple(_instructor(user_id, courses) for user_id, courses in by_instructor.items()),
+        tuple(
+            _instructor(
+                user_id,
+                [by_course[each] for each in courses],
+                sum((revenue[each] for each in courses), Decimal(0)),
+            )
+            for user_id, courses in by_instructor.items()
+        ),
     )
 
 
-def write_ledger(path: Path, ledger: Iterable[LedgerEntry], expected: Totals) -> None:
-    """One JSON object a line, in the units of the entries; `kind` says of what."""
+def _said_by(ledger: Iterable[LedgerEntry]) -> list[Paid]:
+    """Each payment once, whoever names it again."""
+    payments = {
+        entry.transaction_id: Paid(entry.course_id, Decimal(entry.amount))
+        for entry in ledger
+        if entry.amount is not None
+    }
+    return [*payments.values()]
+
+
+def write_ledger(
+    path: Path,
+    ledger: Iterable[LedgerEntry],
+    expected: Totals,
+    documents: Iterable[ExpectedDocument] = (),
+) -> None:
+    """One JSON object a line, in the units of the entries; `kind` says of what. Documents are in Extended JSON."""
     kinds: dict[str, Iterable[Any]] = {
         "learner in course": ledger,
         "course": expected.courses,
@@ -94,6 +128,9 @@ def write_ledger(path: Path, ledger: Iterable[LedgerEntry], expected: Totals) ->
             for entry in entries:
                 fields = {name: getattr(entry, name) for name in entry.__slots__}
                 file.write(json.dumps({"kind": kind, **fields}) + "\n")
+        for document in documents:
+            named = {"kind": "document", "collection": document.collection, "_id": document.key}
+            file.write(json_util.dumps({**named, "fields": document.fields}, json_options=_JSON) + "\n")
 
 
 def _course(course_id: str, entries: Sequence[LedgerEntry]) -> CourseTotal:
@@ -122,15 +159,14 @@ def _learner(user_id: str, entries: Sequence[LedgerEntry]) -> LearnerTotal:
     )
 
 
-def _instructor(user_id: str, courses: Sequence[Sequence[LedgerEntry]]) -> InstructorTotal:
+def _instructor(user_id: str, courses: Sequence[Sequence[LedgerEntry]], revenue: Decimal) -> InstructorTotal:
     entries = [entry for course in courses for entry in course]
-    paid = {entry.transaction_id: Decimal(entry.amount) for entry in entries if entry.amount is not None}
     return InstructorTotal(
         user_id=user_id,
         courses_created=len(courses),
         total_students=len({entry.user_id for entry in entries}),
         rating_average=_average(_stars(entries)),
-        revenue=f"{sum(paid.values(), Decimal(0)):.2f}",
+        revenue=f"{revenue:.2f}",
     )
 
 
