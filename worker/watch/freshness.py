@@ -42,16 +42,33 @@ class Freshness:
         Never more than the lag, and less by the time between two calls at most.
         """
         sample = self._sample
-        if sample is not None and await self._late(sample) and await self._followed():
+        if sample is not None and await self._late(sample) and await self.followed():
             return self._clock.monotonic() - sample.taken_at
         newest = await self._newest()
-        waiting = await self._missing(newest)
+        waiting = await self.missing(newest)
         self._sample = _Sample({stream: newest[stream] for stream in waiting}, self._clock.monotonic())
         return 0.0
 
+    async def missing(self, heads: Mapping[str, int]) -> set[str]:
+        """Streams whose document does not show this version, and that somebody could bring up to it."""
+        missing: set[str] = set()
+        for projection in self._database.catalogue.streams:
+            if folded := {stream: heads[stream] for stream in heads if projection.folds(stream)}:
+                missing |= await self._not_shown(projection, folded)
+        return missing
+
+    async def followed(self) -> bool:
+        """Whether a worker lives that would show them."""
+        lives: Document = {
+            "kind": "group",
+            "_id": {"$regex": f"^{_WATCHER}:"},
+            "$expr": {"$gt": ["$expires_at", "$$NOW"]},
+        }
+        return await reading.find_one(self._database.leases, lives, {"_id": 1}) is not None
+
     async def _late(self, sample: _Sample) -> bool:
         """Most of them: a stream that stands still for a reason of its own is outvoted by the others."""
-        return bool(sample.heads) and len(await self._missing(sample.heads)) * 2 > len(sample.heads)
+        return bool(sample.heads) and len(await self.missing(sample.heads)) * 2 > len(sample.heads)
 
     async def _newest(self) -> dict[str, int]:
         found = await reading.find(
@@ -67,13 +84,6 @@ class Freshness:
             if isinstance(stream, str):
                 heads[stream] = max(heads.get(stream, 0), number_in(event, "version"))
         return heads
-
-    async def _missing(self, heads: Mapping[str, int]) -> set[str]:
-        """Streams whose document does not show the event, and that somebody could bring up to it."""
-        missing: set[str] = set()
-        for projection in self._database.catalogue.streams:
-            missing |= await self._not_shown(projection, {s: heads[s] for s in heads if projection.folds(s)})
-        return missing
 
     async def _not_shown(self, projection: StreamProjection, heads: Mapping[str, int]) -> set[str]:
         names = {stream_object_id(stream): stream for stream in heads}
@@ -96,12 +106,3 @@ class Freshness:
         waiting: Document = {"_id": {"$in": list(items)}, "status": {"$in": list(OPEN)}}
         found = await reading.find(self._database.analytics_queue, waiting, {"_id": 1})
         return {items[item["_id"]] for item in found.documents}
-
-    async def _followed(self) -> bool:
-        """Whether a worker lives that would show them."""
-        lives: Document = {
-            "kind": "group",
-            "_id": {"$regex": f"^{_WATCHER}:"},
-            "$expr": {"$gt": ["$expires_at", "$$NOW"]},
-        }
-        return await reading.find_one(self._database.leases, lives, {"_id": 1}) is not None

@@ -1,0 +1,50 @@
+"""How many events a job publishes at once beside live work, learned from how long earlier steps took to be shown."""
+
+from collections import deque
+
+# A first guess. It is corrected within a few steps.
+_FIRST = 8.0
+# A step that took too long is followed by half of it at least, one that did not by a quarter more at most.
+_LEAST_OF_IT, _MOST_OF_IT = 0.5, 1.25
+# So often a step is of one event, by which it is known what a way takes that nobody has to share.
+_ALONE_EVERY = 50
+_ALONE_KEPT = 3
+
+
+class StepSize:
+    """So many events at once, 1 to `most`, that they add `budget_s` to the way of whatever comes behind them.
+
+    What a step takes until it is shown is the way through Kafka, event store and change stream, and the time in which
+    its events are folded. The former is what a step of a single event takes: the shortest of the last few of them, so
+    that live work that has become slower for good is not held against the job. What a step takes beyond that, others
+    wait for.
+    """
+
+    def __init__(self, budget_s: float, most: int) -> None:
+        self._budget_s, self._most = budget_s, most
+        self._alone_s: deque[float] = deque(maxlen=_ALONE_KEPT)
+        self._since_alone = 0
+        self._size = min(_FIRST, float(most))
+
+    @property
+    def alone(self) -> bool:
+        """Whether the next step is to be of one event, at a moment at which nothing else of the job is on its way."""
+        return not self._alone_s or self._since_alone >= _ALONE_EVERY
+
+    @property
+    def events(self) -> int:
+        """How many the next step may have."""
+        return 1 if self.alone else max(1, int(self._size))
+
+    def took(self, events: int, seconds: float) -> None:
+        """A step of so many events was shown after so long."""
+        if self.alone:
+            self._alone_s.append(seconds)
+            self._since_alone = 0
+            return
+        self._since_alone += 1
+        added_s = max(1e-3, seconds - min(self._alone_s))
+        wanted = events * self._budget_s / added_s
+        # What was no full step says nothing of a larger one.
+        highest = self._size * _MOST_OF_IT + 1 if events >= int(self._size) else self._size
+        self._size = min(max(wanted, self._size * _LEAST_OF_IT, 1.0), highest, float(self._most))
