@@ -104,7 +104,12 @@ async def last_ended(database: Database, job: str) -> JobRun | None:
 
 
 async def newest_asked(
-    database: Database, job: str, arguments: Mapping[str, Any], also: Mapping[str, Any] = MappingProxyType({})
+    database: Database,
+    job: str,
+    arguments: Mapping[str, Any],
+    also: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    newest_by: str = "started_at",
 ) -> JobRun | None:
     """The newest run of a job that was asked for these arguments among others, and was no dry run.
 
@@ -112,7 +117,7 @@ async def newest_asked(
     """
     asked = {f"arguments.{name}": value for name, value in arguments.items()}
     query = {"job": job, **asked, "dry_run": False, **also}
-    found = await reading.find(database.job_runs, query, sort=[("started_at", -1)], limit=1)
+    found = await reading.find(database.job_runs, query, sort=[(newest_by, -1)], limit=1)
     return next(iter(found.through(parsed).values), None)
 
 

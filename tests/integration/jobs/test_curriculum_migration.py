@@ -41,6 +41,7 @@ ARGUMENTS = CurriculumMigration(course=str(COURSE), rate=0)
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(curriculum_migration, "_LEARNERS_PER_STEP", 7)
+    monkeypatch.setattr(curriculum_migration, "_LEARNERS_PER_PAGE", 10)
     monkeypatch.setattr(curriculum_migration, "SETTLED_S", 0.05)
 
 

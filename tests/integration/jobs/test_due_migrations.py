@@ -1,5 +1,7 @@
 """`due-migrations`: what was deployed or taken back is migrated once for each time, and nothing else is."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +11,7 @@ from projections.content.versions.projection import COURSE_VERSIONS
 from tests.integration.jobs.test_curriculum_migration import (  # noqa: F401  # fixtures
     COURSE,
     LEARNERS,
+    LESSONS,
     OLD,
     assert_right,
     course,
@@ -16,10 +19,13 @@ from tests.integration.jobs.test_curriculum_migration import (  # noqa: F401  # 
     ingested,
     small_steps,
 )
+from tests.integration.jobs.test_migration_seams import Meanwhile
 from tests.support.courses import CREATED, sent, story, version
+from tests.support.settings import changed
 from worker.jobs import due_migrations
 from worker.jobs.catalogue import JOBS
 from worker.jobs.context import Parts
+from worker.jobs.curriculum_migration import CURRICULUM_MIGRATION, CurriculumMigration
 from worker.jobs.due_migrations import DUE_MIGRATIONS
 from worker.jobs.job import NoArguments
 from worker.jobs.runner import Result, Runner
@@ -50,9 +56,9 @@ STORY = [
 ]
 
 
-async def happened(parts: Parts, steps: int) -> None:
-    """The course's history after so many steps of its story."""
-    document: dict[str, Any] = COURSE_VERSIONS.refold(story(STORY[:steps]), None, "live")
+async def happened(parts: Parts, steps: int, more: Sequence[Document] = ()) -> None:
+    """The course's history after so many steps of its story, and some more."""
+    document: dict[str, Any] = COURSE_VERSIONS.refold(story([*STORY[:steps], *more]), None, "live")
     history = {**document, "_id": COURSE, "rev": 1, "entity_id": COURSE, "recorded_at": datetime.now(UTC)}
     histories = parts.database.collection("version_history")
     await histories.replace_one({"_id": COURSE}, history, upsert=True, bypass_document_validation=True)
@@ -81,6 +87,51 @@ async def test_each_deployment_and_rollback_that_asks_for_it_is_migrated_once(gi
     ] * LEARNERS
     rows = await given.database.audit.find({"command": "curriculum-migration"}).to_list(None)
     assert [row["status"] for row in rows] == ["done", "done"]
+
+
+async def runs(parts: Parts) -> list[Document]:
+    """Of migrations, in their order: what they were started for, and how they ended."""
+    found = parts.database.job_runs.find({"job": "curriculum-migration"}).sort("started_at", 1)
+    return [{**each["arguments"], **each["outcome"]} for each in await found.to_list(None)]
+
+
+async def test_of_two_deployments_in_quick_order_the_last_one_alone_is_migrated(
+    given: Parts,  # noqa: F811
+) -> None:
+    last = deployed(4.6, "3")
+    await happened(given, 5, [created(4.5, "3", migrates=True), last])
+    await given.database.courses.replace_one({"_id": COURSE}, course("3", LESSONS))
+    assert (await looked(given)).run.counts["migrated"] == 1
+    assert (await looked(given)).run.counts == {}
+    [run] = await runs(given)
+    assert (run["deployment"], run["version"]) == (last["event_id"], "3")
+    assert len(await ingested(given, LEARNERS)) == LEARNERS
+    assert {each["progress"]["total_lessons"] for each in await assert_right(given.database)} == {8}
+
+
+async def test_a_deployment_while_another_one_is_migrated_waits_and_finds_it_done(
+    given: Parts,  # noqa: F811
+) -> None:
+    quick = changed(given.settings.jobs, lease_s=2.0, renewals_per_lease=10.0)
+    hasty = replace(given, settings=given.settings.model_copy(update={"jobs": quick}))
+    held: list[Result] = []
+
+    async def deploy() -> None:
+        await happened(given, 5, [created(4.5, "3", migrates=True), deployed(4.6, "3")])
+        await given.database.courses.replace_one({"_id": COURSE}, course("3", LESSONS))
+        held.append(await looked(hasty))
+
+    meanwhile = Meanwhile(deploy)
+    first = CurriculumMigration(course=str(COURSE), deployment="of 2", rate=0)
+    runner = Runner(replace(hasty, gate=meanwhile), "anna", meanwhile.observe)
+    result = await runner.run(CURRICULUM_MIGRATION, first)
+    assert [each.run.counts["held"] for each in held] == [1]
+    assert (result.outcome["version"], result.outcome["already"]) == ("3", False)
+    assert (await looked(given)).run.counts["migrated"] == 1
+    assert (await looked(given)).run.counts == {}
+    assert [each["already"] for each in await runs(given)] == [False, True]
+    await ingested(given, result.run.counts["published"])
+    assert {each["progress"]["total_lessons"] for each in await assert_right(given.database)} == {8}
 
 
 async def test_a_course_that_cannot_be_migrated_is_named_and_holds_nothing_up(given: Parts) -> None:  # noqa: F811
