@@ -1,6 +1,6 @@
 """Batches that have been read and are not durable yet: how many bytes they take, and what the latest of them was."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -29,8 +29,9 @@ class BatchesInFlight:
 
     def complete(self, batch: Batch) -> None:
         """Note that a batch is durable; they become so in their order."""
-        topic = batch.records[0].source.topic
-        self._metrics.kafka_records_consumed_total.labels(topic).inc(len(batch.records))
+        # One poll has records of several topics.
+        for topic, number in Counter(record.source.topic for record in batch.records).items():
+            self._metrics.kafka_records_consumed_total.labels(topic).inc(number)
         if self._first_times:
             self._first_times.popleft()
         self._hold(max(0, self._bytes - batch.size_bytes))
