@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID
 
 from tests.oracle.ledger import Entry
@@ -23,11 +24,11 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The topic, read from begin to end; `ends` and the group's `committed` offsets by partition."""
+    """Topics, read from begin to end; `ends` and the group's `committed` offsets by topic and partition."""
 
     records: Sequence[LogRecord]
-    ends: Mapping[int, int]
-    committed: Mapping[int, int | None]
+    ends: Mapping[tuple[str, int], int]
+    committed: Mapping[tuple[str, int], int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class Evidence:
 class Case:
     """`in_order` says that every stream's records went to one partition in the ledger's order.
 
-    `owned` are the collections, of `courses` and `users`, whose documents the worker makes.
+    `owned` are the collections, of `courses` and `users`, whose documents the worker makes. `stale_after`: no event
+    is stamped with what was over for longer of its course; None: nobody says so.
     """
 
     stored: Stored
@@ -69,6 +71,7 @@ class Case:
     evidence: Evidence = field(default_factory=Evidence)
     in_order: bool = False
     owned: frozenset[str] = frozenset()
+    stale_after: timedelta | None = None
 
     @property
     def must_be_stored(self) -> Mapping[UUID, Entry]:

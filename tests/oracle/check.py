@@ -1,6 +1,7 @@
 """Checks a case by the ten invariants; nothing said means that all of them hold, as far as there is evidence."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import timedelta
 
 from tests.oracle import (
     billing,
@@ -13,8 +14,10 @@ from tests.oracle import (
     outbox,
     outcomes,
     progress,
+    promotions,
     quiescence,
     series,
+    stamps,
     users,
     versions,
 )
@@ -27,20 +30,23 @@ Rule = Callable[[Case], Iterator[str]]
 
 RULES: Mapping[int, Sequence[Rule]] = {
     1: (outcomes.of_the_ledger, outcomes.of_the_log, outcomes.unread),
-    2: (events.stored_once, events.bodies, events.traces),
+    2: (events.stored_once, events.bodies, events.traces, stamps.stamps),
     3: (events.dense_versions, events.ordered_versions),
     4: (series.rows_once, series.row_contents),
     5: (
         progress.progress_documents,
         courses.course_documents,
+        courses.claimed_slugs,
         users.user_documents,
         content.content_documents,
         content.cycles,
+        promotions.promotion_documents,
         versions.version_documents,
     ),
     6: (
         counts.counted_learners,
         counts.course_statistics,
+        counts.social_proofs,
         counts.user_statistics,
         counts.activity_logs,
     ),
@@ -59,7 +65,12 @@ RULES: Mapping[int, Sequence[Rule]] = {
         dead_letters.exact_bytes,
         dead_letters.as_logged,
     ),
-    9: (quiescence.completed_items, quiescence.committed_offsets, quiescence.metrics_at_quiescence),
+    9: (
+        quiescence.completed_items,
+        quiescence.losers_named,
+        quiescence.committed_offsets,
+        quiescence.metrics_at_quiescence,
+    ),
     10: (canaries.planted, canaries.logs_and_metrics, canaries.words_of_errors, canaries.documents),
 }
 ALL = frozenset(RULES)
@@ -77,15 +88,16 @@ def check(
     evidence: Evidence | None = None,
     invariants: Collection[int] = ALL,
     owned: Collection[str] = (),
+    stale_after: timedelta | None = None,
 ) -> list[Finding]:
     """What is wrong in the databases of `prefix`, once everything in the ledger was drained; empty if nothing.
 
     `in_order` says that every stream's records went to one partition in the ledger's order: then its versions must
     follow that order, too. `invariants` leaves out those a run did not work for. `owned` are those of `courses` and
-    `users` whose documents the worker makes.
+    `users` whose documents the worker makes; `stale_after` as in `Case`.
     """
     stored = read_stored(mongodb_uri, prefix)
-    case = Case(stored, ledger, evidence or Evidence(), in_order, frozenset(owned))
+    case = Case(stored, ledger, evidence or Evidence(), in_order, frozenset(owned), stale_after)
     return check_case(case, invariants)
 
 

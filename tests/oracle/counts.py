@@ -67,6 +67,31 @@ def course_statistics(case: Case) -> Iterator[str]:
             yield from unequal(f"course {course['_id']}", _course_stats(total), stats, "stats")
 
 
+def social_proofs(case: Case) -> Iterator[str]:
+    """Every course that presents its instructor shows what all of the instructor's courses add up to.
+
+    Of instructors of whom anything is kept.
+    """
+    kept = {
+        row["_id"]
+        for name, rows in case.stored.others.items()
+        if name.endswith("_content.instructor_statistics")
+        for row in rows
+    }
+    taught = _taught(case)
+    for course in case.stored.courses:
+        instructor, shown = _instructor(course), course.get("instructor")
+        if instructor is not None and instructor in kept and isinstance(shown, Mapping):
+            teaching = taught[instructor]
+            proof = {
+                "students_taught": teaching.students,
+                "courses_created": teaching.courses,
+                "average_rating": _stars(teaching.sums),
+            }
+            subject = f"course {course['_id']}"
+            yield from unequal(subject, {"social_proof": proof}, shown, "instructor")
+
+
 def user_statistics(case: Case) -> Iterator[str]:
     """`users.stats` is what the user's own records, and those of the courses they teach, add up to."""
     learning = _sums(case.stored.counted_progress, lambda record: record["user_id"])
@@ -155,8 +180,7 @@ def _taught(case: Case) -> Mapping[ObjectId, _Teaching]:
     courses = _sums(records, lambda record: record["course_id"])
     groups: dict[ObjectId, list[Document]] = defaultdict(list)
     for course in case.stored.courses:
-        named = (course.get("instructor_id"), (course.get("instructor") or {}).get("user_id"))
-        instructor = next((each for each in named if isinstance(each, ObjectId)), None)
+        instructor = _instructor(course)
         if instructor is not None:
             groups[instructor].append(course)
     taught: dict[ObjectId, _Teaching] = {}
@@ -169,6 +193,11 @@ def _taught(case: Case) -> Mapping[ObjectId, _Teaching]:
             revenue=revenue(case, own),
         )
     return taught
+
+
+def _instructor(course: Document) -> ObjectId | None:
+    named = (course.get("instructor_id"), (course.get("instructor") or {}).get("user_id"))
+    return next((each for each in named if isinstance(each, ObjectId)), None)
 
 
 def _added(vectors: Sequence[Sums]) -> Sums:

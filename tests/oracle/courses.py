@@ -12,6 +12,7 @@ from typing import Any
 from bson import ObjectId
 
 from tests.oracle.case import Case
+from tests.oracle.claims import claimed
 from tests.oracle.finding import miscounted, unequal
 from tests.oracle.reported import Event, moment, order, sha1
 from tests.oracle.stored import OPENING, VOID, Document
@@ -59,6 +60,11 @@ def course_documents(case: Case) -> Iterator[str]:
     for document in documents:
         if document["stream_id"] in expected:
             yield from course_differences(document, streams[document["stream_id"]])
+
+
+def claimed_slugs(case: Case) -> Iterator[str]:
+    """Of all courses that ask for a slug the earliest has it."""
+    yield from claimed(case.stored.courses, ("slug",), "course")
 
 
 def course_differences(document: Mapping[str, Any], events: Sequence[Event]) -> Iterator[str]:

@@ -14,8 +14,8 @@ REASONS = frozenset(
         *("too_large", "not_utf8", "not_json", "not_an_object", "duplicate_key", "not_finite"),
         *("lone_surrogate", "integer_out_of_range", "too_deep", "unsupported_version", "unknown_event_type"),
         *("unknown_field", "missing_field", "invalid_field", "time_out_of_range", "details_too_large"),
-        *("details_too_deep", "details_too_many_keys", "details_bad_key", "card_number", "conflict"),
-        *("refused_by_store", "undecodable"),
+        *("details_too_deep", "details_too_many_keys", "details_bad_key", "card_number", "forbidden_field"),
+        *("conflict", "refused_by_store", "undecodable"),
     }
 )
 

@@ -1,4 +1,4 @@
-"""Reads a topic from begin to end and a group's offsets, without joining the group."""
+"""Reads topics from begin to end and a group's offsets, without joining the group."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,12 @@ _LONGEST_WAIT = 600
 
 
 async def read_log(bootstrap_servers: str, topic: str, group: str) -> Log:
-    """The topic's records, its partitions' ends and the group's committed offsets.
+    """`read_logs` of one topic."""
+    return await read_logs(bootstrap_servers, [topic], group)
+
+
+async def read_logs(bootstrap_servers: str, topics: Sequence[str], group: str) -> Log:
+    """The topics' records, their partitions' ends and the group's committed offsets.
 
     Raises KafkaError, and TimeoutError when the broker gives nothing for a minute.
     """
@@ -27,15 +32,15 @@ async def read_log(bootstrap_servers: str, topic: str, group: str) -> Log:
     )
     await consumer.start()
     try:
-        partitions = await _partitions(bootstrap_servers, topic)
+        partitions = [each for topic in topics for each in await _partitions(bootstrap_servers, topic)]
         consumer.assign(partitions)
-        committed = {each.partition: await consumer.committed(each) for each in partitions}
+        committed = {(each.topic, each.partition): await consumer.committed(each) for each in partitions}
         for partition, offset in (await consumer.beginning_offsets(partitions)).items():
             consumer.seek(partition, offset)
         records: list[LogRecord] = []
-        ends: dict[int, int] = {}
+        ends: dict[tuple[str, int], int] = {}
         for partition in partitions:
-            ends[partition.partition] = await _read(consumer, partition, records)
+            ends[partition.topic, partition.partition] = await _read(consumer, partition, records)
     finally:
         await consumer.stop()
     return Log(records, ends, committed)

@@ -17,7 +17,7 @@ from tests.oracle.seeded.bugs_edges import EDGES
 from tests.oracle.seeded.bugs_ingest import INGEST, Bug
 from tests.oracle.seeded.bugs_watch import WATCH
 from tests.oracle.seeded.right import right_run
-from tests.oracle.seeded.run import Run
+from tests.oracle.seeded.run import TOPIC, Run
 from tests.oracle.stored import read_stored
 from worker.storage import schema
 from worker.storage.database import make_client, open_database
@@ -137,7 +137,8 @@ def test_a_rule_broken_often_is_reported_a_few_times_and_counted(right: Run) -> 
 
 def test_a_gap_where_the_log_holds_nothing_any_more_is_none_of_the_workers(right: Run) -> None:
     run = copy.deepcopy(right)
-    gap = {"first_offset": run.ends[0], "last_offset": run.ends[0] + 9}
+    end = run.ends[TOPIC, 0]
+    gap = {"first_offset": end, "last_offset": end + 9}
     dead_letter = {
         **run.dead_letter(),
         "_id": "t:0:gap",

@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -51,7 +51,7 @@ async def checked(
     run = at_topic(right_run(), topic)
     await run.insert(database)
     await _publish(kafka, run)
-    await _commit(kafka, topic, run.committed)
+    await _commit(kafka, run.committed)
     write_ledger(tmp_path / "ledger", run.ledger)
     (tmp_path / "received").write_text(
         "".join(json.dumps({"key": each.key, "body": each.body}) + "\n" for each in run.received)
@@ -84,12 +84,12 @@ async def _publish(kafka: str, run: Run) -> None:
     assert [each.offset for each in sent] == [record.offset for record in run.log]
 
 
-async def _commit(kafka: str, topic: str, offsets: dict[int, int]) -> None:
+async def _commit(kafka: str, offsets: Mapping[tuple[str, int], int]) -> None:
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka, group_id=GROUP, enable_auto_commit=False)
     await consumer.start()
     try:
-        consumer.assign([TopicPartition(topic, partition) for partition in offsets])
-        await consumer.commit({TopicPartition(topic, partition): at for partition, at in offsets.items()})
+        consumer.assign([TopicPartition(*place) for place in offsets])
+        await consumer.commit({TopicPartition(*place): at for place, at in offsets.items()})
     finally:
         await consumer.stop()
 
@@ -124,7 +124,7 @@ async def test_a_record_behind_the_committed_offset_is_seen(
     assert (code, report["violated"], report["not_checked"]) == (1, [1, 9], {})
     assert [each["sentence"] for each in report["violations"]] == [
         f"the record at {topic}:1:{sent.offset} has no outcome",
-        f"partition 1 is committed at {sent.offset} and ends at {sent.offset + 1}",
+        f"partition 1 of {topic} is committed at {sent.offset} and ends at {sent.offset + 1}",
     ]
 
 

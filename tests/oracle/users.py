@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.oracle.case import Case
+from tests.oracle.claims import claimed
 from tests.oracle.finding import miscounted, unequal
 from tests.oracle.reported import Event, order, sha1
 from tests.oracle.stored import OPENING, VOID, Document
@@ -37,7 +38,7 @@ def user_documents(case: Case) -> Iterator[str]:
     for document in documents:
         if document["stream_id"] in expected:
             yield from user_differences(document, streams[document["stream_id"]])
-    yield from claimed(case.stored.users)
+    yield from claimed(case.stored.users, _CALLED, "user")
 
 
 def user_differences(document: Mapping[str, Any], events: Sequence[Event]) -> Iterator[str]:
@@ -52,23 +53,6 @@ def user_differences(document: Mapping[str, Any], events: Sequence[Event]) -> It
     for part in ("claims", *_PARTS):
         if _shape(wanted[part]) != _shape(document.get(part)):
             yield f"{subject} has other fields in {part} than were said"
-
-
-def claimed(users: Sequence[Document]) -> Iterator[str]:
-    """Of all who ask for an address or a name the earliest has it, unless the platform's own document does."""
-    for name in _CALLED:
-        kept = {each[name] for each in users if "claims" not in each and isinstance(each.get(name), str)}
-        asking = [each for each in users if name in each.get("claims", {})]
-        asking.sort(key=lambda each: (each["claims"][name]["at"], each["claims"][name]["event_id"].bytes))
-        for each in asking:
-            value = each["claims"][name]["value"]
-            wanted = None if value in kept else value
-            kept.add(value)
-            if each.get(name) != wanted:
-                yield f"user {each['_id']} has {'no' if wanted else 'a'} {name}, and must not"
-        for each in users:
-            if "claims" in each and name in each and name not in each["claims"]:
-                yield f"user {each['_id']} has a {name} that it does not claim"
 
 
 def expected_user(events: Sequence[Event]) -> Document:

@@ -23,17 +23,24 @@ def attempts_used_up(run: Run) -> None:
 
 def commit_of_the_last_record(run: Run) -> None:
     """The committed offset is that of the last record read, not of the next to read."""
-    run.committed[1] -= 1
+    run.committed[TOPIC, 1] -= 1
 
 
 def partition_without_an_owner(run: Run) -> None:
     """A rebalance left one partition to nobody."""
-    del run.committed[0]
+    del run.committed[TOPIC, 0]
 
 
 def position_kept_from_another_life(run: Run) -> None:
     """The log was restarted, and the position stayed beyond its end."""
-    run.committed[1] += 100
+    run.committed[TOPIC, 1] += 100
+
+
+def lost_without_a_word(run: Run) -> None:
+    """A course's slug went to another one, and no item of the queue says so."""
+    claim = {"value": "sorting", "at": run.events[0]["occurred_at"], "event_id": run.events[0]["_id"]}
+    run.courses[0]["claims"] = {"slug": claim}
+    run.courses[0].pop("slug", None)
 
 
 def held_after_it_is_done(run: Run) -> None:
@@ -115,6 +122,7 @@ EDGES: Mapping[int, Sequence[Bug]] = {
     9: (
         item_of_a_dead_processor,
         attempts_used_up,
+        lost_without_a_word,
         held_after_it_is_done,
         commit_of_the_last_record,
         partition_without_an_owner,

@@ -286,6 +286,28 @@ def relationship_decided_after_its_end(run: Run) -> None:
     run.content["content_relationships"] = [{**gone, "effective": True, "reason": None}]
 
 
+def slug_that_nobody_has(run: Run) -> None:
+    """Of two courses that ask for a slug neither is given it."""
+    event = run.events[0]
+    claim = {"value": "sorting", "at": event["occurred_at"], "event_id": event["_id"]}
+    run.courses[0]["claims"] = {"slug": claim}
+    run.courses[0].pop("slug", None)
+
+
+def promotion_that_nobody_made(run: Run) -> None:
+    """A document of `promotions` is there that no event has made."""
+    run.content["promotions"] = [{"_id": ObjectId(), "stream_id": f"promotion_{ObjectId()}", "version": 1}]
+
+
+def proof_of_one_course(run: Run) -> None:
+    """A course shows of its instructor what it adds up to by itself, and not with the instructor's other ones."""
+    course = run.courses[0]
+    run.content["instructor_statistics"] = [{"_id": course["instructor_id"]}]
+    course["instructor"] |= {
+        "social_proof": {"students_taught": 1, "courses_created": 1, "average_rating": 5.0}
+    }
+
+
 WATCH: Mapping[int, Sequence[Bug]] = {
     5: (
         token_before_effect,
@@ -309,6 +331,8 @@ WATCH: Mapping[int, Sequence[Bug]] = {
         course_and_user_of_the_platform_made_by_us,
         lesson_that_no_event_made,
         relationship_decided_after_its_end,
+        slug_that_nobody_has,
+        promotion_that_nobody_made,
     ),
     6: (
         counters_outside_the_transaction,
@@ -319,6 +343,7 @@ WATCH: Mapping[int, Sequence[Bug]] = {
         log_entry_per_wake_up,
         stale_projection,
         never_counted,
+        proof_of_one_course,
     ),
     7: (
         notify_before_outbox,

@@ -72,7 +72,7 @@ def right_run(records: int = 300, seed: int = 7) -> Run:
     run, ingest = Run(), _Ingest()
     for value in [*_values(simulation), *_course(), *_POISON]:
         ingest.take(run, value)
-    run.committed = {partition: run.ends[partition] for partition in range(PARTITIONS)}
+    run.committed = {(TOPIC, partition): run.ends[TOPIC, partition] for partition in range(PARTITIONS)}
     # A hole was met while later events were there already.
     target = run.events[0]["stream_id"]
     first, *others = run.stream(target)
@@ -352,7 +352,11 @@ def _metrics(outcomes: Mapping[Outcome, int], run: Run) -> str:
 
 def at_topic(run: Run, topic: str) -> Run:
     """The same run on a topic of another name."""
-    moved = replace(run, log=[replace(record, topic=topic) for record in run.log])
+    moved = replace(
+        run,
+        log=[replace(record, topic=topic) for record in run.log],
+        committed={(topic, partition): offset for (_, partition), offset in run.committed.items()},
+    )
     for event in moved.events:
         if event["metadata"]["source"] is not None:
             event["metadata"]["source"]["topic"] = topic

@@ -22,7 +22,7 @@ class Run:
 
     ledger: list[Entry] = field(default_factory=list)
     log: list[LogRecord] = field(default_factory=list)
-    committed: dict[int, int] = field(default_factory=dict)
+    committed: dict[tuple[str, int], int] = field(default_factory=dict)
     events: list[Document] = field(default_factory=list)
     rows: list[Document] = field(default_factory=list)
     dead_letters: list[Document] = field(default_factory=list)
@@ -42,6 +42,7 @@ class Run:
     metrics: str = ""
     worker_log: str = ""
     passwords: list[str] = field(default_factory=lambda: [PASSWORD])
+    owned: frozenset[str] = frozenset()
 
     @property
     def case(self) -> Case:
@@ -65,13 +66,13 @@ class Run:
                 **{f"seeded_content.{name}": found for name, found in self.content.items()},
             },
         )
-        return Case(stored, self.ledger, self._evidence, in_order=True)
+        return Case(stored, self.ledger, self._evidence, in_order=True, owned=self.owned)
 
     @property
-    def ends(self) -> dict[int, int]:
-        ends: dict[int, int] = defaultdict(int)
+    def ends(self) -> dict[tuple[str, int], int]:
+        ends: dict[tuple[str, int], int] = defaultdict(int)
         for record in self.log:
-            ends[record.partition] = record.offset + 1
+            ends[record.topic, record.partition] = record.offset + 1
         return ends
 
     @property
