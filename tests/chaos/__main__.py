@@ -52,7 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
 
     logs = Path(tempfile.gettempdir()) / f"sevenp-chaos-{seed}"
-    run = Run(report, "embedded", logs, say, most=options.most, only_jobs=options.job or ())
+    run = Run(
+        report,
+        "embedded",
+        logs,
+        say,
+        most=options.most,
+        only_jobs=options.job or (),
+        whole=bool(options.seconds),
+    )
     try:
         asyncio.run(_all(run, options, began))
     finally:

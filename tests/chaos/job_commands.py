@@ -57,7 +57,8 @@ async def _not_copied(history: History, number: str, begun: datetime) -> Sequenc
     """What was stored when the first attempt began, and is not in the topic when the last one has ended."""
     log = await read_log(history.world.kafka.bootstrap_servers, f"copy{number}", _NOBODY)
     copied = {UUID(json.loads(record.value)["event_id"]) for record in log.records if record.value}
-    before = {"recorded_at": {"$lt": begun}, "event_type": {"$ne": "void"}}
+    learners = {"stream_id": {"$regex": "_user_"}, "event_type": {"$nin": ["void", "curriculum_migrated"]}}
+    before = {"recorded_at": {"$lt": begun}, **learners}
     stored = await history.world.database.course_events.distinct("_id", before)
     return [f"event {each} was not published to copy{number}" for each in stored if each not in copied]
 

@@ -1,4 +1,7 @@
-"""Which points to kill at: every kind of write in the trace, before and after; of the frequent ones a later, too."""
+"""Which points to kill at: every kind of write in the trace, before and after; of the frequent ones a later, too.
+
+Of stages that are much alike a short run has one of these points for each kind of write.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +10,7 @@ from random import Random
 from typing import Literal
 
 from tests.chaos.fault_injector import KillPoint, Side
-from tests.chaos.stages import OTHER, stage_of
+from tests.chaos.stages import DRAWN, OTHER, stage_of
 from tests.chaos.trace import Write
 from tests.chaos.tracing import Traces
 
@@ -61,20 +64,21 @@ def planned(traces: Traces) -> Sequence[Planned]:
     return found
 
 
-def schedule(plans: Iterable[Planned], seed: int) -> Sequence[ScheduledPoint]:
-    """All points: what happens only once comes first and in order, the rest in an order of the seed's.
+def schedule(plans: Iterable[Planned], seed: int, *, whole: bool = False) -> Sequence[ScheduledPoint]:
+    """The points: what happens only once comes first and in order, the rest in an order of the seed's.
 
-    Later occurrences are for the stages' own writes: what keeps a role going is the same each time.
+    Later occurrences are for the stages' own writes: what keeps a role going is the same each time. Of each kind of
+    write of the stages that are `DRAWN` there is one point, by the seed; `whole`: all of them.
     """
-    plans = list(plans)
-    made = [
-        ScheduledPoint(point, plan.when, plan.stage)
-        for plan in plans
-        for point in plan.points(later=plan.stage != OTHER)
-    ]
+    random = Random(seed)  # noqa: S311 - a repeatable order, not a secret
+    made: list[ScheduledPoint] = []
+    for plan in plans:
+        points = plan.points(later=plan.stage != OTHER)
+        chosen = points if whole or plan.stage not in DRAWN else [random.choice(points)]
+        made += [ScheduledPoint(point, plan.when, plan.stage) for point in chosen]
     once = [each for each in made if each.when == "once"]
     rest = [each for each in made if each.when != "once"]
-    Random(seed).shuffle(rest)  # noqa: S311 - a repeatable order, not a secret
+    random.shuffle(rest)
     return [*once, *rest]
 
 

@@ -3,34 +3,39 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tests.chaos.target import committed, uncounted, unfolded
-from tests.chaos.workload import PARTITIONS, Workload
-from tests.chaos.world import GROUP, TOPIC, World
-from worker.storage.database import Database
-from worker.verify.run import verify
+from tests.chaos.steps import PARTITIONS
+from tests.chaos.target import uncounted_records, unfolded, waiting
+from tests.chaos.workload import Workload
+from tests.chaos.world import GROUP, World
+from tests.support.kafka import durable_of
+from worker.storage.database import Database, Document
+from worker.storage.work_items import fold_type
 
 _OPEN_ROW = {"status": {"$in": ["pending", "taken"]}}
-_OPEN_ITEM = {"status": {"$ne": "completed"}}
+# What has lost a contest is named in the queue for as long as that lasts: no attempt has failed.
+_LOST = ("Taken", "Held", "ClosesCycle")
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """What was unfinished at one moment, by what it waits for."""
+    """What was unfinished at one moment, by what it waits for; `behind` is known where nothing else waits."""
 
     unread: int
     unfolded: int
     uncounted: int
     unsent: int
     untried: int
+    behind: int = 0
 
     @property
     def total(self) -> int:
-        return self.unread + self.unfolded + self.uncounted + self.unsent + self.untried
+        return self.unread + self.unfolded + self.uncounted + self.unsent + self.untried + self.behind
 
 
 async def next_offsets(world: World) -> dict[str, int]:
     """The group's, by `topic:partition`."""
-    return await committed(world.kafka.bootstrap_servers, TOPIC, GROUP, PARTITIONS)
+    offsets = await durable_of(world.kafka.bootstrap_servers, PARTITIONS, GROUP)
+    return {f"{topic}:{number}": offset or 0 for (topic, number), offset in offsets.items()}
 
 
 async def unfinished_at(world: World, workload: Workload, read: Mapping[str, int], at: float) -> Unfinished:
@@ -41,21 +46,22 @@ async def unfinished_at(world: World, workload: Workload, read: Mapping[str, int
 async def unfinished_now(world: World, workload: Workload) -> Unfinished:
     """What is unfinished: at quiescence nothing is, what follows some seconds after the last count included."""
     offsets = await next_offsets(world)
-    unfinished = await _unfinished(
-        world.database,
-        sum(abs(end - offsets[f"{TOPIC}:{partition}"]) for partition, end in workload.ends().items()),
-    )
-    if unfinished.total:
-        return unfinished
-    seen = await verify(world.database)
-    return replace(unfinished, uncounted=sum(each.behind for each in seen.by_projection.values()))
+    unread = sum(abs(end - offsets[place]) for place, end in workload.ends().items())
+    unfinished = await _unfinished(world.database, unread)
+    return unfinished if unfinished.total else replace(unfinished, behind=await waiting(world.database))
 
 
 async def _unfinished(database: Database, unread: int) -> Unfinished:
     return Unfinished(
         unread=unread,
         unfolded=await unfolded(database),
-        uncounted=await uncounted(database),
+        uncounted=await uncounted_records(database),
         unsent=await database.notifications.count_documents(_OPEN_ROW),
-        untried=await database.analytics_queue.count_documents(_OPEN_ITEM),
+        untried=await database.analytics_queue.count_documents(_untried(database)),
     )
+
+
+def _untried(database: Database) -> Document:
+    contests = [fold_type(each.name) for each in database.catalogue.contests]
+    lost = {"event_type": {"$in": contests}, "error_class": {"$in": list(_LOST)}}
+    return {"status": {"$ne": "completed"}, "$nor": [lost]}

@@ -5,23 +5,33 @@ mechanism does, not the code around it: the worker goes on as if it had never be
 """
 
 import functools
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from pymongo import UpdateMany
+from pymongo import ReplaceOne, UpdateMany
 from pymongo.read_concern import ReadConcern
 
+from projections import claims
+from projections.billing import transaction
+from projections.content.versions.projection import COURSE_VERSIONS
 from worker.ingest import pipeline, time_series
+from worker.ingest.enrich.cache import AgedCache
 from worker.ingest.event_store import EventStore
+from worker.ingest.payments import store_payments
+from worker.ingest.plan import Sorted
+from worker.ingest.record import Candidate, Stored
 from worker.kafka.record import Batch
 from worker.storage import database, outbox, partition_lease
 from worker.storage.database import Document
+from worker.storage.documents import event_document
 from worker.storage.transactions import Session, Transactions
-from worker.watch.folds import projector, writing
+from worker.watch.folds import parts, projector, writing
 from worker.watch.stream import cursor
 from worker.watch.sums import counting, rows
+from worker.watch.sums.instructors import Instructors
 
 
 def offset_last() -> None:
@@ -112,6 +122,115 @@ def majority_reads() -> None:
         _put(module, "READ_CONCERN", ReadConcern("local"))
 
 
+def part_guard() -> None:
+    """A part of a stream is written whatever the stored one's revision is.
+
+    Whoever then loses the race for its document would look at the part once more: that is taken out as well.
+    """
+    write_of, made = parts._write_of, projector.Projector.__init__  # noqa: SLF001 - there is no public way
+
+    def unguarded(part: Document, stored: Document | None) -> Any:
+        write = write_of(part, stored)
+        return ReplaceOne({"_id": part["_id"]}, write._doc) if isinstance(write, ReplaceOne) else write  # noqa: SLF001
+
+    @functools.wraps(made)
+    def careless(self: projector.Projector, *arguments: Any, **options: Any) -> None:
+        made(self, *arguments, **options)
+        self._recheck = _Forgetful()
+
+    _put(parts, "_write_of", unguarded)
+    _put(projector.Projector, "__init__", careless)
+
+
+class _Forgetful(set[str]):
+    """Takes nothing in."""
+
+    def __ior__(self, _others: object) -> "_Forgetful":  # type: ignore[override]
+        return self
+
+
+def parts_first() -> None:
+    """A document is written before the parts that it names."""
+    write, write_all = parts.PartsWriter.write, writing.write_all
+    postponed: list[tuple[parts.PartsWriter, Sequence[Any]]] = []
+
+    async def later(self: parts.PartsWriter, results: Sequence[Any]) -> parts.PartsWritten:
+        postponed.append((self, results))
+        return parts.PartsWritten()
+
+    async def documents_first(collection: Any, results: Sequence[Any], **options: Any) -> Any:
+        written = await write_all(collection, results, **options)
+        while postponed and collection.name == COURSE_VERSIONS.target.collection:
+            await write(*postponed.pop(0))
+        return written
+
+    _put(parts.PartsWriter, "write", later)
+    _put(projector, "write_all", documents_first)
+
+
+def claim_order() -> None:
+    """Of those who want a value the last one to ask has it."""
+    order = claims._order  # noqa: SLF001
+
+    def latest_first(document: Mapping[str, Any], field: str) -> Any:
+        at, event_id, identity = order(document, field)
+        return -at.timestamp(), event_id, identity
+
+    _put(claims, "_order", latest_first)
+
+
+def student_once() -> None:
+    """A learner counts for an instructor once more with each of the instructor's courses."""
+
+    async def every_time(
+        _self: object, steps: Any, taught: Mapping[Any, Any], instructors: Any, _attempt: object
+    ) -> Counter[Any]:
+        students: Counter[Any] = Counter()
+        for step in steps:
+            if (instructor := taught.get(step.projection["course_id"])) in instructors:
+                students[instructor] += step.delta.enrolled
+        return students
+
+    _put(Instructors, "_new_students", every_time)
+
+
+def status_forward() -> None:
+    """A payment that failed takes back one that was made."""
+
+    def failed(paid: transaction.Paid, step: transaction.Step) -> None:
+        paid.failures.append(step)
+        paid.completed_at = None
+
+    _put(transaction, "_TAKE", {**transaction._TAKE, "payment_failed": failed})  # noqa: SLF001
+
+
+def stamp_age() -> None:
+    """What was read of a course once is stamped for as long as the worker lives."""
+
+    def kept(_self: object) -> None:
+        """Nothing is ever too old."""
+
+    _put(AgedCache, "_forget_old", kept)
+
+
+def payment_last() -> None:
+    """The payment that an enrolment names is stored before the enrolment is."""
+    sort = pipeline.Pipeline._sort  # noqa: SLF001
+
+    @functools.wraps(sort)
+    async def paid_first(self: Any, candidates: Sequence[Candidate]) -> Sorted:
+        found = await sort(self, candidates)
+        now = self._clock.now()
+        enrolments = [
+            Stored(each.record, event_document(each.event, 1, each.record.source, now, None))
+            for each in found.new
+        ]
+        await store_payments(self._events, enrolments, recorded_at=now, pause=self._pause_before)
+        return found
+
+    _put(pipeline.Pipeline, "_sort", paid_first)
+
+
 REMOVALS: Mapping[str, Callable[[], None]] = {
     removal.__name__: removal
     for removal in (
@@ -123,6 +242,13 @@ REMOVALS: Mapping[str, Callable[[], None]] = {
         one_transaction,
         outbox_key,
         majority_reads,
+        part_guard,
+        parts_first,
+        claim_order,
+        student_once,
+        status_forward,
+        stamp_age,
+        payment_last,
     )
 }
 

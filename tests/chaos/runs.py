@@ -37,7 +37,7 @@ class Run:
     """One call of the program. `kafka` is what the storms run on; crash points need no broker with files.
 
     `most` and `only_jobs` are for trying things out: so many points, commands that begin so; the report says that
-    they were not all.
+    they were not all. `whole`: all points of every stage, where a short run draws some.
     """
 
     report: Report
@@ -48,6 +48,7 @@ class Run:
     recovery: Sequence[Planned] = ()
     most: int | None = None
     only_jobs: Sequence[str] = ()
+    whole: bool = False
     traced: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def trace(self) -> None:
@@ -66,6 +67,11 @@ class Run:
         self.traced.set()
         if self.most is not None:
             self.report.left_out.append(f"crash points: all but {self.most}")
+        elif not self.whole:
+            further = len(schedule(self.plans, 0, whole=True)) - len(self._scheduled())
+            self.report.left_out.append(
+                f"{further} crash points of stages that are much alike: the full run has them"
+            )
 
     async def points(self, parts: int) -> None:
         """The worker is killed at every point, in several histories side by side, as soon as they are known."""
@@ -91,7 +97,8 @@ class Run:
         """The worker is killed somewhere, and again in the recovery from that."""
         random = Random(self.report.seed)  # noqa: S311 - a repeatable order, not a secret
         anywhere = [each for each in self._scheduled() if each.when == "always"]
-        again = [each for each in schedule(self.recovery, self.report.seed) if each.point.occurrence == 1]
+        recovery = schedule(self.recovery, self.report.seed, whole=True)
+        again = [each for each in recovery if each.point.occurrence == 1]
         pairs = PAIRS if self.most is None else min(PAIRS, self.most)
         chosen = [each for _ in range(pairs) for each in (random.choice(anywhere), random.choice(again))]
 
@@ -180,7 +187,7 @@ class Run:
         self.say(f"{name}: {len(faults)} faults, {wrong or 'holds'}")
 
     def _scheduled(self) -> Sequence[ScheduledPoint]:
-        return schedule(self.plans, self.report.seed)[: self.most]
+        return schedule(self.plans, self.report.seed, whole=self.whole)[: self.most]
 
     def _by_world(self, name: str) -> Sequence[tuple[str, Sequence[ScheduledPoint]]]:
         """First occurrences; what happens only once in a world, and is survived, needs a world of its own."""

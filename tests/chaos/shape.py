@@ -20,6 +20,14 @@ READS = frozenset(
 )
 # Small documents of the worker's own, of which each step writes its own few fields.
 _FIELDS_TELL = frozenset({"leases", "projection_state", "analytics_queue", "notifications"})
+# Documents that several steps write, by the fields of each; a fold's write is the one that raises the revision.
+_STEPS: Mapping[str, str] = {
+    "rev": "fold",
+    "stats": "stats",
+    "instructor.social_proof": "proof",
+    **dict.fromkeys(("slug", "email", "username", "effective", "reason"), "decision"),
+}
+_STEPS_TELL = frozenset({"courses", "users", "content_relationships"})
 # Collections that several steps share, told apart by the beginning of the id: `progress:03`, `member:retry:...`.
 _IDS_TELL = frozenset({"leases", "projection_state"})
 _TWO_WORDS = frozenset({"member", "counts"})
@@ -48,8 +56,7 @@ def narrowest(found: frozenset[str]) -> list[str]:
 
 def _details(name: str, collection: str, command: Mapping[str, Any]) -> Iterator[str]:
     if name == "insert" and collection == "course_events":
-        types = {document["event_type"] for document in command.get("documents", ())}
-        yield from (("void",) if types == {"void"} else ("event",))
+        yield _kind_of_events(command.get("documents", ()))
     elif name == "update":
         for each in command.get("updates", ()):
             yield _joined(collection, each["q"], each["u"], upsert=bool(each.get("upsert")))
@@ -59,6 +66,14 @@ def _details(name: str, collection: str, command: Mapping[str, Any]) -> Iterator
     elif name == "delete":
         for each in command.get("deletes", ()):
             yield _joined(collection, each["q"], {}, upsert=False)
+
+
+def _kind_of_events(documents: Sequence[Mapping[str, Any]]) -> str:
+    """Holes that are filled, and payments that the worker takes from enrolments, are inserted apart from the rest."""
+    if {document["event_type"] for document in documents} == {"void"}:
+        return "void"
+    details = [document.get("event_data", {}).get("details", {}) for document in documents]
+    return "payment" if details and all("enrolment_id" in each for each in details) else "event"
 
 
 def _joined(collection: str, query: Mapping[str, Any], update: Any, *, upsert: bool) -> str:
@@ -88,9 +103,21 @@ def _change(collection: str, update: Any) -> str:
         for operator, fields in sorted(stage.items()):
             if not operator.startswith("$"):
                 return "replace"
-            names = sorted(fields) if collection in _FIELDS_TELL and isinstance(fields, Mapping) else []
+            names = _names(collection, fields) if isinstance(fields, Mapping) else []
             more = len(names) - _MOST_FIELDS
             words.append(
                 ".".join([operator[1:], *names[:_MOST_FIELDS], *([f"and-{more}-more"] if more > 0 else [])])
             )
     return "+".join(dict.fromkeys(words))
+
+
+def _names(collection: str, fields: Mapping[str, Any]) -> Sequence[str]:
+    """The fields that tell steps apart, or the steps that they tell."""
+    if collection in _STEPS_TELL:
+        steps = (step for name, step in _STEPS.items() if any(_is_within(each, name) for each in fields))
+        return sorted(set(steps))
+    return sorted(fields) if collection in _FIELDS_TELL else []
+
+
+def _is_within(path: str, name: str) -> bool:
+    return path == name or path.startswith(f"{name}.")

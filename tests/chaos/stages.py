@@ -22,16 +22,31 @@ STAGES: Mapping[str, tuple[str, str]] = {
     "assignment: begin": ("update", r"leases/partition/(addToSet\.missing\+)?set\.durable\.durable_session"),
     "ingest: events": ("insert", r"course_events/event"),
     "ingest: void": ("insert", r"course_events/void"),
+    "ingest: payments": ("insert", r"course_events/payment"),
     "ingest: rows": ("insert", r"user_interactions"),
     "ingest: dead letters": ("insert|update", r"dead_letters.*"),
     "ingest: durable offsets": ("update", r"leases/partition/set\.durable"),
     "ingest: offsets": ("commit", r"offsets"),
     "progress: documents": ("insert|update", r"user_progress(/.*)?"),
     "progress: billing": ("insert|update", r"billing_transactions(/.*)?"),
+    "progress: users": ("insert|update", r"users(/set\.fold)?"),
+    "progress: courses": ("insert|update", r"courses(/set\.fold)?"),
+    "progress: versions": ("insert|update", r"version_history(/.*)?"),
+    "progress: parts of versions": ("insert|update", r"course_versions(/.*)?"),
+    "progress: lesson content": ("insert|update", r"lesson_content(/.*)?"),
+    "progress: blocks": ("insert|update", r"content_blocks(/.*)?"),
+    "progress: relationships": ("insert|update", r"content_relationships(/set\.fold)?"),
+    "progress: workflows": ("insert|update", r"content_workflow(/.*)?"),
+    "progress: promotions": ("insert|update", r"promotions(/.*)?"),
     "progress: quarantine": ("update", r"analytics_queue/.*upsert"),
     "progress: token": ("update", r"projection_state/progress/currentDate\.saved_at\+set\.token.*"),
     "counts: projections": ("insert|update", r"user_progress_projections(/.*)?"),
-    "counts: statistics": ("update", r"(courses|users)/.*"),
+    "counts: statistics": ("update", r"(courses|users)/.*stats.*"),
+    "counts: social proof": ("update", r"courses/set\.proof"),
+    "counts: slugs": ("update|delete", r"course_claims_contenders/.*"),
+    "counts: addresses and names": ("update|delete", r"user_claims_contenders/.*"),
+    "counts: cycles": ("update|delete", r"content_cycles_contenders/.*"),
+    "counts: decisions": ("update", r"(courses|users|content_relationships)/(un)?set\.decision"),
     "counts: outbox": ("update", r"notifications/setOnInsert.*"),
     "counts: instructors": ("insert|update", r"instructor_statistics(/.*)?"),
     "counts: revenue": ("insert|update", r"(counted_payments|course_revenue)(/.*)?"),
@@ -44,6 +59,15 @@ STAGES: Mapping[str, tuple[str, str]] = {
     "retry: complete": ("update", r"analytics_queue/set\..*processed_at.*"),
 }
 OTHER = "leases, positions, sessions"
+DRAWN = frozenset(
+    {
+        *(f"progress: {each}" for each in ("users", "courses", "versions", "parts of versions")),
+        *(f"progress: {each}" for each in ("lesson content", "blocks", "relationships", "workflows")),
+        "progress: promotions",
+        *(f"counts: {each}" for each in ("slugs", "addresses and names", "cycles", "decisions")),
+    }
+)
+"""Stages that are much alike: of each kind of their writes a short run draws one point by its seed."""
 
 
 def stage_of(known: Known) -> str:

@@ -8,9 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from projections.counts import social_proof, teaching_in
-from projections.counts.statistics import instructor_of
-from projections.counts.teaching import INSTRUCTORS_COLLECTION
 from tests.chaos.fault_injector import Crash
 from tests.chaos.launcher import CRASHES_VARIABLE, POINT_VARIABLE
 from tests.support.kafka import durable
@@ -19,6 +16,7 @@ from tests.support.worker_pool import WorkerPool, shared_pool
 from worker.devstack.servers.process import ServerProcess
 from worker.storage.database import Database
 from worker.storage.driver import aggregate
+from worker.verify.run import verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +76,32 @@ async def projected(database: Database) -> bool:
 
 
 async def unfolded(database: Database) -> int:
-    """Stored versions that no document holds, of any stream projection; versions are dense, so sums decide."""
-    total: list[Mapping[str, Any]] = [
-        {"$match": {"stream_id": {"$exists": True}}},
-        {"$group": {"_id": None, "versions": {"$sum": "$version"}}},
+    """Stored versions that no document holds, of any stream projection.
+
+    A stream that has no document, and may rightly have none yet, is left out: `waiting` tells these apart.
+    """
+    highest: list[Mapping[str, Any]] = [
+        {"$sort": {"stream_id": -1, "version": -1}},
+        {"$group": {"_id": "$stream_id", "version": {"$first": "$version"}}},
     ]
-    waiting = 0
+    heads = {row["_id"]: int(row["version"]) for row in await aggregate(database.course_events, highest)}
+    behind = 0
     for projection in database.catalogue.streams:
-        kind = "_".join(f"{entity}_[0-9a-f]{{24}}" for entity in projection.about)
-        stored = await database.course_events.count_documents({"stream_id": {"$regex": f"^{kind}$"}})
-        folded = await aggregate(database.collection(projection.target.collection), total)
-        waiting += max(0, stored - int(folded[0]["versions"] if folded else 0))
-    return waiting
+        documents = database.collection(projection.target.collection).find({}, {"stream_id": 1, "version": 1})
+        folded = {each.get("stream_id"): int(each.get("version", 0)) async for each in documents}
+        for stream, head in heads.items():
+            if projection.folds(stream) and (stream in folded or projection.begun is None):
+                behind += max(0, head - folded.get(stream, 0))
+    return behind
 
 
 async def uncounted(database: Database) -> int:
-    """Progress documents that were not counted as they stand, and courses that wait for what follows from them."""
+    """What waits to be counted, or for what follows from that: `uncounted_records`, or else what `verify` says."""
+    return await uncounted_records(database) or await waiting(database)
+
+
+async def uncounted_records(database: Database) -> int:
+    """Progress documents that were not counted as they stand: a quick look at most of what may wait."""
     rows = await aggregate(
         database.user_progress,
         [
@@ -109,18 +117,14 @@ async def uncounted(database: Database) -> int:
             {"$count": "count"},
         ],
     )
-    return (int(rows[0]["count"]) if rows else 0) + await _unproven(database)
+    return int(rows[0]["count"]) if rows else 0
 
 
-async def _unproven(database: Database) -> int:
-    """Courses that do not show yet what their instructor's add up to: it follows in a transaction of its own."""
-    kept = [row async for row in database.collection(INSTRUCTORS_COLLECTION).find({})]
-    proofs = {
-        row["_id"]: social_proof(teaching) for row in kept if (teaching := teaching_in(row)) is not None
-    }
-    courses = database.courses.find({"instructor": {"$type": "object"}})
-    taught = [(instructor_of(course), course["instructor"]) async for course in courses]
-    return sum(
-        instructor in proofs and shown.get("social_proof") != proofs[instructor]
-        for instructor, shown in taught
-    )
+async def waiting(database: Database) -> int:
+    """Documents of any projection that are behind what they follow from, as `verify` sees them.
+
+    Folded, counted, shown or decided: statistics and what an instructor's courses add up to follow in transactions of
+    their own.
+    """
+    seen = await verify(database, quiescent=True)
+    return seen.counts["statistics_missing"] + sum(each.behind for each in seen.by_projection.values())

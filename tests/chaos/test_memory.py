@@ -12,7 +12,7 @@ from bson import ObjectId
 
 from projections.event import StoredEvent
 from tests.chaos.running_worker import RunningWorker, settings, working
-from tests.chaos.target import uncounted
+from tests.chaos.target import uncounted_records
 from tests.chaos.test_slow_sink import PEAK_MIB, peak_mib
 from tests.conftest import RunningMongo
 from tests.support.counts import Learner, add_course, course
@@ -74,7 +74,9 @@ async def until_current(worker: RunningWorker, database: Database, versions: dic
         worker.process.require_alive()
         query = {"_id": {"$in": list(versions)}}
         found = await database.user_progress.find(query, {"version": 1}).to_list(None)
-        return {each["_id"]: each["version"] for each in found} == versions and not await uncounted(database)
+        return {each["_id"]: each["version"] for each in found} == versions and not await uncounted_records(
+            database
+        )
 
     await until(current, "all folded and counted", 600.0)
 

@@ -53,6 +53,42 @@ def update(collection: str, query: dict[str, Any], change: Any, **options: Any) 
         ),
         ("insert", {"insert": "dead_letters", "documents": [{}]}, "dead_letters"),
         (
+            "insert",
+            {
+                "insert": "course_events",
+                "documents": [
+                    {"event_type": "payment_made", "event_data": {"details": {"enrolment_id": "1"}}}
+                ],
+            },
+            "course_events/payment",
+        ),
+        (
+            "update",
+            update(
+                "courses",
+                {"_id": ObjectId(), "rev": 3},
+                {"$set": {"title": "A", "status": "draft", "rev": 4}},
+            ),
+            "courses/set.fold",
+        ),
+        (
+            "update",
+            update("users", {"_id": 1}, {"$set": {"stats.courses_enrolled": 1, "activity_log": []}}),
+            "users/set.stats",
+        ),
+        ("update", update("users", {"_id": 1}, {"$inc": {"stats.sums.held": 1}}), "users/inc.stats"),
+        (
+            "update",
+            update("courses", {"_id": 1}, {"$set": {"instructor.social_proof": {}}}),
+            "courses/set.proof",
+        ),
+        ("update", update("users", {"_id": 1}, {"$unset": {"email": ""}}), "users/unset.decision"),
+        (
+            "update",
+            update("content_relationships", {"_id": 1}, {"$set": {"effective": True, "reason": None}}),
+            "content_relationships/set.decision",
+        ),
+        (
             "delete",
             {"delete": "projection_state", "deletes": [{"q": {"_id": {"$gte": "counts:user:", "$lt": "x"}}}]},
             "projection_state/counts/user",

@@ -8,8 +8,10 @@ import argparse
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 
 from rich.console import Console
@@ -17,18 +19,24 @@ from rich.table import Table
 
 from tests.chaos.crashes import crash_everywhere, run_once
 from tests.chaos.fault_injector import KillPoint
-from tests.chaos.final_run import run_to_quiescence
+from tests.chaos.final_run import finish, run_to_quiescence
 from tests.chaos.history import History, history
 from tests.chaos.launcher import WITHOUT_VARIABLE
-from tests.chaos.plan import ScheduledPoint
+from tests.chaos.plan import ScheduledPoint, When
 from tests.chaos.removals import REMOVALS
 from tests.chaos.rollback import rolled_back
 from tests.chaos.zombies import stop_at
+from tests.support.waiting import until
+from worker.devstack.servers.worker_process import WorkerProbe
 
 SEED = 7
 # Long enough for what becomes quiescent at all; without a mechanism it may never.
 _QUIESCENCE_S = 90.0
 _BACKLOG = 400  # records published before the first worker starts
+_STORIES = 1_200  # the same, of which half are of the platform: some eight stories
+# A course is looked at again after 30 s; its events are folded within seconds where nobody is killed.
+_STALE_S = 50
+_LONGER_S = 10
 
 Violations = Awaitable[Sequence[str]]
 
@@ -71,10 +79,8 @@ def _in_history(act: Callable[[History], Violations]) -> Callable[[Mapping[str, 
     return run
 
 
-async def _crash(one: History, point: str) -> Sequence[str]:
-    await crash_everywhere(
-        one, [ScheduledPoint(KillPoint.parse(point), "always", point)], lambda _sentence: None
-    )
+async def _crash(one: History, point: str, when: When) -> Sequence[str]:
+    await crash_everywhere(one, [ScheduledPoint(KillPoint.parse(point), when, point)], lambda _sentence: None)
     return await run_to_quiescence(one)
 
 
@@ -83,6 +89,28 @@ async def _run_on_a_backlog(one: History) -> Sequence[str]:
     await one.workload.burst(_BACKLOG)
     await run_once(one)
     return await run_to_quiescence(one)
+
+
+async def _run(one: History) -> Sequence[str]:
+    """Several stories of the platform, to their end or nearly so, and nobody is killed on purpose."""
+    await one.workload.burst(_STORIES)
+    return await run_to_quiescence(one)
+
+
+async def _run_for_long(one: History) -> Sequence[str]:
+    """One worker lives on until what it has read of a course at first is too old to be stamped."""
+    one.stale_after = timedelta(seconds=_STALE_S)
+    process = one.target.start()
+    began = time.monotonic()
+
+    def old() -> bool:
+        process.require_alive()
+        one.workload.require_alive()
+        return time.monotonic() - began > _STALE_S + _LONGER_S
+
+    await until(old, "the first course to be too old to be stamped")
+    url = f"http://127.0.0.1:{one.target.settings['SEVENP_HTTP_PORT']}"
+    return await finish(one, {"only": WorkerProbe(url, process)})
 
 
 async def _lose_projections(one: History) -> Sequence[str]:
@@ -96,8 +124,9 @@ async def _lose_projections(one: History) -> Sequence[str]:
     return await run_to_quiescence(one)
 
 
-def _crashing(point: str) -> Callable[[Mapping[str, str]], Violations]:
-    return _in_history(partial(_crash, point=point))
+def _crashing(point: str, when: When = "always") -> Callable[[Mapping[str, str]], Violations]:
+    """`once`: the very first worker is killed."""
+    return _in_history(partial(_crash, point=point, when=when))
 
 
 def _stopped(point: str) -> Callable[[Mapping[str, str]], Violations]:
@@ -134,6 +163,23 @@ TRIALS: Sequence[Trial] = (
         "is missing",
     ),
     Trial("outbox_key", "projections deleted", _in_history(_lose_projections), "notification"),
+    Trial(
+        "part_guard",
+        "stopped before a part is written",
+        _stopped("before:update:course_versions:2"),
+        "5: version ",
+    ),
+    Trial(
+        "parts_first",
+        "killed after documents are written",
+        _crashing("after:insert:version_history:1", "once"),
+        "course version",
+    ),
+    Trial("claim_order", "two want the same slug, address and name", _in_history(_run), "must not"),
+    Trial("student_once", "a learner takes two courses", _in_history(_run), "total_students"),
+    Trial("status_forward", "a failure after a payment", _in_history(_run), "shows status"),
+    Trial("stamp_age", "courses are revised", _in_history(_run_for_long), "before or after its time"),
+    Trial("payment_last", "enrolments the store refuses", _in_history(_run), "is unexpected"),
     Trial("majority_reads", "a decision by what is rolled back", rolled_back, "missing"),
 )
 

@@ -1,9 +1,9 @@
-"""Publishes scenarios at a steady rate and watches them arrive: work is always in flight, an outage is a gap."""
+"""Publishes what happens at a steady rate and watches it arrive: work is always in flight, an outage is a gap."""
 
 import asyncio
 import time
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,14 +12,16 @@ from uuid import UUID
 from aiokafka import AIOKafkaProducer
 from pymongo.errors import PyMongoError
 
-from tests.chaos.scenarios import Step, scenarios
+from tests.chaos.platform_scenarios import everything
+from tests.chaos.steps import LEARNERS, Step
+from tests.chaos.steps import PARTITIONS as PARTITIONS_OF
 from tests.oracle import Entry, acknowledge, write_ledger
 from worker.storage.database import Database
 from worker.timing import SystemClock, cancel_and_wait
 
-RATE_PER_S = 50
+RATE_PER_S = 60
 # Published together: a batch of the worker's, so that there is work in hand after each of them.
-_BURST = 25
+_BURST = 30
 _LOOK_EVERY_S = 0.05
 _MOST_ASKED = 400
 # Workers that keep dying fall behind; more than this would only be read at the end.
@@ -27,7 +29,11 @@ _MOST_WAITING = 1_000
 # A broker that is away for minutes is none of the faults.
 _REQUEST_TIMEOUT_MS = 180_000
 
-PARTITIONS = 4
+PARTITIONS = PARTITIONS_OF[LEARNERS]
+"""Of the learners' topic: whoever works has some of these."""
+
+Place = tuple[str, int]
+"""A partition, by its topic and number."""
 
 _CLOCK = SystemClock()
 
@@ -36,7 +42,7 @@ _CLOCK = SystemClock()
 class Seen:
     """When an event was acknowledged, and when it was first seen in the event store."""
 
-    partition: int
+    place: Place
     published: float
     seen: float
 
@@ -46,17 +52,17 @@ class Workload:
     """What was published so far. Times are the wall clock's, in seconds.
 
     `waiting` are the events that were not seen in the store yet: partition, and when they were acknowledged. Of the
-    partitions that are `unsure` only a further record tells where they end: of all, where others publish `beside`.
+    partitions that are `unsure` only a further record tells where they end: of the learners' topic all are, where
+    others publish `beside`.
     """
 
     producer: AIOKafkaProducer
-    topic: str
     ledger: Path
     steps: Iterator[Step]
-    acknowledged: dict[int, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
-    waiting: dict[UUID, tuple[int, float]] = field(default_factory=dict)
+    acknowledged: dict[Place, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
+    waiting: dict[UUID, tuple[Place, float]] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
-    unsure: set[int] = field(default_factory=set)
+    unsure: set[Place] = field(default_factory=set)
     records: int = 0
     paused: bool = False
     beside: bool = False
@@ -70,34 +76,32 @@ class Workload:
             write_ledger(self.ledger, [each.entry for each in chosen])
             first, self.records = self.records, self.records + count
             sent = [
-                await self.producer.send(self.topic, value=each.record.value, key=each.record.key)
+                await self.producer.send(each.topic, value=each.record.value, key=each.record.key)
                 for each in chosen
             ]
             for each, arrived in zip(chosen, await asyncio.gather(*sent), strict=True):
-                now = time.time()
+                now, place = time.time(), (each.topic, int(arrived.partition))
                 # A broker that had it already, before it died, acknowledges without saying where.
-                (self.unsure.discard if arrived.offset >= 0 else self.unsure.add)(arrived.partition)
-                self.acknowledged[arrived.partition].append((arrived.offset, now))
+                (self.unsure.discard if arrived.offset >= 0 else self.unsure.add)(place)
+                self.acknowledged[place].append((arrived.offset, now))
                 if each.entry.kind == "ok" and each.entry.event_id is not None:
-                    self.waiting[each.entry.event_id] = (arrived.partition, now)
+                    self.waiting[each.entry.event_id] = (place, now)
             acknowledge(self.ledger, range(first, first + count))
 
     def unread(self, read: dict[str, int], at: float) -> int:
         """Records that were acknowledged by `at` and lie at or behind the next offsets to read."""
         return sum(
-            offset >= read.get(f"{self.topic}:{partition}", 0) and moment <= at
-            for partition, records in self.acknowledged.items()
+            offset >= read.get(f"{topic}:{partition}", 0) and moment <= at
+            for (topic, partition), records in self.acknowledged.items()
             for offset, moment in records
         )
 
-    def ends(self) -> Counter[int]:
-        """The next offset of each partition that has records."""
-        return Counter(
-            {
-                number: max(offset for offset, _ in records) + 1
-                for number, records in self.acknowledged.items()
-            }
-        )
+    def ends(self) -> Mapping[str, int]:
+        """The next offset of each partition that has records, by `topic:partition`."""
+        return {
+            f"{topic}:{partition}": max(offset for offset, _ in records) + 1
+            for (topic, partition), records in self.acknowledged.items()
+        }
 
     async def promise(self, entries: Sequence[Entry]) -> None:
         """Note what somebody else publishes, all of it before the end."""
@@ -110,7 +114,7 @@ class Workload:
         """Publish no more, and know where every partition ends. Raises KafkaError."""
         self.paused = True
         if self.beside:
-            self.unsure.update(range(PARTITIONS))
+            self.unsure.update((LEARNERS, number) for number in range(PARTITIONS))
         await self.burst()
         while self.unsure:
             await self.burst()
@@ -120,11 +124,14 @@ class Workload:
         return any(each.published > at for each in reversed(self.seen))
 
     def recovered(self, at: float) -> float | None:
-        """Seconds from `at` until every partition had an event that was published afterwards; None if not yet."""
-        firsts: dict[int, float] = {}
+        """Seconds from `at` until every partition had an event that was published afterwards; None if not yet.
+
+        Of the learners' topic: each has records all the time.
+        """
+        firsts: dict[Place, float] = {}
         for each in self.seen:
-            if each.published > at:
-                firsts.setdefault(each.partition, each.seen)
+            if each.published > at and each.place[0] == LEARNERS:
+                firsts.setdefault(each.place, each.seen)
         return max(firsts.values()) - at if len(firsts) == PARTITIONS else None
 
     def require_alive(self) -> None:
@@ -163,7 +170,6 @@ async def _watch(workload: Workload, database: Database) -> None:
 @asynccontextmanager
 async def generating(
     kafka: str,
-    topic: str,
     database: Database,
     ledger: Path,
     *,
@@ -180,7 +186,7 @@ async def generating(
         request_timeout_ms=_REQUEST_TIMEOUT_MS,
     )
     await producer.start()
-    workload = Workload(producer, topic, ledger, scenarios(seed))
+    workload = Workload(producer, ledger, everything(seed))
     workload.tasks += [
         asyncio.create_task(_publish(workload, rate_per_s)),
         asyncio.create_task(_watch(workload, database)),

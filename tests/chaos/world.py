@@ -1,4 +1,4 @@
-"""What one history happens in: servers of its own, a schema, a topic, a receiver, and what the platform wrote."""
+"""What one history happens in: servers of its own, a schema, topics, a receiver; only the worker writes documents."""
 
 import asyncio
 import shutil
@@ -8,31 +8,29 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from projections.catalogue import catalogue_for
 from tests.chaos.launcher import BROKEN_VARIABLE
-from tests.chaos.scenarios import BROKEN_LESSON, REFUSED_DEVICE, courses, learner_id
-from tests.chaos.workload import PARTITIONS
+from tests.chaos.scenarios import BROKEN_LESSON, REFUSED_DEVICE
+from tests.chaos.steps import ACCOUNTS, BILLING, CONTENT, LEARNERS, OWN, PARTITIONS
 from tests.integration.notify.http_receiver import HttpReceiver
+from worker.contract.routes import Topics
 from worker.devstack.servers.apache.cluster import ApacheKafka, start_apache
 from worker.devstack.servers.broker import start_broker
 from worker.devstack.servers.mongod import Mongod, start_mongod
 from worker.devstack.servers.process import free_port
 from worker.devstack.servers.stack import KafkaKind, KafkaServer
 from worker.devstack.servers.topics import create_topic
-from worker.devstack.simulator.platform_documents import (
-    course_document,
-    instructor_document,
-    learner_document,
-)
+from worker.settings.ingest import topic_variables
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.schema import apply_schema
 
-TOPIC = "interaction-events"
+TOPIC = LEARNERS
 GROUP = "chaos"
 PREFIX = "education_platform"
 SESSION_TIMEOUT_S = 2
-# Learners of whom every second one has a document, and some of those want no messages; a history has fewer.
-_LEARNERS = 6_000
+# Whose documents the worker makes of events, besides what is always its own.
+OWNED = frozenset({"courses", "users"})
 # Fixed dates are published; nothing may expire under them. No test commands: the server is a plain one.
 _PARAMETERS = ("ttlMonitorEnabled=false",)
 # Apache Kafka grants no shorter session than this unless it is told so.
@@ -79,7 +77,9 @@ class World:
             "SEVENP_EXTERNAL_COLLECTIONS": "course_events",
             "SEVENP_KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
             "SEVENP_KAFKA_GROUP_ID": GROUP,
-            "SEVENP_TOPIC": TOPIC,
+            **topic_variables(Topics(LEARNERS, CONTENT, ACCOUNTS, BILLING, OWN)),
+            "SEVENP_COURSES_OWNER": "worker",
+            "SEVENP_USERS_OWNER": "worker",
             "SEVENP_INGEST_MAX_RECORDS": "100",
             "SEVENP_SESSION_TIMEOUT_MS": str(SESSION_TIMEOUT_S * 1000),
             "SEVENP_WATCH_LEASE_S": "2",
@@ -105,7 +105,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(kind: KafkaKind, seed: int) -> AsyncIterator[World]:
+async def world(kind: KafkaKind) -> AsyncIterator[World]:
     """Servers in a temporary folder; everything in it ends with the block."""
     async with AsyncExitStack() as on_leaving:
         folder = Path(tempfile.mkdtemp(prefix="sevenp-chaos-"))
@@ -120,11 +120,11 @@ async def world(kind: KafkaKind, seed: int) -> AsyncIterator[World]:
         on_leaving.callback(kafka.stop)
         client = make_client(mongod.uri)
         on_leaving.push_async_callback(close, client)
-        database = open_database(client, PREFIX)
+        database = open_database(client, PREFIX, catalogue_for(OWNED))
         await apply_schema(database)
         await _refuse_a_device(database)
-        await _write_platform(database, seed)
-        await create_topic(kafka.bootstrap_servers, TOPIC, PARTITIONS)
+        for topic, partitions in PARTITIONS.items():
+            await create_topic(kafka.bootstrap_servers, topic, partitions)
         receiver = on_leaving.enter_context(HttpReceiver())
         built = World(folder, mongod, kafka, database, receiver, mongod.uri)
         yield built
@@ -145,13 +145,3 @@ async def _refuse_a_device(database: Database) -> None:
         "$and": [listed[0]["options"]["validator"], {"event_data.device_type": {"$ne": REFUSED_DEVICE}}]
     }
     await database.content.command({"collMod": "course_events", "validator": stricter})
-
-
-async def _write_platform(database: Database, seed: int) -> None:
-    """Courses, their instructors, and every second one of the first learners."""
-    known = courses()
-    await database.courses.insert_many([course_document(course) for course in known])
-    instructors = {course.instructor_id: course.number for course in known}
-    people = [instructor_document(user_id, number) for user_id, number in instructors.items()]
-    people += [learner_document(learner_id(seed, number), number) for number in range(0, _LEARNERS, 2)]
-    await database.users.insert_many(people)

@@ -14,10 +14,12 @@ from tests.chaos.workload import PARTITIONS
 from tests.support.waiting import until
 
 # What a zombie may have in hand, and the writes of it that MongoDB must have refused by the time it works again.
-# Kept harmless by: the burn, the revision, the session that the successor ended, the group's generation, the lease.
+# Kept harmless by: the burn, the revisions of document and part, the session that the successor ended, the group's
+# generation, the lease.
 STOPS: Mapping[str, int] = {
     "before:insert:user_interactions:3": 1,
     "before:update:user_progress:2": 0,
+    "before:update:course_versions:2": 0,
     "before:commitTransaction:1:2": 0,
     "before:commit:offsets:3": 0,
     "before:update:notifications~sent_at:2": 0,

@@ -155,10 +155,16 @@ async def producing(kafka: str, **options: Any) -> AsyncIterator[AIOKafkaProduce
 
 async def durable(kafka: str, topic: str, partitions: int, group: str | None = None) -> list[int | None]:
     """The group's committed offset of each partition; asked without joining it."""
-    async with _asking(kafka, group or f"group-{topic}") as consumer:
-        asked = [TopicPartition(topic, number) for number in range(partitions)]
+    found = await durable_of(kafka, {topic: partitions}, group or f"group-{topic}")
+    return [found[topic, number] for number in range(partitions)]
+
+
+async def durable_of(kafka: str, topics: Mapping[str, int], group: str) -> dict[tuple[str, int], int | None]:
+    """The same of several topics with so many partitions each, by topic and number."""
+    async with _asking(kafka, group) as consumer:
+        asked = [TopicPartition(topic, number) for topic, count in topics.items() for number in range(count)]
         consumer.assign(asked)
-        return [await consumer.committed(partition) for partition in asked]
+        return {(each.topic, each.partition): await consumer.committed(each) for each in asked}
 
 
 async def ends(kafka: str, topic: str, partitions: int) -> list[int]:
