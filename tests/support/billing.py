@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 
 from bson import ObjectId
+from bson.decimal128 import Decimal128
 
 from projections.billing import BILLING
 from tests.support.counts import counter, dependencies, nothing
+from worker.contract.identity import foreign_object_id
 from worker.contract.source import source_of
 from worker.ingest.event_store import EventStore
 from worker.ingest.payments import PaymentsStored, store_payments
@@ -27,13 +29,31 @@ async def at_once(_rounds: int) -> None:
     """Nobody else writes."""
 
 
+def row_of_before(enrolment: Document, status: str) -> Document:
+    """The row that a release before wrote of a stored enrolment, with what the platform has made of it since."""
+    payment = enrolment["event_data"]["details"]["payment"]
+    return {
+        "_id": foreign_object_id(payment["transaction_id"]),
+        "event_id": enrolment["_id"],
+        "user_id": enrolment["event_data"]["user_id"],
+        "course_id": enrolment["event_data"]["course_id"],
+        "amount": Decimal128(payment["amount"]),
+        "currency": payment["currency"],
+        "payment_method": payment["method"],
+        "status": status,
+        "transaction_id": payment["transaction_id"],
+        "created_at": enrolment["occurred_at"],
+    }
+
+
 async def append_payments(database: Database, enrolments: Iterable[Document] | None = None) -> PaymentsStored:
     """Store the payments of these enrolments, of all that are stored if none are given."""
     found = list(enrolments or await database.course_events.find(PAID).to_list(None))
     stored = [Stored(Record(source_of(each["metadata"]["source"]), None, None, None), each) for each in found]
     events = EventStore(database, StreamVersions(database))
     recorded_at = max((each["recorded_at"] for each in found), default=SystemClock().now())
-    return await store_payments(events, stored, recorded_at=recorded_at, pause=at_once)
+    rows = database.billing_transactions
+    return await store_payments(events, rows, stored, recorded_at=recorded_at, pause=at_once)
 
 
 async def fold_rows(database: Database) -> None:

@@ -189,7 +189,8 @@ class Pipeline:
     async def _store_payments(self, part: BatchOutcome) -> BatchOutcome:
         """Store the payments that stored enrolments name; they are counted by no record. Returns what was refused."""
         enrolments = [*part.stored, *part.redelivered]
-        store = partial(store_payments, self._events, enrolments, pause=self._pause_before)
+        rows = self._database.billing_transactions
+        store = partial(store_payments, self._events, rows, enrolments, pause=self._pause_before)
         done = await self._steps.with_retry(lambda: store(recorded_at=self._clock.now()))
         self._metrics.version_holes_filled_total.inc(done.holes_filled)
         return BatchOutcome(dead_letters=done.refused, further=[each.record for each in done.refused])

@@ -6,16 +6,14 @@ what was stored before, or by a worker of the release before, is made up for her
 
 from collections.abc import Mapping, Sequence
 
-from bson import ObjectId
 from pydantic import JsonValue
 
 from projections.event import upcast_document
-from worker.contract.enrolment_payments import names_payment, refund_event
-from worker.contract.identity import foreign_object_id
+from worker.contract.enrolment_payments import names_payment
 from worker.contract.source import source_of
 from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
 from worker.ingest.event_store import EventStore
-from worker.ingest.payments import PaymentsStored, append_once, made_of, payments_of
+from worker.ingest.payments import PaymentsStored, left_undecided, marked_rows, store_payments
 from worker.ingest.record import Stored
 from worker.ingest.versions import StreamVersions
 from worker.jobs.context import JobContext
@@ -23,8 +21,6 @@ from worker.jobs.job import Job
 from worker.jobs.naming import named
 from worker.jobs.selected import SelectedStreams
 from worker.kafka.record import Record
-from worker.storage import reading
-from worker.storage.database import Document
 from worker.storage.event_walk import EventPage, Place, walk_events
 from worker.timing import backoff_s
 
@@ -32,8 +28,6 @@ _EVENTS_PER_STEP = 2_000
 _BYTES_PER_STEP = 4_000_000
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.025, 2.0
 _ENROLMENTS = ("course_enrolled",)
-# What the platform has made of a payment's row by itself: no event of ours says so.
-_UNDECIDED = ("pending", "failed")
 
 
 class Payments(SelectedStreams):
@@ -43,9 +37,9 @@ class Payments(SelectedStreams):
 async def payments(context: JobContext, arguments: Payments) -> Mapping[str, JsonValue]:
     """Walk over the enrolments, and store what their payments lack. A step that is done twice changes nothing.
 
-    1. some enrolments that name a payment  2. what the platform made of their rows  3. their events  4. save the
-    place. A row that the platform has marked `refunded` gets that as an event, too; one that is `pending` or `failed`
-    stays as it is, and is named. A dry run counts what it would look at.
+    1. some enrolments that name a payment  2. their events  3. save the place. A row that the platform has marked
+    `refunded` gets that as an event, too; one that is `pending` or `failed` stays as it is, and is named. A dry run
+    counts what it would look at.
     """
     events = EventStore(context.database, StreamVersions(context.database), origin=context.run_id)
     selection = arguments.of.model_copy(update={"event_types": _ENROLMENTS})
@@ -55,17 +49,16 @@ async def payments(context: JobContext, arguments: Payments) -> Mapping[str, Jso
     pages = walk_events(context.database, selection, begin, most=_EVENTS_PER_STEP, max_bytes=_BYTES_PER_STEP)
     async for page in pages:
         paid = _paid(page)  # 1
-        rows = await _rows(context, paid)  # 2
-        undecided = [each for each in paid if rows.get(_row_id(each.document)) in _UNDECIDED]
-        left = named(
-            left,
-            [str(each.document["event_data"]["details"]["payment"]["transaction_id"]) for each in undecided],
-        )
-        decided = [each for each in paid if each not in undecided]
-        done = PaymentsStored() if context.dry_run else await _store(context, events, decided, rows)  # 3
+        if context.dry_run:
+            enrolments = [each.document for each in paid]
+            marked = await marked_rows(context.database.billing_transactions, enrolments)
+            done = PaymentsStored(left=left_undecided(enrolments, marked))
+        else:
+            done = await _store(context, events, paid)  # 2
+        left, number = named(left, done.left), len(done.left)
         counts = {"enrolments": len(paid), "stored": done.stored, "refused": len(done.refused)}
         place = {**page.place.document(), "left": left}
-        await context.advance(len(page.events), place, **counts, left=len(undecided))  # 4
+        await context.advance(len(page.events), place, **counts, left=number)  # 3
     return {"left": list(left)}
 
 
@@ -81,33 +74,14 @@ def _paid(page: EventPage) -> list[Stored]:
     return found
 
 
-async def _rows(context: JobContext, paid: Sequence[Stored]) -> dict[ObjectId, str]:
-    """The status of the rows that no event of a transaction has made yet."""
-    wanted = {"_id": {"$in": [_row_id(each.document) for each in paid]}, "stream_id": {"$exists": False}}
-    found = await reading.find(context.database.billing_transactions, wanted, {"status": 1})
-    return {row["_id"]: str(row.get("status")) for row in found.documents}
-
-
-def _row_id(enrolment: Document) -> ObjectId:
-    return foreign_object_id(enrolment["event_data"]["details"]["payment"]["transaction_id"])
-
-
-async def _store(
-    context: JobContext, events: EventStore, paid: Sequence[Stored], rows: Mapping[ObjectId, str]
-) -> PaymentsStored:
-    done = PaymentsStored()
-
+async def _store(context: JobContext, events: EventStore, paid: Sequence[Stored]) -> PaymentsStored:
     async def pause(rounds: int) -> None:
         if rounds > 1:
             await context.clock.sleep(backoff_s(rounds + 1, _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S))
 
-    refunded = [each for each in paid if rows.get(_row_id(each.document)) == "refunded"]
-    # First: a refund alone makes no row, so that one that is killed between the two still finds the platform's word.
-    refunds = made_of(refunded, refund_event, done.refused, behind=2)
     await context.keep_alive()
-    for some in (refunds, payments_of(paid, done.refused)):
-        await append_once(events, some, done, recorded_at=context.clock.now(), pause=pause)
-    return done
+    rows, now = context.database.billing_transactions, context.clock.now()
+    return await store_payments(events, rows, paid, recorded_at=now, pause=pause)
 
 
 PAYMENTS = Job(

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from bson.decimal128 import Decimal128
+
+from tests.support.billing import fold_rows, row_of_before
 from tests.support.counts import only
 from tests.support.ingest import event, options, records, running, send, with_kafka
 from worker.contract.enrolment_payments import payment_event_id
@@ -61,3 +64,34 @@ async def test_a_payment_follows_though_its_worker_was_killed_behind_the_enrolme
     again = await database.course_events.find_one({"event_type": "payment_made"}) or {}
     assert again["_id"] == payment_event_id(enrolled["_id"])
     assert await database.course_events.count_documents({}) == 2
+
+
+async def test_what_the_platform_made_of_a_payment_of_before_is_heeded_when_its_enrolment_comes_again(
+    database: Database, kafka: str, topic: str
+) -> None:
+    """A `reingest`, or a worker that begins anew, before the job `payments` has run: no refund becomes a payment."""
+    marked = {"txn_1": "refunded", "txn_2": "failed", "txn_3": "completed"}
+    paid = [
+        enrolment(details={"payment": {**PAYMENT, "transaction_id": each}}, user_id=f"b{number:023x}")
+        for number, each in enumerate(marked)
+    ]
+    await send(kafka, topic, records(paid, partition=0))
+    async with running(database, options(kafka, topic)) as worker:
+        await worker.until_processed(3)
+    # As a release before left it: enrolments without events of their payments, and a row for each.
+    await database.course_events.delete_many({"event_type": "payment_made"})
+    for transaction, status in marked.items():
+        [enrolled] = await database.course_events.find(
+            {"event_data.details.payment.transaction_id": transaction}
+        ).to_list(None)
+        await database.billing_transactions.insert_one(row_of_before(enrolled, status))
+
+    async with running(database, with_kafka(options(kafka, topic), group_id=f"again-{topic}")) as worker:
+        await worker.until_processed(3)
+        assert worker.outcome("redelivered") == 3
+    await fold_rows(database)
+    rows = {row["transaction_id"]: row async for row in database.billing_transactions.find({})}
+    assert {name: rows[name]["status"] for name in marked} == marked
+    assert rows["txn_1"]["refunded_amount"] == Decimal128("19.90")
+    assert "stream_id" not in rows["txn_2"], "nobody knows what has become of it: the job names it"
+    assert await database.course_events.count_documents({"event_type": "payment_refunded"}) == 1
