@@ -4,7 +4,7 @@ import asyncio
 import os
 import platform
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import structlog
 
@@ -67,8 +67,13 @@ class Presence:
         self._told = True
 
 
-def running_as(settings: RoleSettings, owner: str, roles: Iterable[str]) -> Running:
-    """What this process is; `owner` names this run of it, and begins like the owners of its leases."""
+def running_as(
+    settings: RoleSettings, owner: str, roles: Iterable[str], owned: Set[str] = frozenset()
+) -> Running:
+    """What this process is; `owner` names this run of it, and begins like the owners of its leases.
+
+    `owned` are the shared collections whose documents it makes.
+    """
     return Running(
         id=owner,
         host=socket.gethostname(),
@@ -77,4 +82,5 @@ def running_as(settings: RoleSettings, owner: str, roles: Iterable[str]) -> Runn
         version=settings.release,
         revision=settings.revision,
         python=platform.python_version(),
+        owned=tuple(sorted(owned)),
     )

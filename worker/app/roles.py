@@ -100,7 +100,7 @@ def _canary(settings: Settings, given: Dependencies) -> list[Role]:
 
 def presence(settings: Settings, given: Dependencies, roles: Sequence[str]) -> Presence:
     """The role that says who is here, with these other roles."""
-    running = running_as(settings.role, _owner(), roles)
+    running = running_as(settings.role, _owner(), roles, settings.ownership.owned)
     return Presence(given.database, running, given.clock, given.health.component(Presence.name))
 
 

@@ -2,12 +2,15 @@
 
 from datetime import datetime
 
-from worker.storage.model_bases import Named, Positive, Text
+from pydantic import Field
+
+from worker.storage.model_bases import Named, Positive, Text, absent
 
 
 class Worker(Named):
     """`workers`: a process that works, or did until `seen_at`; `_id` names this run of it.
 
+    `owned` are the shared collections whose documents it makes; a worker of the release before does not say.
     `started_at` and `seen_at` are by the server's time. One that ends in good order takes its document with it.
     """
 
@@ -17,5 +20,6 @@ class Worker(Named):
     version: Text
     revision: Text
     python: Text
+    owned: list[str] = Field(default_factory=absent)
     started_at: datetime
     seen_at: datetime

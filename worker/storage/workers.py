@@ -22,7 +22,10 @@ FORGOTTEN_S = 3_600
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A run of a process, as it says of itself; `id` names no other run."""
+    """A run of a process, as it says of itself; `id` names no other run.
+
+    `owned` are the shared collections whose documents it makes.
+    """
 
     id: str
     host: str
@@ -31,6 +34,7 @@ class Running:
     version: str
     revision: str
     python: str
+    owned: tuple[str, ...] = ()
 
 
 _SAID = ("host", "pid", "version", "revision", "python")
@@ -50,7 +54,8 @@ class Seen:
 
 async def say_alive(database: Database, running: Running) -> None:
     """Write that this worker lives. May run twice, at any time."""
-    said = {"roles": list(running.roles), **{name: getattr(running, name) for name in _SAID}}
+    lists = {"roles": list(running.roles), "owned": list(running.owned)}
+    said = {**lists, **{name: getattr(running, name) for name in _SAID}}
     document: Document = {
         **{name: {"$literal": value} for name, value in said.items()},
         "started_at": {"$ifNull": ["$started_at", "$$NOW"]},

@@ -10,6 +10,7 @@ from bson import ObjectId
 from pymongo import AsyncMongoClient
 
 from tests.support.doctor import Ahead, Doctor, sound_topic, subjects, told
+from worker.app.presence import running_as
 from worker.devstack.servers.mongod import Mongod, spawn_mongod, start_mongod
 from worker.devstack.servers.process import free_port, wait_for_port
 from worker.operate.doctor.clock_skew import CLOCK_SKEW
@@ -31,6 +32,7 @@ from worker.operate.doctor.no_replica_set import NO_REPLICA_SET
 from worker.operate.doctor.old_mongodb import OLD_MONGODB
 from worker.operate.doctor.old_mongodb import decide as decide_version
 from worker.operate.doctor.oplog_below_retention import OPLOG_BELOW_RETENTION
+from worker.operate.doctor.owners_differ import OWNERS_DIFFER
 from worker.operate.doctor.sessions_forgotten import SESSIONS_FORGOTTEN
 from worker.operate.doctor.setup import Limits
 from worker.operate.doctor.short_oplog import SHORT_OPLOG
@@ -42,8 +44,10 @@ from worker.operate.doctor.uri_time_limit import URI_TIME_LIMIT
 from worker.operate.doctor.validator_differs import VALIDATOR_DIFFERS
 from worker.operate.doctor.zstd_time_series import ZSTD_TIME_SERIES
 from worker.settings import variable
+from worker.settings.role import RoleSettings
 from worker.storage.database import make_client, open_database
 from worker.storage.driver import close
+from worker.storage.workers import say_alive
 
 SERIES = {"timeField": "timestamp", "metaField": "metadata", "granularity": "minutes"}
 
@@ -313,3 +317,27 @@ async def test_unused_index(doctor: Doctor) -> None:
     assert 'db.courses.hideIndex("somebodys")' in found.fix
     await doctor.database.courses.find({"title": "x"}).to_list(None)
     assert await later.sees(UNUSED_INDEX) == []
+
+
+# ---- workers that do not agree ----
+
+
+async def test_owners_differ(doctor: Doctor) -> None:
+    database, both = doctor.database, frozenset({"courses", "users"})
+    assert await doctor.sees(OWNERS_DIFFER) == []
+    await say_alive(database, running_as(RoleSettings(), "pod:7:aa", ["progress"], both))
+    await say_alive(database, running_as(RoleSettings(), "pod:8:bb", ["progress"], frozenset({"users"})))
+    await say_alive(database, running_as(RoleSettings(), "old:9:cc", ["progress"]))
+    await database.workers.update_one({"_id": "old:9:cc"}, {"$unset": {"owned": ""}})
+    agreed = {"courses_owner": "worker", "users_owner": "worker"}
+    [courses] = await doctor.sees(OWNERS_DIFFER, **agreed)
+    assert courses.seen.subject == "courses"
+    assert courses.seen.words == (
+        "SEVENP_COURSES_OWNER is external for pod:8, and worker here and for 1 other worker"
+    )
+    assert subjects(await doctor.sees(OWNERS_DIFFER, courses_owner="worker")) == ["courses", "users"]
+    await database.workers.delete_many({"_id": "pod:8:bb"})
+    assert await doctor.sees(OWNERS_DIFFER, **agreed) == []
+    long_ago = [{"$set": {"seen_at": {"$subtract": ["$seen_at", 60_000]}}}]
+    await database.workers.update_one({"_id": "pod:7:aa"}, long_ago)
+    assert await doctor.sees(OWNERS_DIFFER) == [], "one that is gone disagrees with nobody"

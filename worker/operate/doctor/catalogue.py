@@ -25,6 +25,7 @@ from worker.operate.doctor.offsets_expire import OFFSETS_EXPIRE
 from worker.operate.doctor.old_mongodb import OLD_MONGODB
 from worker.operate.doctor.one_broker import ONE_BROKER
 from worker.operate.doctor.oplog_below_retention import OPLOG_BELOW_RETENTION
+from worker.operate.doctor.owners_differ import OWNERS_DIFFER
 from worker.operate.doctor.privileges_missing import PRIVILEGES_MISSING
 from worker.operate.doctor.privileges_worth_having import PRIVILEGES_WORTH_HAVING
 from worker.operate.doctor.records_from_the_future import RECORDS_FROM_THE_FUTURE
@@ -75,6 +76,8 @@ FINDINGS: tuple[Finding, ...] = (
     MIGRATION_PENDING,
     FOREIGN_UNIQUE_INDEX,
     ZSTD_TIME_SERIES,
+    # Whose documents they are.
+    OWNERS_DIFFER,
     # Topics.
     TOPIC_MISSING,
     COMPACTED_TOPIC,

@@ -18,6 +18,8 @@ from worker.storage.durable_offsets import Held, Place, read_held
 from worker.storage.errors import translated
 from worker.storage.privileges import read_privileges
 from worker.storage.schema import check_schema
+from worker.storage.worker_models import Worker
+from worker.storage.workers import known_workers
 from worker.timing import Clock
 
 _LIMIT_MS = 5_000
@@ -40,6 +42,7 @@ class MongoFacts:
         self.collections = Once(self._collections)
         self.index_uses = Once(self._index_uses)
         self.measured = Once(partial(measure, database, clock))
+        self.workers = Once(self._workers)
 
     @property
     def wanted(self) -> Sequence[Wanted]:
@@ -80,6 +83,10 @@ class MongoFacts:
                 *(driver.list_indexes(self._database.collection(name)) for name in ours)
             )
         return {name: Found(options[name], tuple(of)) for name, of in zip(ours, indexes, strict=True)}
+
+    async def _workers(self) -> Sequence[Worker]:
+        """Those that live."""
+        return [each.worker for each in (await known_workers(self._database))[0] if each.lives]
 
     async def _index_uses(self) -> Sequence[IndexUse]:
         return await read_index_uses(self._database, await self.collections())
