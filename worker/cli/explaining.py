@@ -18,6 +18,7 @@ from worker.cli.tables import print_json, print_table
 from worker.contract.identity import stream_id, stream_kind
 from worker.queries.explain import Change, Explanation
 from worker.queries.explain import explain as explained
+from worker.queries.explained import Difference
 from worker.settings import load_settings
 from worker.words import counted
 
@@ -105,7 +106,7 @@ def _print(found: Explanation) -> None:
     )
     for each in found.documents:
         print_table(
-            [(each.collection, one.field, cell(one.folded), cell(one.stored)) for one in each.differing],
+            [(each.collection, one.field, *_differing(one)) for one in each.differing],
             ("collection", "field", "expected", "found"),
         )
         if (more := each.differences - len(each.differing)) > 0:
@@ -117,6 +118,10 @@ def _row(change: Change, *, several: bool) -> tuple[str, ...]:
     name = f"{change.collection}.{change.field}" if several else change.field
     event = (str(change.version), change.recorded_at.isoformat(), str(change.event_id), change.event_type)
     return (*event, name, value, change.rule.name)
+
+
+def _differing(one: Difference) -> tuple[str, str]:
+    return (_WITHHELD, _WITHHELD) if one.personal else (cell(one.folded), cell(one.stored))
 
 
 def _rules(changes: Sequence[Change]) -> list[tuple[str, str]]:

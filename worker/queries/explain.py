@@ -13,11 +13,11 @@ from uuid import UUID
 
 from projections.event import StoredEvent
 from projections.kinds import Document, StreamProjection
-from worker.contract.personal import PERSONAL_KEYS
 from worker.queries.explained import Explained, Standing, UnknownField, documents_of, with_field
 from worker.queries.fields import ABSENT
 from worker.queries.stepwise import Rule, Step, StepwiseFold
 from worker.queries.stream_reading import Broken, events_in_order
+from worker.queries.withheld import MaskedFold, Twin
 from worker.storage.database import Database
 from worker.storage.skipped_versions import Skips, skips_of
 
@@ -33,7 +33,7 @@ MOST_CHANGES: Final = 50_000
 class Change:
     """One field that one event changed, with its value after it. `gone`: the field is not there any more.
 
-    `personal`: the value is the event's personal text, or of an event that says who somebody is, and is withheld.
+    `personal`: the value was made of what says who somebody is, or of somebody's own words, and is withheld.
     """
 
     collection: str
@@ -108,23 +108,24 @@ async def explain(database: Database, stream: str, asked: str | None = None) -> 
         folded, whole = await _fold(database, explanation, seen, path)
         # 3.
         last = explanation.last_version if whole else None
-        explanation.documents += [
-            each.standing(stream, last, folded.get(each.version or 0), path) for each in seen
-        ]
+        for each in seen:
+            document, twin = folded.get(each.version or 0, (None, Twin()))
+            explanation.documents.append(each.standing(stream, last, document, twin, path))
         explanation.whole &= whole
     return explanation
 
 
 async def _fold(
     database: Database, explanation: Explanation, documents: Sequence[Explained], path: str
-) -> tuple[dict[int, Document], bool]:
+) -> tuple[dict[int, tuple[Document, Twin]], bool]:
     """Fold the stream and note what changes in these documents.
 
-    Returns the folds at the versions they have, and whether all events could be folded.
+    Returns the folds at the versions they have, with their twins, and whether all events could be folded.
     """
     projection, wanted = documents[0].projection, {each.version for each in documents}
     told = [each for each in documents if explanation.asked is not None or each.counted_by is None]
-    fold, at_versions = StepwiseFold(projection), dict[int, Document]()
+    fold, at_versions = StepwiseFold(projection), dict[int, tuple[Document, Twin]]()
+    masked = MaskedFold(projection)
     explanation.events = 0
     skips = await skips_of(database, projection.name, [explanation.stream])
     in_order = events_in_order(database, explanation.stream, projection.event_paths, skips)
@@ -138,12 +139,13 @@ async def _fold(
             step = _take(fold, event, explanation, projection, skips)
             if step is None:
                 return at_versions, False
-            for change in _changes(step, told, path):
+            masked.take(step)
+            for change in _changes(step, masked.twin, told, path):
                 explanation.add(change)
             if event.version in wanted:
-                at_versions[event.version] = step.after
-            if None in wanted:
-                at_versions[0] = step.after  # of a document that is not there: whether it should be
+                at_versions[event.version] = step.after, masked.twin
+            if None in wanted:  # of a document that is not there: whether it should be
+                at_versions[0] = step.after, masked.twin
     return at_versions, True
 
 
@@ -170,13 +172,14 @@ def _take(
         return None
 
 
-def _changes(step: Step, documents: Sequence[Explained], path: str) -> Iterator[Change]:
+def _changes(step: Step, twin: Twin, documents: Sequence[Explained], path: str) -> Iterator[Change]:
     event = step.event
     for document in documents:
+        is_withheld = twin.withheld(document.view)
         for name, value in step.changes(path, document.view):
             if not path and name.partition(".")[0] in _ALWAYS_CHANGED:
                 continue
-            personal = is_withheld(event, value)
+            personal = is_withheld(name, value)
             yield Change(
                 collection=document.collection,
                 field=name,
@@ -190,12 +193,6 @@ def _changes(step: Step, documents: Sequence[Explained], path: str) -> Iterator[
                 gone=value is ABSENT,
                 personal=personal,
             )
-
-
-def is_withheld(event: StoredEvent, value: Any) -> bool:
-    """Whether a value may not be shown. What a fold makes of personal details (a name to search by) is personal."""
-    is_text = isinstance(value, str) and value in (event.text, *event.texts.values())
-    return is_text or not PERSONAL_KEYS.get(event.event_type, frozenset()).isdisjoint(event.details)
 
 
 def _remark(explanation: Explanation, version: int, kind: str, detail: str) -> None:

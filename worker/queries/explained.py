@@ -14,6 +14,7 @@ from worker.contract.reserved import is_reserved
 from worker.errors import Refused
 from worker.queries.fields import ABSENT, differing, value_at, why_unknown
 from worker.queries.stepwise import View, counted_row, of_events
+from worker.queries.withheld import Twin, Withheld, is_nobodys
 from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.encoding import same
@@ -31,11 +32,15 @@ class UnknownField(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field in which the stored document is not what its events say. None: there is no such field."""
+    """A field in which the stored document is not what its events say. None: there is no such field.
+
+    `personal`: one of both says who somebody is, and both are withheld.
+    """
 
     field: str
     folded: Any
     stored: Any
+    personal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +88,13 @@ class Explained:
         found = self.stored.get(name) if isinstance(self.stored, Mapping) else None
         return found if isinstance(found, int) and not isinstance(found, bool) else None
 
-    def standing(self, stream: str, last_version: int | None, folded: Document | None, path: str) -> Standing:
+    def standing(
+        self, stream: str, last_version: int | None, folded: Document | None, twin: Twin, path: str
+    ) -> Standing:
         """Held against its events, in what stands at the path.
 
         `last_version` is the stream's, None where its events cannot be folded to the end; `folded` is the fold of
-        those up to the document's own version, None where there is none.
+        those up to the document's own version, None where there is none, and `twin` tells what of it is withheld.
         """
         code = self.projection.version if self.counted_by is None else self.counted_by.version
 
@@ -111,13 +118,13 @@ class Explained:
             return stands(False, f"it says version {self.version}, the events end at {last_version}")
         if folded is None:
             return stands(None, f"the events cannot be folded up to its version {self.version}")
-        found = self._differences(folded, path)
+        found = self._differences(folded, twin, path)
         waiting = (last_version or self.version) - self.version
         behind = f"; behind: {counted(waiting, 'event')} not in it yet" if waiting else ""
         words = "as its events say" if not found else "not as its events say"
         return stands(not found, f"at version {self.version} {words}{behind}", found)
 
-    def _differences(self, folded: Document, path: str) -> list[Difference]:
+    def _differences(self, folded: Document, twin: Twin, path: str) -> list[Difference]:
         expected = self.view(folded)
         known = self.stored if isinstance(self.stored, dict) else {}
         stored = {name: value for name, value in known.items() if name in expected}
@@ -126,9 +133,8 @@ class Explained:
             expected, stored = (nested(by_path(each, dotted)) for each in (expected, stored))
         was, now = value_at(expected, path), value_at(stored, path)
         fields = of_events(differing(was, now, path, alike=lambda one, other: same(other, one)))
-        return [
-            Difference(name, _or_none(value_at(expected, name)), _or_none(value)) for name, value in fields
-        ]
+        is_withheld = twin.withheld(self.view)
+        return [_difference(name, value_at(expected, name), value, is_withheld) for name, value in fields]
 
 
 async def documents_of(database: Database, stream: str) -> list[Explained]:
@@ -164,6 +170,12 @@ def with_field(documents: Sequence[Explained], field: str) -> tuple[list[Explain
         there_are = "; ".join(f"in {name} {reason}" for name, reason in why.items())
         raise UnknownField(f"no document of this stream has the field {field}: {there_are}")
     return having, path
+
+
+def _difference(name: str, folded: Any, stored: Any, is_withheld: Withheld) -> Difference:
+    if is_withheld(name, folded) or is_nobodys(folded, stored):
+        return Difference(name, None, None, personal=True)
+    return Difference(name, _or_none(folded), _or_none(stored))
 
 
 def _or_none(value: Any) -> Any:

@@ -92,6 +92,16 @@ async def test_a_document_that_somebody_changed_is_told_apart_from_its_events(da
     assert [each.field for each in one.differing] == ["social.discussion_posts"]
 
 
+async def test_of_a_difference_in_somebodys_own_words_neither_side_is_shown(database: Database) -> None:
+    await stored(database, ADA)
+    theirs = {f"lesson_progress.{number}.notes": "their own words" for number in range(2)}
+    await database.user_progress.update_one({"_id": ADA.progress["_id"]}, {"$set": theirs})
+    record, _ = (await explain(database, ADA.stream)).documents
+    assert len(record.differing) == 2
+    assert {each.field.rpartition(".")[2] for each in record.differing} == {"notes"}
+    assert {(each.folded, each.stored, each.personal) for each in record.differing} == {(None, None, True)}
+
+
 async def test_a_document_that_is_behind_ahead_absent_or_of_other_code_is_said_to_be(
     database: Database,
 ) -> None:
