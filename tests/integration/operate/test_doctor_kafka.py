@@ -50,6 +50,10 @@ async def test_topic_missing(doctor: Doctor) -> None:
     assert await doctor.sees(TOPIC_MISSING) == []
     [found] = await doctor.sees(TOPIC_MISSING, topic="nobody-made-it")
     assert "--create --topic nobody-made-it --partitions 16" in found.fix
+    [accounts] = await doctor.sees(TOPIC_MISSING, account_topic="no-accounts-yet")
+    assert accounts.seen.subject == "no-accounts-yet"
+    assert "topic apply" in accounts.fix
+    assert "set SEVENP_ACCOUNT_TOPIC to none" in accounts.fix
     notifies = {"notify_routes": "completion=kafka", "notify_kafka_topic": "no-such-outbox"}
     assert subjects(await doctor.sees(TOPIC_MISSING, **notifies)) == ["no-such-outbox"]
 
@@ -61,7 +65,7 @@ async def test_few_partitions(doctor: Doctor, kafka: str) -> None:
     assert found.seen.words == "the topic has 1 partition"
     assert "--alter --partitions" in found.fix
     [seen] = decide_partitions("t", 4, 6)
-    assert "2 of them read nothing" in seen.words
+    assert "2 of them read nothing of it" in seen.words
 
 
 async def test_short_retention(doctor: Doctor, kafka: str) -> None:

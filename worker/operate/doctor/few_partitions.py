@@ -12,7 +12,9 @@ def decide(topic: str, partitions: int, members: int) -> Sequence[Seen]:
     """Each partition is read by one member of the group."""
     if partitions > 1 and partitions >= members:
         return []
-    beside = f", and the group has {counted(members, 'member')}: {members - partitions} of them read nothing"
+    beside = (
+        f", and the group has {counted(members, 'member')}: {members - partitions} of them read nothing of it"
+    )
     words = f"the topic has {counted(partitions, 'partition')}{beside if members > partitions else ''}"
     return [Seen(topic, words)]
 
@@ -29,7 +31,7 @@ FEW_PARTITIONS = Finding(
     name="few_partitions",
     severity=Severity.ADVICE,
     needs=KAFKA,
-    means="A partition is read by one worker: with fewer partitions than workers some of them read nothing.",
+    means="A partition is read by one worker: with fewer partitions than workers some read nothing of the topic.",
     fix=f"Raise {variable('topic_partitions')} and run `sevenp-worker topic apply` (or kafka-topics.sh --alter "
     "--partitions N): the worker reads added ones from their begin.",
     look=look,
