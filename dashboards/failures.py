@@ -110,6 +110,34 @@ _QUEUE = Row(
     ),
 )
 
+_DECIDED = Row(
+    "Decided against: nothing has failed",
+    (
+        graph(
+            "Events without effect",
+            "Right alone, and wrong beside others of their stream; the documents list them with the reason. Many "
+            "at once: a producer has changed.",
+            Unit.EVENTS,
+            Query(
+                f"{counted('projection_events_without_effect_total', by=('projection',))} > 0",
+                "{{projection}}",
+            ),
+            alert="EventsWithoutEffect",
+            empty="none in this time",
+            width=12,
+        ),
+        graph(
+            "Documents that lost a contest",
+            "A slug, an address or a name that another has claimed earlier; a relationship that would close a "
+            "cycle. `queue list` names them, and they wait for nobody.",
+            Unit.COUNT,
+            Query(f"max by (projection) ({of_platform('contest_lost_documents')})", "{{projection}}"),
+            empty="not known: no worker has the role `counts`",
+            width=12,
+        ),
+    ),
+)
+
 _DEAD_LETTERS = Row(
     "Dead letters: records that cannot become events",
     (
@@ -208,5 +236,5 @@ BOARD = Board(
     "failures",
     "7P worker: retry and dead letters",
     "What failed and waits: streams, dead letters and notifications, how old, why, and what is tried.",
-    (_NOW, _QUEUE, _DEAD_LETTERS, _NOTIFICATIONS, _GIVEN_UP),
+    (_NOW, _QUEUE, _DECIDED, _DEAD_LETTERS, _NOTIFICATIONS, _GIVEN_UP),
 )
