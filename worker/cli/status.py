@@ -272,6 +272,8 @@ def _depth_rows(found: Status) -> Iterator[tuple[str, ...]]:
     )
     yield "dead letters", f"{letters:,}", _for(oldest), "dead-letters list --group" if letters else ""
     yield "outbox", f"{depths.unsent:,}", _for(depths.oldest_unsent_s), ""
+    if depths.lost:  # nothing has failed, and nobody has to do anything
+        yield "lost contests", f"{depths.lost:,}", "", "a slug, name or edge that another has: queue list"
 
 
 def _job_row(each: SeenRun) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from worker.storage.claims import age_s
 from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
 from worker.storage.outbox import UNSENT
-from worker.storage.work_items import COUNTS_ROW, OPEN, fold_type
+from worker.storage.work_items import COUNTS_ROW, OPEN, UNDECIDED, fold_type
 from worker.telemetry.labels import DEAD_LETTER_STEPS, DRIFT_PARTS, QUEUE_STATES, ROW_COLLECTIONS
 from worker.telemetry.metrics import Metrics
 from worker.timing import Clock
@@ -45,6 +45,7 @@ class Walk:
 class Depths:
     """Numbers of one time; ages are seconds by the server's time, 0 where nothing waits.
 
+    `items` are by state, without those that only say who has lost a contest: these are `lost`, and wait for nobody.
     `replays` are streams done, and all that are to be done, of the rebuilds under way, by job. `checked_at_s` and
     `walk` are None before the first walk of the scrubber.
     """
@@ -63,6 +64,7 @@ class Depths:
     walk: Walk | None = None
     replays: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     disk: Disk | None = None
+    lost: int = 0
 
 
 async def measure(database: Database, event_types: Types[str]) -> Depths:
@@ -73,8 +75,11 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
     queue, dead_letters, outbox = database.analytics_queue, database.dead_letters, database.notifications
     ours: Document = {"event_type": {"$in": sorted(event_types)}}
     # What has lost a contest waits for nobody: it may do so for ever, and is counted by itself.
-    lost = {fold_type(each.name) for each in database.catalogue.contests}
-    aging: Document = {"event_type": {"$in": sorted(set(event_types) - lost)}}
+    contests = sorted(fold_type(each.name) for each in database.catalogue.contests)
+    undecided: Document = {"event_type": {"$in": contests}, "error_class": {"$in": sorted(UNDECIDED)}}
+    others: Document = {"event_type": {"$in": sorted(set(event_types) - set(contests))}}
+    lost = {"event_type": {"$in": contests}, "error_class": {"$nin": sorted(UNDECIDED)}}
+    waiting: Document = {"$or": [others, undecided]}
     blocked = await reading.aggregate(
         queue,
         [
@@ -89,8 +94,13 @@ async def measure(database: Database, event_types: Types[str]) -> Depths:
     by_step = {step: {"redrives": 0, "step": step} for step in DEAD_LETTER_STEPS}
     with translated():
         return Depths(
-            items={state: await queue.count_documents({**ours, "status": state}) for state in QUEUE_STATES},
-            oldest_item_s=max([await age_s(queue, {**aging, "status": state}) for state in OPEN]),
+            items={
+                state: await queue.count_documents({**waiting, "status": state}) for state in QUEUE_STATES
+            },
+            oldest_item_s=max(
+                [await age_s(queue, {**of, "status": state}) for of in (others, undecided) for state in OPEN]
+            ),
+            lost=await queue.count_documents({**lost, "status": {"$in": list(OPEN)}}),
             blocked_streams=blocked.documents[0]["streams"] if blocked.documents else 0,
             refused_rows=await _sums(queue, refused_rows, "$data.collection", 1),
             dead_letters={step: await dead_letters.count_documents(of) for step, of in by_step.items()},

@@ -31,6 +31,10 @@ OPEN = ("pending", "processing", "failed")
 _NOTIFICATION = "notification:"
 
 
+UNDECIDED = frozenset({"Undecided", "Unreadable", "Refused"})
+"""Why nobody could decide a contest: any other `error_class` of its items is a decision, and no failure."""
+
+
 def fold_type(projection: str) -> str:
     """The type of the items about streams or documents of which a projection can make nothing."""
     return f"{projection}_fold"

@@ -21,11 +21,13 @@ from projections.progress.projection import PROGRESS
 from tests.support.counts import SETTINGS, dependencies
 from tests.support.running import RunningRole, run
 from worker.errors import Retryable
+from worker.retry.depths import measure
 from worker.storage.database import Database, open_database
 from worker.storage.model_bases import absent
 from worker.storage.schema import apply_schema
-from worker.storage.work_items import Item
+from worker.storage.work_items import Item, event_types
 from worker.telemetry.health import Health
+from worker.telemetry.labels import QUEUE_STATES
 from worker.telemetry.metrics import Metrics
 from worker.timing import SystemClock
 from worker.verify.contests_check import check_contest
@@ -120,6 +122,28 @@ async def findings(database: Database) -> list[Finding]:
     checks = await Checks.opened(database, quiescent=True)
     await check_contest(checks.run, CONTEST)
     return list(checks.run.tally.findings)
+
+
+async def test_to_have_lost_is_no_failure_for_whoever_looks_at_depths_and_counters(own: Database) -> None:
+    given = dependencies(own)
+    kept = next(each for each in contenders(given) if each.name == CONTEST.name)
+    for number in (1, 2, 3):
+        await ask(own, number, number, "jane")
+    await kept.decide(of(1, 2, 3))
+    depths = await measure(own, event_types(own.catalogue))
+    assert (depths.lost, dict(depths.items), depths.oldest_item_s) == (2, dict.fromkeys(QUEUE_STATES, 0), 0.0)
+    applied = {
+        outcome: given.metrics.registry.get_sample_value(
+            "sevenp_worker_projection_events_applied_total",
+            {"projection": CONTEST.name, "mode": "live", "outcome": outcome},
+        )
+        for outcome in ("applied", "failed")
+    }
+    assert applied == {"applied": 3, "failed": 0}
+    await own.collection("handles").update_one({"_id": identity(2)}, {"$set": {"claims": {"handle": 7}}})
+    await kept.decide(of(2))
+    undecided = await measure(own, event_types(own.catalogue))
+    assert undecided.items["pending"] > 0, "that nobody can decide it is a failure"
 
 
 async def test_the_earliest_claim_has_the_value_and_the_next_one_gets_it_when_it_is_free(

@@ -22,6 +22,7 @@ from worker.storage import reading
 from worker.storage.database import Document
 from worker.storage.errors import translated
 from worker.storage.leases import Token
+from worker.storage.work_items import UNDECIDED
 from worker.telemetry.labels import Applied, Mode
 from worker.watch.contests.part import Part, differing, is_settled, newer, row_of
 from worker.watch.sums.attempt import Attempt, Keys, Reason, RejectedWrite, Target, Write, ids_of
@@ -120,11 +121,12 @@ class Contenders:
                 self._changed.update(attempt.changed)
         mode = Mode.RETRY if retrying else Mode.LIVE
         applied = self._given.metrics.projection_events_applied_total
-        failed = len(keys & lost.keys())
+        losing = keys & lost.keys()
+        failed = sum(lost[each].error_class in UNDECIDED for each in losing)
         applied.labels(self.name, mode, Applied.APPLIED).inc(len(keys) - failed)
         applied.labels(self.name, mode, Applied.FAILED).inc(failed)
-        if failed:
-            log.info(f"{self.name}_lost", documents=failed)
+        if losing:
+            log.info(f"{self.name}_lost", documents=len(losing))
         return lost
 
     @property
@@ -144,7 +146,7 @@ class Contenders:
     async def remake(self, kind: str, identities: Iterable[Any]) -> int:
         """Decide these documents again; returns how many nobody can decide. To have lost is no failure."""
         lost = await self.decide(frozenset((kind, each) for each in identities))
-        return sum(reason.error_class in _FAILURES for reason in lost.values())
+        return sum(reason.error_class in UNDECIDED for reason in lost.values())
 
     async def concerned(self, identities: Iterable[Any]) -> dict[str, set[Any]]:
         """None: what contends with a document is decided with it."""
@@ -291,7 +293,3 @@ class Contenders:
         self._count_at = self._given.clock.monotonic() + _COUNT_EVERY_S
         with translated():
             self._lost.set(await self._contenders.count_documents({"reason": {"$gt": ""}}))
-
-
-_FAILURES = frozenset({"Undecided", "Unreadable", "Refused"})
-"""Reasons that are no decision."""
