@@ -20,6 +20,7 @@ _PROGRESS_AND_COUNTS = of_platform("lease_held", 'lease=~"(progress|counts):.+"'
 _AGAIN = per_second("projection_events_applied_total", 'mode!="live"', by=("projection", "mode", "outcome"))
 # Leases are called `progress:00`.
 _HELD = f'label_replace({of_workers("lease_held")}, "watcher", "$1", "lease", "(.+):[0-9]+")'
+_LIVE = per_second("projection_events_applied_total", 'mode="live"', by=("projection", "outcome"))
 _HEADROOM = of_platform("change_stream_oplog_headroom_seconds")
 
 _NOW = Row(
@@ -134,11 +135,9 @@ _WORK = Row(
             "Events folded, live",
             "By projection and outcome. Stale ones were in the document already, as after a restart.",
             Unit.PER_SECOND,
-            Query(
-                per_second("projection_events_applied_total", 'mode="live"', by=("projection", "outcome")),
-                "{{projection}}, {{outcome}}",
-            ),
+            Query(f"{_LIVE} > 0", "{{projection}}, {{outcome}}"),
             colours={"progress, failed": Colour.BAD, "counts, failed": Colour.BAD},
+            empty="nothing was folded",
         ),
         graph(
             "Events folded again",
@@ -166,11 +165,7 @@ _OWNERS = Row(
             "Leases taken and lost",
             "By watcher. A few at each start and end of a worker.",
             Unit.PER_SECOND,
-            Query(
-                'sum by (watcher) (label_replace(rate(sevenp_worker_lease_transitions_total{job=~"$job",'
-                'instance=~"$instance"}[$__rate_interval]), "watcher", "$1", "lease", "(.+):[0-9]+"))',
-                "{{watcher}}",
-            ),
+            Query(per_second("lease_transitions_total", by=("watcher",)), "{{watcher}}"),
         ),
         graph(
             "Change streams opened again",

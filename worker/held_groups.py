@@ -74,7 +74,7 @@ class HeldGroups:
         for group in self._shown.keys() | held.keys():
             self._metrics.lease_held.labels(self._name(group)).set(group in held)
             if (group in held) != (group in self._shown):
-                self._metrics.lease_transitions_total.labels(self._name(group)).inc()
+                self._metrics.lease_transitions_total.labels(self._leases.watcher).inc()
         self._shown = held
 
     def _name(self, group: int) -> str:

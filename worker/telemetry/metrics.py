@@ -183,7 +183,7 @@ class Metrics:
     )
     mongodb_retries_total = _counter("Operations repeated.", reason=RetryReason)
     lease_held = _gauge("1 while this worker holds the lease.", lease=ANY)
-    lease_transitions_total = _counter("Times this worker took or lost the lease.", lease=ANY)
+    lease_transitions_total = _counter("Times this worker took or lost a lease of this watcher.", watcher=ANY)
 
     # Watch
     change_stream_events_total = _counter("Changes seen.", watcher=CATALOGUED)
@@ -204,7 +204,7 @@ class Metrics:
         projection=ANY,
     )
     projection_frozen_streams = _gauge(
-        "Streams met here whose document a newer release made: they stand still.", projection=CATALOGUED
+        "Streams met here whose document a newer release made: they stand still.", projection=ANY
     )
     contest_lost_documents = _gauge(
         "Documents that do not have what they ask for, because another has it; by the worker that decides.",
@@ -217,7 +217,11 @@ class Metrics:
     )
 
     # Retry; what is of the whole platform is shown by the one worker that holds the lease of `retry`.
-    retry_queue_events = _gauge(f"Queue items of the whole platform by state.{_BY_ONE}", state=ANY)
+    retry_queue_events = _gauge(
+        "Queue items of the whole platform by state, without those that only say who has lost a contest."
+        f"{_BY_ONE}",
+        state=ANY,
+    )
     retry_oldest_age_seconds = _maybe(
         f"Age of the oldest item that is not completed; 0 if there is none.{_BY_ONE}"
     )
@@ -226,7 +230,7 @@ class Metrics:
         f"Rows of outbox and billing that the server refuses; they wait.{_BY_ONE}", collection=ANY
     )
     skipped_events_total = _counter(
-        "Events given up by themselves, after all attempts at their folds.", projection=CATALOGUED
+        "Events given up by themselves, after all attempts at their folds.", projection=ANY
     )
     retry_attempts_total = _counter("Attempts by what they made of the item.", outcome=ANY, error_class=ANY)
     dead_letter_events = _gauge(f"Dead letters that nobody has acted upon.{_BY_ONE}", step=ANY)
@@ -310,6 +314,10 @@ class Metrics:
         for name, declared in declared_metrics().items():
             setattr(self, name, declared.made(name, self.registry, catalogued))
         at_zero(self.contest_lost_documents, [each.name for each in catalogue.contests])
+        # Only folds give events up, and only what reads events or their documents can be too old for these.
+        folds = [each.name for each in catalogue.streams]
+        at_zero(self.skipped_events_total, folds)
+        at_zero(self.projection_frozen_streams, [*folds, *(each.name for each in catalogue.sums)])
         # Of what is not about learners there will be many: so many series that each of them gets few.
         self._of_learners = frozenset(_of_learners(catalogue))
         at_zero(self.projection_freshness_seconds, (*self._of_learners, OTHER))
@@ -353,10 +361,13 @@ class Metrics:
         at_zero(self.mongodb_slow_commands_total, names)
 
     def prepare_leases(self, names: Iterable[str]) -> None:
-        """Create the series of leases this worker competes for at 0; partitions' leases have no series."""
+        """Create the series of leases this worker competes for at 0; partitions' leases have no series.
+
+        They are called `progress:00`: before the colon stands the watcher.
+        """
         names = tuple(names)
         at_zero(self.lease_held, names)
-        at_zero(self.lease_transitions_total, names)
+        at_zero(self.lease_transitions_total, {name.partition(":")[0] for name in names})
 
     def prepare_jobs(self, names: Iterable[str]) -> None:
         """Create the series of jobs that a scheduler may start at 0."""
