@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 from pymongo import monitoring
 
-from worker.cli.ending import run_app
 from worker.cli.foreground import asked, run_in_foreground
 from worker.cli.output import take_over_streams
+from worker.cli.starting import run_app
 from worker.jobs.context import JobContext
 from worker.jobs.job import Job, JobArguments, Outcome
 from worker.storage.errors import translated

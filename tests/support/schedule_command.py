@@ -8,8 +8,9 @@ import typer
 from tests.support.job_command import COUNT, obey_kill_at
 from worker.app.scheduling import serve_schedule
 from worker.app.signals import StopSignal
-from worker.cli.ending import end_with, run_app
+from worker.cli.ending import end_with
 from worker.cli.output import take_over_streams
+from worker.cli.starting import run_app
 from worker.settings import load_settings
 from worker.telemetry.logs import configure_logging
 

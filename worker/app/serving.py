@@ -1,22 +1,20 @@
 """The whole worker: start checks, roles, supervision, and everything closed again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence, Set
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import structlog
-from pymongo.monitoring import CommandListener
 
 from worker.app.collector import search_now_and_then
-from worker.app.control import control_reader
+from worker.app.control import known_of
 from worker.app.dependencies import Probe, await_all, await_checks, kafka_probe, mongodb_probe
-from worker.app.mongodb import mongodb_options, with_setting_hint
+from worker.app.opening import assert_schema, opened
 from worker.app.roles import Dependencies, build_roles
 from worker.app.server_state import ServerState
 from worker.app.supervision import Role, supervise
 from worker.contract.routes import routes
-from worker.errors import Misconfigured, SchemaMismatch, WorkerError
+from worker.errors import Misconfigured
 from worker.kafka.security import diagnose_connection, kafka_options
 from worker.operate.control.role import ControlReader
 from worker.settings import Channel, RoleName, Settings
@@ -24,14 +22,11 @@ from worker.storage.database import (
     TIMED,
     Database,
     assert_safe_server,
-    make_client,
-    open_database,
 )
-from worker.storage.driver import close
 from worker.storage.past_validators import past_validators
-from worker.storage.schema import check_schema
 from worker.telemetry.health import Health
 from worker.telemetry.http import HttpServer, Probes
+from worker.telemetry.logs import set_log_level
 from worker.telemetry.loop_delay import measure_loop_delay
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import CommandTimer
@@ -96,7 +91,7 @@ async def _run(
     settings: Settings, stop: asyncio.Event, given: Dependencies, probes: list[Probe], build: Build
 ) -> None:
     clock, metrics, health = given.clock, given.metrics, given.health
-    control = control_reader(settings, given)
+    control = _control_reader(settings, given)
     # 2.
     started_up = await run_until_stopped(_start(settings, given, probes, control), stop)
     if not started_up or stop.is_set():
@@ -141,36 +136,18 @@ async def _assert_notifications_can_leave(settings: Settings) -> None:
         raise refusal
 
 
-async def assert_schema(settings: Settings, database: Database, *, besides: Set[str] = frozenset()) -> None:
-    """Raise `SchemaMismatch` with every difference unless collections and indexes are as the code needs them.
-
-    Nothing is asked of the collections `besides`.
-    """
-    found = await check_schema(database, external=settings.mongodb.external_collections | besides)
-    if found:
-        named = "; ".join(f"{each.collection} {each.what}: {each.found}" for each in found)
-        raise SchemaMismatch(f"run `sevenp-worker schema apply` ({named})")
-
-
-@asynccontextmanager
-async def opened(settings: Settings, *listeners: CommandListener) -> AsyncIterator[Database]:
-    """The settings' database; its client is closed at the end. Nothing is sent before the first operation.
-
-    Where MongoDB refuses the user, or we its certificate, the error that leaves the block names the setting.
-    """
-    client = make_client(
-        settings.mongodb.uri.get_secret_value(),
-        listeners=listeners,
-        security=mongodb_options(settings.mongodb),
+def _control_reader(settings: Settings, given: Dependencies) -> ControlReader:
+    """Turns the gate that the roles are given. A level that is set at run time stands in for that of the settings."""
+    return ControlReader(
+        given.database,
+        settings.control,
+        known_of(settings, given.database.catalogue),
+        given.gate,
+        given.clock,
+        given.metrics,
+        given.health,
+        set_log_level=lambda level: set_log_level(level or settings.process.log_level),
     )
-    try:
-        yield open_database(client, settings.mongodb.database_prefix, settings.ownership.catalogue)
-    except WorkerError as error:
-        if (better := with_setting_hint(error)) is error:
-            raise
-        raise better from error
-    finally:
-        await close(client)
 
 
 def dependency_probes(

@@ -12,8 +12,7 @@ from typing import TypeVar
 from worker.app.control import known_of
 from worker.app.dependencies import LIMIT_S, kafka_probe, mongodb_probe
 from worker.app.exits import ExitCode
-from worker.app.opening import require_event_store
-from worker.app.serving import opened
+from worker.app.opening import opened, require_event_store
 from worker.contract.routes import routes
 from worker.errors import SchemaMismatch, WorkerError
 from worker.ingest.options import IngestOptions

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from worker.adopt.report import said
-from worker.app.opening import opened_in_use, opened_to_change
-from worker.app.serving import assert_schema
+from worker.app.opening import assert_schema, opened_in_use, opened_to_change
 from worker.cli import help as text
 from worker.cli.foreground import asked, run_in_foreground
 from worker.cli.options import DryRun, JsonFlag, parse_time

@@ -1,44 +1,145 @@
-"""Every command: its arguments, its help, and the one call it makes."""
+"""Every command: what it is called, what the help says of it, and where it lies. It is imported when it is called."""
 
-from dataclasses import asdict, astuple
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from worker.app.collector import tune_collector
-from worker.app.exits import ExitCode
-from worker.app.opening import opened_to_change
-from worker.app.serving import serve
-from worker.app.signals import StopSignal
-from worker.cli import adopting, backfill, explaining, publish, reingest, scheduling, status, tracing
 from worker.cli import help as text
-from worker.cli.about import about, settings_app
-from worker.cli.auditing import audited
-from worker.cli.control import control_app
-from worker.cli.dead_letters import dead_letters_app
-from worker.cli.demo import EPILOG, demo
-from worker.cli.doctor import CAPACITY_EPILOG, capacity, doctor
-from worker.cli.doctor import EPILOG as DOCTOR_EPILOG
-from worker.cli.ending import end_with, run_to_end
-from worker.cli.events import events_app
-from worker.cli.jobs import jobs_app
-from worker.cli.options import Commands, JsonFlag
-from worker.cli.queue import queue_app
-from worker.cli.rebuild import PROMOTE_EPILOG, ROLLBACK_EPILOG, promote, rebuild_app, rollback
-from worker.cli.tables import print_json, print_table
-from worker.cli.topics import topic_app
-from worker.cli.upcasters import EPILOG as CHECK_EPILOG
-from worker.cli.upcasters import check_upcasters
-from worker.cli.verifying import EPILOG as VERIFY_EPILOG
-from worker.cli.verifying import verify_command
-from worker.contract import export
-from worker.settings import load_settings
-from worker.storage.schema import apply_schema, apply_to, check_schema
-from worker.telemetry.logs import configure_logging
+from worker.cli.lazy import Entry, lazy_group
+from worker.release import version_lines
 
-app = Commands(
+COMMANDS: tuple[Entry, ...] = (
+    Entry(
+        "demo",
+        "Start real servers and the worker, publish learner events, and prove that every document is right.",
+        "worker.cli.demo",
+        "demo",
+    ),
+    Entry(
+        "publish",
+        "Publish a file of events, each line one record to the topic of its kind, and wait for the acknowledgements.",
+        "worker.cli.publish",
+        "publish",
+    ),
+    Entry(
+        "status",
+        "Show workers, leases, lag, depths, jobs, what is paused, the last checks, and what is away.",
+        "worker.cli.status",
+        "status",
+    ),
+    Entry("schedule", "Run jobs by the clock until SIGTERM or Ctrl-C.", "worker.cli.scheduling", "schedule"),
+    Entry(
+        "explain",
+        "Show which events changed a field of a stream's documents, with its value after each, and by which rule.",
+        "worker.cli.explaining",
+        "explain",
+    ),
+    Entry(
+        "trace",
+        "Follow one event: record, event store, time series, documents, statistics, notifications, billing.",
+        "worker.cli.tracing",
+        "trace",
+    ),
+    Entry(
+        "adopt",
+        "Make the platform's own records of learners the worker's: each becomes one opening event of its stream.",
+        "worker.cli.adopting",
+        "adopt",
+    ),
+    Entry(
+        "reingest",
+        "Read the topics again, up to what the live group has committed, beside workers that go on.",
+        "worker.cli.reingest",
+        "reingest",
+    ),
+    Entry(
+        "backfill",
+        "Publish files of past events to the topic: stored like all others, and nobody is notified of them.",
+        "worker.cli.backfill",
+        "backfill",
+    ),
+    Entry(
+        "verify",
+        "Check that events, time series, progress, statistics, outbox and billing agree.",
+        "worker.cli.verifying",
+        "verify_command",
+    ),
+    Entry(
+        "promote",
+        "Put what was built under a name in place of the live documents that differ; these are kept.",
+        "worker.cli.rebuild",
+        "promote",
+        "PROMOTE_EPILOG",
+    ),
+    Entry(
+        "rollback",
+        "Put back the documents that a promotion has replaced.",
+        "worker.cli.rebuild",
+        "rollback",
+        "ROLLBACK_EPILOG",
+    ),
+    Entry(
+        "check-upcasters",
+        "Run every stored event through the contract of this code, and show what would fail.",
+        "worker.cli.upcasters",
+        "check_upcasters",
+    ),
+    Entry(
+        "doctor",
+        "Look for what is wrong with MongoDB, Kafka and the settings, and say what mends it.",
+        "worker.cli.doctor",
+        "doctor",
+    ),
+    Entry(
+        "capacity",
+        "Bytes per event and day, oplog hours, index sizes, and when the disk is full.",
+        "worker.cli.doctor",
+        "capacity",
+        "CAPACITY_EPILOG",
+    ),
+    Entry(
+        "run",
+        "Run the worker until SIGTERM or Ctrl-C, then drain and end with 0.",
+        "worker.cli.running",
+        "run",
+    ),
+    Entry("schema", "Collections, indexes, validators.", "worker.cli.schema", "schema_app"),
+    Entry("topic", "The topics that the worker reads.", "worker.cli.topics", "topic_app"),
+    Entry("settings", "How the worker is set.", "worker.cli.setting_values", "settings_app"),
+    Entry("contract", "What producers publish.", "worker.cli.contract", "contract_app"),
+    Entry(
+        "jobs",
+        "Jobs: rebuild, check, read again. What runs, what ran, and how it ended.",
+        "worker.cli.jobs",
+        "jobs_app",
+    ),
+    Entry(
+        "control",
+        "What is paused, limited and logged, while the workers run: every worker follows within seconds.",
+        "worker.cli.control",
+        "control_app",
+    ),
+    Entry("queue", "What failed and waits to be tried again.", "worker.cli.queue", "queue_app"),
+    Entry(
+        "dead-letters",
+        "Records that could not be stored, with their bytes.",
+        "worker.cli.dead_letters",
+        "dead_letters_app",
+    ),
+    Entry("events", "What is stored of a stream.", "worker.cli.events", "events_app"),
+    Entry(
+        "rebuild",
+        "Make again what is kept, from what it follows from; readers never see less meanwhile.",
+        "worker.cli.rebuild",
+        "rebuild_app",
+    ),
+)
+"""THE registration, in the order of the help."""
+
+app = typer.Typer(
+    cls=lazy_group(COMMANDS),
+    no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Learner events from Kafka become versioned events, a time series and progress documents in MongoDB.",
     epilog=text.page(
@@ -69,101 +170,25 @@ app = Commands(
         text.exit_codes(),
     ),
 )
-schema_app = Commands(help="Collections, indexes, validators.")
-contract_app = Commands(help="What producers publish.")
-app.callback()(about)
-app.command(epilog=EPILOG)(demo)
-app.command(epilog=publish.EPILOG)(publish.publish)
-app.command(epilog=status.EPILOG)(status.status)
-app.command(epilog=scheduling.EPILOG)(scheduling.schedule)
-app.command(epilog=explaining.EPILOG)(explaining.explain)
-app.command(epilog=tracing.EPILOG)(tracing.trace)
-app.command(epilog=adopting.EPILOG)(adopting.adopt)
-app.command(epilog=reingest.EPILOG)(reingest.reingest)
-app.command(epilog=backfill.EPILOG)(backfill.backfill)
-app.add_typer(schema_app, name="schema")
-app.add_typer(topic_app, name="topic")
-app.add_typer(settings_app, name="settings")
-app.add_typer(contract_app, name="contract")
-app.add_typer(jobs_app, name="jobs")
-app.add_typer(control_app, name="control")
-app.add_typer(queue_app, name="queue")
-app.add_typer(dead_letters_app, name="dead-letters")
-app.command("verify", epilog=VERIFY_EPILOG)(verify_command)
-app.add_typer(events_app, name="events")
-app.add_typer(rebuild_app, name="rebuild")
-app.command(epilog=PROMOTE_EPILOG)(promote)
-app.command(epilog=ROLLBACK_EPILOG)(rollback)
-app.command(epilog=CHECK_EPILOG)(check_upcasters)
-app.command(epilog=DOCTOR_EPILOG)(doctor)
-app.command(epilog=CAPACITY_EPILOG)(capacity)
 
 
-@app.command(
-    epilog=text.page(
-        text.examples(
-            "SEVENP_MONGODB_URI='mongodb://db/?replicaSet=rs0&tls=true' sevenp-worker run",
-            "SEVENP_ROLES=progress SEVENP_HTTP_PORT=9465 sevenp-worker run",
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        for line in version_lines():
+            typer.echo(line)
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Show the versions of the worker, its source, Python and the drivers.",
         ),
-        text.settings(),
-        text.exit_codes(),
-    )
-)
-def run() -> None:
-    """Run the worker until SIGTERM or Ctrl-C, then drain and end with 0.
-
-    Checks at start that MongoDB and Kafka answer and that the schema is as needed. Logs go to stderr: columns on a
-    terminal, JSON lines elsewhere. One HTTP port serves /metrics, /livez and /readyz.
-    """
-    signals = StopSignal()
-    signals.install()
-
-    async def work() -> None:
-        settings = load_settings()
-        configure_logging(settings.process.log_level, form=settings.process.log_format)
-        tune_collector()
-        await serve(settings, signals.event())
-
-    end_with(work)
-
-
-@schema_app.command("apply", epilog=text.settings(*text.MONGODB, "external_collections", "retention_"))
-@run_to_end("what is made stays; run it again, it makes what is missing")
-async def schema_apply() -> None:
-    """Create what is missing, set validators and retention that differ, drop nothing. May be repeated at any time."""
-    settings = load_settings()
-    async with opened_to_change(settings) as database:
-        external, retention = settings.mongodb.external_collections, settings.retention
-        # Before anything else the collection in which it is noted that the rest is made.
-        changes = await apply_to("audit", database, external=external, retention=retention)
-        async with audited(database, settings, "schema apply", {}) as outcome:
-            changes += await apply_schema(database, external=external, retention=retention)
-            outcome["changes"] = [" ".join(astuple(change)) for change in changes]
-    rows = [astuple(change) for change in changes]
-    print_table(rows, ("collection", "what", "done"), empty="Nothing to do: all is as it should be.")
-
-
-@schema_app.command("check", epilog=text.settings(*text.MONGODB, "external_collections", "retention_"))
-@run_to_end()
-async def schema_check(as_json: JsonFlag = False) -> ExitCode:
-    """Show what differs from what this version needs; ends with 1 when something does. Changes nothing."""
-    settings = load_settings()
-    async with opened_to_change(settings) as database:
-        external = settings.mongodb.external_collections
-        found = await check_schema(database, external=external, retention=settings.retention)
-    if as_json:
-        print_json([asdict(each) for each in found])
-    else:
-        rows = [astuple(difference) for difference in found]
-        print_table(rows, ("collection", "what", "expected", "found"), empty="No differences.")
-    return ExitCode.DIFFERENCE if found else ExitCode.OK
-
-
-@contract_app.command("export", epilog="It reads no settings.")
-@run_to_end("some files may be missing; run it again")
-async def contract_export(
-    folder: Annotated[Path, typer.Argument(file_okay=False, help="Where to write; made if absent.")],
+    ] = False,
 ) -> None:
-    """Write a JSON Schema for each topic and one valid example of each event type."""
-    for path in export.write(folder):
-        Console(soft_wrap=True, highlight=False).print(str(path), markup=False)
+    """Options of no command."""

@@ -11,8 +11,7 @@ from rich.console import Console
 
 from worker.app.exits import ExitCode
 from worker.app.mongodb import with_setting_hint
-from worker.app.opening import opened_in_use
-from worker.app.serving import opened
+from worker.app.opening import opened, opened_in_use
 from worker.cli import help as text
 from worker.cli.capacity_tables import capacity_json, print_capacity
 from worker.cli.ending import run_to_end

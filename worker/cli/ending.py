@@ -5,17 +5,16 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial, wraps
-from typing import Any, NoReturn, ParamSpec, TypeAlias
+from typing import NoReturn, ParamSpec, TypeAlias
 
 import structlog
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
 from worker.app.exits import ExitCode, exit_code
 from worker.cli.output import visible
+from worker.cli.starting import WRONG_ARGUMENTS
 from worker.errors import WorkerError
-from worker.mistakes import words_for
 from worker.telemetry.logs import describe
 from worker.timing import cancel_and_wait, cancel_within
 from worker.words import in_words
@@ -29,24 +28,6 @@ Work: TypeAlias = Callable[P, Awaitable[int | None]]
 _LEFT_OVER_S = 5.0
 # What a command says that only reads.
 _ONLY_LOOKED = "it only looked, nothing was changed"
-
-
-# The root of everything that is wrong with arguments; where it lives depends on the version of typer.
-_WRONG_ARGUMENTS: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-
-
-def run_app(app: typer.Typer) -> NoReturn:
-    """Run the command that the arguments name; raises SystemExit with its exit code, and nothing else."""
-    try:
-        code = app(prog_name="sevenp-worker", standalone_mode=False)
-    except _WRONG_ARGUMENTS as error:
-        if isinstance(error.__cause__, ValidationError):
-            error.message = "; ".join(map(words_for, error.__cause__.errors(include_url=False)))
-        error.show()
-        code = error.exit_code
-    except (typer.Abort, KeyboardInterrupt):
-        code = ExitCode.INTERRUPTED
-    sys.exit(int(code or ExitCode.OK))
 
 
 def run_to_end(interrupted: str = _ONLY_LOOKED) -> Callable[[Work[P]], Callable[P, None]]:
@@ -80,7 +61,7 @@ def end_with(work: Work[[]], *, interrupted: Callable[[], str] = lambda: _ONLY_L
 def _code_of(runner: asyncio.Runner, work: Work[[]], interrupted: Callable[[], str]) -> int:
     try:
         return int(runner.run(_awaited(work)) or ExitCode.OK)
-    except _WRONG_ARGUMENTS:
+    except WRONG_ARGUMENTS:
         raise  # told by `run_app`, with the usage of the command
     except WorkerError as error:
         say_error(str(error))

@@ -12,8 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from worker.app.collector import tune_collector
 from worker.app.exits import ExitCode
-from worker.app.opening import opened_in_use
-from worker.app.serving import assert_schema
+from worker.app.opening import assert_schema, opened_in_use
 from worker.cli.bar import shown
 from worker.cli.ending import end_with, say
 from worker.cli.listing import plain

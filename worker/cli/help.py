@@ -5,7 +5,6 @@ import re
 import textwrap
 
 from worker.app.exits import ExitCode
-from worker.settings import setting_lines, variable
 
 # Click leaves a paragraph that begins with this character as it is.
 _VERBATIM = "\b"
@@ -42,6 +41,8 @@ def settings(*names: str) -> str:
 
     A name that ends with `_` stands for all settings that begin with it.
     """
+    from worker.settings import setting_lines, variable  # noqa: PLC0415 - the list of commands needs none of it
+
     wanted = [variable(name) for name in ([*names, "secrets_dir"] if names else [""])]
     prefixes = tuple(each for each in wanted if each.endswith("_"))
     lines = []

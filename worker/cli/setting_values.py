@@ -1,10 +1,9 @@
-"""`sevenp-worker --version` and `sevenp-worker settings show`: which code this is, and how it is set."""
+"""`sevenp-worker settings`: how the worker is set."""
 
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from worker.app.exits import ExitCode
 from worker.cli import help as text
@@ -12,31 +11,9 @@ from worker.cli.ending import run_to_end, say_error
 from worker.cli.options import Commands, JsonFlag
 from worker.cli.output import visible
 from worker.cli.tables import print_json, print_table
-from worker.release import version_lines
 from worker.settings.effective import DEFAULT, effective_settings
 
 settings_app = Commands(help="How the worker is set.")
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        for line in version_lines():
-            Console(highlight=False).print(line, markup=False)
-        raise typer.Exit
-
-
-def about(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            callback=_print_version,
-            is_eager=True,
-            help="Show the versions of the worker, its source, Python and the drivers.",
-        ),
-    ] = False,
-) -> None:
-    """Options of no command."""
 
 
 @settings_app.command("show", epilog=text.exit_codes())

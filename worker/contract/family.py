@@ -89,3 +89,9 @@ class EventTypes:
         sizes = [family.limits.max_record_bytes for family in self.families if family.limits is not None]
         object.__setattr__(self, "by_name", by_name)
         object.__setattr__(self, "max_record_bytes", max(sizes, default=None))
+
+    def prepare(self) -> None:
+        """Make what the models validate with: else the first event of each type would wait for its own."""
+        for family in self.families:
+            for model in family.events.values():
+                model.model_rebuild()

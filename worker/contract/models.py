@@ -1,7 +1,8 @@
 """What the models of all events share: the envelope, and `details`, whose keys differ by type.
 
 Unknown envelope fields are refused. In `details` the keys that a model names are checked, any other is allowed.
-Limits of a whole record (size, depth, number of keys) are the codec's.
+Limits of a whole record (size, depth, number of keys) are the codec's. What a model validates with is made when it
+is needed: most commands never validate an event, and making all of it takes a second.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from worker.contract.upcasters import CURRENT_SCHEMA_VERSION
 class Details(BaseModel):
     """The part of an event that differs by type."""
 
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, defer_build=True)
 
 
 class ClosedDetails(Details):
@@ -33,7 +34,7 @@ class Envelope(BaseModel):
     stand in the models of the families that have them.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     event_id: EventId
     event_type: str

@@ -76,6 +76,8 @@ class Pipeline:
         self._database = database
         self._events = events
         self._table = table
+        for route in table.values():
+            route.types.prepare()
         self._settings, self._limits = settings, settings.limits
         self._clock = clock
         self._metrics = metrics

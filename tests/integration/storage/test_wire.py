@@ -27,7 +27,7 @@ from tests.support.waiting import wait_until
 from tests.support.worker_process import StartWorker
 from worker.app.dependencies import mongodb_probe
 from worker.app.exits import ExitCode
-from worker.app.serving import assert_schema, opened
+from worker.app.opening import assert_schema, opened
 from worker.devstack.servers.mongod import Mongod, start_mongod
 from worker.devstack.servers.process import StartFailed
 from worker.errors import Misconfigured

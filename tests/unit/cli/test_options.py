@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from worker.app.exits import ExitCode
 from worker.cli.commands import app
-from worker.cli.ending import run_app
 from worker.cli.listing import plain, with_bytes, with_everything
 from worker.cli.options import parse_duration, parse_end, parse_time
 from worker.cli.output import visible
+from worker.cli.starting import run_app
 from worker.cli.tables import JsonList, print_json, print_table
 from worker.retry.dead_letters import Kept
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from worker.cli.commands import app
-from worker.cli.ending import run_app
+from worker.cli.starting import run_app
 
 
 @pytest.mark.parametrize(

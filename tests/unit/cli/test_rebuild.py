@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from projections.catalogue import EVERY
 from worker.cli.commands import app
-from worker.cli.ending import run_app
+from worker.cli.starting import run_app
 
 STREAM = f"course_{'0' * 24}_user_{'1' * 24}"
 
