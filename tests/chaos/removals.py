@@ -225,7 +225,8 @@ def payment_last() -> None:
             Stored(each.record, event_document(each.event, 1, each.record.source, now, None))
             for each in found.new
         ]
-        await store_payments(self._events, enrolments, recorded_at=now, pause=self._pause_before)
+        rows = self._database.billing_transactions
+        await store_payments(self._events, rows, enrolments, recorded_at=now, pause=self._pause_before)
         return found
 
     _put(pipeline.Pipeline, "_sort", paid_first)
