@@ -5,6 +5,7 @@ Collections, validators, indexes, metric labels, queue items, `verify` and the c
 from the registered values; an executor knows a kind, and no projection by name.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
@@ -119,6 +120,14 @@ def kind_to_fold(stream: str) -> tuple[str, ...]:
     return stream_kind(stream) or LEARNER
 
 
+def by_kind(heads: Mapping[str, int]) -> dict[tuple[str, ...], dict[str, int]]:
+    """Streams, with their versions, by what they are about: each is asked once for all projections that there are."""
+    found: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
+    for stream, head in heads.items():
+        found[kind_to_fold(stream)][stream] = head
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class StreamProjection:
     """One stream of events becomes one document, and as many parts as that names.
@@ -160,6 +169,11 @@ class StreamProjection:
     def has_begun(self, fields: Document) -> bool:
         """Whether there is a document to be stored: until then its events wait, and nothing is missing."""
         return self.begun is None or self.begun(fields)
+
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether a stream with events may rightly have no document: it has not begun, is over, or yields."""
+        return (self.begun or self.expires or self.yields_to) is not None
 
     @property
     def dotted(self) -> tuple[str, ...]:

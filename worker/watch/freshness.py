@@ -2,13 +2,14 @@
 
 It needs nothing but the two collections: a few of the newest events are remembered, and looked for in the documents
 of their streams until they stand there. What nobody is about to show does not count: events of streams that are
-quarantined, or whose document a newer release made, and everything while no worker follows.
+quarantined, or whose document a newer release made, streams that may have no document at all (of a course without
+versions there is no history of them), and everything while no worker follows.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from projections.kinds import StreamProjection
+from projections.kinds import StreamProjection, by_kind
 from worker.contract.identity import stream_object_id
 from worker.storage import reading
 from worker.storage.database import Database, Document
@@ -52,8 +53,9 @@ class Freshness:
     async def missing(self, heads: Mapping[str, int]) -> set[str]:
         """Streams whose document does not show this version, and that somebody could bring up to it."""
         missing: set[str] = set()
+        kinds = by_kind(heads)
         for projection in self._database.catalogue.streams:
-            if folded := {stream: heads[stream] for stream in heads if projection.folds(stream)}:
+            if folded := kinds.get(projection.about):
                 missing |= await self._not_shown(projection, folded)
         return missing
 
@@ -92,13 +94,15 @@ class Freshness:
             {"_id": {"$in": list(names)}},
             {"version": 1, "projection_version": 1},
         )
-        shown = {
-            names[document["_id"]]
-            for document in found.documents
-            if number_in(document, "version") >= heads[names[document["_id"]]]
-            or number_in(document, "projection_version") > projection.version
+        stored = {names[document["_id"]]: document for document in found.documents}
+        missing = {
+            stream
+            for stream, document in stored.items()
+            if number_in(document, "version") < heads[stream]
+            and number_in(document, "projection_version") <= projection.version
         }
-        missing = heads.keys() - shown
+        if not projection.may_be_absent:
+            missing |= heads.keys() - stored.keys()
         return missing - await self._quarantined(projection, missing) if missing else missing
 
     async def _quarantined(self, projection: StreamProjection, streams: set[str]) -> set[str]:

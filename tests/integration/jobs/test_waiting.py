@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from projections.content.versions.projection import COURSE_VERSIONS
 from tests.support.clocks import ManualClock
+from tests.support.courses import CREATED, STREAM, event_of, sent, version
 from tests.support.jobs import CountArguments, Counting, job_run, parts, runner
 from tests.support.progress import histories, interleaved, projector, running, store
 from tests.support.waiting import until
@@ -74,6 +76,33 @@ async def test_a_step_that_does_not_end_is_cut_off_when_its_run_is_cancelled(dat
     assert counting.counted == [0, 1]
 
 
+async def follow(database: Database) -> None:
+    """Have it look as if a worker followed the event store."""
+    follows = {"_id": "progress:00", "kind": "group", "owner": "x", "epoch": 9}
+    await database.leases.replace_one(
+        {"_id": "progress:00"}, {**follows, "expires_at": datetime(2100, 1, 1, tzinfo=UTC)}, upsert=True
+    )
+
+
+async def test_streams_that_rightly_have_no_document_are_no_lag(database: Database) -> None:
+    """Of a course without versions there is no history of them; else its events would stop every job for ever."""
+    clock = ManualClock()
+    freshness = Freshness(database, clock)
+    await follow(database)
+    await store(database, [event_of(sent("course_created", **CREATED))])
+    for _ in range(3):
+        assert await freshness.behind_s() == 0.0
+        clock.advance(60)
+    created, versioned = sent("course_version_created", 1, **version("1.0")), "version_history"
+    await store(database, [event_of(created, 2)])
+    await projector(database, projection=COURSE_VERSIONS).project({STREAM: 2})
+    assert await database.collection(versioned).count_documents({"version": 2}) == 1
+    await store(database, [event_of(sent("course_version_deployed", 2, version="1.0"), 3)])
+    assert await freshness.behind_s() == 0.0
+    clock.advance(60)
+    assert await freshness.behind_s() == 60.0, "one that stands there shows that it is behind"
+
+
 async def test_the_lag_of_live_projections_is_measured_by_what_they_do_not_show(database: Database) -> None:
     clock = ManualClock()
     freshness = Freshness(database, clock)
@@ -89,10 +118,7 @@ async def test_the_lag_of_live_projections_is_measured_by_what_they_do_not_show(
     async with running(database) as watcher:
         await watcher.until_current()
         assert [await after(1), await after(1)] == [0.0, 0.0]
-    follows = {"_id": "progress:00", "kind": "group", "owner": "x", "epoch": 9}
-    await database.leases.replace_one(
-        {"_id": "progress:00"}, {**follows, "expires_at": datetime(2100, 1, 1, tzinfo=UTC)}, upsert=True
-    )
+    await follow(database)
     more = histories(learners=3, events=1, prefix="late")
     await store(database, interleaved(more))
     assert [await after(1), await after(2), await after(4)] == [0.0, 2.0, 6.0]

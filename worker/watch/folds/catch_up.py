@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
 
-from projections.kinds import StreamProjection
+from projections.kinds import StreamProjection, by_kind
 from worker.contract.identity import stream_object_id, stream_slot
 from worker.storage import reading
 from worker.storage.database import Database, Document
@@ -56,10 +56,12 @@ async def behind(
             streams = [row["_id"] for row in rows if isinstance(row["_id"], str)]
             ordered = ordered and _descending(last, streams)
             last = streams[-1] if streams else last
-            heads = await _sound(database, rows)
+            heads = by_kind(await _sound(database, rows))
             wanted = {
                 each.name: {
-                    s: heads[s] for s in heads if each.folds(s) and _wanted(s, each.name, stale, resumed)
+                    stream: head
+                    for stream, head in heads.get(each.about, {}).items()
+                    if _wanted(stream, each.name, stale, resumed)
                 }
                 for each in projections
             }

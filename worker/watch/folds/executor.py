@@ -1,10 +1,9 @@
 """Folding as a follower drives it: of every stream that moved in the event store, the documents."""
 
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 
-from projections.kinds import StreamProjection, kind_to_fold
+from projections.kinds import StreamProjection, by_kind
 from worker.chunks import chunks, split_by_name
 from worker.contract.identity import stream_slot
 from worker.gate import Gate
@@ -72,11 +71,8 @@ class StreamExecutor:
         return await follow_events(self._database, slots, after)
 
     def keys(self, changes: Sequence[Document], before: Token) -> Heads:
-        # Each is asked for its kind once, however many projections there are.
-        by_kind: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
-        for stream, head in highest(changes).items():
-            by_kind[kind_to_fold(stream)][stream] = head
-        return {each.name: by_kind.get(each.about, {}) for each in self._projections}
+        moved = by_kind(highest(changes))
+        return {each.name: moved.get(each.about, {}) for each in self._projections}
 
     def leave_out(self, projections: frozenset[str]) -> None:
         self._left_out = projections
