@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
 from textwrap import indent
 from typing import Any, Self
 
@@ -49,17 +48,27 @@ class JsonList:
             self._console.print("\n]" if self._begun else "[]", markup=False)
 
 
+_COUNTED = ("documents", "behind", "quarantined", "other_version", "without_effect", "parts")
+"""What `verify` tells of each projection, in this order."""
+
+
 def print_verification(verification: Verification) -> None:
     """Counts, then what is wrong."""
     counts = {name.replace("_", " "): number for name, number in verification.counts.items()}
     reasons = {reason or "(none)": number for reason, number in verification.dead_letter_reasons.items()}
-    projections = {name: astuple(each) for name, each in verification.by_projection.items()}
+    projections = [
+        (name, *(f"{getattr(each, column):,}" for column in _COUNTED))
+        for name, each in verification.by_projection.items()
+    ]
+    refused = [
+        (name, reason, f"{number:,}")
+        for name, each in verification.by_projection.items()
+        for reason, number in sorted(each.reasons.items())
+    ]
     findings = [(each.name, each.subject, each.detail) for each in verification.findings]
     print_table(_numbers(counts), ("checked", "number"))
-    print_table(
-        [(name, *(f"{number:,}" for number in numbers)) for name, numbers in projections.items()],
-        ("projection", "documents", "behind", "quarantined", "other version", "without effect", "parts"),
-    )
+    print_table(projections, ("projection", *(column.replace("_", " ") for column in _COUNTED)))
+    print_table(refused, ("projection", "without effect because", "number"))
     print_table(_numbers(reasons), ("dead letters by reason", "number"))
     print_table(findings, ("finding", "subject", "detail"))
     if not verification.ok:

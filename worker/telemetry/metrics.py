@@ -200,8 +200,9 @@ class Metrics:
         "Events met by a fold.", projection=CATALOGUED, mode=ANY, outcome=Applied
     )
     projection_events_without_effect_total = _counter(
-        "Events that a document began to list as without effect: wrong only beside others of their stream.",
+        "Events that a document began to list as without effect, by why: wrong only beside others of their stream.",
         projection=ANY,
+        reason=ANY,
     )
     projection_frozen_streams = _gauge(
         "Streams met here whose document a newer release made: they stand still.", projection=ANY
@@ -324,8 +325,8 @@ class Metrics:
         foremost = (Applied.APPLIED, Applied.FAILED)
         at_zero(self.projection_events_applied_total, catalogue.names, (Mode.LIVE,), foremost)
         at_zero(self.projection_events_applied_total, self._of_learners, Mode, Applied)
-        refusing = [each.name for each in catalogue.streams if each.reasons]
-        at_zero(self.projection_events_without_effect_total, refusing)
+        for each in catalogue.streams:
+            at_zero(self.projection_events_without_effect_total, (each.name,), each.reasons)
         # Which class an attempt may have depends on what came of it.
         failing = set(ErrorClass) - {ErrorClass.NONE, ErrorClass.UNAVAILABLE}
         at_zero(self.retry_attempts_total, (RetryOutcome.COMPLETED,), (ErrorClass.NONE,))

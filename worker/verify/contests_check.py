@@ -5,6 +5,7 @@ is checked of each document on the way, so that none is left out of what is deci
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from projections.kinds import Contest, StreamProjection
 from worker.storage import reading
 from worker.storage.database import Document
 from worker.storage.work_items import fold_item_id, fold_type
-from worker.verify.findings import Fault, Finding, Run, differs, subject_of
+from worker.verify.findings import Fault, Finding, ProjectionCounts, Run, differs, subject_of
 from worker.verify.queue_check import open_items
 from worker.verify.reading import hashable
 from worker.verify.sameness import differing
@@ -84,7 +85,7 @@ async def check_contest(run: Run, contest: Contest) -> None:
         for collection in (source.target.collection, contest.contenders.collection):  # 1
             async for ids in snapshots.ids(run.database.collection(collection), _DOCUMENTS_AT_ONCE):
                 for one in await snapshots.read(read, [each for each in ids if isinstance(each, ObjectId)]):
-                    counts.documents += collection == source.target.collection and one.row is not None
+                    _count(counts, contest, one, collection == source.target.collection)
                     if any(check(one)):
                         suspects[hashable(one.identity)] = one
         if suspects and not quiescent:  # 2
@@ -98,6 +99,17 @@ async def check_contest(run: Run, contest: Contest) -> None:
                     counts.quarantined += 1
                 if quiescent or one.revisions == before.revisions:
                     run.tally.report(findings)
+
+
+def _count(counts: ProjectionCounts, contest: Contest, one: Contending, by_document: bool) -> None:
+    """Count a document that contends, and why it does not have what it asks for; once, by the document."""
+    if not by_document or one.row is None:
+        return
+    counts.documents += 1
+    if one.row.get("reason") is not None:
+        with suppress(Exception):  # one that makes no sense is a finding of its own
+            decided = contest.decide(one.others)[one.identity]
+            counts.refused({} if decided.reason is None else {decided.reason: 1})
 
 
 async def _contending(

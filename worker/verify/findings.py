@@ -192,8 +192,9 @@ class ProjectionCounts:
 
     `behind` wait to be folded or counted (normal while the worker runs), `quarantined` of them have an item in
     `analytics_queue`. `other_version` were made by another version of the code and are not compared.
-    `without_effect` are events that documents list as wrong beside others of their stream, which is no fault here.
-    `parts` are the further documents that these name.
+    `without_effect` are events that documents list as wrong beside others of their stream, and of a contest the
+    documents that do not have what they ask for: no fault here. `reasons` counts them by why. `parts` are the further
+    documents that these name.
     """
 
     documents: int = 0
@@ -202,6 +203,13 @@ class ProjectionCounts:
     other_version: int = 0
     without_effect: int = 0
     parts: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def refused(self, reasons: Mapping[str, int]) -> None:
+        """Count what has no effect, by why."""
+        for reason, number in reasons.items():
+            self.reasons[reason] = self.reasons.get(reason, 0) + number
+            self.without_effect += number
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -42,8 +42,8 @@ class DocumentDigest:
     projection_version: int | None
     digests: Mapping[str, bytes]
     unreadable: Unreadable | None = None
-    without_effect: int = 0
-    """How many events of the stream it says have no effect."""
+    without_effect: Mapping[str, int] = field(default_factory=dict)
+    """How many events of the stream it says have no effect, by why."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any], paths: Sequence[str]) -> "DocumentDigest":
@@ -52,7 +52,7 @@ class DocumentDigest:
             _whole(document.get("version")),
             _whole(document.get("projection_version")),
             {path: _path_digest(path, document) for path in paths},
-            without_effect=sum(refused_by_reason(document).values()),
+            without_effect=refused_by_reason(document),
         )
 
     def comparable_version(self, projection: StreamProjection) -> int | None:
@@ -89,7 +89,7 @@ class FoldAudit:
             if event["version"] > folded_to and self.waiting_since is None:
                 self.waiting_since = date_in(event, "recorded_at")
         # For an event that begins it, or for its end.
-        waits = self.document is None and (self.projection.begun or self.projection.expires) is not None
+        waits = self.document is None and self.projection.may_be_absent
         seen = [event for event in events if waits or event["version"] <= folded_to]
         if not seen or self._broken:
             return

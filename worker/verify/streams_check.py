@@ -1,6 +1,6 @@
 """Checks event store, time series and the documents of stream projections against each other, stream by stream."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -155,8 +155,10 @@ class StreamsCheck:
         counts["rows_expired"] += sum(audit.expired_rows for audit in audits)
         for projection in self.run.database.catalogue.streams:
             folds = [fold for audit in audits for fold in audit.folds if fold.projection is projection]
-            without_effect = sum(fold.document.without_effect for fold in folds if fold.document)
-            self.run.tally.by_projection[projection.name].without_effect += without_effect
+            told = self.run.tally.by_projection[projection.name]
+            for fold in folds:
+                if fold.document is not None:
+                    told.refused(_known(fold.document.without_effect, projection))
             await self._count_behind(projection, [fold for fold in folds if fold.behind])
         self.on_progress(counts["events"])
 
@@ -256,6 +258,11 @@ def billed_by_us(row: Document) -> bool:
     """A release before wrote the row: it stands under the `_id` that the worker gives its transaction."""
     transaction = row.get("transaction_id")
     return isinstance(transaction, str) and row["_id"] == foreign_object_id(transaction)
+
+
+def _known(refused: Mapping[str, int], projection: StreamProjection) -> Mapping[str, int]:
+    """What a document says has no effect, by a reason of its projection: anything else there somebody has written."""
+    return {reason: number for reason, number in refused.items() if reason in projection.reasons}
 
 
 def _missing(behind: Sequence[FoldAudit]) -> list[str]:

@@ -62,7 +62,8 @@ def found(verification: Verification) -> list[tuple[str, str]]:
 async def test_a_consistent_history_is_ok_and_completely_counted(
     database: Database, page: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nothing = dict.fromkeys(("behind", "quarantined", "other_version", "without_effect", "parts"), 0)
+    numbers = ("behind", "quarantined", "other_version", "without_effect", "parts")
+    nothing = {**dict.fromkeys(numbers, 0), "reasons": {}}
     monkeypatch.setattr(reading, "PAGE_EVENTS", page)
     await store(database, [learner(name) for name in (*HEALTHY, TARGET)])
 

@@ -414,9 +414,11 @@ class Projector:
             self._tally.add(written, events, parts)
         self._applied(Applied.STALE, plan.stale)
         self._applied(Applied.APPLIED, events)
-        if self._projection.reasons:
-            without_effect = self._metrics.projection_events_without_effect_total
-            without_effect.labels(self._projection.name).inc(sum(map(_newly_refused, written.done)))
+        without_effect = self._metrics.projection_events_without_effect_total
+        for folded in written.done if self._projection.reasons else ():
+            for reason, count in _newly_refused(folded).items():
+                if reason in self._projection.reasons:
+                    without_effect.labels(self._projection.name, reason).inc(count)
         if self._by != "live":
             return  # a retried event is late by the failure, not by the fold
         now = self._clock.now()
@@ -431,10 +433,10 @@ class Projector:
         ).inc(count)
 
 
-def _newly_refused(folded: Folded) -> int:
-    """How many events more than before the document lists as without effect."""
+def _newly_refused(folded: Folded) -> Mapping[str, int]:
+    """How many events more than before the document lists as without effect, by why."""
     before, after = (refused_by_reason(each) for each in (folded.task.document, folded.fields))
-    return max(0, sum(after.values()) - sum(before.values()))
+    return {reason: more for reason, count in after.items() if (more := count - before.get(reason, 0)) > 0}
 
 
 def _taken(waiting: dict[str, int], most: int) -> dict[str, int]:
