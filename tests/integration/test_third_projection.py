@@ -4,9 +4,7 @@ Nothing else is changed for them: collections, validators, indexes, metric label
 what operators list are derived from the values.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -33,19 +31,14 @@ from projections.kinds import (
     Vector,
 )
 from projections.progress.projection import PROGRESS
+from tests.support.followers import working
 from tests.support.progress import histories, interleaved, store
-from tests.support.running import RunningRole, run
-from worker.app.roles import Dependencies, build_roles
 from worker.contract.identity import stream_object_id, stream_slot
-from worker.gate import Gate
 from worker.retry.operate import find_items, retry_items
 from worker.retry.selection import Selection
-from worker.settings import load_settings
 from worker.storage.database import Database, open_database
 from worker.storage.schema import apply_schema, check_schema
-from worker.telemetry.health import Health
 from worker.telemetry.metrics import Metrics
-from worker.timing import SystemClock
 from worker.verify.findings import Verification
 from worker.verify.run import verify
 
@@ -166,31 +159,6 @@ async def own(database: Database) -> Database:
     opened = open_database(database.client, database.prefix, CATALOGUE)
     await apply_schema(opened)
     return opened
-
-
-@asynccontextmanager
-async def working(
-    database: Database, monkeypatch: pytest.MonkeyPatch, gate: Gate | None = None
-) -> AsyncIterator[RunningRole]:
-    """The roles that keep projections, as `build_roles` makes them."""
-    for name, value in {
-        "SEVENP_ROLES": "progress,counts,retry",
-        "SEVENP_MONGODB_URI": "mongodb://127.0.0.1",
-        "SEVENP_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
-    }.items():
-        monkeypatch.setenv(name, value)
-    clock, metrics = SystemClock(), Metrics(CollectorRegistry(), CATALOGUE)
-    given = Dependencies(database, clock, metrics, Health(clock, metrics), gate=gate or Gate())
-    *roles, _ = build_roles(load_settings(), given, [])
-
-    class All:
-        async def run(self, stop: asyncio.Event) -> None:
-            async with asyncio.TaskGroup() as group:
-                for role in roles:
-                    group.create_task(role.run(stop))
-
-    async with run(All(), lambda task, stop: RunningRole(metrics, task, stop)) as running:
-        yield running
 
 
 async def all_of(database: Database, name: str) -> dict[Any, Document]:

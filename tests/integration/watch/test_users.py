@@ -1,16 +1,13 @@
 """Users that the worker owns, on a real server: documents follow from the event store, names from all of them."""
 
-import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from bson import ObjectId
-from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from projections.account.projection import USER_CLAIMS, USERS
@@ -22,16 +19,10 @@ from tests.oracle.stored import Stored
 from tests.oracle.users import user_documents
 from tests.support.accounts import happened_document
 from tests.support.counts import dependencies
-from tests.support.running import RunningRole, run
-from worker.app.roles import Dependencies, build_roles
-from worker.gate import Gate
-from worker.settings import load_settings
+from tests.support.followers import working
 from worker.storage.database import Database, Document, open_database
 from worker.storage.documents import void_document
 from worker.storage.schema import apply_schema
-from worker.telemetry.health import Health
-from worker.telemetry.metrics import Metrics
-from worker.timing import SystemClock
 from worker.verify.run import verify
 from worker.watch.recounting import Recount
 
@@ -84,30 +75,6 @@ async def agrees(database: Database) -> bool:
     return await differences(database) == []
 
 
-@asynccontextmanager
-async def working(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RunningRole]:
-    """The roles that keep projections, as `build_roles` makes them."""
-    for name, value in {
-        "SEVENP_ROLES": "progress,counts,retry",
-        "SEVENP_USERS_OWNER": "worker",
-        "SEVENP_MONGODB_URI": "mongodb://127.0.0.1",
-        "SEVENP_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
-    }.items():
-        monkeypatch.setenv(name, value)
-    clock, metrics = SystemClock(), Metrics(CollectorRegistry(), database.catalogue)
-    given = Dependencies(database, clock, metrics, Health(clock, metrics), gate=Gate())
-    *roles, _ = build_roles(load_settings(), given, [])
-
-    class All:
-        async def run(self, stop: asyncio.Event) -> None:
-            async with asyncio.TaskGroup() as group:
-                for role in roles:
-                    group.create_task(role.run(stop))
-
-    async with run(All(), lambda task, stop: RunningRole(metrics, task, stop)) as running:
-        yield running
-
-
 async def test_users_follow_from_the_store_and_nothing_personal_is_told(
     own: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +87,7 @@ async def test_users_follow_from_the_store_and_nothing_personal_is_told(
         life(4, ("profile_changed", 5, {"profile": {"firstName": "Jane"}})),
     ]
     with capture_logs() as said:
-        async with working(own, monkeypatch) as worker:
+        async with working(own, monkeypatch, users_owner="worker") as worker:
             await store(own, [event for each in lives for event in each])
             await worker.until(lambda: agrees(own), "the documents follow")
             assert (await users(own)).keys() == {user(each) for each in (1, 2, 3, 9)}
@@ -173,14 +140,14 @@ async def test_any_order_of_arrival_and_a_rebuild_give_the_same_documents(
     for number in range(1, 7):
         events = [registered(number, number), *((kind, at + number, more) for kind, at, more in told)]
         lives.append(life(number, *chance.sample(events, len(events))))
-    async with working(own, monkeypatch) as worker:
+    async with working(own, monkeypatch, users_owner="worker") as worker:
         for arrived in zip(*lives, strict=True):
             await store(own, [*arrived])
         await worker.until(lambda: agrees(own), "the documents follow")
     first = await users(own)
     assert Counter(each.get("email") for each in first.values())["other@example.com"] == 1
     await own.users.delete_many({"_id": {"$in": [user(1), user(2)]}})
-    async with working(own, monkeypatch) as worker:
+    async with working(own, monkeypatch, users_owner="worker") as worker:
         await own.projection_state.delete_many({})
         await worker.until(lambda: agrees(own), "what is lost is folded again")
     again = Recount(dependencies(own), timedelta(0), [USER_CLAIMS.name])

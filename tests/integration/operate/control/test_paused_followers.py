@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.integration.test_third_projection import CATALOGUE, agrees, all_of, working
+from tests.integration.test_third_projection import CATALOGUE, agrees, all_of
 from tests.support.clocks import ManualClock
 from tests.support.failpoints import failing
+from tests.support.followers import working
 from tests.support.progress import (
     documents,
     expected,
