@@ -89,14 +89,18 @@ def migrated(at: float, *lessons: int, number: int | None = None) -> StoredEvent
 
 def course_event(event: StoredEvent) -> dict[str, Any]:
     """The `course_events` document of an event that was given its version."""
-    optional = {"lesson_id": event.lesson_id, "session_id": event.session_id, "value": event.value}
-    data = {"course_id": event.course_id, "user_id": event.user_id, "details": dict(event.details)}
+    ids = {"course_id": event.course_id, "user_id": event.user_id, "lesson_id": event.lesson_id, **event.ids}
+    optional = {**ids, "session_id": event.session_id, "value": event.value}
+    texts = {"text": event.text, "texts": dict(event.texts) or None}
     return {
         "_id": event.event_id,
         "stream_id": event.stream_id,
         "version": event.version,
         "event_type": event.event_type,
-        "event_data": data | {name: value for name, value in optional.items() if value is not None},
+        "event_data": {
+            **{name: value for name, value in optional.items() if value is not None},
+            "details": dict(event.details),
+        },
         "metadata": {
             "timestamp": event.occurred_at,
             "correlation_id": None,
@@ -104,7 +108,7 @@ def course_event(event: StoredEvent) -> dict[str, Any]:
             "fingerprint": b"",
             "source": Source("interaction-events", 0, event.version).document(),
         },
-        "personal": {} if event.text is None else {"text": event.text},
+        "personal": {name: value for name, value in texts.items() if value is not None},
         "key_id": None,
         "curriculum": event.curriculum,
         "slot": stream_slot(event.stream_id),
