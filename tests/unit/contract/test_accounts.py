@@ -111,6 +111,39 @@ def test_secrets_and_what_nobody_has_named_are_refused_wherever_they_stand(
     assert refused(fields("profile_changed", details=details))[0] is reason
 
 
+SECRET_KEYS = (
+    *(
+        "password",
+        "password_hash",
+        "passwordHash",
+        "hash",
+        "salt",
+        "secret",
+        "two_factor_secret",
+        "otp",
+        "pin",
+    ),
+    *("token", "access_token", "refreshToken", "api_key", "session_key", "ssn", "card_number", "cvv"),
+)
+
+
+def with_key(value: Any, key: str) -> Iterator[Any]:
+    """The value with this key put in, once at each place where it can stand."""
+    if isinstance(value, dict):
+        yield {**value, key: "x"}
+        for name, inner in value.items():
+            for each in with_key(inner, key):
+                yield {**value, name: each}
+
+
+@pytest.mark.parametrize("event_type", ACCOUNTS.events)
+def test_no_key_of_a_secret_has_a_place_anywhere_in_an_event(event_type: str) -> None:
+    example = {"details": {}, **ALL_EXAMPLES[event_type]}
+    for record in (each for key in SECRET_KEYS for each in with_key(example, key)):
+        reason, _ = refused(record)
+        assert reason in (RejectReason.FORBIDDEN_FIELD, RejectReason.UNKNOWN_FIELD)
+
+
 def test_the_name_of_an_unknown_field_is_not_told() -> None:
     written = fields("profile_changed", details={"profile": {"jane@example.com": 1}})
     assert refused(written) == (RejectReason.UNKNOWN_FIELD, "details.profile.*")

@@ -32,6 +32,16 @@ WRONG_PRICES: dict[str, tuple[dict[str, Any], str]] = {
     "a number": (price(19.99), "details.pricing.price.amount"),
     "negative": (price("-1"), "details.pricing.price.amount"),
     "three decimals": (price("1.999"), "details.pricing.price.amount"),
+    "an exponent": (price("1e3"), "details.pricing.price.amount"),
+    "no number": (price("NaN"), "details.pricing.price.amount"),
+    "a comma": (price("19,99"), "details.pricing.price.amount"),
+    "nothing before the point": (price(".5"), "details.pricing.price.amount"),
+    "empty": (price(""), "details.pricing.price.amount"),
+    "too large": (price("1" * 10), "details.pricing.price.amount"),
+    "a negative original": (price(original_price="-1"), "details.pricing.price.original_price"),
+    "a negative discount": (price(discount_percentage=-1), "details.pricing.price.discount_percentage"),
+    "two letters of currency": (price("1", "US"), "details.pricing.price.currency"),
+    "a line feed behind the currency": (price("1", "USD\n"), "details.pricing.price.currency"),
     "no currency": (pricing(price={"amount": "1"}), "details.pricing.price.currency"),
     "small currency": (price("1", "usd"), "details.pricing.price.currency"),
     "above its original": (price("20", original_price="19.99"), "details.pricing.price"),
@@ -42,6 +52,15 @@ WRONG_PRICES: dict[str, tuple[dict[str, Any], str]] = {
     "one instalment": (
         pricing(payment_plans=[{"type": "installments", "installments": 1, "price_per_installment": "1"}]),
         "details.pricing.payment_plans.0.installments.installments",
+    ),
+    "a plan at a negative price": (
+        pricing(payment_plans=[{"type": "one_time", "price": "-1"}]),
+        "details.pricing.payment_plans.0.one_time.price",
+    ),
+    "a plan of no kind": (pricing(payment_plans=[{"type": "barter"}]), "details.pricing.payment_plans.0"),
+    "free, with plans": (
+        pricing(type="free", payment_plans=[{"type": "one_time", "price": "1"}]),
+        "details.pricing",
     ),
     "plan without price": (
         pricing(payment_plans=[{"type": "one_time"}]),

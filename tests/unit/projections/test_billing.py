@@ -163,7 +163,7 @@ def test_what_is_shown_of_many_without_effect_is_bounded() -> None:
 _AT = st.integers(0, 4)
 _AMOUNT = st.sampled_from(["10", "10.0", "20.50", "100"])
 _WHO = st.fixed_dictionaries({}, optional={"user": st.just(OTHER_USER), "currency": st.just("EUR")})
-_EVENTS = st.one_of(
+EVENTS = st.one_of(
     st.builds(lambda at, amount, who: made(at, amount, **who), _AT, _AMOUNT, _WHO),
     st.builds(lambda at, who: failed(at, **who), _AT, _WHO),
     st.builds(lambda at, amount, who: refund(at, amount, **who), _AT, st.none() | _AMOUNT, _WHO),
@@ -175,7 +175,7 @@ _RANK = {"failed": 0, "pending": 1, "completed": 2, "refunded": 3}
 
 
 @given(
-    st.lists(_EVENTS, min_size=1, max_size=9, unique_by=lambda each: each.event_id),
+    st.lists(EVENTS, min_size=1, max_size=9, unique_by=lambda each: each.event_id),
     st.randoms(),
     st.sets(st.integers(1, 8)),
 )
