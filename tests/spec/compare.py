@@ -12,6 +12,8 @@ SAMPLES: Mapping[str, list[Any]] = json.loads(
     Path(__file__).with_name("samples.json").read_text(encoding="utf-8")
 )
 
+_OPEN = frozenset({"$oid", "$date", "$code"})
+
 
 def sample(collection: str, place: int = 0) -> Mapping[str, Any]:
     """A sample document of the specification."""
@@ -24,7 +26,8 @@ def unexplained(
 ) -> list[str]:
     """Paths of the sample that the document lacks, or has otherwise, and that `elsewhere` gives no reason for.
 
-    A path in `elsewhere` stands for all below it. Where the specification leaves an id or a date open, any will do.
+    A path in `elsewhere` stands for all below it. Where the specification leaves an id or a date open, or has a
+    variable in place of a value, any will do.
     """
     return [
         path
@@ -43,7 +46,7 @@ def plain(value: Any) -> Any:
 
 
 def _differing(wanted: Any, found: Any, path: str) -> Iterator[str]:
-    if isinstance(wanted, Mapping) and ("$oid" in wanted or "$date" in wanted):
+    if isinstance(wanted, Mapping) and not _OPEN.isdisjoint(wanted):
         if not _is_such(wanted, found):
             yield path
     elif isinstance(wanted, Mapping):
@@ -65,6 +68,8 @@ def _differing(wanted: Any, found: Any, path: str) -> Iterator[str]:
 
 def _is_such(wanted: Mapping[str, Any], found: Any) -> bool:
     [(kind, value)] = wanted.items()
+    if kind == "$code":
+        return found is not None
     if kind == "$oid":
         return isinstance(found, ObjectId) and value in (None, str(found))
     if not isinstance(found, datetime):

@@ -4,7 +4,8 @@
 
 The specification is Markdown with JavaScript: every `db.<collection>.insertOne({…})` is a sample document. An id is
 written as `{"$oid": …}` and a date as `{"$date": …}`, null where the specification leaves the value open. What is no
-literal (a call, a name) is `{"$code": …}`.
+literal (a call, a name) is `{"$code": …}`. Statements within functions are no samples, but for those of collections
+of which the specification shows no document otherwise.
 """
 
 import json
@@ -14,7 +15,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-_INSERT: Final = re.compile(r"^db\.(\w+)\.insertOne\(", re.MULTILINE)  # within functions are no samples
+_INSERT: Final = re.compile(
+    r"^(?P<within>[ \t]+(?:await )?)?db\.(?P<collection>\w+)\.insertOne\(", re.MULTILINE
+)
+_SHOWN_WITHIN: Final = frozenset({"billing_transactions"})
+_ID: Final = re.compile(r"[0-9a-f]{24}")
 _TOKEN: Final = re.compile(
     r"""
       (?P<skip>\s+|//[^\n]*)
@@ -35,8 +40,11 @@ def samples(specification: str) -> dict[str, list[Any]]:
     """The sample documents by collection, in their order."""
     found: dict[str, list[Any]] = {}
     for match in _INSERT.finditer(specification):
+        collection = match["collection"]
+        if match["within"] and collection not in _SHOWN_WITHIN:
+            continue
         value, _ = _value(list(_tokens(specification, match.end())), 0)
-        found.setdefault(match[1], []).append(value)
+        found.setdefault(collection, []).append(value)
     return found
 
 
@@ -113,7 +121,8 @@ def _called(text: str) -> Any:
     known = {"ObjectId": "$oid", "new Date": "$date", "ISODate": "$date"}.get(" ".join(name.split()))
     if known is None:
         return {"$code": text}
-    return {known: None if inner in ("", "...") else inner}
+    is_open = inner in ("", "...") or (known == "$oid" and not _ID.fullmatch(inner))
+    return {known: None if is_open else inner}
 
 
 if __name__ == "__main__":
