@@ -5,7 +5,17 @@ from typing import Any
 from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
 
-from tests.support.ingest import COURSE, LESSON, event, learner, options, records, running, send
+from tests.support.ingest import (
+    COURSE,
+    LESSON,
+    event,
+    learner,
+    options,
+    records,
+    running,
+    send,
+    with_kafka,
+)
 from tests.support.odd_bson import raw_document, raw_text
 from worker.contract.identity import stream_id
 from worker.storage.database import Database, Document
@@ -59,6 +69,31 @@ async def test_events_carry_what_is_known_of_course_lesson_and_learner(
     assert [each.get("time_zone") for each in by_stream.values()].count("Europe/Berlin") == 1
     assert "time_zone" not in by_stream[stream_id(COURSE, learner(2))]
     assert by_stream[stream_id(elsewhere["course_id"], learner(3))]["curriculum"] is None
+
+
+async def test_a_stamp_stays_what_was_known_then_however_often_the_record_comes_again(
+    database: Database, kafka: str, topic: str
+) -> None:
+    """Else a replay of the log would have learners begin with lessons that there were not."""
+    sent = records([event(1, event_type="course_enrolled", details={}), event(1)])
+    await database.courses.insert_one(course())
+    await send(kafka, topic, sent)
+    chosen = options(kafka, topic)
+    async with running(database, chosen) as ingest:
+        await ingest.until_processed(2)
+    before = await database.course_events.find({}).sort("version", 1).to_list(None)
+    assert [each["curriculum"]["version"] for each in before] == ["2.1.0"] * 2
+    grown = [{"_id": MODULE, "lessons": [*LESSONS, {"_id": ObjectId(), "type": "text"}]}]
+    changed = {"curriculum": grown, "publication": {"version": "3.0"}}
+    await database.courses.update_one({"_id": ObjectId(COURSE)}, {"$set": changed})
+    zone = {"_id": ObjectId(learner(1)), "preferences": {"timezone": "Europe/Berlin"}}
+    await database.users.insert_one(zone)
+
+    async with running(database, with_kafka(chosen, group_id=f"again-{topic}")) as ingest:
+        await ingest.until(lambda: ingest.outcome("redelivered") == 2, "the log is read once more")
+        await send(kafka, topic, sent)
+        await ingest.until(lambda: ingest.outcome("duplicate") == 2, "and both are sent once more")
+    assert await database.course_events.find({}).sort("version", 1).to_list(None) == before
 
 
 async def test_documents_that_nobody_can_read_cost_their_stamps_only(

@@ -40,10 +40,10 @@ async def stats(database: Database, number: int = 0) -> Document:
     return found
 
 
-async def pay(database: Database, *steps: tuple[str, int, dict[str, Any]]) -> None:
+async def pay(database: Database, *steps: tuple[str, int, dict[str, Any]], since: int = 0) -> None:
     """Let events of transactions happen: type, number of the course, details."""
     versions = StreamVersions(database)
-    for at, (event_type, number, details) in enumerate(steps):
+    for at, (event_type, number, details) in enumerate(steps, start=since):
         whose = {"user_id": str(user(number)), "course_id": str(course(number))}
         event = money_event(event_type, at, **whose, details=details)
         version = (await versions.highest([event.stream_id]))[event.stream_id] + 1
@@ -103,6 +103,41 @@ async def test_money_is_what_was_paid_and_not_given_back_by_currency(database: D
     await assert_counted(database)
     assert Decimal(str((await stats(database, 1))["revenue"]["USD"])) == Decimal("107.0")
     assert (await verify(database, quiescent=True)).ok
+
+
+async def test_who_leaves_comes_again_or_is_paid_back_was_taught_once_all_the_same(
+    database: Database,
+) -> None:
+    await add_platform(database, 2, 1, instructors=1)
+    learner = await Learner(course(0), user(0)).enrol().store(database)
+    await count(database, [learner])
+    await pay(database, paid(0, "a", "10.00"))
+    assert (await stats(database))["total_revenue"] == 10.0
+    again = await Learner(course(1), user(0)).enrol(20).store(database)
+    for each in (await learner.meet("course_unenrolled", 10).store(database), again):
+        await count(database, [each])
+    await pay(database, ("payment_refunded", 0, {"transaction_id": "a"}), since=1)
+    shown = await stats(database)
+    assert (shown["total_students"], shown["total_revenue"], shown["revenue"]) == (1, 0.0, {"USD": 0.0})
+    await count(database, [await learner.enrol(30).store(database)])
+    assert (await stats(database))["total_students"] == 1
+    await assert_counted(database)
+
+
+async def test_revenue_is_shown_in_the_currency_of_the_setting(database: Database) -> None:
+    await add_platform(database, 1, 1)
+    await count(database, courses=[course(0)])
+    await pay(database, paid(0, "a", "10.00"), paid(0, "b", "9.99", "EUR"))
+    async with running(database, revenue_currency="EUR") as worker:
+        # As after a change of the setting: what is shown follows when the instructor is summed again.
+        await database.users.update_one({"_id": instructor(0)}, {"$unset": {"stats": ""}})
+
+        async def shown() -> bool:
+            found = (await database.users.find_one({"_id": instructor(0)}) or {}).get("stats", {})
+            revenue = {"EUR": 9.99, "USD": 10.0}
+            return (found.get("total_revenue"), found.get("revenue")) == (9.99, revenue)
+
+        await worker.until(shown, "both stand there, the one of the setting first")
 
 
 async def test_courses_show_what_their_instructors_have_come_to(database: Database) -> None:
