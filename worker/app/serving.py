@@ -13,7 +13,6 @@ from worker.app.opening import assert_schema, opened
 from worker.app.roles import Dependencies, build_roles
 from worker.app.server_state import ServerState
 from worker.app.supervision import Role, supervise
-from worker.contract.routes import routes
 from worker.errors import Misconfigured
 from worker.kafka.security import diagnose_connection, kafka_options
 from worker.operate.control.role import ControlReader
@@ -102,8 +101,7 @@ async def _run(
     )
     metrics.describe_build(settings.role.revision)
     metrics.drain_budget_seconds.set(settings.role.drain_deadline_s)
-    for topic in routes(settings.ingest.topics):
-        metrics.prepare_topic(topic)
+    metrics.prepare_topic(settings.ingest.topics.interactions)
     roles = [*build(settings, given, probes), control]
     health.dependency(_START).up()
     log.info("started", roles=[role.name for role in roles])

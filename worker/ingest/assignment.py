@@ -155,6 +155,8 @@ class Assignment:
     def _show(self) -> None:
         for topic in self._options.consumer.topics:
             owned = sum(partition.topic == topic for partition in self.writers)
+            if owned:  # before its first record is counted
+                self._metrics.prepare_topic(topic)
             self._metrics.kafka_assigned_partitions.labels(topic).set(owned)
             self._metrics.kafka_paused_partitions.labels(topic).set(0)
 

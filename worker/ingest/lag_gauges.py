@@ -122,6 +122,8 @@ class LagGauges:
             # Some brokers answer with less than the end; whoever fetches is told the right one.
             self._histories.setdefault(partition, EndHistory()).saw(max(end, fetched or 0), monotonic)
         partitions = Counter(partition.topic for partition in answer.partitions)
+        for topic in partitions.keys() - self.there:
+            self._metrics.prepare_topic(topic)
         self.there = frozenset(partitions)
         ended = Counter(partition.topic for partition in answer.ends)
         for topic, number in partitions.items():
@@ -146,7 +148,7 @@ class LagGauges:
         for partition in self._shown - known.keys():
             self._metrics.forget_partition(partition.topic, partition.number)
         self._shown = set(known)
-        for topic in self._topics:
+        for topic in self.there:
             # More workers would not read what is paused.
             read = [known.get(each) for each in owned if each.topic == topic and not owned[each].is_paused]
             self._show_scalable(topic, read)

@@ -229,8 +229,8 @@ class DepthGauges:
     def _count(self, depths: Depths) -> None:
         metrics = self._metrics
         before = depths.redrives if self._redrives is None else self._redrives
-        for name, count in depths.redrives.items():
-            metrics.dead_letter_redrives_total.labels(name).inc(max(0, count - before.get(name, 0)))
+        news = [max(0, count - before.get(name, 0)) for name, count in depths.redrives.items()]
+        metrics.dead_letter_redrives_total.inc(sum(news))
         walk = depths.walk
         if walk is None or not self._looked:
             return

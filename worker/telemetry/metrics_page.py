@@ -33,9 +33,10 @@ How old the oldest record is that is not durable: if it is in hand, by its time 
 offset was first seen to be there; behind records that were there before the worker came, by the time of
 the last durable one.
 
-A worker with all roles exports fewer than 600 series, whatever is published, twelve more for each projection beside
-`progress` and `counts`, and for each topic beside the learners'
-that is there five more and two for each partition it owns; no worker exports more than 1,500.
+A worker with all roles and default settings exports at most 600 series, whatever is published, where it
+owns all 16 partitions of the learners' topic and no other topic is there. Each further topic that is there
+has 14, and two for each of its partitions that the worker owns. No worker exports more than 1,500, with
+everything on and 64 partitions of each of five topics.
 
 """
 

@@ -1,19 +1,22 @@
 """Names, labels and closed sets: what dashboards and alerts are built on."""
 
 import re
-from itertools import product
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
+from projections.catalogue import CATALOGUE, EVERY
+from projections.kinds import Catalogue
 from tests.support.clocks import ManualClock
+from worker.contract.family import Inlet
 from worker.contract.rejection import RejectReason
 from worker.jobs.catalogue import JOBS
 from worker.retry.depths import REPLAY_JOBS, DepthGauges, Depths, Walk
 from worker.settings import Channel, RoleName
-from worker.storage.database import COLLECTIONS
-from worker.storage.shares import GROUPS
+from worker.storage.database import COLLECTIONS, TIMED
 from worker.telemetry.declared import MaybeGauge
 from worker.telemetry.health import Health
 from worker.telemetry.labels import Mode, Outcome, Stage
@@ -21,6 +24,7 @@ from worker.telemetry.metrics import Metrics, declared_metrics
 from worker.telemetry.mongodb import CommandTimer
 
 LEASES = [f"progress:{number:02}" for number in range(16)]
+MOST_BY_DEFAULT = 600
 MOST_WITH_EVERYTHING_ON = 1_500
 # More than anybody has, on one worker.
 PARTITIONS = 64
@@ -180,31 +184,47 @@ def test_the_jobs_whose_progress_is_shown_are_the_rebuilds() -> None:
     assert set(REPLAY_JOBS) == {job.name for job in JOBS if job.name.startswith("rebuild-")}
 
 
-def test_a_fresh_worker_exports_few_series() -> None:
-    metrics = Metrics()
-    metrics.prepare_topic("t")
-    metrics.prepare_leases(LEASES)
-    assert (
-        len(_series(metrics)) < 560
-    )  # a topic of four partitions, and what hostile content adds, on top: 600
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a worker has and does: as many series as it can come to."""
 
+    catalogue: Catalogue
+    topics: int
+    partitions: int
+    channels: Iterable[Channel]
+    scheduler: bool = False
+    canary: bool = False
 
-def test_with_everything_on_there_are_fewer_series_than_promised() -> None:
-    """Every role, channel and group of every watcher, the depths, a scheduler, many partitions."""
-    metrics, clock = Metrics(), ManualClock()
-    health = Health(clock, metrics)
-    metrics.describe_build("a" * 40)
-    metrics.drain_budget_seconds.set(20)
-    CommandTimer(metrics, COLLECTIONS)
-    metrics.prepare_jobs(job.name for job in JOBS)
-    watchers = ("progress", "counts", "models")
-    groups = product((*watchers, "retry", "canary"), range(GROUPS))
-    metrics.prepare_leases(f"{watcher}:{number:02}" for watcher, number in groups)
-    for name in (*RoleName, *watchers, "readiness", "schedule", "canary", "presence"):
-        health.component(name)
-    for name in ("mongodb", "kafka", "start"):
-        health.dependency(name)
-    for topic in ("one", "another"):
+    def series(self) -> int:
+        """With every gauge that can be known shown."""
+        metrics, clock = Metrics(catalogue=self.catalogue), ManualClock()
+        health = Health(clock, metrics)
+        metrics.describe_build("a" * 40)
+        metrics.drain_budget_seconds.set(20)
+        CommandTimer(metrics, TIMED)
+        watchers = ["progress", "counts", *(["models"] if self.catalogue.contests else [])]
+        alone = [*watchers[1:], "retry", *(["canary"] if self.canary else [])]
+        metrics.prepare_leases([*LEASES, *(f"{each}:00" for each in alone)])
+        components = [*RoleName, "readiness", "presence", "control", *(["canary"] if self.canary else [])]
+        if self.scheduler:
+            metrics.prepare_jobs(job.name for job in JOBS)
+            components.append("schedule")
+        for name in components:
+            health.component(name)
+        for name in ("mongodb", "kafka", "start"):
+            health.dependency(name)
+        for number in range(self.topics):
+            self._show_topic(metrics, f"topic-{number}")
+        for watcher in watchers:
+            metrics.change_stream_lag_seconds.labels(watcher).set(1)
+            metrics.change_stream_oplog_headroom_seconds.labels(watcher).set(1)
+            metrics.change_stream_last_heartbeat_timestamp_seconds.labels(watcher).set(1)
+        for channel in self.channels:
+            metrics.notification_send_duration_seconds.labels(channel).observe(1)
+        DepthGauges(metrics, clock).show(everything())
+        return len(_series(metrics))
+
+    def _show_topic(self, metrics: Metrics, topic: str) -> None:
         metrics.prepare_topic(topic)
         for of_topic in (
             metrics.kafka_topic_partitions,
@@ -212,17 +232,27 @@ def test_with_everything_on_there_are_fewer_series_than_promised() -> None:
             metrics.kafka_lag_updated_timestamp_seconds,
         ):
             of_topic.labels(topic).set(1)
-        for partition in range(PARTITIONS):
+        for partition in range(self.partitions):
             metrics.kafka_consumer_lag_records.labels(topic, partition).set(1)
             metrics.kafka_consumer_lag_seconds.labels(topic, partition).set(1)
-    for watcher in watchers:
-        metrics.change_stream_lag_seconds.labels(watcher).set(1)
-        metrics.change_stream_oplog_headroom_seconds.labels(watcher).set(1)
-        metrics.change_stream_last_heartbeat_timestamp_seconds.labels(watcher).set(1)
-    for channel in Channel:
-        metrics.notification_send_duration_seconds.labels(channel).observe(1)
-    DepthGauges(metrics, clock).show(everything())
-    assert len(_series(metrics)) <= MOST_WITH_EVERYTHING_ON
+
+
+DEFAULT = Site(CATALOGUE, topics=1, partitions=16, channels=[Channel.LOG])
+"""All roles by default settings, on the learners' topic as `topic apply` makes it; nobody else reads it."""
+
+
+def test_by_default_a_worker_exports_at_most_600_series() -> None:
+    assert DEFAULT.series() <= MOST_BY_DEFAULT
+
+
+def test_a_further_topic_has_fourteen_series_and_two_for_each_partition() -> None:
+    assert replace(DEFAULT, topics=2).series() - DEFAULT.series() == 14 + 2 * DEFAULT.partitions
+
+
+def test_with_everything_on_a_worker_exports_at_most_1500_series() -> None:
+    """Every projection, topic, channel and job, the canary, and more partitions than anybody has on one worker."""
+    site = Site(EVERY, len(Inlet), PARTITIONS, Channel, scheduler=True, canary=True)
+    assert site.series() <= MOST_WITH_EVERYTHING_ON
 
 
 def everything() -> Depths:
