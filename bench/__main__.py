@@ -1,6 +1,7 @@
 """`make bench` and `make bench-full`: everything that is promised in numbers, measured in one run on one machine.
 
 `--only PART` measures one part alone, for example `many`; with `--events` it takes as little time as one likes.
+`curricula` is measured by itself only.
 """
 
 import argparse
@@ -14,13 +15,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import parts
+from bench import curricula, parts
 from bench.comparison import LIMIT_WAYS, Way
 from bench.contestants.field import BARE, EQUAL, FASTSTREAM, FIELD, INGEST, PEERS, ROOT, Contestant
 from bench.fixture import CLOCK, Fixture, fixture, kafka_here
 from bench.goals import check_goals
 from bench.many import scenes
-from bench.parts import GOALS_OF, Found
+from bench.parts import ALONE, GOALS_OF, Found
 from bench.records import MANY_EVENTS, Workload
 from bench.report import Result, Say, markdown, print_result, write_result
 from worker.devstack.servers.stack import KafkaKind
@@ -48,6 +49,7 @@ class Size:
     stored: Sequence[int] = ()
     workers: Sequence[int] = ()
     partitions: Sequence[int] = (4, 12)
+    pairs: Sequence[curricula.Pair] = ()
 
 
 QUICK = Size(
@@ -76,7 +78,7 @@ async def measure(size: Size, kind: KafkaKind, console: Console, only: Collectio
     """All parts, or those that are asked for, one after the other, on the same servers."""
     every_goal = (goal for goals in GOALS_OF.values() for goal in goals)
     found, say = Found(missing=dict.fromkeys(every_goal, _TOO_LONG)), console.print
-    asked = {goal for key in only or GOALS_OF for goal in GOALS_OF[key]}
+    asked = {goal for key in only or GOALS_OF.keys() - ALONE for goal in GOALS_OF[key]}
     async with fixture(kind) as given:
         for key, part in _parts(given, size, found, say):
             if only and key not in only:
@@ -116,6 +118,8 @@ def _parts(
         yield "refold", partial(parts.refold, given, workload, size.refold_rounds, found, say)
     if size.stored:
         yield "growth", partial(parts.growth, given, size.stored, workload, found, say)
+    if size.pairs:
+        yield "curricula", partial(parts.known_courses, given, size.pairs, size.rounds, found, say)
     if size.workers:
         more = replace(workload, events=2 * size.events)
         yield "scale", partial(parts.scale, given, size.partitions, size.workers, more, found, say)
@@ -135,7 +139,12 @@ def main() -> None:
     size = FULL if options.full else QUICK
     events, many = options.events or size.events, options.events or size.many
     size = replace(size, events=events, many=many, rounds=options.rounds or size.rounds)
-    if not size.latency_s and (left_out := set(options.only or ()) - {"many", "contestants"}):
+    if "curricula" in (options.only or ()):
+        pairs = curricula.pairs(
+            options.events or curricula.INGEST_EVENTS, options.events or curricula.MANY_EVENTS
+        )
+        size = replace(size, pairs=pairs, rounds=options.rounds or max(size.rounds, curricula.ROUNDS))
+    if not size.latency_s and (left_out := set(options.only or ()) - {"many", "contestants", *ALONE}):
         parser.error(f"{', '.join(sorted(left_out))}: only with --full")
     # A topic that was just created is unknown for some time: no news.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

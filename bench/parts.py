@@ -8,10 +8,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import comparison, many
+from bench import comparison, curricula, many
 from bench.comparison import LIMIT_WAYS, Way, compare, contestants_json, contestants_section
 from bench.contestants.field import EVERYTHING, INGEST, Contestant, with_environment
 from bench.contestants.sampling import VARIABLE as SAMPLES
+from bench.curricula import Pair, measure_pairs, pair_goals, pairs_json, pairs_section
 from bench.figures import figure, ratio, shown
 from bench.final_documents import final_documents
 from bench.fixture import Fixture, publish_workload
@@ -36,7 +37,10 @@ GOALS_OF: Mapping[str, Sequence[str]] = {
     "refold": ("refold",),
     "growth": ("growth",),
     "scale": (),
+    "curricula": curricula.GOALS,
 }
+ALONE = frozenset({"curricula"})
+"""Parts that are measured only where they are asked for by name: there is no time for them in the others' limits."""
 TOP_FUNCTIONS = 15
 LATENCY_RATES = (100.0, 1_000.0)
 SHARE_OF_MAXIMUM = 0.7
@@ -76,6 +80,16 @@ async def few_and_many(given: Fixture, scenes: Sequence[Scene], rounds: int, fou
     found.maximum = runs.maximum
     found.data["many"] = many_json(runs)
     found.sections.append(many_section(runs, rounds))
+
+
+async def known_courses(given: Fixture, taken: Sequence[Pair], rounds: int, found: Found, say: Say) -> None:
+    """What it costs that courses are known, in pairs."""
+    runs = await measure_pairs(given, taken, rounds, say)
+    measured, missing = pair_goals(taken, runs)
+    found.measured |= measured
+    found.missing |= missing
+    found.data["curricula"] = pairs_json(taken, runs)
+    found.sections.append(pairs_section(taken, runs, rounds))
 
 
 async def contestants(

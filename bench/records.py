@@ -1,7 +1,7 @@
 """The records of all measurements: few learners who take turns, or many; every event once; a seed, the same bytes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -35,6 +35,7 @@ class Workload:
     """`events` records of `learners` who take turns in a random order, each through one course after the other.
 
     `present` says that the documents of the courses and of the learners stand in the store before the first record.
+    With `lessons` each of the courses has so many, of which learners open the first few.
     """
 
     events: int
@@ -42,6 +43,7 @@ class Workload:
     courses: int = COURSES
     seed: int = SEED
     present: bool = False
+    lessons: int = 0
 
     def records(self) -> Iterator[OutgoingRecord]:
         """The records in the order of publishing, keyed as the contract recommends."""
@@ -57,7 +59,7 @@ class Workload:
 
     def platform(self) -> Platform:
         """Documents of the courses and of the learners, as the platform would have written them before."""
-        return _platform(self.seed, self.courses, self.learners)
+        return _platform(self.seed, self.courses, self.learners, self.lessons)
 
     def _way(self, index: int, courses: tuple[Course, ...]) -> Iterator[OutgoingRecord]:
         """One learner's events without end: a course, the next one, and after the last the first again."""
@@ -92,7 +94,7 @@ class ManyLearners:
     def records(self) -> Iterator[OutgoingRecord]:
         """The records in the order of publishing, keyed as the contract recommends; time goes on with each."""
         random = seeded(self.seed, "many")
-        courses = make_courses(seeded(self.seed, "courses"), self.courses)
+        courses = _courses(self.seed, self.courses, self.lessons)
         learners = [_learner(self.seed, index) for index in range(self.learners)]
         turns = [number % self.learners for number in range(self.events)]
         random.shuffle(turns)
@@ -105,7 +107,7 @@ class ManyLearners:
 
     def platform(self) -> Platform:
         """Documents of the courses and of the learners, as the platform would have written them before."""
-        return _platform(self.seed, self.courses, self.learners)
+        return _platform(self.seed, self.courses, self.learners, self.lessons)
 
     def _event_types(self, random: Random) -> list[str]:
         enrolments, leavings = (round(self.events * share) for share in (ENROLMENT_SHARE, LEAVING_SHARE))
@@ -136,8 +138,19 @@ def _learner(seed: int, index: int) -> str:
     return object_id(seeded(seed, f"learner:{index}"))
 
 
-def _platform(seed: int, courses: int, learners: int) -> Platform:
-    made = make_courses(seeded(seed, "courses"), courses)
+def _courses(seed: int, number: int, lessons: int) -> list[Course]:
+    """The courses of the simulator's kind; with `lessons` each has so many, its own at the front."""
+    further = seeded(seed, "lessons")
+    return [
+        replace(
+            each, lessons=(*each.lessons, *(object_id(further) for _ in range(len(each.lessons), lessons)))
+        )
+        for each in make_courses(seeded(seed, "courses"), number)
+    ]
+
+
+def _platform(seed: int, courses: int, learners: int, lessons: int) -> Platform:
+    made = _courses(seed, courses, lessons)
     return (
         [course_document(each) for each in made],
         [learner_document(_learner(seed, index), index) for index in range(learners)],

@@ -12,6 +12,7 @@ from worker.storage.database import Collection, Database
 
 _UNSENT = {"status": {"$in": ["pending", "taken"]}}
 _NEVER_SENT = {"status": "suppressed", "channel": None}
+_STAMPED = {"curriculum": {"$type": "object"}}
 
 
 async def reached(database: Database, contestant: Contestant, events: int, payments: int = 0) -> int:
@@ -116,6 +117,11 @@ async def differences(
         ):
             if is_there != must_be:
                 found.append(f"{what}: {is_there} of {must_be}")
+    if present:
+        stamped = await database.course_events.count_documents(_STAMPED)
+        must_be = expected.events if contestant.stamps else 0
+        if stamped != must_be:
+            found.append(f"events that say what is known of their course: {stamped} of {must_be}")
     if present and "records" in contestant.stages:
         enrolments = await _sum(database.courses, "stats.enrollments.total")
         # The worker counts learners in a course, the spec's loop every enrolment that passes.

@@ -34,7 +34,7 @@ class Contestant:
     `begins` is the mark in its output from which time is counted. `unvalidated` names the collections whose validator
     refuses its documents: it is taken off for it. `plain` is true where it cannot write a time series.
     `counted` is where a learner's record says how many events it holds. `pays`: payments that enrolments name become
-    events of their own. `needs` names what this machine must have.
+    events of their own. `needs` names what this machine must have. `stamps`: events say what is known of their course.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Contestant:
     counted: str = "version"
     pays: bool = False
     needs: Sequence[Literal["java", "peers"]] = ()
+    stamps: bool = False
 
 
 def _python(module: str, interpreter: str = sys.executable) -> Callable[[Path, Task], Awaitable[Start]]:
@@ -61,9 +62,9 @@ def _python(module: str, interpreter: str = sys.executable) -> Callable[[Path, T
 SENDS_OLD_NEWS = {"SEVENP_NOTIFY_WITHIN_HOURS": str(24 * 366 * 100)}
 
 
-def worker_with(roles: str) -> Callable[[Path, Task], Awaitable[Start]]:
+def worker_with(roles: str, module: str = "ours") -> Callable[[Path, Task], Awaitable[Start]]:
     async def start(folder: Path, task: Task) -> Start:
-        plain = await _python("ours")(folder, task)
+        plain = await _python(module)(folder, task)
         settings = {
             **SENDS_OLD_NEWS,
             "SEVENP_ROLES": roles,
@@ -117,6 +118,7 @@ INGEST = Contestant(
     "validation, dedup, versions, exactly once, both collections",
     worker_with("ingest"),
     pays=True,
+    stamps=True,
 )
 EVERYTHING = Contestant(
     "ours: everything on",
@@ -124,6 +126,12 @@ EVERYTHING = Contestant(
     worker_with(ALL_ROLES),
     stages=("events", "rows", "records", "counts", "outbox"),
     pays=True,
+    stamps=True,
+)
+# As both would be without stamps: what these cost is seen beside them.
+INGEST_UNSTAMPED, EVERYTHING_UNSTAMPED = (
+    replace(each, name=f"{each.name}, no stamps", start=worker_with(roles, "unstamped"), stamps=False)
+    for each, roles in ((INGEST, "ingest"), (EVERYTHING, ALL_ROLES))
 )
 SPEC = Contestant(
     "the spec's own loop",
