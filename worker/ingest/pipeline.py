@@ -1,7 +1,8 @@
 """Batches from bytes to durable documents: the six steps of ingest, in the order that makes a crash harmless.
 
 The order holds for every event: decoded, stored, its row written, its offset committed. A large batch goes through
-the steps in parts: while MongoDB stores one, the next is decoded and the rows of those before are written.
+the steps in parts: while MongoDB stores one, the next is decoded, what its events are stamped with is read, and the
+rows of those before are written.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from worker.contract.routes import Routes
 from worker.ingest.accounting import count_outcome
 from worker.ingest.dead_letters import store_dead_letters
 from worker.ingest.decode import Decoded, decode_records
-from worker.ingest.enrich.stamps import Enricher
+from worker.ingest.enrich.stamps import Enricher, Stamps
 from worker.ingest.event_store import EventStore
 from worker.ingest.payments import store_payments
 from worker.ingest.plan import Sorted, sort_candidates, undecided
@@ -140,22 +141,21 @@ class Pipeline:
     ) -> None:
         """Make one batch durable. `stored` is done when its events are; `before` is the batch that comes first.
 
-        1. decode and validate  2. drop duplicates  3. give versions  4. insert the events, fill holes, and insert the
-        payments that enrolments name
+        1. decode and validate, and read what events are stamped with  2. drop duplicates  3. give versions
+        4. insert the events, fill holes, and insert the payments that enrolments name
         5. insert the rows; store dead letters  6. commit the next offsets
         Of a large batch part by part, up to 5.: of the parts, 1., 2. to 4., and 5. go on beside each other.
         """
         outcome = BatchOutcome()
         rows = SeriesWriteBehind(partial(self._series.write, batch, writers), before)
         parts = list(chunks(batch.records, self._settings.part_records))
-        decoding = asyncio.create_task(self._decode(parts[0], batch.read_at))
+        preparing = asyncio.create_task(self._prepare(parts[0], batch.read_at))
         try:
             for following in [*parts[1:], ()]:
                 # 1.
-                decoded = await decoding
-                decoding = asyncio.create_task(self._decode(following, batch.read_at))
+                decoded, stamps = await preparing
+                preparing = asyncio.create_task(self._prepare(following, batch.read_at))
                 part, pending, rounds = decoded.outcome, decoded.candidates, 0
-                stamps = await self._steps.with_retry(partial(self._enricher.stamps, pending))
                 while pending:
                     # 2.
                     await self._pause_before(rounds)
@@ -179,7 +179,7 @@ class Pipeline:
             await self._steps.with_retry(lambda: dead_letters(self._clock.now()))
             await rows.finish()
         finally:
-            await cancel_and_wait_shielded(decoding, *rows.tasks)
+            await cancel_and_wait_shielded(preparing, *rows.tasks)
         # 6.
         with self._steps.timed(Stage.COMMIT):
             await source.commit(batch.positions)
@@ -196,6 +196,11 @@ class Pipeline:
         done = await self._steps.with_retry(lambda: store(recorded_at=self._clock.now()))
         self._metrics.version_holes_filled_total.inc(done.holes_filled)
         return BatchOutcome(dead_letters=done.refused, further=[each.record for each in done.refused])
+
+    async def _prepare(self, records: Sequence[Record], read_at: datetime) -> tuple[Decoded, Stamps]:
+        """The events of these records, and what they are stamped with: all that goes on while others are stored."""
+        decoded = await self._decode(records, read_at)
+        return decoded, await self._steps.with_retry(partial(self._enricher.stamps, decoded.candidates))
 
     async def _decode(self, records: Sequence[Record], read_at: datetime) -> Decoded:
         """Decode record by record, and let the event loop have its turns."""

@@ -10,6 +10,7 @@ from tests.unit.ingest.samples import COURSE, LEARNER, event
 from worker.ingest.enrich.cache import AgedCache
 from worker.ingest.enrich.course import KnownCourse, known_course
 from worker.ingest.enrich.stamps import Stamps, time_zone
+from worker.storage.curriculum import listed_lessons
 
 MODULE, LESSON, OTHER = ObjectId("a" * 24), ObjectId("b" * 24), ObjectId("c" * 24)
 DOCUMENT = {
@@ -73,6 +74,7 @@ def test_an_event_of_another_kind_of_stream_or_of_an_unknown_course_has_no_stamp
 )
 def test_lessons_that_are_not_known_for_certain_are_counted_and_not_listed(lessons: list[Any]) -> None:
     document = {"curriculum": [{"lessons": lessons}]}
+    assert listed_lessons(document) is None
     enrolment = event(event_type="course_enrolled")
     assert stamps(document).curriculum(enrolment, 1) == {"version": None, "total_lessons": len(lessons)}
 
@@ -89,6 +91,14 @@ def test_what_makes_no_sense_in_a_lesson_stays_unknown(odd: dict[str, Any]) -> N
         "curriculum": [{"_id": "m", "lessons": [odd]}, None, 5, {"lessons": "text"}, {"lessons": None}]
     }
     assert stamps(document).curriculum(event(lesson_id=LESSON), 2) == {"version": None}
+
+
+def test_the_list_is_that_of_the_job_that_migrates_learners() -> None:
+    modules = [{"lessons": [{"_id": ObjectId()} for _ in range(number)]} for number in (3, 0, 2_000, 2_997)]
+    course = known_course({"curriculum": modules})
+    assert course is not None
+    assert course.ids == listed_lessons({"curriculum": modules})
+    assert course.ids is not None
 
 
 def test_lessons_that_say_the_same_share_their_stamp() -> None:
@@ -114,17 +124,16 @@ def test_a_time_zone_is_known_by_its_name() -> None:
 def test_what_is_cached_is_forgotten_in_time_and_where_there_is_no_room() -> None:
     clock = ManualClock()
     cache: AgedCache[int, str] = AgedCache(clock, age_s=30, entries=3, max_bytes=10, size=len)
-    cache.put(1, "four")
+    cache.put({1: "four"})
     clock.advance(20)
-    cache.put(2, "four")
+    cache.put({2: "four"})
     assert cache.look([1, 2, 3]) == ({1: "four", 2: "four"}, [3])
     clock.advance(10)
     assert cache.look([1, 2]) == ({2: "four"}, [1])
-    cache.put(3, "fourfour")
+    cache.put({3: "fourfour"})
     assert cache.size_bytes == 12
     cache.trim()
     assert cache.look([2, 3]) == ({3: "fourfour"}, [2])
-    for number in range(10, 14):
-        cache.put(number, "")
+    cache.put(dict.fromkeys(range(10, 14), ""))
     cache.trim()
     assert len(cache) == 3

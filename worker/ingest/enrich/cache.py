@@ -1,7 +1,7 @@
 """What was read a moment ago, bounded in age, entries and bytes."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from worker.timing import Clock
@@ -52,13 +52,14 @@ class AgedCache(Generic[K, V]):
                 known[key] = entry.value
         return known, missing
 
-    def put(self, key: K, value: V) -> None:
-        """Keep what was read now. One value may be larger than there is room for: it goes with the next one."""
-        former = self._entries.pop(key, None)
-        self._bytes -= 0 if former is None else former.size_bytes
-        entry = _Entry(value, self._clock.monotonic(), self._size(value))
-        self._entries[key] = entry
-        self._bytes += entry.size_bytes
+    def put(self, values: Mapping[K, V]) -> None:
+        """Keep what was read now. There may be more than there is room for: it goes with the next ones."""
+        now, entries = self._clock.monotonic(), self._entries
+        for key, value in values.items():
+            former = entries.pop(key, None)
+            size_bytes = self._size(value)
+            entries[key] = _Entry(value, now, size_bytes)
+            self._bytes += size_bytes - (0 if former is None else former.size_bytes)
 
     def trim(self) -> None:
         """Make the bounds hold; called behind a batch, so that none loses what it has just read."""

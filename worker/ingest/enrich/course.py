@@ -1,13 +1,13 @@
 """What a course document says of its curriculum, as stamps for events; it raises nothing, whatever is in it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from bson import ObjectId
 
-from worker.storage.curriculum import count_lessons, listed_lessons
+from worker.storage.curriculum import count_lessons
 from worker.storage.database import Document
 
 COURSE_PATHS: Mapping[str, int] = MappingProxyType(
@@ -51,28 +51,41 @@ def known_course(course: Mapping[str, Any]) -> KnownCourse | None:
         return None
     plain = {} if counted["version"] is None else {"version": counted["version"]}
     lessons: dict[ObjectId, Document] = {}
-    shared: dict[tuple[Any, ...], Document] = {}
-    size_bytes = _COURSE_BYTES
-    for module_id, lesson in _lessons(course):
-        said = (
-            module_id,
-            _text(lesson.get("type")),
-            _text(lesson.get("topic")),
-            _skills(lesson.get("skills")),
-        )
-        if said not in shared:
-            shared[said] = _stamp(plain, *said)
-            size_bytes += sum(map(len, said[3])) + len(said[1] or "") + len(said[2] or "")
-        lessons[lesson["_id"]] = shared[said]
-        if len(lessons) == _MOST_LESSONS:
-            break
+    texts = 0
+    for module in course["curriculum"]:
+        if isinstance(module, dict):
+            texts += _stamp_lessons(lessons, plain, module)
     return KnownCourse(
         plain=plain or {"version": None},
         total=counted["total_lessons"],
-        ids=listed_lessons(course),
+        # As `listed_lessons`: of ids that are equal, or too many, there are fewer here than were counted.
+        ids=b"".join(each.binary for each in lessons) if len(lessons) == counted["total_lessons"] else None,
         lessons=lessons,
-        size_bytes=size_bytes + _LESSON_BYTES * len(lessons),
+        size_bytes=_COURSE_BYTES + texts + _LESSON_BYTES * len(lessons),
     )
+
+
+def _stamp_lessons(lessons: dict[ObjectId, Document], plain: Document, module: Mapping[str, Any]) -> int:
+    """Add the stamp of each lesson of the module that has an id; those that say the same share one.
+
+    Returns about how many bytes their texts take.
+    """
+    of_module = module.get("lessons")
+    module_id = module.get("_id")
+    shared: dict[tuple[Any, ...], Document] = {}
+    texts = 0
+    for lesson in of_module if isinstance(of_module, list) else ():
+        lesson_id = lesson.get("_id") if isinstance(lesson, dict) else None
+        if not isinstance(lesson_id, ObjectId) or len(lessons) >= _MOST_LESSONS:
+            continue
+        said = (_text(lesson.get("type")), _text(lesson.get("topic")), _skills(lesson.get("skills")))
+        stamp = shared.get(said)
+        if stamp is None:
+            stamp = _stamp(plain, module_id if isinstance(module_id, ObjectId) else None, *said)
+            shared[said] = stamp
+            texts += sum(map(len, said[2])) + len(said[0] or "") + len(said[1] or "")
+        lessons[lesson_id] = stamp
+    return texts
 
 
 def _stamp(
@@ -85,20 +98,12 @@ def _stamp(
     return {name: value for name, value in stamp.items() if value is not None} or {"version": None}
 
 
-def _lessons(course: Mapping[str, Any]) -> Iterator[tuple[ObjectId | None, Mapping[str, Any]]]:
-    """Each lesson that has an id, with that of its module."""
-    for module in course["curriculum"]:
-        lessons = module.get("lessons") if isinstance(module, dict) else None
-        module_id = module.get("_id") if isinstance(module, dict) else None
-        for lesson in lessons if isinstance(lessons, list) else ():
-            if isinstance(lesson, dict) and isinstance(lesson.get("_id"), ObjectId):
-                yield module_id if isinstance(module_id, ObjectId) else None, lesson
-
-
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_TEXT else None
 
 
 def _skills(value: Any) -> tuple[str, ...]:
-    texts = map(_text, value) if isinstance(value, list) else ()
+    if not isinstance(value, list):
+        return ()
+    texts = map(_text, value)
     return tuple(text for text in texts if text is not None)[:_MOST_SKILLS]

@@ -38,6 +38,8 @@ _ZONE_BYTES = 150
 _COURSES_PER_QUERY = 10
 _USERS_PER_QUERY = 1_000
 _ZONE_PATHS = {"preferences.timezone": 1}
+# Many learners have named none: nothing is sent of them.
+_WITH_ZONE: Document = {"preferences.timezone": {"$type": "string"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,28 +104,26 @@ class Enricher:
 
     async def _known_courses(self, wanted: Iterable[ObjectId]) -> dict[ObjectId, KnownCourse]:
         known, missing = self._courses.look(wanted)
-        _, missing = self._unknown.look(missing)
+        if missing:
+            _, missing = self._unknown.look(missing)
         for some in chunks(missing, _COURSES_PER_QUERY):
             found = await reading.find(self._database.courses, {"_id": {"$in": list(some)}}, COURSE_PATHS)
             read = dict(found.through(lambda course: (course["_id"], known_course(course))).values)
-            for course_id in some:
-                course = read.get(course_id)
-                if course is None:
-                    self._unknown.put(course_id, None)
-                else:
-                    self._courses.put(course_id, course)
-                    known[course_id] = course
+            courses = {each: course for each, course in read.items() if course is not None}
+            self._courses.put(courses)
+            self._unknown.put({each: None for each in some if each not in courses})
+            known |= courses
             await asyncio.sleep(0)
         return known
 
     async def _known_zones(self, wanted: Iterable[ObjectId]) -> dict[ObjectId, str]:
         known, missing = self._zones.look(wanted)
         for some in chunks(missing, _USERS_PER_QUERY):
-            found = await reading.find(self._database.users, {"_id": {"$in": list(some)}}, _ZONE_PATHS)
+            query = {"_id": {"$in": list(some)}, **_WITH_ZONE}
+            found = await reading.find(self._database.users, query, _ZONE_PATHS)
             read = dict(found.through(lambda user: (user["_id"], time_zone(user))).values)
-            for user_id in some:
-                known[user_id] = read.get(user_id)
-                self._zones.put(user_id, known[user_id])
+            self._zones.put({each: read.get(each) for each in some})
+            known |= read
         return {user_id: zone for user_id, zone in known.items() if zone is not None}
 
 
