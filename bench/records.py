@@ -80,12 +80,14 @@ class ManyLearners:
 
     Of the events 15 % are enrolments, 80 % quizzes and 5 % leavings, whoever they fall to: a learner may well take a
     quiz first and enrol later, or never. Nearly every event of a turn touches a record that no other of it touches.
+    With `lessons` each of the courses has so many, and quizzes are of any of them.
     """
 
     events: int = MANY_EVENTS
     courses: int = MANY_COURSES
     seed: int = SEED
     present: bool = False
+    lessons: int = 0
 
     @property
     def learners(self) -> int:

@@ -102,18 +102,12 @@ def current(state: State) -> Lessons | None:
     return read_lessons(max(curricula.values(), key=lambda each: (each["at"], each["id"]))["lessons"])
 
 
-def total_of(state: State) -> int | None:
+def total_of(state: State, lessons: Lessons | None) -> int | None:
     """The number of lessons: what was said last, else that of the learner's curriculum."""
-    total, lessons = state["total"], current(state)
+    total = state["total"]
     if total is not None:
         return total["v"]
     return None if lessons is None else len(lessons.places)
-
-
-def counted(state: State) -> Lessons | None:
-    """The curriculum whose lessons alone count: there is one, and the number of lessons is its."""
-    lessons = current(state)
-    return lessons if lessons is not None and len(lessons.places) == total_of(state) else None
 
 
 def has_left(state: State, lessons: Lessons, key: str) -> bool:

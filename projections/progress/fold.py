@@ -81,6 +81,7 @@ def _fold(
     met_by: dict[str, By] = {
         kind: one["by"] for kind, one in (kept_milestones or {}).items() if one and "by" in one
     }
+    reached: Mapping[str, Document | None] | None = None
     # What a job brought is history, whoever folds it: nobody is told of a milestone that such an event met first.
     for was_brought, some in groupby(events, lambda event: event.origin is not None):
         for event in some:
@@ -97,8 +98,9 @@ def _fold(
                 _meet(met_by, state, by)
             elif not event.is_void:
                 _apply(state, event)
-        _meet(met_by, state, "replay" if was_brought else by)
-    reached = _reached(state)
+        reached = _meet(met_by, state, "replay" if was_brought else by)
+    if reached is None:
+        reached = _reached(state)
     return {
         **identity,
         "version": version,
@@ -124,11 +126,13 @@ def _apply(state: State, event: StoredEvent) -> None:
         apply_event(state, event)
 
 
-def _meet(met_by: dict[str, By], state: State, by: By) -> None:
+def _meet(met_by: dict[str, By], state: State, by: By) -> Mapping[str, Document | None]:
     """Note the mode in which each milestone that is reached by now was met, if it was not met before."""
-    for kind, one in _reached(state).items():
+    reached = _reached(state)
+    for kind, one in reached.items():
         if one is not None:
             met_by.setdefault(kind, by)
+    return reached
 
 
 def _identity(current: Mapping[str, Any] | None, events: Sequence[StoredEvent]) -> Document:

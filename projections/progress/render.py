@@ -10,7 +10,6 @@ from bson import ObjectId
 from projections.progress.apply import FULL
 from projections.progress.curricula import (
     Lessons,
-    counted,
     current,
     done_moments,
     has_left,
@@ -36,12 +35,12 @@ Document = dict[str, Any]
 def visible_fields(state: State) -> Document:
     """Every field readers see, except the milestones (they need to know who folds)."""
     last_at, enrolled, rating = state["last_at"], state["enrolled"], state["rating"]
-    opened = state.get("opened")
+    opened, curriculum = state.get("opened"), current(state)
     return {
         "status": "active" if enrolled is None or enrolled["v"] else "dropped",
-        "progress": _progress(state),
+        "progress": _progress(state, curriculum),
         "time_tracking": _time_tracking(state),
-        "lesson_progress": _lessons(state),
+        "lesson_progress": _lessons(state, curriculum),
         "performance": _performance(state),
         "social": dict(state["social"]),
         "rating": None if rating is None else {"value": rating["v"] / 100, "rated_at": rating["at"]},
@@ -122,11 +121,11 @@ class Standing:
         return min(FULL - 1, (FULL * self.done + sum(self.parts)) // of if of else 0)
 
 
-def standing(state: State) -> Standing:
+def standing(state: State, lessons: Lessons | None) -> Standing:
     """Of a curriculum whose number of lessons counts, its lessons alone; else all lessons that were touched."""
-    total, lessons, unnamed = total_of(state), counted(state), _unnamed(state)
+    total, unnamed = total_of(state, lessons), _unnamed(state)
     touched = state["lessons"].items()
-    if lessons is None:
+    if lessons is None or len(lessons.places) != total:
         parts = [lesson["hundredths"] for _, lesson in touched if lesson["hundredths"] < FULL]
         if state["more"]:
             parts += [reached for (reached,) in MORE_LESSONS.records(state["more"]) if reached < FULL]
@@ -143,11 +142,12 @@ def standing(state: State) -> Standing:
 
 def lessons_share(state: State) -> int:
     """What the lessons amount to, in hundredths of a percent below 100, whatever was reported."""
-    return standing(state).share
+    return standing(state, current(state)).share
 
 
-def _progress(state: State) -> Document:
-    stands, current_lesson, opened = standing(state), state["current_lesson"], state.get("opened")
+def _progress(state: State, curriculum: Lessons | None) -> Document:
+    stands = standing(state, curriculum)
+    current_lesson, opened = state["current_lesson"], state.get("opened")
     return {
         **({} if opened is None else opened["carried"].get("progress", {})),
         "percentage": _percentage(state, stands) / 100,
@@ -202,9 +202,8 @@ def _session_count(state: State) -> int:
     return max(SESSIONS_CAP + 1, ((SESSIONS_CAP - 1) << 64) // max(widest, 1))
 
 
-def _lessons(state: State) -> list[Document]:
+def _lessons(state: State, curriculum: Lessons | None) -> list[Document]:
     """In the order of the curriculum; what is in none of it behind, in the order of beginning."""
-    curriculum = current(state)
     ordered = sorted(state["lessons"].items(), key=lambda each: (each[1]["started_at"], each[0]))
     if curriculum is None:
         return [_entry(state, key, lesson) for key, lesson in ordered]
