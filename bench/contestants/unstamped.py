@@ -13,7 +13,7 @@ def stamp_nothing() -> None:
     async def stamps(_self: Enricher, _candidates: Iterable[Candidate]) -> Stamps:
         return NO_STAMPS
 
-    Enricher.stamps = stamps  # type: ignore[method-assign]  # as ingest was before there were stamps
+    Enricher.stamps = stamps  # type: ignore[method-assign, assignment]  # as ingest was before there were stamps
 
 
 if __name__ == "__main__":
