@@ -34,7 +34,7 @@ class Contestant:
     `begins` is the mark in its output from which time is counted. `unvalidated` names the collections whose validator
     refuses its documents: it is taken off for it. `plain` is true where it cannot write a time series.
     `counted` is where a learner's record says how many events it holds. `pays`: payments that enrolments name become
-    events of their own. `needs` names what this machine must have. `stamps`: events say what is known of their course.
+    events of their own. `needs` names what this machine must have. `stamps`: events say what their course is.
     """
 
     name: str
