@@ -108,6 +108,7 @@ class Story:
         self.log: dict[str, Document] = {}
         self.old_log = list(was.get("changelog") or [])
         self.refused: list[tuple[Event, str]] = []
+        self.back: Event | None = None
 
     def take(self, event: Event) -> None:
         kind, said = event["event_type"], details_of(event)
@@ -153,6 +154,7 @@ class Story:
             return "not_created"
         if kind == "course_restored":
             was, self.deleted_at = self.deleted_at, None
+            self.back = event if was is not None else self.back
             return "" if was is not None else "not_deleted"
         if self.deleted_at is not None:
             return "deleted"
@@ -235,12 +237,14 @@ class Story:
         }
 
     def _claims(self) -> Document:
-        if not self.slugs:
+        if not self.slugs or self.deleted_at is not None:
             return {}
         wanted, place = self.slugs[-1][0], len(self.slugs) - 1
         while place and self.slugs[place - 1][0] == wanted:
             place -= 1
         event = self.slugs[place][1]
+        if self.back is not None:
+            event = max(event, self.back, key=lambda each: (each["occurred_at"], each["_id"].bytes))
         return {"slug": {"value": wanted, "at": event["occurred_at"], "event_id": event["_id"]}}
 
     def _without_effect(self) -> Document | None:

@@ -16,7 +16,7 @@ from projections.content.courses.content import (
     shown_content,
     take,
 )
-from projections.content.courses.steps import CHANGELOG_SHOWN, Life, judged, step_of, with_step
+from projections.content.courses.steps import CHANGELOG_SHOWN, Life, judged, order, step_of, with_step
 from projections.event import StoredEvent
 from projections.kinds import Document
 from projections.merging import closed
@@ -73,7 +73,7 @@ def _visible(content: Content, life: Life) -> Document:
     """What readers see. What nobody has said is null; a curriculum that nobody has published has no modules."""
     values = shown_content(content)
     presented = values.get("instructor") or {}
-    claimed = claimed_slug(content)
+    claimed = _claim(content, life)
     dates = [each for each in (content["changed_at"], life.touched_at) if each is not None]
     refused = [entry(step["id"], step["type"], step["at"], reason) for step, reason in life.refused]
     return {
@@ -93,6 +93,16 @@ def _visible(content: Content, life: Life) -> Document:
     }
 
 
+def _claim(content: Content, life: Life) -> Document | None:
+    """A course that is deleted claims no slug; one that was restored has claimed it since then at the earliest."""
+    claimed, restored = claimed_slug(content), life.restored
+    if claimed is None or life.deleted_at is not None:
+        return None
+    if restored is None or order(restored) < (claimed["at"], claimed["event_id"].bytes):
+        return claimed
+    return {**claimed, "at": restored["at"], "event_id": restored["id"]}
+
+
 def _publication(life: Life) -> Document:
     return {
         "status": life.status,
@@ -104,5 +114,5 @@ def _publication(life: Life) -> Document:
     }
 
 
-COURSES_FOLD = StreamFold(version=2, opened=_opened, apply=_apply, shown=_shown)
+COURSES_FOLD = StreamFold(version=3, opened=_opened, apply=_apply, shown=_shown)
 """Its version goes up with every change of a rule or of the state: documents of an older one are folded anew."""

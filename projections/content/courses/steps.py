@@ -111,12 +111,14 @@ class Life:
     """What a course is after its steps.
 
     `status` is None until it is created. `moved_at` is when learners were last given something else: published,
-    deployed or rolled back; `touched_at` when any step had an effect last. `refused` are the steps without effect.
+    deployed or rolled back; `touched_at` when any step had an effect last. `refused` are the steps without effect,
+    `restored` is the last step that brought it back.
     """
 
     status: str | None = None
     created_at: datetime | None = None
     deleted_at: datetime | None = None
+    restored: Step | None = None
     published_at: datetime | None = None
     next_update: datetime | None = None
     moved_at: datetime | None = None
@@ -142,8 +144,10 @@ class Life:
             self.status, self.created_at = "draft", step["at"]
         elif step["type"] in STATUS_STEPS:
             self._move(step)
-        elif step["type"] in (_DELETED, _RESTORED):
-            self.deleted_at = step["at"] if step["type"] == _DELETED else None
+        elif step["type"] == _DELETED:
+            self.deleted_at = step["at"]
+        elif step["type"] == _RESTORED:
+            self.deleted_at, self.restored = None, step
         else:
             self._version(step)
 
@@ -219,6 +223,7 @@ class Life:
         self.published_at, self.next_update = was.get("published_at"), was.get("next_update_scheduled")
         self.moved_at, self.touched_at = was.get("last_updated"), was.get("updated_at")
         self.live, self.former_log, self.refused = live, list(was.get("changelog") or []), []
+        self.restored = None
         self.created, self.deployed, self.ever_deployed = {}, {}, set()
         if live is not None:
             self.created[live] = Step(at=step["at"], id=step["id"], type=OPENING)

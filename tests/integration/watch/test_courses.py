@@ -173,6 +173,16 @@ async def test_of_two_courses_the_earlier_claim_has_the_slug_and_the_other_gets_
     assert await slugs() == ["renamed", "full-stack"]
     [item] = await own.analytics_queue.find({"_id": f"course_claims:{course(1)}"}).to_list(None)
     assert item["status"] == "completed"
+    # A course that is deleted has no slug; restored, it comes behind whoever has claimed its slug meanwhile.
+    await happen(own, "course_described", 40, 0, slug="full-stack")
+    await happen(own, "course_deleted", 50, 1)
+    assert await slugs() == ["full-stack", None]
+    await happen(own, "course_restored", 60, 1)
+    assert await slugs() == ["full-stack", None]
+    await happen(own, "course_archived", 70, 0)
+    assert await slugs() == ["full-stack", None]
+    await happen(own, "course_deleted", 80, 0)
+    assert await slugs() == [None, "full-stack"]
 
 
 async def test_explain_names_the_events_that_made_a_course_what_it_is(own: Database) -> None:

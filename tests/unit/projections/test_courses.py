@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import bson
 import pytest
@@ -183,6 +184,24 @@ def test_a_version_step_that_makes_no_sense_has_no_effect(step: Document, reason
     )
     assert [each["reason"] for each in course["without_effect"]["latest"]] == [reason]
     assert course["publication"]["version"] == "1.0"
+
+
+def test_a_deleted_course_claims_nothing_and_a_restored_one_since_then_at_the_earliest() -> None:
+    def claims(*events: Document) -> Document:
+        found: Document = folded(sent("course_created", 0, **CREATED), *events)["claims"]
+        return found
+
+    deleted, restored = sent("course_deleted", 10), sent("course_restored", 20)
+    assert claims(deleted) == {}
+    assert claims(deleted, restored)["slug"] == {
+        "value": "full-stack",
+        "at": moment(20),
+        "event_id": UUID(restored["event_id"]),
+    }
+    assert claims(deleted, restored, sent("course_described", 30, slug="other"))["slug"]["at"] == moment(30)
+    assert claims(sent("course_described", 15, slug="other"), restored, deleted)["slug"]["at"] == moment(20)
+    assert claims(restored)["slug"]["at"] == moment(0), "it was never deleted: restoring it has no effect"
+    assert claims(sent("course_archived", 10))["slug"]["at"] == moment(0)
 
 
 def test_a_slug_is_claimed_since_it_was_given_without_a_break() -> None:
