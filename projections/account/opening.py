@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from projections.account.document import Contact, Count, Preferences, Profile, Status
+from projections.account.document import CLAIMED, Contact, Count, Preferences, Profile, Status
 from projections.paths import ABSENT, at
 from projections.unfit import Unfit
 from worker.mistakes import words_for
@@ -87,9 +87,9 @@ def opening_record(document: Mapping[str, Any]) -> Document:
     if created_at is None:
         identity = document["_id"]
         created_at = identity.generation_time
-    content = {
-        name: value for name, path in _CONTENT.items() if (value := _at(document, path, None)) is not None
-    }
+    said = {name: _at(document, path, None) for name, path in _CONTENT.items()}
+    nobody = {name for name in CLAIMED if said[name] == ""}  # an empty text is no name
+    content = {name: value for name, value in said.items() if value is not None and name not in nobody}
     life = {name: _at(document, path, otherwise) for name, (path, otherwise) in _LIFE.items()}
     record = {"content": content, "life": {**life, "created_at": created_at}}
     try:
