@@ -14,8 +14,9 @@ from uuid import UUID
 from bson import ObjectId
 from pydantic import BaseModel, ConfigDict
 
+from projections.contests import order_of
 from projections.event import StoredEvent
-from projections.kinds import Contest, Decided, contenders_target
+from projections.kinds import Contest, Decided, EarliestClaim, Entry, contenders_target
 
 CLAIMS = "claims"
 TAKEN = "Taken"
@@ -23,11 +24,9 @@ TAKEN = "Taken"
 HELD = "Held"
 """A document of the platform's own has the value."""
 
-VERSION = 1
+VERSION = 2
 # Of 128 bits no two values ever have the same.
 _DIGITS = 32
-
-Documents = Sequence[Mapping[str, Any]]
 
 
 class Claim(BaseModel):
@@ -53,8 +52,11 @@ def claims_contest(name: str, source: str, fields: Sequence[str]) -> Contest:
         source=source,
         paths=tuple(fields),
         reads=(CLAIMS,),
+        rule=EarliestClaim(),
         keys=_keys_of(fields),
-        decide=_decision_on(fields),
+        entry=_entry_of(fields),
+        decide=decide,
+        given=_given_to(fields),
         contenders=contenders_target(f"{name}_contenders"),
     )
 
@@ -72,53 +74,83 @@ def _keys_of(fields: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[st
 
 
 def _concerned(document: Mapping[str, Any], field: str) -> Iterator[str]:
-    """The values that a document claims, or has."""
+    """The values that a document claims, or has; an empty text of the platform's own is in nobody's way."""
     if (asked := _claim(document, field)) is not None:
         yield asked["value"]
-    if isinstance(held := document.get(field), str):
+    if isinstance(held := document.get(field), str) and (held or _is_ours(document)):
         yield held
 
 
-def _decision_on(fields: Sequence[str]) -> Callable[[Documents], Mapping[Any, Decided]]:
-    def decide(documents: Documents) -> Mapping[Any, Decided]:
-        ours = {document["_id"]: document for document in documents if _is_ours(document)}
-        values: dict[Any, dict[str, str]] = {identity: {} for identity in ours}
-        lost: dict[Any, dict[str, tuple[str, ObjectId]]] = {identity: {} for identity in ours}
+def _entry_of(fields: Sequence[str]) -> Callable[[Mapping[str, Any]], Any]:
+    def entry(document: Mapping[str, Any]) -> dict[str, Any]:
+        """By field the key of the value, and the place of its claim; None for what the platform's own has."""
+        found: dict[str, Any] = {}
         for field in fields:
-            owners = _owners(documents, field)
-            for identity, document in ours.items():
-                if (asked := _claim(document, field)) is None:
-                    continue
-                reason, owner = owners[asked["value"]]
-                if owner == identity:
-                    values[identity][field] = asked["value"]
-                else:
-                    lost[identity][field] = reason, owner
-        return {identity: _decided(values[identity], lost[identity]) for identity in ours}
+            asked, held = _claim(document, field), document.get(field)
+            if asked is not None:
+                order = order_of(asked["at"], asked["event_id"])
+                found[field] = {"key": value_key(field, asked["value"]), "order": order}
+            elif not _is_ours(document) and isinstance(held, str) and held:
+                found[field] = {"key": value_key(field, held), "order": None}
+        return found
 
-    return decide
+    return entry
 
 
-def _owners(documents: Documents, field: str) -> dict[str, tuple[str, Any]]:
-    """Of each value who has it, and why nobody else does."""
-    owners: dict[str, tuple[str, Any]] = {}
-    asking = [document for document in documents if _claim(document, field) is not None]
-    for document in sorted(asking, key=lambda each: _order(each, field)):
-        owners.setdefault(document[CLAIMS][field]["value"], (TAKEN, document["_id"]))
-    for document in documents:
-        held = document.get(field)
-        if not _is_ours(document) and isinstance(held, str):
-            owners[held] = HELD, document["_id"]
-    return owners
+def decide(
+    known: Mapping[ObjectId, Entry], changed: Mapping[ObjectId, Entry | None]
+) -> Mapping[ObjectId, Any]:
+    """Of each that claims, by field, why it has not what it claims, and who has it; where somebody moved."""
+    moved = [known[each] for each in changed if each in known]
+    moved += [one for one in changed.values() if one is not None]
+    asking: dict[str, list[tuple[bool, bytes, ObjectId]]] = {
+        wanted["key"]: [] for one in moved for wanted in one["entry"].values()
+    }
+    present = {each: one for each, one in {**known, **changed}.items() if one is not None}
+    concerned = {each for each, one in changed.items() if one is not None}
+    for each, one in present.items():
+        for wanted in one["entry"].values():
+            if (some := asking.get(wanted["key"])) is not None:
+                order = wanted["order"]
+                some.append((order is not None, order or b"", each))
+                concerned.add(each)
+    # The platform's own comes first. One event may not claim for two documents; if it does, their ids decide.
+    owners = {key: min(some) for key, some in asking.items() if some}
+    return {each: _lost(each, present[each], owners) for each in concerned}
 
 
-def _order(document: Mapping[str, Any], field: str) -> tuple[datetime, bytes, ObjectId]:
-    """One event may not claim for two documents; if it ever does, their ids decide."""
-    asked = document[CLAIMS][field]
-    return asked["at"], asked["event_id"].bytes, document["_id"]
+def _lost(
+    identity: ObjectId, one: Entry, owners: Mapping[str, tuple[bool, bytes, ObjectId]]
+) -> dict[str, Any]:
+    """What was decided before of values that nobody has moved at stands."""
+    before = one.get("outcome") or {}
+    lost: dict[str, Any] = {}
+    for field, wanted in one["entry"].items():
+        if (owner := owners.get(wanted["key"])) is None:
+            if field in before:
+                lost[field] = before[field]
+        elif owner[2] != identity:
+            lost[field] = [TAKEN if owner[0] else HELD, owner[2]]
+    return lost
 
 
-def _decided(values: Mapping[str, str], lost: Mapping[str, tuple[str, ObjectId]]) -> Decided:
+def _given_to(fields: Sequence[str]) -> Callable[[Mapping[str, Any], Any], Decided | None]:
+    def given(document: Mapping[str, Any], outcome: Any) -> Decided | None:
+        if not _is_ours(document):
+            return None
+        lost = outcome or {}
+        asked = {field: _claim(document, field) for field in fields}
+        values = {
+            field: claimed["value"]
+            for field, claimed in asked.items()
+            if claimed is not None and field not in lost
+        }
+        return _decided(values, {field: lost[field] for field in fields if field in lost})
+
+    return given
+
+
+def _decided(values: Mapping[str, str], lost: Mapping[str, Sequence[Any]]) -> Decided:
     if not lost:
         return Decided(values)
     words = {

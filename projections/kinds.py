@@ -284,15 +284,52 @@ class Decided:
     message: str = ""
 
 
+Entry: TypeAlias = Mapping[str, Any]
+"""How a document contends: `keys`, where it meets others, and `entry`, by which it is decided.
+
+One that was decided has an `outcome` besides. All of it is kept beside the document, and holds no value of it.
+"""
+
+
+class Decide(Protocol):
+    """From what was decided, and what has changed since, to what is decided now. Pure."""
+
+    def __call__(
+        self, known: Mapping[ObjectId, Entry], changed: Mapping[ObjectId, Entry | None]
+    ) -> Mapping[ObjectId, Any]:
+        """Outcomes of all `changed` that contend, and of each other one whose outcome may be another now.
+
+        `known` are entries with the outcomes that were right before the change, complete in themselves: whoever meets
+        one of them, or one of the changed, is there. `changed` are those as they are now, None where one contends no
+        more. The outcomes depend on the entries that there are now, and on nothing else.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class EarliestClaim:
+    """Of all that claim a value of a path the earliest has it, unless a document of the platform's own does."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoCycle:
+    """Documents are edges, of several kinds: one that closes a cycle with earlier ones that stand does not stand."""
+
+    parent: str
+    child: str
+    edge_kind: str
+
+
 @dataclass(frozen=True, slots=True)
 class Contest:
     """Documents of one collection ask for what not all of them can have; who gets it depends on nothing but them.
 
-    `keys` says where a document meets others: two that have a key in common contend. `decide` is given documents
-    with all that they contend with, and with what these contend with, and so on, in any order; it names what each
-    gets. A document that it does not name is left alone: it is the platform's. Both see `_id`, `reads` and `paths`
-    only. The `paths` are written by the contest alone; `contenders` (see `contenders_target`) keeps what each
-    document was decided with. `version` goes up with every change of either function: all is decided anew then.
+    `keys` says where a document meets others: two that have a key in common contend. `entry` is what it is decided by
+    (see `Entry`), `decide` decides, and `given` makes of a document and its outcome (None: it contends for nothing)
+    what it gets; None for one that is left alone: it is the platform's. They see `_id`, `reads` and `paths` only. The
+    `paths` are written by the contest alone; `contenders` (see `contenders_target`) keeps how each document contends.
+    `version` goes up with every change of one of the functions: all is decided anew then.
+
+    `rule` names what is decided, for `verify`, which has a way of its own to it.
     """
 
     name: str
@@ -300,17 +337,33 @@ class Contest:
     source: str  # the stream projection whose documents contend, by name
     paths: tuple[str, ...]
     reads: tuple[str, ...]
+    rule: EarliestClaim | NoCycle
     keys: Callable[[Mapping[str, Any]], Sequence[str]]
-    decide: Callable[[Sequence[Mapping[str, Any]]], Mapping[Any, Decided]]
+    entry: Callable[[Mapping[str, Any]], Any]
+    decide: Decide
+    given: Callable[[Mapping[str, Any], Any], Decided | None]
     contenders: Target
 
     @property
     def targets(self) -> tuple[Target, ...]:
         return (self.contenders,)
 
+    @property
+    def unique(self) -> bool:
+        """Whether no two documents may have the same value in one of the paths."""
+        return isinstance(self.rule, EarliestClaim)
+
+
+def _absent() -> Any:
+    """Default of a field that the release before does not write."""
+    return None
+
 
 class Contender(BaseModel):
-    """What a document was decided with: its keys, a digest of all that was read of it, and why it lost, if it did."""
+    """What a document was decided with: its entry, a digest of all that was read of it, and why it lost, if it did.
+
+    All that have a key in common have the same `part`.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
@@ -319,6 +372,9 @@ class Contender(BaseModel):
     seen: bytes
     contest_version: int
     reason: str | None
+    part: ObjectId = Field(default_factory=_absent)
+    entry: Any = Field(default_factory=_absent)
+    outcome: Any = Field(default_factory=_absent)
 
 
 def contenders_target(collection: str) -> Target:
@@ -326,6 +382,8 @@ def contenders_target(collection: str) -> Target:
     indexes = (
         # Who meets whom.
         Index(collection, f"idx_{collection}_keys", (("keys", 1),)),
+        # All that are connected, in one read.
+        Index(collection, f"idx_{collection}_part", (("part", 1),)),
         # How many have lost.
         Index(
             collection,

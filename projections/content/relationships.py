@@ -5,12 +5,12 @@ them, in the order (occurred_at, event_id) in which they were made: one that clo
 stand gives way. Its document says so, and no other one depends on it. When an earlier one goes away, it stands.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bson import ObjectId
 
+from projections.content.cycles import Agenda, Edge, Ways
 from projections.content.described import (
     Effect,
     State,
@@ -22,12 +22,15 @@ from projections.content.described import (
     take,
 )
 from projections.content.documents import RelationshipDocument
+from projections.contests import order_of
 from projections.event import StoredEvent, read_paths
 from projections.kinds import (
     Contest,
     Decided,
     Document,
+    Entry,
     Index,
+    NoCycle,
     Rules,
     StreamProjection,
     Target,
@@ -118,28 +121,50 @@ def meets(document: Mapping[str, Any]) -> Sequence[str]:
     return [f"{document['relationship_type']}:{document[end]}" for end in ("parent_id", "child_id")]
 
 
-def standing(edges: Iterable[Mapping[str, Any]]) -> Mapping[ObjectId, bool]:
-    """Of relationships, with all that hang together with them, by `_id`: whether each stands, or closes a cycle.
+def placed(document: Mapping[str, Any]) -> bytes:
+    """Where it stands among the others: by the event that made it."""
+    return order_of(document["since"]["at"], document["since"]["event_id"])
 
-    One after the other is added, in the order in which they were made, unless its parent is below its child then.
+
+def decide(
+    known: Mapping[ObjectId, Entry], changed: Mapping[ObjectId, Entry | None]
+) -> Mapping[ObjectId, Any]:
+    """Whether relationships stand: of those that changed, and of later ones that they may make fall, or stand.
+
+    They are taken in the order in which they were made: when one's turn comes, all earlier ones are decided. One that
+    stands from now on has the later ones looked at that lie on a cycle with it; one that stands no more, all later
+    ones that gave way.
     """
-    below: dict[Any, list[Any]] = defaultdict(list)
-    above: dict[Any, list[Any]] = defaultdict(list)
-    stands: dict[ObjectId, bool] = {}
-    for edge in sorted(edges, key=_made_at):
-        parent, child = meets(edge)
-        stands[edge["_id"]] = fits = not _reaches(child, parent, below, above)
-        if fits:
-            below[parent].append(child)
-            above[child].append(parent)
-    return stands
+    ways, fallen = Ways(), list[Edge]()
+    for each, one in known.items():
+        if each in changed:
+            continue
+        edge = Edge.of(each, one)
+        if one["outcome"]:
+            ways.add(edge)
+        else:
+            fallen.append(edge)
+    agenda = Agenda([Edge.of(each, one) for each, one in changed.items() if one is not None])
+    gone = [Edge.of(each, known[each]) for each in changed if each in known and known[each]["outcome"]]
+    if gone:
+        agenda.look_at(fallen, behind=min(gone))
+    outcomes: dict[ObjectId, Any] = {}
+    for edge in agenda:
+        stood = ways.remove(edge)
+        closes = ways.leads(edge.child, edge.parent)
+        outcomes[edge.identity] = not (closes and ways.leads(edge.child, edge.parent, before=edge.place))
+        if outcomes[edge.identity]:
+            if closes and not stood:
+                agenda.look_at(ways.between(edge.child, edge.parent), behind=edge)
+            ways.add(edge)
+        elif stood:
+            agenda.look_at(fallen, behind=edge)
+    return outcomes
 
 
-def decide(documents: Sequence[Mapping[str, Any]]) -> Mapping[Any, Decided]:
-    """What `content_cycles` says of each; of one that is not there, nothing."""
-    ours = [document for document in documents if document.get("since") is not None]
-    stands = standing(document for document in ours if meets(document))
-    return {document["_id"]: _DECISIONS[stands.get(document["_id"])] for document in ours}
+def given(document: Mapping[str, Any], outcome: Any) -> Decided | None:
+    """What `content_cycles` says of a relationship; of one that is not there, nothing."""
+    return None if document.get("since") is None else _DECISIONS[outcome]
 
 
 _DECISIONS: Mapping[bool | None, Decided] = {
@@ -154,41 +179,14 @@ _DECISIONS: Mapping[bool | None, Decided] = {
 
 CONTENT_CYCLES = Contest(
     name="content_cycles",
-    version=1,
+    version=2,
     source=CONTENT_RELATIONSHIPS.name,
     paths=DECIDED,
-    reads=("parent_id", "child_id", "relationship_type", "since", "deleted_at"),
+    reads=(*_ENDS, "since", "deleted_at"),
+    rule=NoCycle(*_ENDS),
     keys=meets,
+    entry=placed,
     decide=decide,
+    given=given,
     contenders=contenders_target("content_cycles_contenders"),
 )
-
-
-def _made_at(edge: Mapping[str, Any]) -> tuple[Any, ...]:
-    return edge["since"]["at"], edge["since"]["event_id"], edge["_id"]
-
-
-def _reaches(
-    start: Any, end: Any, below: Mapping[Any, Sequence[Any]], above: Mapping[Any, Sequence[Any]]
-) -> bool:
-    """Whether a way leads down from `start` to `end`: sought from both, so that the shorter side decides."""
-    if start == end:
-        return True
-    down, up = {start}, {end}
-    down_next, up_next = [start], [end]
-    while down_next and up_next:
-        if len(down_next) <= len(up_next):
-            down_next = _one_step(down_next, below, down)
-            met = not up.isdisjoint(down_next)
-        else:
-            up_next = _one_step(up_next, above, up)
-            met = not down.isdisjoint(up_next)
-        if met:
-            return True
-    return False
-
-
-def _one_step(some: Sequence[Any], ways: Mapping[Any, Sequence[Any]], seen: set[Any]) -> list[Any]:
-    found = {each for one in some for each in ways.get(one, ())} - seen
-    seen |= found
-    return list(found)

@@ -8,13 +8,14 @@ import functools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 from pymongo import ReplaceOne, UpdateMany
 from pymongo.read_concern import ReadConcern
 
-from projections import claims
+from projections import claims, contests
 from projections.billing import transaction
 from projections.content.versions.projection import COURSE_VERSIONS
 from worker.ingest import pipeline, time_series
@@ -170,13 +171,12 @@ def parts_first() -> None:
 
 def claim_order() -> None:
     """Of those who want a value the last one to ask has it."""
-    order = claims._order  # noqa: SLF001
+    order = contests.order_of
 
-    def latest_first(document: Mapping[str, Any], field: str) -> Any:
-        at, event_id, identity = order(document, field)
-        return -at.timestamp(), event_id, identity
+    def latest_first(at: datetime, event_id: UUID) -> bytes:
+        return bytes(255 - each for each in order(at, event_id))
 
-    _put(claims, "_order", latest_first)
+    _put(claims, "order_of", latest_first)
 
 
 def student_once() -> None:

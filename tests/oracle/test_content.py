@@ -8,6 +8,7 @@ from bson import ObjectId
 
 from projections.catalogue import CATALOGUE
 from projections.content.relationships import CONTENT_CYCLES
+from projections.contests import decide_afresh
 from projections.event import StoredEvent
 from projections.kinds import Document
 from tests.oracle.case import Case
@@ -62,7 +63,7 @@ def stores() -> Stores:
             {"_id": stream_object_id(stream), "rev": 1, **projection.refold(events, None, "live")}
             for stream, events in streams.items()
         ]
-    decided = CONTENT_CYCLES.decide(made["content_relationships"])
+    decided = decide_afresh(CONTENT_CYCLES, made["content_relationships"])
     for document in made["content_relationships"]:
         document.update(decided[document["_id"]].values)
     return made

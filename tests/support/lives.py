@@ -9,6 +9,7 @@ from uuid import UUID
 from bson import ObjectId
 
 from projections.catalogue import EVERY
+from projections.contests import decide_afresh
 from projections.event import StoredEvent
 from projections.kinds import Contest, StreamProjection
 from tests.unit.projections.events import stored_document
@@ -83,7 +84,7 @@ def _of_stream(
 def _decide(contest: Contest, made: Collections) -> None:
     (source,) = [each for each in EVERY.streams if each.name == contest.source]
     documents = made[source.target.collection]
-    for key, decided in contest.decide(list(documents.values())).items():
+    for key, decided in decide_afresh(contest, documents.values()).items():
         for path in contest.paths:
             documents[key].pop(path, None)
         documents[key].update(decided.values)

@@ -1,25 +1,28 @@
-"""Checks contests: each document has what it must have beside all that it contends with, decided once more.
+"""Checks contests: each document has what it must have beside all that it contends with, found a second way.
 
-Which documents contend is taken from the keys that they have now. That they are kept as contenders under these keys
-is checked of each document on the way, so that none is left out of what is decided.
+Which documents contend is taken from the keys that they have now. That they are kept as contenders under these keys,
+and as one part, is checked of each document on the way, so that none is left out of what is decided.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from bson import ObjectId
 
-from projections.kinds import Contest, StreamProjection
+from projections.contests import contending
+from projections.kinds import Contest, Entry, StreamProjection
+from worker.chunks import chunks
 from worker.storage import reading
 from worker.storage.database import Document
 from worker.storage.work_items import fold_item_id, fold_type
+from worker.verify.contest_rules import Rule, rule_of
 from worker.verify.findings import Fault, Finding, ProjectionCounts, Run, differs, subject_of
 from worker.verify.queue_check import open_items
 from worker.verify.reading import hashable
-from worker.verify.sameness import differing
+from worker.verify.sameness import differing, same
 from worker.verify.snapshots import Snapshot, Snapshots
 
 _DOCUMENTS_AT_ONCE = 200
@@ -29,12 +32,17 @@ _SECOND_LOOK_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Contending:
-    """One document, its contender as kept, and all that it contends with, as one snapshot shows them."""
+    """One document, its contender as kept, and what it must have, as one snapshot shows them.
+
+    `expected` is None where nothing is expected, and for documents that make no sense. `apart`: it is kept as a part
+    of its own, though it contends with documents of another.
+    """
 
     identity: Any
     document: Document | None
     row: Document | None
-    others: Sequence[Document] = field(default=())
+    expected: Document | None = None
+    apart: bool = False
 
     @property
     def revisions(self) -> tuple[Any, Any]:
@@ -45,9 +53,9 @@ class Contending:
 def audit(contest: Contest, collection: str, one: Contending) -> Iterator[Finding]:
     """What is wrong with one document, or with its contender."""
     subject, about = subject_of(collection, {"_id": one.identity}), (collection, one.identity)
-    name = contest.name
-    if one.row is not None and one.row["contest_version"] > contest.version:
-        made_by = f"decided by version {one.row['contest_version']}; this code is {contest.version}"
+    name, row = contest.name, one.row or {}
+    if row.get("contest_version", 0) > contest.version:
+        made_by = f"decided by version {row['contest_version']}; this code is {contest.version}"
         yield Finding(name, Fault.NEWER, subject, made_by, about=about)
         return
     if one.document is None:
@@ -56,18 +64,23 @@ def audit(contest: Contest, collection: str, one: Contending) -> Iterator[Findin
         return
     since = one.document.get("recorded_at")
     try:
-        keys = sorted(set(contest.keys(one.document)))
-        decided = contest.decide(one.others).get(one.identity)
-    except Exception as error:  # whatever it is, it concerns these documents only
+        entry = contending(contest, one.document)
+        noted = contest.given(one.document, row.get("outcome"))
+    except Exception as error:  # whatever it is, it concerns this document only
         yield Finding(
             name, Fault.BUILD_FAILED, subject, f"{type(error).__name__} while it was decided", about=about
         )
         return
-    if keys != ([] if one.row is None else list(one.row["keys"])):
+    if not _is_noted(contest, entry, one.row):
         yield Finding(name, Fault.BEHIND, subject, "not decided since it changed", since, about)
-    elif decided is not None:
-        wrong = differing({path: decided.values.get(path) for path in contest.paths}, one.document)
-        yield from differs(name, subject, "has not what it must have in", wrong, about=about)
+        return
+    wrong = [] if one.expected is None else differing(one.expected, one.document)
+    yield from differs(name, subject, "has not what it must have in", wrong, about=about)
+    if one.apart:
+        yield Finding(name, Fault.DIFFERENT, subject, "is kept apart from what it contends with", about=about)
+    elif noted is not None and not wrong:
+        wrong = differing({path: noted.values.get(path) for path in contest.paths}, one.document)
+        yield from differs(name, subject, "is noted to have something else in", wrong, about=about)
 
 
 async def check_contest(run: Run, contest: Contest) -> None:
@@ -78,21 +91,16 @@ async def check_contest(run: Run, contest: Contest) -> None:
     """
     counts, quiescent = run.tally.by_projection[contest.name], run.grace.quiescent
     source = next(each for each in run.database.catalogue.streams if each.name == contest.source)
-    read = partial(_contending, contest=contest, source=source)
-    check = partial(audit, contest, source.target.collection)
-    suspects: dict[Any, Contending] = {}
     async with Snapshots.opened(run) as snapshots:
-        for collection in (source.target.collection, contest.contenders.collection):  # 1
-            async for ids in snapshots.ids(run.database.collection(collection), _DOCUMENTS_AT_ONCE):
-                for one in await snapshots.read(read, [each for each in ids if isinstance(each, ObjectId)]):
-                    _count(counts, contest, one, collection == source.target.collection)
-                    if any(check(one)):
-                        suspects[hashable(one.identity)] = one
+        suspects = await _Look(contest, source, rule_of(contest)).everything(snapshots, counts)  # 1
         if suspects and not quiescent:  # 2
             await run.clock.sleep(_SECOND_LOOK_S)
-        for before in suspects.values():
-            for one in await snapshots.read(read, [before.identity]):
-                findings = list(check(one))
+        second = _Look(contest, source, rule_of(contest))
+        for some in chunks([before.identity for before in suspects.values()], _DOCUMENTS_AT_ONCE):
+            async for one in second.through(snapshots, some):
+                if (before := suspects.pop(hashable(one.identity), None)) is None:
+                    continue
+                findings = list(second.audit(one))
                 counts.behind += bool(findings)
                 item = fold_item_id(one.identity, contest.name)
                 if findings and await open_items(run.database, fold_type(contest.name), [item]):
@@ -101,63 +109,151 @@ async def check_contest(run: Run, contest: Contest) -> None:
                     run.tally.report(findings)
 
 
-def _count(counts: ProjectionCounts, contest: Contest, one: Contending, by_document: bool) -> None:
-    """Count a document that contends, and why it does not have what it asks for; once, by the document."""
-    if not by_document or one.row is None:
-        return
-    counts.documents += 1
-    if one.row.get("reason") is not None:
-        with suppress(Exception):  # one that makes no sense is a finding of its own
-            decided = contest.decide(one.others)[one.identity]
-            counts.refused({} if decided.reason is None else {decided.reason: 1})
+@dataclass(slots=True)
+class _Look:
+    """One look at all documents of a contest. Parts that are looked at as a whole are looked at once."""
+
+    contest: Contest
+    source: StreamProjection
+    rule: Rule
+    _noted: list[str | None] = field(default_factory=list)
+    _done: set[Any] = field(default_factory=set)
+
+    def audit(self, one: Contending) -> Iterator[Finding]:
+        return audit(self.contest, self.source.target.collection, one)
+
+    async def everything(self, snapshots: Snapshots, counts: ProjectionCounts) -> dict[Any, Contending]:
+        """What seems wrong. Counts the contenders, and why they do not have what they ask for."""
+        suspects: dict[Any, Contending] = {}
+        database = snapshots.run.database
+        for collection in (self.source.target.collection, self.contest.contenders.collection):
+            async for ids in snapshots.ids(database.collection(collection), _DOCUMENTS_AT_ONCE):
+                async for one in self.through(snapshots, ids):
+                    suspects |= {hashable(one.identity): one} if any(self.audit(one)) else {}
+            if collection == self.source.target.collection:  # each once
+                counts.documents += len(self._noted)
+                counts.refused(Counter(reason for reason in self._noted if reason is not None))
+        return suspects
+
+    async def through(self, snapshots: Snapshots, ids: Sequence[Any]) -> AsyncIterator[Contending]:
+        """These documents, and those of their parts where the rule needs them whole."""
+        named = [each for each in ids if isinstance(each, ObjectId)]
+        found, labels, noted = await snapshots.read(self._contending, named)
+        self._noted += noted
+        self._done |= labels
+        for one in found:
+            yield one
+
+    async def _contending(
+        self, snapshot: Snapshot, ids: Sequence[Any]
+    ) -> tuple[list[Contending], set[Any], list[str | None]]:
+        """What is to be looked at, the labels of the parts that these are, and why contenders among the ids lost.
+
+        May run twice.
+        """
+        documents, rows = await self._read(snapshot, ids)
+        noted = [self._reason(documents[each], rows[each]) for each in rows.keys() & documents.keys()]
+        wanted = [each for each in ids if _label(rows.get(each)) not in self._done]
+        labels = {_label(rows[each]) for each in wanted if each in rows} - {None}
+        keyed = await self._connected(snapshot, wanted, documents, rows)
+        looked = sorted(documents.keys() | rows.keys()) if self.rule.whole else wanted
+        parts: dict[Any, set[Any]] = {}
+        for key, members in keyed.items():
+            parts[key] = {_label(rows.get(each)) for each in members if each in rows}
+        expected = self.rule.expected(documents.values())
+        contending = [
+            Contending(
+                each,
+                documents.get(each),
+                rows.get(each),
+                expected.get(each),
+                any(len(parts.get(key, ())) > 1 for key in _row_keys(rows.get(each))),
+            )
+            for each in looked
+            if _label(rows.get(each)) not in self._done
+        ]
+        return contending, labels if self.rule.whole else set(), noted
+
+    async def _connected(
+        self,
+        snapshot: Snapshot,
+        ids: Iterable[Any],
+        documents: dict[Any, Document],
+        rows: dict[Any, Document],
+    ) -> dict[str, set[Any]]:
+        """Read what these contend with, and, where the rule needs it, what that contends with, and so on.
+
+        Returns who has which key.
+        """
+        contenders = snapshot.database.collection(self.contest.contenders.collection)
+        keyed: dict[str, set[Any]] = {}
+        asked, labels = set[str](), set[Any]()
+        wanted = list(ids)
+        while wanted:
+            for each in wanted:
+                for key in self._keys(documents.get(each), rows.get(each)):
+                    keyed.setdefault(key, set()).add(each)
+            query: list[Document] = [{"keys": {"$in": sorted(keyed.keys() - asked)}}]
+            asked |= keyed.keys()
+            if self.rule.whole:
+                news = {_label(rows.get(each)) for each in wanted} - {None} - labels
+                labels |= news
+                query.append({"part": {"$in": sorted(news)}})
+            more = await reading.find(contenders, {"$or": query}, session=snapshot.session)
+            further = {row["_id"] for row in more.documents} - documents.keys() - rows.keys()
+            for row in more.documents:
+                for key in _row_keys(row):
+                    keyed.setdefault(key, set()).add(row["_id"])
+            rows |= {row["_id"]: row for row in more.documents}
+            for some in chunks(further, _DOCUMENTS_AT_ONCE):
+                read, _ = await self._read(snapshot, some, only_documents=True)
+                documents |= read
+            wanted = list(further) if self.rule.whole else []
+        return keyed
+
+    async def _read(
+        self, snapshot: Snapshot, ids: Iterable[Any], *, only_documents: bool = False
+    ) -> tuple[dict[Any, Document], dict[Any, Document]]:
+        named = list(ids)
+        paths = dict.fromkeys((*self.contest.reads, *self.contest.paths, "recorded_at"), 1)
+        documents = snapshot.database.collection(self.source.target.collection)
+        found = await snapshot.by_id(documents, named, paths)
+        if only_documents:
+            return found, {}
+        contenders = snapshot.database.collection(self.contest.contenders.collection)
+        return found, await snapshot.by_id(contenders, named, None)
+
+    def _reason(self, document: Document, row: Mapping[str, Any]) -> str | None:
+        """Why a contender does not have what it asks for; None where it does."""
+        if row.get("reason") is not None:
+            with suppress(Exception):  # one that makes no sense is a finding of its own
+                decided = self.contest.given(document, row.get("outcome"))
+                return None if decided is None else decided.reason
+        return None
+
+    def _keys(self, document: Document | None, row: Mapping[str, Any] | None) -> set[str]:
+        """Those of the document, and those it was decided with."""
+        known = set(_row_keys(row))
+        try:
+            return known | set(() if document is None else self.contest.keys(document))
+        except Exception:  # it is a finding of its own when it is looked at
+            return known
 
 
-async def _contending(
-    snapshot: Snapshot, ids: Sequence[Any], contest: Contest, source: StreamProjection
-) -> list[Contending]:
-    """These documents, each with the whole part that is connected with it."""
-    documents = snapshot.database.collection(source.target.collection)
-    contenders = snapshot.database.collection(contest.contenders.collection)
-    paths = dict.fromkeys((*contest.reads, *contest.paths, "recorded_at"), 1)
-    found: dict[Any, Document] = {}
-    rows: dict[Any, Document] = {}
-    keyed: dict[str, set[Any]] = {}
-    wanted, asked = set(ids), set[str]()
-    while wanted:
-        read = await snapshot.by_id(documents, wanted, paths)
-        found |= read
-        rows |= await snapshot.by_id(contenders, wanted - rows.keys(), None)
-        keys = set()
-        for identity in wanted:
-            for key in _keys(contest, read.get(identity), rows.get(identity)):
-                keyed.setdefault(key, set()).add(identity)
-                keys.add(key)
-        news, asked = keys - asked, asked | keys
-        more = await reading.find(contenders, {"keys": {"$in": sorted(news)}}, session=snapshot.session)
-        rows |= {row["_id"]: row for row in more.documents}
-        wanted = rows.keys() - found.keys() - {each for known in keyed.values() for each in known}
-    return [Contending(each, found.get(each), rows.get(each), _part(each, found, keyed)) for each in ids]
+def _is_noted(contest: Contest, entry: Entry | None, row: Mapping[str, Any] | None) -> bool:
+    """Whether a document was decided with what it contends with now, by this version."""
+    if entry is None or row is None:
+        return entry is None and row is None
+    return row["contest_version"] == contest.version and all(
+        same(value, row.get(name)) for name, value in entry.items()
+    )
 
 
-def _keys(contest: Contest, document: Document | None, row: Mapping[str, Any] | None) -> set[str]:
-    """Those of the document, and those it was decided with."""
-    known = {each for each in (row or {}).get("keys", ()) if isinstance(each, str)}
-    try:
-        return known | set(() if document is None else contest.keys(document))
-    except Exception:  # it is a finding of its own when it is looked at
-        return known
+def _row_keys(row: Mapping[str, Any] | None) -> list[str]:
+    keys = (row or {}).get("keys", ())
+    return [each for each in keys if isinstance(each, str)]
 
 
-def _part(identity: Any, found: Mapping[Any, Document], keyed: Mapping[str, set[Any]]) -> list[Document]:
-    """All documents that are connected with one by keys, itself first."""
-    keys_of: dict[Any, list[str]] = {}
-    for key, members in keyed.items():
-        for each in members:
-            keys_of.setdefault(each, []).append(key)
-    waiting, part = [identity], {identity}
-    while waiting:
-        for key in keys_of.get(waiting.pop(), ()):
-            news = keyed[key] - part
-            part |= news
-            waiting += news
-    return [found[each] for each in part if each in found]
+def _label(row: Mapping[str, Any] | None) -> Any:
+    label = (row or {}).get("part")
+    return label if isinstance(label, ObjectId) else None

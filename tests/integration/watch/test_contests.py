@@ -180,7 +180,13 @@ async def test_two_swap_what_they_are_called(own: Database) -> None:
     await ask(own, 1, 3, "b")
     await ask(own, 2, 4, "a")
     await kept.decide(of(1))
+    assert await handles(own) == {2: "b"}, "that number 2 is called otherwise was not told yet"
+    await kept.decide(of(2))
     assert await handles(own) == {1: "b", 2: "a"}
+    await ask(own, 1, 5, "a")
+    await ask(own, 2, 6, "b")
+    await kept.decide(of(1, 2))
+    assert await handles(own) == {1: "a", 2: "b"}
 
 
 async def test_what_the_platform_has_it_keeps_until_it_is_free(own: Database) -> None:

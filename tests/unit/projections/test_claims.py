@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projections.claims import HELD, TAKEN, claims_contest
+from projections.contests import contending, decide_afresh, order_of
+from projections.kinds import Entry
 
 CONTEST = claims_contest("name_claims", "names", ("name", "mail"))
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -47,7 +49,7 @@ def settled(documents: Documents) -> dict[ObjectId, dict[str, Any]]:
 
 
 def apply(documents: Documents, some: Sequence[Mapping[str, Any]]) -> None:
-    for each, decided in CONTEST.decide(some).items():
+    for each, decided in decide_afresh(CONTEST, some).items():
         for name in CONTEST.paths:
             documents[each].pop(name, None)
         documents[each].update(decided.values)
@@ -97,10 +99,49 @@ def test_any_order_of_changes_and_decisions_ends_with_the_same(
     assert had(documents) == settled(documents)
 
 
+@settings(deadline=None, max_examples=300)
+@given(_CHANGES, st.booleans())
+def test_what_is_decided_after_each_change_is_what_is_decided_afresh(
+    changes: list[tuple[int, int, dict[str, str], str]], platform: bool
+) -> None:
+    """Only what changed is told, some of it at a time; what was decided before is kept as contenders keep it."""
+    documents: Documents = {identity(9): {"_id": identity(9), "name": "a"}} if platform else {}
+    kept: dict[ObjectId, Entry] = {}
+    waiting = set(documents)
+    for number, at, values, what in [*changes, (0, 0, {}, "decide")]:
+        if what == "ask":
+            documents[identity(number)] = asking(number, at, **values)
+            waiting.add(identity(number))
+        elif what == "go":
+            documents.pop(identity(number), None)
+            waiting.add(identity(number))
+        elif what == "decide":
+            changed = {
+                each: contending(CONTEST, documents[each]) if each in documents else None for each in waiting
+            }
+            outcomes = CONTEST.decide(kept, changed)
+            assert {each for each, one in changed.items() if one is not None} <= outcomes.keys()
+            for each, one in {**kept, **changed}.items():
+                if one is None:
+                    kept.pop(each, None)
+                else:
+                    kept[each] = {**one, "outcome": outcomes[each] if each in outcomes else one["outcome"]}
+            waiting.clear()
+    afresh = CONTEST.decide({}, {each: contending(CONTEST, one) for each, one in documents.items()})
+    assert {each: one["outcome"] for each, one in kept.items()} == afresh
+
+
+def test_places_sort_as_moments_and_events_do() -> None:
+    moments = [datetime(1, 1, 1, tzinfo=UTC), START - timedelta(days=20_000), START]
+    places = [order_of(at, UUID(int=number)) for at in moments for number in (0, 1, 2**127)]
+    assert places == sorted(places)
+    assert len(set(places)) == len(places)
+
+
 def test_what_has_lost_says_to_whom_and_names_no_value() -> None:
     platforms = {"_id": identity(9), "mail": "jane@example.com"}
     some = [asking(1, 5, name="jane"), asking(2, 6, name="jane", mail="jane@example.com"), platforms]
-    decided = CONTEST.decide(some)
+    decided = decide_afresh(CONTEST, some)
     assert decided.keys() == {identity(1), identity(2)}
     assert (decided[identity(1)].values, decided[identity(1)].reason) == ({"name": "jane"}, None)
     assert (decided[identity(2)].values, decided[identity(2)].reason) == ({}, TAKEN)
@@ -108,7 +149,9 @@ def test_what_has_lost_says_to_whom_and_names_no_value() -> None:
     assert str(identity(1)) in words
     assert str(identity(9)) in words
     assert "jane" not in words
-    assert CONTEST.decide([asking(2, 6, mail="jane@example.com"), platforms])[identity(2)].reason == HELD
+    assert (
+        decide_afresh(CONTEST, [asking(2, 6, mail="jane@example.com"), platforms])[identity(2)].reason == HELD
+    )
 
 
 def test_documents_meet_at_what_they_ask_for_and_at_what_they_have_and_keys_do_not_tell_which() -> None:

@@ -1,20 +1,21 @@
 """A contest as its value declares it: documents are decided together with all that they contend with.
 
-Which documents these are is kept beside them, as contenders: the keys that a document was decided with stand there
-when it has changed them, or is gone. So nobody has to remember what a document was, and no order of changes, and
+How each document contends is kept beside it, as a contender: with what it was decided, under which keys, and to which
+part of all that are connected it belongs. So nobody has to remember what a document was, and a change is decided from
+one read of its part: only documents that get something else by it are read themselves. No order of changes, and
 nothing that is done twice, makes another decision.
 """
 
-from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 import structlog
 from bson import ObjectId
-from pymongo import DeleteOne, ReplaceOne, UpdateOne
+from pymongo import DeleteOne, ReplaceOne, UpdateMany, UpdateOne
 
-from projections.kinds import Contest, StreamProjection
+from projections.kinds import Contest, Decided, StreamProjection
 from worker.chunks import chunks
 from worker.errors import Retryable
 from worker.settings import CoolDownSettings
@@ -23,8 +24,8 @@ from worker.storage.database import Document
 from worker.storage.errors import translated
 from worker.storage.leases import Token
 from worker.storage.work_items import UNDECIDED
-from worker.telemetry.labels import Applied, Mode
-from worker.watch.contests.part import Part, differing, is_settled, newer, row_of
+from worker.watch.contests.part import Part, differing, is_settled, row_of
+from worker.watch.derived import Derived
 from worker.watch.sums.attempt import Attempt, Keys, Reason, RejectedWrite, Target, Write, ids_of
 from worker.watch.sums.catch_up import pages
 from worker.watch.sums.changes import updated
@@ -36,20 +37,21 @@ from worker.watch.sums.runner import Dependencies, Runner
 log = structlog.get_logger(__name__)
 
 DOCUMENT = "document"
-# Documents of one transaction; those that they contend with come on top.
-_PER_TRANSACTION = 100
+# Documents of one transaction; those that get something else by it come on top.
+_PER_TRANSACTION = 500
 # Documents asked at a time whether they are as they were decided.
 _AT_A_TIME = 1_000
 # How often is counted what has lost: a look at an index that holds nothing else.
 _COUNT_EVERY_S = 10.0
 
 
-class Contenders:
+class Contenders(Derived):
     """Keeps the decisions of one contest; safe beside any number of others like it, and beside the fold.
 
-    Every transaction writes the contest's one marker before it reads: they follow each other. A document that the
-    fold changes meanwhile either ends the transaction, or is told of again. What has lost is an item of the queue, in
-    the same transaction, until it gets what it asks for; its `error_class` is the reason.
+    Every transaction writes the contest's one marker before it reads: they follow each other, and each finds what
+    the one before has noted. What was noted of a document that has changed since is decided again when that is told.
+    A document that the fold changes meanwhile ends the transaction. What has lost is an item of the queue, in the
+    same transaction, until it gets what it asks for; its `error_class` is the reason.
 
     `doubting`: nothing is believed to be as it was decided.
     """
@@ -57,9 +59,9 @@ class Contenders:
     def __init__(
         self, given: Dependencies, contest: Contest, source: StreamProjection, *, doubting: bool = False
     ) -> None:
-        self.name, self.version = contest.name, contest.version
+        super().__init__(given, contest.name)
+        self.version = contest.version
         self._contest = contest
-        self._given = given
         self._doubting = doubting
         self._documents = given.database.collection(source.target.collection)
         self._contenders = given.database.collection(contest.contenders.collection)
@@ -70,7 +72,6 @@ class Contenders:
         self._markers = WriteConflictMarkers(given.database)
         self._runner = Runner(given, _PER_TRANSACTION)
         self._paths = dict.fromkeys((*contest.reads, *contest.paths), 1)
-        self._changed: Counter[str] = Counter()
         self._lost = given.metrics.contest_lost_documents.labels(contest.name)
         self._count_at = given.clock.monotonic()
 
@@ -112,19 +113,21 @@ class Contenders:
     async def decide(self, keys: Keys, *, retrying: Keys = frozenset()) -> dict[Target, Reason]:
         """Return when each document has what it can have; returns why not, of those that do not have it.
 
-        May run twice, at the same time, anywhere. Raises Retryable while MongoDB is away.
+        A document that was decided on the way, with others, is not decided once more. May run twice, at the same
+        time, anywhere. Raises Retryable while MongoDB is away.
         """
         lost: dict[Target, Reason] = {}
-        for some in chunks(keys, _PER_TRANSACTION):
-            async for attempt, _ in self._runner.run(frozenset(some), self._transact, retrying):
+        left = set(keys)
+        while left:
+            some = frozenset(islice(left, _PER_TRANSACTION))
+            async for attempt, done in self._runner.run(some, self._transact, retrying):
                 lost |= attempt.rejected
                 self._changed.update(attempt.changed)
-        mode = Mode.RETRY if retrying else Mode.LIVE
-        applied = self._given.metrics.projection_events_applied_total
+                left -= done
+            left -= some
         losing = keys & lost.keys()
         failed = sum(lost[each].error_class in UNDECIDED for each in losing)
-        applied.labels(self.name, mode, Applied.APPLIED).inc(len(keys) - failed)
-        applied.labels(self.name, mode, Applied.FAILED).inc(failed)
+        self._count_applied(keys, failed, retrying=bool(retrying))
         if losing:
             log.info(f"{self.name}_lost", documents=len(losing))
         return lost
@@ -148,24 +151,6 @@ class Contenders:
         lost = await self.decide(frozenset((kind, each) for each in identities))
         return sum(reason.error_class in UNDECIDED for reason in lost.values())
 
-    async def concerned(self, identities: Iterable[Any]) -> dict[str, set[Any]]:
-        """None: what contends with a document is decided with it."""
-        return {}
-
-    @property
-    def keyed(self) -> Mapping[str, str]:
-        """None: where documents meet only the contest knows."""
-        return {}
-
-    async def gone(self) -> Keys:
-        """None: what is gone is among the contenders."""
-        return frozenset()
-
-    def take_changed(self) -> Mapping[str, int]:
-        """How many documents of each collection were written since this was asked last."""
-        changed, self._changed = self._changed, Counter()
-        return changed
-
     async def recount(self, keys: Keys) -> dict[Target, Reason]:
         """Decide again what has lost; returns what still has."""
         lost = await self.decide(keys, retrying=keys)
@@ -177,7 +162,7 @@ class Contenders:
         for some in chunks(list(identities), _AT_A_TIME):
             wanted = {"_id": {"$in": some}}
             read = await reading.find(self._documents, wanted, self._paths)
-            rows = await reading.find(self._contenders, wanted)
+            rows = await reading.find(self._contenders, wanted, {"seen": 1, "contest_version": 1})
             known = {row["_id"]: row for row in rows.documents}
             documents = {document["_id"]: document for document in read.documents}
             found |= {one.id for one in [*read.unreadable, *rows.unreadable]}
@@ -186,24 +171,24 @@ class Contenders:
             }
         return frozenset((DOCUMENT, each) for each in found)
 
-    async def _transact(self, attempt: Attempt) -> None:
-        """One transaction.
+    async def _transact(self, attempt: Attempt) -> Keys:
+        """One transaction; returns what is decided by it.
 
-        1. write the marker  2. read the documents with all that they contend with  3. decide  4. take away what
-        nobody has any more, then give it to whom it belongs  5. note what each was decided with
-        6. quarantine what has lost, and release what has not
+        1. write the marker  2. read the documents, and the contenders that they are connected with  3. decide, and
+        read the documents that get something else by it  4. take away what nobody has any more, then give it to whom
+        it belongs  5. note what each was decided with  6. quarantine what has lost, and release what has not
         """
         await self._markers.touch("sum", [self.name], attempt.session)  # 1
-        part = await self._read(attempt)  # 2
-        if newer(self._contest, part):
-            return  # a newer release decides: hands off
+        part = Part(self._contest, doubted=self._doubting)
         try:
-            decided = self._contest.decide(list(part.documents.values()))  # 3
-        except Exception as error:  # its documents make no sense to it: the others must not wait for them
-            reason = Reason("Undecided", f"{type(error).__name__} while it was decided")
-            attempt.rejected.update(dict.fromkeys(attempt.keys, reason))
+            outcomes = await self._outcomes(part, attempt)  # 2, 3
+        except _Undecided as error:  # its documents make no sense to it: the others must not wait for them
+            attempt.rejected.update(dict.fromkeys(attempt.keys, Reason("Undecided", str(error))))
             await self._quarantine(attempt, part)
-            return
+            return attempt.keys
+        if part.newer:
+            return attempt.keys  # a newer release decides: hands off
+        decided = self._given_by(part, outcomes)
         attempt.rejected.update(
             {
                 (DOCUMENT, each): Reason(one.reason, one.message)
@@ -211,7 +196,7 @@ class Contenders:
                 if one.reason is not None
             }
         )
-        take, give = differing(self._contest, part, decided)
+        take, give = differing(self._contest.paths, part.documents, decided)
         barred = {
             each: attempt.cooling[DOCUMENT, each] for each in give if (DOCUMENT, each) in attempt.cooling
         }
@@ -219,29 +204,88 @@ class Contenders:
         give = {each: values for each, values in give.items() if each not in barred}
         await self._write(take, "$unset", attempt)  # 4
         await self._write(give, "$set", attempt)
-        await self._note(attempt, part.after(take, give))  # 5
+        part.change(take, give)
+        await self._note(attempt, part, outcomes)  # 5
         await self._quarantine(attempt, part)  # 6
+        return frozenset((DOCUMENT, each) for each in part.asked)
 
-    async def _read(self, attempt: Attempt) -> Part:
-        """The documents with everything that is connected to them by keys, those that they had before included."""
-        part = Part()
-        ids, asked = ids_of(DOCUMENT, attempt.keys), set[str]()
-        while ids:
-            found = await attempt.read(self._documents, ids, self._paths)
-            rows = await attempt.read(self._contenders, ids - part.rows.keys(), {})
-            attempt.rejected.update(unreadable(DOCUMENT, [*found.unreadable, *rows.unreadable]))
-            odd = part.add(self._contest, ids, found.documents, rows.documents)
-            attempt.rejected.update(unreadable(DOCUMENT, odd))
-            keys = part.keys(ids) - asked
-            asked |= keys
-            if not keys:
-                break
-            more = await attempt.find(
-                self._contenders, {"keys": {"$in": sorted(keys)}}, {}, asked=max(len(keys), len(ids))
-            )
-            part.rows.update((row["_id"], row) for row in more.documents)
-            ids = part.rows.keys() - part.asked
-        return part
+    async def _outcomes(self, part: Part, attempt: Attempt) -> Mapping[Any, Any]:
+        """What is decided, with all documents read that get something else by it, or have what another gets.
+
+        What a document is now may be another thing than what was noted of it: then all is decided once more. Raises
+        `_Undecided`.
+        """
+        await self._take(part, ids_of(DOCUMENT, attempt.keys), attempt)
+        while True:
+            await self._connect(part, attempt)
+            if part.newer:
+                return {}
+            if unread := part.unread():
+                await self._take(part, unread, attempt)
+                continue
+            changed = part.changed()
+            try:
+                outcomes = part.decided(changed)
+            except Exception as error:
+                if part.doubted:
+                    raise _Undecided(f"{type(error).__name__} while it was decided") from error
+                part.doubted = True  # what was noted makes no sense: the documents may
+                continue
+            while wanted := part.moved(outcomes) or await self._in_the_way(part, outcomes, attempt):
+                await self._take(part, wanted, attempt)
+                if part.changed().keys() != changed.keys() or part.doubted:
+                    break
+            else:
+                return outcomes
+
+    async def _take(self, part: Part, ids: Collection[Any], attempt: Attempt) -> None:
+        """Read these documents and their contenders."""
+        wanted = {"_id": {"$in": sorted(ids)}}
+        if part.asked:  # one that follows from others cannot be left to the next transaction
+            documents = await reading.find(self._documents, wanted, self._paths, session=attempt.session)
+        else:
+            documents = await attempt.find(self._documents, wanted, self._paths, asked=len(ids))
+        rows = await reading.find(self._contenders, wanted, session=attempt.session)
+        attempt.rejected.update(unreadable(DOCUMENT, part.take(ids, documents, rows)))
+
+    async def _connect(self, part: Part, attempt: Attempt) -> None:
+        """Read the contenders of all parts that the documents are in by their keys, or were in.
+
+        Whoever has a key in common has the same label; contenders of old code have none.
+        """
+        found: list[Any] = []
+        if keys := part.unasked_keys():
+            meeting: list[Document] = [
+                {"$match": {"keys": {"$in": keys}}},
+                {"$group": {"_id": {"$cond": [{"$eq": [{"$type": "$part"}, "objectId"]}, "$part", "$_id"]}}},
+            ]
+            labels = await reading.aggregate(self._contenders, meeting, session=attempt.session)
+            found = [row["_id"] for row in labels.documents]
+        if labels_to_read := part.unread_labels(found):
+            wanted = {"$or": [{"part": {"$in": labels_to_read}}, {"_id": {"$in": labels_to_read}}]}
+            part.note(await reading.find(self._contenders, wanted, _NOTED, session=attempt.session))
+
+    def _given_by(self, part: Part, outcomes: Mapping[Any, Any]) -> dict[Any, Decided]:
+        """What each document that was read gets; those of the platform are left out."""
+        given = {
+            each: self._contest.given(document, part.outcome(each, outcomes))
+            for each, document in part.documents.items()
+        }
+        return {each: one for each, one in given.items() if one is not None}
+
+    async def _in_the_way(self, part: Part, outcomes: Mapping[Any, Any], attempt: Attempt) -> set[Any]:
+        """Documents that have a value which only another may have, and of which that was not noted yet."""
+        if not self._contest.unique:
+            return set()
+        _, give = differing(self._contest.paths, part.documents, self._given_by(part, outcomes))
+        found: set[Any] = set()
+        for path in self._contest.paths:
+            values = sorted(values[path] for values in give.values() if path in values)
+            if values:
+                wanted = {path: {"$in": values}}
+                holding = await reading.find(self._documents, wanted, {"_id": 1}, session=attempt.session)
+                found.update(row["_id"] for row in holding.documents)
+        return {each for each in found - part.asked if isinstance(each, ObjectId)}
 
     async def _write(self, changes: Mapping[Any, Document], operator: str, attempt: Attempt) -> None:
         """Send the changes; one that another document is in the way of is tried once more from what is there then."""
@@ -257,19 +301,27 @@ class Contenders:
             attempt.concerned.add(error.target)
             raise Retryable(f"another document of {self._documents.name} was faster") from error
 
-    async def _note(self, attempt: Attempt, part: Part) -> None:
-        writes: list[tuple[Target | None, Write]] = []
+    async def _note(self, attempt: Attempt, part: Part, outcomes: Mapping[Any, Any]) -> None:
+        """Keep how each document contends now; parts that have become one get one label."""
+        labels = part.labels(ObjectId)
+        writes: list[tuple[Target | None, Write]] = [
+            (None, UpdateMany({"part": former}, {"$set": {"part": label}}))
+            for former, label in labels.merged.items()
+        ]
         for each in sorted(part.asked):
-            target, known = (DOCUMENT, each), part.rows.get(each)
-            document, reason = part.documents.get(each), attempt.rejected.get((DOCUMENT, each))
-            row = (
-                None
-                if document is None
-                else row_of(self._contest, document, None if reason is None else reason.message)
-            )
-            if row is None and known is not None and each not in part.unreadable:
-                writes.append((target, DeleteOne({"_id": each})))
-            elif row is not None and row != known:
+            target: Target = (DOCUMENT, each)
+            one, known = part.entries.get(each), part.rows.get(each)
+            if one is None:
+                if each in part.known:
+                    writes.append((target, DeleteOne({"_id": each})))
+                continue
+            reason = attempt.rejected.get(target)
+            outcome, label = part.outcome(each, outcomes), labels.of_key[one["keys"][0]]
+            row = row_of(self._contest, part.documents[each], one, outcome, label)
+            row["reason"] = None if reason is None else reason.message
+            if known is not None and labels.merged:  # then each of them is whole
+                known = {**known, "part": labels.merged.get(known["part"], known["part"])}
+            if row != known:
                 writes.append((target, ReplaceOne({"_id": each}, row, upsert=True)))
         await attempt.write(self._contenders, writes)
 
@@ -293,3 +345,11 @@ class Contenders:
         self._count_at = self._given.clock.monotonic() + _COUNT_EVERY_S
         with translated():
             self._lost.set(await self._contenders.count_documents({"reason": {"$gt": ""}}))
+
+
+class _Undecided(Exception):
+    """The contest's function raised something for what its own functions have made of documents."""
+
+
+_NOTED = {"keys": 1, "entry": 1, "outcome": 1, "part": 1, "contest_version": 1}
+"""What is read of contenders that are only decided with."""

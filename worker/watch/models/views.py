@@ -1,7 +1,6 @@
 """A read model as its value declares it: the documents of a key are read in one snapshot and become its view."""
 
-from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Hashable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from worker.storage import reading
 from worker.storage.database import Document
 from worker.storage.encoding import same
 from worker.storage.leases import Token
-from worker.telemetry.labels import Applied, Mode
+from worker.watch.derived import Derived
 from worker.watch.sums.attempt import Attempt, Keys, Reason, Target, Write, ids_of
 from worker.watch.sums.catch_up import pages
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
@@ -37,7 +36,7 @@ _DOCUMENTS_AT_A_TIME = 1_000
 _SHORTEST_S = 0.001
 
 
-class Views:
+class Views(Derived):
     """Keeps the views of one read model; safe beside any number of others like it.
 
     Every transaction writes the model's one marker before it reads: they follow each other, and whoever commits later
@@ -49,16 +48,15 @@ class Views:
     """
 
     def __init__(self, given: Dependencies, model: ReadModel, *, doubting: bool = False) -> None:
-        self.name, self.version = model.name, model.version
+        super().__init__(given, model.name)
+        self.version = model.version
         self.sources = frozenset(trigger.collection for trigger in model.triggers)
         self.shown: frozenset[str] = frozenset()
         pause_s = max(model.freshness_s, _SHORTEST_S)
         # A turn is earned as fast as one may be taken, so that views never wait any longer.
         self.cool_down = CoolDown(CoolDownSettings(at_most_every_s=pause_s, turns=2, then_every_s=pause_s))
-        self._given = given
         self._model = model
         self._doubting = doubting
-        self._changed: Counter[str] = Counter()
         self._target = given.database.collection(model.target.collection)
         self._markers = WriteConflictMarkers(given.database)
         self.quarantine = Quarantine(given, model.name, {VIEW: model.target.collection}, by_kind=False)
@@ -112,10 +110,7 @@ class Views:
             async for attempt, _ in self._runner.run(frozenset(some), self._transact, retrying):
                 failures |= attempt.rejected
                 self._changed.update(attempt.changed)
-        mode = Mode.RETRY if retrying else Mode.LIVE
-        applied = self._given.metrics.projection_events_applied_total
-        applied.labels(self.name, mode, Applied.APPLIED).inc(len(keys) - len(failures))
-        applied.labels(self.name, mode, Applied.FAILED).inc(len(failures))
+        self._count_applied(keys, len(failures), retrying=bool(retrying))
         if failures:
             log.warning(f"{self.name}_quarantined", views=len(failures))
         return failures
@@ -134,24 +129,6 @@ class Views:
         some = list(identities)
         keys = {(VIEW, each) for each in some} if kind == VIEW else await self._views_of(kind, some)
         return len(await self.rebuild(frozenset(keys)))
-
-    async def concerned(self, identities: Iterable[Any]) -> dict[str, set[Any]]:
-        """None: the documents say by themselves to which views they belong."""
-        return {}
-
-    @property
-    def keyed(self) -> Mapping[str, str]:
-        """None: what the keys of views are, only their value knows."""
-        return {}
-
-    async def gone(self) -> Keys:
-        """None: a view of nothing is among the views."""
-        return frozenset()
-
-    def take_changed(self) -> Mapping[str, int]:
-        """How many views were written since this was asked last."""
-        changed, self._changed = self._changed, Counter()
-        return changed
 
     async def recount(self, keys: Keys) -> dict[Target, Reason]:
         """Try what was quarantined; returns what still cannot be built or stored."""

@@ -8,7 +8,15 @@ from bson import ObjectId
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projections.content.relationships import CONTENT_RELATIONSHIPS, DECIDED, decide, meets, standing
+from projections.content.relationships import (
+    CONTENT_CYCLES,
+    CONTENT_RELATIONSHIPS,
+    DECIDED,
+    decide,
+    meets,
+)
+from projections.contests import contending, decide_afresh
+from projections.kinds import Entry
 from tests.unit.projections.content.events import ITEM, content_event, folded, oid, readable
 from tests.unit.projections.events import lesson_id, moment
 
@@ -22,6 +30,15 @@ def edge(number: int, parent: int, child: int, at: int = 0) -> dict[str, Any]:
         "deleted_at": None,
         "since": {"at": moment(at), "event_id": UUID(int=number)},
     }
+
+
+def entry(one: Mapping[str, Any]) -> Entry | None:
+    return contending(CONTENT_CYCLES, one)
+
+
+def standing(edges: Sequence[Mapping[str, Any]]) -> Mapping[ObjectId, bool]:
+    """Which of the edges stand when all are decided afresh."""
+    return decide({}, {each["_id"]: entry(each) for each in edges})
 
 
 def one_after_the_other(edges: Sequence[Mapping[str, Any]]) -> dict[ObjectId, bool]:
@@ -64,6 +81,48 @@ def test_what_stands_is_what_a_naive_walk_finds_and_has_no_cycle(
         ways = [way for way in ways if way[0] not in tops]
 
 
+_CHANGES = st.lists(
+    st.tuples(
+        st.integers(0, 14),
+        st.integers(0, 6),
+        st.integers(0, 6),
+        st.integers(0, 9),
+        st.sampled_from(["make", "make", "make", "go", "decide"]),
+    ),
+    max_size=60,
+)
+
+
+@given(_CHANGES)
+@settings(max_examples=500, deadline=None)
+def test_what_is_decided_after_each_change_is_what_is_decided_afresh(
+    changes: list[tuple[int, int, int, int, str]],
+) -> None:
+    """Only what changed is told, some of it at a time; what was decided before is kept as contenders keep it."""
+    edges: dict[ObjectId, dict[str, Any]] = {}
+    kept: dict[ObjectId, Entry] = {}
+    waiting = set[ObjectId]()
+    for number, parent, child, at, what in [*changes, (0, 0, 0, 0, "decide")]:
+        if what == "make":
+            edges[lesson_id(number)] = edge(number, parent, child, at)
+            waiting.add(lesson_id(number))
+        elif what == "go":
+            edges.pop(lesson_id(number), None)
+            waiting.add(lesson_id(number))
+        elif what == "decide":
+            changed = {each: entry(edges[each]) if each in edges else None for each in waiting}
+            outcomes = decide(kept, changed)
+            for each, one in {**kept, **changed}.items():
+                if one is None:
+                    kept.pop(each, None)
+                else:
+                    kept[each] = {**one, "outcome": outcomes[each] if each in outcomes else one["outcome"]}
+            waiting.clear()
+            assert {each: one["outcome"] for each, one in kept.items()} == one_after_the_other(
+                list(edges.values())
+            )
+
+
 @given(_EDGES, st.data())
 @settings(max_examples=100, deadline=None)
 def test_what_hangs_together_is_decided_by_itself(edges: list[dict[str, Any]], data: st.DataObject) -> None:
@@ -103,7 +162,7 @@ def test_a_contest_says_of_each_whether_it_stands_and_why_not() -> None:
     first, back = edge(1, 1, 2, at=1), edge(2, 2, 1, at=2)
     gone = edge(3, 5, 6) | {"deleted_at": moment(9)}
     of_somebody = {"_id": lesson_id(4), "parent_id": lesson_id(1)}
-    decided = decide([back, gone, of_somebody, first])
+    decided = decide_afresh(CONTENT_CYCLES, [back, gone, of_somebody, first])
     assert {name: one.values for name, one in decided.items()} == {
         lesson_id(1): {"effective": True, "reason": None},
         lesson_id(2): {"effective": False, "reason": "closes_cycle"},
