@@ -9,10 +9,12 @@ _LEAST_OF_IT, _MOST_OF_IT = 0.5, 1.25
 # So often a step is of one event, by which it is known what a way takes that nobody has to share.
 _ALONE_EVERY = 50
 _ALONE_KEPT = 3
+# What comes behind a step takes half as long again as it would without one, at most.
+_ADDED_TO_WAY = 0.5
 
 
 class StepSize:
-    """So many events at once, 1 to `most`, that they add `budget_s` to the way of whatever comes behind them.
+    """So many events at once, 1 to `most`, that what comes behind them is late by half of its way, or by `longest_s`.
 
     What a step takes until it is shown is the way through Kafka, event store and change stream, and the time in which
     its events are folded. The former is what a step of a single event takes: the shortest of the last few of them, so
@@ -20,8 +22,8 @@ class StepSize:
     wait for.
     """
 
-    def __init__(self, budget_s: float, most: int) -> None:
-        self._budget_s, self._most = budget_s, most
+    def __init__(self, longest_s: float, most: int) -> None:
+        self._longest_s, self._most = longest_s, most
         self._alone_s: deque[float] = deque(maxlen=_ALONE_KEPT)
         self._since_alone = 0
         self._size = min(_FIRST, float(most))
@@ -30,6 +32,11 @@ class StepSize:
     def alone(self) -> bool:
         """Whether the next step is to be of one event, at a moment at which nothing else of the job is on its way."""
         return not self._alone_s or self._since_alone >= _ALONE_EVERY
+
+    @property
+    def way_s(self) -> float:
+        """What a step of one event takes until it is shown, as far as that is known."""
+        return min(self._alone_s, default=0.0)
 
     @property
     def events(self) -> int:
@@ -43,8 +50,7 @@ class StepSize:
             self._since_alone = 0
             return
         self._since_alone += 1
-        added_s = max(1e-3, seconds - min(self._alone_s))
-        wanted = events * self._budget_s / added_s
+        wanted = events * min(self._longest_s, _ADDED_TO_WAY * self.way_s) / max(1e-3, seconds - self.way_s)
         # What was no full step says nothing of a larger one.
         highest = self._size * _MOST_OF_IT + 1 if events >= int(self._size) else self._size
         self._size = min(max(wanted, self._size * _LEAST_OF_IT, 1.0), highest, float(self._most))

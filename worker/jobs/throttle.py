@@ -18,6 +18,8 @@ _SHARE_OF_LAG = 0.2
 _LOOKED_FOR = 50
 # What has its own reason not to be shown (a learner who was erased meanwhile) is outvoted.
 _MAY_BE_MISSING = 0.1
+# Before that nobody looks: each look takes from those who fold.
+_LEAST_OF_WAY = 0.8
 # What takes longer is not waited for; the next steps are small then.
 _LONGEST_S = 10.0
 # Statistics and outbox follow the documents in turns of half a second.
@@ -82,7 +84,9 @@ class SmallSteps:
             return
         left = set(list(streams)[:: 1 + (len(streams) - 1) // _LOOKED_FOR])
         most_missing = int(_MAY_BE_MISSING * len(left))
-        took_s = 0.0
+        took_s = self._clock.monotonic() - since
+        if not self._size.alone:  # that one is to tell of a way that has become shorter, too
+            await self._clock.sleep(max(0.0, _LEAST_OF_WAY * self._size.way_s - took_s))
         while len(left) > most_missing and took_s < _LONGEST_S:
             await self._clock.sleep(self._settings.look_at_steps_every_s)
             left -= await self._shown_of(left)

@@ -23,7 +23,7 @@ class JobsSettings(Group, alias_generator="jobs_{}".format):
     """How far live projections may lag behind before jobs wait for them; 0 means that jobs never wait."""
     measure_every_s: float = 0.25  # two or three small reads each
     # How soon a run sees that what it published is shown: a part of what a step may take.
-    look_at_steps_every_s: float = 0.05
+    look_at_steps_every_s: float = 0.03
     # One slow answer costs no lease.
     renewals_per_lease: float = 3.0
     # How soon a run that waits sees that it may go on, or is to end.
