@@ -53,7 +53,7 @@ SHOW_PROGRESS = { total=$$(grep -c '^[a-z].*==' requirements.lock); n=0; if [ -t
 		Successfully) if [ "$$name" = installed ]; then printf "  installed                                         \n"; fi ;; \
 	esac; done; }
 
-.PHONY: help env demo test test-all test-kafka test-containers chaos chaos-full replay recovery bench bench-full alerts dashboards draw-dashboards check format lock bench-lock clean
+.PHONY: help env demo test test-all test-kafka test-containers chaos chaos-full replay migration recovery bench bench-full alerts dashboards draw-dashboards check format lock bench-lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
@@ -104,6 +104,9 @@ chaos-full: $(READY) ## the same with mongod killed at every write, lost replies
 
 replay: $(READY) ## rebuild a whole history under load, killed ten times, and take a wrong fold back: EVENTS=500000 LEARNERS=20000
 	@$(BIN)/python -m tests.replay $(if $(EVENTS),--events '$(EVENTS)') $(if $(LEARNERS),--learners '$(LEARNERS)')
+
+migration: $(READY) ## give a course other lessons under load, killed five times on the way: LEARNERS=20000
+	@$(BIN)/python -m tests.migration $(if $(LEARNERS),--learners '$(LEARNERS)')
 
 recovery: $(READY) ## seconds until events flow again after a kill, on Apache Kafka: TRIES=20 JSON=
 	@$(BIN)/python -m bench.recovery $(if $(TRIES),--tries '$(TRIES)') $(if $(JSON),--json '$(JSON)')

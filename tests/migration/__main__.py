@@ -8,39 +8,31 @@ python -m tests.migration --learners 2000          a tenth of it
 
 import argparse
 import asyncio
-import json
 import sys
 from collections.abc import Sequence
 
-from tests.migration.trial import Size, run_trial
-
-_MOST_SLOWER = 2.0
+from tests.migration.trial import MigrationSize, run_trial
+from tests.support.trials.report import common_arguments, common_size, finish
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print, judge; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.migration", description=__doc__)
-    parser.add_argument("--learners", type=int, default=20_000)
+    common_arguments(parser, kills=5)
     parser.add_argument("--lessons", type=int, default=300)
     parser.add_argument("--added", type=int, default=10)
-    parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--rate", type=int, default=100, help="learners a second at most")
-    parser.add_argument("--load", type=int, default=50, help="events a second meanwhile")
-    parser.add_argument("--quiet", type=float, default=30.0, help="seconds of load before the migration")
+    parser.add_argument("--rate", type=int, default=0, help="learners a second at most; 0 for the job's own")
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds after which it is given up")
     options = parser.parse_args(arguments)
-    size = Size(
-        options.learners,
-        options.lessons,
-        options.added,
-        kills=options.kills,
+    size = MigrationSize(
+        learners=options.learners,
+        lessons=options.lessons,
+        added=options.added,
         rate=options.rate,
-        load=options.load,
-        quiet_s=options.quiet,
+        limit_s=options.limit,
+        **common_size(options),
     )
-    report = asyncio.run(run_trial(size))
-    beyond = report.slower > _MOST_SLOWER
-    sys.stdout.write(json.dumps({**report.to_json(), "beyond": beyond}, indent=2) + "\n")
-    return 1 if report.wrong or beyond else 0
+    return finish(size, asyncio.run(run_trial(size)))
 
 
 if __name__ == "__main__":

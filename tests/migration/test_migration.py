@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.migration.trial import Size, run_trial
+from tests.migration.trial import MigrationSize, run_trial
 
 
 @pytest.mark.long
 async def test_a_course_under_load_is_migrated_once_for_each_learner() -> None:
-    report = await run_trial(Size(learners=400, lessons=40, kills=2, rate=100, load=20, quiet_s=3))
+    report = await run_trial(MigrationSize(learners=400, lessons=40, kills=2, load=20, quiet_s=3))
     assert report.wrong == []
     assert report.kills == 2

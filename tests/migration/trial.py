@@ -1,156 +1,213 @@
 """One trial of `curriculum-migration` on a system of its own: MongoDB, Kafka, a worker, a course, and a load."""
 
 import asyncio
-import contextlib
-import tempfile
+import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from itertools import islice
 from random import Random
 from typing import Any
 from uuid import UUID
 
 from bson import ObjectId
 
-from tests.replay.commands import Commands
-from tests.replay.history import History
-from tests.replay.judge import found_by_verify, said_by_oracle
-from tests.replay.load import Seen, load
-from tests.replay.trial import System
 from tests.support.platform import BEGAN
+from tests.support.trials.commands import Ended
+from tests.support.trials.history import History
+from tests.support.trials.judge import found_by_verify, said_by_oracle
+from tests.support.trials.load import Load, Seen, load
+from tests.support.trials.report import Report, Size
+from tests.support.trials.system import KILLED, System, system
 from tests.support.waiting import until
 from worker.chunks import chunks
 from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
+from worker.contract.identity import stream_id, stream_object_id
 from worker.contract.source import Source
-from worker.devstack.servers.broker import start_broker
-from worker.devstack.servers.mongod import start_mongod
-from worker.devstack.servers.topics import create_topic
-from worker.devstack.servers.worker_process import start_worker
 from worker.ingest.enrich.course import known_course
 from worker.ingest.enrich.stamps import Stamps
-from worker.jobs.curriculum_migration import SETTLED_S
+from worker.jobs.curriculum_migration import NAME
 from worker.storage import driver
-from worker.storage.database import Database, Document, make_client, open_database
+from worker.storage.database import Database, Document
 from worker.storage.documents import event_document
-from worker.storage.schema import apply_schema
+from worker.timing import Deadline, SystemClock
 
-_LIMIT_S = 1_800.0
-_KILLED = -9
 _COURSE = ObjectId("5f0000000000000000c0ffee")
-_JOB = ("jobs", "run", "curriculum-migration")
 # Of other courses, whose learners do something all the time.
 _OTHERS, _OTHER_EVENTS = 500, 5_000
+# What begins, or has just ended, is in neither measurement.
+_BETWEEN_S = 5.0
+_LOOK_EVERY_S = 0.05
+_AT_ONCE = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How large a trial is: so many `kills` on the way, so much `load` a second, also `quiet_s` before it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationSize(Size):
+    """How large a trial is; the migration is given up after `limit_s`. A `rate` of 0 is the job's own."""
 
     learners: int
     lessons: int
     added: int = 10
     kills: int = 5
-    rate: int = 100
-    load: int = 50
-    quiet_s: float = 30.0
-    seed: int = 7
+    rate: int = 0
+    limit_s: float = 600.0
 
 
-@dataclass(slots=True)
-class Report:
-    """What was measured, and everything that is wrong."""
+@dataclass(kw_only=True)
+class MigrationReport(Report):
+    """How long each part took; `cpu_s` are seconds of CPU while learners were migrated, by process."""
 
-    size: Size
-    quiet_p99_s: float = 0.0
-    loaded_p99_s: float = 0.0
-    kills: int = 0
+    learners: int
     published: int = 0
-    seconds: float = 0.0
-    wrong: list[str] = field(default_factory=list)
+    set_up_s: float = 0.0
+    migrated_s: float = 0.0
+    compared_s: float = 0.0
+    cpu_s: Mapping[str, float] = field(default_factory=dict)
 
-    @property
-    def slower(self) -> float:
-        """By how much the 99th percentile of freshness grew meanwhile."""
-        return round(self.loaded_p99_s / max(0.001, self.quiet_p99_s), 2)
-
-    def to_json(self) -> Mapping[str, Any]:
-        learners = self.size.learners
-        rate = round(learners / max(0.1, self.seconds))
+    def to_json(self) -> dict[str, Any]:
         return {
-            **asdict(self),
-            "p99_grew": self.slower,
-            "learners_a_second": rate,
-            "wrong": self.wrong[:50],
-            "wrongs": len(self.wrong),
+            "published": self.published,
+            "set_up_s": self.set_up_s,
+            "migrated_s": self.migrated_s,
+            "learners_a_second": round(self.learners / max(0.1, self.migrated_s), 1),
+            "cpu_s": self.cpu_s,
+            "compared_s": self.compared_s,
+            **super().to_json(),
         }
 
 
-async def run_trial(size: Size) -> Report:
+async def run_trial(size: MigrationSize) -> MigrationReport:
     """Migrate the learners of a course, and measure it.
 
-    1. the course and its learners  2. load alone  3. the course gets its new lessons; migrate under load, killed on
-    the way  4. everything folded and counted  5. compare with what it must be
+    1. the course and its learners are there before anything is measured  2. load alone  3. the course gets its new
+    lessons; migrate under the same load, killed on the way  4. load alone once more: its learners have more behind
+    them by now  5. everything folded and counted  6. compare with what it must be
     """
-    report, random = Report(size), Random(size.seed)  # noqa: S311  # when to kill, not a secret
+    report = MigrationReport(learners=size.learners)
     lessons = [ObjectId(f"{number + 1:024x}") for number in range(size.lessons + size.added)]
-    async with _system(size) as world:
-        await world.database.courses.insert_one(_course("1", lessons[: size.lessons]))  # 1
-        await _store(world.database, size, lessons)
-        others = await world.history.store(world.database, _OTHER_EVENTS)
-        await world.quiesce()
+    history, others = History(_OTHERS, 20), dict[str, int]()
+
+    async def stored(database: Database) -> None:
+        await database.courses.insert_one(_course("1", lessons[: size.lessons]))
+        await _store(database, size, lessons)
+        others.update(await history.store(database, _OTHER_EVENTS))
+
+    began = time.monotonic()
+    settings = {"SEVENP_ROLES": "ingest,progress,counts"}
+    topics = ("interaction-events", "worker-events")
+    async with system(history, settings, topics=topics, before=stored) as world:
+        await world.quiesce()  # 1
         before = await _milestones(world.database)
-        quiet, seen = Seen(), Seen()
-        async with load(world.database, world.history, others, size.load, quiet):  # 2
-            await asyncio.sleep(size.quiet_s)
-        report.quiet_p99_s = quiet.quantile_s(0.99)
-        await world.quiesce()
-        await world.database.courses.replace_one({"_id": _COURSE}, _course("2", lessons))  # 3
-        async with load(world.database, world.history, others, size.load, seen):
-            await _migrated(world, size, random, report)
-        report.loaded_p99_s = seen.quantile_s(0.99)
-        await world.quiesce()  # 4
-        report.wrong += await _wrong(world.database, size, before)  # 5
-        report.wrong += await said_by_oracle(world.database)
-        report.wrong += await found_by_verify(world.database)
+        report.set_up_s = round(time.monotonic() - began, 1)
+        async with load(world.database, world.history, others, size.load, Seen()) as under_way:
+            await _measured_alone(under_way, size, report)  # 2
+            await world.database.courses.replace_one({"_id": _COURSE}, _course("2", lessons))  # 3
+            await _migrated(world, size, report, under_way)
+            await _measured_alone(under_way, size, report)  # 4
+        await world.quiesce()  # 5
+        began = time.monotonic()
+        said, found = await asyncio.gather(said_by_oracle(world.database), found_by_verify(world))  # 6
+        report.wrong += [*await _wrong(world.database, size, before), *said, *found]
+        report.compared_s = round(time.monotonic() - began, 1)
+    report.note_readers()
     return report
 
 
-async def _migrated(world: System, size: Size, random: Random, report: Report) -> None:
-    """Start it until it is done, killed at times, and wait until everybody's record has followed."""
-    asked = (*_JOB, f"course={_COURSE}", f"rate={size.rate}", "--json")
-    began, shortest_s = time.monotonic(), SETTLED_S + 2
+async def _measured_alone(under_way: Load, size: MigrationSize, report: MigrationReport) -> None:
+    under_way.seen = Seen()
+    await asyncio.sleep(_BETWEEN_S)
+    under_way.seen = report.quiet
+    await asyncio.sleep(size.quiet_s)
+    under_way.seen = Seen()
+
+
+async def _migrated(world: System, size: MigrationSize, report: MigrationReport, under_way: Load) -> None:
+    """Start it until it is done, killed at random places, and wait until everybody's record has followed.
+
+    Measured from its first learner on: before, it waits until ingest stamps the new lessons.
+    """
+    random = Random(size.seed)  # noqa: S311  # when to kill, not a secret
+    kills = sorted(size.learners * random.uniform(0.02, 0.9) for _ in range(size.kills))
+    began: float | None = None
+    deadline = Deadline.after(SystemClock(), size.limit_s)
+
+    def measure() -> None:
+        nonlocal began
+        began, report.cpu_s, under_way.seen = time.monotonic(), world.cpu_s(), report.loaded
+
     while True:
-        longest_s = max(4.0, size.learners / size.rate / (size.kills + 1))
-        after_s = shortest_s + random.uniform(0.5, longest_s) if report.kills < size.kills else None
-        ended = await world.command(*asked, kill_after_s=after_s)
+        kill_at = kills[report.kills] if report.kills < size.kills else None
+        ended = await _attempt(world, size, kill_at, random, deadline, None if began else measure)
         if ended.code == 0:
             report.published = ended.summary["counts"]["published"]
             break
-        if ended.code != _KILLED:
-            report.wrong.append(f"it ended with {ended.code}: {ended.errors}")
+        if ended.code != KILLED or deadline.passed:
+            report.wrong.append(f"it ended with {ended.code} before {size.limit_s} s: {ended.errors}")
             return
         report.kills += 1
-        shortest_s = 2.0  # its lease runs out first
-    await until(lambda: _all_follow(world.database, size), "every record follows", _LIMIT_S)
-    report.seconds = round(time.monotonic() - began - SETTLED_S, 1)
+    left = {stream_object_id(stream_id(_COURSE, _learner(number))) for number in range(size.learners)}
+    total = size.lessons + size.added
+    await until(
+        lambda: _all_follow(world.database, left, total), "every record follows", deadline.remaining_s
+    )
+    report.migrated_s = round(time.monotonic() - (began or 0.0), 1)
+    report.cpu_s = {name: round(now - report.cpu_s[name], 1) for name, now in world.cpu_s().items()}
 
 
-async def _all_follow(database: Database, size: Size) -> bool:
-    total = {"course_id": _COURSE, "progress.total_lessons": size.lessons + size.added}
-    return await database.user_progress.count_documents(total) == size.learners
+async def _attempt(
+    world: System,
+    size: MigrationSize,
+    kill_at: float | None,
+    random: Random,
+    deadline: Deadline,
+    on_first: Callable[[], None] | None,
+) -> Ended:
+    """The command to its end, killed in the middle of what it does once so many learners have heard of it."""
+    rate = (f"rate={size.rate}",) if size.rate else ()
+    asked = ("jobs", "run", NAME, f"course={_COURSE}", *rate, "--json")
+    kill = threading.Event()
+    running = asyncio.create_task(world.command(*asked, kill_after_s=deadline.remaining_s, kill=kill))
+    try:
+        while not running.done():
+            done = await _done(world.database)
+            if done and on_first is not None:
+                on_first()
+                on_first = None
+            if kill_at is not None and done >= kill_at:
+                await asyncio.sleep(random.uniform(0, 0.5))
+                kill.set()
+            await asyncio.sleep(_LOOK_EVERY_S)
+        return await running
+    finally:
+        kill.set()
 
 
-async def _wrong(database: Database, size: Size, before: Mapping[Any, Any]) -> list[str]:
+async def _done(database: Database) -> int:
+    run = await database.job_runs.find_one({"job": NAME}, {"progress.done": 1}, sort=[("started_at", -1)])
+    return 0 if run is None else int(run["progress"]["done"])
+
+
+async def _all_follow(database: Database, left: set[ObjectId], total: int) -> bool:
+    """Whether all of these records show so many lessons; those that do are left out from then on."""
+    while left:
+        some = {"_id": {"$in": list(islice(left, _AT_ONCE))}, "progress.total_lessons": total}
+        found = await database.user_progress.find(some, {"_id": 1}).to_list(None)
+        if not found:
+            return False
+        left -= {each["_id"] for each in found}
+    return True
+
+
+async def _wrong(database: Database, size: MigrationSize, before: Mapping[Any, Any]) -> list[str]:
     told = {"event_type": "curriculum_migrated"}
     events = await database.course_events.count_documents(told)
     streams = await driver.aggregate(
         database.course_events, [{"$match": told}, {"$group": {"_id": "$stream_id"}}, {"$count": "streams"}]
     )
     wrong = []
-    if not events == size.learners == streams[0]["streams"]:
+    if not streams or not events == size.learners == streams[0]["streams"]:
         wrong.append(f"{events} migrations in {streams} of {size.learners} learners")
     after = await _milestones(database)
     if changed := [each for each in before if after[each] != before[each]]:
@@ -191,20 +248,24 @@ def _course(version: str, lessons: list[ObjectId]) -> Document:
     }
 
 
-async def _store(database: Database, size: Size, lessons: list[ObjectId]) -> None:
+async def _store(database: Database, size: MigrationSize, lessons: list[ObjectId]) -> None:
     known = known_course(_course("1", lessons[: size.lessons]))
-    assert known is not None
-    for some in chunks(range(size.learners), 500):
-        documents = [
-            each for number in some for each in _events(number, size, lessons, Stamps({_COURSE: known}))
-        ]
+    if known is None:
+        raise TypeError("the course of the trial names no lessons")
+    stamps = Stamps({_COURSE: known})
+    for some in chunks(range(size.learners), _AT_ONCE):
+        documents = [each for number in some for each in _events(number, size, lessons, stamps)]
         await database.course_events.insert_many(documents, ordered=False)
 
 
-def _events(number: int, size: Size, lessons: list[ObjectId], stamps: Stamps) -> Iterator[Document]:
-    """An enrolment and a few lessons; every fiftieth has a long way behind them, every hundredth has done all."""
-    done = 2 if number % 50 else size.lessons // 2 if number % 100 else size.lessons
-    user_id, now = ObjectId(f"{0xABC:06x}{number:018x}"), datetime.now(UTC)
+def _learner(number: int) -> ObjectId:
+    return ObjectId(f"{0xABC:06x}{number:018x}")
+
+
+def _events(number: int, size: MigrationSize, lessons: list[ObjectId], stamps: Stamps) -> Iterator[Document]:
+    """An enrolment and two lessons; one of a hundred has a long way behind them, one of two hundred has done all."""
+    done = 2 if number % 100 else size.lessons // 2 if number % 200 else size.lessons
+    user_id, now = _learner(number), datetime.now(UTC)
     for place in range(done + 1):
         act = (
             {"event_type": "complete", "lesson_id": lessons[place - 1]}
@@ -223,36 +284,3 @@ def _events(number: int, size: Size, lessons: list[ObjectId], stamps: Stamps) ->
             raise TypeError(f"an event of the trial was rejected: {event}")
         stamp = stamps.curriculum(event, place + 1)
         yield event_document(event, place + 1, Source("trial", 0, number * 1_000 + place), now, stamp)
-
-
-@contextlib.asynccontextmanager
-async def _system(size: Size) -> AsyncIterator[System]:
-    """Everything that a trial needs, in a folder that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="migration-") as name:
-        folder = Path(name)
-        mongod, broker = await start_mongod(folder), await start_broker(folder / "kafka")
-        client = make_client(mongod.uri)
-        settings = {
-            "SEVENP_MONGODB_URI": mongod.uri,
-            "SEVENP_DATABASE_PREFIX": "migration",
-            "SEVENP_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
-            "SEVENP_ROLES": "ingest,progress,counts",
-            "SEVENP_JOBS_LEASE_S": "2",
-            "SEVENP_NOTIFY_WITHIN_HOURS": "1",
-        }
-        worker = None
-        try:
-            for topic in ("interaction-events", "worker-events"):
-                await create_topic(broker.bootstrap_servers, topic, partitions=4)
-            database = open_database(client, "migration")
-            await apply_schema(database)
-            history = History(_OTHERS, 20)
-            await history.store_platform(database)
-            worker = start_worker(folder, settings)
-            yield System(database, Commands(folder, settings), worker, history)
-        finally:
-            if worker is not None and worker.process is not None:
-                worker.process.stop()
-            await driver.close(client)
-            broker.stop()
-            mongod.stop()

@@ -80,6 +80,7 @@ async def start_mongod(
     port: int | None = None,
     arguments: Sequence[str] = (),
     client: Mapping[str, Any] = _NOTHING,
+    cache_gb: float = CACHE_GB,
 ) -> Mongod:
     """Start mongod with its data and log below `folder` and return it once it is primary.
 
@@ -92,14 +93,19 @@ async def start_mongod(
         await become_primary(mongod.process, mongod.port, client)
 
     return await start_serving(
-        lambda: spawn_mongod(folder, port or free_port(), parameters, arguments),
+        lambda: spawn_mongod(folder, port or free_port(), parameters, arguments, cache_gb=cache_gb),
         serves,
         lambda mongod: ADDRESS_IN_USE in mongod.process.log_tail(),
     )
 
 
 def spawn_mongod(
-    folder: Path, port: int, parameters: Sequence[str] = (), further: Sequence[str] = ()
+    folder: Path,
+    port: int,
+    parameters: Sequence[str] = (),
+    further: Sequence[str] = (),
+    *,
+    cache_gb: float = CACHE_GB,
 ) -> Mongod:
     """Start a member of the replica set without waiting for anything; its data and log are below `folder`."""
     data = folder / "mongod"
@@ -119,7 +125,7 @@ def spawn_mongod(
         "--quiet",
         "--nounixsocket",
         "--wiredTigerCacheSizeGB",
-        str(CACHE_GB),
+        str(cache_gb),
     ]
     for parameter in ("diagnosticDataCollectionEnabled=false", *parameters):
         arguments += ["--setParameter", parameter]

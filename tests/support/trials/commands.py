@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,8 +37,10 @@ class Commands:
     folder: Path
     environment: Mapping[str, str]
 
-    def run(self, *arguments: str, kill_after_s: float | None = None) -> Ended:
-        """Blocks until it has ended; kill -9 after so long, if it lives still."""
+    def run(
+        self, *arguments: str, kill_after_s: float | None = None, kill: threading.Event | None = None
+    ) -> Ended:
+        """Blocks until it has ended; kill -9 after so long, or once `kill` is set, if it lives still."""
         output, errors = self.folder / "command.out", self.folder / "command.err"
         began = time.monotonic()
         with output.open("wb") as out, errors.open("wb") as err:
@@ -50,7 +53,7 @@ class Commands:
                 start_new_session=True,
                 preexec_fn=DieWithParent(),
             )
-        peak_bytes = _watch(process, kill_after_s)
+        peak_bytes = _watch(process, kill_after_s, kill or threading.Event())
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         text = output.read_text()
@@ -64,7 +67,7 @@ class Commands:
         )
 
 
-def _watch(process: "subprocess.Popen[bytes]", kill_after_s: float | None) -> int:
+def _watch(process: "subprocess.Popen[bytes]", kill_after_s: float | None, kill: threading.Event) -> int:
     """Until it has ended, or is killed; returns the most memory it was seen with.
 
     What `wait4` says of memory begins with that of the process which started it.
@@ -72,7 +75,7 @@ def _watch(process: "subprocess.Popen[bytes]", kill_after_s: float | None) -> in
     end, peak_bytes = time.monotonic() + (kill_after_s or float("inf")), 0
     while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         peak_bytes = max(peak_bytes, usage(process.pid).peak_bytes)
-        if time.monotonic() >= end:
+        if kill.is_set() or time.monotonic() >= end:
             os.kill(process.pid, signal.SIGKILL)
             break
         time.sleep(_LOOK_EVERY_S)
