@@ -39,13 +39,14 @@ EPILOG = text.page(
 
 def demo(
     events: Annotated[
-        int | None, typer.Option(min=1, help=f"Simulated events to publish; {_DEMO.events:,} if not said.")
+        int | None, typer.Option(min=1, help=f"Simulated learners' events; {_DEMO.events:,} if not said.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help=f"The simulated learners' seed; {_DEMO.seed} if not said.")
+        int | None, typer.Option(help=f"The simulation's seed; {_DEMO.seed} if not said.")
     ] = None,
     input: Annotated[  # noqa: A002 - the option's name
-        Path | None, typer.Option(callback=input_file, help="Publish this file instead.")
+        Path | None,
+        typer.Option(callback=input_file, help="Publish this file of learners' events, and no platform."),
     ] = None,
     format: Annotated[Format | None, typer.Option(help="The file's format; native if not said.")] = None,  # noqa: A002
     json: Annotated[
@@ -63,7 +64,7 @@ def demo(
         ),
     ] = False,
 ) -> None:
-    """Start real servers and the worker, publish learner events, and prove that every document is right.
+    """Start real servers and the worker, publish a platform's events, and prove that every document is right.
 
     Servers come from wheels, unless SEVENP_MONGODB_URI or SEVENP_KAFKA_BOOTSTRAP_SERVERS name others. On those the
     demo uses a database prefix, a topic and a consumer group of its own, and notifies nobody: see --as-configured.
@@ -104,6 +105,7 @@ def _with_settings(asked: DemoOptions, settings: Settings) -> DemoOptions:
     """What the settings add: names, and what the demo has to know of servers that they name."""
     given = settings.chosen
     options: dict[str, Any] = {
+        **({"owned": settings.ownership.owned} if asked.as_configured else {}),
         "xapi_home_page": settings.ingest.xapi_home_page,
         "names": Names(settings.mongodb.database_prefix, settings.ingest.topics, settings.kafka.group_id),
     }

@@ -1,12 +1,19 @@
 """Ownership: who keeps the documents that both the platform and the worker could keep."""
 
+from collections.abc import Set
 from typing import Literal
 
-from projections.catalogue import catalogue_for
+from projections.catalogue import SHARED, catalogue_for
 from projections.kinds import Catalogue
 from worker.settings.group import Group
+from worker.settings.names import variable
 
 Owner = Literal["external", "worker"]
+
+
+def owner_variables(owned: Set[str]) -> dict[str, str]:
+    """Who keeps the shared collections, as the variables of an environment say it."""
+    return {variable(f"{name}_owner"): "worker" if name in owned else "external" for name in sorted(SHARED)}
 
 
 class OwnershipSettings(Group):

@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tests.conftest import RunningMongo
 from tests.integration.cli.test_publish import topics
 from worker.contract.codec import encode
 from worker.contract.routes import USUAL_TOPICS
+from worker.devstack.demo.documents_check import count_by_collection
 from worker.devstack.servers.process import StartFailed, tail
 from worker.devstack.servers.worker_process import start_worker
 from worker.devstack.simulator.simulation import simulate
@@ -43,6 +45,7 @@ KEYS = [
     "seconds",
     "events_per_second",
     "verified",
+    "platform",
 ]
 
 
@@ -71,11 +74,13 @@ def demo(folder: Path, *arguments: str, **extra: str) -> tuple[int, str, dict[st
 
 
 @contextmanager
-def kept_demo(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+def kept_demo(
+    folder: Path, *arguments: str, **extra: str
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """A demo that is left running, and the lines it prints about itself."""
     process = subprocess.Popen(  # noqa: S603 - our own program
         command("--keep", *arguments),
-        env=environment(TMPDIR=str(folder)),
+        env=environment(TMPDIR=str(folder), **extra),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -117,7 +122,26 @@ def test_a_simulated_run_agrees_everywhere_and_leaves_nothing(tmp_path: Path) ->
     assert sum(summary["by_type"].values()) == summary["stored"]
     assert summary["notifications"] == (milestones(seed=7, records=2_000) if COUNTED else 0)
     assert ("statistics, outbox and billing" in output) == COUNTED
+    assert_the_whole_platform_came_out_exact(output, summary["platform"])
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
+def assert_the_whole_platform_came_out_exact(output: str, told: Mapping[str, Any]) -> None:
+    """What its ledger knows is there, each collection told, and one course's life shown."""
+    lives = simulate(seed=7, records=2_000).lives
+    outcomes = Counter(record.outcome for record in lives.records)
+    assert (told["published"], told["stored"]) == (len(lives.records), outcomes["ok"])
+    assert told["duplicates"] == outcomes["duplicate"]
+    assert told["dead_lettered"] == told["published"] - outcomes["ok"] - outcomes["duplicate"]
+    expected = count_by_collection(lives.documents)
+    over = sum(each.may_be_gone for each in lives.documents)  # the server removes them when it comes to it
+    assert told["documents"].keys() == expected.keys()
+    for name, count in expected.items():
+        assert count - (over if name == "promotions" else 0) <= told["documents"][name] <= count
+        assert f"`{name}` has what the ledger says" in output
+    assert "The life of one course" in output
+    for text in ("1.1 again", "review", "published", "draft completed", "149.00 EUR", "documents: courses "):
+        assert text in output
 
 
 @pytest.mark.slow
@@ -130,6 +154,8 @@ def test_a_file_is_published_line_by_line_and_its_bad_lines_become_dead_letters(
     assert code == 0, output
     assert (summary["published"], summary["stored"], summary["duplicates"]) == (305, 294, 6)
     assert summary["dead_lettered"] == sum(summary["dead_letter_reasons"].values()) == 5
+    assert summary["platform"] is None
+    assert "The life of one course" not in output
 
 
 @pytest.mark.slow

@@ -1,15 +1,21 @@
 """The demo says no for each single thing that is not as it should be."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
+from uuid import UUID
 
 import pytest
 from rich.console import Console
 
 from projections.counts import Counted, course_stats, user_stats
 from worker.devstack.demo.arrival import Published, Rates, Sample, make_display
+from worker.devstack.demo.course_life import course_life, print_counts, print_course_life
+from worker.devstack.demo.documents_check import COLLECTIONS, count_by_collection
+from worker.devstack.demo.platform_findings import STAMPS, PlatformFindings
 from worker.devstack.demo.progress_check import Difference, compare
 from worker.devstack.demo.stored import Example, Totals
 from worker.devstack.demo.summary import Summary
@@ -35,11 +41,20 @@ DOCUMENT: dict[str, Any] = {
 }
 EXAMPLE = Example(DOCUMENT, None, None, [], [DOCUMENT])
 SIMULATION = simulate(seed=1, records=1_000)  # 979 events, 20 duplicates, 1 conflict
-EMPTY = Totals(0, 0, 0, 0, {}, 0, 0)
-FULL = Totals(979, 979, 979, 979, {"view": 979}, 20, 100)
+EMPTY = Totals(0, 0, {}, 0, 0)
+FULL = Totals(979, 979, {"view": 979}, 20, 100)
 COUNTS = WorkerCounts({"stored": 979, "duplicate": 20, "conflict": 1, "redelivered": 0}, 0, {0: 0})
+WRONG = Difference("courses c", "title", "one", "another")
 VERIFIED = Verification({"events": 979, "streams": 20}, {}, {"conflict": 1}, {}, {}, ())
 BEHIND = ProjectionCounts(documents=20, behind=20)
+LIVES = SIMULATION.lives
+OUTCOMES = Counter(record.outcome for record in LIVES.records)
+UNIQUE, DUPLICATES = OUTCOMES["ok"], OUTCOMES["duplicate"]
+REFUSED = {name: count for name, count in OUTCOMES.items() if name not in ("ok", "duplicate")}
+DOCUMENTS = count_by_collection(LIVES.documents)
+PLATFORM = PlatformFindings(
+    LIVES.records, 0, UNIQUE, DUPLICATES, REFUSED, DOCUMENTS, DOCUMENTS, differences={}
+)
 GOOD = Summary(
     published=1_000,
     unreadable=0,
@@ -52,6 +67,7 @@ GOOD = Summary(
     simulation=SIMULATION,
     known=0,
     seconds=0.5,
+    platform=PLATFORM,
 )
 
 
@@ -75,7 +91,14 @@ def test_what_nobody_counts_needs_no_counting() -> None:
 
 def test_the_same_run_a_second_time_is_verified_too() -> None:
     again = replace(GOOD, before=FULL, known=979, counts=outcomes(stored=0, duplicate=999))
-    assert again.verified
+    platform = replace(PLATFORM, known=UNIQUE, duplicates=UNIQUE + DUPLICATES)
+    assert replace(again, platform=platform).verified
+
+
+def test_every_collection_of_the_platform_is_a_check_of_its_own() -> None:
+    without = replace(GOOD, platform=None)
+    assert len(GOOD.checks()) == len(without.checks()) + len(COLLECTIONS) + 2
+    assert set(DOCUMENTS) == set(COLLECTIONS)
 
 
 def test_a_redelivery_after_a_rebalance_is_no_disagreement() -> None:
@@ -99,8 +122,12 @@ def test_a_redelivery_after_a_rebalance_is_no_disagreement() -> None:
         {"counting": True, "statistics": (Difference("course c", "total", 1, None),)},
         {"differences": (Difference("learner a", "percentage", 1, 2),)},
         {"known": 1},
+        {"platform": replace(PLATFORM, stored=UNIQUE - 1)},
+        {"platform": replace(PLATFORM, duplicates=DUPLICATES + 1)},
+        {"platform": replace(PLATFORM, dead_letters={})},
+        *({"platform": replace(PLATFORM, differences={name: [WRONG]})} for name in (*COLLECTIONS, STAMPS)),
     ],
-    ids=str,
+    ids=lambda changed: str(changed)[:100],
 )
 def test_one_thing_that_is_wrong_is_enough(changed: Mapping[str, Any]) -> None:
     assert not replace(GOOD, **changed).verified
@@ -190,4 +217,46 @@ def test_the_tables_show_what_stands_in_the_documents_of_course_and_user() -> No
         "3.50 of 2 reviews",
         "0.250",
     ):
+        assert text in output.getvalue()
+
+
+def stored(number: int, event_type: str, **details: Any) -> dict[str, Any]:
+    return {
+        "_id": UUID(int=number),
+        "stream_id": "course_" + "a" * 24,
+        "event_type": event_type,
+        "occurred_at": datetime(2025, 7, number, tzinfo=UTC),
+        "event_data": {"details": details},
+    }
+
+
+def test_a_courses_life_says_what_each_event_has_changed_and_which_changed_nothing() -> None:
+    price = {"type": "paid", "price": {"amount": "199.00", "currency": "EUR"}}
+    events = [
+        stored(8, "course_version_rolled_back", version="2.0", rollback_version="1.1"),
+        stored(1, "course_created", pricing=price),
+        stored(2, "workflow_started", stages=[{"name": "draft"}, {"name": "review"}]),
+        stored(3, "workflow_stage_rejected", stage="review", return_to="draft"),
+        stored(4, "workflow_stage_completed", stage="review"),
+        stored(5, "course_version_deployed", version="1.1"),
+        stored(6, "promotion_created", discount_percentage=20),
+        stored(7, "course_archived"),
+    ]
+    refused = {"latest": [{"event_id": UUID(int=4), "reason": "not_in_progress"}]}
+    life = course_life("Statistics", events, [{"without_effect": refused}, {"without_effect": None}])
+    told = [(each.version, each.status, each.workflow, each.price, each.void) for each in life.moments]
+    assert told == [
+        ("", "draft", "", "199.00 EUR", ""),
+        ("", "", "2 stages to come", "", ""),
+        ("", "", "review rejected, back to draft", "", ""),
+        ("", "", "", "", "not_in_progress"),
+        ("1.1 deployed", "", "", "", ""),
+        ("", "", "", "less 20 %", ""),
+        ("", "archived", "", "", ""),
+        ("1.1 again", "", "", "", ""),
+    ]
+    output = StringIO()
+    print_course_life(Console(file=output, width=150), life)
+    print_counts(Console(file=output, width=150), {"courses": 7, "users": 1_200})
+    for text in ("Statistics", "no effect: not_in_progress", "courses 7, users 1,200"):
         assert text in output.getvalue()

@@ -1,6 +1,6 @@
 """Watches a run until everything published has arrived everywhere, and shows it while it happens."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from worker.devstack.demo.stored import first_quarantined, poll_sums, streams_behind, uncounted
+from worker.devstack.demo.stored import Key, first_quarantined, poll_sums, streams_behind, uncounted
 from worker.devstack.servers.worker_process import WorkerCounts, WorkerProbe
 from worker.errors import Fatal
 from worker.storage.database import Database
@@ -59,20 +59,25 @@ class Published:
 
 @dataclass(slots=True)
 class RunWatch:
-    """Follows one run on one stack. `baseline` is the worker's accounting before the first record."""
+    """Follows one run on one stack. `baseline` is the worker's accounting before the first record, by topic.
+
+    `expected` are documents that must be there in the end, though only a certain event makes them; `aside` is the
+    number of events that are nobody's learning.
+    """
 
     database: Database
     worker: WorkerProbe
-    topic: str
-    baseline: WorkerCounts
+    baseline: Mapping[str, WorkerCounts]
     published: Published
     clock: Clock
     require_alive: Callable[[], None]
-    counts: WorkerCounts = field(init=False)
+    expected: Collection[Key] = frozenset()
+    aside: int = 0
+    counts: Mapping[str, WorkerCounts] = field(init=False)
     _heard_at: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.counts = self.baseline.since(self.baseline)
+        self.counts = self._since(self.baseline)
 
     @property
     def counting(self) -> bool:
@@ -81,7 +86,14 @@ class RunWatch:
 
     def runs(self, role: str) -> bool:
         """The worker says in its metrics that it has this role."""
-        return role in self.baseline.components
+        return any(role in each.components for each in self.baseline.values())
+
+    def _since(self, now: Mapping[str, WorkerCounts]) -> dict[str, WorkerCounts]:
+        return {topic: now[topic].since(before) for topic, before in self.baseline.items()}
+
+    @property
+    def _accounted(self) -> int:
+        return sum(each.accounted for each in self.counts.values())
 
     async def until_drained(self, display: "Display") -> float:
         """Return the time (monotonic) at which everything published was seen accounted for, folded and counted.
@@ -106,15 +118,15 @@ class RunWatch:
             await self.clock.sleep(POLL_S)
 
     async def _sample(self) -> Sample:
-        counts = await self.worker.counts(self.topic)
+        counts = await self.worker.counts_of([*self.baseline])
         at = self.clock.monotonic()
         if counts is not None:
-            self.counts = counts.since(self.baseline)
+            self.counts = self._since(counts)
             self._heard_at = at
         elif self._heard_at is not None and at - self._heard_at > SILENCE_LIMIT_S:
             raise Stalled(f"the worker at {self.worker.url} does not answer any more: has it ended?")
-        sums = await poll_sums(self.database, exact=self.published.done)
-        published, accounted = self.published.count, self.counts.accounted
+        sums = await poll_sums(self.database, exact=self.published.done, aside=self.aside)
+        published, accounted = self.published.count, self._accounted
         return Sample(at, published, accounted, sums.stored, sums.projected, sums.counted)
 
     async def _drained(self, sample: Sample) -> bool:
@@ -123,7 +135,7 @@ class RunWatch:
             return False
         if self.counting and sample.counted < sample.projected:
             return False
-        if await streams_behind(self.database):
+        if await streams_behind(self.database, self.expected):
             return False
         return not (self.counting and await uncounted(self.database))
 
@@ -134,7 +146,7 @@ class RunWatch:
             raise Stalled(f"a fold fails, its stream is in quarantine: {first}; {await self._state(sample)}")
 
     async def _state(self, sample: Sample) -> str:
-        behind = await streams_behind(self.database)
+        behind = await streams_behind(self.database, self.expected)
         log = f"; the worker's log says:\n{self.worker.process.log_tail()}" if self.worker.process else ""
         return (
             f"{sample.published} records published, {sample.accounted} accounted for by the worker, "
@@ -182,7 +194,7 @@ class LiveDisplay:
         self._live.stop()
 
     def show(self, sample: Sample) -> None:
-        table = Table(title="learner events on their way", min_width=min(70, self._console.width))
+        table = Table(title="events on their way", min_width=min(70, self._console.width))
         cells = _cells(sample, self._rates.add(sample))
         wide = self._console.width >= NARROWEST_WIDTH
         if self._published.total and wide:

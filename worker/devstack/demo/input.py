@@ -1,12 +1,13 @@
 """What one run publishes: a simulation with its ledger, or a file's lines."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import orjson
 
 from worker.devstack.demo.options import DemoOptions
+from worker.devstack.simulator.lives.platform import OK, Platform
 from worker.devstack.simulator.simulation import Simulation, simulate
 from worker.kafka.files import OutgoingRecord, Statements, UnreadableLine, read_records
 
@@ -26,18 +27,33 @@ class DemoInput:
     @classmethod
     def prepare(cls, options: DemoOptions) -> "DemoInput":
         """Simulate, unless a file is named; the file is read while it is published."""
-        simulation = None if options.input else simulate(options.seed, options.events, lives=False)
+        simulation = None
+        if options.input is None:
+            simulation = simulate(options.seed, options.events, lives=options.plays_platform)
         return cls(options, simulation, statements=Statements(options.xapi_home_page))
 
     @property
+    def platform(self) -> Platform | None:
+        """What the platform publishes beside the learners; None for a file, or without topics for it."""
+        return self.simulation.lives if self.simulation and self.options.plays_platform else None
+
+    @property
     def total(self) -> int | None:
-        """Records to publish, where that is known in advance."""
-        return len(self.simulation.records) if self.simulation else None
+        """Records to publish while learners are at it, where that is known in advance."""
+        if self.simulation is None:
+            return None
+        return len(self.simulation.records) + self.meanwhile
+
+    @property
+    def meanwhile(self) -> int:
+        """How many of these records are the platform's."""
+        return len(self.platform.in_term()) if self.platform else 0
 
     def records(self) -> Iterator[OutgoingRecord]:
-        """Every record, in its order."""
+        """Every record, in its order: learners', and among them what the platform says meanwhile."""
         if self.simulation is not None:
-            yield from self.simulation.records
+            topics = self.options.names.topics if self.platform else None
+            yield from self.simulation.in_term(topics)
         elif self.options.input is not None:
             yield from read_records(
                 self.options.input,
@@ -47,6 +63,14 @@ class DemoInput:
             )
 
     def event_ids(self) -> list[UUID]:
-        """The simulation's event ids, each once; empty for a file."""
-        records = self.simulation.records if self.simulation else ()
-        return list(dict.fromkeys(UUID(orjson.loads(record.value or b"")["event_id"]) for record in records))
+        """The learners' event ids of the simulation, each once; empty for a file."""
+        return _ids(record.value for record in self.simulation.records) if self.simulation else []
+
+    def platform_event_ids(self) -> list[UUID]:
+        """The ids of what the platform says, each once."""
+        records = self.platform.records if self.platform else ()
+        return _ids(record.value for record in records if record.outcome == OK)
+
+
+def _ids(values: Iterable[bytes | None]) -> list[UUID]:
+    return list(dict.fromkeys(UUID(orjson.loads(value or b"")["event_id"]) for value in values))

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from worker.devstack.demo.options import DemoOptions
 from worker.devstack.servers.stack import Stack
+from worker.settings.ownership import owner_variables
 from worker.storage.database import Database
 from worker.storage.errors import translated
 
@@ -43,7 +44,8 @@ def print_urls(console: Console, stack: Stack, worker_url: str, options: DemoOpt
     mongodb_set = f"SEVENP_MONGODB_URI='{uri}'"
     servers_set = f"{mongodb_set} SEVENP_KAFKA_BOOTSTRAP_SERVERS={servers}"
     names, usual = options.names, DemoOptions().names
-    names_set = "".join(
+    owners = "".join(f" {name}={owner}" for name, owner in owner_variables(options.owned).items())
+    names_set = owners + "".join(
         f" {variable}={named}"
         for variable, named, default in (
             ("SEVENP_DATABASE_PREFIX", names.database_prefix, usual.database_prefix),
@@ -54,6 +56,7 @@ def print_urls(console: Console, stack: Stack, worker_url: str, options: DemoOpt
     )
     if names.database_prefix != usual.database_prefix:
         mongodb_set += f" SEVENP_DATABASE_PREFIX={names.database_prefix}"
+    mongodb_set += owners
     lines = {
         "MongoDB": uri,
         "Kafka": servers,

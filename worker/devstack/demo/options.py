@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from projections.catalogue import SHARED
+from worker.contract.family import Inlet
 from worker.contract.routes import USUAL_TOPICS, Topics
 from worker.devstack.servers.stack import KafkaKind
 from worker.kafka.files import Format
@@ -28,14 +30,16 @@ class Names:
 class DemoOptions:
     """One run of the demo.
 
-    Without `input`, `events` simulated records from `seed` are published; with it, the file's lines as `format`
+    Without `input`, `events` simulated records of learners from `seed` are published, and what their platform says
+    beside them; with it, the file's lines as `format`, and nothing of a platform
     (`xapi_home_page` is that of the platform's own accounts).
     `mongodb_uri` and `kafka_bootstrap_servers` name servers to use; None starts our own. `worker_url` names a
     worker that already runs on them (what KEEP prints); None starts one. `json` is where the summary goes.
     `stack` is the kind of Kafka that is started where none is named. `names` are those of the settings; on named
     servers the demo uses its own instead, unless `as_configured`. `server_settings` are the variables by which a
     worker gets at the named servers, `mongodb` and `kafka` the same as arguments of the clients. `unheeded` are the
-    variables of settings that somebody made and the demo's worker does not get.
+    variables of settings that somebody made and the demo's worker does not get. `owned` are the shared collections
+    whose documents the worker makes of events; those of others the demo writes, as a platform that keeps them.
     """
 
     events: int = 20_000
@@ -56,3 +60,15 @@ class DemoOptions:
     unheeded: tuple[str, ...] = ()
     partitions: int = 4
     stack: KafkaKind = "embedded"
+    owned: frozenset[str] = SHARED
+
+    @property
+    def topics(self) -> list[str]:
+        """Those that the demo may publish to, the learners' first."""
+        inlets = (each for each in Inlet if each is not Inlet.WORKER)
+        return [topic for inlet in inlets if (topic := self.names.topics.of(inlet))]
+
+    @property
+    def plays_platform(self) -> bool:
+        """Beside learners a platform is simulated: there is no file, and a topic for each family of events."""
+        return self.input is None and len(self.topics) == len(Inlet) - 1

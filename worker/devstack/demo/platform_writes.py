@@ -1,11 +1,16 @@
-"""Writes the platform's course and user documents in the demo, and waits for what has to follow from them."""
+"""Writes what the platform writes by itself in the demo, and waits for what has to follow from it.
+
+Where others keep courses or users, that is their documents; where the worker does, a figure that nobody else has.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 
+from bson import ObjectId
 from pymongo import UpdateOne
 
 from worker.devstack.demo.arrival import Stalled
-from worker.devstack.simulator.platform_documents import PlatformDocument
+from worker.devstack.simulator.platform_documents import PROFILE_VIEWS, PlatformDocument
+from worker.devstack.simulator.simulation import Simulation
 from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.timing import Clock
@@ -26,6 +31,15 @@ async def write_platform(database: Database, documents: Iterable[PlatformDocumen
     with translated():
         for collection, some in writes.items():
             await database.collection(collection).bulk_write(some, ordered=False)
+
+
+async def write_own_figures(database: Database, simulation: Simulation) -> None:
+    """A figure of the platform's own in the documents of instructors that are there: nobody else may touch it."""
+    ids = [ObjectId(each.user_id) for each in simulation.totals.instructors]
+    with translated():
+        await database.users.update_many(
+            {"_id": {"$in": ids}}, {"$set": {"stats.profile_views": PROFILE_VIEWS}}
+        )
 
 
 async def until_statistics(

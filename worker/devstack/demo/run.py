@@ -1,4 +1,4 @@
-"""The demo: starts everything, publishes learner events, watches them arrive, and proves that all is there.
+"""The demo: starts everything, publishes a platform's events, watches them arrive, and proves that all is there.
 
 For the command line: `run_demo(options)` returns the process's exit code, 0 only if everything agrees. Run it
 by `asyncio.run` in the main thread. It prints by itself and raises `worker.errors.Fatal` (or `Retryable`) with
@@ -10,9 +10,11 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 from rich.console import Console
 
+from projections.catalogue import catalogue_for
 from worker.devstack.demo.input import DemoInput
 from worker.devstack.demo.kept import read_worker_url
 from worker.devstack.demo.names import choose_names, what_stays, worker_environment
@@ -24,6 +26,7 @@ from worker.devstack.servers.worker_process import WorkerProbe, start_worker
 from worker.errors import Fatal
 from worker.settings import Channel, NotificationKind, RoleName
 from worker.settings.ingest import topic_variables
+from worker.settings.ownership import owner_variables
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.schema import apply_schema
@@ -122,6 +125,9 @@ async def _named_stack(options: DemoOptions, console: Console) -> AsyncIterator[
     """The servers, and the options with the names that this run uses on them."""
     async with _stack(options, console) as stack:
         options = await choose_names(stack, options, console)
+        if options.input is None and not (options.plays_platform or options.as_configured):
+            # Without topics for their events courses and users are somebody else's: the demo writes them itself.
+            options = replace(options, owned=frozenset())
         for topic in options.names.topics:
             await stack.create_topic(topic, options.partitions, options.kafka)
         yield stack, options
@@ -155,7 +161,7 @@ async def _stack(options: DemoOptions, console: Console) -> AsyncIterator[Stack]
 async def _database(stack: Stack, options: DemoOptions) -> AsyncIterator[Database]:
     client = make_client(stack.mongodb_uri, security=options.mongodb)
     try:
-        yield open_database(client, options.names.database_prefix)
+        yield open_database(client, options.names.database_prefix, catalogue_for(options.owned))
     finally:
         await close(client)
 
@@ -193,6 +199,7 @@ def _settings(stack: Stack, options: DemoOptions) -> dict[str, str]:
     own = {
         "SEVENP_NOTIFY_ROUTES": ",".join(f"{kind}={Channel.LOG}" for kind in NotificationKind),
         "SEVENP_NOTIFY_WITHIN_HOURS": _LONG_AGO_HOURS,
+        **owner_variables(options.owned),
     }
     return {
         **worker_environment(stack, options),

@@ -79,9 +79,13 @@ def _compare(simulation: Simulation, stored: StoredDocuments) -> Iterator[Differ
         yield from compare("learner", learner.user_id, stored.users, partial(_learner, learner))
     for instructor in totals.instructors:
         yield from compare("instructor", instructor.user_id, stored.users, partial(_instructor, instructor))
+    come_to = {
+        str(each.fields["transaction_id"]): str(each.fields["status"])
+        for each in simulation.lives.expected("billing_transactions")
+    }
     for entry in simulation.ledger:
         yield from _outbox(entry, stored.notifications)
-        yield from _billing(entry, stored.billing)
+        yield from _billing(entry, stored.billing, come_to)
 
 
 def _course(course: CourseTotal, document: Document) -> Figures:
@@ -159,7 +163,10 @@ def _outbox(entry: LedgerEntry, rows: Mapping[str, Document]) -> Iterator[Differ
         )
 
 
-def _billing(entry: LedgerEntry, rows: Mapping[str, Document]) -> Iterator[Difference]:
+def _billing(
+    entry: LedgerEntry, rows: Mapping[str, Document], come_to: Mapping[str, str]
+) -> Iterator[Difference]:
+    """The payment that an enrolment names; it is completed, unless more became of it."""
     if entry.transaction_id is None:
         return iter(())
     row: Mapping[str, Any] = rows.get(entry.transaction_id, {})
@@ -167,7 +174,7 @@ def _billing(entry: LedgerEntry, rows: Mapping[str, Document]) -> Iterator[Diffe
         "user_id": entry.user_id,
         "course_id": entry.course_id,
         "amount": entry.amount,
-        "status": "completed",
+        "status": come_to.get(entry.transaction_id, "completed"),
     }
     return differences(
         f"transaction {entry.transaction_id}", expected, {name: str(row.get(name)) for name in expected}

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from worker.devstack.demo.arrival import Published, RunWatch, make_display
+from worker.devstack.demo.arrival import Published, RunWatch, Stalled, make_display
+from worker.devstack.demo.course_life import print_counts, print_course_life, read_course_life
 from worker.devstack.demo.input import DemoInput
 from worker.devstack.demo.kept import leave_worker_url, print_urls, remove_worker_url
 from worker.devstack.demo.options import DemoOptions
+from worker.devstack.demo.platform_run import PlatformBefore, PlatformRun
 from worker.devstack.demo.platform_writes import until_sent, until_statistics, write_platform
 from worker.devstack.demo.progress_check import Difference, compare
+from worker.devstack.demo.publishing import publish
 from worker.devstack.demo.statistics_check import compare_statistics, read_stored
 from worker.devstack.demo.stored import (
     Totals,
+    count_aside,
     count_known,
     count_totals,
     dead_letter_reasons,
@@ -28,9 +32,8 @@ from worker.devstack.demo.tables import print_course, print_learner, print_total
 from worker.devstack.servers.stack import Stack
 from worker.devstack.servers.topics import topic_ends
 from worker.devstack.servers.worker_process import WorkerCounts, WorkerProbe
-from worker.devstack.simulator.platform_documents import Timing
+from worker.devstack.simulator.platform_documents import PlatformDocument, Timing
 from worker.devstack.simulator.totals import write_ledger
-from worker.kafka.producer import Publisher
 from worker.storage.database import Database
 from worker.timing import Clock
 from worker.verify.run import verify
@@ -48,12 +51,17 @@ def raise_if_cancelled() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """How everything stood before the first record: what this run adds is measured against it."""
+    """How everything stood before the first record of a learner: what this run adds is measured against it.
+
+    `counts` are by topic, `platform` is how it stood before the platform's first record.
+    """
 
     totals: Totals
-    counts: WorkerCounts
+    counts: Mapping[str, WorkerCounts]
     ends: Mapping[int, int]
     known: int
+    aside: int
+    platform: PlatformBefore | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +83,58 @@ class DemoRun:
         self.stack.require_alive()
 
     async def before(self) -> Before:
-        """Write what stands before the first event, the ledger and most documents of the platform; then count."""
+        """Have all there that stands before the first learner: the ledger, and what the platform is; then count."""
         if (simulation := self.sent.simulation) is not None:
-            write_ledger(self.stack.folder / "ledger.jsonl", simulation.ledger, simulation.totals)
-            await write_platform(self.database, simulation.documents(Timing.BEFORE))
+            path, documents = self.stack.folder / "ledger.jsonl", simulation.lives.documents
+            write_ledger(path, simulation.ledger, simulation.totals, documents)
+            await write_platform(self.database, self._written(Timing.BEFORE))
         raise_if_cancelled()
         servers, topic = self.stack.kafka_bootstrap_servers, self.options.names.topic
         ends = await topic_ends(servers, topic, self.options.kafka)
-        counts = await self.worker.wait_until_ready(topic, len(ends))
+        await self.worker.wait_until_ready(topic, len(ends))
         known = await count_known(self.database, self.sent.event_ids())
-        return Before(await count_totals(self.database), counts, ends, known)
+        platform = await self._before_term()
+        counts = await self.worker.counts_of(self.options.topics)
+        if counts is None:
+            raise Stalled(f"the worker at {self.worker.url} does not answer any more: has it ended?")
+        totals, aside = await count_totals(self.database), await count_aside(self.database)
+        return Before(totals, counts, ends, known, aside, platform)
+
+    async def _before_term(self) -> PlatformBefore | None:
+        """Publish what the platform says before learners begin, and wait for its documents."""
+        if (run := self.platform) is None:
+            return None
+        before = await run.before()
+        seconds = await run.before_term()
+        published = counted(len(run.simulation.lives.before_term()), "event")
+        self.console.print(
+            f"the platform has published {published} of accounts, courses, their content and prices: "
+            f"documents after {seconds:.1f} s",
+            highlight=False,
+        )
+        return before
+
+    @property
+    def platform(self) -> PlatformRun | None:
+        """The platform's part of the run, if it has one."""
+        if self.sent.simulation is None or self.sent.platform is None:
+            return None
+        return PlatformRun(
+            self.stack,
+            self.database,
+            self.worker,
+            self.options,
+            self.sent.simulation,
+            self.sent.platform_event_ids(),
+            self.clock,
+            self.require_alive,
+        )
+
+    def _written(self, *timings: Timing) -> list[PlatformDocument]:
+        """What a platform writes by itself that keeps courses, or users."""
+        simulation, owned = self.sent.simulation, self.options.owned
+        documents = [] if simulation is None else simulation.documents(*timings)
+        return [each for each in documents if each.collection not in owned]
 
     async def publish_and_watch(self, before: Before) -> tuple[RunWatch, float]:
         """Publish while watching; the watch as it ended, and the seconds from first record to last document."""
@@ -94,9 +144,16 @@ class DemoRun:
             if publishing.done():
                 publishing.result()
 
-        published, topic = Published(self.sent.total), self.options.names.topic
+        published, platform = Published(self.sent.total), self.platform
         watch = RunWatch(
-            self.database, self.worker, topic, before.counts, published, self.clock, require_alive
+            self.database,
+            self.worker,
+            before.counts,
+            published,
+            self.clock,
+            require_alive,
+            expected=platform.in_term() if platform else frozenset(),
+            aside=before.aside,
         )
         publishing = asyncio.create_task(self._publish(published))
         try:
@@ -108,28 +165,23 @@ class DemoRun:
         return watch, ended - published.started_at
 
     async def _publish(self, published: Published) -> None:
+        def start() -> None:
+            published.started_at = self.clock.monotonic()
+
         def progress(count: int) -> None:
             published.count = count
 
-        stack, options = self.stack, self.options
-        # The embedded broker cannot drop repeats; of others nothing is known, so they are asked.
-        idempotent = stack.broker is None or stack.broker.knows_idempotence
-        async with Publisher(
-            stack.kafka_bootstrap_servers,
-            options.names.topic,
-            clock=self.clock,
-            idempotent=idempotent,
-            kafka=options.kafka,
-        ) as publisher:
-            published.started_at = self.clock.monotonic()
-            report = await publisher.publish(self.sent.records(), on_progress=progress)
-            published.count = report.records
-            published.done = True
+        published.count = await publish(
+            self.stack, self.options, self.clock, self.sent.records(), on_start=start, on_progress=progress
+        )
+        published.done = True
 
     async def after(self, watch: RunWatch) -> None:
-        """Write the documents that come after the events; wait for their statistics, and for the outbox."""
+        """Have the documents come that come after the events; wait for their statistics, and for the outbox."""
         late = self.sent.simulation.documents(Timing.AFTER) if self.sent.simulation else []
-        await write_platform(self.database, late)
+        await write_platform(self.database, self._written(Timing.AFTER))
+        if (platform := self.platform) is not None:
+            await platform.after_term()
         if watch.counting and late:
             seconds = await until_statistics(self.database, late, self.clock, self.require_alive)
             came = counted(len(late), "course and user document")
@@ -142,25 +194,30 @@ class DemoRun:
 
     async def summarise(self, before: Before, watch: RunWatch, seconds: float) -> Summary:
         """Compare with the ledger, verify, and count again."""
+        findings = None
+        if before.platform is not None and (platform := self.platform) is not None:
+            findings = await platform.findings(before.platform)
         ledger = self.sent.simulation.ledger if self.sent.simulation else ()
         streams = [(entry.user_id, entry.course_id) for entry in ledger]
         documents = await progress_documents(self.database, streams)
         topic = self.options.names.topic
+        statistics = await self._statistics() if watch.counting else []
         return Summary(
-            published=watch.published.count,
+            published=watch.published.count - self.sent.meanwhile,
             unreadable=len(self.sent.unreadable),
             left_out=self.sent.statements.left_out.total(),
             before=before.totals,
             after=await count_totals(self.database),
-            counts=watch.counts,
+            counts=watch.counts[topic],
             dead_letter_reasons=await dead_letter_reasons(self.database, topic, before.ends),
             verification=await verify(self.database, quiescent=True),
             differences=compare(ledger, documents),
             counting=watch.counting,
-            statistics=await self._statistics() if watch.counting else [],
+            statistics=statistics,
             simulation=self.sent.simulation,
             known=before.known,
             seconds=seconds,
+            platform=findings,
         )
 
     async def _statistics(self) -> list[Difference]:
@@ -179,6 +236,11 @@ class DemoRun:
         if example is not None:
             print_learner(self.console, example)
             print_course(self.console, example)
+        if summary.platform is not None:
+            life = await read_course_life(self.database)
+            if life is not None:
+                print_course_life(self.console, life)
+            print_counts(self.console, summary.platform.counted)
         print_totals(self.console, summary)
 
     async def keep(self) -> None:

@@ -1,13 +1,16 @@
 """What MongoDB holds, counted for the demo: totals for the summary, sums that are cheap enough to poll."""
 
+from collections.abc import Collection as Some
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bson import ObjectId
 
-from projections.event import OWN_TYPES
+from projections.kinds import StreamProjection, kind_to_fold
 from worker.chunks import chunks
+from worker.contract.families import LEARNER_TYPES
+from worker.contract.family import LEARNER
 from worker.contract.identity import stream_id, stream_object_id
 from worker.contract.rejection import RejectReason
 from worker.storage.database import Collection, Database, Document
@@ -20,19 +23,21 @@ _NO_STATE = {"state": 0}
 _FULLEST = [("stats.enrollments.total", -1)]
 
 
-_PAYMENT = "payment_made"
+# What becomes of learners: their records, and the payments that their enrolments name.
+_COUNTED_KINDS = (LEARNER, ("transaction",))
+
+Key = tuple[str, ObjectId]
+"""A document, by its collection and `_id`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Everything the collections hold. Voids count as `versions`, not as `stored`.
+    """Everything the collections hold of learners. `stored` are their events, `by_type` the same by type.
 
     `notifications` are the outbox's rows by kind and status.
     """
 
     stored: int
-    versions: int
-    projected_versions: int
     time_series: int
     by_type: Mapping[str, int]
     streams: int
@@ -43,24 +48,17 @@ class Totals:
 
 async def count_totals(database: Database) -> Totals:
     """Count everything once; takes a fraction of a second for 20,000 events."""
-    sums = {
-        "streams": {"$sum": 1},
-        "versions": {"$sum": "$version"},
-        "lessons": {"$sum": "$progress.completed_lessons"},
-    }
-    by_type = await _count_by(database.course_events, "$event_type")
-    by_type = dict(sorted(by_type.items(), key=lambda each: (-each[1], each[0])))
-    # Payments are the worker's own here: the simulated platform names them in enrolments only.
-    versions, own = sum(by_type.values()), sum(by_type.pop(each, 0) for each in (*OWN_TYPES, _PAYMENT))
+    sums = {"streams": {"$sum": 1}, "lessons": {"$sum": "$progress.completed_lessons"}}
+    types = await _count_by(database.course_events, "$event_type")
+    ordered = sorted(types.items(), key=lambda each: (-each[1], each[0]))
+    by_type = {name: count for name, count in ordered if name in LEARNER_TYPES.by_name}
     with translated():
         progress = await aggregate(database.user_progress, [{"$group": {"_id": None, **sums}}])
         time_series = await database.user_interactions.count_documents({})
         billing = await database.billing_transactions.count_documents({})
     added = progress[0] if progress else dict.fromkeys(sums, 0)
     return Totals(
-        stored=versions - own,
-        versions=versions,
-        projected_versions=added["versions"] + await _sum(database.billing_transactions, "$version"),
+        stored=sum(by_type.values()),
         time_series=time_series,
         by_type=by_type,
         streams=added["streams"],
@@ -96,17 +94,39 @@ class Sums:
     counted: int
 
 
-async def poll_sums(database: Database, *, exact: bool) -> Sums:
-    """Where everything stands; costs milliseconds, more if `exact` and many."""
-    events = database.course_events
-    with translated():
-        stored = await (events.count_documents({}) if exact else events.estimated_document_count())
+async def poll_sums(database: Database, *, exact: bool, aside: int = 0) -> Sums:
+    """Where learners and their payments stand; costs milliseconds, more if `exact` and many.
+
+    `aside` events are of neither: where it is not `exact`, so many are left out.
+    """
+    if exact:
+        stored = sum(version for stream, version in (await _highest(database)).items() if _is_counted(stream))
+    else:
+        with translated():
+            stored = max(0, await database.course_events.estimated_document_count() - aside)
     billed = await _sum(database.billing_transactions, "$version")
     return Sums(
         stored,
         billed + await _sum(database.user_progress, "$version"),
         billed + await _sum(database.user_progress_projections, "$last_event_version"),
     )
+
+
+async def count_aside(database: Database) -> int:
+    """Events that are neither of learners nor of payments."""
+    highest = await _highest(database)
+    return sum(version for stream, version in highest.items() if not _is_counted(stream))
+
+
+def _is_counted(stream: str) -> bool:
+    return kind_to_fold(stream) in _COUNTED_KINDS
+
+
+async def _highest(database: Database) -> dict[str, int]:
+    """The number of events of every stream: versions are dense."""
+    with translated():
+        found = await aggregate(database.course_events, [*HIGHEST_VERSIONS])
+    return {stream["_id"]: stream["version"] for stream in found}
 
 
 async def _sum(collection: Collection, path: str) -> int:
@@ -133,20 +153,37 @@ async def uncounted(database: Database) -> list[ObjectId]:
     return waiting
 
 
-async def streams_behind(database: Database) -> list[str]:
-    """Streams whose document does not stand at their highest version (or is missing), by name."""
-    with translated():
-        highest = await aggregate(database.course_events, [*HIGHEST_VERSIONS])
-        current = {
-            document["_id"]: document["version"]
-            for documents in (database.user_progress, database.billing_transactions)
-            for document in await documents.find({"version": {"$exists": True}}, {"version": 1}).to_list(None)
-        }
-    return [
-        stream["_id"]
-        for stream in highest
-        if current.get(stream_object_id(stream["_id"])) != stream["version"]
-    ]
+async def streams_behind(database: Database, expected: Some[Key] = frozenset()) -> list[str]:
+    """Streams of which a document does not stand at their highest version, or is missing, by name.
+
+    Of what begins with a certain event only, a document is missing if it is `expected`.
+    """
+    highest = await _highest(database)
+    behind: set[str] = set()
+    for projection in database.catalogue.streams:
+        with translated():
+            documents = (
+                await database.collection(projection.target.collection).find({}, {"version": 1}).to_list(None)
+            )
+        current = {each["_id"]: each.get("version") for each in documents}
+        for stream, version in highest.items():
+            if projection.folds(stream) and not _stands(projection, stream, version, current, expected):
+                behind.add(stream)
+    return sorted(behind)
+
+
+def _stands(
+    projection: StreamProjection,
+    stream: str,
+    version: int,
+    current: Mapping[ObjectId, int | None],
+    expected: Some[Key],
+) -> bool:
+    identity = stream_object_id(stream)
+    if identity in current:
+        return current[identity] in (None, version)  # one without a version is the platform's own
+    always = projection.begun is None or projection.about in _COUNTED_KINDS
+    return not always and (projection.target.collection, identity) not in expected
 
 
 async def first_quarantined(database: Database) -> str | None:

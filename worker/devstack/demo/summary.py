@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worker.devstack.demo.check import Check
+from worker.devstack.demo.platform_findings import PlatformFindings
 from worker.devstack.demo.progress_check import Difference
 from worker.devstack.demo.stored import Totals
 from worker.devstack.servers.worker_process import WorkerCounts
@@ -16,15 +18,6 @@ from worker.words import counted
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One statement that must hold; `detail` says what was seen."""
-
-    name: str
-    holds: bool
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class Summary:
     """One finished run. `known` counts the simulation's events that were stored before it.
 
@@ -32,7 +25,7 @@ class Summary:
     Stored, time series, types, streams and lessons are what the collections hold afterwards. `seconds` runs
     from the first record handed to the broker until the last document was seen current. `counting` says
     that the worker counts learners, `statistics` how what follows from that differs from the ledger. `left_out`
-    counts statements that have no event.
+    counts statements that have no event. All of this is of learners; `platform` is of what is published beside them.
     """
 
     published: int
@@ -49,6 +42,7 @@ class Summary:
     left_out: int = 0
     counting: bool = False
     statistics: Sequence[Difference] = ()
+    platform: PlatformFindings | None = None
 
     @property
     def stored_now(self) -> int:
@@ -77,7 +71,8 @@ class Summary:
         """Every statement that must hold."""
         common = [self._published(), self._accounted(), self._outcomes(), self._copied(), self._verify()]
         nothing = [self._refused_all()] if self.refused_all else []
-        return [*nothing, *common, *self._against_simulation()]
+        platform = [] if self.platform is None else self.platform.checks()
+        return [*nothing, *common, *self._against_simulation(), *platform]
 
     def to_json(self) -> dict[str, Any]:
         """The documented keys of the JSON file."""
@@ -96,6 +91,7 @@ class Summary:
             "seconds": round(self.seconds, 3),
             "events_per_second": round(self.events_per_second, 1),
             "verified": self.verified,
+            "platform": None if self.platform is None else self.platform.to_json(),
         }
 
     def _published(self) -> Check:

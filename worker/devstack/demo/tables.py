@@ -48,7 +48,8 @@ def print_totals(console: Console, summary: Summary) -> None:
         if table.row_count:
             console.print(table)
     _say_refused(console, summary)
-    wrongs = (summary.differences, summary.statistics, summary.verification.findings)
+    platform = [] if summary.platform is None else summary.platform.all_differences
+    wrongs = (summary.differences, summary.statistics, platform, summary.verification.findings)
     for wrong in (each for some in wrongs for each in some[:SHOWN]):
         console.print(f"  {wrong}", markup=False, highlight=False, soft_wrap=True)
     _say_verdict(console, summary)

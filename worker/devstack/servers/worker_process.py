@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -60,8 +60,13 @@ class WorkerProbe:
 
     async def counts(self, topic: str) -> WorkerCounts | None:
         """What /metrics says of the topic; None while it does not answer, or not of this topic."""
+        found = await self.counts_of([topic])
+        return None if found is None else found[topic]
+
+    async def counts_of(self, topics: Sequence[str]) -> dict[str, WorkerCounts] | None:
+        """What /metrics says of these topics at one moment; None while it does not answer, or not of one of them."""
         answer = await asyncio.to_thread(_get, self.url, "/metrics")
-        return None if answer is None or answer[0] != 200 else _parse(answer[1], topic)
+        return None if answer is None or answer[0] != 200 else _parse(answer[1], topics)
 
     async def metrics(self) -> str:
         """The text of /metrics; empty while it does not answer."""
@@ -126,23 +131,25 @@ def _get(url: str, path: str) -> tuple[int, str] | None:
         connection.close()
 
 
-def _parse(text: str, topic: str) -> WorkerCounts | None:
-    """None for an answer without the topic's outcomes: a worker shows them all, at 0, from its start."""
-    outcomes: dict[str, int] = {}
-    lags: dict[int, int] = {}
+def _parse(text: str, topics: Sequence[str]) -> dict[str, WorkerCounts] | None:
+    """None for an answer without the outcomes of a topic: a worker shows them all, at 0, from its start."""
+    outcomes: dict[str, dict[str, int]] = {topic: {} for topic in topics}
+    lags: dict[str, dict[int, int]] = {topic: {} for topic in topics}
     components: set[str] = set()
     dropped = 0
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            mine = sample.labels.get("topic") == topic
-            if mine and sample.name == f"{PREFIX}_events_processed_total":
-                outcomes[sample.labels["outcome"]] = int(sample.value)
-            elif mine and sample.name == f"{PREFIX}_kafka_consumer_lag_records":
-                lags[int(sample.labels["partition"])] = int(sample.value)
+            topic = sample.labels.get("topic", "")
+            if topic in outcomes and sample.name == f"{PREFIX}_events_processed_total":
+                outcomes[topic][sample.labels["outcome"]] = int(sample.value)
+            elif topic in lags and sample.name == f"{PREFIX}_kafka_consumer_lag_records":
+                lags[topic][int(sample.labels["partition"])] = int(sample.value)
             elif sample.name == f"{PREFIX}_events_dropped_total":
                 dropped += int(sample.value)
             elif sample.name == f"{PREFIX}_component_up":
                 components.add(sample.labels["component"])
-    if len(outcomes) != len(Outcome):
+    if any(len(each) != len(Outcome) for each in outcomes.values()):
         return None
-    return WorkerCounts(outcomes, dropped, lags, frozenset(components))
+    return {
+        topic: WorkerCounts(outcomes[topic], dropped, lags[topic], frozenset(components)) for topic in topics
+    }
