@@ -108,6 +108,9 @@ def expected_row(events: Sequence[Event]) -> Mapping[str, Any] | None:
         "updated_at": at(last),
         "completed_at": complete,
         "refunded_amount": Decimal128(refunded) if of(taken, "payment_refunded") else None,
+        "refunds": [{**each, "amount": Decimal128(amount)} for each, amount in _refunds(taken)],
+        "instalments": _instalments(parts),
+        "failures": [{**_named(each), "reason": details(each).get("reason")} for each in failed],
         "without_effect": _without_effect(refused),
     }
 
@@ -163,6 +166,27 @@ def _refunded(taken: Sequence[Event]) -> Decimal:
         if event["event_type"] == "payment_refunded":
             back += _amount(event) if "amount" in details(event) else _paid(taken[:place]) - back
     return back
+
+
+def _refunds(taken: Sequence[Event]) -> Iterator[tuple[Mapping[str, Any], Decimal]]:
+    for place, event in enumerate(taken):
+        if event["event_type"] == "payment_refunded":
+            left = _paid(taken[:place]) - _refunded(taken[:place])
+            back = _amount(event) if "amount" in details(event) else left
+            yield {**_named(event), "reason": details(event).get("reason")}, back
+
+
+def _instalments(parts: Sequence[Event]) -> Mapping[str, Any] | None:
+    numbered = sorted(parts, key=lambda each: int(details(each)["number"]))
+    paid = [
+        {**_named(each), "number": int(details(each)["number"]), "amount": Decimal128(_amount(each))}
+        for each in numbered
+    ]
+    return {"of": int(details(parts[0])["of"]), "paid": paid} if parts else None
+
+
+def _named(event: Event) -> Mapping[str, Any]:
+    return {"event_id": event["_id"], "at": at(event)}
 
 
 def _completed_at(taken: Sequence[Event]) -> Any:

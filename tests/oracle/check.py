@@ -49,6 +49,8 @@ RULES: Mapping[int, Sequence[Rule]] = {
         counts.social_proofs,
         counts.user_statistics,
         counts.activity_logs,
+        counts.instructors,
+        counts.course_revenues,
     ),
     7: (
         outbox.outbox_rows,

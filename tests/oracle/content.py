@@ -23,7 +23,7 @@ def content_documents(case: Case) -> Iterator[str]:
     for prefix, (collection, expect) in _COLLECTIONS.items():
         streams = {
             stream: events
-            for stream, events in case.stored.streams.items()
+            for stream, events in case.stored.streams_of(collection).items()
             if stream.startswith(f"{prefix}_")
         }
         wanted = {
@@ -48,7 +48,7 @@ def content_documents(case: Case) -> Iterator[str]:
 
 def cycles(case: Case) -> Iterator[str]:
     """Of each kind of relationship those stand that close no cycle with earlier ones that stand."""
-    streams = case.stored.streams
+    streams = case.stored.streams_of("content_relationships")
     edges: list[tuple[Any, Any, Any, Document]] = []
     for document in _stored(case, "content_relationships"):
         made = latest_of(real(streams[document["stream_id"]]), "content_related")

@@ -72,12 +72,7 @@ def social_proofs(case: Case) -> Iterator[str]:
 
     Of instructors of whom anything is kept.
     """
-    kept = {
-        row["_id"]
-        for name, rows in case.stored.others.items()
-        if name.endswith("_content.instructor_statistics")
-        for row in rows
-    }
+    kept = {row["_id"] for row in _content(case, "instructor_statistics")}
     taught = _taught(case)
     for course in case.stored.courses:
         instructor, shown = _instructor(course), course.get("instructor")
@@ -103,6 +98,29 @@ def user_statistics(case: Case) -> Iterator[str]:
         if taught is None and "teaching" in stats.get("sums", {}):
             taught = _Teaching(_nothing())
         yield from unequal(f"user {user['_id']}", _user_stats(own or _nothing(), taught), stats, "stats")
+
+
+def instructors(case: Case) -> Iterator[str]:
+    """`instructor_statistics` keeps the sums of everybody who teaches somebody, whether a user or not."""
+    taught = _taught(case)
+    rows = {row["_id"]: row for row in _content(case, "instructor_statistics")}
+    for instructor in taught.keys() | rows.keys():
+        teaching = taught.get(instructor, _Teaching(_nothing()))
+        if instructor in rows or teaching.sums["enrolled"]:
+            wanted = {"_id": instructor, **_kept(teaching)}
+            yield from unequal(f"instructor {instructor}", wanted, rows.get(instructor), "statistics")
+
+
+def course_revenues(case: Case) -> Iterator[str]:
+    """`course_revenue` is what was paid for each course and not given back, by currency."""
+    rows = {row["_id"]: row["revenue"] for row in _content(case, "course_revenue")}
+    paid = {row["course_id"] for row in case.stored.billing if "stream_id" in row}
+    for course in paid | rows.keys():
+        wanted = _units(revenue(case, [course]))
+        if wanted or course in rows:
+            yield from unequal(f"course {course}", wanted, rows.get(course), "revenue")
+            for currency in (rows.get(course) or {}).keys() - wanted.keys():
+                yield f"course {course} has a revenue in {currency}, in which nobody paid"
 
 
 def activity_logs(case: Case) -> Iterator[str]:
@@ -241,13 +259,28 @@ def _user_stats(learning: Sums, teaching: _Teaching | None) -> Mapping[str, Any]
             "total_revenue": money.get("USD", 0.0),
             "revenue": money,
         }
-        stats["sums"]["teaching"] = {
-            **{name: teaching.sums[name] for name in _TEACHING},
-            "students": teaching.students,
-            "courses": teaching.courses,
-            "revenue": {name: int(amount * _UNITS) for name, amount in sorted(teaching.revenue.items())},
-        }
+        stats["sums"]["teaching"] = _kept(teaching)
     return stats
+
+
+def _kept(teaching: _Teaching) -> Mapping[str, Any]:
+    """The sums themselves, as they are stored."""
+    return {
+        **{name: teaching.sums[name] for name in _TEACHING},
+        "students": teaching.students,
+        "courses": teaching.courses,
+        "revenue": _units(teaching.revenue),
+    }
+
+
+def _units(revenue: Mapping[str, Decimal]) -> Mapping[str, int]:
+    return {name: int(amount * _UNITS) for name, amount in sorted(revenue.items())}
+
+
+def _content(case: Case, collection: str) -> Iterator[Document]:
+    for name, rows in case.stored.others.items():
+        if name.endswith(f"_content.{collection}"):
+            yield from rows
 
 
 def _stars(sums: Sums) -> float:

@@ -154,6 +154,18 @@ def log_entry_per_wake_up(run: Run) -> None:
     user["activity_log"].append(user["activity_log"][-1])
 
 
+def instructor_without_the_last_learner(run: Run) -> None:
+    """What is kept of an instructor was written before the learner, and not again."""
+    row = next(each for each in run.content["instructor_statistics"] if each["students"])
+    row["students"] -= 1
+
+
+def revenue_counts_what_was_counted(run: Run) -> None:
+    """A row is counted once more when it changes."""
+    row = next(each for each in run.content["course_revenue"] if each["revenue"])
+    row["revenue"] = {name: 2 * units for name, units in row["revenue"].items()}
+
+
 def stale_projection(run: Run) -> None:
     """The last revision was never counted."""
     run.projections[0]["source_rev"] -= 1
@@ -341,6 +353,8 @@ WATCH: Mapping[int, Sequence[Bug]] = {
         average_of_averages,
         late_document_summed_from_zero,
         log_entry_per_wake_up,
+        instructor_without_the_last_learner,
+        revenue_counts_what_was_counted,
         stale_projection,
         never_counted,
         proof_of_one_course,

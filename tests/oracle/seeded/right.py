@@ -25,6 +25,7 @@ from projections.counts import (
     count_learner,
     course_stats,
     merged_log,
+    social_proof,
     user_stats,
     vector,
 )
@@ -252,6 +253,18 @@ def _count(run: Run) -> None:
         if course["_id"] in courses:
             course["stats"] = {**course.get("stats", {}), **course_stats(courses[course["_id"]])}
             teaching[course["instructor_id"]] += courses[course["_id"]].only(TEACHING)
+    run.content["instructor_statistics"] = [
+        {"_id": each, **_teaching(run, own[each], counted).document()} for each, counted in teaching.items()
+    ]
+    run.content["course_revenue"] = [
+        {"_id": each, "revenue": dict(_paid(run, [each]))}
+        for each in {row["course_id"] for row in run.billing}
+    ]
+    for course in run.courses:
+        instructor = course["instructor_id"]
+        if instructor in teaching:
+            proof = social_proof(_teaching(run, own[instructor], teaching[instructor]))
+            course["instructor"] = {**course["instructor"], "social_proof": proof}
     for user in run.users:
         learning, counted = users.get(user["_id"]), teaching.get(user["_id"])
         if learning is not None or counted is not None:
@@ -277,11 +290,16 @@ def _versions(run: Run) -> None:
 def _teaching(run: Run, courses: Sequence[ObjectId], counted: Counted | None) -> Teaching:
     students = {record["user_id"] for record in run.progress if record["course_id"] in courses}
     sums = counted or Counted()
+    taught = Taught(sums.enrolled, sums.rated, sums.rating, len(students), len(courses))
+    return Teaching(taught, _paid(run, courses))
+
+
+def _paid(run: Run, courses: Sequence[ObjectId]) -> Counter[str]:
     paid: Counter[str] = Counter()
     for row in run.billing:
         if row["course_id"] in courses:
             paid[row["currency"]] += int(row["amount"].to_decimal() * 10_000)
-    return Teaching(Taught(sums.enrolled, sums.rated, sums.rating, len(students), len(courses)), paid)
+    return paid
 
 
 def _notifications(record: Document) -> Iterator[Document]:

@@ -120,6 +120,8 @@ class Run:
         await database.billing_transactions.insert_many(self.billing)
         await database.analytics_queue.insert_many(self.queue)
         await database.job_runs.insert_many(self.jobs)
+        for name, documents in self.content.items():
+            await database.collection(name).insert_many(documents)
 
     # What bugs look for.
 
