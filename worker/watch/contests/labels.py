@@ -35,18 +35,20 @@ def labelled(
     The label that most rows have is kept; who meets nobody gets a `fresh` one. `anew`: there are entries for all
     rows, so that what is not connected any more gets labels apart.
     """
-    sets = Sets[str | ObjectId]()
+    sets = Sets[Any]()
     for one in entries:
         for key in one["keys"]:
             sets.join(key, one["keys"][0])
+    concerned = sets.members()
     sizes = Counter[ObjectId]()
     had: dict[str, set[ObjectId]] = {}
     for row in rows:
         if isinstance(label := row.get("part"), ObjectId):
             sizes[label] += 1
-            for key in keys_of(row):
-                if key in sets:
-                    had.setdefault(key, set()).add(label)
+            if concerned.isdisjoint(row["keys"]):  # nearly all of a large part
+                continue
+            for key in concerned.intersection(keys_of(row)):
+                had.setdefault(key, set()).add(label)
     if not anew:
         for key, labels in had.items():
             for label in labels:
@@ -66,8 +68,8 @@ class Sets(Generic[T]):
     def __init__(self) -> None:
         self._above: dict[T, T] = {}
 
-    def __contains__(self, one: object) -> bool:
-        return one in self._above
+    def members(self) -> set[T]:
+        return set(self._above)
 
     def join(self, one: T, other: T) -> None:
         self._above[self._top(one)] = self._top(other)
@@ -86,7 +88,7 @@ class Sets(Generic[T]):
 
 
 def _chosen(
-    sets: Sets[str | ObjectId],
+    sets: Sets[Any],
     had: Mapping[str, set[ObjectId]],
     sizes: Mapping[ObjectId, int],
     fresh: Callable[[], ObjectId],

@@ -205,6 +205,7 @@ def version_of(row: Mapping[str, Any]) -> int:
 
 def _is_whole(row: Mapping[str, Any]) -> bool:
     """False for what other code has noted, or somebody else."""
-    return (
-        isinstance(row.get("part"), ObjectId) and "entry" in row and "outcome" in row and bool(keys_of(row))
-    )
+    if not isinstance(row.get("part"), ObjectId) or "entry" not in row or "outcome" not in row:
+        return False
+    keys = keys_of(row)
+    return bool(keys) and len(keys) == len(row["keys"])
