@@ -19,16 +19,17 @@ from tests.support.waiting import until
 STOPS: Mapping[str, int] = {
     "before:insert:user_interactions:3": 1,
     "before:update:user_progress:2": 0,
-    "before:update:course_versions:2": 0,
+    "before:update:course_versions~testing:1": 0,
     "before:commitTransaction:1:2": 0,
     "before:commit:offsets:3": 0,
     "before:update:notifications~sent_at:2": 0,
 }
 
 
-async def stop_at(history: History, point: str) -> Sequence[str]:
+async def stop_at(history: History, point: str, meanwhile: int = 0) -> Sequence[str]:
     """One zombie at this point; what is wrong once it goes on and everything is quiescent again.
 
+    It sleeps until so many further records are published `meanwhile`, and done.
     Raises NotProven when it is not reached, or when nothing is wrong although too few of its writes were refused.
     """
     cluster = WorkerCluster(history, Random(history.seed))  # noqa: S311 - nothing is left to chance here
@@ -44,6 +45,8 @@ async def stop_at(history: History, point: str) -> Sequence[str]:
         history.record_fault(
             Fault("worker stopped before a write", point, at, in_flight, history.workload.recovered(at))
         )
+        wanted = history.workload.records + meanwhile
+        await until(lambda: history.workload.records >= wanted, f"{meanwhile} further records")
         await history.reach_quiescence({successor: cluster.server(successor)})
         cluster.server(zombie).popen.send_signal(signal.SIGCONT)
         await cluster.shared(dict.fromkeys(MEMBERS, PARTITIONS // 2))
