@@ -1,6 +1,6 @@
 """Which points to kill at: every kind of write in the trace, before and after; of the frequent ones a later, too.
 
-Of stages that are much alike a short run has one of these points for each kind of write.
+Of stages that are much alike a short run has one of these points each.
 """
 
 from collections import Counter
@@ -67,15 +67,21 @@ def planned(traces: Traces) -> Sequence[Planned]:
 def schedule(plans: Iterable[Planned], seed: int, *, whole: bool = False) -> Sequence[ScheduledPoint]:
     """The points: what happens only once comes first and in order, the rest in an order of the seed's.
 
-    Later occurrences are for the stages' own writes: what keeps a role going is the same each time. Of each kind of
-    write of the stages that are `DRAWN` there is one point, by the seed; `whole`: all of them.
+    Later occurrences are for the stages' own writes: what keeps a role going is the same each time. A stage
+    that is `DRAWN` has one point, by the seed; `whole`: all of them.
     """
     random = Random(seed)  # noqa: S311 - a repeatable order, not a secret
-    made: list[ScheduledPoint] = []
-    for plan in plans:
-        points = plan.points(later=plan.stage != OTHER)
-        chosen = points if whole or plan.stage not in DRAWN else [random.choice(points)]
-        made += [ScheduledPoint(point, plan.when, plan.stage) for point in chosen]
+    made = [
+        ScheduledPoint(point, plan.when, plan.stage)
+        for plan in plans
+        for point in plan.points(later=plan.stage != OTHER)
+    ]
+    if not whole:
+        drawn = [
+            random.choice([each for each in made if each.stage == stage])
+            for stage in sorted(DRAWN & {each.stage for each in made})
+        ]
+        made = [each for each in made if each.stage not in DRAWN or each in drawn]
     once = [each for each in made if each.when == "once"]
     rest = [each for each in made if each.when != "once"]
     random.shuffle(rest)

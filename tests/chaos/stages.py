@@ -64,10 +64,12 @@ DRAWN = frozenset(
         *(f"progress: {each}" for each in ("users", "courses", "versions", "parts of versions")),
         *(f"progress: {each}" for each in ("lesson content", "blocks", "relationships", "workflows")),
         "progress: promotions",
+        "ingest: payments",
         *(f"counts: {each}" for each in ("slugs", "addresses and names", "cycles", "decisions")),
+        "counts: social proof",
     }
 )
-"""Stages that are much alike: of each kind of their writes a short run draws one point by its seed."""
+"""Stages that are much alike: of each a short run draws one point by its seed."""
 
 
 def stage_of(known: Known) -> str:
