@@ -15,10 +15,12 @@ from worker.devstack.servers.apache.cluster import ApacheKafka
 from worker.devstack.servers.topics import topic_ends
 
 DAY_MS = 86_400_000
+_OTHERS = ("SEVENP_CONTENT_TOPIC", "SEVENP_ACCOUNT_TOPIC", "SEVENP_BILLING_TOPIC", "SEVENP_WORKER_TOPIC")
 
 
 def environment(kafka: ApacheKafka, topic: str, **changes: str) -> dict[str, str]:
     wanted = {
+        **dict.fromkeys(_OTHERS, "none"),
         "SEVENP_TOPIC_PARTITIONS": "4",
         "SEVENP_TOPIC_REPLICATION": "1",
         "SEVENP_TOPIC_RETENTION_DAYS": "9",

@@ -11,7 +11,7 @@ from worker.release import version_lines
 COMMANDS: tuple[Entry, ...] = (
     Entry(
         "demo",
-        "Start real servers and the worker, publish learner events, and prove that every document is right.",
+        "Start real servers and the worker, publish a platform's events, and prove that every document is right.",
         "worker.cli.demo",
         "demo",
     ),

@@ -18,6 +18,7 @@ from worker.contract.identity import stream_object_id, stream_slot
 from worker.contract.models import Envelope, by_type
 from worker.contract.rejection import Rejected, RejectReason
 from worker.contract.routes import Route
+from worker.devstack.servers.topics import create_topic
 from worker.storage.database import Database
 
 
@@ -72,6 +73,7 @@ async def test_streams_of_courses_live_in_the_same_store_with_versions_of_their_
     database: Database, kafka: str, topic: str
 ) -> None:
     second = f"{topic}-courses"
+    await create_topic(kafka, second, partitions=4)
     table = {
         topic: Route(topic, (INTERACTIONS,)),
         second: Route(second, (COURSES,), formats=(EDITS,)),

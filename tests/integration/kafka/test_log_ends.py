@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaClient
 from tests.conftest import StackKind
 from tests.support.ingest import event, options, records, running, send
 from tests.support.settings import changed
+from tests.support.waiting import until
 from worker.errors import Retryable
 from worker.kafka.log_ends import LogEndsClient
 from worker.kafka.record import Partition
@@ -57,8 +58,13 @@ async def test_a_coordinator_that_is_silent_hides_no_end(
     chosen, partitions = options(kafka, topic).consumer, [Partition(topic, number) for number in range(4)]
     client = LogEndsClient(replace(chosen, kafka=changed(chosen.kafka, request_deadline_s=2.0)))
     try:
-        answer = await client.ask(partitions)
-        assert (answer.ends, answer.committed) == (dict.fromkeys(partitions, 0), {})
+
+        async def ends_known() -> bool:  # a topic just made has no leaders yet
+            answer = await client.ask(partitions)
+            assert answer.committed == {}
+            return answer.ends == dict.fromkeys(partitions, 0)
+
+        await until(ends_known, "the ends of all partitions")
     finally:
         await client.close()
 
