@@ -47,7 +47,8 @@ class Recorder:
 
 
 def read_trace(path: Path) -> Sequence[Write]:
-    """What a recorder wrote; empty where it wrote nothing."""
+    """What a recorder wrote so far; empty where it wrote nothing. A line that it is just writing is left out."""
     if not path.exists():
         return []
-    return [Write(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+    return [Write(**json.loads(line)) for line in whole.splitlines()]
