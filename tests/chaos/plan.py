@@ -3,14 +3,14 @@
 Of stages that are much alike a short run has one of these points each.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
 from tests.chaos.fault_injector import KillPoint, Side
-from tests.chaos.stages import DRAWN, OTHER, stage_of
+from tests.chaos.stages import OTHER, alike, stage_of
 from tests.chaos.trace import Write
 from tests.chaos.tracing import Traces
 
@@ -68,7 +68,7 @@ def schedule(plans: Iterable[Planned], seed: int, *, whole: bool = False) -> Seq
     """The points: what happens only once comes first and in order, the rest in an order of the seed's.
 
     Later occurrences are for the stages' own writes: what keeps a role going is the same each time. A stage
-    that is `DRAWN` has one point, by the seed; `whole`: all of them.
+    that is `DRAWN` has one point, by the seed, and what every follower does is one follower's; `whole`: all of them.
     """
     random = Random(seed)  # noqa: S311 - a repeatable order, not a secret
     made = [
@@ -77,15 +77,23 @@ def schedule(plans: Iterable[Planned], seed: int, *, whole: bool = False) -> Seq
         for point in plan.points(later=plan.stage != OTHER)
     ]
     if not whole:
-        drawn = [
-            random.choice([each for each in made if each.stage == stage])
-            for stage in sorted(DRAWN & {each.stage for each in made})
-        ]
-        made = [each for each in made if each.stage not in DRAWN or each in drawn]
+        made = _drawn(made, random)
     once = [each for each in made if each.when == "once"]
     rest = [each for each in made if each.when != "once"]
     random.shuffle(rest)
     return [*once, *rest]
+
+
+def _drawn(made: Sequence[ScheduledPoint], random: Random) -> list[ScheduledPoint]:
+    """The points in their order; of those that are alike one."""
+    groups: dict[object, list[ScheduledPoint]] = defaultdict(list)
+    for each in made:
+        point = each.point
+        group = alike(each.stage, point.command, point.target)
+        # Of a stage one point, of what followers do one on each side.
+        groups[each if group is None else (group, each.stage == OTHER and point.side)].append(each)
+    kept = {random.choice(group) for group in groups.values()}
+    return [each for each in made if each in kept]
 
 
 def shared(all_of_them: Sequence[ScheduledPoint], parts: int) -> Sequence[Sequence[ScheduledPoint]]:

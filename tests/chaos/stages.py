@@ -70,6 +70,15 @@ DRAWN = frozenset(
     }
 )
 """Stages that are much alike: of each a short run draws one point by its seed."""
+_FOLLOWERS = re.compile(r"(leases|projection_state)/(member/)?(counts|models|progress|retry)(/.*)?")
+
+
+def alike(stage: str, command: str, target: str) -> str | None:
+    """What a short run has one of: the stage that is drawn, or what all followers do to leases and positions."""
+    if stage in DRAWN:
+        return stage
+    named = _FOLLOWERS.fullmatch(target) if stage == OTHER else None
+    return None if named is None else f"{command} {named[1]}/{named[2] or ''}{named[4] or ''}"
 
 
 def stage_of(known: Known) -> str:

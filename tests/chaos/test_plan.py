@@ -64,6 +64,17 @@ def test_of_stages_that_are_alike_a_short_run_has_one_point_each_and_the_full_ru
     assert len(whole) == len(kinds) * 2 * 2
 
 
+def test_what_every_follower_does_is_one_followers_in_a_short_run() -> None:
+    kinds = [("update", f"leases/{name}/set.expires_at.owner") for name in ("counts", "models", "progress")]
+    writes = [Write(*kind, 50) for kind in [*kinds, OFFSETS]]
+    traces = Traces(first=writes, second=writes, stopped_at=STOPPED_AT)
+    drawn = [schedule(planned(traces), seed) for seed in range(60)]
+    of_leases = [[each.point for each in made if each.stage == OTHER] for made in drawn]
+    assert {tuple(sorted(point.side for point in points)) for points in of_leases} == {("after", "before")}
+    assert {point.target for points in of_leases for point in points} == {target for _, target in kinds}
+    assert len(schedule(planned(traces), seed=1, whole=True)) == 2 * len([*kinds, OFFSETS])
+
+
 def test_what_happens_once_comes_first_and_in_order() -> None:
     made = schedule(planned(TRACES), seed=7)
     assert [str(each.point) for each in made[:2]] == ["before:insert:leases:1", "after:insert:leases:1"]
