@@ -67,10 +67,10 @@ def opening(seed: int) -> Iterator[Step]:
 
 
 def registrations(seed: int) -> Iterator[Step]:
-    """Every second learner has an account, some long after the first lesson; every seventh wants no messages."""
+    """Every second learner has an account, some long after the first lesson; half of them want no messages."""
     random = _random("registrations", seed)
     for number in count(0, 2):
-        wanted = number % 7 != 6
+        wanted = number % 4 == 0
         preferences = {
             "language": "en",
             "timezone": "Europe/Berlin",
