@@ -122,11 +122,17 @@ def parse_deliveries(text: str) -> Sequence[Delivery]:
     return [Delivery(each["key"], each.get("accepted", True), each.get("body")) for each in fields]
 
 
+def _was_tried_before(row: Document) -> bool:
+    """Whether an attempt came to no end: it may have sent it, before the learner wanted no messages any more."""
+    attempts = row.get("attempts")
+    return isinstance(attempts, int) and attempts > 1
+
+
 def _arrival(row: Document, *, seen: bool, accepted: bool) -> Iterator[str]:
     status, silent = row["status"], row["status"] == "suppressed"
     if status in _OPEN:
         yield f"notification {row['_id']} is still {status}"
-    elif silent and accepted and not _is_remade(row):
+    elif silent and accepted and not _is_remade(row) and not _was_tried_before(row):
         yield f"notification {row['_id']} is suppressed and reached its receiver"
     elif status == "failed" and not seen:
         yield f"notification {row['_id']} failed and its receiver never saw it"
