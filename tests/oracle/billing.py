@@ -115,14 +115,24 @@ def expected_row(events: Sequence[Event]) -> Mapping[str, Any] | None:
     }
 
 
-def revenue(case: Case, courses: Sequence[ObjectId]) -> Money:
-    """By currency what was paid as a whole for these courses, and not given back."""
-    sums: dict[str, Decimal] = defaultdict(Decimal)
+def revenues(case: Case) -> Mapping[ObjectId, Money]:
+    """By course, and then by currency, what was paid as a whole and not given back."""
+    sums: dict[ObjectId, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     for events in case.stored.transactions.values():
         row = expected_row(events)
-        if row is not None and row["course_id"] in courses and row["status"] in ("completed", "refunded"):
+        if row is not None and row["status"] in ("completed", "refunded"):
             back = row["refunded_amount"]
-            sums[row["currency"]] += row["amount"].to_decimal() - (back.to_decimal() if back else 0)
+            paid = row["amount"].to_decimal() - (back.to_decimal() if back else 0)
+            sums[row["course_id"]][row["currency"]] += paid
+    return sums
+
+
+def added(revenue: Mapping[ObjectId, Money], courses: Sequence[ObjectId]) -> Money:
+    """What was paid for all of these courses, by currency."""
+    sums: dict[str, Decimal] = defaultdict(Decimal)
+    for course in courses:
+        for currency, amount in revenue.get(course, {}).items():
+            sums[currency] += amount
     return sums
 
 

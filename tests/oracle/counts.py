@@ -8,7 +8,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from tests.oracle.billing import revenue
+from tests.oracle.billing import added, revenues
 from tests.oracle.case import Case
 from tests.oracle.decimals import mean, rounded
 from tests.oracle.finding import miscounted, unequal
@@ -114,9 +114,10 @@ def instructors(case: Case) -> Iterator[str]:
 def course_revenues(case: Case) -> Iterator[str]:
     """`course_revenue` is what was paid for each course and not given back, by currency."""
     rows = {row["_id"]: row["revenue"] for row in _content(case, "course_revenue")}
-    paid = {row["course_id"] for row in case.stored.billing if "stream_id" in row}
-    for course in paid | rows.keys():
-        wanted = _units(revenue(case, [course]))
+    paid = revenues(case)
+    named = {row["course_id"] for row in case.stored.billing if "stream_id" in row}
+    for course in named | rows.keys():
+        wanted = _units(paid.get(course, {}))
         if wanted or course in rows:
             yield from unequal(f"course {course}", wanted, rows.get(course), "revenue")
             for currency in (rows.get(course) or {}).keys() - wanted.keys():
@@ -202,13 +203,14 @@ def _taught(case: Case) -> Mapping[ObjectId, _Teaching]:
         if instructor is not None:
             groups[instructor].append(course)
     taught: dict[ObjectId, _Teaching] = {}
+    paid = revenues(case)
     for name, group in groups.items():
         own = [course["_id"] for course in group]
         taught[name] = _Teaching(
             _added([courses[each] for each in own if each in courses]),
             students=len({record["user_id"] for record in records if record["course_id"] in own}),
             courses=sum(course.get("deleted_at") is None for course in group),
-            revenue=revenue(case, own),
+            revenue=added(paid, own),
         )
     return taught
 
