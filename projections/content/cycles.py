@@ -5,7 +5,7 @@ decides, and only edges that lie on a cycle with a new one are looked at again.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -95,25 +95,25 @@ class Ways:
         return [edge for node in both for edge in self._below[node].values() if edge.child in both]
 
     def _step_down(self, some: Sequence[str], seen: set[str], before: bytes | None) -> list[str]:
-        found = {
-            edge.child
-            for node in some
-            if node in self._below
-            for edge in self._below[node].values()
-            if before is None or edge.place < before
-        }
-        found -= seen
-        seen |= found
-        return list(found)
+        return _new({edge.child for edge in _of(self._below, some, before)}, seen)
 
     def _step_up(self, some: Sequence[str], seen: set[str], before: bytes | None) -> list[str]:
-        found = {
-            edge.parent
-            for node in some
-            if node in self._above
-            for edge in self._above[node].values()
-            if before is None or edge.place < before
-        }
-        found -= seen
-        seen |= found
-        return list(found)
+        return _new({edge.parent for edge in _of(self._above, some, before)}, seen)
+
+
+def _of(
+    edges: Mapping[str, Mapping[ObjectId, Edge]], some: Iterable[str], before: bytes | None
+) -> Iterator[Edge]:
+    """The edges of these nodes, those alone that come before a place if there is one."""
+    for node in some:
+        if node in edges:
+            for edge in edges[node].values():
+                if before is None or edge.place < before:
+                    yield edge
+
+
+def _new(found: set[str], seen: set[str]) -> list[str]:
+    """Those that were not seen yet; they are from now on."""
+    found -= seen
+    seen |= found
+    return list(found)
