@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import blake2b
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -85,6 +86,10 @@ class Enricher:
         self._courses: AgedCache[ObjectId, KnownCourse] = AgedCache(
             clock, age_s=COURSES_AGE_S, entries=_COURSES, max_bytes=_COURSE_BYTES, size=_size
         )
+        # By the digest of the bytes that were read.
+        self._meanings: AgedCache[bytes, tuple[ObjectId, KnownCourse | None]] = AgedCache(
+            clock, age_s=2 * COURSES_AGE_S, entries=_COURSES, max_bytes=_COURSE_BYTES, size=_meaning_size
+        )
         self._unknown: AgedCache[ObjectId, None] = AgedCache(
             clock, age_s=UNKNOWN_AGE_S, entries=_ZONES, max_bytes=_ZONES * _ZONE_BYTES, size=_small
         )
@@ -98,7 +103,7 @@ class Enricher:
         courses = {event.course_id for event in events if event.course_id is not None}
         learners = {event.user_id for event in events if event.user_id is not None}
         stamps = Stamps(await self._known_courses(courses), await self._known_zones(learners))
-        for each in (self._courses, self._unknown, self._zones):
+        for each in (self._courses, self._meanings, self._unknown, self._zones):
             each.trim()
         return stamps
 
@@ -107,14 +112,25 @@ class Enricher:
         if missing:
             _, missing = self._unknown.look(missing)
         for some in chunks(missing, _COURSES_PER_QUERY):
-            found = await reading.find(self._database.courses, {"_id": {"$in": list(some)}}, COURSE_PATHS)
-            read = dict(found.through(lambda course: (course["_id"], known_course(course))).values)
-            courses = {each: course for each, course in read.items() if course is not None}
+            query = {"_id": {"$in": list(some)}}
+            courses = await self._said(await reading.find_raw(self._database.courses, query, COURSE_PATHS))
             self._courses.put(courses)
             self._unknown.put({each: None for each in some if each not in courses})
             known |= courses
-            await asyncio.sleep(0)
         return known
+
+    async def _said(self, documents: Iterable[bytes]) -> dict[ObjectId, KnownCourse]:
+        """What these courses say. One that is as it was when it was read before is not decoded again."""
+        documents_by_digest = {blake2b(each).digest(): each for each in documents}
+        known, new = self._meanings.look(documents_by_digest)
+        for digest in new:
+            document = reading.decoded(self._database.courses.name, documents_by_digest[digest])
+            meant = document.through(lambda course: (course["_id"], known_course(course)))
+            for meaning in meant.values:
+                known[digest] = meaning
+            await asyncio.sleep(0)
+        self._meanings.put(known)
+        return {course_id: course for course_id, course in known.values() if course is not None}
 
     async def _known_zones(self, wanted: Iterable[ObjectId]) -> dict[ObjectId, str]:
         known, missing = self._zones.look(wanted)
@@ -141,6 +157,11 @@ def _time_zones() -> frozenset[str]:
 
 def _size(course: KnownCourse) -> int:
     return course.size_bytes
+
+
+def _meaning_size(meaning: tuple[ObjectId, KnownCourse | None]) -> int:
+    _, course = meaning
+    return _ZONE_BYTES if course is None else course.size_bytes
 
 
 def _small(_value: object) -> int:
