@@ -18,8 +18,10 @@ _SHARE_OF_LAG = 0.2
 _LOOKED_FOR = 50
 # What has its own reason not to be shown (a learner who was erased meanwhile) is outvoted.
 _MAY_BE_MISSING = 0.1
-# Before that nobody looks: each look takes from those who fold.
-_LEAST_OF_WAY = 0.8
+# Before that nobody looks, and then so often: each look takes from those who fold, and by looks that are far apart all
+# ways are equally long.
+_LEAST_OF_WAY, _LOOKS_A_WAY = 0.75, 8
+_LEAST_BETWEEN_LOOKS_S = 0.005
 # What takes longer is not waited for; the next steps are small then.
 _LONGEST_S = 10.0
 # Statistics and outbox follow the documents in turns of half a second.
@@ -85,14 +87,20 @@ class SmallSteps:
         left = set(list(streams)[:: 1 + (len(streams) - 1) // _LOOKED_FOR])
         most_missing = int(_MAY_BE_MISSING * len(left))
         took_s = self._clock.monotonic() - since
-        if not self._size.alone:  # that one is to tell of a way that has become shorter, too
-            await self._clock.sleep(max(0.0, _LEAST_OF_WAY * self._size.way_s - took_s))
+        await self._clock.sleep(max(0.0, _LEAST_OF_WAY * self._size.way_s - took_s))
         while len(left) > most_missing and took_s < _LONGEST_S:
-            await self._clock.sleep(self._settings.look_at_steps_every_s)
+            await self._clock.sleep(self._look_every_s)
             left -= await self._shown_of(left)
             took_s = self._clock.monotonic() - since
         if took_s < _LONGEST_S or not self._size.alone:  # else one event has not told what a way takes
             self._size.took(len(streams), took_s)
+
+    @property
+    def _look_every_s(self) -> float:
+        every_s = self._settings.look_at_steps_every_s
+        if not self._size.way_s:
+            return every_s
+        return min(every_s, max(_LEAST_BETWEEN_LOOKS_S, self._size.way_s / _LOOKS_A_WAY))
 
     async def _shown_of(self, events: set[UUID]) -> set[UUID]:
         """Those that are stored, and that their streams' documents have got to."""
