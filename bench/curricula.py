@@ -26,8 +26,8 @@ from bench.report import Say, Section
 KNOWN_COURSES, KNOWN_LESSONS = 200, 300
 # What a record gets entries for, whether the learner opens them or not.
 RECORD_LESSONS = 66
-# As many as let each run take about twenty seconds: what a run begins with must not decide. Ingest begins with decoding
-# 60,000 lessons, once in the life of a process.
+# As many as let each run take about twenty seconds: what a run begins with must not decide. Ingest begins with
+# decoding 60,000 lessons, once in the life of a process.
 INGEST_EVENTS, MANY_EVENTS = 150_000, 36_000
 ROUNDS = 3
 GOALS = ("stamping", "curricula")

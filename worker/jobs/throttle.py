@@ -18,8 +18,8 @@ _SHARE_OF_LAG = 0.2
 _LOOKED_FOR = 50
 # What has its own reason not to be shown (a learner who was erased meanwhile) is outvoted.
 _MAY_BE_MISSING = 0.1
-# Before that nobody looks, and then so often: each look takes from those who fold, and by looks that are far apart all
-# ways are equally long.
+# Before that nobody looks, and then so often: each look takes from those who fold, and by looks that are far apart
+# all ways are equally long.
 _LEAST_OF_WAY, _LOOKS_A_WAY = 0.75, 8
 _LEAST_BETWEEN_LOOKS_S = 0.005
 # What takes longer is not waited for; the next steps are small then.
