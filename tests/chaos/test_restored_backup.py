@@ -128,7 +128,7 @@ async def test_a_restored_copy_of_the_data_files_has_everything_again_and_nobody
     }
     try:
         await apply_schema(server.database)
-        await write_platform(server.database, simulate(SEED, RECORDS).platform)
+        await write_platform(server.database, simulate(SEED, RECORDS).kept)
         async with working(environment, tmp_path / "first.log") as worker:
             await publish(kafka, topic, story.records[:half])
             await worker.until_quiescent(server.database, kafka, half)

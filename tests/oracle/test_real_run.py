@@ -56,11 +56,11 @@ def test_a_whole_platform_breaks_none_either(tmp_path: Path) -> None:
     simulated = simulate(SEED, RECORDS)
     with kept_demo(tmp_path, "--seed", str(SEED), "--events", str(RECORDS)) as (_, printed):
         stored = read_stored(printed["MongoDB"], PREFIX)
-    lives = [_entry(each) for each in simulated.lives.records]
-    ledger = [*ledger_of(simulated.records), *lives]
+    platform = [_entry(each) for each in simulated.platform.records]
+    ledger = [*ledger_of(simulated.records), *platform]
     case = Case(stored, ledger, owned=frozenset({"courses", "users"}))
 
-    assert len(stored.courses) == len(simulated.lives.expected("courses"))
+    assert len(stored.courses) == len(simulated.platform.expected("courses"))
     assert check_case(case) == []
 
 

@@ -128,13 +128,13 @@ def test_a_simulated_run_agrees_everywhere_and_leaves_nothing(tmp_path: Path) ->
 
 def assert_the_whole_platform_came_out_exact(output: str, told: Mapping[str, Any]) -> None:
     """What its ledger knows is there, each collection told, and one course's life shown."""
-    lives = simulate(seed=7, records=2_000).lives
-    outcomes = Counter(record.outcome for record in lives.records)
-    assert (told["published"], told["stored"]) == (len(lives.records), outcomes["ok"])
+    platform = simulate(seed=7, records=2_000).platform
+    outcomes = Counter(record.outcome for record in platform.records)
+    assert (told["published"], told["stored"]) == (len(platform.records), outcomes["ok"])
     assert told["duplicates"] == outcomes["duplicate"]
     assert told["dead_lettered"] == told["published"] - outcomes["ok"] - outcomes["duplicate"]
-    expected = count_by_collection(lives.documents)
-    over = sum(each.may_be_gone for each in lives.documents)  # the server removes them when it comes to it
+    expected = count_by_collection(platform.documents)
+    over = sum(each.may_be_gone for each in platform.documents)  # the server removes them when it comes to it
     assert told["documents"].keys() == expected.keys()
     for name, count in expected.items():
         assert count - (over if name == "promotions" else 0) <= told["documents"][name] <= count

@@ -47,13 +47,13 @@ COUNTS = WorkerCounts({"stored": 979, "duplicate": 20, "conflict": 1, "redeliver
 WRONG = Difference("courses c", "title", "one", "another")
 VERIFIED = Verification({"events": 979, "streams": 20}, {}, {"conflict": 1}, {}, {}, ())
 BEHIND = ProjectionCounts(documents=20, behind=20)
-LIVES = SIMULATION.lives
-OUTCOMES = Counter(record.outcome for record in LIVES.records)
+PUBLISHED = SIMULATION.platform
+OUTCOMES = Counter(record.outcome for record in PUBLISHED.records)
 UNIQUE, DUPLICATES = OUTCOMES["ok"], OUTCOMES["duplicate"]
 REFUSED = {name: count for name, count in OUTCOMES.items() if name not in ("ok", "duplicate")}
-DOCUMENTS = count_by_collection(LIVES.documents)
+DOCUMENTS = count_by_collection(PUBLISHED.documents)
 PLATFORM = PlatformFindings(
-    LIVES.records, 0, UNIQUE, DUPLICATES, REFUSED, DOCUMENTS, DOCUMENTS, differences={}
+    PUBLISHED.records, 0, UNIQUE, DUPLICATES, REFUSED, DOCUMENTS, DOCUMENTS, differences={}
 )
 GOOD = Summary(
     published=1_000,

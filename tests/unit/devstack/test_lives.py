@@ -24,9 +24,8 @@ from worker.devstack.simulator.lives.platform import (
     DUPLICATE,
     OK,
     Platform,
-    live_platform,
     payments_of,
-    some_platform,
+    simulate_platform,
 )
 from worker.devstack.simulator.planner import make_courses, object_id, seeded
 from worker.devstack.simulator.simulation import TERM_START, Simulation, simulate
@@ -46,7 +45,7 @@ def simulation() -> Simulation:
 @pytest.fixture(scope="module")
 def made(simulation: Simulation) -> Collections:
     """What the worker's folds and contests make of the whole simulation."""
-    return documents_of(stored_events([*simulation.records, *simulation.lives.records]))
+    return documents_of(stored_events([*simulation.records, *simulation.platform.records]))
 
 
 def of_streams(platform: Platform) -> list[ExpectedDocument]:
@@ -60,16 +59,16 @@ def of_streams(platform: Platform) -> list[ExpectedDocument]:
 def test_the_folds_make_of_the_events_what_the_ledger_expects(
     simulation: Simulation, made: Collections
 ) -> None:
-    expected = of_streams(simulation.lives)
+    expected = of_streams(simulation.platform)
     assert {each.collection for each in expected} == set(COLLECTIONS)
     assert [str(each) for each in compare_documents(expected, made)] == []
 
 
 def test_the_ledger_knows_every_document_there_is(simulation: Simulation, made: Collections) -> None:
-    keys = {(each.collection, each.key) for each in simulation.lives.documents}
+    keys = {(each.collection, each.key) for each in simulation.platform.documents}
     found = {(name, key) for name in COLLECTIONS for key in made[name]}
     assert found - keys == set()
-    assert len(keys) == len(simulation.lives.documents)
+    assert len(keys) == len(simulation.platform.documents)
 
 
 @settings(max_examples=4, deadline=None)
@@ -90,20 +89,20 @@ def paying_platform(seed: int) -> Platform:
         Enrolment(index, user_id, courses[index % 8].course_id, TERM_START, NOBODY, None)
         for index, user_id in enumerate(people)
     ]
-    return live_platform(seed, TERM_START, courses, people, payments=payments_of(seed, enrolments))
+    return simulate_platform(seed, TERM_START, courses, people, payments=payments_of(seed, enrolments))
 
 
 def test_every_field_of_a_document_is_compared(simulation: Simulation, made: Collections) -> None:
     for collection in COLLECTIONS:
-        expected = next(each for each in of_streams(simulation.lives) if each.collection == collection)
+        expected = next(each for each in of_streams(simulation.platform) if each.collection == collection)
         for path in expected.fields:
             wrong = replace(expected, fields={**expected.fields, path: "another"})
             assert [each.field for each in compare_documents([wrong], made)] == [path]
 
 
 def test_a_document_that_is_missing_is_a_difference_unless_its_time_is_over(simulation: Simulation) -> None:
-    present = simulation.lives.documents[0]
-    over = next(each for each in simulation.lives.documents if each.may_be_gone)
+    present = simulation.platform.documents[0]
+    over = next(each for each in simulation.platform.documents if each.may_be_gone)
     assert [each.field for each in compare_documents([present, over], {})] == ["document"]
 
 
@@ -111,7 +110,7 @@ def test_every_record_goes_to_the_topic_of_its_family_and_has_the_outcome_that_i
     simulation: Simulation,
 ) -> None:
     table = routes(USUAL_TOPICS)
-    for record in simulation.lives.records:
+    for record in simulation.platform.records:
         outgoing = record.outgoing(USUAL_TOPICS)
         assert outgoing.topic is not None
         decoded = decode_event(record.value, timestamp=_LATE, types=table[outgoing.topic].types)
@@ -126,20 +125,20 @@ def test_duplicates_are_the_same_bytes_and_contradictions_are_not_and_both_come_
     simulation: Simulation,
 ) -> None:
     first: dict[str, bytes] = {}
-    for record in simulation.lives.records:
+    for record in simulation.platform.records:
         event_id = orjson.loads(record.value)["event_id"]
         if record.outcome == OK:
             assert first.setdefault(event_id, record.value) is record.value
         elif record.outcome in (DUPLICATE, CONFLICT):
             assert (first[event_id] == record.value) is (record.outcome == DUPLICATE)
-    outcomes = Counter(record.outcome for record in simulation.lives.records)
+    outcomes = Counter(record.outcome for record in simulation.platform.records)
     assert outcomes[DUPLICATE] == round(0.02 * outcomes[OK])
     assert outcomes[CONFLICT] >= 1
     assert (outcomes["forbidden_field"], outcomes["invalid_field"]) == (1, 2)
 
 
 def test_events_of_every_family_are_played_and_some_arrive_behind_later_ones(simulation: Simulation) -> None:
-    bodies = [orjson.loads(each.value) for each in simulation.lives.records if each.outcome == OK]
+    bodies = [orjson.loads(each.value) for each in simulation.platform.records if each.outcome == OK]
     played = {body["event_type"] for body in bodies}
     for inlet in _INLETS:
         for family in families_of(inlet):
@@ -165,11 +164,11 @@ def _user_id(body: dict[str, Any]) -> str | None:
 
 
 def test_what_learners_are_stamped_with_is_published_before_they_begin(simulation: Simulation) -> None:
-    platform = simulation.lives
+    platform = simulation.platform
     records = [*platform.before_term(), *platform.in_term(), *platform.after_term()]
     assert Counter(map(id, records)) == Counter(map(id, platform.records))
     before = documents_of(stored_events(platform.before_term()))
-    for course_id, lessons in (platform.stamps or {}).items():
+    for course_id, lessons in platform.stamps.items():
         (course,) = [each for key, each in before["courses"].items() if str(key) == course_id]
         assert course["publication"]["version"] == lessons[None]["version"]
         shown = [str(each["_id"]) for module in course["curriculum"] for each in module["lessons"]]
@@ -177,8 +176,15 @@ def test_what_learners_are_stamped_with_is_published_before_they_begin(simulatio
 
 
 def test_the_same_seed_gives_the_same_platform() -> None:
-    assert some_platform(3, TERM_START) == some_platform(3, TERM_START)
-    assert ids(some_platform(3, TERM_START)).isdisjoint(ids(some_platform(4, TERM_START)))
+    assert small_platform(3) == small_platform(3)
+    assert ids(small_platform(3)).isdisjoint(ids(small_platform(4)))
+
+
+def small_platform(seed: int) -> Platform:
+    """Eight courses and twenty accounts, before anybody learns."""
+    random = seeded(seed, "platform")
+    courses, people = make_courses(random), [object_id(random) for _ in range(20)]
+    return simulate_platform(seed, TERM_START, courses, people)
 
 
 def ids(platform: Platform) -> set[str]:
@@ -188,10 +194,12 @@ def ids(platform: Platform) -> set[str]:
 def test_the_platform_of_learners_follows_from_what_they_do(simulation: Simulation) -> None:
     """Whoever learns has an account, unless the simulation says that the platform never tells of it."""
     learners = {entry.user_id for entry in simulation.ledger}
-    accounts = {str(each.key) for each in simulation.lives.expected("users")}
+    accounts = {str(each.key) for each in simulation.platform.expected("users")}
     assert 0.5 * len(learners) < len(accounts & learners) < len(learners)
     transactions = {entry.transaction_id for entry in simulation.ledger if entry.transaction_id}
-    rows = {each.fields["transaction_id"]: each for each in simulation.lives.expected("billing_transactions")}
+    rows = {
+        each.fields["transaction_id"]: each for each in simulation.platform.expected("billing_transactions")
+    }
     assert transactions < rows.keys()
     assert {row.fields["status"] for row in rows.values()} == {"completed", "refunded", "pending", "failed"}
 
@@ -208,13 +216,13 @@ def test_payments_go_each_of_their_ways() -> None:
         )
         for number in range(5)
     ]
-    life = payments_of(1, paid)
-    assert [each.fields["status"] for each in life.documents] == [*4 * ["completed"], "refunded"]
-    assert [str(each.amount) for each in life.paid] == ["50.00", "50.00", "50.00", "40.00", "0.00"]
+    payments = payments_of(1, paid)
+    assert [each.fields["status"] for each in payments.life.documents] == [*4 * ["completed"], "refunded"]
+    assert [str(each.amount) for each in payments.paid] == ["50.00", "50.00", "50.00", "40.00", "0.00"]
 
 
 def test_a_course_of_two_lessons_has_a_life_too() -> None:
     random = seeded(5, "short courses")
     short = [replace(each, lessons=each.lessons[:2]) for each in make_courses(random)]
-    platform = live_platform(5, TERM_START, short, [])
+    platform = simulate_platform(5, TERM_START, short, [])
     assert compare_documents(of_streams(platform), documents_of(stored_events(platform.records))) == []

@@ -51,12 +51,12 @@ def test_a_learner_counts_over_courses_and_an_instructor_over_those_with_a_docum
 def test_documents_come_before_after_and_never_for_every_kind() -> None:
     simulation = simulate(seed=7, records=5_000)
     for collection in ("courses", "users"):
-        timings = {each.timing for each in simulation.platform if each.collection == collection}
+        timings = {each.timing for each in simulation.kept if each.collection == collection}
         assert timings == set(Timing)
 
 
 def test_the_platform_writes_each_document_once_and_no_two_with_one_name() -> None:
-    documents = [each.document for each in simulate(seed=7, records=5_000).platform]
+    documents = [each.document for each in simulate(seed=7, records=5_000).kept]
     for path in ("_id", "email", "username", "slug"):
         values = [document[path] for document in documents if path in document]
         assert len(values) == len(set(values)) > 0
@@ -132,7 +132,7 @@ def test_a_row_that_only_a_replay_would_suppress_is_a_difference(
 @pytest.fixture(scope="module")
 def simulation() -> Simulation:
     """Of a platform that keeps courses and users by itself, and publishes nothing of them."""
-    return simulate(seed=7, records=5_000, lives=False)
+    return simulate(seed=7, records=5_000, with_platform=False)
 
 
 @pytest.fixture(scope="module")

@@ -110,13 +110,12 @@ def _stamp(group: Mapping[str, Any], count: int) -> Stamp:
 
 def compare_stamps(platform: Platform, stamps: Iterable[Stamp]) -> list[Difference]:
     """Learners' events of a course that was there in time say what its version, module and lesson were."""
-    expected = platform.stamps or {}
     return [
         difference
         for each in stamps
         for difference in differences(
             f"{each.events} events of lesson {each.lesson_id} of course {each.course_id}",
-            {"stamp": _expected_stamp(expected, each)},
+            {"stamp": _expected_stamp(platform.stamps, each)},
             {"stamp": each.stamp},
         )
     ]
@@ -146,7 +145,7 @@ async def read_time_zones(database: Database, user_ids: Collection[str]) -> dict
 
 def compare_time_zones(platform: Platform, zones: Mapping[str, list[str | None]]) -> list[Difference]:
     """Learners whose account was there in time have the time zone of it in their events; of others none is known."""
-    known = platform.time_zones or {}
+    known = platform.time_zones
     return [
         difference
         for user_id, found in zones.items()

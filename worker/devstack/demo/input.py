@@ -29,13 +29,13 @@ class DemoInput:
         """Simulate, unless a file is named; the file is read while it is published."""
         simulation = None
         if options.input is None:
-            simulation = simulate(options.seed, options.events, lives=options.plays_platform)
+            simulation = simulate(options.seed, options.events, with_platform=options.plays_platform)
         return cls(options, simulation, statements=Statements(options.xapi_home_page))
 
     @property
     def platform(self) -> Platform | None:
         """What the platform publishes beside the learners; None for a file, or without topics for it."""
-        return self.simulation.lives if self.simulation and self.options.plays_platform else None
+        return self.simulation.platform if self.simulation and self.options.plays_platform else None
 
     @property
     def total(self) -> int | None:

@@ -68,7 +68,7 @@ class PlatformRun:
     def documents(self) -> list[ExpectedDocument]:
         """Those that the worker makes: others keep what is theirs."""
         others = SHARED - self.options.owned
-        return [each for each in self.simulation.lives.documents if each.collection not in others]
+        return [each for each in self.simulation.platform.documents if each.collection not in others]
 
     async def before(self) -> PlatformBefore:
         """What there is before anything is published."""
@@ -81,11 +81,13 @@ class PlatformRun:
     async def before_term(self) -> float:
         """Publish what is said before the term; the seconds until every document of it is there."""
         unpaid = [each for each in self.documents if each.collection != "billing_transactions"]
-        return await self._publish(self.simulation.lives.before_term(), _keys(unpaid))
+        return await self._publish(self.simulation.platform.before_term(), _keys(unpaid))
 
     async def after_term(self) -> float:
         """Publish what comes late; the seconds until every document of it is there."""
-        return await self._publish(self.simulation.lives.after_term(), _keys(self.documents, afterwards=True))
+        return await self._publish(
+            self.simulation.platform.after_term(), _keys(self.documents, after_term=True)
+        )
 
     def in_term(self) -> frozenset[Key]:
         """The documents that must be there when the term is over."""
@@ -103,7 +105,7 @@ class PlatformRun:
         for topic in self.topics:
             dead_letters.update(await dead_letter_reasons(self.database, topic, before.ends[topic]))
         return PlatformFindings(
-            records=self.simulation.lives.records,
+            records=self.simulation.platform.records,
             known=before.known,
             stored=await count_known(self.database, self.event_ids),
             duplicates=sum(each.of(Outcome.DUPLICATE) for each in since),
@@ -181,13 +183,13 @@ class PlatformRun:
         }
 
     async def _stamps(self) -> list[Difference]:
-        lives, ledger = self.simulation.lives, self.simulation.ledger
+        platform, ledger = self.simulation.platform, self.simulation.ledger
         stamps = await read_stamps(self.database, {entry.course_id for entry in ledger})
         zones = await read_time_zones(self.database, {entry.user_id for entry in ledger})
-        return [*compare_stamps(lives, stamps), *compare_time_zones(lives, zones)]
+        return [*compare_stamps(platform, stamps), *compare_time_zones(platform, zones)]
 
 
-def _keys(documents: Iterable[ExpectedDocument], *, afterwards: bool = False) -> frozenset[Key]:
-    """Documents that must be there; `afterwards`: those of what is published last, too."""
-    there = (each for each in documents if not each.may_be_gone and (afterwards or not each.afterwards))
+def _keys(documents: Iterable[ExpectedDocument], *, after_term: bool = False) -> frozenset[Key]:
+    """Documents that must be there; `after_term`: those of what is published last, too."""
+    there = (each for each in documents if not each.may_be_gone and (after_term or not each.after_term))
     return frozenset((each.collection, each.key) for each in there)

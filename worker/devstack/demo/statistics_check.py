@@ -81,7 +81,7 @@ def _compare(simulation: Simulation, stored: StoredDocuments) -> Iterator[Differ
         yield from compare("instructor", instructor.user_id, stored.users, partial(_instructor, instructor))
     come_to = {
         str(each.fields["transaction_id"]): str(each.fields["status"])
-        for each in simulation.lives.expected("billing_transactions")
+        for each in simulation.platform.expected("billing_transactions")
     }
     for entry in simulation.ledger:
         yield from _outbox(entry, stored.notifications)

@@ -85,7 +85,7 @@ class DemoRun:
     async def before(self) -> Before:
         """Have all there that stands before the first learner: the ledger, and what the platform is; then count."""
         if (simulation := self.sent.simulation) is not None:
-            path, documents = self.stack.folder / "ledger.jsonl", simulation.lives.documents
+            path, documents = self.stack.folder / "ledger.jsonl", simulation.platform.documents
             write_ledger(path, simulation.ledger, simulation.totals, documents)
             await write_platform(self.database, self._written(Timing.BEFORE))
         raise_if_cancelled()
@@ -106,7 +106,7 @@ class DemoRun:
             return None
         before = await run.before()
         seconds = await run.before_term()
-        published = counted(len(run.simulation.lives.before_term()), "event")
+        published = counted(len(run.simulation.platform.before_term()), "event")
         self.console.print(
             f"the platform has published {published} of accounts, courses, their content and prices: "
             f"documents after {seconds:.1f} s",

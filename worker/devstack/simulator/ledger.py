@@ -26,14 +26,14 @@ ABSENT: Final = "(not there)"
 class ExpectedDocument:
     """One document that must be there in the end, with what it must hold by its paths.
 
-    Of its other fields nothing is known here. `afterwards`: only what is published last makes it. `may_be_gone`: its
+    Of its other fields nothing is known here. `after_term`: only what is published last makes it. `may_be_gone`: its
     time is over, and the server removes it some time.
     """
 
     collection: str
     key: ObjectId
     fields: Mapping[str, object]
-    afterwards: bool = False
+    after_term: bool = False
     may_be_gone: bool = False
 
 

@@ -119,8 +119,7 @@ def _social(random: Random, index: int) -> tuple[str, ...]:
 
 
 def _payment(random: Random) -> PaymentPlan:
-    token = "".join(random.choices("abcdefghkmnp", k=12))  # letters: nothing like a card number
-    return PaymentPlan(f"tx-{token}", f"{random.randint(19, 299)}.00")
+    return PaymentPlan(f"tx-{transaction_token(random)}", f"{random.randint(19, 299)}.00")
 
 
 def _newcomer(random: Random) -> LearnerPlan:
@@ -143,3 +142,8 @@ def _fill(plans: list[LearnerPlan], events: int) -> list[LearnerPlan]:
 def object_id(random: Random) -> str:
     """24 hex digits."""
     return f"{random.getrandbits(96):024x}"
+
+
+def transaction_token(random: Random) -> str:
+    """What tells one transaction from another: twelve letters, nothing like a card number."""
+    return "".join(random.choices("abcdefghkmnp", k=12))

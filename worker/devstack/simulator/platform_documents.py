@@ -13,22 +13,11 @@ from typing import Literal
 from bson import ObjectId
 
 from worker.devstack.simulator.ledger import Course
+from worker.devstack.simulator.names import email_of, person_name, slug_of, title_of, username_of
 from worker.storage.database import Document
 
 LAUNCH = datetime(2025, 8, 1, 9, tzinfo=UTC)  # a month before the simulated term
 PROFILE_VIEWS = 1_250  # a figure of the platform's that nobody else may touch
-TITLES = (
-    "Full Stack Web Development",
-    "Data Analysis with Python",
-    "Introduction to Statistics",
-    "Technical Writing",
-    "Databases in Practice",
-    "Interface Design",
-    "Project Management",
-    "Secure Programming",
-)
-GIVEN_NAMES = ("Ada", "Ben", "Chiara", "Deniz", "Ewa", "Farid", "Greta", "Hugo", "Ines", "Jonas")
-FAMILY_NAMES = ("Abel", "Brandt", "Costa", "Dietrich", "Evans", "Fischer", "Gallo", "Haas", "Ito")
 
 
 class Timing(StrEnum):
@@ -78,6 +67,11 @@ def timing_of_learner(number: int) -> Timing:
     return _LEARNERS[number % len(_LEARNERS)]
 
 
+def wants_messages(number: int) -> bool:
+    """Every seventh person wants none."""
+    return number % 7 != 6
+
+
 def platform_documents(courses: Sequence[Course], learner_ids: Iterable[str]) -> Iterator[PlatformDocument]:
     """The documents of these courses, their instructors and these learners (named once or more often)."""
     for course in courses:
@@ -91,12 +85,12 @@ def platform_documents(courses: Sequence[Course], learner_ids: Iterable[str]) ->
 
 def course_document(course: Course) -> Document:
     """A published course in one module; every second one is created with statistics that stand at zero."""
-    title = TITLES[course.number % len(TITLES)]
+    title = title_of(course)
     instructor_id = ObjectId(course.instructor_id)
     document: Document = {
         "_id": ObjectId(course.course_id),
         "title": title,
-        "slug": f"{title.lower().replace(' ', '-')}-{course.course_id[:8]}",
+        "slug": slug_of(course),
         "instructor_id": instructor_id,
         "instructor": {"user_id": instructor_id, "credentials": []},
         "status": "published",
@@ -113,8 +107,8 @@ def course_document(course: Course) -> Document:
 
 
 def learner_document(user_id: str, number: int) -> Document:
-    """A learner; every seventh wants no messages."""
-    wanted = number % 7 != 6
+    """A learner, with what they want to be told."""
+    wanted = wants_messages(number)
     document = _user(user_id, number, ["student"])
     document["preferences"] = {
         "language": "en",
@@ -139,12 +133,11 @@ def _module(course: Course) -> Document:
 
 
 def _user(user_id: str, number: int, roles: list[str]) -> Document:
-    given, family = GIVEN_NAMES[number % len(GIVEN_NAMES)], FAMILY_NAMES[number % len(FAMILY_NAMES)]
     return {
         "_id": ObjectId(user_id),
-        "email": f"{user_id}@example.org",
-        "username": f"{given.lower()}-{user_id[:8]}",
-        "profile": {"firstName": given, "lastName": family, "displayName": f"{given} {family}"},
+        "email": email_of(user_id),
+        "username": username_of(user_id, number),
+        "profile": person_name(number).profile(),
         "account": {"status": "active", "roles": roles},
         "metadata": {"created_at": LAUNCH, "updated_at": LAUNCH},
     }

@@ -1,22 +1,21 @@
 """Simulated learners: a ledger first, then the records that must lead to it; one seed, the same bytes.
 
 Sessions, lessons in their order, quizzes and drop-outs; some sessions happen offline and arrive hours or days
-late; some records are published twice; a few event ids come back with other content. The platform around them has
-lives of its own (`lives`).
+late; some records are published twice; a few event ids come back with other content. What the platform around them
+publishes is in `lives`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 from random import Random
 from typing import Any
 
-from worker.contract.codec import encode, record_key
 from worker.contract.routes import Topics
 from worker.devstack.simulator.ledger import Enrolment, LearnerPlan, LedgerEntry, expected
 from worker.devstack.simulator.lives.courses import SocialProof
-from worker.devstack.simulator.lives.platform import Platform, live_platform, payments_of
+from worker.devstack.simulator.lives.platform import Platform, payments_of, simulate_platform
 from worker.devstack.simulator.planner import make_plans, seeded
 from worker.devstack.simulator.platform_documents import (
     PlatformDocument,
@@ -24,30 +23,30 @@ from worker.devstack.simulator.platform_documents import (
     courses_shown,
     platform_documents,
 )
+from worker.devstack.simulator.repeats import CONFLICT_SHARE, DUPLICATE_SHARE, repeats
 from worker.devstack.simulator.script import Draft, draft_events
+from worker.devstack.simulator.spelling import new_event_id, record_of, rfc_3339
 from worker.devstack.simulator.totals import InstructorTotal, Totals, totals
 from worker.kafka.files import OutgoingRecord
 
 TERM_START = datetime(2025, 9, 1, 8, tzinfo=UTC)  # fixed: the same seed gives the same bytes on any day
 TERM_DAYS = 7  # learners enrol within this time; a shorter one interleaves them more
-DUPLICATE_SHARE = 0.02
-CONFLICT_SHARE = 0.001
-MOST_SECONDS_TO_REPEAT = 7_200  # a producer repeats what it believes lost within two hours
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """`records` in the order of publishing: `unique` events, `duplicates` of some, `conflicts` with some.
 
-    All of them are learners'; `times` say when each is published. `lives` is what the platform publishes beside them,
-    by which the worker makes documents; `platform` has courses and people as a platform writes them that keeps them.
+    All of them are learners'; `times` say when each is published. `platform` is what the platform publishes beside
+    them, by which the worker makes documents; `kept` are the documents of courses and people where the platform keeps
+    these by itself.
     """
 
     seed: int
     ledger: tuple[LedgerEntry, ...]
     totals: Totals
-    platform: tuple[PlatformDocument, ...]
-    lives: Platform
+    platform: Platform
+    kept: tuple[PlatformDocument, ...]
     records: tuple[OutgoingRecord, ...]
     times: tuple[datetime, ...]
     unique: int
@@ -58,14 +57,14 @@ class Simulation:
         """The learners' records in their order, and with `topics` among them what the platform says meanwhile."""
         meanwhile: list[tuple[datetime, OutgoingRecord]] = []
         if topics is not None:
-            meanwhile = [(each.published_at, each.outgoing(topics)) for each in self.lives.in_term()]
+            meanwhile = [(each.published_at, each.outgoing(topics)) for each in self.platform.in_term()]
         own = zip(self.times, self.records, strict=True)
         for _, record in merge(own, meanwhile, key=lambda each: each[0]):
             yield record
 
     def documents(self, *timings: Timing) -> list[PlatformDocument]:
-        """The platform's documents that are written then."""
-        return [each for each in self.platform if each.timing in timings]
+        """The documents that the platform keeps and writes then."""
+        return [each for each in self.kept if each.timing in timings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +76,10 @@ class _Scheduled:
     fields: Mapping[str, Any]
 
 
-def simulate(seed: int, records: int = 20_000, *, lives: bool = True) -> Simulation:
-    """Exactly `records` records of learners (at least 1). Without `lives` the platform publishes nothing beside them.
+def simulate(seed: int, records: int = 20_000, *, with_platform: bool = True) -> Simulation:
+    """Exactly `records` records of learners (at least 1), and `with_platform` those that it publishes beside them.
 
-    1 plans  2 their ledger  3 events  4 repeats and contradictions  5 in order of publishing  6 the platform's lives
+    1 plans  2 their ledger  3 events  4 repeats and contradictions  5 in order of publishing  6 the platform
     """
     duplicates, conflicts = round(records * DUPLICATE_SHARE), round(records * CONFLICT_SHARE)
     unique = records - duplicates - conflicts
@@ -100,11 +99,11 @@ def simulate(seed: int, records: int = 20_000, *, lives: bool = True) -> Simulat
             events.append(_Scheduled(draft.published_at, len(events), _fields(draft, random)))
         enrolments.append(_enrolment(plan, events[first].fields))
     # 4 repeats and contradictions
-    repeats = list(_repeats(seeded(seed, "repeats"), events, duplicates, conflicts))
+    published = [*events, *_repeated(seeded(seed, "repeats"), events, duplicates, conflicts)]
     # 5 in order
-    published = sorted([*events, *repeats], key=lambda one: (one.at, one.order))
-    # 6 the platform's lives
-    payments = payments_of(seed, enrolments) if lives else None
+    published.sort(key=lambda one: (one.at, one.order))
+    # 6 the platform
+    payments = payments_of(seed, enrolments) if with_platform else None
     added = totals(ledger, courses_shown(courses), payments.paid if payments else None)
     people = [entry.user_id for entry in ledger]
     proofs = {each.user_id: _proof(each) for each in added.instructors}
@@ -112,11 +111,11 @@ def simulate(seed: int, records: int = 20_000, *, lives: bool = True) -> Simulat
         seed=seed,
         ledger=ledger,
         totals=added,
-        platform=tuple(platform_documents(courses, people)),
-        lives=live_platform(seed, TERM_START, courses, people, payments=payments, proofs=proofs)
-        if lives
+        platform=simulate_platform(seed, TERM_START, courses, people, payments=payments, proofs=proofs)
+        if with_platform
         else Platform(TERM_START),
-        records=tuple(_record(one.fields) for one in published),
+        kept=tuple(platform_documents(courses, people)),
+        records=tuple(record_of(one.fields) for one in published),
         times=tuple(one.at for one in published),
         unique=unique,
         duplicates=duplicates,
@@ -134,28 +133,14 @@ def _proof(total: InstructorTotal) -> SocialProof:
 
 
 def _fields(draft: Draft, random: Random) -> dict[str, Any]:
-    event_id = f"{random.getrandbits(128):032x}"
-    parts = (event_id[:8], event_id[8:12], f"4{event_id[13:16]}", f"a{event_id[17:20]}", event_id[20:])
-    return {"event_id": "-".join(parts), "occurred_at": _rfc_3339(draft.occurred_at), **draft.fields}
+    event_id, occurred_at = str(new_event_id(random)), rfc_3339(draft.occurred_at)
+    return {"event_id": event_id, "occurred_at": occurred_at, **draft.fields}
 
 
-def _repeats(
-    random: Random, events: list[_Scheduled], duplicates: int, conflicts: int
+def _repeated(
+    random: Random, events: Sequence[_Scheduled], duplicates: int, conflicts: int
 ) -> Iterator[_Scheduled]:
-    """Repeats follow their original by seconds to hours; a contradiction claims that it happened earlier."""
-    for number, original in enumerate(random.sample(events, duplicates + conflicts)):
-        fields = original.fields
-        if number >= duplicates:
-            moved = datetime.fromisoformat(fields["occurred_at"]) - timedelta(minutes=random.randint(1, 600))
-            fields = {**fields, "occurred_at": _rfc_3339(moved)}
-        delay = timedelta(seconds=random.uniform(1, MOST_SECONDS_TO_REPEAT))
-        yield _Scheduled(original.at + delay, len(events) + number, fields)
-
-
-def _record(fields: Mapping[str, Any]) -> OutgoingRecord:
-    value = encode(fields)
-    return OutgoingRecord(value, record_key(value))
-
-
-def _rfc_3339(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds")
+    """What is published again, each behind its original."""
+    fields = [event.fields for event in events]
+    for number, repeat in enumerate(repeats(random, fields, duplicates, conflicts)):
+        yield _Scheduled(events[repeat.place].at + repeat.delay, len(events) + number, repeat.fields)

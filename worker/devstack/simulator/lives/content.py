@@ -1,19 +1,20 @@
-"""What a course is made of: content of lessons, blocks, relationships, and the workflow by which it becomes ready."""
+"""The life of what a course is made of: content of lessons, blocks, relationships, and the workflow of its review."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
-from typing import Any, Final
+from typing import Any
 
 from bson import ObjectId
 
 from worker.devstack.simulator.ledger import ABSENT, Course, ExpectedDocument
-from worker.devstack.simulator.lives.courses import KINDS
-from worker.devstack.simulator.lives.writer import PlatformEvent, Said, Writer, refused
+from worker.devstack.simulator.lives.courses import LESSON_TYPES
+from worker.devstack.simulator.lives.writer import EventRef, EventWriter, Life
 from worker.devstack.simulator.planner import object_id
+from worker.storage.database import Document
 
-WORDS_PER_MINUTE = 238
+WORDS_PER_MINUTE = 238  # docs/content.md has the source, and that of the index by which a text is easy or not
 STAGES = ("draft", "content_review", "technical_review")
 SENTENCES = (
     ("Begin", "with", "the", "smallest", "part"),
@@ -21,40 +22,37 @@ SENTENCES = (
     ("Write", "down", "what", "you", "expect"),
     ("Then", "compare", "it", "with", "what", "you", "see"),
 )
-
-Document = dict[str, Any]
+_SENTENCES_OF_AN_ARTICLE = 30
+_WRITTEN_WITHIN = timedelta(days=4)  # several times what all of its events take
 
 
 @dataclass(frozen=True, slots=True)
 class ContentPlan:
-    """Of which course, when it is written and when it is reviewed; `modules` are its lessons by module."""
+    """A course that is to be made of something, and reviewed at that moment; `modules` are its lessons by module."""
 
     course: Course
     modules: Mapping[str, Sequence[str]]
-    begins_at: datetime
     reviewed_at: datetime
-    afterwards: bool = False
+    after_term: bool = False
 
 
-Life = tuple[Sequence[PlatformEvent], Sequence[ExpectedDocument]]
-
-
-def live_content(plan: ContentPlan, random: Random) -> Life:
+def content_life(plan: ContentPlan, random: Random) -> Life:
     """The events of all that a course is made of, and their documents."""
-    content = _Content(plan, Writer(random, "authoring", plan.begins_at, afterwards=plan.afterwards))
+    begins_at = plan.reviewed_at - _WRITTEN_WITHIN
+    content = _Content(plan, EventWriter(random, "authoring", begins_at, after_term=plan.after_term))
     for place, lesson_id in enumerate(plan.course.lessons):
         content.write_lesson(lesson_id, place)
     blocks = [content.write_block(number) for number in range(2)]
     content.relate(blocks)
     content.writer.wait_until(plan.reviewed_at)
     content.review()
-    return content.writer.events, content.documents
+    return Life(content.writer.events, content.documents)
 
 
 class _Content:
     """The parts of one course while they are written."""
 
-    def __init__(self, plan: ContentPlan, writer: Writer) -> None:
+    def __init__(self, plan: ContentPlan, writer: EventWriter) -> None:
         self.plan, self.writer = plan, writer
         self.documents: list[ExpectedDocument] = []
         self._course = plan.course
@@ -63,46 +61,62 @@ class _Content:
         return object_id(self.writer.random)
 
     def expect(self, collection: str, key: str, fields: Document) -> None:
-        document = ExpectedDocument(collection, ObjectId(key), fields, afterwards=self.plan.afterwards)
+        document = ExpectedDocument(collection, ObjectId(key), fields, after_term=self.plan.after_term)
         self.documents.append(document)
 
     def write_lesson(self, lesson_id: str, place: int) -> None:
-        """Content of each kind in turn. Every third is revised; of the first lesson another draft is deleted."""
-        kind, key = KINDS[place % len(KINDS)], self.new_id()
-        written, shown = _content(kind, place)
+        """Write content, of each kind in turn. Every third is revised; of the first lesson a draft is deleted."""
+        kind, key = LESSON_TYPES[place % len(LESSON_TYPES)], self.new_id()
+        written = _written_content(kind, place)
         ids = {"content_id": key}
-        said: Document = {"type": kind, "title": f"Lesson {place + 1}", "content": written}
+        details: Document = {"type": kind, "title": f"Lesson {place + 1}", "content": written}
         metadata: Document = {"estimated_completion_time": 10 + place, "max_attempts": -1}
-        first = last = self.writer.say(
-            "lesson_content_created", {**ids, "lesson_id": lesson_id}, {**said, "metadata": metadata}
+        first = last = self.writer.write(
+            "lesson_content_created", {**ids, "lesson_id": lesson_id}, {**details, "metadata": metadata}
         )
         description: str | None = None
         if place % 3 == 0:
             description = "Revised after the first readers."
             changes = {"type": kind, "description": description, "metadata": {"max_attempts": 3}}
-            last = self.writer.say("lesson_content_changed", ids, changes)
+            last = self.writer.write("lesson_content_changed", ids, changes)
             metadata = {**metadata, "max_attempts": 3}
-        fields = {**said, "content": shown, "description": description, "metadata": metadata}
-        self.expect("lesson_content", key, {"lesson_id": ObjectId(lesson_id), **fields, **_life(first, last)})
+        shown = {**written, "reading_time": _minutes(_word_count(_SENTENCES_OF_AN_ARTICLE + place))}
+        fields = {
+            **details,
+            "lesson_id": ObjectId(lesson_id),
+            "content": shown if kind == "article" else written,
+            "description": description,
+            "metadata": metadata,
+        }
+        self.expect("lesson_content", key, {**fields, **_dates(first, last)})
         if place == 0:
-            self._write_in_vain(lesson_id)
+            self._write_draft(lesson_id)
 
-    def _write_in_vain(self, lesson_id: str) -> None:
+    def _write_draft(self, lesson_id: str) -> None:
         """A content item that is deleted again: what it was stays to be read."""
         key = self.new_id()
-        said: Document = {"type": "article", "title": "A draft", "content": {"markdown_content": "Too long."}}
-        first = self.writer.say("lesson_content_created", {"content_id": key, "lesson_id": lesson_id}, said)
-        last = self.writer.say("lesson_content_deleted", {"content_id": key})
-        shown = {**said, "content": {**said["content"], "reading_time": 1}}
-        fields = {"lesson_id": ObjectId(lesson_id), **shown, "description": None, "metadata": None}
-        self.expect("lesson_content", key, {**fields, **_life(first, last, deleted=last)})
+        content = {"markdown_content": "Too long."}
+        details: Document = {"type": "article", "title": "A draft", "content": content}
+        first = self.writer.write(
+            "lesson_content_created", {"content_id": key, "lesson_id": lesson_id}, details
+        )
+        last = self.writer.write("lesson_content_deleted", {"content_id": key})
+        fields = {
+            **details,
+            "lesson_id": ObjectId(lesson_id),
+            "content": {**content, "reading_time": 1},
+            "description": None,
+            "metadata": None,
+        }
+        self.expect("lesson_content", key, {**fields, **_dates(first, last, deleted=last)})
 
     def write_block(self, number: int) -> str:
-        """A text, which its author enlarges once; the second one of every second course is deleted."""
+        """Write a text, and a longer one in its place; the second block of every second course is deleted."""
         key = self.new_id()
         ids = {"block_id": key}
         turn = self._course.number + number
-        first = self.writer.say(
+        sentences = 40 + 7 * turn
+        first = self.writer.write(
             "content_block_created",
             ids,
             {
@@ -113,27 +127,27 @@ class _Content:
                 "assessment": {"learning_objectives": ["know where to begin"]},
             },
         )
-        longer = _text(40 + 7 * turn)
+        longer = _text(sentences)
         changed = {"version": "1.1", "content": {"markdown": longer}, "config": {"features": {"plots": True}}}
-        last = self.writer.say("content_block_changed", ids, changed)
+        last = self.writer.write("content_block_changed", ids, changed)
         deleted = None
         if number == 1 and self._course.number % 2 == 1:
-            deleted = last = self.writer.say("content_block_deleted", ids)
+            deleted = last = self.writer.write("content_block_deleted", ids)
         features = {"math_equations": True, "plots": True}
         fields = {
             "type": "rich_text",
             "block_version": "1.1",
             "config": {"editor_type": "markdown", "features": features},
-            "content": {"markdown": longer, "metadata": _measures(40 + 7 * turn)},
+            "content": {"markdown": longer, "metadata": _measures(sentences)},
             "interactive_elements": None,
             "media_assets": None,
             "assessment": {"learning_objectives": ["know where to begin"]},
         }
-        self.expect("content_blocks", key, {**fields, **_life(first, last, deleted=deleted)})
+        self.expect("content_blocks", key, {**fields, **_dates(first, last, deleted=deleted)})
         return key
 
     def relate(self, blocks: Sequence[str]) -> None:
-        """Modules below the course, lessons below modules, blocks below a lesson. Not all of it stays, or stands."""
+        """Put modules below the course, lessons below modules, blocks below a lesson. Not all of it stays."""
         course_id, lessons = self._course.course_id, self._course.lessons
         for place, (module, inner) in enumerate(self.plan.modules.items(), start=1):
             self._relate(course_id, module, "contains", place)
@@ -158,16 +172,16 @@ class _Content:
     ) -> None:
         key = self.new_id()
         ids = {"relationship_id": key}
-        said: Document = {"parent_id": parent, "child_id": child, "relationship_type": kind}
+        details: Document = {"parent_id": parent, "child_id": child, "relationship_type": kind}
         if order is not None:
-            said["order"] = order
-        first = last = self.writer.say("content_related", ids, said)
+            details["order"] = order
+        first = last = self.writer.write("content_related", ids, details)
         if moved:
             order = 9
-            last = self.writer.say("content_relationship_changed", ids, {"order": order})
+            last = self.writer.write("content_relationship_changed", ids, {"order": order})
         deleted = None
         if undone:
-            deleted = last = self.writer.say("content_unrelated", ids)
+            deleted = last = self.writer.write("content_unrelated", ids)
         decided: Document = {
             "effective": not closes_cycle,
             "reason": "closes_cycle" if closes_cycle else None,
@@ -179,15 +193,15 @@ class _Content:
             "order": order,
             "display_rules": None,
             "adaptive_params": None,
-            "since": first.moment(),
+            "since": first.claim(),
             **(dict.fromkeys(decided, ABSENT) if undone else decided),
         }
-        self.expect("content_relationships", key, {**fields, **_life(first, last, deleted=deleted)})
+        self.expect("content_relationships", key, {**fields, **_dates(first, last, deleted=deleted)})
 
     def review(self) -> None:
-        """Drafted, sent back once, drafted again, and found good; one step comes too early, and does nothing."""
+        """The course is sent back once, then found good. Of a step that comes too early nothing follows."""
         key, editor = self.new_id(), self._course.instructor_id
-        review = _Review(self.writer, {"workflow_id": key}, editor)
+        review = _Review(self.writer, {"workflow_id": key})
         start = review.step(
             "workflow_started",
             content_id=self._course.course_id,
@@ -236,7 +250,7 @@ class _Content:
                     "tags": ["new_course"],
                     "stakeholders": [ObjectId(editor)],
                 },
-                "without_effect": refused(too_early, "workflow_stage_completed", "not_in_progress"),
+                "without_effect": too_early.without_effect("not_in_progress"),
                 "created_at": start.at,
                 "updated_at": self.writer.at,
             },
@@ -247,19 +261,18 @@ class _Content:
 class _Review:
     """One workflow, some hours from step to step."""
 
-    writer: Writer
+    writer: EventWriter
     ids: Mapping[str, str]
-    editor: str
 
-    def step(self, event_type: str, **details: Any) -> Said:
+    def step(self, event_type: str, **details: Any) -> EventRef:
         self.writer.wait(hours=3)
-        return self.writer.say(event_type, self.ids, details)
+        return self.writer.write(event_type, self.ids, details)
 
-    def stage(self, what: str, name: str, **more: Any) -> Said:
+    def stage(self, what: str, name: str, **more: Any) -> EventRef:
         return self.step(f"workflow_stage_{what}", stage=name, **more)
 
 
-def _life(first: Said, last: Said, deleted: Said | None = None) -> Document:
+def _dates(first: EventRef, last: EventRef, deleted: EventRef | None = None) -> Document:
     return {
         "created_at": first.at,
         "updated_at": last.at,
@@ -267,15 +280,15 @@ def _life(first: Said, last: Said, deleted: Said | None = None) -> Document:
     }
 
 
-def _content(kind: str, place: int) -> tuple[Document, Document]:
-    """What is written, and what is shown of it: an article besides how long it takes to read."""
-    written: Final[Mapping[str, Document]] = {
+def _written_content(kind: str, place: int) -> Document:
+    """What the author of a lesson of this kind writes."""
+    content: Mapping[str, Document] = {
         "video": {
             "video_url": f"https://video.example.org/{place}.mp4",
             "duration": 600 + place,
             "chapters": [{"title": "How to begin", "start_time": 0}],
         },
-        "article": {"markdown_content": _text(30 + place)},
+        "article": {"markdown_content": _text(_SENTENCES_OF_AN_ARTICLE + place)},
         "quiz": {
             "questions": [{"question": "What comes first?", "type": "single_choice", "points": 2}],
             "time_limit": 900,
@@ -293,10 +306,7 @@ def _content(kind: str, place: int) -> tuple[Document, Document]:
             "max_points": 100,
         },
     }
-    shown = dict(written[kind])
-    if kind == "article":
-        shown["reading_time"] = _minutes(sum(map(len, _sentences(30 + place))))
-    return written[kind], shown
+    return content[kind]
 
 
 def _sentences(count: int) -> Sequence[Sequence[str]]:
@@ -308,17 +318,19 @@ def _text(count: int) -> str:
     return " ".join(f"{' '.join(words)}." for words in _sentences(count))
 
 
+def _word_count(sentences: int) -> int:
+    return sum(map(len, _sentences(sentences)))
+
+
 def _measures(count: int) -> Document:
     """Of a text of so many sentences: all its sentences are short, and its words, too."""
-    words = [word for sentence in _sentences(count) for word in sentence]
-    index = 4.71 * sum(map(len, words)) / len(words) + 0.5 * len(words) / count - 21.43
+    words = _word_count(count)
+    characters = sum(len(word) for sentence in _sentences(count) for word in sentence)
+    index = 4.71 * characters / words + 0.5 * words / count - 21.43
     level = "beginner" if index <= 8 else "intermediate" if index <= 12 else "advanced"
-    return {
-        "word_count": len(words),
-        "reading_time": _minutes(len(words)),
-        "complexity_level": level,
-    }
+    return {"word_count": words, "reading_time": _minutes(words), "complexity_level": level}
 
 
 def _minutes(words: int) -> int:
+    """Rounded up."""
     return -(-words // WORDS_PER_MINUTE)

@@ -1,6 +1,6 @@
 """The life of a course: written, reviewed, published, revised, priced, archived; and the documents of it.
 
-It is written while it is lived: `content` is what the course shows by now, as its authors know.
+Both are written step by step: `_Course.content` is what the course shows by now, as its authors know it.
 """
 
 import hashlib
@@ -13,22 +13,34 @@ from typing import Any, Final
 from bson import ObjectId
 
 from worker.devstack.simulator.ledger import ABSENT, Course, ExpectedDocument
-from worker.devstack.simulator.lives.writer import PlatformEvent, Said, Writer, refused, written
+from worker.devstack.simulator.lives.writer import EventRef, EventWriter, Life
+from worker.devstack.simulator.names import slug_of, title_of
 from worker.devstack.simulator.planner import object_id
-from worker.devstack.simulator.platform_documents import TITLES
+from worker.devstack.simulator.spelling import rfc_3339
+from worker.storage.database import Document
 
-KINDS = ("video", "article", "quiz", "interactive", "assignment")
-"""Of lessons, in turns."""
+LESSON_TYPES = ("video", "article", "quiz", "interactive", "assignment")
+"""They take turns."""
 TOPICS = ("basics", "practice", "projects")
 SKILLS = ("analysis", "design", "writing", "coding")
 LEVELS = ("beginner", "intermediate", "advanced")
+_REVIEWED_AFTER = timedelta(days=5)  # it is submitted a day before, and published nine days later
 FIRST, REVISED, FAILED = "1.0", "1.1", "2.0"
 """The versions of a course: the last one is rolled back."""
 PRICE, LOWER_PRICE = "199.00", "149.00"
 CURRENCY = "EUR"
-_PARTS: Final = ("title", "subtitle", "description", "metadata", "pricing", "media", "curriculum", "learning")
-
-Document = dict[str, Any]
+INSTALMENT, INSTALMENTS = "49.67", 3
+"""The lower price in parts: what each of them is, and how many there are."""
+_FIELDS: Final = (
+    "title",
+    "subtitle",
+    "description",
+    "metadata",
+    "pricing",
+    "media",
+    "curriculum",
+    "learning",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +64,25 @@ class SocialProof:
 class CoursePlan:
     """One course; `term` is when learners begin. Without `proof` nothing is expected of the instructor's figures.
 
-    `slug` is asked for instead of one of its own, which another course has; `draft`: it never gets any further.
+    `taken_slug` is another course's: this one asks for it instead of one of its own, and its document has none.
+    `draft`: it never gets any further. `after_term`: all of it is published when learners have done all they do.
     """
 
     course: Course
     term: datetime
     proof: SocialProof | None = None
-    slug: str | None = None
+    taken_slug: str | None = None
     draft: bool = False
-    afterwards: bool = False
+    after_term: bool = False
 
     @property
     def title(self) -> str:
-        return TITLES[self.course.number % len(TITLES)]
+        return title_of(self.course)
 
     @property
     def own_slug(self) -> str:
         """One that no other course asks for."""
-        return f"{self.title.lower().replace(' ', '-')}-{self.course.course_id[:8]}"
+        return slug_of(self.course)
 
     @property
     def rolls_back(self) -> bool:
@@ -83,40 +96,41 @@ class CoursePlan:
 
 @dataclass(frozen=True, slots=True)
 class CourseLife:
-    """A course's events, its documents, and its modules with their lessons; `workflow_at` is when it is reviewed."""
+    """A course's life, its modules with their lessons, and when it is reviewed.
 
-    events: Sequence[PlatformEvent]
-    documents: Sequence[ExpectedDocument]
+    `stamps` are what learners' events are stamped with, by lesson; None: those of no lesson.
+    """
+
+    life: Life
     modules: Mapping[str, Sequence[str]]
     stamps: Mapping[str | None, Document]
-    workflow_at: datetime
+    reviewed_at: datetime
 
 
-def live_course(plan: CoursePlan, random: Random) -> CourseLife:
+def course_life(plan: CoursePlan, random: Random) -> CourseLife:
     """The events of a course, and its documents.
 
     1. written  2. reviewed, published  3. revised, and rolled back  4. priced anew, planned, archived: in the term
     """
     begins_at = plan.term - timedelta(days=80 - plan.course.number % 10)
-    course = _Course(plan, Writer(random, "authoring", begins_at, afterwards=plan.afterwards))
-    course.write()
+    course = _Course(plan, EventWriter(random, "authoring", begins_at, after_term=plan.after_term))
+    course.create()  # 1
     if not plan.draft:
-        course.publish()
-        course.revise()
-        course.go_on()
+        course.publish()  # 2
+        course.revise()  # 3
+        course.change_in_term()  # 4
     modules = {module["_id"]: [each["_id"] for each in module["lessons"]] for module in course.modules}
     return CourseLife(
-        course.writer.events,
-        [course.expected(), *course.expected_versions()],
+        Life(course.writer.events, [course.expected(), *course.expected_versions()]),
         modules,
         _stamps(course.modules, course.live),
-        begins_at + timedelta(days=5),
+        begins_at + _REVIEWED_AFTER,
     )
 
 
 @dataclass(slots=True)
 class _Version:
-    """A version while the life goes on."""
+    """A version of a course while its life is written; `changes` are actions with their paths."""
 
     label: str
     kind: str
@@ -126,43 +140,45 @@ class _Version:
     changes: list[tuple[str, str]]
     status: str = "draft"
     deployed_at: datetime | None = None
-    former: str | None = None
+    rollback_version: str | None = None
+
+    def listed(self, live: str | None) -> str:
+        """Its status in the history of a course of which that version is live."""
+        if self.label == live:
+            return "current"
+        return "archived" if self.status == "deployed" else self.status
 
 
 @dataclass(slots=True)
 class _Course:
-    """A course while its life is written."""
+    """A course while its life is written; `live` is the label of the version that is deployed."""
 
     plan: CoursePlan
-    writer: Writer
-    ids: Mapping[str, str] = field(init=False)
+    writer: EventWriter
     content: Document = field(default_factory=dict)
     modules: list[Document] = field(default_factory=list)
     versions: dict[str, _Version] = field(default_factory=dict)
-    log: list[Document] = field(default_factory=list)
+    changelog: list[Document] = field(default_factory=list)
     live: str | None = None
     status: str = "draft"
-    created: Said = field(init=False)
-    last: Said = field(init=False)
+    created: EventRef = field(init=False)
+    last: EventRef = field(init=False)
     published_at: datetime | None = None
-    given_at: datetime | None = None
-    planned_at: datetime | None = None
+    last_updated: datetime | None = None
+    next_update_at: datetime | None = None
     without_effect: Document | None = None
-
-    def __post_init__(self) -> None:
-        self.ids = {"course_id": self.plan.course.course_id}
 
     @property
     def instructor(self) -> str:
         return self.plan.course.instructor_id
 
-    def say(self, event_type: str, **details: Any) -> Said:
-        said = self.writer.say(event_type, self.ids, details or None)
-        self.last = said
-        return said
+    def write(self, event_type: str, **details: Any) -> EventRef:
+        ids = {"course_id": self.plan.course.course_id}
+        self.last = self.writer.write(event_type, ids, details or None)
+        return self.last
 
-    def write(self) -> None:
-        """Title and price first, then texts, pictures, and a curriculum to which the last lesson is still to come."""
+    def create(self) -> None:
+        """Write title and price, then texts and pictures, then a curriculum; the last lesson is still to come."""
         plan = self.plan
         pricing = {"type": "paid", "price": {"amount": PRICE, "currency": CURRENCY}}
         metadata: Document = {
@@ -171,11 +187,11 @@ class _Course:
             "level": LEVELS[plan.course.number % len(LEVELS)],
             "language": "en",
         }
-        asked = plan.slug or plan.own_slug
-        self.created = self.say(
+        slug = plan.taken_slug or plan.own_slug
+        self.created = self.write(
             "course_created",
             title=plan.title,
-            slug=asked,
+            slug=slug,
             instructor_id=self.instructor,
             metadata=metadata,
             pricing=pricing,
@@ -185,7 +201,7 @@ class _Course:
             "metadata": metadata,
             "pricing": _shown_price(pricing),
             "instructor_id": ObjectId(self.instructor),
-            "slug": asked,
+            "slug": slug,
         }
         described: Document = {
             "subtitle": f"{plan.title}, step by step",
@@ -193,70 +209,78 @@ class _Course:
             "learning": {"objectives": ["know the words"], "prerequisites": ["curiosity"]},
             "instructor": {"bio": "Teaches since long ago.", "credentials": ["a diploma"]},
         }
-        self.say("course_described", **described)
+        self.write("course_described", **described)
         media = {
-            "thumbnail": {"url": f"https://cdn.example.org/{asked}.jpg", "alt": plan.title},
-            "gallery": [f"https://cdn.example.org/{asked}-1.jpg"],
+            "thumbnail": {"url": f"https://cdn.example.org/{slug}.jpg", "alt": plan.title},
+            "gallery": [f"https://cdn.example.org/{slug}-1.jpg"],
         }
-        self.say("course_media_changed", media=media)
+        self.write("course_media_changed", media=media)
         self.content |= {**described, "media": media}
         if plan.course.number % 4 == 1:  # too early: nothing follows from it
-            too_early = self.say("course_published")
-            self.without_effect = refused(too_early, "course_published", "wrong_status")
+            self.without_effect = self.write("course_published").without_effect("wrong_status")
         self.modules = _modules(self.writer.random, plan.course.lessons)
         if plan.course.lessons:
             self._publish_curriculum(plan.course.lessons[:-1])
 
     def publish(self) -> None:
-        """Submitted, reviewed for some days, and published as its first version."""
+        """Submit it, let it be reviewed for some days, and publish it as its first version."""
         self.writer.wait(days=4)
-        self.say("course_submitted")
+        self.write("course_submitted")
         self.writer.wait(days=10)
-        names = [*_PARTS, "instructor_id", "instructor", "slug"]
-        self._make_version(FIRST, "major", "the course as it begins", [("add", each) for each in names])
+        names = [*_FIELDS, "instructor_id", "instructor", "slug"]
+        self._create_version(FIRST, "major", "the course as it begins", [("add", each) for each in names])
         self._deploy(FIRST)
-        said = self.say("course_published")
-        self.status, self.published_at, self.given_at = "published", said.at, said.at
+        self.published_at = self.last_updated = self.write("course_published").at
+        self.status = "published"
 
     def revise(self) -> None:
-        """The last lesson comes. Every second course is revised once more, and goes back to what it was."""
+        """Add the last lesson. Every second course is revised once more, and goes back to what it was."""
         self.writer.wait(days=5)
         self._publish_curriculum(self.plan.course.lessons)
-        self._make_version(REVISED, "minor_update", "one lesson more", [self._lesson_added()])
+        self._create_version(REVISED, "minor_update", "one lesson more", [self._lesson_added()])
         self._deploy(REVISED)
         if not self.plan.rolls_back:
             return
         self.writer.wait(days=5)
         subtitle = self.content["subtitle"]
-        self._retitle("Everything, at once")
-        self._make_version(FAILED, "major", "another promise", [("update", "subtitle")])
+        self._change_subtitle("Everything, at once")
+        self._create_version(FAILED, "major", "another promise", [("update", "subtitle")])
         self._deploy(FAILED)
         self.writer.wait(days=1)
-        said = self.say("course_version_rolled_back", version=FAILED, rollback_version=REVISED)
-        self.live, self.given_at = REVISED, said.at
-        self.log = [each for each in self.log if each["version"] != FAILED]
-        self.versions[FAILED].status, self.versions[FAILED].former = "rolled_back", REVISED
-        self._retitle(subtitle)
+        self.last_updated = self.write(
+            "course_version_rolled_back", version=FAILED, rollback_version=REVISED
+        ).at
+        self.live = REVISED
+        self.changelog = [each for each in self.changelog if each["version"] != FAILED]
+        self.versions[FAILED].status, self.versions[FAILED].rollback_version = "rolled_back", REVISED
+        self._change_subtitle(subtitle)
 
-    def go_on(self) -> None:
-        """While learners are at it: a lower price, the next revision planned, or the end."""
+    def change_in_term(self) -> None:
+        """Lower the price while learners are at it, then plan the next revision, or archive the course."""
         self.writer.wait_until(self.plan.term + timedelta(days=1, hours=self.plan.course.number))
         pricing: Document = {
             "price": {"amount": LOWER_PRICE, "currency": CURRENCY, "original_price": PRICE},
-            "payment_plans": [{"type": "installments", "installments": 3, "price_per_installment": "49.67"}],
+            "payment_plans": [
+                {
+                    "type": "installments",
+                    "installments": INSTALMENTS,
+                    "price_per_installment": INSTALMENT,
+                }
+            ],
         }
-        self.say("course_priced", pricing=pricing)
+        self.write("course_priced", pricing=pricing)
         self.content["pricing"] = {"type": "paid", **_shown_price(pricing)}
         self.writer.wait(days=1)
         if self.plan.is_archived:
-            self.say("course_archived")
+            self.write("course_archived")
             self.status = "archived"
             return
-        self.planned_at = self.plan.term + timedelta(days=120)
-        self.given_at = self.say("course_published", next_update_scheduled=written(self.planned_at)).at
+        self.next_update_at = self.plan.term + timedelta(days=120)
+        planned = rfc_3339(self.next_update_at)
+        self.last_updated = self.write("course_published", next_update_scheduled=planned).at
 
-    def _retitle(self, subtitle: str) -> None:
-        self.say("course_described", subtitle=subtitle)
+    def _change_subtitle(self, subtitle: str) -> None:
+        self.write("course_described", subtitle=subtitle)
         self.content["subtitle"] = subtitle
 
     def _publish_curriculum(self, lessons: Sequence[str]) -> None:
@@ -265,26 +289,26 @@ class _Course:
             {**module, "lessons": [each for each in module["lessons"] if each["_id"] in known]}
             for module in self.modules
         ]
-        self.say("curriculum_published", curriculum=shown)
+        self.write("curriculum_published", curriculum=shown)
         self.content["curriculum"] = [_with_object_ids(module) for module in shown]
 
     def _lesson_added(self) -> tuple[str, str]:
         return "add", f"curriculum.{len(self.modules) - 1}.lessons"
 
-    def _make_version(self, label: str, kind: str, summary: str, changes: list[tuple[str, str]]) -> None:
-        said = self.say(
+    def _create_version(self, label: str, kind: str, summary: str, changes: list[tuple[str, str]]) -> None:
+        created = self.write(
             "course_version_created", version=label, type=kind, summary=summary, created_by=self.instructor
         )
-        self.versions[label] = _Version(label, kind, summary, said.at, dict(self.content), changes)
-        self.say("course_version_approved", version=label, approved_by=self.instructor)
+        self.versions[label] = _Version(label, kind, summary, created.at, dict(self.content), changes)
+        self.write("course_version_approved", version=label, approved_by=self.instructor)
 
     def _deploy(self, label: str) -> None:
-        said = self.say("course_version_deployed", version=label)
+        at = self.write("course_version_deployed", version=label).at
         version = self.versions[label]
-        version.status, version.deployed_at, version.former = "deployed", said.at, self.live
-        self.live, self.given_at = label, said.at
-        entry = {"version": label, "date": said.at, "changes": [version.summary]}
-        self.log.insert(0, {**entry, "author": ObjectId(self.instructor)})
+        version.status, version.deployed_at, version.rollback_version = "deployed", at, self.live
+        self.live, self.last_updated = label, at
+        entry = {"version": label, "date": at, "changes": [version.summary]}
+        self.changelog.insert(0, {**entry, "author": ObjectId(self.instructor)})
 
     def expected(self) -> ExpectedDocument:
         """The course's document."""
@@ -292,7 +316,7 @@ class _Course:
         proof = self.plan.proof
         slug = self.content["slug"]
         fields: Document = {
-            **{name: self.content.get(name) for name in _PARTS},
+            **{name: self.content.get(name) for name in _FIELDS},
             "curriculum": self.content.get("curriculum", []),
             "seo": None,
             "location": None,
@@ -301,16 +325,16 @@ class _Course:
             "instructor.user_id": ObjectId(self.instructor),
             **{f"instructor.{name}": each for name, each in presented.items()},
             **({} if proof is None else {"instructor.social_proof": proof.document()}),
-            "slug": ABSENT if self.plan.slug is not None else slug,
-            "claims": {"slug": {"value": slug, **self.created.moment()}},
+            "slug": ABSENT if self.plan.taken_slug is not None else slug,
+            "claims": {"slug": {"value": slug, **self.created.claim()}},
             "status": self.status,
             "publication": {
                 "status": self.status,
                 "published_at": self.published_at,
                 "version": self.live,
-                "last_updated": self.given_at,
-                "next_update_scheduled": self.planned_at,
-                "changelog": self.log,
+                "last_updated": self.last_updated,
+                "next_update_scheduled": self.next_update_at,
+                "changelog": self.changelog,
             },
             "without_effect": self.without_effect,
             "created_at": self.created.at,
@@ -323,7 +347,7 @@ class _Course:
         if not self.versions:
             return []
         listed = [
-            {"version": each.label, "created_at": each.created_at, "status": self._listed(each)}
+            {"version": each.label, "created_at": each.created_at, "status": each.listed(self.live)}
             for each in reversed(self.versions.values())
         ]
         key = ObjectId(self.plan.course.course_id)
@@ -337,11 +361,6 @@ class _Course:
         }
         parts = [self._version(each) for each in self.versions.values()]
         return [self._document("version_history", key, history), *parts]
-
-    def _listed(self, version: _Version) -> str:
-        if version.label == self.live:
-            return "current"
-        return "archived" if version.status == "deployed" else version.status
 
     def _version(self, version: _Version) -> ExpectedDocument:
         course_id = self.plan.course.course_id
@@ -365,14 +384,14 @@ class _Course:
             "deployment": {
                 "status": version.status,
                 "deployed_at": version.deployed_at,
-                "rollback_version": version.former,
+                "rollback_version": version.rollback_version,
             },
             "created_at": version.created_at,
         }
         return self._document("course_versions", ObjectId(digest[:12]), fields)
 
     def _document(self, collection: str, key: ObjectId, fields: Document) -> ExpectedDocument:
-        return ExpectedDocument(collection, key, fields, afterwards=self.plan.afterwards)
+        return ExpectedDocument(collection, key, fields, after_term=self.plan.after_term)
 
 
 def _shown_price(pricing: Mapping[str, Any]) -> Document:
@@ -388,8 +407,9 @@ def _shown_price(pricing: Mapping[str, Any]) -> Document:
     return shown
 
 
-def _modules(random: Random, lessons: Sequence[str]) -> list[Document]:
+def _modules(random: Random, lesson_ids: Sequence[str]) -> list[Document]:
     """Two modules, or none of a course without lessons."""
+    lessons = [_lesson(each, place) for place, each in enumerate(lesson_ids)]
     half = (len(lessons) + 1) // 2
     halves = [each for each in (lessons[:half], lessons[half:]) if each]
     return [
@@ -398,9 +418,9 @@ def _modules(random: Random, lessons: Sequence[str]) -> list[Document]:
             "title": f"Part {place}",
             "order": place,
             "type": "module",
-            "lessons": [_lesson(each, [*lessons].index(each)) for each in some],
+            "lessons": each,
         }
-        for place, some in enumerate(halves, start=1)
+        for place, each in enumerate(halves, start=1)
     ]
 
 
@@ -408,7 +428,7 @@ def _lesson(lesson_id: str, place: int) -> Document:
     return {
         "_id": lesson_id,
         "title": f"Lesson {place + 1}",
-        "type": KINDS[place % len(KINDS)],
+        "type": LESSON_TYPES[place % len(LESSON_TYPES)],
         "order": place + 1,
         "duration_minutes": 10 + place,
         "topic": TOPICS[place % len(TOPICS)],
@@ -422,7 +442,6 @@ def _with_object_ids(module: Mapping[str, Any]) -> Document:
 
 
 def _stamps(modules: Sequence[Mapping[str, Any]], live: str | None) -> dict[str | None, Document]:
-    """What learners' events are stamped with, by lesson; None: those of no lesson."""
     plain = {"version": live}
     by_lesson = {
         lesson["_id"]: {

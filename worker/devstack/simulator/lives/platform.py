@@ -1,12 +1,12 @@
 """A whole platform from a seed: every event it publishes, in its order, and every document that must follow.
 
 Pure: the same seed, courses and people give the same bytes. Courses are written and accounts opened before the term;
-in the term prices change, people pay, and courses go on. What `platform_documents` calls late is published when the
-learners' events have been, and what it calls never is not published at all.
+in the term prices change, people pay, and courses go on. What has the timing `AFTER` in `platform_documents` is
+published when the learners' events have been, and what has `NEVER` is not published at all.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -15,44 +15,46 @@ from worker.contract.codec import encode, record_key
 from worker.contract.family import Inlet
 from worker.contract.rejection import RejectReason
 from worker.contract.routes import Topics
-from worker.devstack.simulator.ledger import Course, Enrolment, ExpectedDocument, Paid
-from worker.devstack.simulator.lives.accounts import Person, live_account
-from worker.devstack.simulator.lives.content import ContentPlan, live_content
-from worker.devstack.simulator.lives.courses import CoursePlan, SocialProof, live_course
-from worker.devstack.simulator.lives.money import MoneyLife, live_payments, live_promotions
-from worker.devstack.simulator.lives.writer import PlatformEvent, Writer, written
-from worker.devstack.simulator.planner import make_courses, object_id, seeded
+from worker.devstack.simulator.ledger import Course, Enrolment, ExpectedDocument
+from worker.devstack.simulator.lives.accounts import Person, account_life
+from worker.devstack.simulator.lives.content import ContentPlan, content_life
+from worker.devstack.simulator.lives.courses import CURRENCY, CoursePlan, SocialProof, course_life
+from worker.devstack.simulator.lives.money import Payments, payment_lives, promotion_lives
+from worker.devstack.simulator.lives.writer import EventWriter, Life, PlatformEvent
+from worker.devstack.simulator.planner import object_id, seeded
 from worker.devstack.simulator.platform_documents import (
     Timing,
+    courses_shown,
     instructors_of,
     timing_of_course,
     timing_of_instructor,
     timing_of_learner,
 )
+from worker.devstack.simulator.repeats import CONFLICT_SHARE, DUPLICATE_SHARE, repeats
 from worker.kafka.files import OutgoingRecord
 
-DUPLICATE_SHARE = 0.02
-CONFLICT_SHARE = 0.001
-MOST_SECONDS_TO_REPEAT = 7_200
-
-# Of people who are nobody's learners: their numbers put their accounts behind all others.
+# Three people who are nobody's learners, by the number that what they do turns with. The namesake's account is opened
+# as late as any, 61 days before the term: who is asked for the name has it by then.
 _NAMESAKE, _LEAVER, _ASPIRANT = 39, 13, 16
 _DRAFT = 19  # the number of a course that is written after all others, and never gets further
 
-Outcome = str
-"""`ok`, `duplicate`, `conflict`, or why the record becomes a dead letter."""
 OK, DUPLICATE, CONFLICT = "ok", "duplicate", "conflict"
+"""What becomes of the record of an event."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformRecord:
-    """One record of the platform's, and what must become of it. `afterwards`: behind all that learners do."""
+    """One record of the platform's, and what must become of it.
+
+    The `outcome` is `OK`, `DUPLICATE`, `CONFLICT`, or why it becomes a dead letter. `after_term`: it comes behind all
+    that learners do.
+    """
 
     value: bytes
     inlet: Inlet
     published_at: datetime
-    outcome: Outcome
-    afterwards: bool = False
+    outcome: str
+    after_term: bool = False
 
     def outgoing(self, topics: Topics) -> OutgoingRecord:
         """As it is published, to the topic of its inlet."""
@@ -61,50 +63,42 @@ class PlatformRecord:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """`records` in the order of publishing, `documents` as they must be in the end.
+    """A platform with its `records` in the order of publishing, and its `documents` as they must be in the end.
 
     `stamps` are by course and lesson what learners' events are stamped with, of courses that are there in time;
-    `time_zones` by learner, of accounts that are; `paid` what was paid for courses.
+    `time_zones` by learner, of accounts that are.
     """
 
     term: datetime
     records: tuple[PlatformRecord, ...] = ()
     documents: tuple[ExpectedDocument, ...] = ()
-    stamps: Mapping[str, Mapping[str | None, Mapping[str, Any]]] | None = None
-    time_zones: Mapping[str, str] | None = None
-    paid: tuple[Paid, ...] = ()
+    stamps: Mapping[str, Mapping[str | None, Mapping[str, Any]]] = field(default_factory=dict)
+    time_zones: Mapping[str, str] = field(default_factory=dict)
 
     def before_term(self) -> list[PlatformRecord]:
         """What is published before learners begin."""
-        return [each for each in self.records if not each.afterwards and each.published_at < self.term]
+        return [each for each in self.records if not each.after_term and each.published_at < self.term]
 
     def in_term(self) -> list[PlatformRecord]:
         """What is published while learners are at it."""
-        return [each for each in self.records if not each.afterwards and each.published_at >= self.term]
+        return [each for each in self.records if not each.after_term and each.published_at >= self.term]
 
     def after_term(self) -> list[PlatformRecord]:
         """What is published when learners have done all they do."""
-        return [each for each in self.records if each.afterwards]
+        return [each for each in self.records if each.after_term]
 
     def expected(self, *collections: str) -> list[ExpectedDocument]:
         """The documents of these collections."""
         return [each for each in self.documents if each.collection in collections]
 
 
-def some_platform(seed: int, term: datetime, people: int = 20) -> Platform:
-    """A platform of its own: eight courses and so many accounts, before anybody learns."""
-    random = seeded(seed, "platform")
-    courses = make_courses(random)
-    return live_platform(seed, term, courses, [object_id(random) for _ in range(people)])
-
-
-def live_platform(
+def simulate_platform(
     seed: int,
     term: datetime,
     courses: Sequence[Course],
     learner_ids: Iterable[str],
     *,
-    payments: MoneyLife | None = None,
+    payments: Payments | None = None,
     proofs: Mapping[str, SocialProof] | None = None,
 ) -> Platform:
     """The platform of these courses and people.
@@ -115,38 +109,36 @@ def live_platform(
     1. accounts  2. courses, and what they are made of  3. money  4. repeats, contradictions, and what is no event
     """
     people = _people(seed, term, courses, list(dict.fromkeys(learner_ids)))
-    lives = [live_account(each, seeded(seed, f"account:{each.user_id}")) for each in people]  # 1
-    events = [event for written_, _ in lives for event in written_]
-    documents = [document for _, document in lives]
+    lives = [account_life(each, seeded(seed, f"account:{each.user_id}")) for each in people]  # 1
     stamps: dict[str, Mapping[str | None, Mapping[str, Any]]] = {}
     for plan in _course_plans(seed, term, courses, proofs):  # 2
-        life = live_course(plan, seeded(seed, f"course:{plan.course.course_id}"))
-        events += life.events
-        documents += life.documents
+        course_id, after_term = plan.course.course_id, plan.after_term
+        course = course_life(plan, seeded(seed, f"course:{course_id}"))
+        lives.append(course.life)
         if not plan.draft:
-            content = _content_plan(plan, life.modules, life.workflow_at)
-            more_events, more = live_content(content, seeded(seed, f"content:{plan.course.course_id}"))
-            events += more_events
-            documents += more
-        if not plan.afterwards:
-            stamps[plan.course.course_id] = life.stamps
-    promotions = live_promotions(_shown(courses), term, seeded(seed, "promotions"))  # 3
-    for money in (promotions, payments or MoneyLife((), (), ())):
-        events += money.events
-        documents += money.documents
+            content = ContentPlan(plan.course, course.modules, course.reviewed_at, after_term)
+            lives.append(content_life(content, seeded(seed, f"content:{course_id}")))
+        if not after_term:
+            stamps[course_id] = course.stamps
+    lives.append(promotion_lives(courses_shown(courses), term, seeded(seed, "promotions")))  # 3
+    if payments is not None:
+        lives.append(payments.life)
     return Platform(
         term=term,
-        records=tuple(_records(seed, term, events)),  # 4
-        documents=tuple(documents),
+        records=tuple(_records(seed, term, _events(lives))),  # 4
+        documents=tuple(document for life in lives for document in life.documents),
         stamps=stamps,
-        time_zones={each.user_id: each.time_zone for each in people if not each.afterwards},
-        paid=tuple(payments.paid) if payments is not None else (),
+        time_zones={each.user_id: each.time_zone for each in people if not each.after_term},
     )
 
 
-def payments_of(seed: int, enrolments: Iterable[Enrolment]) -> MoneyLife:
+def payments_of(seed: int, enrolments: Iterable[Enrolment]) -> Payments:
     """What becomes of the payments of these enrolments."""
-    return live_payments(enrolments, seeded(seed, "payments"))
+    return payment_lives(enrolments, seeded(seed, "payments"))
+
+
+def _events(lives: Iterable[Life]) -> list[PlatformEvent]:
+    return [event for life in lives for event in life.events]
 
 
 def _people(seed: int, term: datetime, courses: Sequence[Course], learner_ids: Sequence[str]) -> list[Person]:
@@ -155,19 +147,20 @@ def _people(seed: int, term: datetime, courses: Sequence[Course], learner_ids: S
     for number, user_id in enumerate(learner_ids):
         timing = timing_of_learner(number)
         if timing is not Timing.NEVER:
-            late = timing is Timing.AFTER
-            people.append(Person(user_id, number, "student", term, afterwards=late))
-    namesake_of = next((each for each in people if not each.afterwards and each.number % 6 != 5), None)
+            after_term = timing is Timing.AFTER
+            people.append(Person(user_id, number, "student", term, after_term=after_term))
+    # Somebody who is there in time, and keeps the name.
+    namesake_of = next((each for each in people if not each.after_term and each.number % 6 != 5), None)
     for user_id, number in instructors_of(courses).items():
         timing = timing_of_instructor(number)
         if timing is not Timing.NEVER:
-            late = timing is Timing.AFTER
-            people.append(Person(user_id, number, "instructor", term, afterwards=late))
+            after_term = timing is Timing.AFTER
+            people.append(Person(user_id, number, "instructor", term, after_term=after_term))
     namesake, leaver, aspirant = _further_ids(seed)
     username = None if namesake_of is None else namesake_of.own_username
     return [
         *people,
-        Person(namesake, _NAMESAKE, "student", term, username=username),
+        Person(namesake, _NAMESAKE, "student", term, taken_username=username),
         Person(leaver, _LEAVER, "student", term, leaves=True),
         Person(aspirant, _ASPIRANT, "instructor", term),
     ]
@@ -178,75 +171,63 @@ def _further_ids(seed: int) -> tuple[str, str, str]:
     return object_id(random), object_id(random), object_id(random)
 
 
-def _shown(courses: Sequence[Course]) -> list[Course]:
-    return [each for each in courses if timing_of_course(each) is not Timing.NEVER]
-
-
 def _course_plans(
     seed: int, term: datetime, courses: Sequence[Course], proofs: Mapping[str, SocialProof] | None
 ) -> Iterator[CoursePlan]:
     """Those that are ever written, and a draft that asks for the slug of the first of them."""
     first: CoursePlan | None = None
-    for course in _shown(courses):
+    for course in courses_shown(courses):
         proof = None if proofs is None else proofs[course.instructor_id]
-        late = timing_of_course(course) is Timing.AFTER
-        plan = CoursePlan(course, term, proof, afterwards=late)
-        if first is None and not late:
+        plan = CoursePlan(course, term, proof, after_term=timing_of_course(course) is Timing.AFTER)
+        if first is None and not plan.after_term:
             first = plan
         yield plan
     draft = Course(object_id(seeded(seed, "draft")), (), _DRAFT, _further_ids(seed)[2])
     own = CoursePlan(draft, term, None if proofs is None else SocialProof(courses=1), draft=True)
-    yield own if first is None else replace(own, slug=first.own_slug)
-
-
-def _content_plan(
-    plan: CoursePlan, modules: Mapping[str, Sequence[str]], reviewed_at: datetime
-) -> ContentPlan:
-    begins_at = reviewed_at - timedelta(days=4)
-    return ContentPlan(plan.course, modules, begins_at, reviewed_at, afterwards=plan.afterwards)
+    yield own if first is None else replace(own, taken_slug=first.own_slug)
 
 
 def _records(seed: int, term: datetime, events: Sequence[PlatformEvent]) -> list[PlatformRecord]:
     """All records in the order of publishing: events, some of them twice, some contradicted, and what is no event."""
     random = seeded(seed, "platform repeats")
     records = [_record(each, OK) for each in events]
-    records += _repeats(random, events)
-    records += [_record(event, reason) for event, reason in _no_events(random, term)]
-    return sorted(records, key=lambda one: (one.afterwards, one.published_at))
+    records += _repeated(random, events)
+    records += [_record(event, reason) for event, reason in _mistakes(random, term)]
+    return sorted(records, key=lambda each: (each.after_term, each.published_at))
 
 
-def _record(event: PlatformEvent, outcome: Outcome) -> PlatformRecord:
-    return PlatformRecord(encode(event.fields), event.inlet, event.published_at, outcome, event.afterwards)
+def _record(event: PlatformEvent, outcome: str) -> PlatformRecord:
+    return PlatformRecord(encode(event.fields), event.inlet, event.published_at, outcome, event.after_term)
 
 
-def _repeats(random: Random, events: Sequence[PlatformEvent]) -> Iterator[PlatformRecord]:
-    """Behind their originals; a contradiction claims that it happened earlier."""
-    duplicates = min(len(events), max(1, round(len(events) * DUPLICATE_SHARE)))
-    conflicts = min(len(events) - duplicates, max(1, round(len(events) * CONFLICT_SHARE)))
-    for number, original in enumerate(random.sample(list(events), duplicates + conflicts)):
-        delay = timedelta(seconds=random.uniform(1, MOST_SECONDS_TO_REPEAT))
-        again = replace(original, published_at=original.published_at + delay)
-        if number < duplicates:
-            yield _record(again, DUPLICATE)
-            continue
-        moved = datetime.fromisoformat(original.fields["occurred_at"]) - timedelta(
-            minutes=random.randint(1, 600)
-        )
-        yield _record(replace(again, fields={**original.fields, "occurred_at": written(moved)}), CONFLICT)
+def _repeated(random: Random, events: Sequence[PlatformEvent]) -> Iterator[PlatformRecord]:
+    """What is published again, each behind its original. There is one of each kind at least."""
+    duplicates = max(1, round(len(events) * DUPLICATE_SHARE))
+    conflicts = max(1, round(len(events) * CONFLICT_SHARE))
+    for each in repeats(random, [event.fields for event in events], duplicates, conflicts):
+        original = events[each.place]
+        again = replace(original, fields=each.fields, published_at=original.published_at + each.delay)
+        yield _record(again, CONFLICT if each.contradicts else DUPLICATE)
 
 
-def _no_events(random: Random, term: datetime) -> Iterator[tuple[PlatformEvent, Outcome]]:
+def _mistakes(random: Random, term: datetime) -> Iterator[tuple[PlatformEvent, str]]:
     """What services get wrong: a password in an account, a price above the one before, an instalment too many."""
-    nobody, nothing = object_id(random), object_id(random)
-    writer = Writer(random, "a service", term - timedelta(days=30))
-    writer.say(
+    user_id, course_id = object_id(random), object_id(random)
+    writer = EventWriter(random, "a service", term - timedelta(days=30))
+    writer.write(
         "user_registered",
-        {"user_id": nobody},
-        {"email": f"{nobody}@example.org", "username": nobody, "password": "secret"},
+        {"user_id": user_id},
+        {"email": f"{user_id}@example.org", "username": user_id, "password": "secret"},
     )
-    price = {"amount": "20.00", "currency": "EUR", "original_price": "10.00"}
-    writer.say("course_priced", {"course_id": nothing}, {"pricing": {"price": price}})
-    instalment = {"transaction_id": "by-nobody", "number": 4, "of": 3, "amount": "5.00", "currency": "EUR"}
-    writer.say("instalment_paid", {"user_id": nobody, "course_id": nothing}, instalment)
+    price = {"amount": "20.00", "currency": CURRENCY, "original_price": "10.00"}
+    writer.write("course_priced", {"course_id": course_id}, {"pricing": {"price": price}})
+    instalment = {
+        "transaction_id": "by-nobody",
+        "number": 4,
+        "of": 3,
+        "amount": "5.00",
+        "currency": CURRENCY,
+    }
+    writer.write("instalment_paid", {"user_id": user_id, "course_id": course_id}, instalment)
     reasons = (RejectReason.FORBIDDEN_FIELD, RejectReason.INVALID_FIELD, RejectReason.INVALID_FIELD)
     yield from zip(writer.events, map(str, reasons), strict=True)

@@ -1,6 +1,6 @@
 """Writes the events of one life, one after the other, each with its moment, its id, and when it is published."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -9,51 +9,71 @@ from uuid import UUID
 
 from worker.contract.families import PRODUCERS_TYPES
 from worker.contract.family import Inlet
+from worker.devstack.simulator.ledger import ExpectedDocument
+from worker.devstack.simulator.spelling import new_event_id, rfc_3339
 
-LATE_SHARE = (
-    0.06  # events that wait somewhere before they are published, and arrive behind what came after them
-)
+# Events that wait somewhere before they are published, so that they arrive behind what came after them.
+LATE_SHARE = 0.06
 LATE_HOURS = (1.0, 40.0)
 
 Fields = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """That an event said something: when, and which one."""
+class EventRef:
+    """An event that was written, as documents name it: which one, of what type, and when it happened."""
 
-    at: datetime
     event_id: UUID
+    event_type: str
+    at: datetime
 
-    def moment(self) -> dict[str, Any]:
-        """As documents name the event by which somebody claims, or something is made."""
-        return {"at": self.at, "event_id": self.event_id}
+    def claim(self) -> dict[str, Any]:
+        """Which event it was, and when, for what is somebody's, or was made, by it."""
+        return {"event_id": self.event_id, "at": self.at}
+
+    def without_effect(self, reason: str) -> dict[str, Any]:
+        """What a document says of events from which nothing followed, where this one is the only one."""
+        named = {
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "occurred_at": self.at,
+            "reason": reason,
+        }
+        return {"total": 1, "reasons": {reason: 1}, "latest": [named]}
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformEvent:
     """One event of the platform's: where it comes in, its fields as a producer writes them, when it is published.
 
-    `afterwards`: its service was away, and publishes it when the learners' events have all been published.
+    `after_term`: its service was away, and publishes it when the learners' events have all been published.
     """
 
     inlet: Inlet
     fields: Fields
     published_at: datetime
-    afterwards: bool = False
+    after_term: bool = False
 
 
-class Writer:
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What happens to something: the events that tell of it, and the documents that must follow from them."""
+
+    events: Sequence[PlatformEvent]
+    documents: Sequence[ExpectedDocument]
+
+
+class EventWriter:
     """The events of one life in their order, at strictly increasing moments; the same for the same generator."""
 
     def __init__(
-        self, random: Random, producer: str, begins_at: datetime, *, afterwards: bool = False
+        self, random: Random, producer: str, begins_at: datetime, *, after_term: bool = False
     ) -> None:
         self.random = random
         self.at = begins_at
         self.events: list[PlatformEvent] = []
         self._producer = producer
-        self._afterwards = afterwards
+        self._after_term = after_term
 
     def wait(self, **times: float) -> None:
         """Let time pass, as `timedelta` takes it."""
@@ -63,24 +83,14 @@ class Writer:
         """Let time pass until then, unless it is later already."""
         self.at = max(self.at, at)
 
-    def say(self, event_type: str, ids: Mapping[str, str], details: Fields | None = None) -> Said:
+    def write(self, event_type: str, ids: Mapping[str, str], details: Fields | None = None) -> EventRef:
         """The next event, some minutes after the one before. Its stream follows from `ids`."""
         self.at += timedelta(milliseconds=self.random.randint(30_000, 600_000))
-        return self._write(event_type, ids, details)
-
-    def say_at(
-        self, at: datetime, event_type: str, ids: Mapping[str, str], details: Fields | None = None
-    ) -> Said:
-        """An event at exactly this moment, from which time goes on."""
-        self.at = at
-        return self._write(event_type, ids, details)
-
-    def _write(self, event_type: str, ids: Mapping[str, str], details: Fields | None) -> Said:
-        event_id = new_event_id(self.random)
+        event = EventRef(new_event_id(self.random), event_type, self.at)
         fields: dict[str, Any] = {
-            "event_id": str(event_id),
+            "event_id": str(event.event_id),
             "event_type": event_type,
-            "occurred_at": written(self.at),
+            "occurred_at": rfc_3339(self.at),
             "producer": self._producer,
             **ids,
         }
@@ -88,26 +98,10 @@ class Writer:
             fields["details"] = details
         inlet = PRODUCERS_TYPES.by_name[event_type].inlet
         published_at = self.at + self._delay()
-        self.events.append(PlatformEvent(inlet, fields, published_at, self._afterwards))
-        return Said(self.at, event_id)
+        self.events.append(PlatformEvent(inlet, fields, published_at, self._after_term))
+        return event
 
     def _delay(self) -> timedelta:
         late = self.random.random() < LATE_SHARE
         hours, milliseconds = self.random.uniform(*LATE_HOURS), self.random.randint(50, 5_000)
         return timedelta(hours=hours) if late else timedelta(milliseconds=milliseconds)
-
-
-def new_event_id(random: Random) -> UUID:
-    """An id of version 4, from a generator."""
-    return UUID(int=random.getrandbits(128), version=4)
-
-
-def written(at: datetime) -> str:
-    """A moment as producers write it, with milliseconds."""
-    return at.isoformat(timespec="milliseconds")
-
-
-def refused(said: Said, event_type: str, reason: str) -> dict[str, Any]:
-    """`without_effect` of a document that names this one event, and why nothing followed from it."""
-    named = {"event_id": said.event_id, "event_type": event_type, "occurred_at": said.at, "reason": reason}
-    return {"total": 1, "reasons": {reason: 1}, "latest": [named]}
