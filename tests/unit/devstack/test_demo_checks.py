@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,13 +14,17 @@ from rich.console import Console
 
 from projections.counts import Counted, course_stats, user_stats
 from worker.devstack.demo.arrival import Published, Rates, Sample, make_display
-from worker.devstack.demo.course_life import course_life, print_counts, print_course_life
+from worker.devstack.demo.course_timeline import course_timeline, print_counts, print_course_timeline
 from worker.devstack.demo.documents_check import COLLECTIONS, count_by_collection
+from worker.devstack.demo.kept import print_urls
+from worker.devstack.demo.names import OWN_NAMES
+from worker.devstack.demo.options import DemoOptions
 from worker.devstack.demo.platform_findings import STAMPS, PlatformFindings
 from worker.devstack.demo.progress_check import Difference, compare
 from worker.devstack.demo.stored import Example, Totals
 from worker.devstack.demo.summary import Summary
 from worker.devstack.demo.tables import print_course, print_learner, print_totals
+from worker.devstack.servers.stack import Stack
 from worker.devstack.servers.worker_process import WorkerCounts
 from worker.devstack.simulator.ledger import LedgerEntry
 from worker.devstack.simulator.simulation import simulate
@@ -230,7 +235,7 @@ def stored(number: int, event_type: str, **details: Any) -> dict[str, Any]:
     }
 
 
-def test_a_courses_life_says_what_each_event_has_changed_and_which_changed_nothing() -> None:
+def test_a_courses_timeline_says_what_each_event_has_changed_and_which_changed_nothing() -> None:
     price = {"type": "paid", "price": {"amount": "199.00", "currency": "EUR"}}
     events = [
         stored(8, "course_version_rolled_back", version="2.0", rollback_version="1.1"),
@@ -243,8 +248,11 @@ def test_a_courses_life_says_what_each_event_has_changed_and_which_changed_nothi
         stored(7, "course_archived"),
     ]
     refused = {"latest": [{"event_id": UUID(int=4), "reason": "not_in_progress"}]}
-    life = course_life("Statistics", events, [{"without_effect": refused}, {"without_effect": None}])
-    told = [(each.version, each.status, each.workflow, each.price, each.void) for each in life.moments]
+    timeline = course_timeline("Statistics", events, [{"without_effect": refused}, {"without_effect": None}])
+    told = [
+        (each.version, each.status, each.workflow, each.price, each.without_effect)
+        for each in timeline.moments
+    ]
     assert told == [
         ("", "draft", "", "199.00 EUR", ""),
         ("", "", "2 stages to come", "", ""),
@@ -256,7 +264,21 @@ def test_a_courses_life_says_what_each_event_has_changed_and_which_changed_nothi
         ("1.1 again", "", "", "", ""),
     ]
     output = StringIO()
-    print_course_life(Console(file=output, width=150), life)
+    print_course_timeline(Console(file=output, width=150), timeline)
     print_counts(Console(file=output, width=150), {"courses": 7, "users": 1_200})
     for text in ("Statistics", "no effect: not_in_progress", "courses 7, users 1,200"):
         assert text in output.getvalue()
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_kept_demo_prints_a_status_command_with_every_name_that_is_not_the_usual_one(
+    tmp_path: Path, own: bool
+) -> None:
+    output = StringIO()
+    options = replace(DemoOptions(), names=OWN_NAMES) if own else DemoOptions()
+    stack = Stack(tmp_path, "mongodb://127.0.0.1", "127.0.0.1:9092", None, None)
+    print_urls(Console(file=output, width=150), stack, "http://127.0.0.1:1", options)
+    (status,) = [line for line in output.getvalue().splitlines() if line.startswith("status ")]
+    topics = [f"={topic}" for topic in OWN_NAMES.topics]
+    names = [f"={OWN_NAMES.database_prefix}", f"={OWN_NAMES.kafka_group_id}", *topics]
+    assert all((each in status) == own for each in names)

@@ -61,8 +61,8 @@ class Published:
 class RunWatch:
     """Follows one run on one stack. `baseline` is the worker's accounting before the first record, by topic.
 
-    `expected` are documents that must be there in the end, though only a certain event makes them; `aside` is the
-    number of events that are nobody's learning.
+    `expected` are documents that must be there in the end, though only a certain event makes them; `other_events` is
+    the number of events stored that are neither of learners nor of payments.
     """
 
     database: Database
@@ -72,7 +72,7 @@ class RunWatch:
     clock: Clock
     require_alive: Callable[[], None]
     expected: Collection[Key] = frozenset()
-    aside: int = 0
+    other_events: int = 0
     counts: Mapping[str, WorkerCounts] = field(init=False)
     _heard_at: float | None = field(init=False, default=None)
 
@@ -125,7 +125,7 @@ class RunWatch:
             self._heard_at = at
         elif self._heard_at is not None and at - self._heard_at > SILENCE_LIMIT_S:
             raise Stalled(f"the worker at {self.worker.url} does not answer any more: has it ended?")
-        sums = await poll_sums(self.database, exact=self.published.done, aside=self.aside)
+        sums = await poll_sums(self.database, exact=self.published.done, other_events=self.other_events)
         published, accounted = self.published.count, self._accounted
         return Sample(at, published, accounted, sums.stored, sums.projected, sums.counted)
 

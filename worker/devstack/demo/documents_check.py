@@ -7,6 +7,7 @@ from typing import Any
 
 from bson import ObjectId
 
+from worker.contract.families import LEARNER_TYPES
 from worker.devstack.demo.progress_check import Difference, differences
 from worker.devstack.demo.stored import documents_by
 from worker.devstack.simulator.ledger import ABSENT, ExpectedDocument
@@ -15,8 +16,8 @@ from worker.storage.database import Database, Document
 from worker.storage.driver import aggregate
 from worker.storage.errors import translated
 
-StoredDocuments = Mapping[str, Mapping[Any, Document]]
-"""By collection and `_id`."""
+DocumentsByCollection = Mapping[str, Mapping[Any, Document]]
+"""Documents by collection and `_id`."""
 
 COLLECTIONS = (
     "courses",
@@ -33,6 +34,7 @@ COLLECTIONS = (
 """Those in which a platform's events make documents."""
 
 _STAMPED = ("version", "module_id", "lesson_type", "topic", "skills")
+_OF_LEARNERS = {"event_type": {"$in": sorted(LEARNER_TYPES.by_name)}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Stamp:
     events: int
 
 
-async def read_documents(database: Database, expected: Iterable[ExpectedDocument]) -> StoredDocuments:
+async def read_documents(database: Database, expected: Iterable[ExpectedDocument]) -> DocumentsByCollection:
     """The documents that are there of those that are expected."""
     keys: dict[str, list[ObjectId]] = {}
     for each in expected:
@@ -59,7 +61,9 @@ async def count_documents(database: Database, collections: Iterable[str]) -> dic
         return {name: await database.collection(name).count_documents({}) for name in collections}
 
 
-def compare_documents(expected: Iterable[ExpectedDocument], stored: StoredDocuments) -> list[Difference]:
+def compare_documents(
+    expected: Iterable[ExpectedDocument], stored: DocumentsByCollection
+) -> list[Difference]:
     """Every field of every document that is not as expected."""
     return [each for document in expected for each in _differences(document, stored)]
 
@@ -77,7 +81,7 @@ def at(document: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _differences(expected: ExpectedDocument, stored: StoredDocuments) -> Iterator[Difference]:
+def _differences(expected: ExpectedDocument, stored: DocumentsByCollection) -> Iterator[Difference]:
     subject = f"{expected.collection} {expected.key}"
     document = stored.get(expected.collection, {}).get(expected.key)
     if document is not None:
@@ -93,8 +97,7 @@ async def read_stamps(database: Database, courses: Collection[str]) -> list[Stam
     stamp = {name: f"$curriculum.{name}" for name in _STAMPED}
     group = {"course": "$event_data.course_id", "lesson": "$event_data.lesson_id", **stamp}
     stages: list[Document] = [
-        {"$match": {"event_data.course_id": {"$in": ids}, "event_data.user_id": {"$exists": True}}},
-        {"$match": {"event_type": {"$not": {"$regex": "^(payment|instalment)_"}}}},
+        {"$match": {"event_data.course_id": {"$in": ids}, **_OF_LEARNERS}},
         {"$group": {"_id": group, "count": {"$sum": 1}}},
     ]
     with translated():
@@ -132,7 +135,7 @@ async def read_time_zones(database: Database, user_ids: Collection[str]) -> dict
     """The time zones with which these learners' events were stamped, by learner."""
     ids = [ObjectId(each) for each in user_ids]
     stages: list[Document] = [
-        {"$match": {"event_data.user_id": {"$in": ids}, "event_data.session_id": {"$exists": True}}},
+        {"$match": {"event_data.user_id": {"$in": ids}, **_OF_LEARNERS}},
         {"$group": {"_id": {"user": "$event_data.user_id", "zone": "$time_zone"}}},
     ]
     zones: dict[str, list[str | None]] = {}

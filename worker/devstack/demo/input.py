@@ -7,15 +7,16 @@ from uuid import UUID
 import orjson
 
 from worker.devstack.demo.options import DemoOptions
-from worker.devstack.simulator.lives.platform import OK, Platform
+from worker.devstack.simulator.lives.platform import Platform
 from worker.devstack.simulator.simulation import Simulation, simulate
 from worker.kafka.files import OutgoingRecord, Statements, UnreadableLine, read_records
 
 
 @dataclass(slots=True)
 class DemoInput:
-    """`unreadable` fills while `records` is read: lines that could not be translated and were not published.
+    """What one run publishes.
 
+    `unreadable` fills while `records` is read: lines that could not be translated and were not published.
     `statements` counts those that have no event, by verb.
     """
 
@@ -64,13 +65,9 @@ class DemoInput:
 
     def event_ids(self) -> list[UUID]:
         """The learners' event ids of the simulation, each once; empty for a file."""
-        return _ids(record.value for record in self.simulation.records) if self.simulation else []
-
-    def platform_event_ids(self) -> list[UUID]:
-        """The ids of what the platform says, each once."""
-        records = self.platform.records if self.platform else ()
-        return _ids(record.value for record in records if record.outcome == OK)
+        return event_ids(record.value for record in self.simulation.records) if self.simulation else []
 
 
-def _ids(values: Iterable[bytes | None]) -> list[UUID]:
+def event_ids(values: Iterable[bytes | None]) -> list[UUID]:
+    """The ids of the events in these records, each once."""
     return list(dict.fromkeys(UUID(orjson.loads(value or b"")["event_id"]) for value in values))

@@ -1,12 +1,14 @@
 """A kept demo says in MongoDB where its worker is, so that a second demo on the same servers finds the worker."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 
-from worker.devstack.demo.options import DemoOptions
+from worker.devstack.demo.options import DemoOptions, Names
 from worker.devstack.servers.stack import Stack
+from worker.settings.ingest import topic_variables
 from worker.settings.ownership import owner_variables
 from worker.storage.database import Database
 from worker.storage.errors import translated
@@ -43,20 +45,8 @@ def print_urls(console: Console, stack: Stack, worker_url: str, options: DemoOpt
     database = f"{options.names.database_prefix}_content"
     mongodb_set = f"SEVENP_MONGODB_URI='{uri}'"
     servers_set = f"{mongodb_set} SEVENP_KAFKA_BOOTSTRAP_SERVERS={servers}"
-    names, usual = options.names, DemoOptions().names
-    owners = "".join(f" {name}={owner}" for name, owner in owner_variables(options.owned).items())
-    names_set = owners + "".join(
-        f" {variable}={named}"
-        for variable, named, default in (
-            ("SEVENP_DATABASE_PREFIX", names.database_prefix, usual.database_prefix),
-            ("SEVENP_TOPIC", names.topic, usual.topic),
-            ("SEVENP_KAFKA_GROUP_ID", names.kafka_group_id, usual.kafka_group_id),
-        )
-        if named != default
-    )
-    if names.database_prefix != usual.database_prefix:
-        mongodb_set += f" SEVENP_DATABASE_PREFIX={names.database_prefix}"
-    mongodb_set += owners
+    prefix, others = _unusual_names(options.names)
+    owners = _set(owner_variables(options.owned))
     lines = {
         "MongoDB": uri,
         "Kafka": servers,
@@ -64,12 +54,29 @@ def print_urls(console: Console, stack: Stack, worker_url: str, options: DemoOpt
         "health": f"{worker_url}/readyz",
         "logs": str(stack.folder),
         "look": f"mongosh '{uri}' --eval 'db.getSiblingDB(\"{database}\").user_progress.findOne()'",
-        "status": f"{servers_set}{names_set} {_program()} status",
+        "status": f"{servers_set}{owners}{_set(prefix)}{_set(others)} {_program()} status",
         "publish again": f"{servers_set} make demo {_same_input(options)}",
-        "verify": f"{mongodb_set} {_program()} verify",
+        "verify": f"{mongodb_set}{_set(prefix)}{owners} {_program()} verify",
     }
     for name, value in lines.items():
         console.print(f"{name:<14} {value}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _unusual_names(names: Names) -> tuple[dict[str, str], dict[str, str]]:
+    """The variable of the databases' prefix, and those of Kafka's names, where they are not the defaults."""
+    usual = Names()
+    prefix = {"SEVENP_DATABASE_PREFIX": names.database_prefix}
+    kafka = {"SEVENP_KAFKA_GROUP_ID": names.kafka_group_id, **topic_variables(names.topics)}
+    defaults = {"SEVENP_KAFKA_GROUP_ID": usual.kafka_group_id, **topic_variables(usual.topics)}
+    return (
+        {} if names.database_prefix == usual.database_prefix else prefix,
+        {variable: name for variable, name in kafka.items() if name != defaults[variable]},
+    )
+
+
+def _set(variables: Mapping[str, str]) -> str:
+    """As a command line has them behind others."""
+    return "".join(f" {name}={value}" for name, value in variables.items())
 
 
 def _program() -> str:

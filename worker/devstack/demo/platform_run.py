@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from projections.catalogue import SHARED
-from worker.devstack.demo.arrival import NO_PROGRESS_LIMIT_S, Stalled
+from worker.devstack.demo.arrival import NO_PROGRESS_LIMIT_S, POLL_S, SILENCE_LIMIT_S, Stalled
 from worker.devstack.demo.documents_check import (
     COLLECTIONS,
     compare_documents,
@@ -17,6 +17,7 @@ from worker.devstack.demo.documents_check import (
     read_stamps,
     read_time_zones,
 )
+from worker.devstack.demo.input import event_ids
 from worker.devstack.demo.options import DemoOptions
 from worker.devstack.demo.platform_findings import STAMPS, PlatformFindings
 from worker.devstack.demo.platform_writes import write_own_figures
@@ -27,13 +28,12 @@ from worker.devstack.servers.stack import Stack
 from worker.devstack.servers.topics import topic_ends
 from worker.devstack.servers.worker_process import WorkerCounts, WorkerProbe
 from worker.devstack.simulator.ledger import ExpectedDocument
-from worker.devstack.simulator.lives.platform import PlatformRecord
+from worker.devstack.simulator.lives.platform import OK, PlatformRecord
 from worker.devstack.simulator.simulation import Simulation
 from worker.storage.database import Database
 from worker.telemetry.labels import Outcome
 from worker.timing import Clock
 
-POLL_S = 0.25
 AGREED_LIMIT_S = 30.0  # what is counted, or given by contests, follows within 5 s; a machine may be busy
 
 
@@ -56,13 +56,17 @@ class PlatformRun:
     worker: WorkerProbe
     options: DemoOptions
     simulation: Simulation
-    event_ids: Sequence[object]
     clock: Clock
     require_alive: Callable[[], None]
 
     @property
     def topics(self) -> list[str]:
         return self.options.topics[1:]
+
+    async def _known(self) -> int:
+        """How many of the platform's events the store has."""
+        published = (each.value for each in self.simulation.platform.records if each.outcome == OK)
+        return await count_known(self.database, event_ids(published))
 
     @property
     def documents(self) -> list[ExpectedDocument]:
@@ -74,7 +78,7 @@ class PlatformRun:
         """What there is before anything is published."""
         servers = self.stack.kafka_bootstrap_servers
         ends = {topic: await topic_ends(servers, topic, self.options.kafka) for topic in self.topics}
-        known = await count_known(self.database, self.event_ids)
+        known = await self._known()
         empty = await self.database.course_events.estimated_document_count() == 0
         return PlatformBefore(known, empty, ends, await self._counts())
 
@@ -107,7 +111,7 @@ class PlatformRun:
         return PlatformFindings(
             records=self.simulation.platform.records,
             known=before.known,
-            stored=await count_known(self.database, self.event_ids),
+            stored=await self._known(),
             duplicates=sum(each.of(Outcome.DUPLICATE) for each in since),
             dead_letters=dead_letters,
             expected=count_by_collection(self.documents),
@@ -149,15 +153,14 @@ class PlatformRun:
 
     async def _counts(self) -> Mapping[str, WorkerCounts]:
         """The worker's accounting of the platform's topics. Raises Stalled for a worker that does not answer."""
-        for _ in range(20):
-            found = await self.worker.counts_of(self.topics)
-            if found is not None:
-                return found
+        end = self.clock.monotonic() + SILENCE_LIMIT_S
+        while (found := await self.worker.counts_of(self.topics)) is None:
             self.require_alive()
+            if self.clock.monotonic() > end:
+                topics = ", ".join(self.topics)
+                raise Stalled(f"the worker at {self.worker.url} does not say what it reads of {topics}")
             await self.clock.sleep(POLL_S)
-        raise Stalled(
-            f"the worker at {self.worker.url} does not say what it reads of {', '.join(self.topics)}"
-        )
+        return found
 
     async def _differences(self, before: PlatformBefore) -> dict[str, list[Difference]]:
         """By collection, and by what learners' events are stamped with; none for what agrees."""
@@ -166,13 +169,13 @@ class PlatformRun:
         for difference in compare_documents(self.documents, stored):
             found.setdefault(difference.subject.partition(" ")[0], []).append(difference)
         if before.empty:
-            for collection, more in (await self._more()).items():
-                found.setdefault(collection, []).append(more)
+            for collection, surplus in (await self._surplus()).items():
+                found.setdefault(collection, []).append(surplus)
         if self.options.owned >= SHARED and (stamps := await self._stamps()):
             found[STAMPS] = stamps
         return found
 
-    async def _more(self) -> dict[str, Difference]:
+    async def _surplus(self) -> dict[str, Difference]:
         """Collections that have more documents than there must be."""
         expected = count_by_collection(self.documents)
         counted = await count_documents(self.database, expected)

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from bson import ObjectId
 from pymongo import UpdateOne
 
-from worker.devstack.demo.arrival import Stalled
+from worker.devstack.demo.arrival import POLL_S, Stalled
 from worker.devstack.simulator.platform_documents import PROFILE_VIEWS, PlatformDocument
 from worker.devstack.simulator.simulation import Simulation
 from worker.storage.database import Database
 from worker.storage.errors import translated
 from worker.timing import Clock
 
-POLL_S = 0.25
 STATISTICS_LIMIT_S = 30.0  # promised within 5; a machine may be busy with other things
 OUTBOX_LIMIT_S = 30.0  # the demo's log takes thousands a second
 _UNSENT = {"status": {"$in": ["pending", "taken"]}}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from worker.devstack.demo.arrival import Published, RunWatch, Stalled, make_display
-from worker.devstack.demo.course_life import print_counts, print_course_life, read_course_life
+from worker.devstack.demo.course_timeline import print_counts, print_course_timeline, read_course_timeline
 from worker.devstack.demo.input import DemoInput
 from worker.devstack.demo.kept import leave_worker_url, print_urls, remove_worker_url
 from worker.devstack.demo.options import DemoOptions
@@ -20,8 +20,8 @@ from worker.devstack.demo.publishing import publish
 from worker.devstack.demo.statistics_check import compare_statistics, read_stored
 from worker.devstack.demo.stored import (
     Totals,
-    count_aside,
     count_known,
+    count_other_events,
     count_totals,
     dead_letter_reasons,
     example_of,
@@ -53,14 +53,15 @@ def raise_if_cancelled() -> None:
 class Before:
     """How everything stood before the first record of a learner: what this run adds is measured against it.
 
-    `counts` are by topic, `platform` is how it stood before the platform's first record.
+    `counts` are by topic, `known` of the learners' events were stored already, `other_events` are neither of learners
+    nor of payments. `platform` is how it stood before the platform's first record.
     """
 
     totals: Totals
     counts: Mapping[str, WorkerCounts]
     ends: Mapping[int, int]
     known: int
-    aside: int
+    other_events: int
     platform: PlatformBefore | None
 
 
@@ -97,8 +98,8 @@ class DemoRun:
         counts = await self.worker.counts_of(self.options.topics)
         if counts is None:
             raise Stalled(f"the worker at {self.worker.url} does not answer any more: has it ended?")
-        totals, aside = await count_totals(self.database), await count_aside(self.database)
-        return Before(totals, counts, ends, known, aside, platform)
+        totals, others = await count_totals(self.database), await count_other_events(self.database)
+        return Before(totals, counts, ends, known, others, platform)
 
     async def _before_term(self) -> PlatformBefore | None:
         """Publish what the platform says before learners begin, and wait for its documents."""
@@ -125,7 +126,6 @@ class DemoRun:
             self.worker,
             self.options,
             self.sent.simulation,
-            self.sent.platform_event_ids(),
             self.clock,
             self.require_alive,
         )
@@ -153,7 +153,7 @@ class DemoRun:
             self.clock,
             require_alive,
             expected=platform.in_term() if platform else frozenset(),
-            aside=before.aside,
+            other_events=before.other_events,
         )
         publishing = asyncio.create_task(self._publish(published))
         try:
@@ -237,9 +237,9 @@ class DemoRun:
             print_learner(self.console, example)
             print_course(self.console, example)
         if summary.platform is not None:
-            life = await read_course_life(self.database)
-            if life is not None:
-                print_course_life(self.console, life)
+            timeline = await read_course_timeline(self.database)
+            if timeline is not None:
+                print_course_timeline(self.console, timeline)
             print_counts(self.console, summary.platform.counted)
         print_totals(self.console, summary)
 

@@ -17,12 +17,11 @@ from worker.storage.database import Collection, Database, Document
 from worker.storage.driver import aggregate
 from worker.storage.errors import translated
 from worker.storage.stream_versions import HIGHEST_VERSIONS
+from worker.storage.work_items import OPEN, fold_type
 
 IDS_AT_ONCE = 5_000  # a query of about 100 KB
 _NO_STATE = {"state": 0}
 _FULLEST = [("stats.enrollments.total", -1)]
-
-
 # What becomes of learners: their records, and the payments that their enrolments name.
 _COUNTED_KINDS = (LEARNER, ("transaction",))
 
@@ -94,16 +93,16 @@ class Sums:
     counted: int
 
 
-async def poll_sums(database: Database, *, exact: bool, aside: int = 0) -> Sums:
+async def poll_sums(database: Database, *, exact: bool, other_events: int = 0) -> Sums:
     """Where learners and their payments stand; costs milliseconds, more if `exact` and many.
 
-    `aside` events are of neither: where it is not `exact`, so many are left out.
+    Where it is not `exact`, so many `other_events` (`count_other_events`) are left out.
     """
     if exact:
         stored = sum(version for stream, version in (await _highest(database)).items() if _is_counted(stream))
     else:
         with translated():
-            stored = max(0, await database.course_events.estimated_document_count() - aside)
+            stored = max(0, await database.course_events.estimated_document_count() - other_events)
     billed = await _sum(database.billing_transactions, "$version")
     return Sums(
         stored,
@@ -112,7 +111,7 @@ async def poll_sums(database: Database, *, exact: bool, aside: int = 0) -> Sums:
     )
 
 
-async def count_aside(database: Database) -> int:
+async def count_other_events(database: Database) -> int:
     """Events that are neither of learners nor of payments."""
     highest = await _highest(database)
     return sum(version for stream, version in highest.items() if not _is_counted(stream))
@@ -182,13 +181,14 @@ def _stands(
     identity = stream_object_id(stream)
     if identity in current:
         return current[identity] in (None, version)  # one without a version is the platform's own
-    always = projection.begun is None or projection.about in _COUNTED_KINDS
-    return not always and (projection.target.collection, identity) not in expected
+    begins_with_any = projection.begun is None or projection.about in _COUNTED_KINDS
+    return not begins_with_any and (projection.target.collection, identity) not in expected
 
 
 async def first_quarantined(database: Database) -> str | None:
     """Why the longest waiting stream is in quarantine; None when no stream is."""
-    query = {"_id": {"$regex": "^progress:"}, "status": {"$ne": "completed"}}
+    types = [fold_type(projection.name) for projection in database.catalogue.streams]
+    query = {"event_type": {"$in": types}, "status": {"$in": OPEN}}
     with translated():
         item = await database.analytics_queue.find_one(query, sort=[("created_at", 1)])
     return (

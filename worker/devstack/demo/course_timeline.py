@@ -1,4 +1,4 @@
-"""One course's life as a table: its events in their order, and what each of them has changed."""
+"""The timeline of one course as a table: its events in their order, and what each of them has changed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,10 @@ _STAGE = "workflow_stage_"
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One event, and what it has changed; an empty text for what it has not. `void` says why it changed nothing."""
+    """One event, and what it has changed: an empty text for what it has not.
+
+    `without_effect` is why it changed nothing at all.
+    """
 
     at: datetime
     event: str
@@ -32,19 +35,19 @@ class Moment:
     status: str = ""
     workflow: str = ""
     price: str = ""
-    void: str = ""
+    without_effect: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class CourseLife:
-    """What is told of one course."""
+class CourseTimeline:
+    """The title of a course, and its events in their order."""
 
     title: str
     moments: Sequence[Moment]
 
 
-async def read_course_life(database: Database) -> CourseLife | None:
-    """The life of the course of which most is told; None where no course is the worker's."""
+async def read_course_timeline(database: Database) -> CourseTimeline | None:
+    """The timeline of the course with most events; None where no course is the worker's."""
     if "courses" not in database.catalogue.names:
         return None
     by_events = [("version", -1), ("_id", 1)]
@@ -63,13 +66,13 @@ async def read_course_life(database: Database) -> CourseLife | None:
             streams += [f"{kind}_{each['_id']}" for each in theirs]
             parts += theirs
         events = await database.course_events.find({"stream_id": {"$in": streams}}).to_list(None)
-    return course_life(course["title"], events, parts)
+    return course_timeline(course["title"], events, parts)
 
 
-def course_life(
+def course_timeline(
     title: str, events: Sequence[Mapping[str, Any]], documents: Sequence[Mapping[str, Any]]
-) -> CourseLife:
-    """The life that these stored events are; their documents say which of them have no effect."""
+) -> CourseTimeline:
+    """The timeline of these stored events; their documents say which of them have no effect."""
     reasons = {
         each["event_id"]: each["reason"]
         for document in documents
@@ -79,13 +82,13 @@ def course_life(
         (each for each in events if each["event_type"] != VOID),
         key=lambda event: (event["occurred_at"], event["_id"].bytes),
     )
-    return CourseLife(title, [_moment(event, reasons.get(event["_id"])) for event in happened])
+    return CourseTimeline(title, [_moment(event, reasons.get(event["_id"])) for event in happened])
 
 
-def _moment(event: Mapping[str, Any], void: str | None) -> Moment:
+def _moment(event: Mapping[str, Any], reason: str | None) -> Moment:
     kind, details = event["event_type"], event["event_data"].get("details", {})
-    if void is not None:
-        return Moment(event["occurred_at"], kind, void=void)
+    if reason is not None:
+        return Moment(event["occurred_at"], kind, without_effect=reason)
     return Moment(
         event["occurred_at"],
         kind,
@@ -121,19 +124,19 @@ def _price(details: Mapping[str, Any]) -> str:
     return f"less {percentage:g} %" if percentage else ""
 
 
-def print_course_life(console: Console, life: CourseLife) -> None:
-    """The table."""
-    table = Table(title=f"The life of one course: {life.title}", title_justify="left")
+def print_course_timeline(console: Console, timeline: CourseTimeline) -> None:
+    """Print the table."""
+    table = Table(title=f"The life of one course: {timeline.title}", title_justify="left")
     for name in ("when", "event", "version", "status", "workflow step", "price"):
         table.add_column(name)
-    for each in life.moments:
+    for each in timeline.moments:
         when = f"{each.at:%Y-%m-%d %H:%M}"
-        workflow = f"no effect: {each.void}" if each.void else each.workflow
+        workflow = f"no effect: {each.without_effect}" if each.without_effect else each.workflow
         table.add_row(when, each.event, each.version, each.status, workflow, each.price)
     console.print(table)
 
 
 def print_counts(console: Console, counts: Mapping[str, int]) -> None:
-    """How many documents each collection has, in a line."""
+    """Print how many documents each collection has, in a line."""
     told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     console.print(f"documents: {told}", highlight=False, soft_wrap=True)
