@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from worker.contract.codec import encode, record_key
 from worker.devstack.simulator.ledger import Course
 from worker.devstack.simulator.planner import make_courses, make_plan, object_id, seeded
 from worker.devstack.simulator.platform_documents import course_document, learner_document
 from worker.devstack.simulator.script import Draft, Fields, draft_events, session_fields
+from worker.devstack.simulator.spelling import fields_of, record_of
 from worker.kafka.files import OutgoingRecord
 from worker.storage.database import Document
 
@@ -69,7 +69,7 @@ class Workload:
         while True:
             plan = make_plan(random, number, user_id, courses[number % len(courses)])
             for draft in draft_events(plan, random, at):
-                yield _record(draft, random)
+                yield record_of(fields_of(draft, random))
                 at = draft.occurred_at
             number += 1
 
@@ -105,7 +105,7 @@ class ManyLearners:
             common = {"user_id": learners[index], "course_id": course.course_id, "producer": "simulator"}
             fields = {**common, **session_fields(random), **_fields_of(event_type, course, random)}
             at = _BEGIN + timedelta(seconds=_BEGIN_WITHIN_S * number / self.events)
-            yield _record(Draft(fields, at, at), random)
+            yield record_of(fields_of(Draft(fields, at, at), random))
 
     def platform(self) -> Platform:
         """Documents of the courses and of the learners, as the platform would have written them before."""
@@ -157,11 +157,3 @@ def _platform(seed: int, courses: int, learners: int, lessons: int) -> Platform:
         [course_document(each) for each in made],
         [learner_document(_learner(seed, index), index) for index in range(learners)],
     )
-
-
-def _record(draft: Draft, random: Random) -> OutgoingRecord:
-    digits = f"{random.getrandbits(128):032x}"
-    parts = (digits[:8], digits[8:12], f"4{digits[13:16]}", f"a{digits[17:20]}", digits[20:])
-    occurred_at = draft.occurred_at.isoformat(timespec="milliseconds")
-    value = encode({"event_id": "-".join(parts), "occurred_at": occurred_at, **draft.fields})
-    return OutgoingRecord(value, record_key(value))

@@ -24,8 +24,8 @@ from worker.devstack.simulator.platform_documents import (
     platform_documents,
 )
 from worker.devstack.simulator.repeats import CONFLICT_SHARE, DUPLICATE_SHARE, repeats
-from worker.devstack.simulator.script import Draft, draft_events
-from worker.devstack.simulator.spelling import new_event_id, record_of, rfc_3339
+from worker.devstack.simulator.script import draft_events
+from worker.devstack.simulator.spelling import fields_of, record_of
 from worker.devstack.simulator.totals import InstructorTotal, Totals, totals
 from worker.kafka.files import OutgoingRecord
 
@@ -96,7 +96,7 @@ def simulate(seed: int, records: int = 20_000, *, with_platform: bool = True) ->
         start = TERM_START + timedelta(seconds=random.randrange(TERM_DAYS * 86_400))
         first = len(events)
         for draft in draft_events(plan, random, start):
-            events.append(_Scheduled(draft.published_at, len(events), _fields(draft, random)))
+            events.append(_Scheduled(draft.published_at, len(events), fields_of(draft, random)))
         enrolments.append(_enrolment(plan, events[first].fields))
     # 4 repeats and contradictions
     published = [*events, *_repeated(seeded(seed, "repeats"), events, duplicates, conflicts)]
@@ -130,11 +130,6 @@ def _enrolment(plan: LearnerPlan, fields: Mapping[str, Any]) -> Enrolment:
 
 def _proof(total: InstructorTotal) -> SocialProof:
     return SocialProof(total.total_students, total.courses_created, total.rating_average / 100)
-
-
-def _fields(draft: Draft, random: Random) -> dict[str, Any]:
-    event_id, occurred_at = str(new_event_id(random)), rfc_3339(draft.occurred_at)
-    return {"event_id": event_id, "occurred_at": occurred_at, **draft.fields}
 
 
 def _repeated(
