@@ -15,7 +15,7 @@ from bson.decimal128 import Decimal128
 
 from tests.oracle.case import Case
 from tests.oracle.finding import miscounted, unequal
-from tests.oracle.reported import Event, at, details, of, order, real, sha1
+from tests.oracle.reported import Event, at, details, of, order, real, sha1, without_effect
 from tests.oracle.stored import DERIVED_PAYMENT, RESERVED
 
 Money = Mapping[str, Decimal]
@@ -111,7 +111,7 @@ def expected_row(events: Sequence[Event]) -> Mapping[str, Any] | None:
         "refunds": [{**each, "amount": Decimal128(amount)} for each, amount in _refunds(taken)],
         "instalments": _instalments(parts),
         "failures": [{**_named(each), "reason": details(each).get("reason")} for each in failed],
-        "without_effect": _without_effect(refused),
+        "without_effect": without_effect(refused),
     }
 
 
@@ -209,15 +209,3 @@ def _completed_at(taken: Sequence[Event]) -> Any:
 
 def _amount(event: Event) -> Decimal:
     return Decimal(details(event).get("amount", "0"))
-
-
-def _without_effect(refused: Sequence[tuple[Event, str]]) -> Mapping[str, Any] | None:
-    if not refused:
-        return None
-    names = ("event_id", "event_type", "occurred_at", "reason")
-    shown = [
-        dict(zip(names, (each["_id"], each["event_type"], at(each), why), strict=True))
-        for each, why in refused
-    ]
-    counted = Counter(why for _, why in refused)
-    return {"total": len(refused), "reasons": dict(sorted(counted.items())), "latest": shown[-20:]}

@@ -1,19 +1,30 @@
 """Invariant 5 for what courses are made of: all events of a stream, one after the other in their order."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bson import ObjectId
 
 from tests.oracle.case import Case
-from tests.oracle.finding import miscounted, unequal
-from tests.oracle.reported import Event, at, details, moment, of, order, real
+from tests.oracle.decimals import whole
+from tests.oracle.finding import unequal
+from tests.oracle.projected import document_differences
+from tests.oracle.reported import (
+    Event,
+    all_details,
+    at,
+    details,
+    latest,
+    moment,
+    of,
+    order,
+    real,
+    without_effect,
+)
+from tests.oracle.stored import Document
 from tests.oracle.texts import measures
 
-Document = Mapping[str, Any]
-
-_MOST_STEPS, _MOST_COMMENTS, _SHOWN = 1_000, 200, 20
+_MOST_STEPS, _MOST_COMMENTS = 1_000, 200
 _STEP = "workflow_stage_"
 _STATES = {"started": "in_progress", "completed": "completed", "rejected": "rejected"}
 
@@ -26,32 +37,16 @@ def content_documents(case: Case) -> Iterator[str]:
             for stream, events in case.stored.streams_of(collection).items()
             if stream.startswith(f"{prefix}_")
         }
-        wanted = {
-            stream: shown for stream, events in streams.items() if (shown := expect(events)) is not None
-        }
-        documents = _stored(case, collection)
-        yield from miscounted(
-            f"document of {collection}",
-            Counter(wanted.keys()),
-            Counter(str(each["stream_id"]) for each in documents),
-        )
-        for document in documents:
-            stream = document["stream_id"]
-            if stream in wanted:
-                subject = f"{collection} of {stream}"
-                if document["_id"] != ObjectId(stream.rpartition("_")[2]):
-                    yield f"{subject} has the id {document['_id']}"
-                if document["version"] != len(streams[stream]):
-                    yield f"{subject} is at version {document['version']} of {len(streams[stream])}"
-                yield from unequal(subject, wanted[stream], document)
+        wanted = {stream: shown for stream, events in streams.items() if (shown := expect(events))}
+        yield from document_differences(collection, streams, wanted, case.stored.content(collection))
 
 
 def cycles(case: Case) -> Iterator[str]:
     """Of each kind of relationship those stand that close no cycle with earlier ones that stand."""
     streams = case.stored.streams_of("content_relationships")
     edges: list[tuple[Any, Any, Any, Document]] = []
-    for document in _stored(case, "content_relationships"):
-        made = latest_of(real(streams[document["stream_id"]]), "content_related")
+    for document in case.stored.content("content_relationships"):
+        made = latest(of(real(streams[document["stream_id"]]), "content_related"))
         if document["deleted_at"] is None and made is not None:
             edges.append((order(made), document["parent_id"], document["child_id"], document))
         elif "effective" in document:
@@ -87,8 +82,8 @@ def expected_lesson(events: Sequence[Event]) -> Document | None:
         text = content.get("markdown_content")
         content |= {} if text is None else {"reading_time": measures({"markdown": text})["reading_time"]}
     shows = ("lesson_id", "type", "title", "description", "content", "metadata")
-    return _whole(
-        {**_named(shown, shows), **_life(happened, "lesson_content_created", "lesson_content_deleted")}
+    return _with_whole_numbers(
+        {**_named(shown, shows), **_dates(happened, "lesson_content_created", "lesson_content_deleted")}
     )
 
 
@@ -119,8 +114,8 @@ def expected_block(events: Sequence[Event]) -> Document | None:
         "media_assets",
         "assessment",
     )
-    return _whole(
-        {**_named(shown, names), **_life(happened, "content_block_created", "content_block_deleted")}
+    return _with_whole_numbers(
+        {**_named(shown, names), **_dates(happened, "content_block_created", "content_block_deleted")}
     )
 
 
@@ -151,7 +146,9 @@ def expected_relationship(events: Sequence[Event]) -> Document | None:
         "adaptive_params",
         "since",
     )
-    return _whole({**_named(shown, names), **_life(happened, "content_related", "content_unrelated")})
+    return _with_whole_numbers(
+        {**_named(shown, names), **_dates(happened, "content_related", "content_unrelated")}
+    )
 
 
 def expected_workflow(events: Sequence[Event]) -> Document | None:
@@ -179,7 +176,7 @@ def expected_workflow(events: Sequence[Event]) -> Document | None:
     for each in comments:
         if details(each)["stage"] in named:
             written = {
-                "comment": _comment(each),
+                "comment": all_details(each).get("comment"),
                 "author": ObjectId(details(each)["author"]),
                 "created_at": at(each),
             }
@@ -187,7 +184,7 @@ def expected_workflow(events: Sequence[Event]) -> Document | None:
         else:
             refused.append((each, "unknown_stage"))
     left = [each["name"] for each in stages if each["status"] != "completed"]
-    return _whole(
+    return _with_whole_numbers(
         {
             "content_id": ObjectId(said["content_id"]),
             "workflow_type": said["workflow_type"],
@@ -195,7 +192,7 @@ def expected_workflow(events: Sequence[Event]) -> Document | None:
             "stages": stages,
             "current_stage": left[0] if left and flow["status"] == "in_progress" else None,
             "metadata": _metadata(said.get("metadata")),
-            "without_effect": _without_effect(refused),
+            "without_effect": without_effect(refused),
             "created_at": at(happened[0]),
             "updated_at": at(happened[-1]),
         }
@@ -208,19 +205,6 @@ _COLLECTIONS: Mapping[str, tuple[str, Callable[[Sequence[Event]], Document | Non
     "relationship": ("content_relationships", expected_relationship),
     "workflow": ("content_workflow", expected_workflow),
 }
-
-
-def latest_of(events: Sequence[Event], event_type: str) -> Event | None:
-    return max(of(events, event_type), key=order, default=None)
-
-
-def _stored(case: Case, collection: str) -> Sequence[Document]:
-    return [
-        document
-        for name, documents in case.stored.others.items()
-        if name.endswith(f"_content.{collection}")
-        for document in documents
-    ]
 
 
 def _hear(shown: dict[str, Any], said: Mapping[str, Any]) -> None:
@@ -252,7 +236,7 @@ def _named(shown: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: shown.get(name) for name in names}
 
 
-def _life(happened: Sequence[Event], made: str, gone: str) -> dict[str, Any]:
+def _dates(happened: Sequence[Event], made: str, gone: str) -> dict[str, Any]:
     last = max(of(happened, made, gone), key=order)
     return {
         "created_at": at(happened[0]),
@@ -261,17 +245,15 @@ def _life(happened: Sequence[Event], made: str, gone: str) -> dict[str, Any]:
     }
 
 
-def _whole(document: Mapping[str, Any]) -> Document:
+def _with_whole_numbers(document: Mapping[str, Any]) -> Document:
     """The document with whole numbers as integers, however they were written."""
     return {name: _as_stored(each) for name, each in document.items()}
 
 
 def _as_stored(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _as_stored(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [*map(_as_stored, value)]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+        return _with_whole_numbers(value)
+    return [*map(_as_stored, value)] if isinstance(value, list) else whole(value)
 
 
 def _leads(ways: set[tuple[Any, Any]], start: Any, end: Any) -> bool:
@@ -289,11 +271,6 @@ def _stage(said: Mapping[str, Any]) -> dict[str, Any]:
     if "due_date" in said:
         stage["due_date"] = moment(said["due_date"])
     return stage
-
-
-def _comment(event: Event) -> Any:
-    personal = (event["personal"].get("details") or {}).get("comment")
-    return details(event).get("comment") if personal is None else personal
 
 
 def _metadata(said: Mapping[str, Any] | None) -> Document | None:
@@ -364,22 +341,3 @@ def _do(flow: dict[str, Any], stages: Sequence[dict[str, Any]], step: Event) -> 
         stage[f"{what}_at"] = at(step)
     if all(each["status"] == "completed" for each in stages):
         flow["status"] = "completed"
-
-
-def _without_effect(refused: Sequence[tuple[Event, str]]) -> Document | None:
-    if not refused:
-        return None
-    ordered = sorted(refused, key=lambda each: order(each[0]))
-    return {
-        "total": len(refused),
-        "reasons": dict(Counter(reason for _, reason in refused)),
-        "latest": [
-            {
-                "event_id": event["_id"],
-                "event_type": event["event_type"],
-                "occurred_at": at(event),
-                "reason": reason,
-            }
-            for event, reason in ordered[-_SHOWN:]
-        ],
-    }

@@ -72,7 +72,7 @@ def social_proofs(case: Case) -> Iterator[str]:
 
     Of instructors of whom anything is kept.
     """
-    kept = {row["_id"] for row in _content(case, "instructor_statistics")}
+    kept = {row["_id"] for row in case.stored.content("instructor_statistics")}
     taught = _taught(case)
     for course in case.stored.courses:
         instructor, shown = _instructor(course), course.get("instructor")
@@ -103,7 +103,7 @@ def user_statistics(case: Case) -> Iterator[str]:
 def instructors(case: Case) -> Iterator[str]:
     """`instructor_statistics` keeps the sums of everybody who teaches somebody, whether a user or not."""
     taught = _taught(case)
-    rows = {row["_id"]: row for row in _content(case, "instructor_statistics")}
+    rows = {row["_id"]: row for row in case.stored.content("instructor_statistics")}
     for instructor in taught.keys() | rows.keys():
         teaching = taught.get(instructor, _Teaching(_nothing()))
         if instructor in rows or teaching.sums["enrolled"]:
@@ -113,7 +113,7 @@ def instructors(case: Case) -> Iterator[str]:
 
 def course_revenues(case: Case) -> Iterator[str]:
     """`course_revenue` is what was paid for each course and not given back, by currency."""
-    rows = {row["_id"]: row["revenue"] for row in _content(case, "course_revenue")}
+    rows = {row["_id"]: row["revenue"] for row in case.stored.content("course_revenue")}
     paid = revenues(case)
     named = {row["course_id"] for row in case.stored.billing if "stream_id" in row}
     for course in named | rows.keys():
@@ -277,12 +277,6 @@ def _kept(teaching: _Teaching) -> Mapping[str, Any]:
 
 def _units(revenue: Mapping[str, Decimal]) -> Mapping[str, int]:
     return {name: int(amount * _UNITS) for name, amount in sorted(revenue.items())}
-
-
-def _content(case: Case, collection: str) -> Iterator[Document]:
-    for name, rows in case.stored.others.items():
-        if name.endswith(f"_content.{collection}"):
-            yield from rows
 
 
 def _stars(sums: Sums) -> float:

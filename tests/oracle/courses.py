@@ -5,7 +5,6 @@ where the worker keeps a moment for each part.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,8 +12,9 @@ from bson import ObjectId
 
 from tests.oracle.case import Case
 from tests.oracle.claims import claimed
-from tests.oracle.finding import miscounted, unequal
-from tests.oracle.reported import Event, moment, order, sha1
+from tests.oracle.decimals import whole
+from tests.oracle.projected import document_differences
+from tests.oracle.reported import Event, all_details, moment, order, without_effect
 from tests.oracle.stored import OPENING, VOID, Document
 
 _STREAM = re.compile(r"course_[0-9a-f]{24}")
@@ -39,7 +39,6 @@ _MOVES = {
     "course_returned_to_draft": ({"review", "published", "archived"}, "draft"),
     "course_archived": ({"draft", "review", "published"}, "archived"),
 }
-_NAMED = 20
 _CHANGELOG = 50
 
 
@@ -49,32 +48,18 @@ def course_documents(case: Case) -> Iterator[str]:
     Where the platform keeps courses by itself, none of them names a stream.
     """
     documents = [each for each in case.stored.courses if "stream_id" in each]
-    streams = {
-        stream: events
-        for stream, events in case.stored.streams_of("courses").items()
-        if _STREAM.fullmatch(stream) and any(_begins(event) for event in events)
+    streams = case.stored.streams_of("courses") if "courses" in case.owned else {}
+    wanted = {
+        stream: expected_course(events)
+        for stream, events in streams.items()
+        if _STREAM.fullmatch(stream) and any(map(_begins, events))
     }
-    owned = "courses" in case.owned
-    expected = Counter(streams.keys() if owned else ())
-    yield from miscounted("course", expected, Counter(each["stream_id"] for each in documents))
-    for document in documents:
-        if document["stream_id"] in expected:
-            yield from course_differences(document, streams[document["stream_id"]])
+    yield from document_differences("course", streams, wanted, documents)
 
 
 def claimed_slugs(case: Case) -> Iterator[str]:
     """Of all courses that ask for a slug the earliest has it."""
     yield from claimed(case.stored.courses, ("slug",), "course")
-
-
-def course_differences(document: Mapping[str, Any], events: Sequence[Event]) -> Iterator[str]:
-    """Where a course shows something else than its stream's events, voids among them, say."""
-    subject, stream = f"course {document['_id']}", events[0]["stream_id"]
-    if document["version"] != len(events):
-        yield f"{subject} is at version {document['version']} of {len(events)}"
-    if str(document["_id"]) != stream.partition("_")[2] or document["slot"] != sha1(stream)[-1]:
-        yield f"{subject} is not where one looks for {stream}"
-    yield from unequal(subject, expected_course(events), document)
 
 
 def expected_course(events: Sequence[Event]) -> Document:
@@ -111,7 +96,7 @@ class Story:
         self.back: Event | None = None
 
     def take(self, event: Event) -> None:
-        kind, said = event["event_type"], details_of(event)
+        kind, said = event["event_type"], all_details(event)
         if kind == OPENING:
             self._adopt(event, said["record"])
             return
@@ -230,7 +215,7 @@ class Story:
                 "changelog": [*log, *self.old_log][:_CHANGELOG],
             },
             "claims": self._claims(),
-            "without_effect": self._without_effect(),
+            "without_effect": without_effect(self.refused),
             "created_at": self.created_at,
             "updated_at": max(dates, default=None),
             "deleted_at": self.deleted_at,
@@ -246,26 +231,6 @@ class Story:
         if self.back is not None:
             event = max(event, self.back, key=lambda each: (each["occurred_at"], each["_id"].bytes))
         return {"slug": {"value": wanted, "at": event["occurred_at"], "event_id": event["_id"]}}
-
-    def _without_effect(self) -> Document | None:
-        if not self.refused:
-            return None
-        latest = [
-            {
-                "event_id": event["_id"],
-                "event_type": event["event_type"],
-                "occurred_at": event["occurred_at"],
-                "reason": reason,
-            }
-            for event, reason in self.refused[-_NAMED:]
-        ]
-        reasons = Counter(reason for _, reason in self.refused)
-        return {"total": len(self.refused), "reasons": {**reasons}, "latest": latest}
-
-
-def details_of(event: Event) -> Mapping[str, Any]:
-    """The producer's details, with the part of them that stands with what is personal."""
-    return {**event["event_data"].get("details", {}), **event["personal"].get("details", {})}
 
 
 def parts_said(said: Any, path: str = "") -> list[str]:
@@ -307,9 +272,9 @@ def _converted(path: str, value: Any) -> Any:
         return {n: float(v) if n in ("amount", "original_price") else v for n, v in value.items()}
     if path == "pricing.payment_plans":
         prices = ("price", "price_per_installment")
-        return [{n: float(v) if n in prices else _whole(v) for n, v in plan.items()} for plan in value]
+        return [{n: float(v) if n in prices else whole(v) for n, v in plan.items()} for plan in value]
     if path.startswith("metadata.duration."):
-        return _whole(value)
+        return whole(value)
     return [_module(each) for each in value] if path == "curriculum" else value
 
 
@@ -323,7 +288,3 @@ def _lesson(lesson: Mapping[str, Any]) -> Document:
         questions = [{**each, "_id": ObjectId(each["_id"])} for each in found["quiz"]["questions"]]
         found["quiz"] = {**found["quiz"], "questions": questions}
     return found
-
-
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -2,6 +2,7 @@
 
 from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from math import isfinite
+from typing import Any
 
 _LONGEST_S = Decimal(10_000_000)
 
@@ -19,6 +20,11 @@ def rounded(number: float, scale: int) -> int:
 def cut(number: float, scale: int) -> int:
     """Progress in hundredths of a percent: down, so that only the whole is the whole."""
     return int((decimal(number) * scale).to_integral_value(ROUND_FLOOR))
+
+
+def whole(value: Any) -> Any:
+    """A whole number as an integer, however it was written; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def milliseconds(seconds: object) -> int | None:

@@ -4,7 +4,6 @@ From docs/projections.md alone: one event after the other, where the worker keep
 that is over by now nobody can say whether the server has removed it, or nobody has made it again.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,15 +12,14 @@ from bson import ObjectId
 from bson.decimal128 import Decimal128
 
 from tests.oracle.case import Case
-from tests.oracle.finding import miscounted, unequal
-from tests.oracle.reported import Event, at, details, moment, order, real
+from tests.oracle.projected import document_differences
+from tests.oracle.reported import Event, at, details, moment, order, real, without_effect
 from tests.oracle.stored import Document
 
-_SAID = (
+_TERMS = (
     *("code", "name", "course_id", "discount_percentage", "amount", "currency"),
     *("starts_at", "expires_at"),
 )
-_SHOWN = 20
 
 
 def promotion_documents(case: Case) -> Iterator[str]:
@@ -31,44 +29,27 @@ def promotion_documents(case: Case) -> Iterator[str]:
         for stream, events in case.stored.streams_of("promotions").items()
         if stream.startswith("promotion_")
     }
-    wanted = {
-        stream: shown
-        for stream, events in streams.items()
-        if (shown := expected_promotion(events)) is not None
-    }
-    documents = _stored(case)
-    lasting = Counter(stream for stream, shown in wanted.items() if not _is_over(shown))
-    over = {stream: 1 for stream, shown in wanted.items() if _is_over(shown)}
-    found = Counter(str(each["stream_id"]) for each in documents)
-    yield from miscounted("promotion", lasting, found, allowed=over)
-    for document in documents:
-        stream = document["stream_id"]
-        if stream in wanted:
-            subject = f"promotion {document['_id']}"
-            if document["_id"] != ObjectId(stream.rpartition("_")[2]):
-                yield f"{subject} is not where one looks for {stream}"
-            if not _is_over(wanted[stream]):
-                yield from unequal(subject, {"version": len(streams[stream])}, document)
-            yield from unequal(subject, wanted[stream], document)
+    wanted = {stream: shown for stream, events in streams.items() if (shown := expected_promotion(events))}
+    over = {stream for stream, shown in wanted.items() if _is_over(shown)}
+    documents = case.stored.content("promotions")
+    yield from document_differences("promotion", streams, wanted, documents, may_be_gone=over)
 
 
 def expected_promotion(events: Sequence[Event]) -> Document | None:
-    """What is said of a promotion after these events, None where it was never created."""
-    said: Document = {}
+    """What a promotion is after these events, None where it was never created."""
+    terms: Document = {}
     created: datetime | None = None
     ended: datetime | None = None
     updated: datetime | None = None
     refused: list[tuple[Event, str]] = []
     for event in sorted(real(events), key=order):
-        kind, news = (
-            event["event_type"],
-            {name: details(event)[name] for name in _SAID if name in details(event)},
-        )
-        changed = _changed(said, news)
+        kind, told = event["event_type"], details(event)
+        news = {name: told[name] for name in _TERMS if name in told}
+        changed = _changed(terms, news)
         if kind == "promotion_created" and created is not None:
             refused.append((event, "created_already"))
         elif kind == "promotion_created":
-            said, created, updated = news, at(event), at(event)
+            terms, created, updated = news, at(event), at(event)
         elif created is None or ended is not None:
             refused.append((event, "not_created" if created is None else "ended_already"))
         elif kind == "promotion_ended":
@@ -76,27 +57,27 @@ def expected_promotion(events: Sequence[Event]) -> Document | None:
         elif _moment(changed, "starts_at") >= _moment(changed, "expires_at"):
             refused.append((event, "starts_after_its_end"))
         else:
-            said, updated = changed, at(event)
+            terms, updated = changed, at(event)
     if created is None:
         return None
-    until = _moment(said, "expires_at")
-    course, amount = said.get("course_id"), said.get("amount")
+    until = _moment(terms, "expires_at")
+    course, amount = terms.get("course_id"), terms.get("amount")
     return {
-        **{name: said.get(name) for name in ("code", "name", "discount_percentage", "currency")},
+        **{name: terms.get(name) for name in ("code", "name", "discount_percentage", "currency")},
         "course_id": None if course is None else ObjectId(course),
         "amount": None if amount is None else Decimal128(amount),
-        "starts_at": _moment(said, "starts_at"),
+        "starts_at": _moment(terms, "starts_at"),
         "expires_at": until if ended is None else min(until, ended),
         "ended_at": ended,
         "created_at": created,
         "updated_at": updated,
-        "without_effect": _without_effect(refused),
+        "without_effect": without_effect(refused),
     }
 
 
-def _changed(said: Mapping[str, Any], news: Mapping[str, Any]) -> Document:
-    """What is named takes the place of what was said before; a discount of one kind that of the other."""
-    changed = {**said, **news}
+def _changed(terms: Mapping[str, Any], news: Mapping[str, Any]) -> Document:
+    """What is named takes the place of what stood before; a discount of one kind that of the other."""
+    changed = {**terms, **news}
     if "discount_percentage" in news:
         changed |= {"amount": None, "currency": None}
     if "amount" in news:
@@ -104,8 +85,8 @@ def _changed(said: Mapping[str, Any], news: Mapping[str, Any]) -> Document:
     return changed
 
 
-def _moment(said: Mapping[str, Any], name: str) -> datetime:
-    found = moment(said[name])
+def _moment(terms: Mapping[str, Any], name: str) -> datetime:
+    found = moment(terms[name])
     assert found is not None
     return found
 
@@ -113,26 +94,3 @@ def _moment(said: Mapping[str, Any], name: str) -> datetime:
 def _is_over(shown: Mapping[str, Any]) -> bool:
     expires: datetime = shown["expires_at"]
     return expires <= datetime.now(UTC)
-
-
-def _stored(case: Case) -> Sequence[Document]:
-    return [
-        document
-        for name, documents in case.stored.others.items()
-        if name.endswith("_content.promotions")
-        for document in documents
-    ]
-
-
-def _without_effect(refused: Sequence[tuple[Event, str]]) -> Document | None:
-    if not refused:
-        return None
-    names = ("event_id", "event_type", "occurred_at", "reason")
-    return {
-        "total": len(refused),
-        "reasons": dict(Counter(reason for _, reason in refused)),
-        "latest": [
-            dict(zip(names, (each["_id"], each["event_type"], at(each), reason), strict=True))
-            for each, reason in refused[-_SHOWN:]
-        ],
-    }

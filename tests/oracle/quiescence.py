@@ -63,8 +63,7 @@ def losers_named(case: Case) -> Iterator[str]:
 
 def _contending(case: Case, contest: str) -> Sequence[Document]:
     if contest == "content_cycles":
-        found = (each for name, each in case.stored.others.items() if name.endswith("content_relationships"))
-        return [document for documents in found for document in documents]
+        return case.stored.content("content_relationships")
     return case.stored.courses if contest == "course_claims" else case.stored.users
 
 

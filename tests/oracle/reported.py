@@ -1,6 +1,7 @@
 """What stored events say, in the words of docs/projections.md: order, latest, type, details."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +10,9 @@ from tests.oracle.decimals import milliseconds
 from tests.oracle.stored import OPENING, VOID
 
 Event = Mapping[str, Any]
+
+# Of the events without effect a document names so many, the last.
+_NAMED = 20
 
 MIGRATED = "curriculum_migrated"
 """The worker's own word of a course; no learner did it."""
@@ -71,6 +75,31 @@ def earliest_at(events: Iterable[Event]) -> datetime | None:
 def details(event: Event) -> Mapping[str, Any]:
     found: Mapping[str, Any] = event["event_data"].get("details", {})
     return found
+
+
+def all_details(event: Event) -> Mapping[str, Any]:
+    """The producer's details, with the part of them that stands with what is personal."""
+    return {**details(event), **event["personal"].get("details", {})}
+
+
+def without_effect(refused: Iterable[tuple[Event, str]]) -> Mapping[str, Any] | None:
+    """What a document says of events from which nothing follows: how many, why, and the last of them."""
+    ordered = sorted(refused, key=lambda each: order(each[0]))
+    if not ordered:
+        return None
+    return {
+        "total": len(ordered),
+        "reasons": dict(Counter(reason for _, reason in ordered)),
+        "latest": [
+            {
+                "event_id": event["_id"],
+                "event_type": event["event_type"],
+                "occurred_at": at(event),
+                "reason": reason,
+            }
+            for event, reason in ordered[-_NAMED:]
+        ],
+    }
 
 
 def time_ms(events: Iterable[Event]) -> int:

@@ -32,7 +32,7 @@ DERIVED_PAYMENT = UUID("3d1f7c5a-90b4-5c1e-8f2d-6a7e4b0c9d13")
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The collections the invariants speak of; `others` are those only searched for secrets, by full name."""
+    """The collections the invariants speak of; `others` are all others, by full name."""
 
     events: Sequence[Document] = ()
     rows: Sequence[Document] = ()
@@ -50,6 +50,11 @@ class Stored:
     others: Mapping[str, Sequence[Document]] = field(default_factory=dict)
     rows_gone_before: datetime | None = None
     """Rows of earlier events may have expired; None where rows never do."""
+
+    def content(self, collection: str) -> Sequence[Document]:
+        """The documents of a collection of the content database that is among the `others`."""
+        named = (each for name, each in self.others.items() if name.endswith(f"_content.{collection}"))
+        return [document for documents in named for document in documents]
 
     @property
     def streams(self) -> Mapping[str, Sequence[Document]]:

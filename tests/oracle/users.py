@@ -7,15 +7,14 @@ where the worker keeps a moment for each field; and who has which address and na
 import hashlib
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from tests.oracle.case import Case
 from tests.oracle.claims import claimed
-from tests.oracle.finding import miscounted, unequal
-from tests.oracle.reported import Event, order, sha1
+from tests.oracle.projected import document_differences
+from tests.oracle.reported import Event, all_details, order
 from tests.oracle.stored import OPENING, VOID, Document
 
 _STREAM = re.compile(r"user_[0-9a-f]{24}")
@@ -28,31 +27,19 @@ _LOCK_AFTER, _LOCK, _FAILURES = 5, timedelta(minutes=15), 100
 def user_documents(case: Case) -> Iterator[str]:
     """Every user who registered has one document, at its last version, which shows what follows from its events."""
     documents = [each for each in case.stored.users if "stream_id" in each]
-    streams = {
-        stream: events
-        for stream, events in case.stored.streams_of("users").items()
-        if _STREAM.fullmatch(stream) and any(_begins(event) for event in events)
+    streams = case.stored.streams_of("users") if "users" in case.owned else {}
+    wanted = {
+        stream: expected_user(events)
+        for stream, events in streams.items()
+        if _STREAM.fullmatch(stream) and any(map(_begins, events))
     }
-    expected = Counter(streams.keys() if "users" in case.owned else ())
-    yield from miscounted("user", expected, Counter(each["stream_id"] for each in documents))
+    yield from document_differences("user", streams, wanted, documents)
     for document in documents:
-        if document["stream_id"] in expected:
-            yield from user_differences(document, streams[document["stream_id"]])
+        shown = wanted.get(document["stream_id"])
+        for part in ("claims", *_PARTS) if shown is not None else ():
+            if _shape(shown[part]) != _shape(document.get(part)):
+                yield f"user {document['_id']} has other fields in {part} than were said"
     yield from claimed(case.stored.users, _CALLED, "user")
-
-
-def user_differences(document: Mapping[str, Any], events: Sequence[Event]) -> Iterator[str]:
-    """Where a user shows something else than its stream's events, voids among them, say."""
-    subject, stream = f"user {document['_id']}", events[0]["stream_id"]
-    if document["version"] != len(events):
-        yield f"{subject} is at version {document['version']} of {len(events)}"
-    if str(document["_id"]) != stream.partition("_")[2] or document["slot"] != sha1(stream)[-1]:
-        yield f"{subject} is not where one looks for {stream}"
-    wanted = expected_user(events)
-    yield from unequal(subject, wanted, document)
-    for part in ("claims", *_PARTS):
-        if _shape(wanted[part]) != _shape(document.get(part)):
-            yield f"{subject} has other fields in {part} than were said"
 
 
 def expected_user(events: Sequence[Event]) -> Document:
@@ -132,7 +119,7 @@ class _Story:
         self.proofs: dict[str, tuple[str | None, bool]] = {}
 
     def take(self, event: Event) -> None:
-        kind, at, said = event["event_type"], event["occurred_at"], _details(event)
+        kind, at, said = event["event_type"], event["occurred_at"], all_details(event)
         if kind == OPENING:
             self._adopt(event)
             return
@@ -160,7 +147,7 @@ class _Story:
 
     def _adopt(self, event: Event) -> None:
         """The platform's document: everything in it was said now, and counted before."""
-        content, life = _details(event)["record"]["content"], _details(event)["record"]["life"]
+        content, life = all_details(event)["record"]["content"], all_details(event)["record"]["life"]
         self.since = life["created_at"]
         self._merge({name: content[name] for name in (*_PARTS, *_SAID) if name in content})
         for name, place in (("two_factor_enabled", "two_factor"), ("keywords", "keywords")):
@@ -273,10 +260,6 @@ def _search_fields(profile: Mapping[str, Any], keywords: Sequence[str]) -> Docum
 
 def _within(some: Sequence[str], all_words: Sequence[str]) -> bool:
     return any(list(all_words[at : at + len(some)]) == list(some) for at in range(len(all_words)))
-
-
-def _details(event: Event) -> Mapping[str, Any]:
-    return {**event["event_data"].get("details", {}), **event["personal"].get("details", {})}
 
 
 def _begins(event: Event) -> bool:

@@ -12,16 +12,15 @@ from typing import Any
 from bson import ObjectId
 
 from tests.oracle.case import Case
-from tests.oracle.courses import FIELDS, Story, details_of, parts_said
+from tests.oracle.courses import FIELDS, Story, parts_said
 from tests.oracle.finding import miscounted, unequal
-from tests.oracle.reported import Event, order, sha1
+from tests.oracle.reported import Event, all_details, order, sha1, without_effect
 from tests.oracle.stored import OPENING, VOID, Document
 
 _STREAM = re.compile(r"course_[0-9a-f]{24}")
 _ABOUT_VERSIONS = "course_version_"
 _LISTED = 100
 _CHANGES = 1_000
-_NAMED = 20
 
 Change = tuple[str, str]
 """What was done, and to which path."""
@@ -103,7 +102,7 @@ class Versions:
     def take(self, event: Event) -> None:
         refused = len(self.story.refused)
         self.story.take(event)
-        kind, said = event["event_type"], details_of(event)
+        kind, said = event["event_type"], all_details(event)
         if kind == OPENING:
             self._said_at = dict.fromkeys((*FIELDS, "slug"), event["occurred_at"])
             self._adopt(event)
@@ -194,23 +193,8 @@ class Versions:
             "versions": listed[:_LISTED],
             "versions_total": len(listed),
             "current_version": self.live,
-            "without_effect": self._without_effect(),
+            "without_effect": without_effect(self.refused),
         }
-
-    def _without_effect(self) -> Document | None:
-        if not self.refused:
-            return None
-        latest = [
-            {
-                "event_id": event["_id"],
-                "event_type": event["event_type"],
-                "occurred_at": event["occurred_at"],
-                "reason": reason,
-            }
-            for event, reason in self.refused[-_NAMED:]
-        ]
-        counted = Counter(reason for _, reason in self.refused)
-        return {"total": len(self.refused), "reasons": {**counted}, "latest": latest}
 
 
 def _changes(before: Document, after: Document) -> Iterator[Change]:
