@@ -1,4 +1,4 @@
-"""Every command: what it is called, what the help says of it, and where it lies. It is imported when it is called."""
+"""Every command: its name, its summary in the list, and its module, which is imported when it is called."""
 
 from typing import Annotated
 

@@ -13,36 +13,37 @@ from worker.importing import importing
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A command, or a group of commands: what it is called, what the help says of it, and where it is.
+    """A command, or a group of commands: its name, its `summary` in the list of commands, and where it is.
 
-    `found` is a function, or a `Typer` with commands of its own, in the `module`, where a function has its `epilog`.
+    The `attribute` of the `module` is a function, or a `Typer` with commands of its own. The help of a function ends
+    with another attribute of the module, whose name is `epilog`.
     """
 
     name: str
-    says: str
+    summary: str
     module: str
-    found: str
+    attribute: str
     epilog: str = "EPILOG"
 
     def command(self) -> Any:
         """The command itself: its module is imported."""
         with importing():
             module = import_module(self.module)
-        found = getattr(module, self.found)
+        found = getattr(module, self.attribute)
         if isinstance(found, typer.Typer):
             group = typer.main.get_group(found)
             group.name = self.name
             return group
-        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        alone.command(self.name, epilog=getattr(module, self.epilog))(found)
-        return typer.main.get_command(alone)
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        single.command(self.name, epilog=getattr(module, self.epilog))(found)
+        return typer.main.get_command(single)
 
 
 class _Commands(dict[str, Any]):
-    """By name. Listed as the entries tell them; one that is taken by its name is imported."""
+    """Commands by name: a list of them, and `get`, give name and summary only; `[name]` imports the command."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        super().__init__({each.name: TyperCommand(each.name, help=each.says) for each in entries})
+        super().__init__({each.name: TyperCommand(each.name, help=each.summary) for each in entries})
         self._entries = {each.name: each for each in entries}
 
     def __getitem__(self, name: str) -> Any:
@@ -54,7 +55,7 @@ class _Commands(dict[str, Any]):
 def lazy_group(entries: Sequence[Entry]) -> type[TyperGroup]:
     """The class of a group of these commands, in this order.
 
-    What is the context's `obj` is called before a command is imported, if it can be, unless a shell completes.
+    A context whose `obj` is a function has it called before a command is imported, unless a shell completes a line.
     """
 
     class LazyGroup(TyperGroup):
@@ -63,9 +64,9 @@ def lazy_group(entries: Sequence[Entry]) -> type[TyperGroup]:
             self.commands = _Commands(entries)
 
         def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-            name, told, rest = super().resolve_command(ctx, args)
+            name, listed, rest = super().resolve_command(ctx, args)
             if name is None:
-                return name, told, rest
+                return name, listed, rest
             if callable(ctx.obj) and not ctx.resilient_parsing:
                 ctx.obj()
             return name, self.commands[name], rest
