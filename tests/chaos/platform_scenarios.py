@@ -1,13 +1,13 @@
 """What happens around the learners: people register, courses are written, reviewed, revised, paid for and left.
 
-Each story is an author with one course and all that belongs to it. Two stories after another want the same address,
-name and slug, in either order; of three relationships one closes a cycle; some steps are illegal. In the end most
-stories let go of what they contested, so that never many wait for what they ask for.
+Each scenario is an author with one course and all that belongs to it. Two scenarios after another want the same
+address, name and slug, in either order; of three relationships one closes a cycle; some steps are illegal. In the end
+most let go of what they contested, so that never many wait for what they ask for.
 """
 
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from random import Random
 from typing import Any
@@ -26,13 +26,13 @@ from tests.chaos.steps import (
 )
 from worker.contract.identity import foreign_object_id
 
-_SIDE_BY_SIDE = 24  # threads under way at a time, of two or three stories
+_SIDE_BY_SIDE = 24  # threads under way at a time, of two or three scenarios
 # So many records of learners, and of the platform, to one account that begins: each learner has some ten.
 _RECORDS_AN_ACCOUNT = 18
-_LAUNCH = BEGIN - timedelta(days=30)
-_STORIES = BEGIN + timedelta(days=1)
-_FOREVER = "2099-01-01T00:00:00.000Z"
-_NEVER = "2100-01-01T00:00:00.000Z"
+_LAUNCH = BEGIN - timedelta(days=30)  # when the learners' courses are published, and accounts opened
+_PLATFORM_BEGIN = BEGIN + timedelta(days=1)
+_FAR_AHEAD = "2099-01-01T00:00:00.000Z"  # the server removes no promotion meanwhile
+_BEHIND_IT = "2100-01-01T00:00:00.000Z"
 
 
 def everything(seed: int) -> Iterator[Step]:
@@ -47,14 +47,14 @@ def everything(seed: int) -> Iterator[Step]:
 
 
 def opening(seed: int) -> Iterator[Step]:
-    """The courses that the learners take, and who teaches them."""
+    """The records of the courses that the learners take, and of who teaches them."""
     random = _random("opening", seed)
     known = courses()
     for number, instructor in enumerate(dict.fromkeys(course.instructor_id for course in known)):
-        details = {**_called(f"instructor-{number}"), "roles": ["instructor"]}
-        yield _writer(random, ACCOUNTS, "user", instructor, 0).ok("user_registered", details=details)
+        details = {**_names(f"instructor-{number}"), "roles": ["instructor"]}
+        yield _writer(random, ACCOUNTS, "user", instructor, _LAUNCH).ok("user_registered", details=details)
     for course in known:
-        writer = _writer(random, CONTENT, "course", course.course_id, 0)
+        writer = _writer(random, CONTENT, "course", course.course_id, _LAUNCH)
         created = _new_course(f"base-{course.number}", course.instructor_id)
         yield writer.ok("course_created", details=created)
         yield writer.ok(
@@ -76,28 +76,30 @@ def registrations(seed: int) -> Iterator[Step]:
             "timezone": "Europe/Berlin",
             "notifications": {"email_course_updates": wanted, "push_notifications": wanted},
         }
-        writer = _writer(random, ACCOUNTS, "user", learner_id(seed, number), 0)
-        details = {**_called(f"learner-{seed}-{number}"), "preferences": preferences}
+        writer = _writer(random, ACCOUNTS, "user", learner_id(seed, number), _LAUNCH)
+        details = {**_names(f"learner-{seed}-{number}"), "preferences": preferences}
         yield writer.ok("user_registered", details=details)
 
 
 def platform_scenarios(seed: int) -> Iterator[Step]:
-    """The stories' records in the order of publishing."""
+    """The scenarios' records in the order of publishing, without an end."""
     random = _random("platform", seed)
-    threads = (thread for number in count() for thread in Story(seed, number, random).threads())
+    threads = (thread for number in count() for thread in Scenario(seed, number, random).threads())
     return interleaved(random, threads, _SIDE_BY_SIDE)
 
 
-class Story:
+class Scenario:
     """One author, and everything that belongs to the course; what is special turns with the number."""
 
     def __init__(self, seed: int, number: int, random: Random) -> None:
         self._seed, self._number, self._random = seed, number, random
         self._pair = f"{seed}-{number // 2}"
         self._own = f"{seed}-{number}"
+        # One pair of five never lets go of what it contests.
         self._insists = number // 2 % 5 == 1
-        # Every second time who is told of later has asked earlier.
-        self._begin = number // 2 * 600 + (300 if number % 4 in (0, 3) else 0)
+        # Pairs are ten minutes apart. In every second one who is published later begins earlier, by five minutes.
+        after_s = number // 2 * 600 + (300 if number % 4 in (0, 3) else 0)
+        self._begin = _PLATFORM_BEGIN + timedelta(seconds=after_s)
         self.author, self.course = self._id("author"), self._id("course")
         self.lessons = tuple(self._id(f"lesson {each}") for each in (1, 2, 3))
 
@@ -124,7 +126,7 @@ class Story:
         yield writer.ok(
             "user_registered",
             details={
-                **_called(f"author-{self._pair}"),
+                **_names(f"author-{self._pair}"),
                 "profile": profile,
                 "preferences": {"language": "en", "timezone": "Europe/Berlin"},
                 "roles": ["instructor"],
@@ -138,10 +140,10 @@ class Story:
         yield writer.ok("role_granted", details={"role": "reviewer"})
         yield writer.ok("password_changed")
         yield writer.ok("keywords_changed", details={"keywords": ["courses", f"author {self._own}"]})
-        called = _called(f"author-{self._own}-own")
+        own_names = _names(f"author-{self._own}-own")
         if not self._insists:
-            yield writer.ok("email_changed", details={"email": called["email"]})
-            yield writer.ok("username_changed", details={"username": called["username"]})
+            yield writer.ok("email_changed", details={"email": own_names["email"]})
+            yield writer.ok("username_changed", details={"username": own_names["username"]})
         if self._number % 7 == 3:
             yield writer.ok("user_deleted")
 
@@ -186,18 +188,17 @@ class Story:
     def _learner(self) -> Iterator[Step]:
         """Takes the course while it is written, is moved to another curriculum, and has the money back."""
         learner, transaction = self._id("learner"), f"enrol-{self._own}"
-        writer = learner_writer(self._random, learner, self.course, 0)
-        writer.begin = _STORIES + timedelta(seconds=self._begin)
+        writer = learner_writer(self._random, learner, self.course, self._begin)
         paid = {"transaction_id": transaction, "amount": "199.99", "currency": "USD", "method": "card"}
         yield writer.ok("course_enrolled", details={"payment": paid})
-        billing = self._billing(transaction, learner)
-        billing.begin = writer.begin + timedelta(seconds=60)
+        billing = self._billing(transaction, learner, after_s=60)
         yield writer.ok("lesson_started", lesson_id=self.lessons[0])
         yield billing.ok("payment_made", details=paid)
         yield writer.ok("complete", lesson_id=self.lessons[0])
         yield billing.ok("payment_refunded", details={"transaction_id": transaction, "reason": "left"})
         yield writer.ok("quiz_submitted", lesson_id=self.lessons[1], details={"score": 80})
-        own = Writer(self._random, writer.stream, writer.ids, writer.begin + timedelta(seconds=90), OWN)
+        migrated_at = self._begin + timedelta(seconds=90)
+        own = learner_writer(self._random, learner, self.course, migrated_at, OWN)
         listed = b64encode(b"".join(map(bytes.fromhex, self.lessons))).decode()
         moved = {"version": "2.0", "total_lessons": len(self.lessons), "lessons": listed}
         yield own.ok("curriculum_migrated", details=moved)
@@ -246,11 +247,11 @@ class Story:
         In the end the first one goes, and the one that gave way stands.
         """
         things = (self._id("block"), *self.lessons[:2])
-        places = (0, 20, 10) if self._number % 2 else (0, 10, 20)
+        moments = (0, 20, 10) if self._number % 2 else (0, 10, 20)
         writers = []
-        for number, place in enumerate(places):
-            writer = self._writer(CONTENT, "relationship", self._id(f"relationship {number}"))
-            writer.begin += timedelta(seconds=place)
+        for number, after_s in enumerate(moments):
+            relationship = self._id(f"relationship {number}")
+            writer = self._writer(CONTENT, "relationship", relationship, after_s=after_s)
             ends = {"parent_id": things[number], "child_id": things[(number + 1) % 3]}
             yield writer.ok("content_related", details={**ends, "relationship_type": "contains"})
             writers.append(writer)
@@ -285,10 +286,10 @@ class Story:
         """With a change after which it would begin behind its end, and one after it has ended."""
         writer = self._writer(BILLING, "promotion", self._id("promotion"))
         details = {"code": f"SPRING-{self._own}", "course_id": self.course, "discount_percentage": 20}
-        times = {"starts_at": "2026-01-01T00:00:00.000Z", "expires_at": _FOREVER}
+        times = {"starts_at": "2026-01-01T00:00:00.000Z", "expires_at": _FAR_AHEAD}
         yield writer.ok("promotion_created", details={**details, **times})
         yield writer.ok("promotion_changed", details={"amount": "5.00", "currency": "USD"})
-        yield writer.ok("promotion_changed", details={"starts_at": _NEVER})
+        yield writer.ok("promotion_changed", details={"starts_at": _BEHIND_IT})
         if self._number % 2:
             yield writer.ok("promotion_ended")
         yield writer.ok("promotion_changed", details={"name": "Spring sale"})
@@ -330,28 +331,25 @@ class Story:
                 yield writer.poison("forbidden_field", "logged_in", details={"password_hash": "x"})
             case _:
                 # Only the worker itself says so, and only on a topic of its own.
-                learner, lesson = self._id("learner"), b64encode(bytes.fromhex(self.lessons[0])).decode()
-                ids = {"user_id": learner, "course_id": self.course}
-                writer = self._writer(CONTENT, f"course_{self.course}_user", learner)
-                writer.ids = ids
-                moved = {"total_lessons": 1, "lessons": lesson}
+                lesson = b64encode(bytes.fromhex(self.lessons[0])).decode()
+                learner, moved = self._id("learner"), {"total_lessons": 1, "lessons": lesson}
+                writer = learner_writer(self._random, learner, self.course, self._begin, CONTENT)
                 yield writer.poison("unknown_event_type", "curriculum_migrated", details=moved)
 
     def _lessons(self, number: int) -> dict[str, Any]:
         return {"curriculum": _curriculum(self.course, self.lessons[:number])}
 
-    def _billing(self, transaction: str, user: str) -> Writer:
-        writer = self._writer(BILLING, "transaction", str(foreign_object_id(transaction)))
-        writer.ids = {"user_id": user, "course_id": self.course}
-        return writer
+    def _billing(self, transaction: str, user: str, after_s: float = 0) -> Writer:
+        """Who writes what becomes of a transaction for the course."""
+        stream = f"transaction_{foreign_object_id(transaction)}"
+        ids = {"user_id": user, "course_id": self.course}
+        return Writer(self._random, stream, ids, self._begin + timedelta(seconds=after_s), BILLING)
 
-    def _writer(self, topic: str, entity: str, identity: str) -> Writer:
-        writer = _writer(self._random, topic, entity, identity, self._begin)
-        writer.begin += _STORIES - _LAUNCH
-        return writer
+    def _writer(self, topic: str, entity: str, identity: str, after_s: float = 0) -> Writer:
+        return _writer(self._random, topic, entity, identity, self._begin + timedelta(seconds=after_s))
 
     def _id(self, what: str) -> str:
-        return str(foreign_object_id(f"{what} of story {self._own}"))
+        return str(foreign_object_id(f"{what} of scenario {self._own}"))
 
 
 _PRICING: Mapping[str, Any] = {
@@ -374,12 +372,11 @@ def _random(what: str, seed: int) -> Random:
     return Random(f"{what} {seed}")  # noqa: S311 - a repeatable order, not a secret
 
 
-def _writer(random: Random, topic: str, entity: str, identity: str, second: int) -> Writer:
-    begin = _LAUNCH + timedelta(seconds=second)
+def _writer(random: Random, topic: str, entity: str, identity: str, begin: datetime) -> Writer:
     return Writer(random, f"{entity}_{identity}", {f"{entity}_id": identity}, begin, topic)
 
 
-def _called(name: str) -> dict[str, str]:
+def _names(name: str) -> dict[str, str]:
     return {"email": f"{name}@{MAIL}", "username": name}
 
 

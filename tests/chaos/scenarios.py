@@ -6,11 +6,11 @@ store refuses, an enrolment that names a payment among them, and some lessons fa
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from random import Random
 
-from tests.chaos.steps import BEGIN, Step, Writer, interleaved
+from tests.chaos.steps import BEGIN, LEARNERS, Step, Writer, interleaved
 from tests.oracle import Entry
 from worker.contract.identity import foreign_object_id
 from worker.devstack.simulator.ledger import Course
@@ -42,11 +42,12 @@ def learner_id(seed: int, number: int) -> str:
     return str(foreign_object_id(f"learner {seed} {number}"))
 
 
-def learner_writer(random: Random, user_id: str, course_id: str, number: int) -> Writer:
-    """Who writes what a learner does in a course; learners begin a minute apart."""
+def learner_writer(
+    random: Random, user_id: str, course_id: str, begin: datetime, topic: str = LEARNERS
+) -> Writer:
+    """Who writes what is said of a learner in a course, from `begin` on."""
     ids = {"user_id": user_id, "course_id": course_id}
-    stream = f"course_{course_id}_user_{user_id}"
-    return Writer(random, stream, ids, BEGIN + timedelta(seconds=number * 60))
+    return Writer(random, f"course_{course_id}_user_{user_id}", ids, begin, topic)
 
 
 def scenarios(seed: int) -> Iterator[Step]:
@@ -60,7 +61,7 @@ def _scenario(random: Random, seed: int, number: int) -> Iterator[Step]:
     every = courses()
     course = every[number % len(every)]
     first, second = course.lessons
-    writer = learner_writer(random, learner_id(seed, number), course.course_id, number)
+    writer = learner_writer(random, learner_id(seed, number), course.course_id, _begin(number))
     if number % 8 == 3:
         named = {"payment": _payment(f"refused-{seed}-{number}")}
         yield writer.poison(_REFUSED, "course_enrolled", device_type=REFUSED_DEVICE, details=named)
@@ -94,9 +95,14 @@ def _further_course(random: Random, seed: int, number: int) -> Iterator[Step]:
     """The same learner begins another course of the same instructor."""
     every = courses()
     course = every[(number + 2) % len(every)]
-    writer = learner_writer(random, learner_id(seed, number), course.course_id, number)
+    writer = learner_writer(random, learner_id(seed, number), course.course_id, _begin(number))
     yield writer.ok("course_enrolled")
     yield writer.ok("lesson_started", lesson_id=course.lessons[0])
+
+
+def _begin(number: int) -> datetime:
+    """Learners begin a minute apart."""
+    return BEGIN + timedelta(minutes=number)
 
 
 def _payment(transaction: str) -> dict[str, str]:

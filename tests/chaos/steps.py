@@ -3,15 +3,15 @@
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
 from tests.oracle import Entry
 from tests.oracle.ledger import Kind
-from worker.contract.codec import encode, record_key
 from worker.contract.routes import USUAL_TOPICS
+from worker.devstack.simulator.spelling import new_event_id, record_of, rfc_3339
 from worker.kafka.files import OutgoingRecord
 
 LEARNERS, CONTENT, ACCOUNTS, BILLING, OWN = USUAL_TOPICS
@@ -51,7 +51,7 @@ class Writer:
 
     def again(self, step: Step) -> Step:
         """The same record once more."""
-        return Step(step.record, self._entry("duplicate", json.loads(step.entry.value)), self.topic)
+        return replace(step, entry=replace(step.entry, kind="duplicate"))
 
     def contradicting(self, step: Step) -> Step:
         """The same event with something else in it."""
@@ -62,24 +62,16 @@ class Writer:
         return self._step("poison", self._fields(event_type, **fields), reason)
 
     def _step(self, kind: Kind, fields: dict[str, Any], reason: str | None = None) -> Step:
-        value = encode(fields)
-        return Step(
-            OutgoingRecord(value, record_key(value)), self._entry(kind, fields, value, reason), self.topic
-        )
-
-    def _entry(
-        self, kind: Kind, fields: dict[str, Any], value: bytes | None = None, reason: str | None = None
-    ) -> Entry:
-        """Not acknowledged yet."""
-        event_id = uuid.UUID(fields["event_id"])
-        return Entry(event_id, self.stream, kind, value or encode(fields), reason, acknowledged=False)
+        record, event_id = record_of(fields), uuid.UUID(fields["event_id"])
+        entry = Entry(event_id, self.stream, kind, record.value or b"", reason, acknowledged=False)
+        return Step(record, entry, self.topic)
 
     def _fields(self, event_type: str, **fields: Any) -> dict[str, Any]:
         self.count += 1
         return {
-            "event_id": str(uuid.UUID(int=self.random.getrandbits(128), version=4)),
+            "event_id": str(new_event_id(self.random)),
             "event_type": event_type,
-            "occurred_at": (self.begin + timedelta(seconds=self.count)).isoformat(timespec="milliseconds"),
+            "occurred_at": rfc_3339(self.begin + timedelta(seconds=self.count)),
             "user_agent": CANARY,
             **self.ids,
             **fields,

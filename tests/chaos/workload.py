@@ -22,7 +22,9 @@ from worker.timing import SystemClock, cancel_and_wait
 RATE_PER_S = 60
 # Published together: a batch of the worker's, so that there is work in hand after each of them.
 _BURST = 30
+# A look is one small read; what is told is when something was stored, to a twentieth of a second.
 _LOOK_EVERY_S = 0.05
+# So that a look stays small when much waits.
 _MOST_ASKED = 400
 # Workers that keep dying fall behind; more than this would only be read at the end.
 _MOST_WAITING = 1_000
