@@ -9,8 +9,8 @@ from random import Random
 from types import MappingProxyType
 
 from tests.chaos.history import Fault, History, NotProven
+from tests.chaos.steps import LEARNERS
 from tests.chaos.workload import PARTITIONS
-from tests.chaos.world import TOPIC
 from tests.support.waiting import until
 from worker.devstack.servers.apache.cluster import ApacheKafka
 from worker.devstack.servers.process import ServerProcess, free_port
@@ -150,7 +150,7 @@ class WorkerCluster:
         async def owns() -> bool:
             self.history.workload.require_alive()
             probe.require_alive()
-            counts = await probe.counts(TOPIC)
+            counts = await probe.counts(LEARNERS)
             return counts is not None and holds(len(counts.lags))
 
         await until(owns, f"the partitions of worker {name}")

@@ -11,9 +11,9 @@ from pathlib import Path
 from projections.catalogue import catalogue_for
 from tests.chaos.launcher import BROKEN_VARIABLE
 from tests.chaos.scenarios import BROKEN_LESSON, REFUSED_DEVICE
-from tests.chaos.steps import ACCOUNTS, BILLING, CONTENT, LEARNERS, OWN, PARTITIONS
+from tests.chaos.steps import PARTITIONS
 from tests.integration.notify.http_receiver import HttpReceiver
-from worker.contract.routes import Topics
+from worker.contract.routes import USUAL_TOPICS
 from worker.devstack.servers.apache.cluster import ApacheKafka, start_apache
 from worker.devstack.servers.broker import start_broker
 from worker.devstack.servers.mongod import Mongod, start_mongod
@@ -21,11 +21,11 @@ from worker.devstack.servers.process import free_port
 from worker.devstack.servers.stack import KafkaKind, KafkaServer
 from worker.devstack.servers.topics import create_topic
 from worker.settings.ingest import topic_variables
+from worker.settings.ownership import owner_variables
 from worker.storage.database import Database, make_client, open_database
 from worker.storage.driver import close
 from worker.storage.schema import apply_schema
 
-TOPIC = LEARNERS
 GROUP = "chaos"
 PREFIX = "education_platform"
 SESSION_TIMEOUT_S = 2
@@ -77,9 +77,8 @@ class World:
             "SEVENP_EXTERNAL_COLLECTIONS": "course_events",
             "SEVENP_KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
             "SEVENP_KAFKA_GROUP_ID": GROUP,
-            **topic_variables(Topics(LEARNERS, CONTENT, ACCOUNTS, BILLING, OWN)),
-            "SEVENP_COURSES_OWNER": "worker",
-            "SEVENP_USERS_OWNER": "worker",
+            **topic_variables(USUAL_TOPICS),
+            **owner_variables(OWNED),
             "SEVENP_INGEST_MAX_RECORDS": "100",
             "SEVENP_SESSION_TIMEOUT_MS": str(SESSION_TIMEOUT_S * 1000),
             "SEVENP_WATCH_LEASE_S": "2",
