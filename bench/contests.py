@@ -1,4 +1,4 @@
-"""`python -m bench.contests`: how long relationships of one connected part take to be decided, and one more of them.
+"""`python -m bench.contests`: how long relationships of one connected part take to be decided, and one change.
 
 The documents are made by their fold and written as it writes them, in random order; what moved is decided in batches,
 as the follower does it. Each change after that is one relationship more, or one less, decided by itself.
@@ -6,12 +6,12 @@ as the follower does it. Each change after that is one relationship more, or one
 
 import argparse
 import asyncio
-import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -38,7 +38,7 @@ from worker.watch.sums.runner import Dependencies
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _TYPE = "contains"
-_FURTHER = 20
+_CHANGES = 20  # of which half make a relationship and half take one away; their mean is told
 _COLUMNS = (
     "shape",
     "relationships",
@@ -46,7 +46,7 @@ _COLUMNS = (
     "closing a cycle",
     "all, s",
     "CPU, s",
-    "one more, ms",
+    "one change, ms",
     "CPU, ms",
     "mongod's CPU, ms",
 )
@@ -62,22 +62,23 @@ def _chain(number: int) -> tuple[int, int]:
     return number, number + 1
 
 
-def _mesh(chance: random.Random, most: int) -> Ends:
-    """A third as many ends as relationships: most that are made late close a cycle."""
+def _mesh(random: Random, most: int) -> Ends:
+    """A third as many things as relationships: most of these that are made late close a cycle."""
 
     def ends(_: int) -> tuple[int, int]:
-        parent, child = chance.sample(range(max(2, most // 3)), 2)
+        parent, child = random.sample(range(max(2, most // 3)), 2)
         return parent, child
 
     return ends
 
 
-def _edge(number: int, parent: int, child: int, *, gone: bool = False) -> Document:
-    """What the fold makes of a relationship that was made as the `number`-th."""
+def _relationship(number: int, ends: tuple[int, int], *, gone: bool = False) -> Document:
+    """What the fold makes of the relationship that was made as the `number`-th, between a parent and a child."""
     stream = f"relationship_{number:024x}"
-    ends = {"parent_id": f"{2**40 + parent:024x}", "child_id": f"{2**40 + child:024x}"}
-    said: list[tuple[str, dict[str, str]]] = [("content_related", {**ends, "relationship_type": _TYPE})]
-    said += [("content_unrelated", {})] if gone else []
+    parent, child = (f"{2**40 + end:024x}" for end in ends)
+    made = {"parent_id": parent, "child_id": child, "relationship_type": _TYPE}
+    told: list[tuple[str, dict[str, str]]] = [("content_related", made)]
+    told += [("content_unrelated", {})] if gone else []
     events = [
         StoredEvent.from_document(
             {
@@ -92,55 +93,57 @@ def _edge(number: int, parent: int, child: int, *, gone: bool = False) -> Docume
                 "recorded_at": _START,
             }
         )
-        for later, (kind, details) in enumerate(said)
+        for later, (kind, details) in enumerate(told)
     ]
     fields = CONTENT_RELATIONSHIPS.refold(events, None, "live")
     return {"_id": stream_object_id(stream), "rev": 1, **fields}
 
 
-async def _nothing() -> None:
-    """Nobody has to hear that this is alive."""
+async def _keep_alive() -> None:
+    """No follower is behind this: there is no lease to renew."""
 
 
-def _engine(database: Database) -> Contenders:
+def _contenders(database: Database) -> Contenders:
+    """What decides the contest of cycles."""
     metrics = Metrics(CollectorRegistry(), database.catalogue)
-    given = Dependencies(database, Transactions(database.client), CLOCK, metrics, _nothing, "bench")
+    given = Dependencies(database, Transactions(database.client), CLOCK, metrics, _keep_alive, "bench")
     return next(each for each in contenders(given) if each.name == CONTENT_CYCLES.name)
 
 
-async def _decide(kept: Contenders, edges: Sequence[Document]) -> None:
-    """What the follower does with changes of these."""
-    await kept.bring(frozenset((DOCUMENT, each["_id"]) for each in edges), {})
+async def _decide(contest: Contenders, changed: Sequence[Document]) -> None:
+    """Do what the follower does when these documents have changed."""
+    await contest.bring(frozenset((DOCUMENT, each["_id"]) for each in changed), {})
 
 
 async def _measure(database: Database, server: int, shape: str, most: int, batch: int) -> str:
-    chance = random.Random(1)  # noqa: S311  # a repeatable story
-    ends: Ends = {"tree": _tree, "chain": _chain, "mesh": _mesh(chance, most)}[shape]
-    stored, kept = database.collection(CONTENT_RELATIONSHIPS.target.collection), _engine(database)
+    """A line of the table: decide so many relationships in batches, then change one after the other."""
+    random = Random(1)  # noqa: S311  # the same shapes and changes in every run
+    ends: Ends = {"tree": _tree, "chain": _chain, "mesh": _mesh(random, most)}[shape]
+    stored, contest = database.collection(CONTENT_RELATIONSHIPS.target.collection), _contenders(database)
+    decided = database.collection(CONTENT_CYCLES.contenders.collection)
     await stored.delete_many({})
-    await database.collection(CONTENT_CYCLES.contenders.collection).delete_many({})
-    made = [_edge(number, *ends(number)) for number in range(most)]
-    chance.shuffle(made)
+    await decided.delete_many({})
+    between = [ends(number) for number in range(most)]
+    made = [_relationship(number, each) for number, each in enumerate(between)]
+    random.shuffle(made)
     await stored.insert_many(made)
     began, ours = time.monotonic(), time.process_time()
     for some in chunks(made, batch):
-        await _decide(kept, some)
+        await _decide(contest, some)
     all_s, ours_s = time.monotonic() - began, time.process_time() - ours
     taken: list[tuple[float, float, float]] = []
-    for further in range(_FURTHER):
-        number = most + further
-        if further % 2:
-            one = _edge(chance.randrange(most // 2), *ends(chance.randrange(most // 2)), gone=True)
-            await stored.replace_one({"_id": one["_id"]}, one, upsert=True)
+    for change in range(_CHANGES):
+        if change % 2:
+            number = random.randrange(most // 2)
+            changed = _relationship(number, between[number], gone=True)
         else:
-            one = _edge(number, chance.randrange(most // 3), chance.randrange(most // 3) + most)
-            await stored.insert_one(one)
+            far = random.randrange(most // 3), random.randrange(most // 3) + most
+            changed = _relationship(most + change, far)
+        await stored.replace_one({"_id": changed["_id"]}, changed, upsert=True)
         began, ours, theirs = time.monotonic(), time.process_time(), usage(server).cpu_s
-        await _decide(kept, [one])
+        await _decide(contest, [changed])
         taken.append((time.monotonic() - began, time.process_time() - ours, usage(server).cpu_s - theirs))
-    lost = await database.collection(CONTENT_CYCLES.contenders.collection).count_documents(
-        {"reason": {"$gt": ""}}
-    )
+    lost = await decided.count_documents({"reason": {"$gt": ""}})
     mean = [1_000 * sum(each[place] for each in taken) / len(taken) for place in range(3)]
     cells = [shape, f"{most:,}", f"{batch:,}", f"{lost:,}", f"{all_s:.1f}", f"{ours_s:.1f}"]
     return f"| {' | '.join([*cells, *(f'{each:.0f}' for each in mean)])} |"
@@ -157,7 +160,7 @@ async def _main(arguments: Any) -> None:
             console.print(f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}", markup=False)
             for shape in arguments.shapes:
                 for batch in arguments.batches:
-                    row = await _measure(database, mongod.process.pid, shape, arguments.edges, batch)
+                    row = await _measure(database, mongod.process.pid, shape, arguments.relationships, batch)
                     console.print(row, markup=False, highlight=False)
         finally:
             await close(client)
@@ -166,7 +169,7 @@ async def _main(arguments: Any) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--edges", type=int, default=3_000)
+    parser.add_argument("--relationships", type=int, default=3_000)
     parser.add_argument("--shapes", nargs="+", default=["tree", "chain", "mesh"])
     parser.add_argument("--batches", nargs="+", type=int, default=[3_000, 100])
     asyncio.run(_main(parser.parse_args()))

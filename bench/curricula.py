@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -22,12 +22,11 @@ from bench.race import Run, described, run_once, where_time_goes
 from bench.records import AnyWorkload, ManyLearners, Workload
 from bench.report import Say, Section
 
-# Of the longest courses there are: 200 of them, all in use at once.
+# Long courses, all in use at once: ingest begins with decoding 60,000 lessons, once in the life of a process.
 KNOWN_COURSES, KNOWN_LESSONS = 200, 300
-# What a record gets entries for, whether the learner opens them or not.
+# A course of the usual length. A record has an entry for each of its lessons, whether the learner opens it or not.
 RECORD_LESSONS = 66
-# As many as let each run take about twenty seconds: what a run begins with must not decide. Ingest begins with
-# decoding 60,000 lessons, once in the life of a process.
+# As many as let each run take about twenty seconds: what a run begins with must not decide.
 INGEST_EVENTS, MANY_EVENTS = 150_000, 36_000
 ROUNDS = 3
 GOALS = ("stamping", "curricula")
@@ -81,7 +80,6 @@ async def measure_pairs(given: Fixture, taken: Sequence[Pair], rounds: int, say:
     for number in range(rounds):
         for pair in taken:
             published = await publish_workload(given, pair.goal, pair.workload)
-            published = replace(published, workload=pair.workload)
             sides = [0, 1] if number % 2 == 0 else [1, 0]
             for side in sides:
                 run = await run_once(given, (pair.known, pair.without)[side], published)
@@ -107,7 +105,7 @@ def pair_goals(taken: Sequence[Pair], found: PairRuns) -> tuple[dict[str, Measur
 
 
 def pairs_section(taken: Sequence[Pair], found: PairRuns, rounds: int) -> Section:
-    """A row a run's kind: rates and CPU, and what the first of a pair has of the second."""
+    """A row for each contestant of a pair: rates and CPU, and of the first what they are of the second's."""
     columns = (
         "what",
         "contestant",
@@ -155,7 +153,7 @@ def cpu_us(runs: Sequence[Run]) -> list[float]:
 
 
 def pairs_json(taken: Sequence[Pair], found: PairRuns) -> list[dict[str, Any]]:
-    """One object a pair and contestant, a value a round."""
+    """An object for each contestant of a pair, with a value for each round."""
     return [
         {
             "goal": pair.goal,
