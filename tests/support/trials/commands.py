@@ -15,7 +15,7 @@ from typing import Any
 from bench.processes import usage
 from worker.devstack.servers.process import DieWithParent
 
-_LOOK_EVERY_S = 0.02
+_LOOK_EVERY_S = 0.02  # a command whose memory is watched lasts seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,20 +8,20 @@ from worker.contract.identity import stream_object_id
 from worker.storage.database import Database, Document
 from worker.verify.findings import Kind
 
-_AT_ONCE = 500
+_AT_ONCE = 500  # streams, with all of their events in memory
 _OF_INGEST = (Kind.ROW, Kind.PAYMENT)
 
 
-async def said_by_oracle(database: Database) -> list[str]:
+async def found_by_oracle(database: Database) -> list[str]:
     """Where a document shows something else than its events say, stream by stream."""
-    said: list[str] = []
+    found: list[str] = []
     page: list[tuple[str, list[Document]]] = []
     async for stream in _streams(database):
         page.append(stream)
         if len(page) == _AT_ONCE:
-            said += await _differences(database, page)
+            found += await _differences(database, page)
             page = []
-    return said + await _differences(database, page)
+    return found + await _differences(database, page)
 
 
 async def found_by_verify(world: System) -> list[str]:
@@ -57,10 +57,10 @@ async def _streams(database: Database) -> AsyncIterator[tuple[str, list[Document
 
 async def _differences(database: Database, page: list[tuple[str, list[Document]]]) -> list[str]:
     ids = [stream_object_id(stream) for stream, _ in page]
-    found = await database.user_progress.find({"_id": {"$in": ids}}).to_list(None)
-    shown = {document["stream_id"]: document for document in found}
-    said = [f"{stream} has no document" for stream, _ in page if stream not in shown]
+    documents = await database.user_progress.find({"_id": {"$in": ids}}).to_list(None)
+    shown = {document["stream_id"]: document for document in documents}
+    found = [f"{stream} has no document" for stream, _ in page if stream not in shown]
     for stream, events in page:
         if stream in shown:
-            said += document_differences(shown[stream], events)
-    return said
+            found += document_differences(shown[stream], events)
+    return found

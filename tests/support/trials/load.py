@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from bench.figures import percentile
 from tests.support.trials.history import History
 from worker.contract.identity import stream_object_id
 from worker.storage.database import Database
 from worker.timing import cancel_and_wait
 
-_EVERY_S = 0.25
+# Events come in small groups, as batches of ingest do.
+_STORE_EVERY_S = 0.25
+# Freshness is told to this much.
 _LOOK_EVERY_S = 0.02
+# Readers see thousands of documents a second, and leave the machine to the trial.
 _READ_EVERY_S = 0.05
 _READ_AT_ONCE = 200
 
@@ -29,8 +33,8 @@ class Seen:
     went_back: int = 0
 
     def quantile_s(self, share: float) -> float:
-        ordered = sorted(self.freshness_s)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+        """By nearest rank; 0 where nothing was measured."""
+        return percentile(self.freshness_s, share) if self.freshness_s else 0.0
 
     def to_json(self) -> Mapping[str, Any]:
         """Of how many streams freshness was measured, its quantiles, and what readers saw."""
@@ -77,11 +81,11 @@ async def load(
 async def _write(database: Database, history: History, under_way: Load, events_per_s: int) -> None:
     due = time.monotonic()
     while True:
-        heads = await history.store(database, max(1, round(events_per_s * _EVERY_S)))
+        heads = await history.store(database, max(1, round(events_per_s * _STORE_EVERY_S)))
         stored_at = time.monotonic()
         for stream, version in heads.items():
             under_way.waiting.setdefault(stream, (version, stored_at, under_way.seen))
-        due += _EVERY_S
+        due += _STORE_EVERY_S
         await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import os
+import signal
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.processes import usage
 from tests.support.progress import highest_versions
@@ -25,7 +25,7 @@ from worker.storage.schema import apply_schema
 
 LIMIT_S = 1_800.0
 """A page of learners is folded in seconds; a whole history in minutes."""
-KILLED = -9
+KILLED = -signal.SIGKILL
 """The code of a command that was killed."""
 _PREFIX = "trial"
 _PARTITIONS = 4
@@ -126,10 +126,6 @@ async def _sum(database: Database, collection: str, path: str) -> int:
 
 
 async def _uncounted(database: Database) -> int:
-    """Documents of which another revision was counted than stands there."""
-    revisions: Sequence[Mapping[str, Any]] = [
-        {"$group": {"_id": None, "sum": {"$sum": "$rev"}}},
-    ]
-    live = await driver.aggregate(database.user_progress, revisions)
+    """How many revisions of documents were not counted yet."""
     counted = await _sum(database, "user_progress_projections", "source_rev")
-    return (int(live[0]["sum"]) if live else 0) - counted
+    return await _sum(database, "user_progress", "rev") - counted
