@@ -35,11 +35,16 @@ def user_documents(case: Case) -> Iterator[str]:
     }
     yield from document_differences("user", streams, wanted, documents)
     for document in documents:
-        shown = wanted.get(document["stream_id"])
-        for part in ("claims", *_PARTS) if shown is not None else ():
-            if _shape(shown[part]) != _shape(document.get(part)):
-                yield f"user {document['_id']} has other fields in {part} than were said"
+        if document["stream_id"] in wanted:
+            yield from _shape_differences(document, wanted[document["stream_id"]])
     yield from claimed(case.stored.users, _CALLED, "user")
+
+
+def _shape_differences(document: Document, wanted: Document) -> Iterator[str]:
+    """What nobody has said is not there, either."""
+    for part in ("claims", *_PARTS):
+        if _shape(wanted[part]) != _shape(document.get(part)):
+            yield f"user {document['_id']} has other fields in {part} than were said"
 
 
 def expected_user(events: Sequence[Event]) -> Document:
