@@ -116,8 +116,8 @@ class Server:
 async def test_a_restored_copy_of_the_data_files_has_everything_again_and_nobody_is_told_twice(
     tmp_path: Path, kafka: str, topic: str
 ) -> None:
-    story, told, backup = traffic(SEED, RECORDS), f"told-{topic}", tmp_path / "backup"
-    records, half = len(story.records), len(story.records) // 2
+    published, told, backup = traffic(SEED, RECORDS), f"told-{topic}", tmp_path / "backup"
+    records, half = len(published.records), len(published.records) // 2
     await create_topic(kafka, told, partitions=1)
     server = await Server.start(tmp_path / "server")
     environment = {
@@ -130,11 +130,11 @@ async def test_a_restored_copy_of_the_data_files_has_everything_again_and_nobody
         await apply_schema(server.database)
         await write_platform(server.database, simulate(SEED, RECORDS).kept)
         async with working(environment, tmp_path / "first.log") as worker:
-            await publish(kafka, topic, story.records[:half])
+            await publish(kafka, topic, published.records[:half])
             await worker.until_quiescent(server.database, kafka, half)
             await until(partial(all_sent, server.database), "all are notified")
             await copy_files(server.client, server.data, backup)
-            await publish(kafka, topic, story.records[half:])
+            await publish(kafka, topic, published.records[half:])
             await worker.until_quiescent(server.database, kafka, records)
             await until(partial(all_sent, server.database), "all are notified")
         before = await notified(kafka, told)
@@ -148,7 +148,7 @@ async def test_a_restored_copy_of_the_data_files_has_everything_again_and_nobody
             await until(partial(says_missing, worker, 0), "the worker sees that all is back")
             await worker.until_quiescent(server.database, kafka, records)
         assert "records_missing_in_mongodb" in (tmp_path / "second.log").read_text()
-        await assert_equal_to_the_oracle(server, story)
+        await assert_equal_to_the_oracle(server, published)
         assert set(before.values()) == {1}
         assert await notified(kafka, told) == before
     finally:
@@ -161,9 +161,9 @@ async def says_missing(worker: RunningWorker, number: int) -> bool:
     return await worker.sum("kafka_assigned_partitions") == PARTITIONS and shown == number
 
 
-async def assert_equal_to_the_oracle(server: Server, story: Traffic) -> None:
+async def assert_equal_to_the_oracle(server: Server, published: Traffic) -> None:
     assert (await verify(server.database, quiescent=True)).findings == ()
     stored = await asyncio.to_thread(read_stored, server.mongod.uri, PREFIX)
-    assert check_case(Case(stored, story.ledger)) == []
+    assert check_case(Case(stored, published.ledger)) == []
     assert [row for row in stored.notifications if row["status"] == "suppressed"]
     assert [each for each in stored.events if each["metadata"].get("origin") == "reingest"]

@@ -34,7 +34,7 @@ SEED = 7
 # Long enough for what becomes quiescent at all; without a mechanism it may never.
 _QUIESCENCE_S = 90.0
 _BACKLOG = 400  # records published before the first worker starts
-_STORIES = 1_200  # the same, of which half are of the platform: some eight stories
+_WHOLE_SCENARIOS = 1_200  # the same, of which half are of the platform: some eight scenarios
 _FURTHER = 900  # the same while a zombie sleeps: each course has moved on by then
 # A course is looked at again after 30 s; its events are folded within seconds where nobody is killed.
 _STALE_S = 50
@@ -94,8 +94,8 @@ async def _run_on_a_backlog(one: History) -> Sequence[str]:
 
 
 async def _run(one: History) -> Sequence[str]:
-    """Several stories of the platform, to their end or nearly so, and nobody is killed on purpose."""
-    await one.workload.burst(_STORIES)
+    """Several scenarios of the platform, to their end or nearly so, and nobody is killed on purpose."""
+    await one.workload.burst(_WHOLE_SCENARIOS)
     return await run_to_quiescence(one)
 
 
@@ -106,10 +106,10 @@ async def _run_live(one: History) -> Sequence[str]:
     def enough() -> bool:
         process.require_alive()
         one.workload.require_alive()
-        return one.workload.records >= _STORIES and one.workload.stored_since(began)
+        return one.workload.records >= _WHOLE_SCENARIOS and one.workload.stored_since(began)
 
     began = time.time()
-    await until(enough, f"{_STORIES} records to be published")
+    await until(enough, f"{_WHOLE_SCENARIOS} records to be published")
     return await finish(one, {"only": _probe(one, process)})
 
 
