@@ -23,7 +23,10 @@ from worker.settings import Settings, load_settings, variable
 
 _DEMO = DemoOptions()
 # What the demo reads itself.
-_ITS_OWN = {"database_prefix", "topic", "kafka_group_id", "xapi_home_page", "secrets_dir"}
+_ITS_OWN = {
+    *("database_prefix", "kafka_group_id", "xapi_home_page", "secrets_dir"),
+    *("topic", "content_topic", "account_topic", "billing_topic", "worker_topic"),
+}
 # What it decides even where the worker is set as configured.
 _ALWAYS_ITS_OWN = {"roles", "start_policy", "http_port"}
 

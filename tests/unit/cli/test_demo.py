@@ -26,5 +26,15 @@ def test_settings_that_the_demos_worker_does_not_get_are_named() -> None:
     assert set(found.server_settings) == {"SEVENP_MONGODB_URI"}
 
 
+def test_a_topic_that_is_turned_off_is_heeded_and_none_of_the_platform_is_played(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SEVENP_BILLING_TOPIC", "none")
+    found = _with_settings(DemoOptions(), load_settings())
+
+    assert not found.plays_platform
+    assert "SEVENP_BILLING_TOPIC" not in found.unheeded
+
+
 def test_as_configured_all_are_heeded_but_what_the_demo_decides_itself() -> None:
     assert _with_settings(DemoOptions(as_configured=True), load_settings()).unheeded == ("SEVENP_ROLES",)
