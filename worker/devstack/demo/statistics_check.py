@@ -9,7 +9,7 @@ from bson import ObjectId
 
 from worker.devstack.demo.progress_check import Difference, differences, scaled
 from worker.devstack.demo.stored import documents_by
-from worker.devstack.simulator.ledger import FULL, LedgerEntry
+from worker.devstack.simulator.ledger import CURRENCY, FULL, LedgerEntry
 from worker.devstack.simulator.platform_documents import PROFILE_VIEWS, Timing
 from worker.devstack.simulator.simulation import Simulation
 from worker.devstack.simulator.totals import STARS, CourseTotal, InstructorTotal, LearnerTotal
@@ -141,7 +141,7 @@ def _instructor(instructor: InstructorTotal, document: Document) -> Figures:
     shown = {
         **{name: stats.get(name) for name in ("courses_created", "total_students", "profile_views")},
         "rating_average": scaled(stats.get("avg_rating"), 100),
-        "revenue": f"{stats.get('revenue', {}).get('EUR', 0.0):.2f}",
+        "revenue": f"{stats.get('revenue', {}).get(CURRENCY, 0.0):.2f}",
     }
     return expected, shown
 

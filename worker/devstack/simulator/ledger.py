@@ -17,6 +17,7 @@ from bson import ObjectId
 
 FULL = 10_000  # 100 % in hundredths
 ALMOST = FULL - 1  # the most a course shows while a lesson is missing
+CURRENCY, METHOD = "EUR", "card"  # of everything that is paid
 
 ABSENT: Final = "(not there)"
 """What is expected of a path that a document does not have: null is something else."""

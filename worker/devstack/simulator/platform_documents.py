@@ -12,7 +12,7 @@ from typing import Literal
 
 from bson import ObjectId
 
-from worker.devstack.simulator.ledger import Course
+from worker.devstack.simulator.ledger import CURRENCY, Course
 from worker.devstack.simulator.names import email_of, person_name, slug_of, title_of, username_of
 from worker.storage.database import Document
 
@@ -95,7 +95,7 @@ def course_document(course: Course) -> Document:
         "instructor": {"user_id": instructor_id, "credentials": []},
         "status": "published",
         "metadata": {"category": "Skills", "tags": title.lower().split(), "language": "en"},
-        "pricing": {"type": "paid", "price": {"amount": 199.0, "currency": "EUR"}},
+        "pricing": {"type": "paid", "price": {"amount": 199.0, "currency": CURRENCY}},
         "curriculum": [_module(course)],
         "publication": {"status": "published", "version": "1.0", "published_at": LAUNCH},
         "created_at": LAUNCH - timedelta(days=14),

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from worker.devstack.simulator.ledger import LearnerPlan, LessonPlan, ReportPlan
+from worker.devstack.simulator.ledger import CURRENCY, METHOD, LearnerPlan, LessonPlan, ReportPlan
 
 OFFLINE_SHARE = 0.08  # sessions on a train: their events arrive together, hours or days later
 OFFLINE_HOURS = (3.0, 72.0)  # more than an hour late even for the last event of the session
@@ -91,8 +91,8 @@ def _enrolment(plan: LearnerPlan) -> _Action:
         details["payment"] = {
             "transaction_id": plan.payment.transaction_id,
             "amount": plan.payment.amount,
-            "currency": "EUR",
-            "method": "card",
+            "currency": CURRENCY,
+            "method": METHOD,
         }
     return _Action({"event_type": "course_enrolled", "details": details}, timedelta(0))
 

@@ -56,7 +56,7 @@ class InstructorTotal:
     total_students: int
     rating_average: int
     revenue: str
-    """What learners paid and did not get back, in euro: the simulated platform takes nothing else."""
+    """What learners paid and did not get back, in the one currency that the simulated platform takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def totals(
         by_course[entry.course_id].append(entry)
         by_learner[entry.user_id].append(entry)
     revenue: dict[str, Decimal] = defaultdict(Decimal)
-    for payment in _said_by(ledger) if paid is None else paid:
+    for payment in _payments_of(ledger) if paid is None else paid:
         revenue[payment.course_id] += payment.amount
     by_instructor: dict[str, list[str]] = defaultdict(list)
     for course in taught:
@@ -100,8 +100,8 @@ def totals(
     )
 
 
-def _said_by(ledger: Iterable[LedgerEntry]) -> list[Paid]:
-    """Each payment once, whoever names it again."""
+def _payments_of(ledger: Iterable[LedgerEntry]) -> list[Paid]:
+    """The payments that enrolments name, each once, whoever names it again."""
     payments = {
         entry.transaction_id: Paid(entry.course_id, Decimal(entry.amount))
         for entry in ledger

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from bson import ObjectId
 
-from worker.devstack.simulator.ledger import ABSENT, Course, ExpectedDocument
+from worker.devstack.simulator.ledger import ABSENT, CURRENCY, Course, ExpectedDocument
 from worker.devstack.simulator.lives.writer import EventRef, EventWriter, Life
 from worker.devstack.simulator.names import slug_of, title_of
 from worker.devstack.simulator.planner import object_id
@@ -28,7 +28,6 @@ _REVIEWED_AFTER = timedelta(days=5)  # it is submitted a day before, and publish
 FIRST, REVISED, FAILED = "1.0", "1.1", "2.0"
 """The versions of a course: the last one is rolled back."""
 PRICE, LOWER_PRICE = "199.00", "149.00"
-CURRENCY = "EUR"
 INSTALMENT, INSTALMENTS = "49.67", 3
 """The lower price in parts: what each of them is, and how many there are."""
 _FIELDS: Final = (

@@ -12,8 +12,16 @@ from bson import ObjectId
 from bson.decimal128 import Decimal128
 
 from worker.contract.identity import foreign_object_id
-from worker.devstack.simulator.ledger import Course, Enrolment, ExpectedDocument, Paid, PaymentPlan
-from worker.devstack.simulator.lives.courses import CURRENCY, INSTALMENT, INSTALMENTS
+from worker.devstack.simulator.ledger import (
+    CURRENCY,
+    METHOD,
+    Course,
+    Enrolment,
+    ExpectedDocument,
+    Paid,
+    PaymentPlan,
+)
+from worker.devstack.simulator.lives.courses import INSTALMENT, INSTALMENTS
 from worker.devstack.simulator.lives.writer import EventRef, EventWriter, Life, PlatformEvent
 from worker.devstack.simulator.planner import object_id, transaction_token
 from worker.devstack.simulator.spelling import rfc_3339
@@ -21,7 +29,6 @@ from worker.storage.database import Document
 
 PARTIAL_REFUND = "10.00"
 AMOUNT_OFF = "10.00"
-METHOD = "card"
 FAR_AHEAD: Final = datetime(2099, 1, 1, tzinfo=UTC)
 """When promotions expire: the server removes those that are over, and the simulated term is over."""
 

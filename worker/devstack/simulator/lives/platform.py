@@ -15,10 +15,10 @@ from worker.contract.codec import encode, record_key
 from worker.contract.family import Inlet
 from worker.contract.rejection import RejectReason
 from worker.contract.routes import Topics
-from worker.devstack.simulator.ledger import Course, Enrolment, ExpectedDocument
+from worker.devstack.simulator.ledger import CURRENCY, Course, Enrolment, ExpectedDocument
 from worker.devstack.simulator.lives.accounts import Person, account_life
 from worker.devstack.simulator.lives.content import ContentPlan, content_life
-from worker.devstack.simulator.lives.courses import CURRENCY, CoursePlan, SocialProof, course_life
+from worker.devstack.simulator.lives.courses import CoursePlan, SocialProof, course_life
 from worker.devstack.simulator.lives.money import Payments, payment_lives, promotion_lives
 from worker.devstack.simulator.lives.writer import EventWriter, Life, PlatformEvent
 from worker.devstack.simulator.planner import object_id, seeded
