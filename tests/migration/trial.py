@@ -221,7 +221,10 @@ async def _wrong(database: Database, size: MigrationSize, before: Mapping[str, M
 async def _milestones(database: Database) -> dict[str, Milestones]:
     """What each learner of the course has reached, and how many notifications they have, by stream."""
     of_course = {"course_id": _COURSE}
-    by_stream = [{"$match": of_course}, {"$group": {"_id": "$stream_id", "rows": {"$sum": 1}}}]
+    by_stream: list[Document] = [
+        {"$match": of_course},
+        {"$group": {"_id": "$stream_id", "rows": {"$sum": 1}}},
+    ]
     rows = {each["_id"]: each["rows"] for each in await driver.aggregate(database.notifications, by_stream)}
     records = await database.user_progress.find(of_course, {"milestones": 1, "stream_id": 1}).to_list(None)
     return {each["stream_id"]: (each["milestones"], rows.get(each["stream_id"], 0)) for each in records}
