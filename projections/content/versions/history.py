@@ -138,6 +138,8 @@ class History:
             self.versions[live] = Version(
                 live, step["id"], step["at"], status="deployed", deployed_at=step["at"]
             )
+            # Learners have it: what moves them from it later is undone by going back to it.
+            self.moves.append(Move(live, step["at"], step["id"], step["seen"], False, False))
 
     def take(self, step: VersionStep) -> None:
         """The next step that has an effect."""

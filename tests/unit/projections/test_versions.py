@@ -16,7 +16,8 @@ from projections.content.versions.migration import migrations
 from projections.content.versions.projection import COURSE_VERSIONS
 from projections.content.versions.snapshots import MOST_CHANGES
 from projections.event import StoredEvent
-from tests.support.courses import CREATED, LESSON, TEACHER, modules, moment, sent, story, version
+from tests.support.courses import CREATED, LESSON, TEACHER, event_of, modules, moment, sent, story, version
+from tests.unit.projections.test_courses import opening
 from worker.storage.database import Document
 from worker.verify.shapes import misfits_of
 
@@ -270,6 +271,25 @@ def test_learners_are_moved_for_what_asks_for_it_and_back() -> None:
         ("2.1", False, moment(8)),
     ]
     assert [each.snapshot_id for each in asked] == [versions[each]["_id"] for each in ("2.0", "1.0", "2.1")]
+
+
+def test_learners_are_moved_back_to_the_version_that_they_had_when_the_course_was_adopted() -> None:
+    life = {"status": "published", "created_at": moment(-900), "updated_at": moment(-10), "version": "1.0"}
+    was = {"title": "Old", "instructor_id": ObjectId(TEACHER)}
+    later = [
+        created(201, "2.0", migration_required=True),
+        deployed(202, "2.0"),
+        rolled_back(203, "2.0", "1.0"),
+        deployed(204, "2.0"),
+    ]
+    events = [StoredEvent.from_document(event_of(each, place)) for place, each in enumerate(later, start=2)]
+    adopted = opening({"content": was, "life": life}, 100, 1)
+    document = COURSE_VERSIONS.refold([adopted, *events], None, "live")
+    assert [(each.version, each.rolled_back, each.at) for each in migrations(document)] == [
+        ("2.0", False, moment(202)),
+        ("1.0", True, moment(203)),
+        ("2.0", False, moment(204)),
+    ]
 
 
 def test_the_history_names_the_newest_versions_and_counts_all() -> None:
