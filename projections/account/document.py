@@ -135,7 +135,10 @@ class Moment(_Shape):
 
 
 class Verified(_Shape):
-    """The latest event by which an address or number was verified; `value` is the one that it named."""
+    """The latest event by which an address or number was verified; `value` is the one that it named.
+
+    It is empty where a record was adopted in which none was.
+    """
 
     at: datetime
     id: UUID
@@ -158,6 +161,7 @@ class Opened(_Shape):
     created_at: datetime
     attempts: Count
     locked_until: datetime | None
+    has_status: bool
 
 
 class State(_Shape):

@@ -20,18 +20,22 @@ from projections.streams import StreamFold
 from worker.contract.identity import parse_stream_id
 from worker.contract.people import one_spelling
 
-PROJECTION_VERSION = 1
+PROJECTION_VERSION = 2
 """Goes up with every change of a rule or of the state: documents of an older version are folded anew."""
 
 State = dict[str, Any]
 
 _PARTS = ("profile", "contact", "preferences")
+# All that is said of an account, but for what it is called.
+_SAID = (*_PARTS, "status", "two_factor_enabled", "roles", "keywords", "referral_source", "utm_params")
 # So many claims are told apart, the latest: nobody is called otherwise that often.
 _ASKED_KEPT = 50
 _DIGEST_BYTES = 8
 # Of the state, as it is stored.
 _KEPT = ("registered_at", "first_at", "last_login", "failures", "deleted", "opened")
 _CLAIMED = ("email", "username")
+# Verified as the address of a record that had none verified.
+_NOTHING = ""
 # What an account that has ended is called, by the platform's own rule: nobody else is.
 _ENDED_EMAIL = "deleted_{}@example.com"
 _ENDED_PROFILE = {"firstName": "Deleted", "lastName": "User"}
@@ -78,7 +82,7 @@ def _values(current: Mapping[str, Any]) -> dict[str, Any]:
     said = {
         **{part: opened(current[part]) for part in _PARTS},
         **{name: claim["value"] for name, claim in current["claims"].items()},
-        "status": account["status"] if "status" in stamps else None,
+        "status": account["status"] if _has_said_status(current["state"]) else None,
         "two_factor_enabled": account["two_factor_enabled"] if "two_factor_enabled" in stamps else None,
         "roles": dict.fromkeys(account["roles"], True),
         "referral_source": metadata["referral_source"],
@@ -86,6 +90,14 @@ def _values(current: Mapping[str, Any]) -> dict[str, Any]:
         "keywords": search.get("keywords"),
     }
     return {name: value for name, value in said.items() if value not in (None, {})}
+
+
+def _has_said_status(state: Mapping[str, Any]) -> bool:
+    """Whether the status is what somebody said last: a record that was adopted may have had none."""
+    stamp, opened_by = state["stamps"].get("status"), state["opened"]
+    if stamp is None or opened_by is None or opened_by["has_status"]:
+        return stamp is not None
+    return _order(stamp) != order_of(opened_by)
 
 
 def apply(state: State, event: StoredEvent) -> None:
@@ -105,14 +117,19 @@ def _is_contained(state: State, event: StoredEvent) -> bool:
 
 
 def _opened(state: State, event: StoredEvent) -> None:
-    """The record that the platform kept until then: all of it was said at that moment, or counted before it."""
+    """The record that the platform kept until then: all of it was said at that moment, or counted before it.
+
+    So was what it has not: no role comes back that was given before, and taken away by the platform itself.
+    """
     content, life = event.details["record"]["content"], event.details["record"]["life"]
     moment, roles = _moment(event), content.get("roles", ())
-    state["opened"] = {**moment, **{name: life[name] for name in ("created_at", "attempts", "locked_until")}}
+    kept = {name: life[name] for name in ("created_at", "attempts", "locked_until")}
+    state["opened"] = {**moment, **kept, "has_status": "status" in content}
     state["registered_at"] = life["created_at"]
     state["first_at"] = min(state["first_at"], life["created_at"])
     said = {name: value for name, value in content.items() if name not in ("roles", *_CLAIMED)}
     named = {name: one_spelling(content[name]) for name in _CLAIMED if name in content}
+    _say(state, event, dict.fromkeys(_SAID))
     _say(state, event, {**said, **({"roles": dict.fromkeys(roles, True)} if roles else {})})
     _ask(state, event, named)
     state["login_count"] = life["login_count"]
@@ -121,8 +138,8 @@ def _opened(state: State, event: StoredEvent) -> None:
     state["password_changed_at"] = life["password_changed_at"]
     phone = content.get("contact", {}).get("phone")
     for name, value in (("email", content.get("email")), ("phone", phone)):
-        if life[f"{name}_verified"] and value is not None:
-            state["verified"][name] = {**moment, "value": _verifiable(name, value)}
+        is_verified = life[f"{name}_verified"] and value is not None
+        _verify(state, name, moment, _verifiable(name, value) if is_verified else _NOTHING)
     if life["deleted_at"] is not None:
         _end(state, {**moment, "at": life["deleted_at"]})
 
@@ -156,11 +173,14 @@ def _claim_changed(state: State, event: StoredEvent) -> None:
 def _verified(state: State, event: StoredEvent) -> None:
     """The latest one counts: of the address or number that it names, or of the one that the account had then."""
     name = "phone" if event.event_type == "phone_verified" else "email"
+    value = event.details.get(name)
+    _verify(state, name, _moment(event), None if value is None else _verifiable(name, value))
+
+
+def _verify(state: State, name: str, moment: dict[str, Any], value: str | None) -> None:
     known = state["verified"].get(name)
-    moment = _moment(event)
     if state["deleted"] is None and (known is None or order_of(moment) > order_of(known)):
-        value = event.details.get(name)
-        state["verified"][name] = {**moment, "value": None if value is None else _verifiable(name, value)}
+        state["verified"][name] = {**moment, "value": value}
 
 
 def _two_factor(state: State, event: StoredEvent) -> None:

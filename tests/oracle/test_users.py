@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from projections.account.opening import opening_record
 from projections.account.projection import USERS
 from projections.event import StoredEvent
 from tests.oracle.case import Case
 from tests.oracle.stored import Stored
 from tests.oracle.users import user_documents
 from tests.support.accounts import DETAILS, USER, happened_document
+from tests.unit.projections.events import moment, stored_document
 from worker.storage.database import Document
+from worker.storage.documents import opening_of_entity
 
 _LIFE = st.lists(
     st.sampled_from([*sorted(DETAILS), *["login_failed"] * 6]).flatmap(
@@ -49,6 +52,32 @@ def test_the_oracle_says_of_any_life_what_the_worker_says(
     events = stored(life)
     document = user(events)
     assert list(user_documents(case(events, *([document] if USERS.has_begun(document) else [])))) == []
+
+
+_OPENED_AT = 7 * 900 + 1
+
+
+@settings(deadline=None, max_examples=100)
+@given(_LIFE, st.integers(0, 20))
+def test_the_oracle_says_of_an_adopted_user_what_the_worker_says(
+    life: list[tuple[str, int, dict[str, Any]]], place: int
+) -> None:
+    """Some events of before come in after the record was adopted; those that happened later do so by nature."""
+    before, after = ([each for each in life if (each[1] > _OPENED_AT) is late] for late in (False, True))
+    events = stored([*before, *after])
+    opened = min(place, len(before))
+    record = {
+        "_id": USER,
+        "username": "Doe",
+        "profile": {"firstName": "June"},
+        "account": {"roles": ["instructor"], "email_verified": True, "failed_login_attempts": 2},
+        "metadata": {"created_at": moment(-900), "login_count": 5},
+    }
+    stream = f"user_{USER}"
+    adopted = opening_of_entity(stream, opened + 1, opening_record(record), b"", moment(_OPENED_AT), "run")
+    shifted = [{**each, "version": each["version"] + 1} for each in events[opened:]]
+    arrived = [*events[:opened], stored_document(adopted), *shifted]
+    assert list(user_documents(case(arrived, user(arrived)))) == []
 
 
 DAMAGE: dict[str, Callable[[Document], None]] = {

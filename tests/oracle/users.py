@@ -151,9 +151,10 @@ class _Story:
         return self.failures[-1] + _LOCK if enough else None
 
     def _adopt(self, event: Event) -> None:
-        """The platform's document: everything in it was said now, and counted before."""
+        """The platform's document: all of the account was said now, and counted before; what is not in it is not."""
         content, life = all_details(event)["record"]["content"], all_details(event)["record"]["life"]
         self.since = life["created_at"]
+        self.said, self.roles = {}, []
         self._merge({name: content[name] for name in (*_PARTS, *_SAID) if name in content})
         for name, place in (("two_factor_enabled", "two_factor"), ("keywords", "keywords")):
             if name in content:
@@ -162,7 +163,7 @@ class _Story:
             self._give(role)
         self._call({**event, "occurred_at": life["created_at"]}, content)
         called = {"email": content.get("email"), "phone": content.get("contact", {}).get("phone")}
-        self.proofs |= {
+        self.proofs = {
             name: (value, True) for name, value in called.items() if value and life[f"{name}_verified"]
         }
         self.logins, self.login_at, self.failures = life["login_count"], life["last_login_at"], []

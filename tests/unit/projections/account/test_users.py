@@ -1,19 +1,22 @@
 """What each thing that happens to an account does to the user's document."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from bson import ObjectId
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from projections.account.login import FAILURES_KEPT, LOCK_AFTER, LOCK_FOR
 from projections.account.opening import opening_record
 from projections.account.projection import USERS
 from projections.event import StoredEvent
 from projections.unfit import Unfit
-from tests.support.accounts import USER, happened
-from tests.unit.projections.events import arrive, moment
+from tests.support.accounts import USER, happened, lives
+from tests.unit.projections.events import arrive, moment, stored_document
 
 REGISTERED = happened("user_registered", 0, email="Jane@Example.com", username="Jane_Doe")
 
@@ -179,6 +182,65 @@ def test_an_adopted_user_goes_on_where_the_platform_stopped() -> None:
         after(happened("profile_changed", 50, profile={"firstName": "June"}))["profile"]["firstName"]
         == "Jane"
     )
+
+
+def test_what_the_platform_took_away_by_itself_does_not_come_back_with_the_events_of_before() -> None:
+    """Roles above all: they were given by an event, and taken away by a platform that published none."""
+    before = [
+        happened(
+            "user_registered",
+            0,
+            email="jane@example.com",
+            username="jane",
+            roles=["admin"],
+            profile={"bio": "taken back"},
+            preferences={"theme": "dark"},
+            referral_source="a friend",
+        ),
+        happened("two_factor_changed", 10, enabled=True),
+        happened("phone_verified", 20, phone="+1-555-0123"),
+        happened("email_verified", 30, email="jane@example.com"),
+        happened("keywords_changed", 40, keywords=["art"]),
+        happened("account_status_changed", 50, status="suspended"),
+    ]
+    was = platforms(
+        account={"roles": ["instructor"], "phone_verified": False}, contact={"phone": "+1-555-0123"}
+    )
+    adopted = opening(opening_record(was), 100)
+    alone = shown(USERS.refold(arrive([adopted]), None, "live"))
+    assert alone["account"]["roles"] == ["instructor"]
+    assert alone["account"]["status"] == "pending_verification"
+    for place in range(len(before) + 1):
+        arrived = arrive([*before[:place], adopted, *before[place:]])
+        assert shown(USERS.refold(arrived, None, "live")) == alone
+        document: dict[str, Any] | None = None
+        for event in arrived:
+            document = stored_document(USERS.fold(document, [event], "live"))
+        assert document is not None
+        assert shown(document) == alone
+
+    later = happened("email_verified", 110, email="jane@example.com")
+    verified = USERS.refold(arrive([adopted, later]), None, "live")
+    assert (verified["account"]["status"], verified["account"]["email_verified"]) == ("active", True)
+    step_by_step = stored_document(USERS.refold(arrive([adopted]), None, "live"))
+    [_, event] = arrive([adopted, later])
+    assert shown(USERS.fold(step_by_step, [event], "live")) == shown(verified)
+
+
+def shown(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What readers see, but for what the account would be called."""
+    apart = ("version", "recorded_at", "state", "claims")
+    return {name: value for name, value in document.items() if name not in apart}
+
+
+@settings(deadline=None, max_examples=100)
+@given(lives(12), st.integers(0, 12))
+def test_whatever_was_said_before_a_record_was_adopted_is_in_it(life: list[StoredEvent], place: int) -> None:
+    before = [event for event in life if event.event_type != "user_deleted"]
+    adopted = opening(opening_record(platforms()), 12 * 900 + 1)
+    arrived = arrive([*before[:place], adopted, *before[place:]])
+    alone = shown(USERS.refold(arrive([adopted]), None, "live"))
+    assert shown(USERS.refold(arrived, None, "live")) == alone
 
 
 @pytest.mark.parametrize(
