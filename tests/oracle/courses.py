@@ -39,6 +39,7 @@ _MOVES = {
     "course_returned_to_draft": ({"review", "published", "archived"}, "draft"),
     "course_archived": ({"draft", "review", "published"}, "archived"),
 }
+_SLUGS = 200
 _CHANGELOG = 50
 
 
@@ -227,6 +228,8 @@ class Story:
         wanted, place = self.slugs[-1][0], len(self.slugs) - 1
         while place and self.slugs[place - 1][0] == wanted:
             place -= 1
+        if place:  # it was called otherwise before
+            place = max(place, len(self.slugs) - _SLUGS)
         event = self.slugs[place][1]
         if self.back is not None:
             event = max(event, self.back, key=lambda each: (each["occurred_at"], each["_id"].bytes))

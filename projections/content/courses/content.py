@@ -32,7 +32,7 @@ class SlugSaid(TypedDict):
 class Content(TypedDict):
     """What is kept of a course's content: its values as the document shows them, and when each part was said.
 
-    `slugs` are the last ones that were given; `changed_at` is when any part was changed last.
+    `slugs` are those that were given, as far as they are told apart; `changed_at` is when any part was changed last.
     """
 
     values: Document
@@ -41,8 +41,9 @@ class Content(TypedDict):
     changed_at: datetime | None
 
 
-# A course hardly ever has a second one. Of more the last ones are kept.
-_MOST_SLUGS: Final = 50
+# A course hardly ever has a second one, but some platforms say it again with whatever they save: the last so many are
+# told apart.
+_LAST_SLUGS: Final = 200
 
 
 def _as_written(value: Any) -> Any:
@@ -255,7 +256,21 @@ def _say_slug(content: Content, event: StoredEvent, slug: str, since: datetime |
     said = SlugSaid(at=event.occurred_at, id=event.event_id, value=slug)
     if since is not None:
         said["since"] = since
-    content["slugs"] = sorted([*content["slugs"], said], key=_order)[-_MOST_SLUGS:]
+    content["slugs"] = _told_apart(sorted([*content["slugs"], said], key=_order))
+
+
+def _told_apart(said: list[SlugSaid]) -> list[SlugSaid]:
+    """The last ones. Of those before them the first one stays, and the last of another slug than the present one.
+
+    So a course that was always called so has claimed it since the first time, however often it says so.
+    """
+    before, last = said[:-_LAST_SLUGS], said[-_LAST_SLUGS:]
+    if not before:
+        return last
+    present = last[-1]["value"]
+    others = [] if any(each["value"] != present for each in last) else before
+    other = next((each for each in reversed(others) if each["value"] != present), before[0])
+    return [before[0], *([other] if other is not before[0] else []), *last]
 
 
 def _order(said: SlugSaid) -> tuple[datetime, bytes]:

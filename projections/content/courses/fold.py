@@ -114,5 +114,5 @@ def _publication(life: Life) -> Document:
     }
 
 
-COURSES_FOLD = StreamFold(version=3, opened=_opened, apply=_apply, shown=_shown)
+COURSES_FOLD = StreamFold(version=4, opened=_opened, apply=_apply, shown=_shown)
 """Its version goes up with every change of a rule or of the state: documents of an older one are folded anew."""

@@ -1,7 +1,8 @@
 """Courses: last writer per part, steps in their order, and the same content however events arrive."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +12,12 @@ from bson import ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
+from projections.content.courses import content as course_content
+from projections.content.courses.content import empty_content, take
 from projections.content.courses.fold import has_begun
 from projections.content.courses.projection import COURSES
 from projections.event import StoredEvent
+from tests.oracle.courses import course_differences
 from tests.support.courses import (
     COURSE,
     CREATED,
@@ -24,6 +28,7 @@ from tests.support.courses import (
     modules,
     moment,
     sent,
+    stored,
     story,
     version,
 )
@@ -218,6 +223,41 @@ def test_a_slug_is_claimed_since_it_was_given_without_a_break() -> None:
         "at": moment(20),
         "event_id": claim("other", "full-stack")["event_id"],
     }
+
+
+def test_a_slug_that_is_said_again_and_again_is_claimed_since_the_first_time() -> None:
+    """As by a platform that sends all of a course with whatever it saves; in any order of arrival."""
+    again = [sent("course_described", 10 + n, slug="full-stack") for n in range(450)]
+    events = [sent("course_created", 0, **CREATED), *again]
+    for arrived in (events, events[::-1], [*events[200:], *events[:200]]):
+        course = folded(*arrived)
+        assert course["claims"]["slug"]["at"] == moment(0)
+        assert list(course_differences({"_id": COURSE, **course}, stored(arrived))) == []
+
+
+@pytest.mark.parametrize("between", [5, 150, 250.5, 449.5])
+def test_of_a_course_that_was_called_otherwise_the_last_claims_are_told_apart(between: float) -> None:
+    again = [sent("course_described", 10 + n, slug="full-stack") for n in range(450)]
+    events = [sent("course_created", 0, **CREATED), sent("course_described", between, slug="other"), *again]
+    one, other, third = (folded(*arrived) for arrived in (events, events[::-1], [*events[2:], *events[:2]]))
+    assert encoded(content(one)) == encoded(content(other)) == encoded(content(third))
+    assert list(course_differences({"_id": COURSE, **one}, stored(events))) == []
+    assert one["claims"]["slug"]["at"] == moment(max(260, int(between) + 1))
+
+
+def test_which_slugs_are_told_apart_depends_on_no_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(course_content, "_LAST_SLUGS", 2)
+    chance = Random(7)  # noqa: S311  # a repeatable order
+    for slugs in product("abc", repeat=6):
+        events = story(sent("course_described", n, slug=slug) for n, slug in enumerate(slugs))
+        kept = []
+        for _ in range(4):
+            told = empty_content()
+            for event in chance.sample(events, len(events)):
+                take(told, event)
+            kept.append(told["slugs"])
+        assert kept[1:] == kept[:-1], slugs
+        assert len(kept[0]) <= 4
 
 
 def test_a_course_that_is_not_created_yet_is_no_document() -> None:
