@@ -8,7 +8,7 @@ the field, until it becomes free. A document without `claims` is the platform's 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from bson import ObjectId
@@ -23,6 +23,8 @@ TAKEN = "Taken"
 """Another document claimed the value first."""
 HELD = "Held"
 """A document of the platform's own has the value."""
+
+T = TypeVar("T")
 
 VERSION = 2
 # Of 128 bits no two values ever have the same.
@@ -42,6 +44,26 @@ class Claim(BaseModel):
 def claim(value: str, event: StoredEvent) -> dict[str, Any]:
     """The claim of a value by an event."""
     return {"value": value, "at": event.occurred_at, "event_id": event.event_id}
+
+
+# A document hardly ever claims another value, but some platforms say the same one again with whatever they save.
+LAST_CLAIMS: Final = 200
+
+
+def told_apart(said: list[T], value: Callable[[T], Any]) -> list[T]:
+    """Of what a document has claimed, in its order, what is kept to tell since when it has claimed the present value.
+
+    That are the last ones, and of those before them the first one, and the last with another value than the present
+    one. So what was always called so has claimed it since the first time, however often it says so. What is kept
+    depends on all that was said, and on no order in which it came.
+    """
+    before, last = said[:-LAST_CLAIMS], said[-LAST_CLAIMS:]
+    if not before:
+        return last
+    present = value(last[-1])
+    others = [] if any(value(each) != present for each in last) else before
+    other = next((each for each in reversed(others) if value(each) != present), before[0])
+    return [before[0], *([other] if other is not before[0] else []), *last]
 
 
 def claims_contest(name: str, source: str, fields: Sequence[str]) -> Contest:

@@ -167,8 +167,9 @@ class Opened(_Shape):
 class State(_Shape):
     """What later events need, beside what the document shows; not for readers.
 
-    `stamps` say when each path was said last (`projections.merging`); `asked` are the latest claims of an address and
-    of a name, in their order; `failures` are the logins that failed since the last one that did not.
+    `stamps` say when each path was said last (`projections.merging`); `asked` are claims of an address and of a name,
+    in their order, as far as they are told apart; `failures` are the logins that failed since the last one that did
+    not.
     """
 
     stamps: dict[str, Any]

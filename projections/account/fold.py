@@ -14,6 +14,7 @@ from bson import ObjectId
 
 from projections.account.login import after_login, locked_until, order_of
 from projections.account.search import search_fields
+from projections.claims import told_apart
 from projections.event import OPENING, StoredEvent
 from projections.merging import closed, merge, opened, opened_stamps
 from projections.streams import StreamFold
@@ -28,8 +29,6 @@ State = dict[str, Any]
 _PARTS = ("profile", "contact", "preferences")
 # All that is said of an account, but for what it is called.
 _SAID = (*_PARTS, "status", "two_factor_enabled", "roles", "keywords", "referral_source", "utm_params")
-# So many claims are told apart, the latest: nobody is called otherwise that often.
-_ASKED_KEPT = 50
 _DIGEST_BYTES = 8
 # Of the state, as it is stored.
 _KEPT = ("registered_at", "first_at", "last_login", "failures", "deleted", "opened")
@@ -420,7 +419,8 @@ def _ask(state: State, event: StoredEvent, named: Mapping[str, str]) -> None:
     _say(state, event, named)
     for name, value in named.items():
         asked = {**_moment(event), "of": hashlib.sha256(value.encode()).digest()[:_DIGEST_BYTES]}
-        state["asked"][name] = sorted([*state["asked"].get(name, []), asked], key=order_of)[-_ASKED_KEPT:]
+        every = sorted([*state["asked"].get(name, []), asked], key=order_of)
+        state["asked"][name] = told_apart(every, lambda each: each["of"])
 
 
 def _moment(event: StoredEvent) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from bson import ObjectId
 
+from projections.claims import told_apart
 from projections.event import StoredEvent
 from projections.merging import Order, Stamps, merge, opened, opened_stamps
 from projections.paths import ABSENT, at, nested
@@ -39,11 +40,6 @@ class Content(TypedDict):
     stamps: Stamps
     slugs: list[SlugSaid]
     changed_at: datetime | None
-
-
-# A course hardly ever has a second one, but some platforms say it again with whatever they save: the last so many are
-# told apart.
-_LAST_SLUGS: Final = 200
 
 
 def _as_written(value: Any) -> Any:
@@ -256,21 +252,7 @@ def _say_slug(content: Content, event: StoredEvent, slug: str, since: datetime |
     said = SlugSaid(at=event.occurred_at, id=event.event_id, value=slug)
     if since is not None:
         said["since"] = since
-    content["slugs"] = _told_apart(sorted([*content["slugs"], said], key=_order))
-
-
-def _told_apart(said: list[SlugSaid]) -> list[SlugSaid]:
-    """The last ones. Of those before them the first one stays, and the last of another slug than the present one.
-
-    So a course that was always called so has claimed it since the first time, however often it says so.
-    """
-    before, last = said[:-_LAST_SLUGS], said[-_LAST_SLUGS:]
-    if not before:
-        return last
-    present = last[-1]["value"]
-    others = [] if any(each["value"] != present for each in last) else before
-    other = next((each for each in reversed(others) if each["value"] != present), before[0])
-    return [before[0], *([other] if other is not before[0] else []), *last]
+    content["slugs"] = told_apart(sorted([*content["slugs"], said], key=_order), lambda each: each["value"])
 
 
 def _order(said: SlugSaid) -> tuple[datetime, bytes]:

@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import product
+from operator import itemgetter
+from random import Random
 from typing import Any
 from uuid import UUID
 
+import pytest
 from bson import ObjectId
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from projections import claims as claiming
 from projections.claims import HELD, TAKEN, claims_contest
 from projections.contests import contending, decide_afresh, order_of
 from projections.kinds import Entry
@@ -164,3 +169,18 @@ def test_documents_meet_at_what_they_ask_for_and_at_what_they_have_and_keys_do_n
     assert len(keys) == 2
     assert not any("example" in key for key in keys)
     assert CONTEST.keys({"_id": identity(9), "mail": None}) == []
+
+
+def test_which_claims_are_told_apart_depends_on_no_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claiming, "LAST_CLAIMS", 2)
+    chance = Random(7)  # noqa: S311  # a repeatable order
+    for values in product("abc", repeat=6):
+        said = list(enumerate(values))
+        kept = []
+        for _ in range(5):
+            told: list[tuple[int, str]] = []
+            for one in chance.sample(said, len(said)):
+                told = claiming.told_apart(sorted([*told, one]), itemgetter(1))
+            kept.append(told)
+        assert kept[1:] == kept[:-1], values
+        assert len(kept[0]) <= 4

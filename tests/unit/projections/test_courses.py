@@ -1,8 +1,7 @@
 """Courses: last writer per part, steps in their order, and the same content however events arrive."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise, product
-from random import Random
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +11,6 @@ from bson import ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.content.courses import content as course_content
-from projections.content.courses.content import empty_content, take
 from projections.content.courses.fold import has_begun
 from projections.content.courses.projection import COURSES
 from projections.event import StoredEvent
@@ -243,21 +240,6 @@ def test_of_a_course_that_was_called_otherwise_the_last_claims_are_told_apart(be
     assert encoded(content(one)) == encoded(content(other)) == encoded(content(third))
     assert list(course_differences({"_id": COURSE, **one}, stored(events))) == []
     assert one["claims"]["slug"]["at"] == moment(max(260, int(between) + 1))
-
-
-def test_which_slugs_are_told_apart_depends_on_no_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(course_content, "_LAST_SLUGS", 2)
-    chance = Random(7)  # noqa: S311  # a repeatable order
-    for slugs in product("abc", repeat=6):
-        events = story(sent("course_described", n, slug=slug) for n, slug in enumerate(slugs))
-        kept = []
-        for _ in range(4):
-            told = empty_content()
-            for event in chance.sample(events, len(events)):
-                take(told, event)
-            kept.append(told["slugs"])
-        assert kept[1:] == kept[:-1], slugs
-        assert len(kept[0]) <= 4
 
 
 def test_a_course_that_is_not_created_yet_is_no_document() -> None:

@@ -47,6 +47,14 @@ def test_who_says_the_same_again_loses_nothing_and_who_was_called_otherwise_mean
     assert document(again, meanwhile)["claims"]["email"]["at"] == moment(20)
 
 
+def test_who_says_the_same_again_and_again_loses_nothing_either() -> None:
+    again = [happened("email_changed", 20 + n, email="jane@example.com") for n in range(300)]
+    for events in (again, again[::-1]):
+        made = document(happened("email_verified", 10), *events)
+        assert made["claims"]["email"]["at"] == moment(0)
+        assert made["account"]["email_verified"]
+
+
 def test_a_part_is_merged_field_by_field_and_null_removes() -> None:
     made = document(
         happened(
