@@ -19,13 +19,14 @@ from worker.jobs.curriculum_migration import CURRICULUM_MIGRATION, CurriculumMig
 from worker.jobs.errors import Cancelled, Held
 from worker.jobs.job import Job, NoArguments
 from worker.jobs.runner import Runner
+from worker.settings import RetentionSettings
 from worker.storage import job_runs, reading
 
 log = structlog.get_logger(__name__)
 
 NAME: Final = "due-migrations"
 
-# What was deployed before has long been done, or left: runs are kept for longer.
+# What was deployed before has long been done, or left.
 _LOOKS_BACK: Final = timedelta(days=30)
 
 
@@ -52,9 +53,14 @@ async def run(context: JobContext, _arguments: NoArguments) -> Mapping[str, Json
     return {"refused": list(refused)}
 
 
+def looks_back(retention: RetentionSettings) -> timedelta:
+    """How old a deployment is at most: no older than runs, for whose run is forgotten would be migrated again."""
+    return min(_LOOKS_BACK, retention.job_runs)
+
+
 async def _due(context: JobContext) -> dict[ObjectId, Migration]:
     """By course the last deployment that asks for a migration, and has had no run that came to its end."""
-    since = context.clock.now() - _LOOKS_BACK
+    since = context.clock.now() - looks_back(context.settings.retention)
     found = await reading.find(
         context.database.collection("version_history"), {"recorded_at": {"$gt": since}}, sort=[("_id", 1)]
     )
