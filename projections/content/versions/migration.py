@@ -13,10 +13,11 @@ from projections.content.versions.fold import stored_history, version_id
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """Learners have been given `version`, and those who have begun must be moved to its curriculum.
+    """Learners have been given `version`, and those who have begun must be moved to the course's curriculum.
 
-    `snapshot_id` is the `_id` in `course_versions` whose `course_snapshot.curriculum` that is. `event_id` is the
-    deployment or rollback, `event_version` its version in the course's stream: a migration is the same where it is.
+    `snapshot_id` is the `_id` in `course_versions` of the course as it was when the version was created. `event_id`
+    is the deployment or rollback, `event_version` its version in the course's stream: a migration is the same where
+    it is.
     """
 
     version: str
