@@ -161,6 +161,9 @@ class StreamProjection:
     expires: str | None = (
         None  # when a document is over: the server removes it then, and nobody makes it again
     )
+    adopted: Callable[[Document], bool] | None = (
+        None  # of a shared collection, whether an opening was folded: without one the platform's document stays
+    )
 
     def folds(self, stream: str) -> bool:
         """Whether this stream is one of its kind."""
@@ -169,6 +172,12 @@ class StreamProjection:
     def has_begun(self, fields: Document) -> bool:
         """Whether there is a document to be stored: until then its events wait, and nothing is missing."""
         return self.begun is None or self.begun(fields)
+
+    def leaves(self, document: Mapping[str, Any] | None, fields: Document) -> bool:
+        """Whether a document of the platform's own stands there, and none of the events folded says what it was."""
+        if document is None or self.adopted is None or "stream_id" in document:
+            return False
+        return not self.adopted(fields)
 
     @property
     def may_be_absent(self) -> bool:

@@ -266,6 +266,11 @@ def has_begun(fields: Mapping[str, Any]) -> bool:
     return fields["state"]["registered_at"] is not None or fields["deleted_at"] is not None
 
 
+def was_adopted(fields: Mapping[str, Any]) -> bool:
+    """Whether one of the events says what the platform's document was."""
+    return fields["state"]["opened"] is not None
+
+
 def shown(state: State) -> dict[str, Any]:
     """All fields of the document but those of its identity."""
     values, ended, login = state["values"], state["deleted"], state["last_login"]

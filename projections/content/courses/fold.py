@@ -17,7 +17,7 @@ from projections.content.courses.content import (
     take,
 )
 from projections.content.courses.steps import CHANGELOG_SHOWN, Life, judged, order, step_of, with_step
-from projections.event import StoredEvent
+from projections.event import OPENING, StoredEvent
 from projections.kinds import Document
 from projections.merging import closed
 from projections.paths import ABSENT, at
@@ -32,6 +32,11 @@ def has_begun(fields: Document) -> bool:
     return (
         fields["status"] is not None and fields["title"] is not None and fields["instructor_id"] is not None
     )
+
+
+def was_adopted(fields: Document) -> bool:
+    """Whether one of the events says what the platform's document was."""
+    return any(step["type"] == OPENING for step in fields["state"]["steps"])
 
 
 def content_in(document: Mapping[str, Any] | None) -> Content:

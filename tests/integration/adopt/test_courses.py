@@ -12,7 +12,7 @@ from tests.integration.watch.test_courses import oracle
 from tests.support.counts import NOW, course, instructor
 from tests.support.courses import event_data, event_of
 from tests.support.jobs import runner
-from tests.support.progress import follow, projector
+from tests.support.progress import fold_dependencies, follow, projector
 from worker.adopt.shared import SharedDocuments
 from worker.jobs.adopt import ADOPT, AdoptArguments
 from worker.jobs.runner import Result
@@ -20,6 +20,7 @@ from worker.storage.database import Database, Document, open_database
 from worker.storage.schema import apply_schema
 from worker.timing import SystemClock
 from worker.verify.run import verify
+from worker.watch.folds.rebuild import DocumentRebuild
 
 STREAM = f"course_{course(0)}"
 
@@ -125,3 +126,54 @@ async def test_events_that_were_stored_before_are_in_the_document_already(own: D
     assert found is not None
     assert (found["title"], found["status"], found["version"]) == ("Course 0", "published", 3)
     assert await oracle(own) == []
+
+
+async def test_nothing_is_written_over_a_course_that_is_not_adopted_yet(own: Database) -> None:
+    """Its events were stored while the platform owned courses; workers with the new owner run before `adopt` does."""
+    await own.courses.insert_one(theirs(0))
+    before = await own.courses.find_one({"_id": course(0)})
+    created = {"title": "New", "slug": "new", "instructor_id": str(ObjectId())}
+    sent = [
+        event_data("course_created", 0, course=course(0), **created),
+        event_data("course_described", 1, course=course(0), subtitle="of an event"),
+    ]
+    await own.course_events.insert_many([event_of(each, n) for n, each in enumerate(sent, start=1)])
+    await projector(own, projection=COURSES).project({STREAM: 2})
+    rebuilt = await DocumentRebuild(fold_dependencies(own, COURSES))([STREAM])
+    assert [(each.stream, each.error_class) for each in rebuilt.failed] == [(STREAM, "Refused")]
+    assert await own.courses.find_one({"_id": course(0)}) == before
+    item = await own.analytics_queue.find_one({"_id": f"courses:{STREAM}"})
+    assert item is not None
+    assert "is not adopted" in item["last_error"]
+
+    assert (await adopt(own)).run.counts["documents_adopted"] == 1
+    found = await own.courses.find_one({"_id": course(0)})
+    assert found is not None
+    assert (found["title"], found["slug"], found["subtitle"]) == ("Course 0", "course-0", None)
+    assert await oracle(own) == []
+
+
+async def test_a_course_that_went_back_to_the_platform_is_adopted_once_more_as_it_is_then(
+    own: Database,
+) -> None:
+    await own.courses.insert_one(theirs(0))
+    await adopt(own)
+    await own.courses.update_many({}, {"$unset": {"stream_id": 1}})
+    changed = {
+        "title": "Since then",
+        "slug": "since-then",
+        "status": "archived",
+        "publication.status": "archived",
+    }
+    await own.courses.update_one({"_id": course(0)}, {"$set": changed})
+    assert (await adopt(own)).run.counts["documents_adopted"] == 1
+    found = await own.courses.find_one({"_id": course(0)})
+    assert found is not None
+    assert {name: found[name] for name in ("title", "slug", "status")} == {
+        "title": "Since then",
+        "slug": "since-then",
+        "status": "archived",
+    }
+    assert found["homepage"] is True
+    assert await oracle(own) == []
+    assert await faults(own) == {}

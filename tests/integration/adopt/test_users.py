@@ -109,3 +109,42 @@ async def test_who_was_called_so_first_keeps_it_when_the_platform_s_user_is_adop
     assert item["error_class"] == "Taken"
     assert await differences(own) == []
     assert await faults(own) == {}
+
+
+async def test_no_role_that_the_platform_took_away_comes_back_with_an_event_of_before(own: Database) -> None:
+    """The events were stored while the platform owned users, and a worker with the new owner runs before `adopt`."""
+    told: list[tuple[str, Document]] = [
+        (
+            "user_registered",
+            {
+                "email": "old@example.com",
+                "username": "jane0",
+                "roles": ["superuser"],
+                "profile": {"bio": "old"},
+            },
+        ),
+        ("two_factor_changed", {"enabled": True}),
+        ("contact_changed", {"contact": {"phone": "+1-555-0123"}}),
+        ("phone_verified", {}),
+    ]
+    await own.course_events.insert_many(
+        [
+            happened_document(kind, n, number=40 + n, user=user(0), version=n, **details)
+            for n, (kind, details) in enumerate(told, start=1)
+        ]
+    )
+    await own.users.insert_one(theirs(0))
+    before = await own.users.find_one({"_id": user(0)})
+    await projector(own, projection=USERS).project({f"user_{user(0)}": len(told)})
+    assert await own.users.find_one({"_id": user(0)}) == before
+
+    await adopt(own)
+    await decide(own)
+    found = await own.users.find_one({"_id": user(0)})
+    assert found is not None
+    assert before is not None
+    assert sorted(found["account"]["roles"]) == ["admin", "instructor"]
+    assert found["account"]["two_factor_enabled"] is False
+    assert (found["profile"], found["contact"]) == (before["profile"], None)
+    assert (found["email"], found["account"]["email_verified"]) == ("jane0@example.com", True)
+    assert await differences(own) == []

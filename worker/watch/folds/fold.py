@@ -45,7 +45,8 @@ class Failure:
 class Folded:
     """`fields` after the first `count` events of the run (None if there are none), and what stopped the fold.
 
-    `begun`: the fields are a document. `dotted` paths name the parts of fields that the projection owns.
+    `begun`: the fields are a document. `dotted` paths name the parts of fields that the projection owns. `theirs`:
+    the stored document is the platform's own, and is not adopted.
     """
 
     run: Run
@@ -55,6 +56,7 @@ class Folded:
     begun: bool = True
     dotted: tuple[str, ...] = ()
     yields_to: str | None = None
+    theirs: bool = False
 
     @property
     def task(self) -> Task:
@@ -102,7 +104,18 @@ def _folded(
     failure: Failure | None = None,
 ) -> Folded:
     begun = fields is None or projection.has_begun(fields)
-    return Folded(run, fields, count, failure, begun, projection.dotted, projection.yields_to)
+    theirs = fields is not None and projection.leaves(run.task.document, fields)
+    return Folded(run, fields, count, failure, begun, projection.dotted, projection.yields_to, theirs)
+
+
+def refused(folded: Folded, message: str) -> Failure:
+    """Which event of the run is to blame is not known: the run as a whole waits at its first one."""
+    return Failure(folded.task.stream, folded.task.after + 1, "Refused", message)
+
+
+def not_adopted(folded: Folded) -> Failure:
+    """Nothing is written over what the platform has kept: `adopt` makes it the worker's."""
+    return refused(folded, "the document that stands there is the platform's own, and is not adopted")
 
 
 def failure_at(stream: str, event: Mapping[str, Any], error: Exception) -> Failure:

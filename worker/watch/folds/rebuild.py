@@ -13,7 +13,7 @@ from worker.storage.stream_parts import PartsFailed
 from worker.watch.folds.catch_up import highest_versions
 from worker.watch.folds.dependencies import FoldDependencies
 from worker.watch.folds.failed_streams import quarantine_streams
-from worker.watch.folds.fold import Failure, Folded, failure_at
+from worker.watch.folds.fold import Failure, Folded, failure_at, not_adopted
 from worker.watch.folds.lost_milestones import met_by_replay
 from worker.watch.folds.parts import PartsWriter
 from worker.watch.folds.projector import Projector, Tally
@@ -68,6 +68,8 @@ class Compared:
         self.events += folded.count
         if folded.failure is not None:
             self.failed.append(folded.failure)
+        elif folded.theirs:
+            self.failed.append(not_adopted(folded))
         elif folded.fields is not None and not folded.unbegun:
             wrong = [*differing(folded), *parts]
             self.differing += bool(wrong)

@@ -25,7 +25,7 @@ from worker.storage.errors import translated, write_failures
 from worker.storage.stream_parts import PartsFailed
 from worker.watch.folds.catch_up import highest_versions
 from worker.watch.folds.dependencies import FoldDependencies
-from worker.watch.folds.fold import Failure, Folded, failure_at
+from worker.watch.folds.fold import Failure, Folded, failure_at, not_adopted
 from worker.watch.folds.lost_milestones import met_by_replay, with_document
 from worker.watch.folds.parts import PartsWriter
 from worker.watch.folds.rebuild import DocumentRebuild
@@ -128,6 +128,8 @@ class Shadow:
         async for folded in self._rebuild.projector(by, difference.failed).preview(heads):
             if folded.failure is not None:
                 difference.failed.append(folded.failure)
+            elif folded.theirs:
+                difference.failed.append(not_adopted(folded))
             elif folded.fields is not None and not folded.unbegun:
                 differs = _differing(folded)
                 try:

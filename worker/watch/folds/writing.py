@@ -15,7 +15,7 @@ from worker.storage.arrays import StoredArray, encoded_array
 from worker.storage.database import Collection, Document
 from worker.storage.encoding import encoded, encoded_around
 from worker.storage.errors import WriteFailure, translated, write_failures
-from worker.watch.folds.fold import Failure, Folded
+from worker.watch.folds.fold import Failure, Folded, not_adopted, refused
 from worker.watch.folds.plan import changed, number_in
 
 Write = InsertOne[Document] | UpdateMany
@@ -58,16 +58,18 @@ async def write_all(
     written = Written()
     writes: list[tuple[Folded, Write]] = []
     for folded in results:
-        if not folded.begun:
+        if folded.theirs:
+            written.rejected.append(not_adopted(folded))
+        elif not folded.begun:
             written.rejected.append(
-                _rejection(folded, "none of its events begins the document that stands there")
+                refused(folded, "none of its events begins the document that stands there")
             )
         elif is_current(folded):
             written.current.append(folded)
         elif (write := write_of(folded)) is not None:
             writes.append((folded, write))
         else:
-            written.rejected.append(_rejection(folded, "a value of the document cannot be stored as BSON"))
+            written.rejected.append(refused(folded, "a value of the document cannot be stored as BSON"))
     if not writes:
         return written
     failures: dict[int, WriteFailure] = {}
@@ -159,11 +161,6 @@ def _sort_in(written: Written, folded: Folded, failure: WriteFailure | None, *, 
     elif failure.duplicate and folded.yields_to in failure.key_pattern:
         written.current.append(folded)
     elif failure.duplicate:
-        written.rejected.append(_rejection(folded, "another document has its key"))
+        written.rejected.append(refused(folded, "another document has its key"))
     else:
-        written.rejected.append(_rejection(folded, f"the server refused the document (code {failure.code})"))
-
-
-def _rejection(folded: Folded, message: str) -> Failure:
-    """Which event of the run is to blame is not known: the run as a whole waits at its first one."""
-    return Failure(folded.task.stream, folded.task.after + 1, "Refused", message)
+        written.rejected.append(refused(folded, f"the server refused the document (code {failure.code})"))
