@@ -9,7 +9,7 @@ from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
 from worker.contract.events.courses import COURSES
 from worker.contract.family import EventTypes
-from worker.contract.rejection import Rejected
+from worker.contract.rejection import Rejected, RejectReason
 
 LESSON = {"_id": "65a4f0c2e13b7a0001bbbbbb", "title": "Lesson", "type": "video", "order": 1}
 MODULE = {"_id": "65a4f0c2e13b7a0001b00001", "title": "Module", "order": 1}
@@ -48,6 +48,18 @@ WRONG_PRICES: dict[str, tuple[dict[str, Any], str]] = {
     "discount of 120 %": (price(discount_percentage=120), "details.pricing.price.discount_percentage"),
     "free at a price": (pricing(type="free", price={"amount": "1", "currency": "USD"}), "details.pricing"),
     "paid at nothing": (price("0.00"), "details.pricing"),
+    "paid at once, at nothing": (
+        pricing(type="paid", payment_plans=[{"type": "one_time", "price": "0"}]),
+        "details.pricing",
+    ),
+    "paid in parts of nothing": (
+        pricing(
+            type="paid",
+            price={"amount": "9", "currency": "EUR"},
+            payment_plans=[{"type": "installments", "installments": 3, "price_per_installment": "0.00"}],
+        ),
+        "details.pricing",
+    ),
     "unknown type": (pricing(type="cheap"), "details.pricing.type"),
     "one instalment": (
         pricing(payment_plans=[{"type": "installments", "installments": 1, "price_per_installment": "1"}]),
@@ -74,6 +86,8 @@ def test_a_wrong_price_is_refused(name: str) -> None:
     details, field = WRONG_PRICES[name]
     refused = decoded("course_priced", **details)
     assert isinstance(refused, Rejected)
+    missing = name in ("no currency", "plan without price")
+    assert refused.reason is (RejectReason.MISSING_FIELD if missing else RejectReason.INVALID_FIELD)
     assert refused.field == field
 
 

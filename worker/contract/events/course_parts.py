@@ -87,6 +87,10 @@ class OneTimePlan(Details):
     type: Literal["one_time"]
     price: Amount
 
+    @property
+    def amount(self) -> Decimal:
+        return Decimal(self.price)
+
 
 class InstalmentPlan(Details):
     """The course is paid in equal parts."""
@@ -94,6 +98,10 @@ class InstalmentPlan(Details):
     type: Literal["installments"]
     installments: Annotated[int, Field(ge=2, le=120), BeforeValidator(whole)]
     price_per_installment: Amount
+
+    @property
+    def amount(self) -> Decimal:
+        return Decimal(self.price_per_installment)
 
 
 PaymentPlan = Annotated[OneTimePlan | InstalmentPlan, Field(discriminator="type")]
@@ -108,10 +116,11 @@ class Pricing(Details):
 
     @model_validator(mode="after")
     def _costs_what_its_type_says(self) -> Self:
-        amount = Decimal(self.price.amount) if self.price is not None else None
-        if self.type == "free" and (amount or self.payment_plans):
+        prices = [] if self.price is None else [Decimal(self.price.amount)]
+        plans = [each.amount for each in self.payment_plans or ()]
+        if self.type == "free" and (any(prices) or plans):
             raise PydanticCustomError("price", "must be 0, without payment plans, for a course that is free")
-        if self.type == "paid" and amount == 0:
+        if self.type == "paid" and not all((*prices, *plans)):
             raise PydanticCustomError("price", "must be above 0 for a course that is paid")
         return self
 
