@@ -20,8 +20,9 @@ _READ = (
     "created_by",
     "approved_by",
     "migration_required",
-    "record",
 )
+# Of an opening, which is a person's own words as a whole.
+_OPENED = "personal.details.record"
 
 COURSE_VERSIONS = StreamProjection(
     name="course_versions",
@@ -42,7 +43,7 @@ COURSE_VERSIONS = StreamProjection(
     paths=HISTORY_PATHS,
     fold=VERSIONS_FOLD.fold,
     refold=VERSIONS_FOLD.refold,
-    event_paths=read_paths(_READ, ()),
+    event_paths=(*read_paths(_READ, ()), _OPENED),
     reasons=REASONS,
     begun=has_begun,
     parts=Parts(

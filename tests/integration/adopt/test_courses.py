@@ -87,6 +87,13 @@ async def test_a_course_is_adopted_as_it_was_and_goes_on_from_there(own: Databas
     assert found["publication"]["version"] == "2.1"
     assert await oracle(own) == []
     assert await faults(own) == {"document": {"malformed": 1}}, "the one that was set aside"
+    assert await own.analytics_queue.count_documents({"status": {"$ne": "completed"}}) == 0
+    history = await own.collection("version_history").find_one({"_id": course(0)})
+    assert history is not None
+    assert history["current_version"] == "2.1"
+    version = await own.collection("course_versions").find_one({"course_id": course(0)})
+    assert version is not None
+    assert (version["version"], version["course_snapshot"]["title"]) == ("2.1", "Course 0")
 
     late = event_data("course_priced", -9_000_000, 1, course=course(0), pricing={"type": "free"})
     new = event_data("course_archived", 200_000_000, course=course(0))
