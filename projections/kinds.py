@@ -8,6 +8,7 @@ from the registered values; an executor knows a kind, and no projection by name.
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias
 
 from bson import ObjectId
@@ -161,8 +162,8 @@ class StreamProjection:
     expires: str | None = (
         None  # when a document is over: the server removes it then, and nobody makes it again
     )
-    adopted: Callable[[Document], bool] | None = (
-        None  # of a shared collection, whether an opening was folded: without one the platform's document stays
+    adopted: Callable[[Document], datetime | None] | None = (
+        None  # of a shared collection, when the last opening was: the platform's document stays without one
     )
 
     def folds(self, stream: str) -> bool:
@@ -174,10 +175,14 @@ class StreamProjection:
         return self.begun is None or self.begun(fields)
 
     def leaves(self, document: Mapping[str, Any] | None, fields: Document) -> bool:
-        """Whether a document of the platform's own stands there, and none of the events folded says what it was."""
+        """Whether a document of the platform's own stands there, and none of the events folded says what it was.
+
+        One that was the worker's, and became the platform's again, has seen the openings of before.
+        """
         if document is None or self.adopted is None or "stream_id" in document:
             return False
-        return not self.adopted(fields)
+        opened_at, seen = self.adopted(fields), document.get("recorded_at")
+        return opened_at is None or (isinstance(seen, datetime) and opened_at <= seen)
 
     @property
     def may_be_absent(self) -> bool:

@@ -266,9 +266,10 @@ def has_begun(fields: Mapping[str, Any]) -> bool:
     return fields["state"]["registered_at"] is not None or fields["deleted_at"] is not None
 
 
-def was_adopted(fields: Mapping[str, Any]) -> bool:
-    """Whether one of the events says what the platform's document was."""
-    return fields["state"]["opened"] is not None
+def adopted_at(fields: Mapping[str, Any]) -> datetime | None:
+    """When an event said last what the platform's document was."""
+    opened_by = fields["state"]["opened"]
+    return None if opened_by is None else opened_by["at"]
 
 
 def shown(state: State) -> dict[str, Any]:

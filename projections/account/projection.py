@@ -1,7 +1,7 @@
 """The values that register `users`, where the worker owns them, and the contest over what accounts are called."""
 
 from projections.account.document import CLAIMED, FOLDED_PATHS, UserDocument
-from projections.account.fold import EFFECTS, PROJECTION_VERSION, USER_FOLD, apply, has_begun, was_adopted
+from projections.account.fold import EFFECTS, PROJECTION_VERSION, USER_FOLD, adopted_at, apply, has_begun
 from projections.claims import claims_contest
 from projections.event import read_paths
 from projections.kinds import Rules, StreamProjection, Target
@@ -17,7 +17,7 @@ USERS = StreamProjection(
     event_paths=read_paths(None, ()),
     rules=Rules(apply, EFFECTS),
     begun=has_begun,
-    adopted=was_adopted,
+    adopted=adopted_at,
 )
 
 USER_CLAIMS = claims_contest("user_claims", USERS.name, CLAIMED)

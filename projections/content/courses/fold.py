@@ -5,6 +5,7 @@ anywhere; only `version` and `recorded_at` tell how they arrived. Rules: docs/pr
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from projections.content.courses.content import (
@@ -34,9 +35,9 @@ def has_begun(fields: Document) -> bool:
     )
 
 
-def was_adopted(fields: Document) -> bool:
-    """Whether one of the events says what the platform's document was."""
-    return any(step["type"] == OPENING for step in fields["state"]["steps"])
+def adopted_at(fields: Document) -> datetime | None:
+    """When an event said last what the platform's document was."""
+    return max((step["at"] for step in fields["state"]["steps"] if step["type"] == OPENING), default=None)
 
 
 def content_in(document: Mapping[str, Any] | None) -> Content:

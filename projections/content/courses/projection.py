@@ -4,7 +4,7 @@ from typing import get_args
 
 from projections.content.courses.content import take
 from projections.content.courses.document import FOLDED_PATHS, CourseDocument
-from projections.content.courses.fold import COURSES_FOLD, has_begun, was_adopted
+from projections.content.courses.fold import COURSES_FOLD, adopted_at, has_begun
 from projections.content.courses.steps import STEP_TYPES, Life, Reason
 from projections.event import read_paths
 from projections.kinds import Rules, StreamProjection, Target
@@ -22,5 +22,5 @@ COURSES = StreamProjection(
     rules=Rules(take, dict.fromkeys(sorted(STEP_TYPES), Life.take)),
     reasons=get_args(Reason),
     begun=has_begun,
-    adopted=was_adopted,
+    adopted=adopted_at,
 )

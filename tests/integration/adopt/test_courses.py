@@ -165,7 +165,7 @@ async def test_a_course_that_went_back_to_the_platform_is_adopted_once_more_as_i
 ) -> None:
     await own.courses.insert_one(theirs(0))
     await adopt(own)
-    await own.courses.update_many({}, {"$unset": {"stream_id": 1}})
+    await own.courses.update_many({}, {"$unset": {"stream_id": 1, "claims": 1}})
     changed = {
         "title": "Since then",
         "slug": "since-then",
@@ -173,6 +173,10 @@ async def test_a_course_that_went_back_to_the_platform_is_adopted_once_more_as_i
         "publication.status": "archived",
     }
     await own.courses.update_one({"_id": course(0)}, {"$set": changed})
+    before = await own.courses.find_one({"_id": course(0)})
+    rebuilt = await DocumentRebuild(fold_dependencies(own, COURSES))([STREAM])
+    assert [each.error_class for each in rebuilt.failed] == ["Refused"]
+    assert await own.courses.find_one({"_id": course(0)}) == before
     assert (await adopt(own)).run.counts["documents_adopted"] == 1
     found = await own.courses.find_one({"_id": course(0)})
     assert found is not None
@@ -183,4 +187,3 @@ async def test_a_course_that_went_back_to_the_platform_is_adopted_once_more_as_i
     }
     assert found["homepage"] is True
     assert await oracle(own) == []
-    assert await faults(own) == {}

@@ -77,3 +77,24 @@ async def test_with_its_opening_it_is_the_workers_and_without_a_document_nothing
     assert adopted.fields is not None
     ours = {"_id": stream_object_id(event["stream_id"]), "rev": 1, **adopted.fields, "projection_version": 0}
     assert not folded(projection, ours, event, stored_document(opening)).theirs, "made by an older fold"
+
+
+@SHARED
+async def test_what_became_the_platforms_again_waits_for_another_opening(
+    projection: StreamProjection, theirs: Document, event: Document, record: Document
+) -> None:
+    openings = [
+        stored_document(opening_of_entity(event["stream_id"], version, record, b"", moment(at), "run"))
+        for version, at in ((1, 10_000_000), (2, 20_000_000))
+    ]
+    first = folded(projection, theirs, openings[0])
+    assert first.fields is not None
+    again = {"_id": stream_object_id(event["stream_id"]), "rev": 1, **first.fields}
+    del again["stream_id"]
+    late = {**event, "version": 2, "recorded_at": moment(15_000_000)}
+    assert folded(projection, again, openings[0], late).failure is not None, (
+        "it does not say of what stream it is"
+    )
+    again["projection_version"] = 0  # as who doubts it takes it: from its first event
+    assert folded(projection, again, openings[0], late).theirs
+    assert not folded(projection, again, *openings).theirs
