@@ -135,7 +135,7 @@ def of_paths(document: Mapping[str, Any], paths: Sequence[Sequence[str]]) -> Doc
     found: Document = {}
     for name, value in document.items():
         below = [path[1:] for path in paths if path[0] == name]
-        if [] in below:
+        if any(not path for path in below):
             found[name] = value
         elif below and isinstance(value, Mapping):
             found[name] = of_paths(value, below)
