@@ -139,7 +139,7 @@ async def test_nothing_is_written_over_a_course_that_is_not_adopted_yet(own: Dat
     """Its events were stored while the platform owned courses; workers with the new owner run before `adopt` does."""
     await own.courses.insert_one(theirs(0))
     before = await own.courses.find_one({"_id": course(0)})
-    created = {"title": "New", "slug": "new", "instructor_id": str(ObjectId())}
+    created: Document = {"title": "New", "slug": "new", "instructor_id": str(ObjectId())}
     sent = [
         event_data("course_created", 0, course=course(0), **created),
         event_data("course_described", 1, course=course(0), subtitle="of an event"),
