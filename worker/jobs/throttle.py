@@ -59,9 +59,10 @@ class SmallSteps:
     """For a job that publishes events: one step after the other, each when the documents show the one before.
 
     So no more than one step is ever in front of a live event, and steps are of a size that keeps this short
-    (`StepSize`): they shrink when the worker has much to do, and grow when it has not. Where `max_lag_s` is 0, and as
-    long as nobody was seen to follow, steps are of `most` events and not waited for. After a worker that followed has
-    gone, steps stay small: it finds no pile when it comes back.
+    (`StepSize`): they shrink when the worker has much to do, and grow when it has not. A step is followed by a rest
+    as long as it took: half of the time belongs to live work alone. Where `max_lag_s` is 0, and as long as nobody was
+    seen to follow, steps are of `most` events and not waited for. After a worker that followed has gone, steps stay
+    small: it finds no pile when it comes back.
     """
 
     def __init__(self, database: Database, settings: JobsSettings, clock: Clock, *, most: int) -> None:
@@ -69,6 +70,7 @@ class SmallSteps:
         self._database, self._settings, self._clock, self.most = database, settings, clock, most
         self._size = StepSize(_SHARE_OF_LAG * settings.max_lag_s, most)
         self._followed = False
+        self._rest_s = 0.0
 
     async def room(self) -> int:
         """How many events the next step may have."""
@@ -76,8 +78,7 @@ class SmallSteps:
             self._followed = await self._freshness.followed()
         if not self._followed:
             return self.most
-        if self._size.alone:
-            await self._clock.sleep(_REST_S)
+        await self._clock.sleep(max(self._rest_s, _REST_S if self._size.alone else 0.0))
         return self._size.events
 
     async def shown(self, streams: Mapping[UUID, str], since: float) -> None:
@@ -92,6 +93,7 @@ class SmallSteps:
             await self._clock.sleep(self._look_every_s)
             left -= await self._shown_of(left)
             took_s = self._clock.monotonic() - since
+        self._rest_s = min(took_s, _REST_S)
         if took_s < _LONGEST_S or not self._size.alone:  # else one event has not told what a way takes
             self._size.took(len(streams), took_s)
 
