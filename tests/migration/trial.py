@@ -54,7 +54,7 @@ class MigrationSize(Size):
     added: int = 10
     kills: int = 5
     rate: int = 0
-    limit_s: float = 600.0
+    limit_s: float = 900.0
 
 
 @dataclass(kw_only=True)

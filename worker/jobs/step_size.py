@@ -13,11 +13,11 @@ _ALONE_KEPT = 5
 # How much the last step decides of what an event is taken to cost; the steps before decide the rest.
 _SHARE_OF_LAST = 0.3
 # Freshness is measured from the event store on: the way from Kafka to the documents is two to four times as long.
-_ADDED_TO_WAY = 0.15
+_ADDED_TO_WAY = 0.25
 
 
 class StepSize:
-    """So many events at once, 1 to `most`, that they delay what follows by 15 % of their way, or by `longest_s`.
+    """So many events at once, 1 to `most`, that they delay what follows by a quarter of their way, or by `longest_s`.
 
     What a step takes until it is shown is the way through Kafka, event store and change stream, and the time in which
     its events are folded. The former is what a step of a single event takes: the median of the last few of them, so

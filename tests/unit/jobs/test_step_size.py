@@ -32,8 +32,8 @@ class Machine:
 
 
 @pytest.mark.parametrize("each_s", [0.001, 0.004, 0.01])
-@pytest.mark.parametrize(("way_s", "added_s"), [(0.1, 0.015), (0.3, 0.045), (0.6, 0.09), (3.0, 0.2)])
-def test_steps_come_to_a_size_that_adds_a_part_of_the_way_at_most(
+@pytest.mark.parametrize(("way_s", "added_s"), [(0.1, 0.025), (0.3, 0.075), (0.6, 0.15), (3.0, 0.2)])
+def test_steps_come_to_a_size_that_adds_a_quarter_of_the_way_at_most(
     way_s: float, added_s: float, each_s: float
 ) -> None:
     assert Machine(way_s, each_s).settled() == pytest.approx(added_s / each_s + 1, rel=0.3)
@@ -41,16 +41,16 @@ def test_steps_come_to_a_size_that_adds_a_part_of_the_way_at_most(
 
 def test_steps_shrink_when_the_machine_has_much_to_do_and_grow_when_it_has_not() -> None:
     machine = Machine(0.6, 0.004)
-    assert machine.settled() > 18
+    assert machine.settled() > 30
     machine.each_s = 0.04
-    assert machine.settled() <= 5
+    assert machine.settled() <= 7
     machine.each_s = 0.004
-    assert machine.settled() > 18
+    assert machine.settled() > 30
 
 
 def test_a_way_that_is_longer_for_a_while_makes_steps_small_at_once() -> None:
     machine = Machine(0.6, 0.004)
-    assert machine.settled() > 18
+    assert machine.settled() > 30
     machine.way_s = 1.5
     assert machine.steps(6)[-1] <= 8
 
@@ -60,7 +60,7 @@ def test_a_way_that_has_become_longer_for_good_is_learned() -> None:
     machine.settled()
     machine.way_s = 1.2
     machine.steps(200)
-    assert machine.settled() == pytest.approx(45, rel=0.2)
+    assert machine.settled() == pytest.approx(50, rel=0.2)
 
 
 def test_a_step_of_one_event_comes_first_and_from_time_to_time() -> None:
@@ -94,4 +94,4 @@ def test_ways_of_different_lengths_do_not_keep_steps_small(seed: int) -> None:
     for _ in range(400):
         machine.way_s = 0.08 + random.expovariate(1 / 0.03)
         sizes += machine.steps(1)
-    assert mean(sizes[100:]) >= 3.2
+    assert mean(sizes[100:]) >= 6
