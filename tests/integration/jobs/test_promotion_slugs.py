@@ -1,23 +1,18 @@
 """Courses that are built beside the live ones claim slugs, too: who has one is decided among the live ones alone."""
 
-from typing import Any
-
 import pytest
-from bson import ObjectId
 
 from projections.catalogue import COURSE_CLAIMS
 from projections.content.courses.projection import COURSES
 from tests.integration.watch.test_courses import happen, own
-from tests.support.counts import course, dependencies
+from tests.support.contests import contest_findings, decide, kept_fields, waiting
+from tests.support.counts import course
 from tests.support.courses import CREATED
 from tests.support.followers import working
 from tests.support.jobs import runner
 from worker.jobs.promotion import PROMOTE, ROLLBACK, Promote, Rollback
 from worker.jobs.rebuild_into import REBUILD_INTO, RebuildInto
-from worker.storage.database import Database, Document
-from worker.verify.contests_check import check_contest
-from worker.verify.run import Checks
-from worker.watch.roles import contenders
+from worker.storage.database import Database
 
 __all__ = ["own"]
 
@@ -48,39 +43,10 @@ async def stored(database: Database) -> None:
     await happen(database, "course_described", 70, 2, slug="jane", subtitle="once more")
 
 
-async def decide(database: Database) -> None:
-    """What the follower does with all that has moved."""
-    given = dependencies(database)
-    kept = next(each for each in contenders(given) if each.name == COURSE_CLAIMS.name)
-    async for page in kept.missed():
-        await kept.decide(page)
-    await given.transactions.close()
-
-
 async def slugs(database: Database) -> dict[int, str | None]:
     numbers = {course(number): number for number in LIVE}
     found = await database.courses.find({}).to_list(None)
     return {numbers[each["_id"]]: each.get("slug") for each in found}
-
-
-async def waiting(database: Database) -> dict[str, str]:
-    items = await database.analytics_queue.find({"status": {"$ne": "completed"}}).to_list(None)
-    return {each["_id"]: each["error_class"] for each in items}
-
-
-async def live(database: Database) -> dict[ObjectId, Document]:
-    """All documents, but for what a write always changes."""
-    found = await database.courses.find({}).to_list(None)
-    return {
-        each["_id"]: {name: each[name] for name in each if name not in ("rev", "recorded_at")}
-        for each in found
-    }
-
-
-async def contest_findings(database: Database) -> list[Any]:
-    checks = await Checks.opened(database, quiescent=True)
-    await check_contest(checks.run, COURSE_CLAIMS)
-    return list(checks.run.tally.findings)
 
 
 def losing(*numbers: int) -> dict[str, str]:
@@ -91,78 +57,78 @@ async def test_what_is_built_beside_holds_no_slug_and_promotion_and_rollback_hav
     own: Database,
 ) -> None:
     await stored(own)
-    await decide(own)
+    await decide(own, COURSE_CLAIMS)
     await own.courses.update_many(
         {}, {"$set": {"stats.views": 9, "instructor.portrait": "theirs", "shelf": 4}}
     )
-    before, waited = await live(own), await waiting(own)
+    before, waited = await kept_fields(own.courses), await waiting(own)
     assert await slugs(own) == LIVE
     assert waited == losing(1, 3, 7)
 
     built = (await runner(own).run(REBUILD_INTO, INTO)).outcome
 
     assert (built["differing"], built["paths"]) == (5, {"claims": 5})
-    assert await live(own) == before
+    assert await kept_fields(own.courses) == before
     shadow = own.home(COURSES.target.collection).get_collection(built["collection"])
     assert await shadow.count_documents({}) == len(LIVE)
     assert await shadow.count_documents({"slug": {"$exists": True}}) == 0
 
     promotion = await runner(own).run(PROMOTE, Promote(into="trial"))
     assert promotion.run.counts == {"promoted": 5, "moved": 0, "refused": 0}
-    await decide(own)
+    await decide(own, COURSE_CLAIMS)
     assert await slugs(own) == SWAPPED
     assert await waiting(own) == losing(1, 3, 7)
-    assert await contest_findings(own) == []
-    promoted = await live(own)
+    assert await contest_findings(own, COURSE_CLAIMS) == []
+    promoted = await kept_fields(own.courses)
     apart = ("claims", "slug")
     for identity, document in promoted.items():
         kept = {name: value for name, value in document.items() if name not in apart}
         assert kept == {name: value for name, value in before[identity].items() if name not in apart}
 
     undone = await runner(own).run(ROLLBACK, Rollback(promotion=promotion.run.id))
-    await decide(own)
+    await decide(own, COURSE_CLAIMS)
     assert not ROLLBACK.differs(undone.outcome)
-    assert await live(own) == before
+    assert await kept_fields(own.courses) == before
     assert await waiting(own) == waited
-    assert await contest_findings(own) == []
+    assert await contest_findings(own, COURSE_CLAIMS) == []
 
 
 async def test_a_course_that_was_lost_comes_back_by_a_promotion_and_gets_its_slug(own: Database) -> None:
     """Somebody else has it meanwhile; taken away once more by a rollback, it is theirs again."""
     await stored(own)
-    await decide(own)
-    before = await live(own)
+    await decide(own, COURSE_CLAIMS)
+    before = await kept_fields(own.courses)
     await own.courses.delete_one({"_id": course(2)})
-    await decide(own)
+    await decide(own, COURSE_CLAIMS)
     assert (await slugs(own))[1] == "jane"
     right = RebuildInto(into="trial", projection=COURSES.name)
     assert (await runner(own).run(REBUILD_INTO, right)).run.counts["missing"] == 1
 
     promotion = await runner(own).run(PROMOTE, Promote(into="trial"))
     assert promotion.run.counts["promoted"] == 1
-    await decide(own)
-    assert await live(own) == before
-    assert await contest_findings(own) == []
+    await decide(own, COURSE_CLAIMS)
+    assert await kept_fields(own.courses) == before
+    assert await contest_findings(own, COURSE_CLAIMS) == []
 
     await runner(own).run(ROLLBACK, Rollback(promotion=promotion.run.id))
-    await decide(own)
+    await decide(own, COURSE_CLAIMS)
     found = await slugs(own)
     assert found == {number: slug for number, slug in {**LIVE, 1: "jane"}.items() if number != 2}
-    assert await contest_findings(own) == []
+    assert await contest_findings(own, COURSE_CLAIMS) == []
 
 
 async def test_a_course_of_the_platforms_own_is_not_promoted_over_before_it_is_adopted(own: Database) -> None:
     """It is named as one that was not built, and its slug stays its own."""
     await stored(own)
     await own.courses.update_one({"_id": course(2)}, {"$unset": {"stream_id": 1, "claims": 1}})
-    await decide(own)
-    before = await live(own)
+    await decide(own, COURSE_CLAIMS)
+    before = await kept_fields(own.courses)
     built = await runner(own).run(REBUILD_INTO, INTO)
     assert built.run.counts["failed"] == 1
     await runner(own).run(PROMOTE, Promote(into="trial"))
-    await decide(own)
-    assert (await live(own))[course(2)] == before[course(2)]
-    assert await contest_findings(own) == []
+    await decide(own, COURSE_CLAIMS)
+    assert (await kept_fields(own.courses))[course(2)] == before[course(2)]
+    assert await contest_findings(own, COURSE_CLAIMS) == []
 
 
 @pytest.mark.slow
@@ -181,4 +147,4 @@ async def test_beside_a_worker_slugs_follow_what_is_promoted(
         await worker.until(lambda: called(SWAPPED), "they follow what was promoted")
         await runner(own).run(ROLLBACK, Rollback(promotion=promotion.run.id))
         await worker.until(lambda: called(LIVE), "and what was put back")
-    assert await contest_findings(own) == []
+    assert await contest_findings(own, COURSE_CLAIMS) == []
