@@ -140,13 +140,18 @@ async def run(context: JobContext, arguments: CurriculumMigration) -> Mapping[st
                 return {"already": True, **_told(last.plan)}
             place = {"plan": wanted.after(last).document(), "round": 0, "below": None}
             await context.advance(0, place)
-        elif place["round"] == _ROUNDS:
+        elif place["round"] == _rounds(context):
             return {"already": False, **_told(known)}
         plan = Plan.of(place["plan"])
         if not context.dry_run:
             await _settled(context, plan)  # 2
         await context.total(await count_streams(context.database, StreamSelection(course=arguments.course)))
         place = await _publish(context, arguments, plan, place)  # 3, 4
+
+
+def _rounds(context: JobContext) -> int:
+    """A dry run stores nothing: a second round would count those of the last minute once more."""
+    return 1 if context.dry_run else _ROUNDS
 
 
 def _told(plan: Plan) -> dict[str, JsonValue]:
@@ -166,7 +171,7 @@ async def _publish(
     """
     async with sending(context, context.settings.ingest.topics.worker) as send:
         steps = _Steps(context, arguments, plan, send)
-        for number in range(place["round"], _ROUNDS):
+        for number in range(place["round"], _rounds(context)):
             since = plan.at - timedelta(seconds=2 * SETTLED_S) if number else None
             chosen = StreamSelection(course=arguments.course, since=since)
             place = {**place, "round": number}
@@ -178,10 +183,7 @@ async def _publish(
                     place = {**place, "below": page.below}
                     learners = [stream for stream in page.streams if stream_kind(stream) == LEARNER]
                     await steps.publish(learners, place)
-            # A dry run stores nothing: a second round would count those of the last minute once more.
-            place = {**place, "round": _ROUNDS if context.dry_run else number + 1, "below": None}
-            if context.dry_run:
-                break
+            place = {**place, "round": number + 1, "below": None}
         await context.advance(0, place)
     return dict(place)
 

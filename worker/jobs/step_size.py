@@ -59,6 +59,7 @@ class StepSize:
         self._each_s = (
             each_s if self._each_s is None else self._each_s + _SHARE_OF_LAST * (each_s - self._each_s)
         )
+        # Of the shortest way: a single event that happened to take long must not let a step be large.
         added_s = min(self._longest_s, _ADDED_TO_WAY * min(self._alone_s))
         wanted = added_s / max(1e-6, self._each_s)
         # What was no full step says nothing of a larger one.
