@@ -1,8 +1,7 @@
 """`sevenp-worker publish` from the open file to the summary: what was sent, and what of it is no valid event."""
 
-import signal
-import threading
 from collections.abc import Iterable
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,14 @@ from worker.kafka.checking import Checked
 from worker.kafka.files import OutgoingRecord, Statements, UnreadableLine, records_of
 from worker.kafka.lines import Source, open_source
 from worker.kafka.producer import Report
+from worker.read_ahead import read_ahead
 from worker.settings import Settings, load_settings
-from worker.timing import SystemClock
+from worker.timing import SystemClock, in_thread
 from worker.words import counted
 
 # Enough to see what is wrong with a file; the wrong file may have millions.
 _MOST_LINES_NAMED = 20
+_READ_AHEAD = 500
 
 
 @dataclass(slots=True)
@@ -45,16 +46,19 @@ class Publishing:
         settings = load_settings()
         topic = self.topic or settings.ingest.topics.interactions
         self._statements.own_home_page = settings.ingest.xapi_home_page
-        # A pipe is waited for where the event loop cannot look after signals: Ctrl-C shall end the waiting itself.
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        with open_source(self.file, twice=self.check) as source:
+        with ExitStack() as stack:
+            # A pipe may be silent for long: whatever reads it does so beside the event loop, which Ctrl-C ends.
+            opening = open_source(self.file, twice=self.check)
+            source = await in_thread(partial(stack.enter_context, opening))
             if self.check:
-                if not self._all_valid(settings, source):
+                if not await in_thread(partial(self._all_valid, settings, source)):
                     return ExitCode.USAGE
                 source.rewind()
-            async with open_publisher(settings, topic, idempotent=self.idempotent) as publisher:
-                report = await publisher.publish(self._records(settings, source), on_progress=self._seen)
+            async with (
+                open_publisher(settings, topic, idempotent=self.idempotent) as publisher,
+                aclosing(read_ahead(self._records(settings, source), _READ_AHEAD)) as chunks,
+            ):
+                report = await publisher.publish_as_they_come(chunks, on_progress=self._seen)
         self._summarise(topic, report)
         return ExitCode.USAGE if self._unreadable else ExitCode.OK
 

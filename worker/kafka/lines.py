@@ -110,14 +110,16 @@ def open_source(path: Path, *, twice: bool = False) -> Iterator[Source]:
         if path == STANDARD_INPUT:
             if sys.stdin is None:  # closed by whoever started us
                 raise NoLines("standard input is closed")
-            raw, name = cast(BinaryIO, sys.stdin.buffer), "standard input"
+            # Not `sys.stdin`, for which the interpreter waits at its end, as long as somebody reads from it.
+            opened: BinaryIO = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False))
+            name = "standard input"
         else:
             opened, name = path.open("rb"), str(path)
-            if opened.seekable():
-                stack.enter_context(opened)
-            # A pipe is closed with the last who knows it: a thread may wait in it for what never comes, and closing
-            # would wait for that thread.
-            raw = cast(BinaryIO, opened)
+        # A pipe is closed with the last who knows it: a thread may wait in it for what never comes, and closing
+        # would wait for that thread.
+        if opened.seekable():
+            stack.enter_context(opened)
+        raw = opened
         if twice and not raw.seekable():
             kept = stack.enter_context(tempfile.TemporaryFile())
             shutil.copyfileobj(raw, kept)

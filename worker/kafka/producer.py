@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self
@@ -125,24 +125,24 @@ class Publisher:
     async def publish(
         self, records: Iterable[OutgoingRecord], *, on_progress: OnProgress | None = None
     ) -> Report:
-        """Send all records and return once every one is acknowledged.
+        """Send all records and return once every one is acknowledged: `publish_as_they_come` for what is at hand."""
+        return await self.publish_as_they_come(_at_once(records), on_progress=on_progress)
+
+    async def publish_as_they_come(
+        self, chunks: AsyncIterator[Iterable[OutgoingRecord]], *, on_progress: OnProgress | None = None
+    ) -> Report:
+        """Send each chunk's records when it comes, and return once every one of all is acknowledged.
 
         `on_progress` gets the number acknowledged so far. Raises RecordRefused for the first record the
         broker refuses, Retryable when it goes away; publishing all again is harmless, since event ids decide.
-        What `records` itself raises is raised once everything before it is acknowledged.
+        What the records' source raises is raised once everything before it is acknowledged.
         """
         started = self._clock.monotonic()
         in_flight = _InFlight(on_progress)
         try:
-            for record in records:
-                sent = _Sent(record.line, record.size_bytes, record.topic or self._topic)
-                try:
-                    answer = await self._send(record)
-                except errors.KafkaError as error:
-                    raise await in_flight.failure(sent, error) from error
-                in_flight.add(sent, answer)
-                if len(in_flight) >= MAX_IN_FLIGHT:
-                    await in_flight.complete(leaving=MAX_IN_FLIGHT // 2)
+            async for records in chunks:
+                for record in records:
+                    await self._put(record, in_flight)
         except RecordRefused:  # all that was in flight has been answered
             raise
         except (Refused, Fatal, OSError):  # of the records' own source: what was read before it is on its way
@@ -151,6 +151,16 @@ class Publisher:
         await in_flight.complete(leaving=0)
         took_s = self._clock.monotonic() - started
         return Report(in_flight.acknowledged, in_flight.size_bytes, took_s, dict(in_flight.topics))
+
+    async def _put(self, record: OutgoingRecord, in_flight: "_InFlight") -> None:
+        sent = _Sent(record.line, record.size_bytes, record.topic or self._topic)
+        try:
+            answer = await self._send(record)
+        except errors.KafkaError as error:
+            raise await in_flight.failure(sent, error) from error
+        in_flight.add(sent, answer)
+        if len(in_flight) >= MAX_IN_FLIGHT:
+            await in_flight.complete(leaving=MAX_IN_FLIGHT // 2)
 
     async def _send(self, record: OutgoingRecord) -> "asyncio.Future[object]":
         if self._producer is None:
@@ -185,6 +195,10 @@ class Publisher:
                 f"topic {topic} cannot be used on {self._servers}: {in_words(error)}"
             ) from error
         self._usable.add(topic)
+
+
+async def _at_once(records: Iterable[OutgoingRecord]) -> AsyncIterator[Iterable[OutgoingRecord]]:
+    yield records
 
 
 class _Sent(NamedTuple):

@@ -206,10 +206,11 @@ def test_ctrl_c_while_modules_are_imported_leaves_no_trace(environment: dict[str
     assert "KeyboardInterrupt" not in errors
 
 
-def test_ctrl_c_says_what_is_left(environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("options", [(), ("--check",)])
+def test_ctrl_c_says_what_is_left(environment: dict[str, str], options: tuple[str, ...]) -> None:
     """While it waits for more from a pipe that stays open: once it took more than a pipe holds, it is at work."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "worker", "publish", "-"],
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        [sys.executable, "-m", "worker", "publish", "-", *options],
         env={**os.environ, **environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
