@@ -15,6 +15,7 @@ from worker.contract.identity import stream_object_id
 from worker.storage import reading
 from worker.storage.curriculum import CURRICULUM_PATHS, count_lessons, lesson_ids
 from worker.storage.database import Database
+from worker.storage.lesson_lists import with_lists
 from worker.storage.transactions import Session
 
 # Of a page's learners nearly none have events. Decoded they take some seven times as much.
@@ -75,7 +76,7 @@ async def _events(
     if not rows.complete:
         detail = f"more than {_MOST_EVENT_BYTES} bytes of events are stored"
         raise InTheWay(Reason.NOT_FOLDABLE, detail)
-    for event in rows.documents:
+    for event in await with_lists(database, rows.documents, session=session):
         found[event["stream_id"]].append(event)
     for each in rows.unreadable:  # the stream is not folded, and says so
         place = await reading.find_one(database.course_events, {"_id": each.id}, {"stream_id": 1})

@@ -5,7 +5,6 @@ from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
-from uuid import UUID
 
 from pydantic import JsonValue
 
@@ -38,15 +37,11 @@ class AdoptArguments(JobArguments):
 
 @dataclass(slots=True)
 class _Place:
-    """Where a run has come to: in which phase, below which `_id`, and the page that may have been converted.
-
-    `session` is that of the attempt's transactions: one of a killed attempt may still be open.
-    """
+    """Where a run has come to: in which phase, below which `_id`, and the page that may have been converted."""
 
     phase: Literal["documents", "numbers", "records", "sums"] = "documents"
     after: Any = None
     page: Sequence[Any] = ()
-    session: UUID | None = None
     first: Mapping[str, Any] | None = None
     """What was found before anything was written."""
     done: Sequence[str] = ()
@@ -77,7 +72,6 @@ class _Adopting:
         only one document can have
         """
         place = self._place
-        await self._end_former()
         if place.first is None:
             place.first = await self._look()  # 1
             await self._save(0)
@@ -125,13 +119,6 @@ class _Adopting:
                 place.after = ids.after
                 await self._save(ids.records, **self._report.take(outcomes))
         place.after, place.done = None, (*place.done, shared.collection)
-        await self._save(0)
-
-    async def _end_former(self) -> None:
-        """End the transaction that a killed attempt left open: it would hold its documents for a minute."""
-        if self._place.session is not None:
-            await self._transactions.end_elsewhere(self._place.session)
-        self._place.session = await self._transactions.session_id()
         await self._save(0)
 
     async def _look(self) -> dict[str, Any]:
@@ -221,11 +208,8 @@ def _unless_failed(
 
 
 async def _run(context: JobContext, arguments: AdoptArguments) -> Mapping[str, JsonValue]:
-    transactions = Transactions(context.database.client)
-    try:
+    async with context.transactions() as transactions:
         return await _Adopting(context, arguments, transactions).run()
-    finally:
-        await transactions.close()
 
 
 def _differs(outcome: Mapping[str, JsonValue]) -> bool:

@@ -1,11 +1,15 @@
 """What a run sees of its runner: the stores, where its last attempt came to, and how it tells where it is."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+import structlog
+
+from worker.errors import Fatal, UnknownAnswer
 from worker.jobs.errors import TAKEN_OVER, Cancelled, LeaseLost
 from worker.jobs.interval import Interval, parse_interval
 from worker.jobs.lease import RunLease
@@ -14,9 +18,12 @@ from worker.settings import Settings
 from worker.storage import job_runs
 from worker.storage.database import Database
 from worker.storage.job_models import JobRequest, JobRun
+from worker.storage.transactions import Transactions
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.tracing import UNTRACED, Attributes, Tracing
 from worker.timing import Clock
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class JobContext:
         self.run_id: str = run.id
         self.started_at: datetime = run.started_at
         self.interval: Interval | None = parse_interval(run.interval) if run.interval else None
-        self._lease, self._observe = lease, observe
+        self._lock, self._lease, self._observe = run.lock, lease, observe
         self._gate = parts.opened_gate()
         self._tracing, self._attributes = parts.tracing, {"sevenp.job": run.job, "sevenp.run": run.id}
         self._step_began = parts.clock.now()
@@ -122,6 +129,30 @@ class JobContext:
     async def keep_alive(self) -> None:
         """Raises LeaseLost when another process has the run. Call it before the writes of a long step."""
         await self._lease.keep()
+
+    @asynccontextmanager
+    async def transactions(self) -> AsyncIterator[Transactions]:
+        """A session for one transaction after another, noted in the run.
+
+        What a killed attempt at a job of the same lock left open is ended before: it would hold its documents for a
+        minute, and live counting with them. Raises Cancelled or LeaseLost once the run is not ours any more.
+        """
+        transactions = Transactions(self.database.client)
+        try:
+            for former in await job_runs.sessions(self.database, self._lock):
+                try:
+                    await transactions.end_elsewhere(former)
+                except (Fatal, UnknownAnswer) as error:
+                    # Hosted servers may not allow it; then the server ends it by itself.
+                    log.warning("job_transaction_left_to_expire", run=self.run_id, reason=str(error))
+            own = await transactions.session_id()
+            if not await job_runs.note_session(
+                self.database, self._lock, self.run_id, self._lease.epoch, own
+            ):
+                raise await self._not_ours()
+            yield transactions
+        finally:
+            await transactions.close()
 
     async def asked(self) -> JobRequest | None:
         """What somebody asks of the run now. Raises Cancelled or LeaseLost once it is not ours any more."""

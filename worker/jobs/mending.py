@@ -21,7 +21,6 @@ from worker.jobs.selected import STREAMS_A_STEP
 from worker.jobs.series import Mended, Named, SeriesMending
 from worker.storage.database import Database
 from worker.storage.stream_selection import StreamSelection, selected_pages
-from worker.storage.transactions import Transactions
 from worker.verify.findings import Fault, Finding, Kind
 from worker.verify.remedies import Remedy, prescribe
 from worker.watch.recounting import Recount, counted_names
@@ -45,11 +44,8 @@ class Mending:
     @asynccontextmanager
     async def opened(cls, context: JobContext) -> AsyncIterator["Mending"]:
         """With a session of its own for transactions."""
-        transactions = Transactions(context.database.client)
-        try:
+        async with context.transactions() as transactions:
             yield cls(context, beside_counting(context, transactions))
-        finally:
-            await transactions.close()
 
     async def __call__(self, findings: Sequence[Finding]) -> Mended:
         """Mend what can be, and name the rest.

@@ -29,8 +29,7 @@ async def rebuild_counts(context: JobContext, arguments: RebuildCounts) -> Outco
     nothing. A dry run gives up each transaction at its end: it counts what would be written, and what one step
     corrects another one may count again.
     """
-    transactions = Transactions(context.database.client)
-    try:
+    async with context.transactions() as transactions:
         recount = _recount(context, arguments.projection, transactions)
         if context.checkpoint is None:
             await context.total(await _total(context, arguments))
@@ -39,8 +38,6 @@ async def rebuild_counts(context: JobContext, arguments: RebuildCounts) -> Outco
         async for checkpoint, done in steps:  # 1
             await context.advance(done.documents, checkpoint, **_counts(done))  # 2
         return _outcome(context, estimate)
-    finally:
-        await transactions.close()
 
 
 def _recount(context: JobContext, name: str | None, transactions: Transactions) -> Recount:

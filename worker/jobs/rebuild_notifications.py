@@ -40,8 +40,7 @@ async def rebuild_notifications(context: JobContext, arguments: RebuildNotificat
     if context.checkpoint is None:
         await context.total(await count_streams(database, arguments.of))
     below, estimate = (context.checkpoint or {}).get("below"), Estimate(context)
-    transactions = Transactions(database.client)
-    try:
+    async with context.transactions() as transactions:
         send = context.dry_run or shown is not None
         rebuild = _rebuild(context, transactions, send=send, dry=context.dry_run)
         preview = _rebuild(context, transactions, send=True, dry=True)
@@ -51,8 +50,6 @@ async def rebuild_notifications(context: JobContext, arguments: RebuildNotificat
                 _assert_shown(context.progress.counts.get("to_send", 0) + would["to_send"], shown)
             done = (await rebuild(page.streams)).numbers  # 3
             await context.advance(len(page.streams), {"below": page.below}, **done)  # 4
-    finally:
-        await transactions.close()
     lost = _lost(context.progress.counts)
     return {"lost": lost, **estimate.told(lost, _WRITTEN_PER_S)} if context.dry_run else {}
 

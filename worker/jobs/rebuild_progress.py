@@ -11,9 +11,9 @@ from worker.jobs.context import JobContext
 from worker.jobs.estimate import Estimate
 from worker.jobs.job import Job, Outcome
 from worker.jobs.naming import name_streams
-from worker.jobs.selected import SelectedStreams, by_slot_group, folding, side_by_side
+from worker.jobs.selected import STREAMS_A_STEP, SelectedStreams, by_slot_group, folding, side_by_side
 from worker.storage.database import Database
-from worker.storage.stream_selection import STREAMS_PER_PAGE, count_streams, selected_pages
+from worker.storage.stream_selection import count_streams, selected_pages
 from worker.watch.folds.rebuild import Compared, DocumentRebuild
 
 # What it takes, beside reading and folding, to replace a document: for the estimate of a dry run.
@@ -40,7 +40,7 @@ async def rebuild_progress(context: JobContext, arguments: RebuildProgress) -> O
     report = Report(dict((context.checkpoint or {}).get("report", {})))
     below = (context.checkpoint or {}).get("below")
     estimate = Estimate(context)
-    pages = selected_pages(context.database, arguments.of, below=below, most=STREAMS_PER_PAGE)
+    pages = selected_pages(context.database, arguments.of, below=below, most=STREAMS_A_STEP)
     async for page in pages:  # 1
         counts = await (walk.compare if context.dry_run else walk.rebuild)(page.streams, report)  # 2
         checkpoint = {"below": page.below, "report": report.fields}

@@ -108,6 +108,12 @@ class Runner:
             if job.changes and not dry_run:
                 return await self._audited(work, former)  # 4
             return Result(await work.to_its_end(), former=former)
+        except BaseException as error:  # it may come between 3 and 5, or before the answer of 3
+            with suppress(WorkerError, TimeoutError):
+                await complete(
+                    job_runs.leave(self.parts.database, asked["lock"], lease.epoch, audit.told(error))
+                )
+            raise
         finally:
             with suppress(WorkerError, TimeoutError):
                 await complete(lease.release())  # 7

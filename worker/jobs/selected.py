@@ -18,8 +18,9 @@ from worker.watch.folds.dependencies import FoldDependencies
 T = TypeVar("T")
 
 STREAMS_A_STEP = 100
-"""Of a job that checks or counts streams: a second of work at most, and a transaction that holds few others up. After
-it the run saves its place, lets live work pass, and hears who wants it to pause."""
+"""Of a job that writes: a second of work at most, a transaction that holds few others up, and few documents that live
+counting finds changed at once. After each of them the run saves its place, lets live work pass, and hears who
+wants it to pause."""
 
 
 class SelectedStreams(JobArguments):

@@ -2,11 +2,12 @@
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from bson import ObjectId
 from pydantic import Field
 
-from worker.storage.model_bases import Closed, Count, Named, Positive, Text
+from worker.storage.model_bases import Closed, Count, Named, Positive, Text, absent
 
 # A claim adds to it, in 64 bits. Whatever lies beyond was never one.
 HIGHEST_EPOCH = 2**53
@@ -44,7 +45,8 @@ class JobRun(Named):
 
     Runs of the same job, interval and arguments share a `key` and are numbered. `epoch` is that of the lease the
     last attempt works under: nobody saves under another. `saves` counts, so that a save that arrives late changes
-    nothing. `running` says that an attempt began; whether it lives is told by the lease.
+    nothing. `running` says that an attempt began; whether it lives is told by the lease. `session` is that of the
+    last attempt's transactions, until the run ends: one of a killed attempt may be open.
     """
 
     job: Text
@@ -72,6 +74,7 @@ class JobRun(Named):
     outcome: dict[str, Any] | None
     error: str | None
     request: JobRequest | None
+    session: UUID = Field(default_factory=absent)
 
 
 class BeforeImage(Named):

@@ -10,6 +10,7 @@ from datetime import datetime
 from itertools import count
 from types import MappingProxyType
 from typing import Any, Literal
+from uuid import UUID
 
 import structlog
 from pydantic import ValidationError
@@ -155,6 +156,14 @@ async def shut_out(database: Database, lock: str, epoch: int) -> None:
         await database.job_runs.update_many(former, stopped)
 
 
+async def leave(database: Database, lock: str, epoch: int, error: str) -> None:
+    """Have no run stand as `running` under this epoch: its owner ends. May run twice."""
+    own = {"lock": lock, "status": "running", "epoch": epoch}
+    stopped = {"$set": {"status": "stopped", "error": error}, "$currentDate": {"finished_at": True}}
+    with translated():
+        await database.job_runs.update_many(own, stopped)
+
+
 async def begin(database: Database, attempt: Attempt, asked: Mapping[str, Any], number: int) -> JobRun:
     """Begin a new run of what was `asked`, under this number, or a higher one where it is taken."""
     document: Document = {
@@ -209,6 +218,25 @@ async def save(database: Database, identity: str, epoch: int, number: int, field
     return None if found is None else Saved(_request(found))
 
 
+async def sessions(database: Database, lock: str) -> list[UUID]:
+    """Whose transactions an attempt may have left open, of whatever run of this lock."""
+    noted = {"lock": lock, "session": {"$exists": True}}
+    found = await reading.find(database.job_runs, noted, {"session": 1})
+    return [each["session"] for each in found.documents if isinstance(each["session"], UUID)]
+
+
+async def note_session(database: Database, lock: str, identity: str, epoch: int, session: UUID) -> bool:
+    """Note whose transactions are those of the run now, and of no other of its lock any more. May run twice.
+
+    False once somebody newer has it, or it is ended.
+    """
+    others = {"lock": lock, "_id": {"$ne": identity}, "session": {"$exists": True}}
+    ours = {"_id": identity, "epoch": epoch, "status": "running"}
+    with translated():
+        await database.job_runs.update_many(others, {"$unset": {"session": ""}})
+        return (await database.job_runs.update_one(ours, {"$set": {"session": session}})).matched_count == 1
+
+
 async def look(database: Database, identity: str, epoch: int) -> Saved | None:
     """What somebody asks of a run; None once somebody newer has it, or it is ended."""
     ours = {"_id": identity, "epoch": epoch, "status": "running"}
@@ -221,7 +249,11 @@ async def look(database: Database, identity: str, epoch: int) -> Saved | None:
 async def end(database: Database, identity: str, epoch: int, fields: Document) -> JobRun | None:
     """Give a run its last state; None once somebody newer has it, or ended it. May run twice."""
     ours = {"_id": identity, "epoch": epoch}
-    ended = {"$set": fields, "$currentDate": {"saved_at": True, "finished_at": True}}
+    ended = {
+        "$set": fields,
+        "$unset": {"session": ""},
+        "$currentDate": {"saved_at": True, "finished_at": True},
+    }
     with translated():
         await database.job_runs.update_one({**ours, "status": "running"}, ended)
     found = await reading.find_one(database.job_runs, {**ours, "status": fields["status"]})

@@ -10,6 +10,7 @@ import pytest
 from bson import ObjectId
 
 from tests.oracle.progress import document_differences
+from tests.oracle.stored import with_lists
 from tests.support.ingest import running
 from tests.support.jobs import parts
 from tests.support.platform import BEGAN
@@ -30,6 +31,7 @@ from worker.jobs.runner import Result, Runner
 from worker.settings import IngestSettings, KafkaSettings
 from worker.storage.database import Database, Document
 from worker.storage.documents import event_document
+from worker.storage.lesson_lists import store_lists
 
 LEARNERS = 30
 COURSE = ObjectId()
@@ -90,6 +92,8 @@ async def store(database: Database, learners: range, *, ago: timedelta = timedel
     """
     known = known_course(course("1", OLD))
     assert known is not None
+    assert known.ids is not None
+    await store_lists(database, [known.ids], datetime.now(UTC))
     stamps, documents = Stamps({COURSE: known}), []
     for number in learners:
         about = {"user_id": learner(number), "course_id": COURSE}
@@ -126,7 +130,8 @@ async def assert_right(database: Database) -> list[Document]:
     records = await database.user_progress.find({}).sort("user_id", 1).to_list(None)
     for record in records:
         events = database.course_events.find({"stream_id": record["stream_id"]}).sort("version", 1)
-        assert list(document_differences(record, await events.to_list(None))) == []
+        told = with_lists(await events.to_list(None), await database.lesson_lists.find({}).to_list(None))
+        assert list(document_differences(record, told)) == []
     return records
 
 

@@ -142,7 +142,7 @@ async def test_readers_miss_no_document_and_a_live_fold_beside_it_loses_nothing(
 async def test_killed_at_any_step_it_goes_on_and_ends_the_same(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.jobs.rebuild_progress.STREAMS_PER_PAGE", 2)
+    monkeypatch.setattr("worker.jobs.rebuild_progress.STREAMS_A_STEP", 2)
     await stored(database)
     await database.user_progress.update_many({}, {"$set": {"progress.percentage": 1.5}})
     for step in range(2, 13, 2):  # killed with every step it has saved, and once more right before its end

@@ -1,6 +1,7 @@
 """The runner of jobs on a real server: once at a time, from its checkpoint, whoever is killed."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,12 +16,16 @@ from worker.jobs.context import JobContext, Progress
 from worker.jobs.errors import Held, LeaseLost
 from worker.jobs.job import Job
 from worker.jobs.runner import Former
-from worker.storage.database import Database, Document
+from worker.storage.database import Collection, Database, Document
+from worker.storage.job_models import JobRun
+from worker.storage.transactions import Session
 from worker.timing import cancel_and_wait
 from worker.verify.run import verify
 
 # As short as settings allow.
 LEASE_S = 2.0
+# The server ends a transaction that nobody commits after a minute.
+_BEFORE_THE_SERVER_S = 45.0
 NOT_PRIMARY = 10107  # a server code: the driver repeats the command once, and then gives up
 
 
@@ -128,6 +133,24 @@ async def test_a_run_that_is_stopped_in_good_order_can_go_on_at_once(database: D
     assert counting.began_at == [2]
 
 
+async def test_a_run_that_is_stopped_between_its_begin_and_its_work_does_not_stand_as_running(
+    database: Database,
+) -> None:
+    def stop(_run: JobRun, _former: Former | None) -> None:
+        raise asyncio.CancelledError
+
+    stopped = Counting()
+    client = replace(runner(database, lease_s=300), begun=stop)
+    with pytest.raises(asyncio.CancelledError):
+        await client.run(stopped.job, CountArguments())
+    assert stopped.began_at == []
+    run = await only_run(database)
+    assert (run["status"], run["error"]) == ("stopped", "interrupted")
+    counting = Counting()
+    await runner(database, lease_s=300).run(counting.job, CountArguments())
+    assert (await only_run(database))["status"] == "succeeded"
+
+
 async def test_a_run_that_was_taken_over_writes_nothing_more(database: Database) -> None:
     frozen = Counting(stops_at=2)
     sleeping = asyncio.create_task(
@@ -145,6 +168,51 @@ async def test_a_run_that_was_taken_over_writes_nothing_more(database: Database)
     assert await only_run(database) == after
     assert after["who"] == "ben@ops-2"
     assert [row["status"] for row in await audit_rows(database)] == ["failed", "done"]
+
+
+def _it(database: Database) -> Collection:
+    """A collection that nothing else is in."""
+    return database.audit.database["it"]
+
+
+@pytest.mark.parametrize("name", ["", "other"])
+async def test_what_a_killed_attempt_left_open_holds_no_document_of_the_next(
+    database: Database, name: str
+) -> None:
+    """Neither of the same run, nor of another of the same lock."""
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def write(database: Database, session: Session, by: str) -> None:
+        await _it(database).update_one({"_id": "it"}, {"$set": {"by": by}}, session=session)
+
+    async def hold(context: JobContext, _arguments: CountArguments) -> None:
+        async def work(session: Session) -> None:
+            await write(context.database, session, "first")
+            held.set()
+            await go_on.wait()
+
+        async with context.transactions() as transactions:
+            await transactions.run(work)
+
+    async def write_at_once(context: JobContext, _arguments: CountArguments) -> None:
+        async with context.transactions() as transactions:
+            await transactions.run(lambda session: write(context.database, session, "second"))
+
+    await _it(database).insert_one({"_id": "it", "by": "nobody"})
+    first = asyncio.create_task(
+        runner(database, lease_s=300).run(Job("count", CountArguments, hold), CountArguments())
+    )
+    await held.wait()
+    await database.leases.update_one({"kind": "job"}, [{"$set": {"expires_at": "$$NOW"}}])
+    arguments = CountArguments(name=name) if name else CountArguments()
+    async with asyncio.timeout(_BEFORE_THE_SERVER_S):
+        await runner(database).run(Job("count", CountArguments, write_at_once), arguments)
+    written = await _it(database).find_one({"_id": "it"})
+    go_on.set()
+    with pytest.raises(LeaseLost):
+        await first
+    assert written == await _it(database).find_one({"_id": "it"}) == {"_id": "it", "by": "second"}
+    assert await database.job_runs.count_documents({"session": {"$exists": True}}) == 0
 
 
 async def test_a_run_of_other_arguments_shuts_the_former_owner_out_as_well(database: Database) -> None:

@@ -114,7 +114,10 @@ async def until_handled(firing: Firing, database: Database, process: ServerProce
 
 
 async def ended(process: ServerProcess) -> int:
-    """Its exit code, after a SIGTERM if it has not ended by itself."""
+    """Its exit code, after a SIGTERM if it has not ended by itself: once it has begun, and listens to signals."""
+    await until(
+        lambda: process.returncode is not None or "schedule_entry" in process.log.read_text(), "it begins"
+    )
     if process.returncode is None:
         process.popen.send_signal(signal.SIGTERM)
     await until(lambda: process.returncode is not None, "it ends")

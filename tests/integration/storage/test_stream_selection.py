@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from tests.integration.verify.history import COURSE
 from tests.support.progress import histories, store
 from worker.contract.identity import parse_stream_id, stream_id
+from worker.storage import stream_selection
 from worker.storage.database import Database
 from worker.storage.stream_selection import StreamSelection, count_streams, selected_pages
 
@@ -50,12 +51,30 @@ async def test_every_condition_leaves_out_the_others_and_pages_go_on_where_they_
     assert await count_streams(database, StreamSelection(event_types=("view",))) is None
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4, 5, 6])
+async def test_pages_are_cut_from_as_many_names_as_are_read_at_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(stream_selection, "_NAMES_AT_ONCE", at_once)
+    streams = histories(5, 1)
+    await store(database, [event for each in streams.values() for event in each])
+    names = sorted(streams, reverse=True)
+    assert await selected(database, most=2) == names
+    pages = [page async for page in selected_pages(database, StreamSelection(), most=2)]
+    assert all(0 < len(page.streams) <= 2 and page.below == page.streams[-1] for page in pages)
+    assert [*pages[0].streams, *await _below(database, pages[0].below)] == names
+
+
+async def _below(database: Database, name: str) -> list[str]:
+    rest = selected_pages(database, StreamSelection(), below=name, most=2)
+    return [stream async for page in rest for stream in page.streams]
+
+
 async def test_a_walk_that_stopped_goes_on_below_its_last_page(database: Database) -> None:
     streams = histories(5, 1)
     await store(database, [event for each in streams.values() for event in each])
     page = await anext(selected_pages(database, StreamSelection(), most=2))
-    rest = selected_pages(database, StreamSelection(), below=page.below, most=2)
-    assert [*page.streams, *[each async for one in rest for each in one.streams]] == sorted(streams)[::-1]
+    assert [*page.streams, *await _below(database, page.below)] == sorted(streams)[::-1]
 
 
 @pytest.mark.parametrize(
