@@ -56,6 +56,7 @@ _OWN_PATHS = (
     "personal.texts",
     "curriculum.total_lessons",
     "curriculum.lessons",
+    "curriculum.lesson_list",
     "occurred_at",
     "recorded_at",
     "schema_version",
@@ -90,8 +91,8 @@ class StoredEvent:
 
     `ids` are those beside the learner's, the course's and the lesson's, by their name: `ids["content_id"]`. `details`
     are whole, with what is personal of them; `text` is personal free text; `curriculum` what ingest knew of the
-    lessons of the course; `origin` the job that brought the event, None for one that was stored as it happened.
-    `texts` are those of an opening event.
+    lessons of the course, with the list that it names; `origin` the job that brought the event, None for one that
+    was stored as it happened. `texts` are those of an opening event.
     """
 
     event_id: UUID

@@ -42,7 +42,8 @@ class SharingArray(list[Any]):
         super().__init__(shared.entries)
         for place, entry in own.items():
             self[place] = entry
-        self.extend(more)
+        if more:
+            self.extend(more)
         self.shared = shared
         self.own = sorted(own)
 

@@ -19,6 +19,7 @@ from projections.progress.ranked import lesson_rank, milliseconds_of, moment_of
 from projections.progress.state import FULL_LESSONS, CurriculumState, State, earliest
 from projections.shared import Shared, SharedArray
 from worker.contract.events.own import LESSON_BYTES
+from worker.errors import ListNotStored
 
 # Of a course that is revised every month these are years. A list of 300 lessons takes 3.6 kB of the record.
 CURRICULA_CAP = 20
@@ -43,17 +44,26 @@ def read_lessons(listed: bytes) -> Lessons:
     """The lessons of a list."""
     ids = [ObjectId(listed[at : at + LESSON_BYTES]) for at in range(0, len(listed), LESSON_BYTES)]
     places = {str(lesson): place for place, lesson in enumerate(ids)}
-    entries = (
-        Shared({"lesson_id": lesson, "status": "not_started", "progress_percentage": 0.0}) for lesson in ids
-    )
+    entries = (Shared({"lesson_id": lesson, "status": "not_started"}) for lesson in ids)
     return Lessons(MappingProxyType(places), frozenset(map(lesson_rank, places)), SharedArray(entries))
 
 
+# Of what stands in memory once (`with_lists`) the hash by which it is found here is known as well.
+@lru_cache(maxsize=256)
+def _key_of(listed: bytes) -> str:
+    return sha1(listed, usedforsecurity=False).hexdigest()[:_KEY_DIGITS]
+
+
 def lessons_named(event: StoredEvent) -> bytes | None:
-    """The list of lessons that an event names: itself, or as ingest stamped it; None for nearly every event."""
+    """The list of lessons that an event names: itself, or as ingest stamped it; None for nearly every event.
+
+    Raises `ListNotStored` where whoever read the event did not find the list: it is not as if there were none.
+    """
     if event.event_type == MIGRATED:
         return b64decode(event.details["lessons"], validate=True)
     listed = event.curriculum.get("lessons") if event.curriculum else None
+    if listed is None and event.curriculum and event.curriculum.get("lesson_list") is not None:
+        raise ListNotStored("the list of lessons that it names is not stored")
     return listed if isinstance(listed, bytes) and listed and len(listed) % LESSON_BYTES == 0 else None
 
 
@@ -68,7 +78,7 @@ def name_lessons(state: State, event: StoredEvent) -> None:
     if listed is None:
         return
     curricula = dict(state.get("curricula", {}))
-    key = sha1(listed, usedforsecurity=False).hexdigest()[:_KEY_DIGITS]
+    key = _key_of(listed)
     known = curricula.get(key)
     at, event_id = event.occurred_at, event.event_id.bytes
     since = at if event.event_type == MIGRATED else None
@@ -99,7 +109,10 @@ def current(state: State) -> Lessons | None:
     curricula = state.get("curricula")
     if not curricula:
         return None
-    return read_lessons(max(curricula.values(), key=lambda each: (each["at"], each["id"]))["lessons"])
+    last, *others = curricula.values()
+    if others:  # of few learners
+        last = max(last, *others, key=lambda each: (each["at"], each["id"]))
+    return read_lessons(last["lessons"])
 
 
 def total_of(state: State, lessons: Lessons | None) -> int | None:

@@ -64,11 +64,14 @@ class QuizResults(_Shape):
 
 
 class UntouchedLesson(_Shape):
-    """A lesson of the learner's curriculum that was never touched: all else of it would be null or 0."""
+    """A lesson of the learner's curriculum that was never touched: all else of it would be null or 0.
+
+    Records of version 4 have its percentage, which is 0; workers of before may still write them.
+    """
 
     lesson_id: ObjectId
     status: Literal["not_started"]
-    progress_percentage: Percent
+    progress_percentage: Percent = Field(default_factory=absent)
 
 
 class LessonProgress(_Shape):

@@ -18,7 +18,7 @@ from projections.progress.render import completed_at, percentage_before, visible
 from projections.progress.state import State, close_state, empty_state, open_state
 from worker.contract.identity import stream_slot
 
-PROJECTION_VERSION = 4
+PROJECTION_VERSION = 5
 """Goes up with every change of a formula or of the state: documents of an older version are folded anew."""
 
 Document = dict[str, Any]

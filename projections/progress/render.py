@@ -136,7 +136,9 @@ def standing(state: State, lessons: Lessons | None) -> Standing:
     if state["more"]:
         more = MORE_LESSONS.items(state["more"])
         parts += [reached for rank, (reached,) in more if reached < FULL and rank in ranks]
-    full = [said for rank, (_, said) in FULL_LESSONS.items(state["full"]) if rank in ranks]
+    full: list[int] = []
+    if state["full"]:
+        full = [said for rank, (_, said) in FULL_LESSONS.items(state["full"]) if rank in ranks]
     return Standing(total, len(full) + unnamed, full.count(1) + unnamed, parts)
 
 
@@ -208,12 +210,14 @@ def _lessons(state: State, curriculum: Lessons | None) -> list[Document]:
     if curriculum is None:
         return [_entry(state, key, lesson) for key, lesson in ordered]
     places, untouched = curriculum.places, curriculum.untouched
-    own = {places[key]: _entry(state, key, lesson) for key, lesson in ordered if key in places}
-    others = [
-        _entry(state, key, lesson)
-        for key, lesson in ordered
-        if key not in places and _is_shown(state, curriculum, key, lesson)
-    ]
+    own: dict[int, Document] = {}
+    others: list[Document] = []
+    for key, lesson in ordered:
+        place = places.get(key)
+        if place is not None:
+            own[place] = _entry(state, key, lesson)
+        elif _is_shown(state, curriculum, key, lesson):
+            others.append(_entry(state, key, lesson))
     too_many = len(places) - len(own) + len(ordered) - LESSONS_CAP
     if too_many <= 0:
         return SharingArray(untouched, own, others)

@@ -239,7 +239,7 @@ def close_state(state: State) -> State:
     """The state as it is stored: keyed sets in the order of their keys, whatever the order of arrival."""
     stored = cast("dict[str, Any]", {**state})
     for name in _KEYED:
-        if name in stored:
+        if len(stored.get(name, ())) > 1:
             stored[name] = dict(sorted(stored[name].items()))
     return cast("State", stored)
 

@@ -12,6 +12,7 @@ from projections.kinds import By, StreamProjection
 from projections.progress import FOLDED_PATHS
 from projections.progress.projection import PROGRESS
 from tests.integration.verify.history import stored_events
+from tests.oracle.stored import with_lists
 from tests.support.running import RunningRole, run
 from tests.support.settings import changed
 from worker.gate import Gate
@@ -86,6 +87,7 @@ def owned(document: Mapping[str, Any]) -> Document:
 async def expected(database: Database) -> dict[str, Document]:
     """What one fold over each whole stream of the event store gives, events aside that are to be left out."""
     events = await database.course_events.find({}).sort([("stream_id", 1), ("version", 1)]).to_list(None)
+    events = with_lists(events, await database.lesson_lists.find({}).to_list(None))
     decisions = await database.skipped_versions.find({"taken_back_at": None}).to_list(None)
     left_out = [each["event_id"] for each in decisions]
     streams: dict[str, list[StoredEvent]] = {}

@@ -53,10 +53,11 @@ class StoredArray:
 def encoded_array(entries: Sequence[Mapping[str, Any]]) -> bytes | None:
     """The bytes of an array of these entries, or None where BSON cannot hold one."""
     try:
-        body = b"".join(part for _, part in _parts(entries))
+        parts = [part for _, part in _parts(entries)]
     except _UNENCODABLE:
         return None
-    return _LENGTH.pack(len(body) + _FIRST + 1) + body + b"\0"
+    length = sum(map(len, parts)) + _FIRST + 1
+    return b"".join((_LENGTH.pack(length), *parts, b"\0"))
 
 
 def _parts(entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int | None, bytes]]:

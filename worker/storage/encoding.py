@@ -40,15 +40,20 @@ def with_array(document: Document, name: str, array: bytes) -> Document:
     return cast(Document, whole)
 
 
-def encoded_around(front: Document, name: str, array: bytes, rest: Document) -> RawBSONDocument | None:
-    """The document of `front`, an array of these bytes, and `rest`; None where BSON cannot hold it."""
+def encoded_around(front: bytes, name: str, array: bytes, rest: Document) -> RawBSONDocument | None:
+    """The document of `front`, which are encoded fields, an array of these bytes, and `rest`.
+
+    None where BSON cannot hold it.
+    """
     try:
-        before, after = (bson.encode(each, codec_options=CODEC_OPTIONS) for each in (front, rest))
+        after = bson.encode(rest, codec_options=CODEC_OPTIONS)
     except _UNENCODABLE:
         return None
+    before = b"%b%c%b\0" % (front, _ARRAY, name.encode())
+    length = len(before) + len(array) + len(after)
     # Each byte is copied once: there are thousands of them.
-    body = b"".join((before[4:-1], b"%c%b\0" % (_ARRAY, name.encode()), array, after[4:-1], b"\0"))
-    return RawBSONDocument((len(body) + 4).to_bytes(4, "little") + body, _RAW_OPTIONS)
+    whole = b"".join((length.to_bytes(4, "little"), before, array, memoryview(after)[4:]))
+    return RawBSONDocument(whole, _RAW_OPTIONS)
 
 
 def same(stored: object, wanted: object) -> bool:

@@ -90,8 +90,8 @@ class Personal(Open):
 class Curriculum(Open):
     """What ingest knew of the course when the event was stored; `version` is as the course's author wrote it.
 
-    `lessons` is the list of the course's lessons (`storage.curriculum.listed_lessons`); enrolments and first events
-    have it.
+    `lesson_list` names the list of the course's lessons (`storage.lesson_lists`), in enrolments and first events.
+    Those of before have the list itself, `lessons` (`storage.curriculum.listed_lessons`), and mean the same.
     """
 
     version: Any = None
@@ -100,6 +100,7 @@ class Curriculum(Open):
     skills: list[str] | None = None
     topic: str | None = None
     total_lessons: int | None = None
+    lesson_list: bytes | None = None
     lessons: bytes | None = None
 
 
@@ -380,6 +381,17 @@ class SkippedVersion(Named):
     taken_back_by: str | None
 
 
+class LessonList(Closed):
+    """`lesson_lists`: ids of lessons in their course's order, 12 bytes each, stored once by its content.
+
+    `_id` are the first 16 bytes of the SHA-256 of `lessons`. Events name it: it never changes and never expires.
+    """
+
+    id: bytes = Field(alias="_id")
+    lessons: bytes
+    recorded_at: datetime
+
+
 class Course(Open):
     """`courses`: the spec's own validator; the rest of the document is the platform's."""
 
@@ -426,6 +438,7 @@ _PLATFORM: Mapping[str, tuple[type[BaseModel], ...]] = {
     "schedule_positions": (SchedulePosition,),
     "before_images": (BeforeImage,),
     "skipped_versions": (SkippedVersion,),
+    "lesson_lists": (LessonList,),
     "tombstones": (Tombstone,),
     "workers": (Worker,),
 }

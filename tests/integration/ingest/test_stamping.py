@@ -5,6 +5,7 @@ from typing import Any
 from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
 
+from tests.conftest import RunningMongo
 from tests.support.ingest import (
     COURSE,
     LESSON,
@@ -17,10 +18,13 @@ from tests.support.ingest import (
     with_kafka,
 )
 from tests.support.odd_bson import raw_document, raw_text
+from tests.support.seen_commands import seen_by
 from worker.contract.identity import stream_id
 from worker.storage.database import Database, Document
+from worker.storage.lesson_lists import lesson_list_id
 from worker.timing import SystemClock
 
+LIST_WRITE, EVENT_WRITE = ("update", "lesson_lists"), ("insert", "course_events")
 MODULE = ObjectId()
 LESSONS: list[dict[str, Any]] = [
     {"_id": ObjectId(LESSON), "type": "video", "topic": "Closures"},
@@ -64,7 +68,7 @@ async def test_events_carry_what_is_known_of_course_lesson_and_learner(
     first = next(each for each in found if each["stream_id"] == stream_id(COURSE, learner(1)))
     lesson = {"version": "2.1.0", "module_id": MODULE, "lesson_type": "video", "topic": "Closures"}
     listed = b"".join(each["_id"].binary for each in LESSONS)
-    assert first["curriculum"] == lesson | {"lessons": listed}
+    assert first["curriculum"] == lesson | {"lesson_list": lesson_list_id(listed)}
     assert by_stream[stream_id(COURSE, learner(1))]["curriculum"] == lesson
     assert [each.get("time_zone") for each in by_stream.values()].count("Europe/Berlin") == 1
     assert "time_zone" not in by_stream[stream_id(COURSE, learner(2))]
@@ -111,3 +115,29 @@ async def test_documents_that_nobody_can_read_cost_their_stamps_only(
     [stored] = await ingested(database, kafka, topic, event(1))
     assert stored["curriculum"] is None
     assert "time_zone" not in stored
+
+
+async def test_the_list_is_durable_before_the_first_event_that_names_it_and_stored_once(
+    database: Database, mongodb: RunningMongo, kafka: str, topic: str
+) -> None:
+    await database.courses.insert_one(course())
+    async with (
+        seen_by(mongodb.uri, database) as (watched, commands),
+        running(watched, options(kafka, topic)) as ingest,
+    ):
+        for number in range(1, 5):  # a batch each
+            enrolment = event(number, event_type="course_enrolled", details={})
+            del enrolment["lesson_id"]
+            await send(kafka, topic, records([enrolment, event(number)]))
+            await ingest.until_processed(2 * number)
+    writes = [each for each in commands.seen if each[:2] in (LIST_WRITE, EVENT_WRITE)]
+    assert writes[:3] == [(*LIST_WRITE, "begins"), (*LIST_WRITE, "answered"), (*EVENT_WRITE, "begins")]
+    assert commands.begun.count(LIST_WRITE) == 1
+    assert commands.begun.count(EVENT_WRITE) >= 4
+    listed = b"".join(each["_id"].binary for each in LESSONS)
+    [stored] = await database.lesson_lists.find({}).to_list(None)
+    assert (stored["_id"], stored["lessons"]) == (lesson_list_id(listed), listed)
+    enrolments = await database.course_events.find({"event_type": "course_enrolled"}).to_list(None)
+    assert [each["curriculum"] for each in enrolments] == [
+        {"version": "2.1.0", "total_lessons": 2, "lesson_list": lesson_list_id(listed)}
+    ] * 4

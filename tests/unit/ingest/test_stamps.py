@@ -11,6 +11,7 @@ from worker.ingest.enrich.cache import AgedCache
 from worker.ingest.enrich.course import KnownCourse, known_course
 from worker.ingest.enrich.stamps import Stamps, time_zone
 from worker.storage.curriculum import listed_lessons
+from worker.storage.lesson_lists import lesson_list_id
 
 MODULE, LESSON, OTHER = ObjectId("a" * 24), ObjectId("b" * 24), ObjectId("c" * 24)
 DOCUMENT = {
@@ -25,7 +26,7 @@ DOCUMENT = {
         }
     ],
 }
-LIST = LESSON.binary + OTHER.binary
+LIST = lesson_list_id(LESSON.binary + OTHER.binary)
 
 
 def stamps(document: dict[str, Any] = DOCUMENT) -> Stamps:
@@ -49,12 +50,12 @@ def test_an_event_of_no_known_lesson_has_the_version_alone() -> None:
     assert stamps().curriculum(event(), 2) == {"version": "2.1.0"}
 
 
-def test_the_first_event_and_every_enrolment_carry_the_list_of_lessons() -> None:
+def test_the_first_event_and_every_enrolment_name_the_list_of_lessons() -> None:
     enrolment = event(event_type="course_enrolled")
-    assert stamps().curriculum(event(), 1) == {"version": "2.1.0", "lessons": LIST}
-    assert stamps().curriculum(enrolment, 5) == {"version": "2.1.0", "lessons": LIST, "total_lessons": 2}
+    assert stamps().curriculum(event(), 1) == {"version": "2.1.0", "lesson_list": LIST}
+    assert stamps().curriculum(enrolment, 5) == {"version": "2.1.0", "lesson_list": LIST, "total_lessons": 2}
     said = event(event_type="course_enrolled", details={"total_lessons": 9})
-    assert stamps().curriculum(said, 5) == {"version": "2.1.0", "lessons": LIST}
+    assert stamps().curriculum(said, 5) == {"version": "2.1.0", "lesson_list": LIST}
 
 
 def test_an_event_of_another_kind_of_stream_or_of_an_unknown_course_has_no_stamp() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from bson import ObjectId, encode
 from hypothesis import given, settings
 
@@ -23,6 +24,7 @@ from tests.unit.projections.events import (
     stored_document,
 )
 from worker.contract.identity import stream_object_id
+from worker.errors import ListNotStored
 
 
 def enrolled(*lessons: int, at: float = 0, **details: Any) -> StoredEvent:
@@ -51,11 +53,7 @@ def progress(document: dict[str, Any]) -> tuple[float, int, int]:
 def test_an_enrolment_shows_the_lessons_that_were_not_started_in_the_courses_order() -> None:
     document = record(enrolled(3, 1, 2), *done(1))
     assert shown(document) == [(3, "not_started"), (1, "completed"), (2, "not_started")]
-    assert document["lesson_progress"][0] == {
-        "lesson_id": lesson_id(3),
-        "status": "not_started",
-        "progress_percentage": 0.0,
-    }
+    assert document["lesson_progress"][0] == {"lesson_id": lesson_id(3), "status": "not_started"}
     assert progress(document) == (33.33, 1, 3)
 
 
@@ -65,6 +63,14 @@ def test_the_first_event_of_somebody_who_never_enrolled_shows_them_too() -> None
     assert shown(document) == [(1, "completed"), (2, "not_started")]
     assert progress(document) == (50.0, 1, 2)
     assert document["progress"]["basis"] == "curriculum"
+
+
+@pytest.mark.parametrize("list_id", [bytes(16), "text", 7])
+def test_an_event_whose_list_was_not_found_is_not_folded_as_if_there_were_none(list_id: Any) -> None:
+    for kind in ("course_enrolled", "complete"):
+        first = event(kind, 0, lesson=1, curriculum={"version": "1", "lesson_list": list_id})
+        with pytest.raises(ListNotStored, match="the list of lessons that it names is not stored"):
+            record(first)
 
 
 def test_events_without_a_list_are_folded_as_before() -> None:

@@ -9,6 +9,7 @@ from bson import ObjectId
 
 from worker.storage.curriculum import count_lessons
 from worker.storage.database import Document
+from worker.storage.lesson_lists import lesson_list_id
 
 COURSE_PATHS: Mapping[str, int] = MappingProxyType(
     {
@@ -33,13 +34,15 @@ _COURSE_BYTES = 1_000
 class KnownCourse:
     """A course that has lessons: `plain` is the stamp of an event of none of them.
 
-    `lessons` has the stamps by lesson, `total` is their number, `ids` their list (`listed_lessons`), if there is one.
-    Events share the stamps: nobody changes them. `size_bytes` is about what all this takes in memory.
+    `lessons` has the stamps by lesson, `total` is their number, `ids` their list (`listed_lessons`), if there is one,
+    and `list_id` what that is stored under (`lesson_lists`). Events share the stamps: nobody changes them.
+    `size_bytes` is about what all this takes in memory.
     """
 
     plain: Document
     total: int
     ids: bytes | None = None
+    list_id: bytes | None = None
     lessons: Mapping[ObjectId, Document] = field(default_factory=dict)
     size_bytes: int = _COURSE_BYTES
 
@@ -55,11 +58,13 @@ def known_course(course: Mapping[str, Any]) -> KnownCourse | None:
     for module in course["curriculum"]:
         if isinstance(module, dict):
             texts += _stamp_lessons(lessons, plain, module)
+    # As `listed_lessons`: of ids that are equal, or too many, there are fewer here than were counted.
+    ids = b"".join(each.binary for each in lessons) if len(lessons) == counted["total_lessons"] else None
     return KnownCourse(
         plain=plain or {"version": None},
         total=counted["total_lessons"],
-        # As `listed_lessons`: of ids that are equal, or too many, there are fewer here than were counted.
-        ids=b"".join(each.binary for each in lessons) if len(lessons) == counted["total_lessons"] else None,
+        ids=ids,
+        list_id=None if ids is None else lesson_list_id(ids),
         lessons=lessons,
         size_bytes=_COURSE_BYTES + texts + _LESSON_BYTES * len(lessons),
     )

@@ -22,6 +22,7 @@ from worker.ingest.enrich.course import COURSE_PATHS, KnownCourse, known_course
 from worker.ingest.record import Candidate
 from worker.storage import reading
 from worker.storage.database import Database, Document
+from worker.storage.lesson_lists import store_lists
 from worker.timing import Clock
 
 COURSES_AGE_S = 30.0
@@ -53,7 +54,7 @@ class Stamps:
     def curriculum(self, event: Event, version: int) -> Document | None:
         """What is known of a learner's course, and of the lesson that the event names; None for an unknown course.
 
-        An enrolment, and the first event of a stream, has besides the list of the course's lessons: by it the fold
+        An enrolment, and the first event of a stream, names besides the list of the course's lessons: by it the fold
         shows what the learner has not started. An enrolment that names no number of lessons has that number, too.
         """
         if event.about is not LEARNER:
@@ -66,8 +67,8 @@ class Stamps:
         is_enrolment = event.event_type == "course_enrolled"
         if is_enrolment and "total_lessons" not in event.details:
             more["total_lessons"] = course.total
-        if course.ids is not None and (is_enrolment or version == 1):
-            more["lessons"] = course.ids
+        if course.list_id is not None and (is_enrolment or version == 1):
+            more["lesson_list"] = course.list_id
         return {**stamp, **more} if more else stamp
 
     def time_zone(self, event: Event) -> str | None:
@@ -79,10 +80,14 @@ NO_STAMPS = Stamps()
 
 
 class Enricher:
-    """Reads what is not known yet, and remembers it for a while. May be asked twice; it changes nothing."""
+    """Reads what is not known yet, and remembers it for a while. May be asked twice.
+
+    What it writes are the lists of lessons that its stamps name: each is durable before a stamp is given that names
+    it, and is stored again whenever its course is read again.
+    """
 
     def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
+        self._database, self._clock = database, clock
         self._courses: AgedCache[ObjectId, KnownCourse] = AgedCache(
             clock, age_s=COURSES_AGE_S, entries=_COURSES, max_bytes=_COURSE_BYTES, size=_size
         )
@@ -111,13 +116,17 @@ class Enricher:
         known, missing = self._courses.look(wanted)
         if missing:
             _, missing = self._unknown.look(missing)
+        read: dict[ObjectId, KnownCourse] = {}
         for some in chunks(missing, _COURSES_PER_QUERY):
             query = {"_id": {"$in": list(some)}}
             courses = await self._said(await reading.find_raw(self._database.courses, query, COURSE_PATHS))
-            self._courses.put(courses)
             self._unknown.put({each: None for each in some if each not in courses})
-            known |= courses
-        return known
+            read |= courses
+        if read:
+            lists = [course.ids for course in read.values() if course.ids is not None]
+            await store_lists(self._database, lists, self._clock.now())
+            self._courses.put(read)
+        return known | read
 
     async def _said(self, documents: Iterable[bytes]) -> dict[ObjectId, KnownCourse]:
         """What these courses say. One that is as it was when it was read before is not decoded again."""
