@@ -1,4 +1,7 @@
-"""Events that are wrong only beside other events of their stream: they have no effect, and the document says why."""
+"""Events that are wrong only beside other events of their stream: they have no effect, and the document says why.
+
+Of an event that says several things it may be one of them alone that has none: its reason tells which.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +22,7 @@ class _Shape(BaseModel):
 
 
 class RefusedEvent(_Shape):
-    """One event without effect; the reason is a word of its projection's `reasons`."""
+    """One event of which something, or all, has no effect; the reason is a word of its projection's `reasons`."""
 
     event_id: UUID
     event_type: str

@@ -103,6 +103,7 @@ def golden_course() -> list[Document]:
         sent("course_created", 0, **CREATED, description={"short": "s"}),
         sent("course_described", 1, seo={"keywords": ["k"]}, learning={"objectives": ["o"]}),
         sent("course_priced", 2, pricing={"type": "paid", "price": {"amount": "19.99", "currency": "USD"}}),
+        sent("course_priced", 2.5, pricing={"payment_plans": [{"type": "one_time", "price": "0"}]}),
         sent("course_media_changed", 3, media={"gallery": ["https://cdn.example.com/1.jpg"]}),
         sent("course_location_changed", 4, location={"type": "Point", "coordinates": [13.4, 52.5]}),
         sent("curriculum_published", 5, curriculum=modules(LESSON)),
@@ -132,4 +133,5 @@ def golden_versions() -> list[Document]:
         sent("course_version_rolled_back", 10, version="2.0", rollback_version="1.0"),
         sent("course_version_deployed", 11, version="3.0"),
         sent("course_priced", 5.5, pricing={"type": "free"}),
+        sent("course_priced", 5.7, pricing={"price": {"amount": "9.90", "currency": "USD"}}),
     ]

@@ -13,6 +13,7 @@ from uuid import UUID
 from bson import ObjectId
 
 from projections.claims import told_apart
+from projections.content.courses.pricing import unlike_type
 from projections.event import StoredEvent
 from projections.merging import Order, Stamps, merge, opened, opened_stamps
 from projections.paths import ABSENT, at, nested
@@ -31,8 +32,9 @@ class SlugSaid(TypedDict):
 
 
 class Content(TypedDict):
-    """What is kept of a course's content: its values as the document shows them, and when each part was said.
+    """What is kept of a course's content: its values as the document would show them, and when each part was said.
 
+    Prices that do not fit their type are among the values, too: what comes next may show them again.
     `slugs` are those that were given, as far as they are told apart; `changed_at` is when any part was changed last.
     """
 
@@ -183,10 +185,26 @@ def claimed_slug(content: Content) -> Document | None:
 
 
 def shown_content(content: Content) -> Document:
-    """The fields that there are, each in one order of its parts, whatever order they were said in."""
-    return {
-        name: _in_order(value, name) for name in FIELDS if (value := content["values"].get(name)) is not None
-    }
+    """The fields that there are, each in one order of its parts, whatever order they were said in.
+
+    A price that does not fit the course's type is not shown.
+    """
+    values, wrong = content["values"], prices_aside(content)
+    if wrong:
+        pricing = {name: each for name, each in values["pricing"].items() if name not in wrong}
+        values = {**values, "pricing": pricing}
+    return {name: _in_order(value, name) for name in FIELDS if (value := values.get(name)) is not None}
+
+
+def prices_aside(content: Content) -> Document:
+    """The parts of the pricing that are not shown, by name: they do not fit the course's type."""
+    pricing = content["values"].get("pricing")
+    return {name: pricing[name] for name in prices_refused(content)} if pricing else {}
+
+
+def prices_refused(content: Content) -> dict[str, Order]:
+    """When each of these parts was said, and by which event."""
+    return unlike_type(content["values"], content["stamps"])
 
 
 def working_content(content: Content) -> Document:

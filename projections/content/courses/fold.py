@@ -4,7 +4,7 @@ The same set of events gives the same document in any order of arrival, in any s
 anywhere; only `version` and `recorded_at` tell how they arrived. Rules: docs/projections.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,10 +14,13 @@ from projections.content.courses.content import (
     claimed_slug,
     empty_content,
     opened_copy,
+    prices_aside,
+    prices_refused,
     shown_content,
     take,
 )
-from projections.content.courses.steps import CHANGELOG_SHOWN, Life, judged, order, step_of, with_step
+from projections.content.courses.pricing import PRICE_UNLIKE_TYPE, SAID_BY
+from projections.content.courses.steps import CHANGELOG_SHOWN, Life, Step, judged, order, step_of, with_step
 from projections.event import OPENING, StoredEvent
 from projections.kinds import Document
 from projections.merging import closed
@@ -41,7 +44,7 @@ def adopted_at(fields: Document) -> datetime | None:
 
 
 def content_in(document: Mapping[str, Any] | None) -> Content:
-    """The content that a document of this fold shows, to be gone on from."""
+    """The content that a document of this fold shows, or keeps aside, to be gone on from."""
     if document is None:
         return empty_content()
     values = {name: document[name] for name in FIELDS if document.get(name) is not None}
@@ -49,6 +52,9 @@ def content_in(document: Mapping[str, Any] | None) -> Content:
         parts = {name: at(document, f"instructor.{name}") for name in _OF_INSTRUCTOR}
         values["instructor"] = {name: each for name, each in parts.items() if each not in (ABSENT, None)}
     state = document["state"]
+    if "aside" in state:
+        shown = values.get("pricing")
+        values["pricing"] = {**(shown if isinstance(shown, Mapping) else {}), **state["aside"]}
     return opened_copy(
         Content(values=values, stamps=state["stamps"], slugs=state["slugs"], changed_at=state["changed_at"])
     )
@@ -71,8 +77,13 @@ def _shown(state: dict[str, Any]) -> Document:
         "stamps": closed(content["stamps"]),
         "slugs": content["slugs"],
         "changed_at": content["changed_at"],
+        "steps": state["steps"],
     }
-    return {"state": {**kept, "steps": state["steps"]}, **_visible(content, judged(state["steps"]))}
+    if aside := prices_aside(content):
+        kept["aside"] = aside  # no field of the document has it, and it may be shown again
+    life = judged(state["steps"])
+    refused = [*_refused_steps(life), *_refused_prices(content, state["steps"], life)]
+    return {"state": kept, **_visible(content, life), "without_effect": without_effect(refused)}
 
 
 def _visible(content: Content, life: Life) -> Document:
@@ -81,7 +92,6 @@ def _visible(content: Content, life: Life) -> Document:
     presented = values.get("instructor") or {}
     claimed = _claim(content, life)
     dates = [each for each in (content["changed_at"], life.touched_at) if each is not None]
-    refused = [entry(step["id"], step["type"], step["at"], reason) for step, reason in life.refused]
     return {
         **{name: values.get(name) for name in FIELDS},
         "curriculum": values.get("curriculum") or [],
@@ -92,11 +102,31 @@ def _visible(content: Content, life: Life) -> Document:
         "status": life.status,
         "publication": _publication(life),
         "claims": {} if claimed is None else {"slug": claimed},
-        "without_effect": without_effect(refused),
         "created_at": life.created_at,
         "updated_at": max(dates, default=None),
         "deleted_at": life.deleted_at,
     }
+
+
+def _refused_steps(life: Life) -> list[Document]:
+    return [entry(step["id"], step["type"], step["at"], reason) for step, reason in life.refused]
+
+
+def _refused_prices(content: Content, steps: Sequence[Step], life: Life) -> list[Document]:
+    """Each event whose price or plans are not shown, once, and not again where it is a step without effect.
+
+    What else such an event does has its effect. A step that is not kept any more is taken for one that only priced.
+    """
+    found = set(prices_refused(content).values())
+    if not found:
+        return []
+    types = {step["id"]: step["type"] for step in steps}
+    listed = {step["id"] for step, _ in life.refused}
+    return [
+        entry(event_id, types.get(event_id, SAID_BY), at, PRICE_UNLIKE_TYPE)
+        for at, event_id in found
+        if event_id not in listed
+    ]
 
 
 def _claim(content: Content, life: Life) -> Document | None:
@@ -120,5 +150,5 @@ def _publication(life: Life) -> Document:
     }
 
 
-COURSES_FOLD = StreamFold(version=4, opened=_opened, apply=_apply, shown=_shown)
+COURSES_FOLD = StreamFold(version=5, opened=_opened, apply=_apply, shown=_shown)
 """Its version goes up with every change of a rule or of the state: documents of an older one are folded anew."""

@@ -5,6 +5,7 @@ from typing import get_args
 from projections.content.courses.content import take
 from projections.content.courses.document import FOLDED_PATHS, CourseDocument
 from projections.content.courses.fold import COURSES_FOLD, adopted_at, has_begun
+from projections.content.courses.pricing import PRICE_UNLIKE_TYPE
 from projections.content.courses.steps import STEP_TYPES, Life, Reason
 from projections.event import read_paths
 from projections.kinds import Rules, StreamProjection, Target
@@ -20,7 +21,7 @@ COURSES = StreamProjection(
     refold=COURSES_FOLD.refold,
     event_paths=read_paths(None),
     rules=Rules(take, dict.fromkeys(sorted(STEP_TYPES), Life.take)),
-    reasons=get_args(Reason),
+    reasons=(*get_args(Reason), PRICE_UNLIKE_TYPE),
     begun=has_begun,
     adopted=adopted_at,
 )

@@ -78,5 +78,5 @@ def _listed(version: Version, current: str | None) -> Document:
     }
 
 
-VERSIONS_FOLD = StreamFold(version=1, opened=_opened, apply=_apply, shown=_shown)
+VERSIONS_FOLD = StreamFold(version=2, opened=_opened, apply=_apply, shown=_shown)
 """Its version goes up with every change of a rule or of the state: documents of an older one are folded anew."""

@@ -300,10 +300,24 @@ def test_an_adopted_course_is_what_it_was_whatever_was_said_before() -> None:
         assert course["without_effect"] is None
 
 
+PRICINGS: Sequence[Document] = [
+    {"type": "free"},
+    {"type": "paid"},
+    {"type": "subscription"},
+    {"type": "free", "price": {"amount": "0", "currency": "EUR"}},
+    {"type": "paid", "payment_plans": [{"type": "one_time", "price": "1.50"}]},
+    {"price": {"amount": "1.50", "currency": "EUR"}},
+    {"price": {"amount": "0", "currency": "EUR"}, "payment_plans": [{"type": "one_time", "price": "0"}]},
+    {"price": None},
+    {"payment_plans": None},
+    {"payment_plans": []},
+    {"payment_plans": [{"type": "installments", "installments": 2, "price_per_installment": "0.80"}]},
+]
+_PRICING = st.sampled_from(PRICINGS).map(lambda pricing: {"pricing": pricing})
 _AT = st.integers(0, 6)
 _TEXT = st.sampled_from(["a", "b", None])
 _DRAWN: Mapping[str, st.SearchStrategy[Document]] = {
-    "course_created": st.just(CREATED),
+    "course_created": st.one_of(st.just(CREATED), _PRICING.map(lambda said: {**CREATED, **said})),
     "course_described": st.fixed_dictionaries(
         {},
         optional={
@@ -317,9 +331,7 @@ _DRAWN: Mapping[str, st.SearchStrategy[Document]] = {
             "instructor": st.fixed_dictionaries({}, optional={"bio": _TEXT}),
         },
     ).filter(bool),
-    "course_priced": st.sampled_from(
-        [{"pricing": {"type": "free"}}, {"pricing": {"price": {"amount": "1.50", "currency": "EUR"}}}]
-    ),
+    "course_priced": _PRICING,
     "course_location_changed": st.sampled_from(
         [{"location": None}, {"location": {"type": "Point", "coordinates": [1, 2.5]}}]
     ),
@@ -340,7 +352,8 @@ _DRAWN: Mapping[str, st.SearchStrategy[Document]] = {
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Document]:
-    types = draw(st.lists(st.sampled_from(sorted(_DRAWN)), min_size=1, max_size=14))
+    kinds = [*sorted(_DRAWN), *["course_priced"] * 4]
+    types = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=14))
     numbers = draw(st.permutations(range(1, len(types) + 1)))
     return [
         sent(kind, draw(_AT), number, **draw(_DRAWN[kind]))

@@ -12,6 +12,7 @@ import pytest
 from bson import ObjectId
 
 from projections.billing import BILLING
+from projections.content.courses.pricing import PRICE_UNLIKE_TYPE
 from projections.content.courses.projection import COURSES
 from projections.content.versions.projection import COURSE_VERSIONS
 from projections.content.workflow import CONTENT_WORKFLOW
@@ -263,14 +264,14 @@ def test_a_step_has_its_effect_or_its_reason(
 
 
 def test_every_reason_there_is_stands_in_a_table() -> None:
-    """But that of a workflow with too many steps, which has a test of its own."""
+    """But that of a workflow with too many steps, and that of prices, which are none: each has tests of its own."""
     tried = {each.values[3] for each in _all_cells()} - {"-", "="}
     known = {
         reason
         for projection in (COURSES, COURSE_VERSIONS, CONTENT_WORKFLOW, BILLING, PROMOTIONS)
         for reason in projection.reasons
     }
-    assert known - tried == {"too_many_steps"}
+    assert known - tried == {"too_many_steps", PRICE_UNLIKE_TYPE}
     assert tried <= known
 
 

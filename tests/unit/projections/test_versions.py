@@ -17,7 +17,7 @@ from projections.content.versions.projection import COURSE_VERSIONS
 from projections.content.versions.snapshots import MOST_CHANGES
 from projections.event import StoredEvent
 from tests.support.courses import CREATED, LESSON, TEACHER, event_of, modules, moment, sent, story, version
-from tests.unit.projections.test_courses import opening
+from tests.unit.projections.test_courses import PRICINGS, opening
 from worker.storage.database import Document
 from worker.verify.shapes import misfits_of
 
@@ -79,6 +79,7 @@ _STEPS: Mapping[str, st.SearchStrategy[Document]] = {
     "curriculum_published": st.sampled_from([[LESSON], [OTHER, LESSON]]).map(
         lambda lessons: {"curriculum": modules(*lessons)}
     ),
+    "course_priced": st.sampled_from(PRICINGS).map(lambda pricing: {"pricing": pricing}),
     "course_deleted": st.just({}),
     "course_restored": st.just({}),
     "course_version_created": _LABEL.map(version),
