@@ -25,6 +25,10 @@ class Refused(WorkerError):
     """The server refuses this very document or request for its content: repeating it cannot help."""
 
 
+class ListNotStored(WorkerError):
+    """An event names a list of lessons that is not stored: put the list back, and repeat."""
+
+
 class Fatal(WorkerError):
     """The process must stop; the message tells the operator what to change."""
 
@@ -43,3 +47,9 @@ class TopicMissing(Fatal):
 
 class StoreBehind(Fatal):
     """MongoDB holds less than the consumer group has read: the message says what is missing and how it comes back."""
+
+
+def without_values(error: Exception) -> str:
+    """What was raised, without values that anybody has stored: only our own sentences are known to hold none."""
+    name = type(error).__name__
+    return f"{name} ({error})" if isinstance(error, WorkerError) else name

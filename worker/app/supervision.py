@@ -49,8 +49,8 @@ async def supervise(
 ) -> None:
     """Run all roles until `stop` is set and all have drained.
 
-    Raises `RoleDied` for the first role that fails or returns unasked, after the others have drained, and
-    `DrainOverdue` when a role is not done `drain_s` and a little after it was told to stop.
+    Raises `RoleDied` for the first role that fails or returns unasked, after the others have drained or their time is
+    over, and `DrainOverdue` when none died and a role is not done `drain_s` and a little after it was told to stop.
     """
     tasks = [asyncio.create_task(run_role(role, stop, health), name=role.name) for role in roles]
     stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -59,24 +59,30 @@ async def supervise(
         first = None if stop.is_set() else next(task for task in tasks if task.done())
         died = [] if first is None else [_failure(first) or _returned(first)]
         stop.set()
-        await _drain(tasks, drain_s + CLOSING_S, clock, metrics)
+        overdue = await _drain(tasks, drain_s + CLOSING_S, clock, metrics)
         # Every failure is looked at: what fails one role (a password, say) fails them all at once.
         died += [death for task in tasks if task is not first and (death := _failure(task)) is not None]
         if died:
+            if overdue is not None:
+                log.warning("drain_overdue", reason=str(overdue))
             raise died[0]
+        if overdue is not None:
+            raise overdue
     finally:
         await cancel_within(_CANCEL_S, stopping, *tasks)
 
 
-async def _drain(tasks: Iterable[asyncio.Task[None]], limit_s: float, clock: Clock, metrics: Metrics) -> None:
+async def _drain(
+    tasks: Iterable[asyncio.Task[None]], limit_s: float, clock: Clock, metrics: Metrics
+) -> DrainOverdue | None:
+    """Wait until all are done; what to say of those that are not in time."""
     began = clock.monotonic()
     _, late = await asyncio.wait(tasks, timeout=limit_s)
     metrics.drain_duration_seconds.labels(DrainCause.SHUTDOWN).observe(clock.monotonic() - began)
-    if late:
-        names = ", ".join(sorted(task.get_name() for task in late))
-        raise DrainOverdue(
-            f"not drained within {limit_s:g} s: {names}; nothing is lost, but work is repeated"
-        )
+    if not late:
+        return None
+    names = ", ".join(sorted(task.get_name() for task in late))
+    return DrainOverdue(f"not drained within {limit_s:g} s: {names}; nothing is lost, but work is repeated")
 
 
 def _returned(task: asyncio.Task[None]) -> RoleDied:

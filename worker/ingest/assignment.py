@@ -126,8 +126,8 @@ class Assignment:
         starts = await self._starts(positions, ranges, positions)
         # 2. A log that was made anew is read again below the committed offset: no repairer may count on that.
         lowest = {p: min(offset, starts.get(p, offset)) for p, offset in positions.items()}
-        writers = await self._new_writers(list(starts), lowest)
         try:
+            writers = await self._new_writers(list(starts), lowest)
             await self._offsets.begin(writers, committed, starts)
         except Fenced as fenced:
             raise Retryable(f"somebody else has a partition by now: {fenced}") from fenced

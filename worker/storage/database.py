@@ -6,7 +6,7 @@ whoever sends a raw command adds `WRITE_CONCERN.document` itself.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Annotated, Any, cast, get_origin, get_type_hints
 
@@ -23,7 +23,9 @@ from projections.catalogue import CATALOGUE
 from projections.kinds import Catalogue, DatabaseName
 from worker.errors import Misconfigured, Retryable, UnknownAnswer
 from worker.storage.driver import Client, Collection, Document
+from worker.storage.driver_waits import make_waits_safe
 from worker.storage.errors import ATLAS_ERROR, UNAUTHORIZED, translated
+from worker.storage.known_lists import KnownLists
 
 __all__ = ["Client", "Collection", "Database", "Document", "make_client", "open_database"]
 
@@ -62,7 +64,7 @@ class Database:
 
     Names are interfaces: the platform's other services use the same ones. What further projections of the
     `catalogue` write is reached by `collection`. `unvalidated`: what projections write, and nobody else, may go past
-    the server's validators (see `past_validators`).
+    the server's validators (see `past_validators`). `known_lists` are lists of lessons that were read.
     """
 
     client: Client
@@ -90,11 +92,13 @@ class Database:
     schedule_positions: _Config
     before_images: _Config
     skipped_versions: _Config
+    lesson_lists: _Config
     tombstones: _Config
     workers: _Config
     user_progress: _Content
     user_progress_projections: _Content
     unvalidated: bool = False
+    known_lists: KnownLists = field(default_factory=KnownLists, compare=False, repr=False)
 
     def collection(self, name: str) -> Collection:
         """The handle of a collection by its name; KeyError for a name that neither platform nor catalogue has."""
@@ -157,6 +161,7 @@ def make_client(
     given here win over the URI's. `listeners` are PyMongo event listeners, `security` its options for user and
     TLS. Close it with `driver.close`.
     """
+    make_waits_safe()
     try:
         with translated():
             return AsyncMongoClient(
@@ -235,7 +240,7 @@ async def assert_safe_server(database: Database, *, test_server: bool = False) -
 
 
 def _assert_concerns(database: Database) -> None:
-    for handle in (getattr(database, field.name) for field in fields(database) if field.name in _HANDLES):
+    for handle in (getattr(database, each.name) for each in fields(database) if each.name in _HANDLES):
         written, read = handle.write_concern.document, handle.read_concern.document
         if written.get("w") != "majority" or not written.get("j") or read != READ_CONCERN.document:
             raise Misconfigured(f"collection {handle.name} is not used with majority and journal")

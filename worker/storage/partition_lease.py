@@ -93,13 +93,16 @@ async def take_partition(
 
     A repairer is burned as well: what it takes for written for good may lie behind where we begin to read. Whoever is
     late burns nobody newer: a session that was read before we were proved to be the owner is that of a predecessor,
-    however long the burn takes from there. Raises Retryable when MongoDB gives no answer.
+    however long the burn takes from there. Raises Fenced where `session` was in force and somebody else took the
+    partition from it: a burned session writes nothing any more, and is put in place by nobody. Raises Retryable when
+    MongoDB gives no answer.
     """
     key = lease_id(topic, partition)
     while True:
         current = await _current(database, topic, partition, session, clock)  # 1
         if current["session"] == session:
             return PartitionLease(topic, partition, session, tuple(current.get("burned", ())))
+        _assert_not_burned(current, session, "owner")
         await may_burn(current["session"])  # 2
         repairer: UUID | None = current.get("repairer")
         former = [current["session"], *([] if repairer is None else [repairer])]
@@ -126,7 +129,8 @@ async def take_repair(
 
     Only rows of records below the offset that the group has committed, asked for after this returned: those the
     owner has written for good. Whoever takes the partition burns the repairer, which then takes its lease again, and
-    asks again. Safe to repeat, as `take_partition` is. Raises Retryable when MongoDB gives no answer.
+    asks again. Safe to repeat, as `take_partition` is, and raises Fenced as that does. Raises Retryable when MongoDB
+    gives no answer.
     """
     key = lease_id(topic, partition)
     while True:
@@ -134,6 +138,7 @@ async def take_repair(
         former: UUID | None = current.get("repairer")
         if former == session:
             return PartitionLease(topic, partition, session, tuple(current.get("burned", ())), "repairer")
+        _assert_not_burned(current, session, "repairer")
         if former is not None:
             await burn_session(database.leases, key, former, deadline_s=deadline_s)
         change = _in_place_of([] if former is None else [former], {"repairer": session})
@@ -162,6 +167,12 @@ async def shut_out_repairer(database: Database, lease: PartitionLease, *, deadli
         }
         with translated():
             await database.leases.update_one({"_id": lease.key, "repairer": repairer}, change)
+
+
+def _assert_not_burned(current: Document, session: UUID, who: str) -> None:
+    """Raise Fenced where a lease, which is another's, has `session` among those that were burned."""
+    if session in current.get("burned", ()):
+        raise Fenced(f"lease {current['_id']} has another {who}: this session was burned")
 
 
 def _in_place_of(former: list[UUID], fields: Document) -> Document:

@@ -50,6 +50,8 @@ _UNDECODABLE = (BSONError, ValueError, OverflowError, RecursionError)
 _DOCUMENT, _ARRAY = 0x03, 0x04
 # Some milliseconds: the roles of a worker share a thread, and a fold that somebody waits for comes in between.
 _DECODED_AT_ONCE = 128 * 1024
+# Documents of one answer, if they are not too large. By itself the server sends 101 first, and waits to be asked on.
+_MOST_AT_ONCE = 10_000
 # Longer ids are named by a hash: they end up in ids of our own.
 _LONGEST_NAME = 200
 _UUID_BYTES = 16
@@ -291,7 +293,7 @@ async def _raw_batches(
     collection: Collection, query: Mapping[str, Any], paths: Mapping[str, Any] | None, **options: Any
 ) -> AsyncGenerator[bytes]:
     with _reading():
-        cursor: Any = collection.find_raw_batches(query, paths, **options)
+        cursor: Any = collection.find_raw_batches(query, paths, **{"batch_size": _MOST_AT_ONCE, **options})
     try:
         while True:
             with _reading():

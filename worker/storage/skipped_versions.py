@@ -91,7 +91,10 @@ async def skips_of(
     database: Database, projection: str, streams: Iterable[str], session: Session | None = None
 ) -> Skips:
     """The decisions that stand about these streams. Documents that are none decide nothing; `verify` names them."""
-    wanted = {"projection": projection, "stream_id": {"$in": [*streams]}, **STANDING}
+    named = [*streams]
+    if not named:
+        return NO_SKIPS
+    wanted = {"projection": projection, "stream_id": {"$in": named}, **STANDING}
     found = await reading.find(database.skipped_versions, wanted, session=session)
     if not found.documents:
         return NO_SKIPS

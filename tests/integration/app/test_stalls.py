@@ -63,7 +63,10 @@ class FastClock(SystemClock):
 
 
 class Blockable:
-    """A coroutine that, once blocked, never gets another turn: its await does not return."""
+    """A coroutine that gets no turn while it is blocked: its await does not return, nor does a time limit in it.
+
+    Whoever wants it to end unblocks it, and then cancels its task.
+    """
 
     def __init__(self, coroutine: Awaitable[None]) -> None:
         self.blocked = False
@@ -80,10 +83,13 @@ class Blockable:
             error = None
             try:
                 yield waits_for
-                if self.blocked:
-                    yield from asyncio.Event().wait().__await__()
             except asyncio.CancelledError as cancelled:
-                self.blocked, error = False, cancelled
+                error = cancelled
+            while self.blocked:
+                try:
+                    yield from asyncio.Event().wait().__await__()
+                except asyncio.CancelledError as cancelled:
+                    error = cancelled
 
 
 class BlockableFollower:
@@ -178,6 +184,7 @@ def site(database: Database, settings: dict[str, str], monkeypatch: pytest.Monke
             yield Site(one or blockable, health, server.url)
         finally:
             stop.set()
+            (one or blockable).blocked = False
             task.cancel()
             await asyncio.wait({task})
             server.close()

@@ -123,6 +123,8 @@ async def test_a_partitions_new_owner_burns_its_repairer_which_never_burns_an_ow
     repairer = await mend(uuid.uuid4())
     with pytest.raises(Fenced):
         await send(database, before.session, 1, rows(2))
+    with pytest.raises(Fenced, match="was burned"):
+        await mend(before.session)
     await send(database, owner.session, 1, sent[:1])
     await send(database, repairer.session, 1, sent[1:])
     await assert_in_force(database, owner, clock.now())

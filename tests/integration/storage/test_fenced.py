@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -303,11 +304,16 @@ async def test_of_several_takers_at_once_one_owns_the_partition_and_the_others_a
     any_database: Database,
 ) -> None:
     sessions = [uuid.uuid4() for _ in range(4)]
-    await asyncio.gather(*(take(any_database, session) for session in sessions))
+    taken = await asyncio.gather(
+        *(take(any_database, session) for session in sessions), return_exceptions=True
+    )
+    assert all(isinstance(each, PartitionLease | Fenced) for each in taken), taken
     lease = await any_database.leases.find_one({"_id": lease_id("events", 3)})
     assert lease is not None
     winner = lease["session"]
-    assert winner in sessions
+    assert PartitionLease("events", 3, winner) in [
+        replace(each, burned=()) for each in taken if isinstance(each, PartitionLease)
+    ]
     assert await any_database.leases.count_documents({}) == 1
     sent = rows(3)
     await send(any_database, winner, 1, sent)
@@ -324,6 +330,17 @@ async def test_a_taker_whose_answer_was_lost_finds_its_own_session(any_database:
     assert await take(any_database, session) == PartitionLease("events", 3, session)
     assert await burns(any_database, lease_id("events", 3)) == before
     await send(any_database, session, 1, rows(1))
+
+
+async def test_a_session_that_was_burned_is_never_put_in_place_again(any_database: Database) -> None:
+    """Its owner was overtaken between putting it there and looking: it would hold a lease and write nothing."""
+    overtaken, newer = uuid.uuid4(), uuid.uuid4()
+    await take(any_database, overtaken)
+    second = await take(any_database, newer)
+    with pytest.raises(Fenced, match="was burned"):
+        await take(any_database, overtaken)
+    await assert_in_force(any_database, second, NOON)
+    await send(any_database, newer, 1, rows(1))
 
 
 async def test_taking_burns_the_owner_before(any_database: Database) -> None:

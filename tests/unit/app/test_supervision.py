@@ -120,6 +120,18 @@ async def test_a_role_that_does_not_drain_is_named_and_cancelled(monkeypatch: py
     assert cancelled.is_set()
 
 
+async def test_who_died_is_told_even_where_another_is_not_drained_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody told the process to stop: that work was given up is the smaller news."""
+    monkeypatch.setattr("worker.app.supervision.CLOSING_S", 0.01)
+    dying, clinging = Acting("notify", _raises(Misconfigured("no such user"))), Acting("counts", _never_ends)
+    with capture_logs() as logs, pytest.raises(RoleDied, match="role notify died: no such user"):
+        await _supervise(dying, clinging, drain_s=0.01)
+    (overdue,) = [entry["reason"] for entry in logs if entry["event"] == "drain_overdue"]
+    assert "counts" in overdue
+
+
 async def test_cancelling_the_supervision_cancels_every_role() -> None:
     started = asyncio.Event()
 
