@@ -139,6 +139,8 @@ class LogReader:
         """
         try:
             polled = await self._poller.poll(self._options.max_records)
+        except errors.NoOffsetForPartitionError:
+            return None  # noticed before `read_from`, which has set the position since
         except errors.OffsetOutOfRangeError as error:
             raise NotInTheLog(await self._gone(error)) from error
         except _NOT_ALLOWED as error:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from projections.event import StoredEvent
 from projections.kinds import Document, StreamProjection
+from worker.errors import without_values
 from worker.queries.explained import Explained, Standing, UnknownField, documents_of, with_field
 from worker.queries.fields import ABSENT
 from worker.queries.stepwise import Rule, Step, StepwiseFold
@@ -166,7 +167,7 @@ def _take(
     try:
         return fold.take(event)
     except Exception as error:  # whatever a fold raises for an event
-        raised = f"the fold of {projection.name} raises {type(error).__name__} here"
+        raised = f"the fold of {projection.name} raises {without_values(error)} here"
         detail = f"{raised}: neither this event nor a later one is in the document"
         _remark(explanation, event.version, "fold_failed", detail)
         return None

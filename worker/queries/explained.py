@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bson import ObjectId
-from pydantic import BaseModel
 
 from projections.kinds import Document, StreamProjection, SumProjection
 from projections.paths import by_path, nested
@@ -18,7 +17,6 @@ from worker.queries.withheld import Twin, Withheld, is_nobodys
 from worker.storage import reading
 from worker.storage.database import Database
 from worker.storage.encoding import same
-from worker.storage.models import models_of
 from worker.storage.reading import Unreadable
 from worker.words import counted
 
@@ -27,7 +25,7 @@ MOST_DIFFERENCES: Final = 20
 
 
 class UnknownField(Refused):
-    """No document of the stream can have this field; the message says which there are."""
+    """The stream's events make no such field in any document; the message says which they make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +65,22 @@ class Explained:
     collection: str
     projection: StreamProjection
     counted_by: SumProjection | None
-    shapes: Sequence[type[BaseModel]]
     stored: Document | Unreadable | None
 
     @property
     def view(self) -> View:
         by = self.counted_by
         return dict if by is None else lambda record: counted_row(by, record)
+
+    def why_unknown(self, path: str) -> str | None:
+        """Which fields its events make, for a path that they never make; None for one that may be there.
+
+        What others write beside them, as a contest or a sum does, is not made of this stream's events. In a shared
+        collection the platform's documents may have other fields: what counts is the shape of the worker's own.
+        """
+        if self.counted_by is None:
+            return why_unknown(self.projection.target.shapes, path, self.projection.paths)
+        return why_unknown(self.counted_by.counted.shapes, path)
 
     @property
     def version(self) -> int | None:
@@ -139,7 +146,7 @@ class Explained:
 
 async def documents_of(database: Database, stream: str) -> list[Explained]:
     """Every document of the stream, and the rows that count it, as they are stored. Nobody counts the canary's."""
-    shapes, identity = models_of(database.catalogue), {"_id": stream_object_id(stream)}
+    identity = {"_id": stream_object_id(stream)}
     found = []
     for projection in database.catalogue.streams:
         if not projection.folds(stream):
@@ -152,7 +159,7 @@ async def documents_of(database: Database, stream: str) -> list[Explained]:
         for by in (None, *counting):
             name = projection.target.collection if by is None else by.counted.collection
             stored = await reading.find_one(database.collection(name), identity)
-            found.append(Explained(name, projection, by, shapes[name], stored))
+            found.append(Explained(name, projection, by, stored))
     return found
 
 
@@ -164,11 +171,11 @@ def with_field(documents: Sequence[Explained], field: str) -> tuple[list[Explain
     collection, _, rest = field.partition(".")
     named = [each for each in documents if each.collection == collection]
     path = rest if named else field
-    why = {each.collection: why_unknown(each.shapes, path) if path else None for each in named or documents}
+    why = {each.collection: each.why_unknown(path) if path else None for each in named or documents}
     having = [each for each in named or documents if why[each.collection] is None]
     if not having:
         there_are = "; ".join(f"in {name} {reason}" for name, reason in why.items())
-        raise UnknownField(f"no document of this stream has the field {field}: {there_are}")
+        raise UnknownField(f"the events of this stream make no field {field}: {there_are}")
     return having, path
 
 

@@ -3,7 +3,7 @@
 An entry of an array is named by its place or, where the entries have ids, by its id: `lesson_progress.<id>.status`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import Enum
 from operator import eq
 from typing import Any, Final
@@ -57,18 +57,40 @@ def differing(before: Any, after: Any, path: str = "", *, alike: Alike = eq) -> 
         yield from differing(then.get(name, ABSENT), now.get(name, ABSENT), inner, alike=alike)
 
 
-def why_unknown(shapes: Sequence[type[BaseModel]], path: str) -> str | None:
-    """Which fields there are, for a path that no document of these shapes has; None for one that may be there."""
-    schema: Schema = {"anyOf": [object_schema(shape) for shape in shapes]}
+def why_unknown(
+    shapes: Sequence[type[BaseModel]], path: str, only: Collection[str] | None = None
+) -> str | None:
+    """Which fields there are, for a path that no document of these shapes has; None for one that may be there.
+
+    Of the document's own fields those count that the shapes name; further in, an open shape may have any. `only`:
+    these paths and what lies below them, if they are given; a dotted one names a part of a field.
+    """
+    schema: Schema = {"anyOf": [_closed(object_schema(shape), only) for shape in shapes]}
     begun: list[str] = []
     for name in path.split("."):
         inner = _inner(schema, name)
         if inner is None:
-            named = ", ".join(_names(schema)) or "no fields"
+            named = ", ".join(dict.fromkeys(_names(schema))) or "no fields"
             return f"{'.'.join(begun) or 'the document'} has {named}"
         schema = inner
         begun.append(name)
     return None
+
+
+def _closed(schema: Schema, only: Collection[str] | None) -> Schema:
+    """The schema of an object without further fields, and without those that `only` does not name."""
+    fields: Mapping[str, Schema] = schema["properties"]
+    if only is not None:
+        parts: dict[str, list[str]] = {}
+        for path in only:
+            name, _, inner = path.partition(".")
+            parts.setdefault(name, []).append(inner)
+        fields = {
+            name: each if "" in parts[name] else _closed(each, parts[name])
+            for name, each in fields.items()
+            if name in parts
+        }
+    return {**schema, "properties": fields, "additionalProperties": False}
 
 
 def _is_nothing(value: Any) -> bool:
@@ -104,21 +126,25 @@ def _alternatives(schema: Schema) -> Sequence[Schema]:
 
 
 def _inner(schema: Schema, name: str) -> Schema | None:
-    """The schema of a part of that name, empty where it may be anything; None where there is no such part."""
-    for each in _alternatives(schema):
-        others = each.get(
-            "additionalProperties", "properties" not in each and "object" in str(each.get("bsonType"))
-        )
-        if name in each.get("properties", {}):
-            found: Schema = each["properties"][name]
-            return found
-        if "items" in each and (name.isdecimal() or ObjectId.is_valid(name)):
-            return dict(each["items"])
-        if isinstance(others, Mapping):
-            return others
-        if not each or others is True:
-            return {}
-    return None
+    """The schema of a part of that name, empty where it may be anything; None where there is no such part.
+
+    Documents of several shapes may each have one: then it is any of those.
+    """
+    found = [part for each in _alternatives(schema) if (part := _part_of(each, name)) is not None]
+    return {"anyOf": found} if len(found) > 1 else next(iter(found), None)
+
+
+def _part_of(schema: Schema, name: str) -> Schema | None:
+    """`_inner` of one alternative."""
+    others = schema.get("additionalProperties", "object" in str(schema.get("bsonType")))
+    if name in schema.get("properties", {}):
+        found: Schema = schema["properties"][name]
+        return found
+    if "items" in schema and (name.isdecimal() or ObjectId.is_valid(name)):
+        return dict(schema["items"])
+    if isinstance(others, Mapping):
+        return others
+    return {} if not schema or others is True else None
 
 
 def _names(schema: Schema) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from projections.event import StoredEvent
 from worker.storage import reading
 from worker.storage.database import Database, Document
+from worker.storage.lesson_lists import with_lists
 from worker.storage.reading import Unreadable
 from worker.storage.skipped_versions import Skips
 
@@ -59,7 +60,8 @@ async def _events(
     async with aclosing(pages):
         async for page in pages:
             unread = [await _place(database, each) for each in page.unreadable if each.id in skips.events]
-            taken = replace(page, documents=skips.applied([*page.documents, *unread])).through(_event)
+            folded = await with_lists(database, skips.applied([*page.documents, *unread]))
+            taken = replace(page, documents=folded).through(_event)
             found: list[tuple[int, StoredEvent | Unreadable]] = [
                 (event.version, event) for event in taken.values
             ]

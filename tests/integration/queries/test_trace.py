@@ -141,10 +141,35 @@ def _assert_everywhere(enrolled: Trace, topic: str) -> None:
 async def test_a_record_that_no_worker_has_read_yet_waits(database: Database, kafka: str, topic: str) -> None:
     (_, offset), *_ = await send(kafka, topic, records([ENROLLED], partition=1))
     async with log_of(kafka, topic) as look:
-        found = await trace(database, f"{topic}:1:{offset}", look)
-    assert (stop(found, "record").state, stop(found, "dead_letters").state) == ("there", "not there")
+
+        async def known() -> Trace | None:
+            """A real broker takes some time until it answers for a group that nobody has joined."""
+            told = await trace(database, f"{topic}:1:{offset}", look)
+            return None if stop(told, "record").state == "not known" else told
+
+        found = await until(known, "Kafka says what it has there")
+    record = stop(found, "record")
+    assert (record.state, stop(found, "dead_letters").state) == ("there", "not there"), record
     assert stop(found, "course_events").detail == "nothing that is stored says what became of it"
     assert found.event_id == ENROLLED["event_id"]
+
+
+async def test_where_kafka_cannot_be_asked_it_is_not_known_whether_a_record_is_there(
+    database: Database, kafka: str, topic: str
+) -> None:
+    """To say that a record that lies in the log is not there would have somebody publish it again."""
+    (_, offset), *_ = await send(kafka, topic, records([ENROLLED], partition=1))
+    async with log_of(kafka, topic) as look:
+        elsewhere = await trace(database, f"{topic}:9:{offset}", look)
+        beyond = await trace(database, f"{topic}:1:{offset + 1_000_000}", look)
+    unasked = await trace(database, f"{topic}:1:{offset}", not_asked)
+    assert stop(elsewhere, "record").state == "not known"
+    assert "is none of the worker's partitions" in stop(elsewhere, "record").detail
+    assert (stop(unasked, "record").state, stop(unasked, "record").detail) == (
+        "not known",
+        "no broker was asked",
+    )
+    assert stop(beyond, "record").state == "not there", stop(beyond, "record")
 
 
 async def test_a_lost_record_and_an_unknown_one_are_told_apart(

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
+from projections.account.document import UserDocument
+from projections.content.documents import LESSON_SHAPES
 from projections.counts.document import ProgressProjection
 from projections.progress.document import ProgressDocument
 from worker.queries.fields import ABSENT, differing, value_at, why_unknown
@@ -79,3 +81,17 @@ def test_for_any_other_the_fields_that_there_are_are_named(path: str, words: str
 def test_what_is_counted_is_a_map_of_any_names() -> None:
     assert why_unknown([ProgressProjection], "counted.completed") is None
     assert why_unknown([ProgressProjection], "current_state.status") is None
+
+
+@pytest.mark.parametrize("path", ["content.video_url", "content.markdown_content", "content.of_the_producer"])
+def test_of_several_shapes_and_of_what_producers_fill_every_field_is_known(path: str) -> None:
+    assert why_unknown(LESSON_SHAPES, path) is None
+
+
+def test_of_a_field_that_others_share_only_the_parts_that_are_named_are_known() -> None:
+    owned = ("profile", "account.status", "account.roles")
+    assert [why_unknown([UserDocument], path, owned) for path in (*owned, "account", "profile.bio")] == [
+        None
+    ] * 5
+    assert why_unknown([UserDocument], "account.secret", owned) == "account has status, roles"
+    assert why_unknown([UserDocument], "email", owned) == "the document has profile, account"

@@ -2,11 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from worker.errors import WorkerError
 from worker.kafka.log_reader import LogReader, NotInTheLog
 from worker.kafka.positions import Gap
 from worker.kafka.record import Partition, Record
+from worker.storage.retrying import retrying_for
 from worker.timing import Clock, Deadline
 
 # A record that is there comes with the first answers. Where the log ends is not asked: not every broker knows
@@ -16,11 +18,15 @@ _LIMIT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the log holds at an offset, or `why` there is nothing, and the live group's next offset if it has one."""
+    """What the log holds at an offset, or `why` there is nothing, and the live group's next offset if it has one.
+
+    Whether the record is there is not `known` where nobody could be asked: `why` says what was in the way.
+    """
 
     record: Record | None = None
     why: str = ""
     committed: int | None = None
+    known: bool = True
 
     def acknowledged(self, offset: int) -> bool | None:
         """Whether the group has the record behind it; None where nobody knows."""
@@ -32,24 +38,26 @@ Look = Callable[[Partition, int], Awaitable[Seen]]
 
 async def not_asked(_partition: Partition, _offset: int) -> Seen:
     """Where no broker answers."""
-    return Seen(why="no broker was asked")
+    return Seen(why="no broker was asked", known=False)
 
 
 def looking_by(reader: LogReader, clock: Clock) -> Look:
-    """Looks at one record after the other through an open reader."""
+    """Looks at one record after the other through an open reader; a broker without an answer is asked again."""
 
     async def look(partition: Partition, offset: int) -> Seen:
+        once = partial(_look, reader, clock, partition, offset)
         try:
-            return await _look(reader, clock, partition, offset)
+            return await retrying_for(_LIMIT_S, once, clock=clock)
         except WorkerError as error:
-            return Seen(why=str(error))
+            return Seen(why=str(error), known=False)
 
     return look
 
 
 async def _look(reader: LogReader, clock: Clock, partition: Partition, offset: int) -> Seen:
     if partition not in await reader.partitions():
-        return Seen(why=f"{partition.topic}/{partition.number} is none of the worker's partitions")
+        why = f"{partition.topic}/{partition.number} is none of the worker's partitions"
+        return Seen(why=why, known=False)
     log = (await reader.log_ranges([partition]))[partition]
     committed = (await reader.committed([partition])).get(partition)
     if offset < log.begin:

@@ -116,7 +116,7 @@ def _trace_record(
     partition, offset = source
     what = _written(partition, offset)
     if seen.record is None:
-        result.add("record", NOT_THERE if seen.why else NOT_KNOWN, what, f"{seen.why}{brought}")
+        result.add("record", NOT_THERE if seen.known else NOT_KNOWN, what, f"{seen.why}{brought}")
     elif event_id is not None and event_id_in(seen.record) not in (None, event_id):
         other = "the log holds another event there: the topic was made anew since"
         result.add("record", NOT_THERE, what, f"{other}{brought}", seen.record.timestamp)
