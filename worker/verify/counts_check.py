@@ -22,6 +22,7 @@ from worker.chunks import chunks
 from worker.storage.database import Collection, Database, Document
 from worker.storage.errors import translated
 from worker.storage.leases import group_name
+from worker.storage.lesson_lists import with_lists
 from worker.storage.skipped_versions import ever_decided
 from worker.storage.work_items import COUNTS_FOLD, counts_item_id
 from worker.verify import counts_reading, learner_audit, reading, snapshots
@@ -165,7 +166,7 @@ async def _was_true(database: Database, announced: learner_audit.Announced) -> b
     if await ever_decided(database, COUNTS.source, row["stream_id"]):
         return True  # it may have been true while another event was left out
     async for page in reading.stream_pages(database, row["stream_id"]):
-        for event in page.documents:
+        for event in await with_lists(database, page.documents):
             try:
                 stored = [StoredEvent.from_document(event)]
                 record = fold(record, stored, "replay") if record else refold(stored, None, "replay")

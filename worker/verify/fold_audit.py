@@ -15,6 +15,7 @@ from projections.kinds import StreamProjection
 from projections.paths import ABSENT, at
 from projections.without_effect import refused_by_reason
 from worker.contract.identity import parse_stream_id, stream_object_id, stream_slot
+from worker.errors import without_values
 from worker.storage.database import CODEC_OPTIONS, Document
 from worker.storage.reading import Unreadable
 from worker.storage.skipped_versions import NO_SKIPS, Skips
@@ -100,7 +101,7 @@ class FoldAudit:
             else:
                 self._folded = self.projection.fold(self._folded, stored, "replay")
         except Exception as error:  # one stream's fold may fail for any reason; the others are still checked
-            detail = f"{type(error).__name__} at version {seen[0]['version']} or later"
+            detail = f"{without_values(error)} at version {seen[0]['version']} or later"
             yield self._finding(Fault.FOLD_FAILED, detail)
             self.stop()
 

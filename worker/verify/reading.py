@@ -74,8 +74,10 @@ async def digests_of(
     One document is in memory at a time, of which the platform's own fields stay on the server.
     """
     by_id = {stream_object_id(stream): stream for stream in streams}
-    wanted = {"_id": {"$in": list(by_id)}}
     found: dict[str, DocumentDigest] = {}
+    if not by_id:  # of most projections, in each page of events
+        return found
+    wanted = {"_id": {"$in": list(by_id)}}
     collection, paths = database.collection(projection.target.collection), projection.paths
     owned = dict.fromkeys(paths, 1)
     async for page in pages(collection, wanted, owned, most=1, batch_size=PAGE_DOCUMENTS):

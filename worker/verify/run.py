@@ -5,7 +5,7 @@ time, in an order in which work in progress cannot look wrong, before it is repo
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Self
@@ -13,6 +13,7 @@ from typing import Self
 from projections.counts.projection import COUNTS
 from worker.storage.database import Database
 from worker.storage.expiry import kept_rows
+from worker.storage.known_lists import KnownLists
 from worker.timing import Clock, SystemClock
 from worker.verify.contests_check import check_contest
 from worker.verify.counts_check import check_counts, was_counted
@@ -91,6 +92,8 @@ class Checks:
         sources: Sources | None = None,
     ) -> Self:
         """Checks with nothing found yet. `sources` are those of the streams checked before, if there are any."""
+        # What this process has read before says nothing of what is stored now.
+        database = replace(database, known_lists=KnownLists())
         now, tally = clock.now(), Tally(kept=kept)
         tally.by_projection |= {name: ProjectionCounts() for name in database.catalogue.names}
         grace = Grace(quiescent, young_since=now - YOUNG, overdue_before=now - OVERDUE)

@@ -13,6 +13,7 @@ from projections.kinds import StreamProjection
 from worker.contract.identity import foreign_object_id
 from worker.storage.database import Document
 from worker.storage.expiry import Kept
+from worker.storage.lesson_lists import with_lists
 from worker.storage.reading import Reading, name_of
 from worker.storage.skipped_versions import skips_of
 from worker.verify import reading
@@ -47,9 +48,8 @@ class StreamsCheck:
         """
         opened: dict[str, StreamAudit] = {}
         async for page in reading.event_pages(self.run.database, only):
-            groups = [
-                (stream, list(some)) for stream, some in groupby(self._placed(page), itemgetter("stream_id"))
-            ]
+            placed = await with_lists(self.run.database, [*self._placed(page)])
+            groups = [(stream, list(some)) for stream, some in groupby(placed, itemgetter("stream_id"))]
             new = [stream for stream, _ in groups if stream not in opened]
             opened |= await self._audits(new, self.sources)
             for stream, some in groups:
@@ -136,7 +136,8 @@ class StreamsCheck:
         audit = (await self._audits([stream]))[stream]
         tally, grace = self.run.tally, self.run.grace
         async for page in reading.stream_pages(self.run.database, stream):
-            audit.feed([event for event in page.documents if isinstance(event.get("version"), int)])
+            placed = [event for event in page.documents if isinstance(event.get("version"), int)]
+            audit.feed(await with_lists(self.run.database, placed))
             tally.report_unless_young(audit.take_findings(), grace)
         audit.close()
         await self._meet_rows([audit])

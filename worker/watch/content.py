@@ -69,7 +69,8 @@ class ContentExecutor:
         sources: Set[str] = frozenset().union(*(each.sources for each in self._kept.values()))
         shown: Set[str] = frozenset().union(*(each.shown for each in self._kept.values()))
         rules = [rule for each in self._kept.values() for rule in each.rules(own)]
-        pipeline = what_moved(after, sources, shown, rules)
+        home = self._given.database.content.name
+        pipeline = what_moved(home, after, sources, shown, rules)
         anchor = self._given.database.user_progress
         return await ChangeStream.open(anchor, pipeline, after=after, whole_database=True)  # 3
 

@@ -62,16 +62,20 @@ async def test_a_stream_is_never_in_two_rounds_at_once(
 ) -> None:
     """Holes and pages send streams round again, while others are on their way."""
     under_way: list[str] = []
-    together = 0
+    together = begun = 0
+    second = asyncio.Event()
 
     async def watched(collection: Collection, results: Sequence[Folded], *, unvalidated: bool) -> Written:
-        nonlocal together
+        nonlocal together, begun
+        begun += 1
+        if begun == 2:
+            second.set()
         streams = [folded.task.stream for folded in results]
         assert not {*streams} & {*under_way}
         together = max(together, len(under_way))
         under_way.extend(streams)
         try:
-            await asyncio.sleep(0)
+            await second.wait()  # a slow reader would find the first one done
             return await write_all(collection, results, unvalidated=unvalidated)
         finally:
             for stream in streams:
@@ -82,7 +86,8 @@ async def test_a_stream_is_never_in_two_rounds_at_once(
     await store(database, [event for event in interleaved(streams) if event["version"] not in (3, 8)])
     heads = await highest_versions(database)
 
-    await projector(database, events_per_round=4).project(heads)
+    async with asyncio.timeout(LIMIT_S):
+        await projector(database, events_per_round=4).project(heads)
 
     assert together > 0
     assert await documents(database) == await expected(database)

@@ -10,7 +10,7 @@ from typing import Any
 from projections.event import StoredEvent
 from projections.kinds import By, StreamProjection
 from projections.paths import by_path
-from worker.errors import WorkerError
+from worker.errors import ListNotStored, WorkerError
 from worker.storage.database import Document
 from worker.watch.folds.plan import Run, Task
 
@@ -128,7 +128,7 @@ def failure_at(stream: str, event: Mapping[str, Any], error: Exception) -> Failu
         _safe(error),
         event_id=event.get("_id"),
         event_type=kind if isinstance(kind, str) and _TYPE.fullmatch(kind) else None,
-        pure=not isinstance(error, MemoryError),
+        pure=not isinstance(error, MemoryError | ListNotStored),
     )
 
 

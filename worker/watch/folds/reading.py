@@ -1,5 +1,6 @@
 """What a round of folding reads: records and events, bounded by bytes, whatever is in them."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,17 +9,20 @@ from projections.paths import fields_of
 from worker.chunks import chunks
 from worker.contract.identity import stream_object_id
 from worker.storage.database import Collection, Database, Document
+from worker.storage.lesson_lists import with_lists
 from worker.storage.reading import Reading, Unreadable, find, find_one
 from worker.storage.skipped_versions import NO_SKIPS, Skips
 from worker.watch.folds.plan import Run, Task, run_of
 
-# Decoded, folded and encoded they take some ten times as much; a record of 1,000 lessons has about 0.4 MB.
+# Decoded, folded and encoded they take some ten times as much.
 _RECORD_BYTES = 2_000_000
+# Of records whose largest array stays bytes it is less than six times; one of 1,000 lessons has about 0.6 MB. Those
+# of a round of 500 learners with 66 lessons each fit: what does not fit has been sent for nothing.
+_PARTLY_DECODED_BYTES = 3_500_000
 _EVENT_BYTES = 4_000_000
-# Of `$or` with one range per stream; from 100 to 500 there is no difference. Reading by event id would
-# make a datum of the change event; one `$in` reads whole histories.
-_STREAMS_PER_QUERY = 250
-# Without a hint the server plans every range by itself, which takes as long as reading them.
+# As many as a round has. Reading by event id would make a datum of the change event; one `$in` reads whole histories.
+_STREAMS_PER_QUERY = 500
+# Without a hint the server plans every range by itself, which may take as long as reading them.
 _EVENT_INDEX = [("stream_id", 1), ("version", 1)]
 
 # Of a document that cannot be read: without these it is made again, whatever it says.
@@ -56,7 +60,7 @@ async def read_records(
         {"_id": {"$in": list(by_id)}},
         dict.fromkeys((*fields_of(paths), "rev"), 1),
         sort=[("_id", 1)],
-        max_bytes=_RECORD_BYTES,
+        max_bytes=_RECORD_BYTES if as_bytes is None else _PARTLY_DECODED_BYTES,
         as_bytes=as_bytes,
     )
     remains = [await _remains(collection, paths, one) for one in found.unreadable]
@@ -82,7 +86,7 @@ async def read_runs(
 ) -> Runs:
     """The events of as many tasks as fit, of one at least, whatever else is stored by now.
 
-    With a void in place of each that is to be left out.
+    With a void in place of each that is to be left out, and with the lists of lessons that they name.
     """
     result = Runs([], [])
     left = _EVENT_BYTES
@@ -93,13 +97,13 @@ async def read_runs(
         reading = await _read(database, some, left, paths)
         left -= reading.size_bytes
         events = [*reading.documents, *[await _place(database, one) for one in reading.unreadable]]
-        _sort_in(result, some, skips.applied(filter(None, events)), complete=reading.complete)
+        taken = await with_lists(database, skips.applied(filter(None, events)))
+        _sort_in(result, some, taken, complete=reading.complete)
     return result
 
 
 async def _read(database: Database, tasks: Iterable[Task], max_bytes: int, paths: Iterable[str]) -> Reading:
-    ranges = [{"stream_id": task.stream, "version": {"$gt": task.after, "$lte": task.upto}} for task in tasks]
-    query, wanted = {"$or": ranges}, dict.fromkeys(paths, 1)
+    query, wanted = {"$or": _ranges(tasks)}, dict.fromkeys(paths, 1)
     found = await find(database.course_events, query, wanted, hint=_EVENT_INDEX, max_bytes=max_bytes)
     if found.complete:
         return found
@@ -113,6 +117,17 @@ async def _read(database: Database, tasks: Iterable[Task], max_bytes: int, paths
         sort=_EVENT_INDEX,
         max_bytes=max_bytes,
     )
+
+
+def _ranges(tasks: Iterable[Task]) -> list[Document]:
+    """What to read, streams with the same versions to be read together: most have come by the same few events."""
+    alike: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for task in tasks:
+        alike[task.after, task.upto].append(task.stream)
+    return [
+        {"stream_id": {"$in": streams}, "version": {"$gt": after, "$lte": upto}}
+        for (after, upto), streams in alike.items()
+    ]
 
 
 async def _place(database: Database, event: Unreadable) -> Document:

@@ -13,11 +13,12 @@ from worker.storage.leases import Token
 
 
 def what_moved(
-    after: Token | None, sources: Set[str], shown: Set[str], rules: Iterable[Document]
+    home: str, after: Token | None, sources: Set[str], shown: Set[str], rules: Iterable[Document]
 ) -> list[Document]:
-    """The pipeline over the content database; `rules` match changes with their `names` and `session`.
+    """The pipeline over the content database `home`; `rules` match changes with their `names` and `session`.
 
-    Which collection first: the server asks this of every entry of the oplog, and of few entries the rest.
+    Which collection first: the server asks this of every entry of the oplog, and of few entries the rest. It is asked
+    by the whole namespace, which is compared; for `ns.coll` alone the server would match a pattern for each.
     """
     # startAfter, not resumeAfter: it also takes the token of an invalidated stream.
     start: Document = {} if after is None else {"startAfter": dict(after)}
@@ -28,7 +29,7 @@ def what_moved(
         {
             "$match": {
                 "$or": [
-                    {"ns.coll": {"$in": watched}},
+                    {"ns": {"$in": [{"db": home, "coll": each} for each in watched]}},
                     {"operationType": {"$in": ["rename", "dropDatabase"]}},
                 ]
             }

@@ -124,17 +124,16 @@ class Instructors:
                 moved[instructor, step.projection["user_id"]] += step.delta.enrolled
         if not moved:
             return students
-        theirs = {instructor for instructor, _ in moved}
-        query = {
-            "user_id": {"$in": list({learner for _, learner in moved})},
-            "course_id": {"$in": [course for course, instructor in taught.items() if instructor in theirs]},
-        }
+        # All courses of these learners: asked for each of an instructor's, the server would look for each.
+        learners = list({learner for _, learner in moved})
+        query = {"user_id": {"$in": learners}, "course_id": {"$type": "objectId"}}
         paths = {"user_id": 1, "course_id": 1, "counted.enrolled": 1}
         projections = self.database.user_progress_projections
         found = await attempt.find(projections, query, paths, asked=len(moved), hint=_LEARNER_INDEX)
         now: Counter[tuple[ObjectId, ObjectId]] = Counter()
         for row in found.documents:
-            now[taught[row["course_id"]], row["user_id"]] += row["counted"]["enrolled"]
+            if (instructor := taught.get(row["course_id"])) is not None:
+                now[instructor, row["user_id"]] += row["counted"]["enrolled"]
         for pair, change in moved.items():
             students[pair[0]] += (now[pair] > 0) - (now[pair] - change > 0)
         return students

@@ -251,7 +251,7 @@ class Statistics:
             return
         documents, rebuild = await self._writable("user", ids, named, _USER_PATHS, attempt)  # 1
         plan = plan_users(deltas, teaching, rebuild, documents)  # 2
-        entries = {**deltas.enrolments, **await self._sum_users(plan, teaching, attempt)}  # 3
+        entries = {**deltas.enrolments, **await self._sum_users(plan, teaching, named, attempt)}  # 3
         updates: dict[ObjectId, Document] = {}
         for user, (learning, taught) in plan.sums.items():
             with concerning(("user", user)):
@@ -302,13 +302,20 @@ class Statistics:
         await attempt.write(self._database.collection(self.kinds[kind]), writes)
 
     async def _sum_users(
-        self, plan: UserPlan, teaching: Mapping[ObjectId, Teaching], attempt: Attempt
+        self,
+        plan: UserPlan,
+        teaching: Mapping[ObjectId, Teaching],
+        named: Set[ObjectId],
+        attempt: Attempt,
     ) -> dict[ObjectId, list[ActivityEntry]]:
-        """Put the sums of the users to be rebuilt into the plan; returns their enrolments."""
+        """Put the sums of the users to be rebuilt into the plan; returns their enrolments.
+
+        Of those `named` all that is kept of instructors is in `teaching`.
+        """
         if not plan.rebuild:
             return {}
         learning, entries = await self._learning_sums(plan.rebuild, attempt)
-        taught = {**await self._instructors.kept(plan.rebuild - teaching.keys(), attempt), **teaching}
+        taught = {**await self._instructors.kept(plan.rebuild - teaching.keys() - named, attempt), **teaching}
         for user in plan.rebuild:
             plan.sums[user] = (learning.get(user, Counted()), taught.get(user))
         return entries

@@ -118,3 +118,13 @@ def test_nothing_to_fold_leaves_what_was_there(carry: dict[str, Any] | None) -> 
     folded = fold_run(Counting().value(), Run(Task(STREAM, None, 0, 3), [], short=True), "live", carry)
 
     assert (folded.fields, folded.count, folded.failure) == (carry, 0, None)
+
+
+def test_a_list_that_is_not_stored_is_told_in_words_and_is_not_the_events_own_fault() -> None:
+    """Whoever skips what never will be folded leaves it alone: it is folded once the list is back."""
+    first = {**EVENTS[0], "curriculum": {"version": "1", "lesson_list": bytes(16)}}
+    folded = fold_run(PROGRESS, replace(run(), events=[first, *EVENTS[1:]]), "live")
+    assert folded.count == 0
+    assert folded.failure is not None
+    assert (folded.failure.version, folded.failure.pure) == (1, False)
+    assert folded.failure.message == "the list of lessons that it names is not stored"
