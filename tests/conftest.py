@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, settings
 from tests.support import containers
 from tests.support.containers import MongoContainer
 from tests.support.databases import Databases
+from tests.support.kafka import ends
 from worker.devstack.servers.mongod import Mongod, start_mongod
 from worker.devstack.servers.stack import KafkaKind, KafkaServer, start_kafka
 from worker.devstack.servers.topics import create_topic
@@ -163,8 +164,10 @@ async def database(mongodb: RunningMongo, databases: Databases) -> AsyncIterator
 
 
 @pytest.fixture
-async def topic(kafka: str) -> str:
-    """A fresh topic with four partitions."""
+async def topic(kafka: str, stack: StackKind) -> str:
+    """A fresh topic with four partitions, each of which says where it ends: a real broker takes some time for it."""
     name = f"events-{uuid.uuid4().hex[:12]}"
     await create_topic(kafka, name, partitions=4)
+    if stack != "embedded":
+        assert await ends(kafka, name, 4) == [0] * 4
     return name

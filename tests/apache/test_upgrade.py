@@ -11,6 +11,7 @@ from tests.apache.load import Load
 from tests.apache.reader import Reader
 from tests.conftest import RunningMongo
 from tests.oracle import ALL
+from tests.oracle.stored import with_lists
 from tests.support.waiting import until
 from worker.storage.database import Collection, Database
 from worker.storage.shares import GROUPS
@@ -93,7 +94,8 @@ async def raised(database: Database) -> bool:
 async def differing(database: Database) -> list[str]:
     """Streams whose documents are not those of a clean fold by the new release."""
     events: dict[str, list[Any]] = {}
-    async for event in database.course_events.find({}).sort([("stream_id", 1), ("version", 1)]):
+    stored = await database.course_events.find({}).sort([("stream_id", 1), ("version", 1)]).to_list(None)
+    for event in with_lists(stored, await database.lesson_lists.find({}).to_list(None)):
         events.setdefault(event["stream_id"], []).append(StoredEvent.from_document(event))
     found = []
     async for document in database.user_progress.find({}):

@@ -83,7 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     option("--seconds", type=float, help="the full run, and a soak until so many seconds are over")
     option("--only", action="append", metavar="PART", help=f"one of {', '.join(PARTS)}; may be repeated")
     option("--json", type=Path, metavar="FILE", help="write the report there")
-    option("--side-by-side", type=int, default=3, metavar="N", help="histories of crash points (default 3)")
+    option(
+        "--side-by-side",
+        type=int,
+        default=3,
+        metavar="N",
+        help="histories of crash points, and of jobs (default 3)",
+    )
     option("--most", type=int, metavar="N", help="only so many crash points, for trying things out")
     option(
         "--job",
@@ -122,7 +128,7 @@ async def _all(run: Run, options: argparse.Namespace, began: float) -> None:
     if "zombies" in parts:
         await run.zombies()
     if "jobs" in parts:
-        await run.jobs()
+        await run.jobs(options.side_by_side)
     end = began + (options.seconds or 0)
     while options.seconds and "storm" in parts and time.monotonic() < end:
         seed += 1

@@ -29,6 +29,17 @@ async def records(database: Database, random: Random) -> int:
     return changed.modified_count
 
 
+async def documents(database: Database, random: Random) -> int:
+    """Learners' documents are wrong; so are some of their accounts, and some of their payments are gone."""
+    ids = await _some(database.users, random, {"version": {"$gt": 0}})
+    await database.users.update_many(
+        {"_id": {"$in": list(ids)}}, {"$unset": {"search_fields": ""}, "$set": {"rev": 9_000}}
+    )
+    paid = await _some(database.billing_transactions, random)
+    await database.billing_transactions.delete_many({"_id": {"$in": list(paid)}})
+    return await records(database, random)
+
+
 async def projections(database: Database, random: Random) -> int:
     """What was counted of learners is not what their records say."""
     ids = await _some(database.user_progress_projections, random)

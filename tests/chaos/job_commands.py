@@ -85,8 +85,10 @@ class JobCommand:
 
 _BUILD = "rebuild progress --into shadow{number}"
 
-# Those first that go through everything that is stored, while that is little.
+# Those first that go through everything that is stored, while that is little; of four histories each has one of them.
 COMMANDS: Sequence[JobCommand] = (
+    JobCommand("verify --fix", damage.much),
+    JobCommand("rebuild counts", damage.projections),
     # What comes back was recorded now: documents that did not go back with the store say so once they are rebuilt.
     JobCommand("reingest --from-offset 0", damage.lost, after=("rebuild progress",)),
     JobCommand(
@@ -95,10 +97,11 @@ COMMANDS: Sequence[JobCommand] = (
         prepared=_topic_of_copies,
         left_wrong=_not_copied,
     ),
+    JobCommand("rebuild notifications", damage.notifications),
+    JobCommand(_BUILD, damage.records, after=("rebuild progress",)),
     JobCommand("backfill {folder}/past-{number}.jsonl --rate 30", damage.nothing, prepared=_file_of_the_past),
-    JobCommand("rebuild progress", damage.records),
-    JobCommand("rebuild counts", damage.projections),
-    JobCommand(_BUILD, damage.records),
+    JobCommand("rebuild progress", damage.documents),
+    JobCommand("rebuild time-series", damage.rows),
     JobCommand("promote shadow{number}", damage.records, before=(_BUILD,)),
     # What it puts back is what was damaged.
     JobCommand(
@@ -107,7 +110,4 @@ COMMANDS: Sequence[JobCommand] = (
         before=(_BUILD, "promote shadow{number}"),
         after=("rebuild progress",),
     ),
-    JobCommand("rebuild time-series", damage.rows),
-    JobCommand("rebuild notifications", damage.notifications),
-    JobCommand("verify --fix", damage.much),
 )

@@ -20,6 +20,10 @@ from worker.devstack.servers.process import ServerProcess
 from worker.devstack.servers.worker_process import WorkerProbe
 from worker.storage.job_runs import newest_asked
 
+Say = Callable[[str], None]
+Kind = tuple[str, str]
+"""A command, and what it does (see `shape`)."""
+
 # A run that finds nothing to write where it was to be killed is tried again on new damage.
 _TRIES = 3
 _SIDES: Sequence[Side] = ("before", "after")
@@ -33,10 +37,10 @@ _CLOSING = "endSessions"
 _REPAIRERS = "leases/partition"
 # So much is stored before the first job, so that every one finds something.
 _EVENTS_AT_FIRST = 1_500
-
-Say = Callable[[str], None]
-Kind = tuple[str, str]
-"""A command, and what it does (see `shape`)."""
+# What comes beside the jobs: they go through everything that is stored, again and again, which must stay little.
+_BESIDE_PER_S = 4
+# What tells how far a job has come, by command and target.
+_PLACE: Kind = ("findAndModify", "job_runs")
 
 
 class Jobs:
@@ -77,16 +81,20 @@ class Jobs:
 
 
 async def crash_jobs(
-    history: History, commands: Sequence[JobCommand], seed: int, say: Say, most: int | None = None
+    history: History,
+    commands: Sequence[JobCommand],
+    seed: int,
+    known: set[Kind],
+    say: Say,
+    most: int | None = None,
 ) -> Sequence[str]:
     """Every command, at every kind of its writes, on both sides; what is wrong in the end.
 
     1. a worker lives all along  2. a run that is only written down tells the kinds of writes; those of the runner are
-    the same for all  3. damage, a run that is killed there, and the same command again, to its end  4. what the
-    command was about to leave behind is put right
+    the same for all, and once they are `known` no other command is killed at them  3. damage, a run that is killed
+    there, and the same command again, to its end  4. what the command was about to leave behind is put right
     """
     random, jobs = Random(seed), Jobs(history)  # noqa: S311 - a repeatable order, not a secret
-    known: set[Kind] = set()
     wrong: list[str] = []
     async with _living(history) as probe:  # 1
         for command in commands:
@@ -94,7 +102,10 @@ async def crash_jobs(
             points = list(points_of(kinds, known))
             known.update(filter(_is_runners, kinds))
             for number, point in enumerate(points[:most], start=1):
-                wrong += await _crash(history, jobs, command, point, random)  # 3
+                try:
+                    wrong += await _crash(history, jobs, command, point, random)  # 3
+                except NotProven as unproven:  # of this point: those that follow tell something all the same
+                    wrong.append(f"not proven: {unproven}")
                 say(f"{history.name}: {command.words} {number}/{len(points)}: {point}")
             for words in command.after:  # 4
                 await jobs.to_its_end(words.split())
@@ -110,7 +121,7 @@ def points_of(kinds: Sequence[Kind], known: set[Kind]) -> Iterator[KillPoint]:
     for kind in kinds:
         if kind in known and not only_sends:
             continue
-        saves = only_sends and kind[0] == "findAndModify"
+        saves = only_sends and (kind[0], kind[1].partition("/")[0]) == _PLACE
         for occurrence in (1, 2) if saves else (1,):
             for side in _SIDES:
                 yield KillPoint(side, *kind, occurrence)
@@ -136,25 +147,35 @@ async def _living(history: History) -> AsyncIterator[WorkerProbe]:
 
     try:
         await until(enough, f"{_EVENTS_AT_FIRST} events to be stored")
+        history.workload.rate_per_s = _BESIDE_PER_S
         yield WorkerProbe(url, process)
     finally:
         await asyncio.to_thread(process.stop)
 
 
 async def _kinds(history: History, jobs: Jobs, command: JobCommand, random: Random) -> Sequence[Kind]:
-    """Every kind of write that a run makes, in their order. Raises NotProven where there is none.
+    """Every kind of write that a run makes each time, in their order. Raises NotProven where there is none.
 
-    Of the second run in a history: a few writes are those of the first repairer of a partition, and never come again.
+    Not of the first run in a history: a few writes are those of the first repairer of a partition, and never come
+    again. Of the two after it: where the worker beside it is a moment late, a job is first at what is the worker's.
     """
     first = await _prepared(history, jobs, command, random)
     await jobs.to_its_end(command.arguments(first))
+    second, third = [await _traced(history, jobs, command, random) for _ in range(2)]
+    kinds = [each for each in second if each in third]
+    if not kinds:
+        raise NotProven(f"`{command.words}` writes nothing each time")
+    return kinds
+
+
+async def _traced(history: History, jobs: Jobs, command: JobCommand, random: Random) -> Sequence[Kind]:
+    """The kinds of writes of one run, in their order."""
     names = await _prepared(history, jobs, command, random)
     file = history.world.folder / f"trace-{names['number']}.jsonl"
     process = await jobs.run(command.arguments(names), trace=str(file))
-    kinds = dict.fromkeys((write.command, write.target) for write in read_trace(file))
-    if process.returncode not in _GOOD_ENDS or not kinds:
+    if process.returncode not in _GOOD_ENDS:
         raise NotProven(f"`{command.words}` ended with {process.returncode}:\n{process.log_tail()}")
-    return list(kinds)
+    return list(dict.fromkeys((write.command, write.target) for write in read_trace(file)))
 
 
 async def _prepared(history: History, jobs: Jobs, command: JobCommand, random: Random) -> Mapping[str, str]:

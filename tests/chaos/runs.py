@@ -13,8 +13,8 @@ from tests.chaos.crashes import crash_everywhere
 from tests.chaos.faults import kill_mongod_everywhere, losable, lose_replies_everywhere
 from tests.chaos.final_run import run_to_quiescence
 from tests.chaos.history import Fault, History, history
-from tests.chaos.job_commands import COMMANDS
-from tests.chaos.job_crashes import crash_jobs
+from tests.chaos.job_commands import COMMANDS, JobCommand
+from tests.chaos.job_crashes import Kind, crash_jobs
 from tests.chaos.plan import Planned, ScheduledPoint, early, planned, schedule, shared
 from tests.chaos.proxy import Loss, losing, proxied
 from tests.chaos.report import HistoryResult, Report
@@ -145,8 +145,8 @@ class Run:
             act = partial(stop_at, point=point)
             await self.one(f"zombie {number}", "embedded", self.report.seed + number, act)
 
-    async def jobs(self) -> None:
-        """Jobs are killed at each of their writes, beside a worker that lives."""
+    async def jobs(self, parts: int) -> None:
+        """Jobs are killed at each of their writes, beside a worker that lives, in several histories side by side."""
         seed = self.report.seed
         commands = [
             each for each in COMMANDS if not self.only_jobs or each.words.startswith(tuple(self.only_jobs))
@@ -155,8 +155,17 @@ class Run:
             self.report.left_out.append(f"jobs: all but {', '.join(each.words for each in commands)}")
         if self.most is not None:
             self.report.left_out.append(f"points of each job: all but {self.most}")
-        await self.one(
-            "jobs", "embedded", seed, lambda one: crash_jobs(one, commands, seed, self.say, self.most)
+        known: set[Kind] = set()
+
+        def crashing(share: Sequence[JobCommand]) -> Act:
+            return lambda one: crash_jobs(one, share, seed, known, self.say, self.most)
+
+        shares = [commands[first::parts] for first in range(min(parts, len(commands)))]
+        await asyncio.gather(
+            *(
+                self.one(f"jobs {number}", "embedded", seed + number, crashing(share))
+                for number, share in enumerate(shares, start=1)
+            )
         )
 
     async def storm(self, seed: int, storm: Storm, until_s: float | None = None) -> None:

@@ -31,6 +31,8 @@ _STEPS_TELL = frozenset({"courses", "users", "content_relationships"})
 # Collections that several steps share, told apart by the beginning of the id: `progress:03`, `member:retry:...`.
 _IDS_TELL = frozenset({"leases", "projection_state"})
 _TWO_WORDS = frozenset({"member", "counts"})
+# What is built beside a collection has a name of the caller's.
+_BUILT = re.compile(r"__\w+$")
 _WORD = re.compile(r"[a-z]+")
 # More words in a name would tell nobody more.
 _MOST_FIELDS = 8
@@ -46,6 +48,7 @@ def shapes(name: str, command: Mapping[str, Any]) -> frozenset[str]:
     collection = command.get(name)
     if not isinstance(collection, str):
         return frozenset({"1"})
+    collection = _BUILT.sub("__built", collection)
     return frozenset({collection, *(f"{collection}/{each}" for each in _details(name, collection, command))})
 
 

@@ -20,6 +20,7 @@ STAGES: Mapping[str, tuple[str, str]] = {
     "assignment: burn": ("update", r"leases/partition/inc\.burns"),
     "assignment: lease": ("update", r"leases/partition/(push\.burned\+)?set\.(durable_session\.)?session.*"),
     "assignment: begin": ("update", r"leases/partition/(addToSet\.missing\+)?set\.durable\.durable_session"),
+    "ingest: lists of lessons": ("update", r"lesson_lists/.*"),
     "ingest: events": ("insert", r"course_events/event"),
     "ingest: void": ("insert", r"course_events/void"),
     "ingest: payments": ("insert", r"course_events/payment"),

@@ -4,6 +4,7 @@ from tests.chaos.job_commands import COMMANDS
 from tests.chaos.job_crashes import Kind, points_of
 from worker.jobs.catalogue import JOBS
 
+TAKEN: Kind = ("findAndModify", "leases/job/set.owner")
 BEGUN: Kind = ("insert", "job_runs")
 SAVED: Kind = ("findAndModify", "job_runs/currentDate+set")
 OWN: Kind = ("update", "user_progress/set")
@@ -32,13 +33,15 @@ def test_each_kind_of_write_has_two_sides_and_what_is_around_every_job_comes_onc
 
 
 def test_a_job_that_only_sends_is_killed_at_the_saves_of_its_place_too() -> None:
-    found = places([BEGUN, SAVED, SENT, CLOSED], {BEGUN, SAVED, CLOSED})
+    found = places([TAKEN, BEGUN, SAVED, SENT, CLOSED], {TAKEN, BEGUN, SAVED, CLOSED})
     assert {point.rpartition(":")[0] for point in found} == {
         f"{side}:{kind}:{target}"
         for side in ("before", "after")
-        for kind, target in (BEGUN, SAVED, SENT, CLOSED)
+        for kind, target in (TAKEN, BEGUN, SAVED, SENT, CLOSED)
     }
-    assert f"before:{':'.join(SAVED)}:2" in found
+    assert {point for point in found if point.endswith(":2")} == {
+        f"{side}:{':'.join(SAVED)}:2" for side in ("before", "after")
+    }
 
 
 # `scrub` with SEVENP_SCRUB_REPAIR mends as `verify --fix` does; the others are killed by their own tests.

@@ -115,6 +115,12 @@ def test_ids_and_values_do_not_enter_a_shape() -> None:
     assert one == other
 
 
+def test_what_is_built_beside_a_collection_has_one_name_whatever_it_is_called() -> None:
+    one, other = (shapes("update", update(f"user_progress__shadow{n}", {"_id": n}, {"a": n})) for n in (1, 2))
+    assert one == other == shapes("update", update("user_progress__built", {"_id": 3}, {"a": 3}))
+    assert shapes("drop", {"drop": "user_progress__shadow7"}) == {"user_progress__built"}
+
+
 def test_a_long_list_of_fields_is_cut() -> None:
     change = {"$set": {f"field_{n}": n for n in range(20)}}
     [shape] = narrowest(shapes("update", update("analytics_queue", {"_id": 1}, change)))

@@ -55,12 +55,13 @@ class Workload:
 
     `waiting` are the events that were not seen in the store yet: partition, and when they were acknowledged. Of the
     partitions that are `unsure` only a further record tells where they end: of the learners' topic all are, where
-    others publish `beside`.
+    others publish `beside`. `rate_per_s` holds from the next burst on.
     """
 
     producer: AIOKafkaProducer
     ledger: Path
     steps: Iterator[Step]
+    rate_per_s: float = RATE_PER_S
     acknowledged: dict[Place, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
     waiting: dict[UUID, tuple[Place, float]] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
@@ -143,15 +144,15 @@ class Workload:
                 task.result()
 
 
-async def _publish(workload: Workload, rate_per_s: float) -> None:
-    began, bursts = _CLOCK.monotonic(), 0
+async def _publish(workload: Workload) -> None:
+    due = _CLOCK.monotonic()
     while True:
         if not workload.paused and len(workload.waiting) < _MOST_WAITING:
             await workload.burst()
-        bursts += 1
+        every_s = _BURST / workload.rate_per_s
         # After an outage there is no catching up: the rate is a rate.
-        began = max(began, _CLOCK.monotonic() - (bursts + 4) * _BURST / rate_per_s)
-        await _CLOCK.sleep(began + bursts * _BURST / rate_per_s - _CLOCK.monotonic())
+        due = max(due + every_s, _CLOCK.monotonic() - 4 * every_s)
+        await _CLOCK.sleep(due - _CLOCK.monotonic())
 
 
 async def _watch(workload: Workload, database: Database) -> None:
@@ -188,9 +189,9 @@ async def generating(
         request_timeout_ms=_REQUEST_TIMEOUT_MS,
     )
     await producer.start()
-    workload = Workload(producer, ledger, everything(seed))
+    workload = Workload(producer, ledger, everything(seed), rate_per_s)
     workload.tasks += [
-        asyncio.create_task(_publish(workload, rate_per_s)),
+        asyncio.create_task(_publish(workload)),
         asyncio.create_task(_watch(workload, database)),
     ]
     try:

@@ -11,7 +11,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from tests.migration.trial import MigrationSize, run_trial
+from tests.migration.trial import LIMIT_S, MigrationSize, run_trial
 from tests.support.trials.report import common_arguments, common_size, finish
 
 
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lessons", type=int, default=300)
     parser.add_argument("--added", type=int, default=10)
     parser.add_argument("--rate", type=int, default=0, help="learners a second at most; 0 for the job's own")
-    parser.add_argument("--limit", type=float, default=600.0, help="seconds after which it is given up")
+    parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds after which it is given up")
     options = parser.parse_args(arguments)
     size = MigrationSize(
         learners=options.learners,

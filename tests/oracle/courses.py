@@ -6,13 +6,15 @@ where the worker keeps a moment for each part.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
-from bson import ObjectId
+from bson import Decimal128, ObjectId
 
 from tests.oracle.case import Case
 from tests.oracle.claims import claimed
 from tests.oracle.decimals import whole
+from tests.oracle.finding import unexpected
 from tests.oracle.projected import document_differences
 from tests.oracle.reported import Event, all_details, moment, order, without_effect
 from tests.oracle.stored import OPENING, VOID, Document
@@ -33,12 +35,15 @@ FIELDS = (
     *("title", "subtitle", "description", "metadata", "pricing", "media", "curriculum", "learning", "seo"),
     *("location", "instructor_id", "instructor"),
 )
+# In `instructor` sums have a part, and the platform whatever it likes.
+_WHOLLY_OURS = tuple(name for name in FIELDS if name != "instructor")
 _MOVES = {
     "course_submitted": ({"draft"}, "review"),
     "course_published": ({"review", "published"}, "published"),
     "course_returned_to_draft": ({"review", "published", "archived"}, "draft"),
     "course_archived": ({"draft", "review", "published"}, "archived"),
 }
+_PRICES = ("price", "payment_plans")
 _SLUGS = 200
 _CHANGELOG = 50
 
@@ -56,6 +61,10 @@ def course_documents(case: Case) -> Iterator[str]:
         if _STREAM.fullmatch(stream) and any(map(_begins, events))
     }
     yield from document_differences("course", streams, wanted, documents)
+    for document in documents:
+        expected = wanted.get(document["stream_id"], {})
+        for name in (name for name in _WHOLLY_OURS if name in expected):
+            yield from unexpected(f"course {document['_id']}", expected[name], document.get(name), name)
 
 
 def claimed_slugs(case: Case) -> Iterator[str]:
@@ -80,6 +89,7 @@ class Story:
 
     def __init__(self) -> None:
         self.content: Document = {}
+        self.priced_by: dict[str, Event] = {}
         self.slugs: list[tuple[str, Event]] = []
         self.content_at: list[Any] = []
         self.begin_life({"status": None})
@@ -111,6 +121,7 @@ class Story:
     def _adopt(self, event: Event, record: Mapping[str, Any]) -> None:
         """Every part was said now; what else stood within its fields stays."""
         self.content = {name: value for name, value in record["content"].items() if name != "slug"}
+        self.priced_by = dict.fromkeys(_KNOWN["pricing"], event)
         if "slug" in record["content"]:
             since = record["life"]["created_at"]
             self.slugs.append((record["content"]["slug"], {**event, "occurred_at": since}))
@@ -124,6 +135,7 @@ class Story:
         if parts_said(own) or "slug" in said:
             self.content_at.append(event["occurred_at"])
         self.content = _merged(self.content, own, "")
+        self.priced_by |= dict.fromkeys(own.get("pricing") or {}, event)
 
     def _step(self, event: Event, kind: str, said: Mapping[str, Any]) -> str | None:
         """Why the step has no effect; an empty text where it has, None where the event is no step."""
@@ -194,15 +206,37 @@ class Story:
             "author": None if author is None else ObjectId(author),
         }
 
+    def shown(self) -> Document:
+        """The content without the prices that its type does not allow."""
+        wrong = self._wrong_prices()
+        pricing = {name: each for name, each in self.content.get("pricing", {}).items() if name not in wrong}
+        return {**self.content, "pricing": pricing} if wrong else self.content
+
+    def _wrong_prices(self) -> Mapping[str, Event]:
+        """What of the pricing contradicts what another event said of the type, and which event says it."""
+        pricing = self.content.get("pricing", {})
+        by = {name: self.priced_by[name] for name in _PRICES if pricing.get(name) is not None}
+        return {
+            name: event
+            for name, event in by.items()
+            if event is not self.priced_by.get("type") and contradicts(pricing.get("type"), pricing[name])
+        }
+
+    def _without_effect(self) -> Mapping[str, Any] | None:
+        known = {event["_id"] for event, _ in self.refused}
+        wrong = {event["_id"]: event for event in self._wrong_prices().values() if event["_id"] not in known}
+        return without_effect([*self.refused, *((event, "price_unlike_type") for event in wrong.values())])
+
     def document(self) -> Document:
+        content = self.shown()
         log = sorted(self.log.values(), key=lambda each: (each["date"], each["version"]), reverse=True)
         dates = [each for each in (*self.content_at, *self.touched) if each is not None]
-        presented = self.content.get("instructor") or {}
+        presented = content.get("instructor") or {}
         return {
-            **{name: self.content.get(name) for name in FIELDS},
-            "curriculum": self.content.get("curriculum") or [],
+            **{name: content.get(name) for name in FIELDS},
+            "curriculum": content.get("curriculum") or [],
             "instructor": {
-                "user_id": self.content.get("instructor_id"),
+                "user_id": content.get("instructor_id"),
                 "bio": presented.get("bio"),
                 "credentials": presented.get("credentials"),
             },
@@ -216,7 +250,7 @@ class Story:
                 "changelog": [*log, *self.old_log][:_CHANGELOG],
             },
             "claims": self._claims(),
-            "without_effect": without_effect(self.refused),
+            "without_effect": self._without_effect(),
             "created_at": self.created_at,
             "updated_at": max(dates, default=None),
             "deleted_at": self.deleted_at,
@@ -234,6 +268,30 @@ class Story:
         if self.back is not None:
             event = max(event, self.back, key=lambda each: (each["occurred_at"], each["_id"].bytes))
         return {"slug": {"value": wanted, "at": event["occurred_at"], "event_id": event["_id"]}}
+
+
+def contradicts(kind: Any, value: Any) -> bool:
+    """Whether a price, or a list of plans, is none of a course of this type."""
+    if kind == "free":
+        return (isinstance(value, list) and value != []) or any(amount > 0 for amount in _amounts(value))
+    return kind == "paid" and any(amount <= 0 for amount in _amounts(value))
+
+
+def _amounts(value: Any) -> Iterator[Decimal]:
+    """What must be paid; an adopted document may hold anything there."""
+    plans = value if isinstance(value, list) else []
+    paid = [value.get("amount")] if isinstance(value, Mapping) else []
+    paid += [each.get("price") for each in plans if _is_plan(each, "one_time")]
+    paid += [each.get("price_per_installment") for each in plans if _is_plan(each, "installments")]
+    for each in paid:
+        if isinstance(each, int | float | Decimal128) and not isinstance(each, bool):
+            amount = Decimal(str(each))
+            if not amount.is_nan():
+                yield amount
+
+
+def _is_plan(value: Any, kind: str) -> bool:
+    return isinstance(value, Mapping) and value.get("type") == kind
 
 
 def parts_said(said: Any, path: str = "") -> list[str]:

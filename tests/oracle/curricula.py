@@ -28,7 +28,7 @@ class Curriculum:
 
 
 def listed(event: Event) -> tuple[ObjectId, ...]:
-    """The lessons that an event names, none for nearly all."""
+    """The lessons that an event names, none for nearly all: a list that it names by a hash was read with it."""
     if event["event_type"] == MIGRATED:
         raw = b64decode(details(event)["lessons"])
     else:
@@ -56,10 +56,7 @@ def with_untouched(
     entries = {entry["lesson_id"]: entry for entry in shown}
     room = most - len(entries)
     untouched = [lesson for lesson in lessons if lesson not in entries][: max(0, room)]
-    entries |= {
-        lesson: {"lesson_id": lesson, "status": "not_started", "progress_percentage": 0.0}
-        for lesson in untouched
-    }
+    entries |= {lesson: {"lesson_id": lesson, "status": "not_started"} for lesson in untouched}
     former = {lesson for each in curricula for lesson in each.lessons} - {*lessons}
     others = [entry for entry in shown if entry["lesson_id"] not in lessons]
     return [

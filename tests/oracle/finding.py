@@ -63,6 +63,19 @@ def unequal(subject: str, expected: Any, shown: Any, path: str = "") -> Iterator
         yield f"{subject} shows {path} {shortened(repr(shown))}, not {shortened(repr(expected))}"
 
 
+def unexpected(subject: str, expected: Any, shown: Any, path: str) -> Iterator[str]:
+    """Each field that an object shows and nobody expects, for what nobody but the worker writes to."""
+    if isinstance(expected, Mapping) and isinstance(shown, Mapping):
+        for name, value in shown.items():
+            if name in expected:
+                yield from unexpected(subject, expected[name], value, f"{path}.{name}")
+            else:
+                yield f"{subject} shows {path}.{name}, which is nowhere said"
+    elif _is_list(expected) and _is_list(shown):
+        for place, (one, other) in enumerate(zip(expected, shown, strict=False)):
+            yield from unexpected(subject, one, other, f"{path}.{place}")
+
+
 def shortened(value: Hashable) -> str:
     """The value's text, cut where nobody reads on."""
     text = str(value)

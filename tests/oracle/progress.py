@@ -174,7 +174,7 @@ def _identity(stream: str, events: Sequence[Event]) -> Mapping[str, Any]:
         "course_id": data["course_id"],
         "slot": digest[-1],
         "version": len(events),
-        "projection_version": 4,
+        "projection_version": 5,
         "recorded_at": max(event["recorded_at"] for event in events),
     }
 

@@ -6,6 +6,7 @@ From docs/architecture.md ("What is stored of an event") and the course's own ev
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
@@ -42,6 +43,8 @@ class _Known:
             stamp["total_lessons"] = len(self.lessons)
         if enrolment or event["version"] == 1:
             stamp["lessons"] = b"".join(each.binary for each in self.lessons)
+            if "lesson_list" in (event["curriculum"] or {}):  # of before it, the list itself was stored
+                stamp["lesson_list"] = sha256(stamp["lessons"]).digest()[:16]
         return stamp
 
 
@@ -49,8 +52,12 @@ def stamps(case: Case) -> Iterator[str]:
     """Where courses are the worker's, each stamp is what the course was after one of its events.
 
     Of one that was recorded before the stamped event; and, where `stale_after` is known, of one that was not followed
-    by another one for longer than that.
+    by another one for longer than that. A list of lessons that a stamp names is stored, whoever's courses are.
     """
+    for event in case.stored.real_events:
+        stamp = event["curriculum"] or {}
+        if "lesson_list" in stamp and "lessons" not in stamp:
+            yield f"event {event['_id']} names a list of lessons that is not stored"
     if "courses" not in case.owned:
         return
     streams = case.stored.streams_of("courses")

@@ -1,9 +1,10 @@
 """Everything the worker stored, read once with majority read concern; nothing here checks it."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -171,13 +172,29 @@ def read_stored(mongodb_uri: str, prefix: str) -> Stored:
             client.get_database(f"{prefix}_{name}", _OPTIONS, read_concern=ReadConcern("majority"))
             for name in ("content", "analytics", "config")
         )
+        found = {name: list(content[collection].find()) for name, collection in _CONTENT.items()}
+        found["events"] = with_lists(found["events"], config["lesson_lists"].find())
         return Stored(
-            **{name: list(content[collection].find()) for name, collection in _CONTENT.items()},
+            **found,
             **{name: list(analytics[collection].find()) for name, collection in _ANALYTICS.items()},
             skipped=list(config["skipped_versions"].find()),
             others=_others(config, content, analytics),
             rows_gone_before=_gone_before(analytics, config),
         )
+
+
+def with_lists(events: Iterable[Document], lists: Iterable[Document]) -> list[Document]:
+    """The events, each that names a list of lessons with the list itself, where it is what its name says."""
+    known = {each["_id"]: each["lessons"] for each in lists if _is_named_by(each["lessons"], each["_id"])}
+    named = [(event, (event.get("curriculum") or {}).get("lesson_list")) for event in events]
+    return [
+        {**event, "curriculum": {**event["curriculum"], "lessons": known[name]}} if name in known else event
+        for event, name in named
+    ]
+
+
+def _is_named_by(lessons: bytes, name: bytes) -> bool:
+    return sha256(lessons).digest()[:16] == name
 
 
 def _gone_before(analytics: Database[Document], config: Database[Document]) -> datetime | None:

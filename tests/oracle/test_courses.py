@@ -41,6 +41,10 @@ def test_the_oracle_says_of_any_history_what_the_worker_says(history: list[Docum
 DAMAGE: dict[str, Callable[[Document], None]] = {
     "status": lambda each: each.update(status="draft"),
     "price": lambda each: each["pricing"]["price"].update(amount=1.0),
+    "price that is not shown": lambda each: each["pricing"].update(each["state"]["aside"]),
+    "price without a reason": lambda each: each["without_effect"].update(
+        total=1, reasons={"wrong_status": 1}, latest=each["without_effect"]["latest"][1:]
+    ),
     "lesson": lambda each: each["curriculum"][0]["lessons"].clear(),
     "instructor": lambda each: each["instructor"].update(user_id=ObjectId()),
     "refused": lambda each: each.update(without_effect=None),

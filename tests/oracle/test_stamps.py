@@ -10,7 +10,7 @@ from projections.content.courses.projection import COURSES
 from projections.event import StoredEvent
 from tests.oracle.case import Case
 from tests.oracle.stamps import stamps
-from tests.oracle.stored import Stored
+from tests.oracle.stored import Stored, with_lists
 from tests.support.courses import COURSE, CREATED, LESSON, event_of, modules, sent, version
 from tests.unit.ingest.samples import LEARNER, event
 from worker.contract.source import Source
@@ -45,7 +45,10 @@ def learner_event(seen: int, minute: float, number: int = 2, **fields: Any) -> D
     stamp = Stamps({} if known is None else {COURSE: known}).curriculum(found, number)
     source = Source("interaction-events", 0, number)
     recorded_at = BEGAN + timedelta(minutes=minute)
-    return {**event_document(found, number, source, recorded_at, stamp), "_id": found.event_id}
+    document = {**event_document(found, number, source, recorded_at, stamp), "_id": found.event_id}
+    lists = [] if known is None else [{"_id": known.list_id, "lessons": known.ids}]
+    [event_with_list] = with_lists([document], lists)
+    return event_with_list
 
 
 def findings(*learners: Document, owned: bool = True) -> list[str]:
@@ -80,3 +83,21 @@ def test_a_stamp_is_told_that_is_from_the_future_too_old_or_nobodys() -> None:
         [sentence] = findings(each)
         assert words in sentence
     assert findings(early, late, strange, owned=False) == []
+
+
+def test_a_list_that_is_not_stored_or_is_another_one_is_told_whoevers_the_courses_are() -> None:
+    first = learner_event(DEPLOYED, 4.5, 1, lesson_id=ObjectId(LESSON))
+    name, lessons = first["curriculum"]["lesson_list"], first["curriculum"]["lessons"]
+    without = {key: value for key, value in first["curriculum"].items() if key != "lessons"}
+    bare = {**first, "curriculum": without}
+    assert with_lists([bare], [{"_id": name, "lessons": lessons}]) == [first]
+    for lists in ([], [{"_id": name, "lessons": lessons[::-1]}], [{"_id": bytes(16), "lessons": lessons}]):
+        [read] = with_lists([bare], lists)
+        [sentence] = findings(read, owned=False)
+        assert "is not stored" in sentence
+
+
+def test_a_first_event_of_before_has_the_list_itself() -> None:
+    first = learner_event(DEPLOYED, 4.5, 1, lesson_id=ObjectId(LESSON))
+    inline = {key: value for key, value in first["curriculum"].items() if key != "lesson_list"}
+    assert findings({**first, "curriculum": inline}) == []

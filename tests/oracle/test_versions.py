@@ -53,6 +53,9 @@ DAMAGE: dict[str, Damage] = {
     "refused": lambda history, _: history.update(without_effect=None),
     "behind": lambda history, _: history.update(version=3),
     "snapshot": lambda _, version: version["course_snapshot"].update(title="Another"),
+    "price that is not shown": lambda _, version: version["course_snapshot"]["pricing"].update(
+        price={"amount": 9.9, "currency": "USD"}
+    ),
     "lesson": lambda _, version: version["course_snapshot"]["curriculum"][0]["lessons"].pop(),
     "change": lambda _, version: version["changes"]["detailed_changes"].pop(),
     "total": lambda _, version: version["changes"].update(total=99),

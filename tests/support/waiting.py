@@ -27,11 +27,15 @@ class NotInTime(AssertionError, TimeoutError):
 
 
 async def until(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
-    """Wait until `condition` (plain or async) returns something true, and return it. Raises NotInTime."""
+    """Wait until `condition` (plain or async) returns something true, and return it. Raises NotInTime.
+
+    Of Python 3.11 `asyncio.wait_for` may swallow a cancellation, and clients of servers are full of it: the time is
+    looked at here as well.
+    """
     began = time.monotonic()
     try:
         async with asyncio.timeout(limit_s) as limit:
-            while True:
+            while not limit.expired():
                 result = condition()
                 if inspect.isawaitable(result):
                     result = await result
@@ -43,6 +47,7 @@ async def until(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_
         if not limit.expired():  # the condition's own
             raise
         raise NotInTime(f"not within {limit_s:.0f} s: {what}") from error
+    raise NotInTime(f"not within {limit_s:.0f} s: {what}")
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

@@ -275,6 +275,13 @@ def version_without_what_came_late(run: Run) -> None:
     del version["course_snapshot"]["pricing"]
 
 
+def price_beside_the_type_free(run: Run) -> None:
+    """Each part of a price is the last word of its own, and nobody asks whether they fit together."""
+    version = next(each for each in run.course_versions if "pricing" in each["course_snapshot"])
+    assert version["course_snapshot"]["pricing"] == {"type": "free"}
+    version["course_snapshot"]["pricing"]["price"] = {"amount": 9.9, "currency": "USD"}
+
+
 def rolled_back_in_name_only(run: Run) -> None:
     """The version that was left is marked as such, and learners have it still."""
     [history] = run.version_histories
@@ -339,6 +346,7 @@ WATCH: Mapping[int, Sequence[Bug]] = {
         session_cut_at_midnight,
         stream_quarantined_and_forgotten,
         version_without_what_came_late,
+        price_beside_the_type_free,
         rolled_back_in_name_only,
         course_and_user_of_the_platform_made_by_us,
         lesson_that_no_event_made,

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 
 from tests.oracle.progress import document_differences
+from tests.oracle.stored import with_lists
 from tests.support.trials.system import System
 from worker.contract.identity import stream_object_id
 from worker.storage.database import Database, Document
@@ -59,8 +60,9 @@ async def _differences(database: Database, page: list[tuple[str, list[Document]]
     ids = [stream_object_id(stream) for stream, _ in page]
     documents = await database.user_progress.find({"_id": {"$in": ids}}).to_list(None)
     shown = {document["stream_id"]: document for document in documents}
+    lists = await database.lesson_lists.find({}).to_list(None)
     found = [f"{stream} has no document" for stream, _ in page if stream not in shown]
     for stream, events in page:
         if stream in shown:
-            found += document_differences(shown[stream], events)
+            found += document_differences(shown[stream], with_lists(events, lists))
     return found

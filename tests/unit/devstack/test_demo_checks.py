@@ -42,7 +42,15 @@ DOCUMENT: dict[str, Any] = {
     "performance": {"quiz_average": 80.5},
     "social": {"discussion_posts": 1, "questions_asked": 0},
     "completion_notified": False,
-    "lesson_progress": [{"progress_percentage": 100.0, "time_spent": 60.0, "quiz_results": {"score": 80.5}}],
+    "lesson_progress": [
+        {"status": "not_started"},
+        {
+            "status": "completed",
+            "progress_percentage": 100.0,
+            "time_spent": 60.0,
+            "quiz_results": {"score": 80.5},
+        },
+    ],
 }
 EXAMPLE = Example(DOCUMENT, None, None, [], [DOCUMENT])
 SIMULATION = simulate(seed=1, records=1_000)  # 979 events, 20 duplicates, 1 conflict
@@ -246,8 +254,11 @@ def test_a_courses_timeline_says_what_each_event_has_changed_and_which_changed_n
         stored(5, "course_version_deployed", version="1.1"),
         stored(6, "promotion_created", discount_percentage=20),
         stored(7, "course_archived"),
+        stored(9, "course_priced", pricing={"payment_plans": [{"type": "one_time", "price": "0.00"}]}),
+        stored(10, "course_created", pricing=price),
     ]
-    refused = {"latest": [{"event_id": UUID(int=4), "reason": "not_in_progress"}]}
+    reasons = {4: "not_in_progress", 9: "price_unlike_type", 10: "price_unlike_type"}
+    refused = {"latest": [{"event_id": UUID(int=each), "reason": reason} for each, reason in reasons.items()]}
     timeline = course_timeline("Statistics", events, [{"without_effect": refused}, {"without_effect": None}])
     told = [
         (each.version, each.status, each.workflow, each.price, each.without_effect)
@@ -262,6 +273,8 @@ def test_a_courses_timeline_says_what_each_event_has_changed_and_which_changed_n
         ("", "", "", "less 20 %", ""),
         ("", "archived", "", "", ""),
         ("1.1 again", "", "", "", ""),
+        ("", "", "", "price_unlike_type", ""),
+        ("", "draft", "", "199.00 EUR price_unlike_type", ""),
     ]
     output = StringIO()
     print_course_timeline(Console(file=output, width=150), timeline)

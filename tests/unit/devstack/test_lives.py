@@ -71,6 +71,16 @@ def test_the_ledger_knows_every_document_there_is(simulation: Simulation, made: 
     assert len(keys) == len(simulation.platform.documents)
 
 
+def test_some_courses_take_a_step_too_early_and_some_have_a_plan_that_costs_nothing(
+    made: Collections,
+) -> None:
+    refused = [each["without_effect"] for each in made["courses"].values()]
+    assert {reason for each in refused if each is not None for reason in each["reasons"]} == {
+        "wrong_status",
+        "price_unlike_type",
+    }
+
+
 @settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_any_seed_and_any_order_of_arrival_leads_to_its_ledger(seed: int) -> None:
