@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from projections.content.courses.pricing import PRICE_UNLIKE_TYPE
 from projections.event import VOID
 from worker.storage.database import Database
 from worker.storage.errors import translated
@@ -26,7 +27,7 @@ _STAGE = "workflow_stage_"
 class Moment:
     """One event, and what it has changed: an empty text for what it has not.
 
-    `without_effect` is why it changed nothing at all.
+    `without_effect` is why it changed nothing at all; behind a price stands why that, or a plan of it, is not shown.
     """
 
     at: datetime
@@ -87,7 +88,7 @@ def course_timeline(
 
 def _moment(event: Mapping[str, Any], reason: str | None) -> Moment:
     kind, details = event["event_type"], event["event_data"].get("details", {})
-    if reason is not None:
+    if reason is not None and reason != PRICE_UNLIKE_TYPE:
         return Moment(event["occurred_at"], kind, without_effect=reason)
     return Moment(
         event["occurred_at"],
@@ -95,7 +96,7 @@ def _moment(event: Mapping[str, Any], reason: str | None) -> Moment:
         version=_version(kind, details),
         status=_STATUS.get(kind, ""),
         workflow=_workflow(kind, details),
-        price=_price(details),
+        price=f"{_price(details)} {reason or ''}".strip(),
     )
 
 

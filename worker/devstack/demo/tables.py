@@ -108,7 +108,8 @@ def print_learner(console: Console, example: Example) -> None:
     learning = (example.user or {}).get("stats", {})
     if learning:
         table.add_row("in all courses", _learning(learning))
-    for number, lesson in enumerate(document["lesson_progress"][:10], start=1):
+    begun = [each for each in document["lesson_progress"] if each["status"] != "not_started"]
+    for number, lesson in enumerate(begun[:10], start=1):
         quiz = lesson["quiz_results"]
         extra = f", quiz {_percent(quiz['score'])}" if quiz else ""
         share = f"{bar(lesson['progress_percentage'])} {lesson['progress_percentage']:g} %"

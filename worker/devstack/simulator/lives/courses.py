@@ -89,6 +89,11 @@ class CoursePlan:
         return self.course.number % 2 == 0
 
     @property
+    def is_mispriced(self) -> bool:
+        """Somebody forgets the amount of a plan."""
+        return self.course.number % 4 == 3
+
+    @property
     def is_archived(self) -> bool:
         return self.course.number % 4 == 2
 
@@ -269,6 +274,12 @@ class _Course:
         }
         self.write("course_priced", pricing=pricing)
         self.content["pricing"] = {"type": "paid", **_shown_price(pricing)}
+        if self.plan.is_mispriced:  # a course that is paid costs something: the plans are not shown
+            nothing = {"payment_plans": [{"type": "one_time", "price": "0.00"}]}
+            self.without_effect = self.write("course_priced", pricing=nothing).without_effect(
+                "price_unlike_type"
+            )
+            del self.content["pricing"]["payment_plans"]
         self.writer.wait(days=1)
         if self.plan.is_archived:
             self.write("course_archived")
