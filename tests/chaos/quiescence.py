@@ -1,6 +1,6 @@
 """Whether everything that was published has come to its end: read, stored, folded, counted, sent, tried again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tests.chaos.steps import PARTITIONS
@@ -12,13 +12,18 @@ from worker.storage.database import Database, Document
 from worker.storage.work_items import fold_type
 
 _OPEN_ROW = {"status": {"$in": ["pending", "taken"]}}
+# Of the items that keep a run from being finished so many are named.
+_NAMED = 3
 # What has lost a contest is named in the queue for as long as that lasts: no attempt has failed.
 _LOST = ("Taken", "Held", "ClosesCycle")
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """What was unfinished at one moment, by what it waits for; `behind` is known where nothing else waits."""
+    """What was unfinished at one moment, by what it waits for; `behind` is known where nothing else waits.
+
+    `items` tells of a few of the `untried`: id, status and class of the failure.
+    """
 
     unread: int
     unfolded: int
@@ -26,6 +31,7 @@ class Unfinished:
     unsent: int
     untried: int
     behind: int = 0
+    items: Sequence[tuple[str, str, str]] = ()
 
     @property
     def total(self) -> int:
@@ -52,12 +58,19 @@ async def unfinished_now(world: World, workload: Workload) -> Unfinished:
 
 
 async def _unfinished(database: Database, unread: int) -> Unfinished:
+    untried = _untried(database)
+    some = (
+        await database.analytics_queue.find(untried, {"status": 1, "error_class": 1})
+        .limit(_NAMED)
+        .to_list(None)
+    )
     return Unfinished(
         unread=unread,
         unfolded=await unfolded(database),
         uncounted=await uncounted_records(database),
         unsent=await database.notifications.count_documents(_OPEN_ROW),
-        untried=await database.analytics_queue.count_documents(_untried(database)),
+        untried=await database.analytics_queue.count_documents(untried),
+        items=[(str(each["_id"]), each["status"], str(each.get("error_class"))) for each in some],
     )
 
 

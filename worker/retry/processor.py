@@ -182,7 +182,7 @@ class RetryProcessor:
         return verdicts
 
     async def _handle(self, event_type: str, items: Sequence[Item]) -> dict[ItemId, Verdict]:
-        """One handler's verdicts. If it raises for several items, each is tried alone the next time."""
+        """One handler's verdicts. If it raises for several items, each is tried alone; this was no attempt at any."""
         try:
             return dict(await self._handlers[event_type](items))
         except Retryable as error:
@@ -217,7 +217,8 @@ class RetryProcessor:
     def _outcome(self, item: Item, verdict: Verdict | None) -> Outcome:
         if verdict is None:
             return Outcome(item)
-        last = isinstance(verdict, Failed) and item.attempt >= self._settings.max_attempts
+        failed = isinstance(verdict, Failed) and verdict.error_class != INTERRUPTED
+        last = failed and item.attempt >= self._settings.max_attempts
         pause_s = 0.0 if last else wait_s(item.attempt, self._settings, self._random)
         return Outcome(item, verdict, pause_s, last)
 

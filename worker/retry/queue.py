@@ -87,10 +87,18 @@ class Queue:
         self._tried = {**self._ours, "event_type": {"$in": sorted(self._types.difference(event_types))}}
 
     async def take_back(self) -> int:
-        """Open the items whose lease has run out, or end them if that was the last attempt; how many."""
-        spent = {"$gte": ["$retry_count", self._max_attempts]}
+        """Open the items whose lease has run out, or end them if that was the last attempt; how many.
+
+        A last attempt that was cut off for the first time is made once more, alone: a worker may have ended for
+        another reason, and what failed in the attempts before is said by the item only if one comes to its end.
+        """
+        last = {"$gte": ["$retry_count", self._max_attempts]}
+        again = {"$eq": ["$error_class", INTERRUPTED]}
         update = {
-            "status": {"$cond": [spent, "failed", "pending"]},
+            "status": {"$cond": [{"$and": [last, again]}, "failed", "pending"]},
+            "retry_count": {
+                "$cond": [{"$and": [last, {"$not": [again]}]}, self._max_attempts - 1, "$retry_count"]
+            },
             "due_at": "$$NOW",
             "error_class": INTERRUPTED,
             "last_error": _ABANDONED,
@@ -226,10 +234,11 @@ def _next_state(outcome: Outcome) -> Document:
         case None:
             return _done(outcome.item)
         case Postponed():
-            count = {"$max": [0, {"$subtract": ["$retry_count", 1]}]}
-            return {"status": "pending", "retry_count": count, "due_at": in_s(outcome.wait_s)}
+            return {"status": "pending", "retry_count": _one_less(), "due_at": in_s(outcome.wait_s)}
         case Failed(error_class, message, version, data):
+            cut_off = {"retry_count": _one_less()} if error_class == INTERRUPTED else {}
             return {
+                **cut_off,
                 "status": "failed" if outcome.last else "pending",
                 "due_at": in_s(outcome.wait_s),
                 "error_class": {"$literal": error_class},
@@ -237,6 +246,11 @@ def _next_state(outcome: Outcome) -> Document:
                 **({} if version is None else {"version": version}),
                 **({} if data is None else {"data": {"$literal": dict(data)}}),
             }
+
+
+def _one_less() -> Document:
+    """The attempts without the one that its claim has counted."""
+    return {"$max": [0, {"$subtract": ["$retry_count", 1]}]}
 
 
 def _done(item: Item) -> Document:

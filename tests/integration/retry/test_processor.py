@@ -206,6 +206,41 @@ async def test_an_item_that_kills_each_of_its_processors_ends_as_failed(database
     assert (killer["error_class"], killer["retry_count"]) == ("Interrupted", 3)
 
 
+async def test_a_last_attempt_that_was_cut_off_once_is_made_again(database: Database) -> None:
+    begun = asyncio.Event()
+
+    async def never_returns(items: Sequence[Item]) -> dict[ItemId, Verdict]:
+        begun.set()
+        await asyncio.Event().wait()
+        return {}
+
+    limits = limited(rate_per_s=1_000, item_lease_s=0.2)
+    await put(database, [item("unlucky", "s", retry_count=2, error_class="Taken", last_error="it is taken")])
+    async with running(database, {EVENT_TYPE: never_returns}, limits=limits, lease_s=1.0) as target:
+        await asyncio.wait_for(begun.wait(), LIMIT_S)
+        await target.kill()
+    handler = Noting(verdict=lambda _item: Failed("Taken", "it is taken"))
+    async with running(database, {EVENT_TYPE: handler}, limits=limits, lease_s=1.0) as survivor:
+        await survivor.until_status("failed", 1)
+    assert [each.attempt for each in handler.items] == [3]
+    unlucky = await stored(database, "unlucky")
+    assert (unlucky["error_class"], unlucky["last_error"]) == ("Taken", "it is taken")
+
+
+async def test_a_last_attempt_among_others_is_made_again_alone(database: Database) -> None:
+    alone = Noting()
+
+    async def raises_for_several(items: Sequence[Item]) -> Mapping[ItemId, Verdict]:
+        if len(items) > 1:
+            raise RuntimeError("one of them")
+        return await alone(items)
+
+    await put(database, [item("a", "s1", retry_count=2), item("b", "s2", retry_count=2)])
+    async with running(database, {EVENT_TYPE: raises_for_several}, limits=NO_WAIT) as retry:
+        await retry.until_status("completed", 2)
+    assert sorted((str(each.id), each.attempt) for each in alone.items) == [("a", 3), ("b", 3)]
+
+
 async def test_a_processor_that_comes_too_late_writes_nothing(database: Database) -> None:
     released = asyncio.Event()
 
