@@ -29,6 +29,7 @@ from worker.devstack.servers.mongod import Mongod, start_mongod
 from worker.devstack.servers.stack import KafkaKind, KafkaServer, start_kafka
 from worker.devstack.servers.topics import create_topic
 from worker.errors import Misconfigured
+from worker.settings import variable
 from worker.storage.database import Database, make_client
 from worker.storage.driver import close
 
@@ -66,6 +67,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Without Docker or an image the session ends before the first test, with one message."""
+    # Jobs that gave way to all other tests would take minutes.
+    os.environ.setdefault(variable("jobs_nice"), "0")
     if config.getoption("stack") != "containers":
         return
     try:

@@ -1,6 +1,5 @@
 """A job run by a command: in the foreground, with a bar, a summary, and an exit code that scripts can rely on."""
 
-import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -15,6 +14,7 @@ from worker.app.exits import ExitCode
 from worker.app.opening import assert_schema, opened_in_use
 from worker.cli.bar import shown
 from worker.cli.ending import end_with, say
+from worker.cli.giving_way import give_way
 from worker.cli.listing import plain
 from worker.cli.tables import print_json, print_table
 from worker.errors import WorkerError
@@ -36,8 +36,6 @@ Show = Callable[[Result], None]
 Opening = Callable[[Settings], AbstractAsyncContextManager[Database]]
 Fit = Callable[[Settings, Database], Awaitable[None]]
 
-# Beside a worker on the same machine: what is live gets the processor first.
-_POLITE = 10
 _GOES_ON = "what is done stays; the same command goes on where it came to"
 
 
@@ -102,6 +100,7 @@ class Foreground(Generic[A]):
     async def run(self, done: list[Result]) -> ExitCode:
         """Run it, and put what is done into `done`, one after another."""
         settings, clock = load_settings(), SystemClock()
+        give_way(settings.jobs.nice)
         async with self.opening(settings) as database:
             await self.fit(settings, database)
             writable = await past_validators(database, settings.mongodb.external_collections)
@@ -129,7 +128,6 @@ def _to_the_end(command: Foreground[Any], as_json: bool, show: Show | None) -> N
     # SIGTERM is an orchestrator's way to say Ctrl-C, which shells have background jobs ignore.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    os.nice(_POLITE)
 
     async def work() -> ExitCode:
         tune_collector()

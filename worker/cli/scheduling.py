@@ -14,6 +14,7 @@ from worker.app.scheduling import look_at_schedule, serve_schedule
 from worker.app.signals import StopSignal
 from worker.cli import help as text
 from worker.cli.ending import end_with, say_error
+from worker.cli.giving_way import give_way
 from worker.cli.options import JsonFlag
 from worker.cli.tables import print_json, print_table
 from worker.jobs.schedule.entry import Entry, Schedule
@@ -58,6 +59,7 @@ def schedule(
 
     async def work() -> None:
         settings = load_settings(schedule_file=file)
+        give_way(settings.jobs.nice)
         configure_logging(settings.process.log_level, form=settings.process.log_format)
         tune_collector()
         await serve_schedule(settings, signals.event())

@@ -1,0 +1,20 @@
+"""A process that runs jobs gives way: what is live on the same machine gets the processor first."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+_OF_THE_SESSION = Path("/proc/self/autogroup")
+
+
+def give_way(nice: int) -> None:
+    """Lower the priority of this process by so much, for as long as it lives.
+
+    Linux may share the processor among sessions first, and heed `nice` only within one (sched(7), "The autogroup
+    feature"). A process that leads a session, as one of cron, a timer or a container does, lowers that of its session,
+    too; one that was started on a terminal leaves its shell as it is.
+    """
+    os.nice(nice)
+    if os.getsid(0) == os.getpid():
+        with suppress(OSError):  # another system than Linux, or nothing that it may write
+            _OF_THE_SESSION.write_text(str(nice))
