@@ -11,8 +11,8 @@ def give_way(nice: int) -> None:
     """Lower the priority of this process by so much, for as long as it lives.
 
     Linux may share the processor among sessions first, and heed `nice` only within one (sched(7), "The autogroup
-    feature"). A process that leads a session, as one of cron, a timer or a container does, lowers that of its session,
-    too; one that was started on a terminal leaves its shell as it is.
+    feature"). A process that leads a session, as one of cron does, lowers that of its session, too; one that was
+    started on a terminal leaves its shell as it is.
     """
     os.nice(nice)
     if os.getsid(0) == os.getpid():

@@ -22,7 +22,7 @@ class JobsSettings(Group, alias_generator="jobs_{}".format):
     max_lag_s: float = Field(1.0, ge=0, le=3_600)
     """How far live projections may lag behind before jobs wait for them; 0 means that jobs never wait."""
     nice: int = Field(10, ge=0, le=19)
-    """How far a process that runs jobs lowers its priority, so that a worker on the same machine gets the processor first."""
+    """How far a process that runs jobs lowers its priority beside a worker on the same machine."""
     measure_every_s: float = 0.25  # two or three small reads each
     # How soon a run sees that what it published is shown: a part of what a step may take.
     look_at_steps_every_s: float = 0.03
