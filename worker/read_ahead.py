@@ -35,8 +35,8 @@ class _Reader(Generic[T]):
         end = _End()
         try:
             for item in self.items:
-                if self.left.is_set():
-                    return
+                if self.left.is_set():  # somebody may still wait in `take`
+                    break
                 self.read.put(item)
         except BaseException as error:  # it is raised where the items are awaited
             end = _End(error)

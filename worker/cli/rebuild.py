@@ -65,7 +65,7 @@ def progress(
     ] = None,
     into: Into = None,
     fold: AnotherFold = None,
-    parallel: Parallel = 2,
+    parallel: Parallel = 1,
     dry_run: DryRun = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -84,7 +84,7 @@ def _command_for(name: str) -> Callable[..., None]:
         selection: StreamSelection,
         into: Into = None,
         fold: AnotherFold = None,
-        parallel: Parallel = 2,
+        parallel: Parallel = 1,
         dry_run: DryRun = False,
         as_json: JsonFlag = False,
     ) -> None:

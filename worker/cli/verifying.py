@@ -9,6 +9,7 @@ from worker.app.opening import opened_in_use
 from worker.cli import help as text
 from worker.cli.ending import end_with
 from worker.cli.foreground import run_in_foreground
+from worker.cli.giving_way import give_way
 from worker.cli.left import print_left
 from worker.cli.options import DryRun, JsonFlag
 from worker.cli.tables import print_json, print_verification
@@ -50,7 +51,9 @@ def verify_command(
         raise typer.BadParameter("needs --fix: without it nothing is changed", param_hint="--dry-run")
 
     async def work() -> ExitCode:
-        async with opened_in_use(load_settings()) as database:
+        settings = load_settings()
+        give_way(settings.jobs.nice)
+        async with opened_in_use(settings) as database:
             verification = await verify(database, quiescent=settled)
         if as_json:
             print_json(verification.to_json())

@@ -9,7 +9,6 @@ from typing import Any
 
 import structlog
 
-from worker.errors import Fatal, UnknownAnswer
 from worker.jobs.errors import TAKEN_OVER, Cancelled, LeaseLost
 from worker.jobs.interval import Interval, parse_interval
 from worker.jobs.lease import RunLease
@@ -140,11 +139,8 @@ class JobContext:
         transactions = Transactions(self.database.client)
         try:
             for former in await job_runs.sessions(self.database, self._lock):
-                try:
-                    await transactions.end_elsewhere(former)
-                except (Fatal, UnknownAnswer) as error:
-                    # Hosted servers may not allow it; then the server ends it by itself.
-                    log.warning("job_transaction_left_to_expire", run=self.run_id, reason=str(error))
+                if (refused := await transactions.end_elsewhere(former)) is not None:
+                    log.warning("job_transaction_left_to_expire", run=self.run_id, reason=refused)
             own = await transactions.session_id()
             if not await job_runs.note_session(
                 self.database, self._lock, self.run_id, self._lease.epoch, own

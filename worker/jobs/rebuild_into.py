@@ -30,7 +30,7 @@ class RebuildInto(SelectedStreams):
     into: Name
     projection: str = PROGRESS.name
     fold: str | None = None
-    parallel: int = Field(2, ge=1, le=16)
+    parallel: int = Field(1, ge=1, le=16)
 
 
 async def rebuild_into(context: JobContext, arguments: RebuildInto) -> Outcome:

@@ -24,7 +24,7 @@ class RebuildProgress(SelectedStreams):
     """Which streams; of all stream projections, or of the one named. `parallel` parts are worked on side by side."""
 
     projection: str | None = None
-    parallel: int = Field(2, ge=1, le=16)
+    parallel: int = Field(1, ge=1, le=16)
 
 
 async def rebuild_progress(context: JobContext, arguments: RebuildProgress) -> Outcome:

@@ -12,7 +12,7 @@ from uuid import UUID
 from bson.binary import Binary
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from worker.errors import Retryable, WorkerError
+from worker.errors import Fatal, Retryable, UnknownAnswer, WorkerError
 from worker.storage import driver
 from worker.storage.database import Client
 from worker.storage.errors import translated
@@ -75,13 +75,18 @@ class Transactions:
             with suppress(WorkerError), translated():
                 await session.end_session()
 
-    async def end_elsewhere(self, session_id: UUID) -> None:
+    async def end_elsewhere(self, session_id: UUID) -> str | None:
         """End another process's session and its open transaction, which would lock its documents for a minute.
 
-        Harmless for a session that has ended, or never was.
+        Harmless for a session that has ended, or never was. Returns why the server refuses, as hosted ones may; then
+        it ends the transaction by itself. Raises Retryable while it is away.
         """
-        with translated():
-            await self._client.admin.command("killSessions", [{"id": Binary.from_uuid(session_id)}])
+        try:
+            with translated():
+                await self._client.admin.command("killSessions", [{"id": Binary.from_uuid(session_id)}])
+        except (Fatal, UnknownAnswer) as error:
+            return str(error)
+        return None
 
     async def _open(self) -> Session:
         if self._session is None:

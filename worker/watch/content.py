@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 
 from worker.chunks import split_by_name
-from worker.errors import Fatal, Retryable, UnknownAnswer
+from worker.errors import Retryable
 from worker.storage.database import Document
 from worker.storage.leases import Token
 from worker.watch.contests.contenders import Contenders
@@ -145,11 +145,8 @@ class ContentExecutor:
         former = await self._noted.exchange_session(ours)
         if former is None:
             return {ours}
-        try:
-            await self._given.transactions.end_elsewhere(former)
-        except (Fatal, UnknownAnswer) as error:
-            # Hosted servers may not allow it; then the server ends it by itself.
-            log.warning("counts_transaction_left_to_expire", reason=str(error))
+        if (refused := await self._given.transactions.end_elsewhere(former)) is not None:
+            log.warning("counts_transaction_left_to_expire", reason=refused)
         return {ours, former}
 
 

@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 
+from tests.support.failpoints import failing
 from tests.support.jobs import job_run
 from worker.errors import Retryable
 from worker.storage import driver
@@ -88,11 +89,19 @@ async def test_an_open_transaction_of_another_process_is_ended_by_its_session(an
     await driver.start_transaction(dead)
     await any_database.job_runs.update_one({"_id": "a"}, {"$set": {"counts": {"n": 9}}}, session=dead)
     transactions = Transactions(any_database.client)
-    await transactions.end_elsewhere(dead.session_id["id"].as_uuid())
+    assert await transactions.end_elsewhere(dead.session_id["id"].as_uuid()) is None
     await any_database.job_runs.update_one({"_id": "a"}, {"$set": {"counts": {"n": 1}}})
     stored = await any_database.job_runs.find_one({"_id": "a"}) or {}
     assert stored["counts"] == {"n": 1}
-    await transactions.end_elsewhere(uuid.uuid4())
+    assert await transactions.end_elsewhere(uuid.uuid4()) is None
+    await transactions.close()
+
+
+@pytest.mark.parametrize("code", [13, 999_999], ids=["Unauthorized", "unknown"])
+async def test_who_may_end_no_session_is_told_why(any_database: Database, code: int) -> None:
+    transactions = Transactions(any_database.client)
+    async with failing(any_database, ["killSessions"], code=code, times=1):
+        assert str(code) in str(await transactions.end_elsewhere(uuid.uuid4()))
     await transactions.close()
 
 
