@@ -98,9 +98,9 @@ async def test_an_open_transaction_of_another_process_is_ended_by_its_session(an
 
 
 @pytest.mark.parametrize("code", [13, 999_999], ids=["Unauthorized", "unknown"])
-async def test_who_may_end_no_session_is_told_why(any_database: Database, code: int) -> None:
-    transactions = Transactions(any_database.client)
-    async with failing(any_database, ["killSessions"], code=code, times=1):
+async def test_who_may_end_no_session_is_told_why(watched: Database, code: int) -> None:
+    transactions = Transactions(watched.client)
+    async with failing(watched, ["killSessions"], code=code, times=1):
         assert str(code) in str(await transactions.end_elsewhere(uuid.uuid4()))
     await transactions.close()
 
