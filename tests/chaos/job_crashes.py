@@ -25,7 +25,7 @@ Kind = tuple[str, str]
 """A command, and what it does (see `shape`)."""
 
 # A run that finds nothing to write where it was to be killed is tried again on new damage.
-_TRIES = 3
+_TRIES = 6
 _SIDES: Sequence[Side] = ("before", "after")
 # A report of differences is a good end of what only compares.
 _GOOD_ENDS = frozenset({ExitCode.OK, ExitCode.DIFFERENCE})
@@ -35,6 +35,8 @@ _RUNNERS = frozenset({"leases", "job_runs", "audit"})
 _CLOSING = "endSessions"
 # Of whoever repairs rows, and no runner's.
 _REPAIRERS = "leases/partition"
+# A partition has a first repairer once in its life.
+_FIRST_REPAIRER = f"{_REPAIRERS}/set.repairer"
 # So much is stored before the first job, so that every one finds something.
 _EVENTS_AT_FIRST = 1_500
 # What comes beside the jobs: they go through everything that is stored, again and again, which must stay little.
@@ -199,6 +201,9 @@ async def _crash(
     Raises NotProven where it does not come to the point.
     """
     for _ in range(_TRIES):
+        if point.target == _FIRST_REPAIRER:  # nobody is one now: the run before has come to its end
+            leases = history.world.database.leases
+            await leases.update_many({"repairer": {"$exists": True}}, {"$unset": {"repairer": ""}})
         names, begun = await _prepared(history, jobs, command, random), datetime.now(UTC)
         known = len(history.target.crashes())
         process = await jobs.run(command.arguments(names), point=point)

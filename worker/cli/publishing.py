@@ -24,7 +24,8 @@ from worker.words import counted
 
 # Enough to see what is wrong with a file; the wrong file may have millions.
 _MOST_LINES_NAMED = 20
-_READ_AHEAD = 500
+# Of the largest events, 256 KiB, so many are 12 MiB.
+_READ_AHEAD = 50
 
 
 @dataclass(slots=True)

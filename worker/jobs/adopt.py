@@ -55,6 +55,7 @@ class _Adopting:
         self._context, self._database = context, context.database
         stored = dict(context.checkpoint or {})
         self._report = Report.of(stored.pop("report", None))
+        stored.pop("session", None)  # former releases kept it here
         self._place = _Place(**stored)
         self._transactions = transactions
         self._adoption = Adoption(

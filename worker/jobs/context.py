@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 
+from worker.errors import WorkerError
 from worker.jobs.errors import TAKEN_OVER, Cancelled, LeaseLost
 from worker.jobs.interval import Interval, parse_interval
 from worker.jobs.lease import RunLease
@@ -131,12 +132,12 @@ class JobContext:
 
     @asynccontextmanager
     async def transactions(self) -> AsyncIterator[Transactions]:
-        """A session for one transaction after another, noted in the run.
+        """A session for one transaction after another, noted in the run while transactions may be open.
 
         What a killed attempt at a job of the same lock left open is ended before: it would hold its documents for a
         minute, and live counting with them. Raises Cancelled or LeaseLost once the run is not ours any more.
         """
-        transactions = Transactions(self.database.client)
+        transactions, over = Transactions(self.database.client), None
         try:
             for former in await job_runs.sessions(self.database, self._lock):
                 if (refused := await transactions.end_elsewhere(former)) is not None:
@@ -147,8 +148,13 @@ class JobContext:
             ):
                 raise await self._not_ours()
             yield transactions
+            over = own
         finally:
             await transactions.close()
+            if over is not None:
+                # The driver gives it to whoever asks next. Where the note stays, that one may have to begin anew.
+                with suppress(WorkerError):
+                    await job_runs.forget_session(self.database, self.run_id, self._lease.epoch, over)
 
     async def asked(self) -> JobRequest | None:
         """What somebody asks of the run now. Raises Cancelled or LeaseLost once it is not ours any more."""

@@ -99,6 +99,7 @@ class Runner:
         if done is not None:
             return Result(done, already=True)
         lease = await self._with_retry(partial(self._claim, self._lease(asked["lock"]), asked["key"]))  # 2
+        failed: str | None = None
         try:
             begun = await self._with_retry(partial(self._begin, asked, lease, again=again))  # 3
             if isinstance(begun, Result):
@@ -109,14 +110,18 @@ class Runner:
                 return await self._audited(work, former)  # 4
             return Result(await work.to_its_end(), former=former)
         except BaseException as error:  # it may come between 3 and 5, or before the answer of 3
-            with suppress(WorkerError, TimeoutError):
-                await complete(
-                    job_runs.leave(self.parts.database, asked["lock"], lease.epoch, audit.told(error))
-                )
+            failed = audit.told(error)
             raise
         finally:
             with suppress(WorkerError, TimeoutError):
-                await complete(lease.release())  # 7
+                await complete(self._give_back(asked["lock"], lease, failed))  # 7
+
+    async def _give_back(self, lock: str, lease: RunLease, failed: str | None) -> None:
+        """The lease; after a failure no run stands as `running` under it."""
+        if failed is not None:
+            with suppress(WorkerError):
+                await job_runs.leave(self.parts.database, lock, lease.epoch, failed)
+        await lease.release()
 
     async def _with_retry(self, step: Callable[[], Awaitable[T]]) -> T:
         """A step that may be made twice: while the server is away it is waited for."""

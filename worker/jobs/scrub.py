@@ -169,7 +169,7 @@ class _Step:
     ) -> tuple[Verification, int]:
         """What is left once it was mended, where that is wanted, and how much is gone: round after round."""
         left = found
-        if not self.context.dry_run and self.context.settings.scrub.repair:
+        if not found.ok and not self.context.dry_run and self.context.settings.scrub.repair:
             async with Mending.opened(self.context) as mending:
                 for _ in range(_ROUNDS):
                     if left.ok:

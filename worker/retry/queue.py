@@ -87,18 +87,21 @@ class Queue:
         self._tried = {**self._ours, "event_type": {"$in": sorted(self._types.difference(event_types))}}
 
     async def take_back(self) -> int:
-        """Open the items whose lease has run out, or end them if that was the last attempt; how many.
+        """Open the items whose lease has run out; how many.
 
-        A last attempt that was cut off for the first time is made once more, alone: a worker may have ended for
-        another reason, and what failed in the attempts before is said by the item only if one comes to its end.
+        A worker may have ended for any reason: an item fails by that alone when as many of its attempts were cut off
+        as it has. Until then a last attempt that was cut off is made once more, for only one that comes to its end
+        says what is wrong.
         """
+        counted = {"$cond": [{"$isNumber": "$cut_off"}, "$cut_off", 0]}
         last = {"$gte": ["$retry_count", self._max_attempts]}
-        again = {"$eq": ["$error_class", INTERRUPTED]}
+        failed = {"$and": [last, {"$gte": [{"$add": [counted, 1]}, self._max_attempts]}]}
         update = {
-            "status": {"$cond": [{"$and": [last, again]}, "failed", "pending"]},
+            "status": {"$cond": [failed, "failed", "pending"]},
             "retry_count": {
-                "$cond": [{"$and": [last, {"$not": [again]}]}, self._max_attempts - 1, "$retry_count"]
+                "$cond": [{"$and": [last, {"$not": [failed]}]}, self._max_attempts - 1, "$retry_count"]
             },
+            "cut_off": {"$add": [counted, 1]},
             "due_at": "$$NOW",
             "error_class": INTERRUPTED,
             "last_error": _ABANDONED,
@@ -222,6 +225,7 @@ class Queue:
             "status": {"$cond": [spent, "failed", "processing"]},
             "retry_count": {"$cond": [spent, count, {"$add": [count, 1]}]},
             "last_retry": {"$cond": [spent, "$last_retry", "$$NOW"]},
+            "cut_off": {"$cond": [{"$eq": [count, 0]}, "$$REMOVE", "$cut_off"]},  # who begins anew
             "code_version": {"$literal": self._code_version},
             "tried_by": tried_also_by(self._code_version),
             "lease_owner": {"$cond": [spent, None, {"$literal": token}]},

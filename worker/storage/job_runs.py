@@ -230,11 +230,20 @@ async def note_session(database: Database, lock: str, identity: str, epoch: int,
 
     False once somebody newer has it, or it is ended.
     """
-    others = {"lock": lock, "_id": {"$ne": identity}, "session": {"$exists": True}}
     ours = {"_id": identity, "epoch": epoch, "status": "running"}
+    others = {"lock": lock, "_id": {"$ne": identity}, "session": {"$exists": True}, "epoch": {"$lte": epoch}}
     with translated():
-        await database.job_runs.update_many(others, {"$unset": {"session": ""}})
-        return (await database.job_runs.update_one(ours, {"$set": {"session": session}})).matched_count == 1
+        noted = await database.job_runs.update_one(ours, {"$set": {"session": session}})
+        if noted.matched_count == 1:
+            await database.job_runs.update_many(others, {"$unset": {"session": ""}})
+    return noted.matched_count == 1
+
+
+async def forget_session(database: Database, identity: str, epoch: int, session: UUID) -> None:
+    """Its transactions have come to their end: from now on the session may be anybody's. May run twice."""
+    ours = {"_id": identity, "epoch": epoch, "session": session}
+    with translated():
+        await database.job_runs.update_one(ours, {"$unset": {"session": ""}})
 
 
 async def look(database: Database, identity: str, epoch: int) -> Saved | None:

@@ -155,7 +155,8 @@ class QueueItem(Open):
 
     `retry_count` counts attempts from their claim on, `last_retry` is the last claim, `code_version` the code
     that failed or tried last. `occurrences` counts how often a live step met the failure;
-    `tried_by` are the code versions that had attempts.
+    `tried_by` are the code versions that had attempts. `cut_off` counts the attempts that their worker
+    did not survive.
     """
 
     id: str | ObjectId = Field(alias="_id")
@@ -173,6 +174,7 @@ class QueueItem(Open):
     code_version: str | None = None
     occurrences: Count = Field(default_factory=absent)
     tried_by: list[str] = Field(default_factory=absent)
+    cut_off: Count = Field(default_factory=absent)
     due_at: datetime | None = None
     lease_owner: str | None = None
     lease_until: datetime | None = None

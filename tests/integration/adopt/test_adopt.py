@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from bson import ObjectId
@@ -15,7 +16,7 @@ from pymongo.errors import DuplicateKeyError
 from tests.oracle.check import check
 from tests.oracle.progress import document_differences
 from tests.support.jobs import runner
-from tests.support.platform import Platform, day, full_record
+from tests.support.platform import Platform, day, enrolled, full_record
 from tests.support.progress import fold_dependencies, owned
 from worker.contract.codec import decode_event, encode
 from worker.contract.event import Event
@@ -156,6 +157,15 @@ async def test_records_made_by_the_spec_s_statements_are_adopted_as_they_are(
         0,
     )
     assert await adopted.course_events.count_documents({}) == 3
+
+
+async def test_a_run_that_a_former_release_has_begun_goes_on(platform: Platform, adopted: Database) -> None:
+    platform.insert(enrolled(platform.add_user()["_id"], platform.add_course()["_id"]))
+    await adopt(adopted)
+    stopped = {"status": "stopped", "checkpoint.phase": "records", "checkpoint.session": uuid4()}
+    await adopted.job_runs.update_one({}, {"$set": stopped})
+    again = await adopt(adopted)
+    assert (again.run.status, again.run.attempts) == ("succeeded", 2)
 
 
 async def test_after_adoption_live_events_come_on_top_and_a_rebuild_gives_the_same(

@@ -47,6 +47,7 @@ WRITES = [
     "update:users:2",
     "commitTransaction:1:3",
     "update:job_runs:4",
+    "update:job_runs:5",
 ]
 RECORDS = 3
 LEASE_S = 2.0

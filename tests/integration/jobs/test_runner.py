@@ -3,13 +3,14 @@
 import asyncio
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from bson.max_key import MaxKey
 from structlog.testing import capture_logs
 
 from tests.support.failpoints import failing
-from tests.support.jobs import CountArguments, Counting, runner
+from tests.support.jobs import CountArguments, Counting, job_run, runner
 from tests.support.waiting import until
 from worker.errors import Retryable
 from worker.jobs.context import JobContext, Progress
@@ -18,6 +19,7 @@ from worker.jobs.job import Job
 from worker.jobs.runner import Former
 from worker.storage.database import Collection, Database, Document
 from worker.storage.job_models import JobRun
+from worker.storage.job_runs import note_session, sessions
 from worker.storage.transactions import Session
 from worker.timing import cancel_and_wait
 from worker.verify.run import verify
@@ -213,6 +215,29 @@ async def test_what_a_killed_attempt_left_open_holds_no_document_of_the_next(
         await first
     assert written == await _it(database).find_one({"_id": "it"}) == {"_id": "it", "by": "second"}
     assert await database.job_runs.count_documents({"session": {"$exists": True}}) == 0
+
+
+async def test_a_session_whose_transactions_are_over_is_noted_no_more(database: Database) -> None:
+    noted: list[int] = []
+
+    async def note(context: JobContext) -> None:
+        noted.append(await context.database.job_runs.count_documents({"session": {"$exists": True}}))
+
+    async def twice(context: JobContext, _arguments: CountArguments) -> None:
+        for _ in range(2):
+            async with context.transactions():
+                await note(context)
+            await note(context)
+
+    await runner(database).run(Job("count", CountArguments, twice), CountArguments())
+    assert noted == [1, 0, 1, 0]
+
+
+async def test_a_former_owner_leaves_the_note_of_the_one_after_it(database: Database) -> None:
+    former, owner = job_run("count", 1), {**job_run("count", 2), "epoch": 2, "session": uuid4()}
+    await database.job_runs.insert_many([{**former, "status": "stopped"}, owner])
+    assert not await note_session(database, "count", former["_id"], 1, uuid4())
+    assert await sessions(database, "count") == [owner["session"]]
 
 
 async def test_a_run_of_other_arguments_shuts_the_former_owner_out_as_well(database: Database) -> None:

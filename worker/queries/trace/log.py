@@ -77,4 +77,6 @@ async def _look(reader: LogReader, clock: Clock, partition: Partition, offset: i
             return Seen(None, "it is not in the log: compacted away, or of an aborted transaction", committed)
     except NotInTheLog:
         return Seen(None, "the log does not go so far: it was made anew since, or is another one", committed)
+    if reader.high_watermark(partition) is None:  # no fetch was answered
+        return Seen(None, "no answer from Kafka", committed, known=False)
     return Seen(None, "the log has no record there: it ends before, or a transaction is open", committed)
