@@ -16,6 +16,8 @@ def give_way(nice: int) -> None:
     feature"). A process that leads a session, as one of cron does, lowers that of its session, too; one that was
     started on a terminal leaves its shell as it is.
     """
+    if not nice:
+        return
     os.nice(nice)
     if os.getsid(0) == os.getpid():
         with suppress(OSError):  # another system than Linux, or nothing that it may write
