@@ -168,16 +168,17 @@ class _Step:
         self, found: Verification, check: Callable[[], Awaitable[Verification]]
     ) -> tuple[Verification, int]:
         """What is left once it was mended, where that is wanted, and how much is gone: round after round."""
+        if found.ok or self.context.dry_run or not self.context.settings.scrub.repair:
+            return found, 0
         left = found
-        if not found.ok and not self.context.dry_run and self.context.settings.scrub.repair:
-            async with Mending.opened(self.context) as mending:
-                for _ in range(_ROUNDS):
-                    if left.ok:
-                        break
-                    await mending(left.findings)
-                    before, left = left, await check()
-                    if _number(left) >= _number(before):
-                        break
+        async with Mending.opened(self.context) as mending:
+            for _ in range(_ROUNDS):
+                if left.ok:
+                    break
+                await mending(left.findings)
+                before, left = left, await check()
+                if _number(left) >= _number(before):
+                    break
         return left, max(0, _number(found) - _number(left))
 
 

@@ -93,15 +93,13 @@ class Queue:
         as it has. Until then a last attempt that was cut off is made once more, for only one that comes to its end
         says what is wrong.
         """
-        counted = {"$cond": [{"$isNumber": "$cut_off"}, "$cut_off", 0]}
-        last = {"$gte": ["$retry_count", self._max_attempts]}
-        failed = {"$and": [last, {"$gte": [{"$add": [counted, 1]}, self._max_attempts]}]}
+        most = self._max_attempts
+        cut_off = {"$add": [{"$cond": [{"$isNumber": "$cut_off"}, "$cut_off", 0]}, 1]}
+        failed = {"$and": [{"$gte": ["$retry_count", most]}, {"$gte": [cut_off, most]}]}
         update = {
             "status": {"$cond": [failed, "failed", "pending"]},
-            "retry_count": {
-                "$cond": [{"$and": [last, {"$not": [failed]}]}, self._max_attempts - 1, "$retry_count"]
-            },
-            "cut_off": {"$add": [counted, 1]},
+            "retry_count": {"$cond": [failed, "$retry_count", {"$min": ["$retry_count", most - 1]}]},
+            "cut_off": cut_off,
             "due_at": "$$NOW",
             "error_class": INTERRUPTED,
             "last_error": _ABANDONED,
@@ -240,9 +238,9 @@ def _next_state(outcome: Outcome) -> Document:
         case Postponed():
             return {"status": "pending", "retry_count": _one_less(), "due_at": in_s(outcome.wait_s)}
         case Failed(error_class, message, version, data):
-            cut_off = {"retry_count": _one_less()} if error_class == INTERRUPTED else {}
+            uncounted = {"retry_count": _one_less()} if error_class == INTERRUPTED else {}
             return {
-                **cut_off,
+                **uncounted,
                 "status": "failed" if outcome.last else "pending",
                 "due_at": in_s(outcome.wait_s),
                 "error_class": {"$literal": error_class},

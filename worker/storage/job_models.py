@@ -46,7 +46,7 @@ class JobRun(Named):
     Runs of the same job, interval and arguments share a `key` and are numbered. `epoch` is that of the lease the
     last attempt works under: nobody saves under another. `saves` counts, so that a save that arrives late changes
     nothing. `running` says that an attempt began; whether it lives is told by the lease. `session` is that of the
-    last attempt's transactions, until the run ends: one of a killed attempt may be open.
+    last attempt's transactions, until these are over: one of a killed attempt may be open.
     """
 
     job: Text

@@ -150,18 +150,20 @@ async def highest_epoch(database: Database, lock: str) -> int:
 
 async def shut_out(database: Database, lock: str, epoch: int) -> None:
     """Have former owners of this lock save nothing more, whichever run they are at. May run twice."""
-    former = {"lock": lock, "status": "running", "epoch": {"$lt": epoch}}
-    with translated():
-        stopped = {"$set": {"epoch": epoch, "status": "stopped"}, "$currentDate": {"finished_at": True}}
-        await database.job_runs.update_many(former, stopped)
+    await _stop(database, lock, {"$lt": epoch}, epoch=epoch)
 
 
 async def leave(database: Database, lock: str, epoch: int, error: str) -> None:
     """Have no run stand as `running` under this epoch: its owner ends. May run twice."""
-    own = {"lock": lock, "status": "running", "epoch": epoch}
-    stopped = {"$set": {"status": "stopped", "error": error}, "$currentDate": {"finished_at": True}}
+    await _stop(database, lock, epoch, error=error)
+
+
+async def _stop(database: Database, lock: str, under: int | Document, **fields: int | str) -> None:
+    """Whatever stands as `running` under this epoch, or these, is stopped."""
+    running = {"lock": lock, "status": "running", "epoch": under}
+    stopped = {"$set": {**fields, "status": "stopped"}, "$currentDate": {"finished_at": True}}
     with translated():
-        await database.job_runs.update_many(own, stopped)
+        await database.job_runs.update_many(running, stopped)
 
 
 async def begin(database: Database, attempt: Attempt, asked: Mapping[str, Any], number: int) -> JobRun:
