@@ -33,6 +33,7 @@ QUICK = changed(
     NotifySettings(),
     lease_s=5.0,
     poll_s=0.2,
+    pass_over_s=0.5,
     shortest_wait_s=0.05,
     longest_wait_unavailable_s=0.5,
     longest_wait_refused_s=0.1,

@@ -5,7 +5,6 @@ import random
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 
@@ -22,13 +21,10 @@ from worker.storage.outbox import WAITS_FOR_DOCUMENT
 from worker.telemetry.labels import NotificationOutcome
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.tracing import UNTRACED, Tracing
-from worker.timing import Clock, backoff_s, cancel_and_wait, run_until_stopped
+from worker.timing import Clock, backoff_s, cancel_and_wait
 
 log = structlog.get_logger(__name__)
 
-# Between claims that found nothing; after a new row was announced, for others to come: a few claims a second, not one
-# for each row.
-_GATHER_S = 0.1
 # Renewals within one lease: one slow answer costs no lease.
 _RENEWALS_PER_LEASE = 3
 _ROLE = "notify"
@@ -48,7 +44,7 @@ class _InFlight:
 
 
 class ChannelDispatcher:
-    """Claims, sends and marks the rows of some kinds by one sender; `wake` makes it look at once.
+    """Claims, sends and marks the rows of some kinds by one sender, and looks for new ones a few times a second.
 
     Rows of kinds that the gate holds are not claimed: they stay pending.
     """
@@ -73,7 +69,6 @@ class ChannelDispatcher:
         self._rate = Rate(clock, self._gate.rate("notify_per_s"))
         self.channel = channel
         self._log = log.bind(channel=channel)
-        self.wake = asyncio.Event()
         self._kinds = frozenset(kinds)
         self._sender = sender
         self._outbox = outbox
@@ -88,6 +83,7 @@ class ChannelDispatcher:
         self._breaker = Breaker()
         self._in_flight: dict[asyncio.Task[None], _InFlight] = {}
         self._renew_at = 0.0
+        self._take_over_at = 0.0
         self._places = asyncio.Semaphore(settings.concurrency)
         self._stop = asyncio.Event()
 
@@ -121,10 +117,11 @@ class ChannelDispatcher:
         room = self._room()
         if not room:
             return False
-        self.wake.clear()
-        asks = self._breaker.suspicious
-        until = self._clock.monotonic() + self._settings.lease_s
-        rows = await self._outbox.claim(self._open_kinds(), room)
+        asks, now = self._breaker.suspicious, self._clock.monotonic()
+        if take_over := now >= self._take_over_at:
+            self._take_over_at = now + self._settings.poll_s
+        until = now + self._settings.lease_s
+        rows = await self._outbox.claim(self._open_kinds(), room, expired=take_over)
         self._rate.spend(len(rows))
         recipients = await self._recipients.of(rows, self.channel)
         for row in rows:
@@ -262,25 +259,18 @@ class ChannelDispatcher:
             self._collect_finished()
 
     async def _pause(self, stop: asyncio.Event) -> None:
-        """Until a row lands, is due or is announced, the receiver may be asked again, or `stop`."""
+        """Until it is time to look again, the receiver may be asked again, something is done, or `stop`."""
         closed_s = self._breaker.closed_until - self._clock.monotonic()
         seconds = self._settings.poll_s
-        wakers = [stop.wait]
         if closed_s > 0:
             seconds = min(seconds, closed_s)
         elif (rest_s := self._rate.free_in_s()) > 0:
             seconds = min(seconds, rest_s)
         elif self._room():
-            due_s = await self._outbox.seconds_until_due(self._open_kinds())
-            # Something is due and was not claimed: another one was faster, or nobody can read it.
-            seconds = seconds if due_s is None else min(seconds, max(due_s, _GATHER_S))
-            wakers.append(self.wake.wait)
-        waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(waker()) for waker in wakers}
-        waits.add(asyncio.ensure_future(self._clock.sleep(seconds)))
+            seconds = min(seconds, self._settings.look_every_s)
+        waits = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._clock.sleep(seconds))}
         try:
             await asyncio.wait({*waits, *self._in_flight}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
-        if self.wake.is_set():
-            await run_until_stopped(self._clock.sleep(_GATHER_S), stop)

@@ -27,9 +27,6 @@ from worker.timing import Clock
 
 log = structlog.get_logger(__name__)
 
-# Rows that cannot be read or changed are passed over for so long, unless somebody writes to one.
-_PASS_OVER_S = 60.0
-
 
 @dataclass(eq=False, slots=True)
 class _Mark:
@@ -61,7 +58,7 @@ class Outbox:
         self._rows = database.notifications
         self._items = database.analytics_queue
         self._code_version = settings.code_version
-        self._claims = Claims(self._rows, clock, "taken", owner, settings.lease_s, _PASS_OVER_S)
+        self._claims = Claims(self._rows, clock, "taken", owner, settings.lease_s, settings.pass_over_s)
         self._quarantined: set[str] = set()
         self._clock = clock
         self._began_at = clock.monotonic()
@@ -71,13 +68,14 @@ class Outbox:
         self._marks: list[_Mark] = []
         self._marking = asyncio.Lock()
 
-    async def claim(self, kinds: Collection[str], limit: int) -> list[Document]:
-        """Take up to `limit` rows of these kinds: due ones, oldest first, then ones whose lease ran out.
+    async def claim(self, kinds: Collection[str], limit: int, *, expired: bool = True) -> list[Document]:
+        """Take up to `limit` rows of these kinds: due ones, oldest first, then expired ones.
 
-        Counts an attempt for each. A row that nobody can read or change is quarantined: it stays as it is, and the
-        queue says why. Raises only what waiting cannot heal.
+        Expired are rows whose lease ran out in somebody's hand; they are looked for if `expired`. Counts an attempt
+        for each. A row that nobody can read or change is quarantined: it stays as it is, and the queue says why.
+        Raises only what waiting cannot heal.
         """
-        ids = await self._waiting(lambda: self._candidates(kinds, limit))
+        ids = await self._waiting(lambda: self._candidates(kinds, limit, expired=expired))
         if not ids:
             return []
         token, attempt = self._claims.new_token(), {"attempts": {"$add": ["$attempts", 1]}}
@@ -101,10 +99,6 @@ class Outbox:
             upserts.append(quarantine(item, self._code_version))
         await self._waiting(lambda: put_items(self._items, upserts))
         self._quarantined.update(reasons)
-
-    def look_again(self) -> None:
-        """Somebody wrote to a row: what was passed over may be another by now."""
-        self._claims.pass_over_none()
 
     async def _close_items(self, keys: Sequence[str]) -> None:
         """Close the items of rows that could be read after all."""
@@ -151,16 +145,12 @@ class Outbox:
             mark.written = mark.row["_id"] not in foreign
             self._marks.remove(mark)
 
-    async def seconds_until_due(self, kinds: Collection[str]) -> float | None:
-        """When the next pending row of these kinds is due by the server's time; None if none is pending."""
-        return await self._waiting(lambda: self._claims.due_in_s(_of(kinds)))
-
-    async def _candidates(self, kinds: Collection[str], limit: int) -> list[str]:
+    async def _candidates(self, kinds: Collection[str], limit: int, *, expired: bool) -> list[str]:
         ids = await self._readable({**_of(kinds), **DUE}, limit, sort=[("due_at", 1)])
         # After MongoDB was away, rows whose lease ran out meanwhile are left to their owners for a moment: one that
         # has sent its row and could not mark it marks it now. The same at the start, when we know nothing.
         since = max(self._began_at, self._waits.away_at)
-        if len(ids) < limit and self._clock.monotonic() >= since + self._grace_s:
+        if expired and len(ids) < limit and self._clock.monotonic() >= since + self._grace_s:
             ids += await self._readable({**_of(kinds), **self._claims.expired}, limit - len(ids), sort=None)
         return ids
 

@@ -1,7 +1,7 @@
-"""The notify role: a dispatcher per channel, woken by the outbox's change stream.
+"""The notify role: a dispatcher per channel, which looks into the outbox a few times a second.
 
-The change stream only wakes: a dispatcher looks by itself every few seconds, so that nothing is missed where the
-stream was unavailable. Any number of workers may run the role; a claim decides who sends.
+Any number of workers may run the role; a claim decides who sends. A look is one query of an index; a change stream
+would have the server go through everything that is written, whatever it is, for every worker.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from worker.errors import Retryable, WorkerError
+from worker.errors import Retryable
 from worker.gate import Gate
 from worker.notify.delivery import Sender
 from worker.notify.dispatcher import ChannelDispatcher
@@ -20,9 +20,7 @@ from worker.notify.outbox import Outbox
 from worker.notify.recipients import RecipientLookup
 from worker.notify.waiting import MongoDBWaits
 from worker.settings import NotifySettings
-from worker.storage import driver
-from worker.storage.database import Database, Document
-from worker.storage.errors import translated
+from worker.storage.database import Database
 from worker.telemetry.health import Component
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.mongodb import retry_counter
@@ -35,13 +33,6 @@ log = structlog.get_logger(__name__)
 NAME = "notify"
 # How often the role looks whether its dispatchers move.
 _TURN_S = 1.0
-# New rows, and what somebody else wrote to a row: all that we write has to do with its lease.
-_NEWS: list[Document] = [
-    {"operationType": "insert", "fullDocument.status": "pending"},
-    {"operationType": "replace"},
-    {"operationType": "update", "updateDescription.updatedFields.lease_until": {"$exists": False}},
-]
-_ROWS: list[Document] = [{"$match": {"$or": _NEWS}}, {"$project": {"_id": 1, "operationType": 1}}]
 
 
 class Notifier:
@@ -68,8 +59,6 @@ class Notifier:
         tracing: Tracing = UNTRACED,
         gate: Gate | None = None,
     ) -> None:
-        self._database = database
-        self._clock = clock
         self._component = component
         self._metrics = metrics
         self._settings = settings
@@ -101,22 +90,21 @@ class Notifier:
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop`, then finish what is under way, for as long as the drain deadline lets us."""
         dispatchers = [self._task(dispatcher.run(stop)) for dispatcher in self._dispatchers]
-        listening = self._task(self._listen())
         stopping = asyncio.create_task(stop.wait())
         try:
-            while not any(task.done() for task in (*dispatchers, listening, stopping)):
+            while not any(task.done() for task in (*dispatchers, stopping)):
                 self._beat()
                 await asyncio.wait(
-                    {*dispatchers, listening, stopping}, timeout=_TURN_S, return_when=asyncio.FIRST_COMPLETED
+                    {*dispatchers, stopping}, timeout=_TURN_S, return_when=asyncio.FIRST_COMPLETED
                 )
             self._waits.stopping = True
-            _raise_failures([*dispatchers, listening])
+            _raise_failures(dispatchers)
             _, late = await asyncio.wait(dispatchers, timeout=self._settings.drain_deadline_s)
             _raise_failures(dispatchers)
             if late:
                 log.warning("notifications_left_to_their_leases", dispatchers=len(late))
         finally:
-            await cancel_and_wait(*dispatchers, listening, stopping)
+            await cancel_and_wait(*dispatchers, stopping)
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A part of the role whose MongoDB answers are not the role's progress: one part must not speak for all."""
@@ -127,38 +115,6 @@ class Notifier:
         if len(self._moved) == len(self._dispatchers):
             self._moved.clear()
             self._component.beat()
-
-    async def _listen(self) -> None:
-        """Wake the dispatchers for every new row; after any failure open the stream again, from now on."""
-        while True:
-            try:
-                with translated():
-                    stream = await driver.watch(
-                        self._database.notifications, _ROWS, max_await_time_ms=self._settings.await_ms
-                    )
-                    try:
-                        await self._follow(stream)
-                    finally:
-                        await stream.close()
-            except Retryable as error:
-                self._count_retry(error)
-            except WorkerError as error:
-                log.warning("notify_change_stream_lost", reason=str(error))
-            await self._clock.sleep(self._settings.reopen_after_s)
-
-    async def _follow(self, stream: driver.ChangeStream) -> None:
-        """Until the server closes the stream (a drop or rename). What was written before it was open is due, too."""
-        self._wake()
-        while stream.alive:
-            if (change := await stream.try_next()) is None:
-                continue
-            if change["operationType"] != "insert":
-                self._outbox.look_again()
-            self._wake()
-
-    def _wake(self) -> None:
-        for dispatcher in self._dispatchers:
-            dispatcher.wake.set()
 
     def _on_mongodb_unavailable(self, error: Retryable) -> None:
         """Called before each wait for MongoDB."""

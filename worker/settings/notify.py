@@ -83,9 +83,13 @@ class NotifySettings(RoleSettings, alias_generator="notify_{}".format):
     """Address the mails come from."""
     concurrency: int = 16  # sends of a channel under way
     # Rows in hand, those included that wait for a free place: a claim costs five commands, however many it takes.
-    in_hand: int = 64
-    # The change stream wakes a channel; this is how late it may be if the stream is away.
+    in_hand: int = 128
+    # A look for new rows is one query of an index.
+    look_every_s: float = 0.25
+    # The longest pause, and how often rows are looked for whose lease has run out.
     poll_s: float = 2.0
+    # How long rows that nobody can read or change are left alone.
+    pass_over_s: float = 20.0
     shortest_wait_s: float = 1.0
     # After an outage every row is tried within a minute: ten times sooner than the alert.
     longest_wait_unavailable_s: float = 60.0
@@ -93,9 +97,6 @@ class NotifySettings(RoleSettings, alias_generator="notify_{}".format):
     longest_wait_refused_s: float = 3_600.0
     # A worker that waits for MongoDB waits 5 s at most between two attempts: three of them.
     longest_grace_s: float = 15.0
-    # An idle turn of the change stream, and how long it is left alone after a failure.
-    await_ms: int = 1_000
-    reopen_after_s: float = 2.0
 
     @property
     def takeover_grace_s(self) -> float:

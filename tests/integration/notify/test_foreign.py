@@ -11,7 +11,6 @@ from tests.integration.notify.test_role import Collector, learner
 from tests.support.notify import RunningNotifier, notifying, row, write
 from tests.support.odd_bson import raw_document, raw_text
 from worker.app.retry import NotificationHandler
-from worker.notify import outbox
 from worker.storage.database import CODEC_OPTIONS, Database, Document
 from worker.storage.elements import elements
 from worker.storage.outbox import UNSENT
@@ -86,9 +85,8 @@ async def test_a_row_that_is_mended_is_sent_and_its_item_closed(database: Databa
 
 @pytest.mark.parametrize("channel", ["webhook", "mail"])
 async def test_a_learner_who_cannot_be_read_is_not_written_to_until_it_can(
-    database: Database, channel: str, monkeypatch: pytest.MonkeyPatch
+    database: Database, channel: str
 ) -> None:
-    monkeypatch.setattr(outbox, "_PASS_OVER_S", 0.5)  # a minute in earnest
     collector = Collector()
     await put(database, "users", {"_id": learner(1), "email": "a@example.org", "deleted_at": FAR})
     keys = await write(database, [row(1), row(2)])

@@ -117,7 +117,7 @@ async def test_a_kind_this_worker_does_not_know_is_left_alone(database: Database
     assert (unknown["status"], unknown["attempts"]) == ("pending", 0)
 
 
-async def test_a_new_row_wakes_the_role_long_before_its_next_look(database: Database) -> None:
+async def test_a_new_row_is_seen_long_before_the_longest_pause_is_over(database: Database) -> None:
     collector = Collector()
     async with notifying(database, {"webhook": collector}, poll_s=3_600.0) as running:
         for number in range(5):

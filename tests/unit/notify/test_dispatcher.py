@@ -19,14 +19,11 @@ class Unclaimable:
         self.left = claims
         self.stop = asyncio.Event()
 
-    async def claim(self, *_: Any) -> list[Document]:
+    async def claim(self, *_: Any, **__: Any) -> list[Document]:
         self.left -= 1
         if not self.left:
             self.stop.set()
         return []
-
-    async def seconds_until_due(self, *_: Any) -> float:
-        return 0.0
 
     async def of(self, rows: Sequence[Document], _channel: str) -> dict[str, Any]:
         assert not rows

@@ -37,6 +37,10 @@ log = structlog.get_logger(__name__)
 _ABSENT = -1
 # Said once each, until so many were.
 _MOST_LOGGED = 10_000
+# Who is behind counts in fewer and larger transactions, for each waits for a dozen commands: a quarter of what waits,
+# but no more than so many times what is counted at once otherwise.
+_TRANSACTIONS_A_TURN = 4
+_TIMES_AS_MANY = 4
 # Which documents are quarantined is asked this often: the items of those that are counted meanwhile are closed.
 _LOAD_EVERY_S = 10.0
 
@@ -69,7 +73,7 @@ class Counter:
         self._source = given.database.collection(showing.kinds[self._kind])
         self._counted = given.database.collection(showing.projection.counted.collection)
         self._refold = refold
-        self._runner = Runner(given, showing.most[self._kind])
+        self._runner = Runner(given, _TIMES_AS_MANY * showing.most[self._kind])
         self._accepted: Keys = frozenset()
         self._logged: dict[Target, Reason] = {}
         self._changed: Tally[str] = Tally()
@@ -110,7 +114,7 @@ class Counter:
         rejected: dict[Target, Reason] = {}
         for kind in self._showing.kinds:
             targets = [target for target in keys if target[0] == kind]
-            for some in chunks(targets, self._showing.most[kind]):
+            for some in chunks(targets, self._at_once(kind, len(targets))):
                 async for attempt, counting in self._runner.run(frozenset(some), self._transact, retrying):
                     self._observe(attempt, counting, live=live)
                     self._changed.update(attempt.changed)
@@ -118,6 +122,13 @@ class Counter:
                     if counting.lost:
                         await self._recover(counting.lost, live=live)
         return rejected
+
+    def _at_once(self, kind: str, waiting: int) -> int:
+        """How many documents one transaction is about, of so many."""
+        most = self._showing.most[kind]
+        if kind != self._kind:
+            return most
+        return max(most, min(_TIMES_AS_MANY * most, waiting // _TRANSACTIONS_A_TURN))
 
     @property
     def walked(self) -> list[tuple[str, str]]:

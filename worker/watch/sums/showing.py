@@ -45,7 +45,7 @@ class Showing(Protocol):
     """Kinds whose documents the worker alone changes: they wait a little, and no longer for changing often."""
 
     most: Mapping[str, int]
-    """By kind, how many documents one transaction is about at most."""
+    """By kind, how many documents one transaction is about; of the source a few times as many in a backlog."""
 
     paths: Mapping[str, Any]
     """What is read of a document of the source."""

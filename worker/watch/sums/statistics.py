@@ -114,8 +114,9 @@ class Statistics:
         # It costs little, and readers look at one sum of money beside the other.
         self.at_once: Collection[str] = (REVENUE,)
         self.steady: Collection[str] = (INSTRUCTOR,)
-        # Larger transactions are hardly faster, hold the documents of courses and users longer, and make folds wait:
-        # a change stream gives out nothing while it goes through a transaction's operations, whatever they are about.
+        # Larger transactions hold the documents of courses and users longer, and make folds wait: a change stream
+        # gives out nothing while it goes through a transaction's operations, whatever they are about. Of learners
+        # they are larger while many wait (see `Counter`).
         # Each course and user named is summed over all its projections; of doubted learners those that they are a
         # part of, too.
         self.most: Mapping[str, int] = {
