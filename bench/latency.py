@@ -20,7 +20,6 @@ from worker.contract.identity import stream_object_id
 from worker.devstack.servers.worker_process import WorkerProbe, start_worker
 from worker.errors import Fatal
 from worker.kafka.files import OutgoingRecord
-from worker.storage import driver
 from worker.storage.database import Database
 from worker.timing import cancel_and_wait
 
@@ -198,7 +197,7 @@ async def _watch(database: Database, watched: Watched) -> None:
             }
         },
     ]
-    stream = await driver.watch(database.user_progress, pipeline, max_await_time_ms=_AWAIT_MS)
+    stream = await database.user_progress.watch(pipeline, max_await_time_ms=_AWAIT_MS)
     try:
         while True:
             change = await stream.try_next()

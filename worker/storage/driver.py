@@ -9,7 +9,7 @@ Methods that are equal: `find(...).to_list(None)`, `find_one`, `insert_one`, `in
 import asyncio
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import structlog
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -35,24 +35,6 @@ Collection = AsyncCollection[Document]
 Client = AsyncMongoClient[Document]
 
 
-class ChangeStream(Protocol):
-    """What the worker uses of a change stream. It is not safe to use from two tasks at once."""
-
-    @property
-    def resume_token(self) -> Mapping[str, Any] | None:
-        """Where to go on after everything returned so far; moves while nothing happens, too."""
-
-    @property
-    def alive(self) -> bool:
-        """False once the server closed it (a drop or rename)."""
-
-    async def try_next(self) -> Mapping[str, Any] | None:
-        """The next change, or None after one fruitless wait of at most `max_await_time_ms`."""
-
-    async def close(self) -> None:
-        """End the stream on the server; may be called twice."""
-
-
 async def aggregate(
     collection: Collection, pipeline: Sequence[Mapping[str, Any]], **options: Any
 ) -> list[Document]:
@@ -67,15 +49,6 @@ async def aggregate_raw(
     """All documents the pipeline gives as bytes, answer by answer."""
     cursor = await _awaited(collection.aggregate_raw_batches(pipeline, **options))
     return [batch async for batch in cursor]
-
-
-async def watch(
-    collection: Collection, pipeline: Sequence[Mapping[str, Any]], **options: Any
-) -> ChangeStream:
-    """A change stream that is open on the server when this returns: whatever happens later is seen."""
-    stream = await _awaited(collection.watch(pipeline, **options))
-    # Motor opens lazily, at the first read; entering it opens it now. PyMongo's stream is already open.
-    return cast(ChangeStream, await stream.__aenter__())
 
 
 async def start_session(client: Client) -> AsyncClientSession:

@@ -30,39 +30,6 @@ async def test_an_aggregation_gives_a_list_of_all_documents(any_database: Databa
     assert [document["owner"] for document in documents] == [f"w{number:03}" for number in range(250)]
 
 
-async def test_a_change_stream_sees_everything_after_it_was_opened(any_database: Database) -> None:
-    stream = await driver.watch(any_database.leases, [], max_await_time_ms=5_000)
-    assert stream.resume_token is not None
-    await any_database.leases.insert_one(_member("a"))
-    change = await stream.try_next()
-    assert change is not None
-    assert change["fullDocument"]["owner"] == "a"
-    await stream.close()
-    await stream.close()
-
-
-async def test_a_change_stream_goes_on_after_a_token(any_database: Database) -> None:
-    first = await driver.watch(any_database.leases, [], max_await_time_ms=100)
-    token = first.resume_token
-    await first.close()
-    await any_database.leases.insert_one(_member("a"))
-    second = await driver.watch(any_database.leases, [], resume_after=token, max_await_time_ms=500)
-    change = await second.try_next()
-    assert change is not None
-    assert await second.try_next() is None
-    assert second.alive
-    await second.close()
-
-
-async def test_a_dropped_collection_ends_its_change_stream(any_database: Database) -> None:
-    stream = await driver.watch(any_database.leases, [], max_await_time_ms=5_000)
-    await any_database.leases.drop()
-    seen = [await stream.try_next(), await stream.try_next()]
-    assert [change["operationType"] for change in seen if change] == ["drop", "invalidate"]
-    assert not stream.alive
-    await stream.close()
-
-
 async def test_a_session_carries_operations_and_shows_its_inner_object(any_database: Database) -> None:
     session = await driver.start_session(any_database.client)
     await any_database.leases.insert_one(_member("a"), session=session)

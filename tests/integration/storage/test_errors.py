@@ -107,7 +107,7 @@ async def test_a_token_that_means_nothing_is_lost_history(
     any_database: Database, token: dict[str, Any]
 ) -> None:
     with pytest.raises(HistoryLost), translated():
-        await driver.watch(any_database.leases, [], resume_after=token)
+        await driver.aggregate(any_database.leases, [{"$changeStream": {"resumeAfter": token}}])
 
 
 @pytest.mark.parametrize("code", [136, 260, 280, 286])
@@ -116,7 +116,7 @@ async def test_a_change_stream_the_server_cannot_resume_is_lost_history(
 ) -> None:
     async with _failing(any_database, "aggregate", errorCode=code) as database:
         with pytest.raises(HistoryLost), translated():
-            await driver.watch(database.leases, [])
+            await driver.aggregate(database.leases, [{"$changeStream": {}}])
 
 
 async def test_wrong_credentials_are_a_misconfiguration(mongodb: RunningMongo) -> None:

@@ -19,7 +19,6 @@ from pymongo.errors import (
 from tests.conftest import RunningMongo
 from tests.support.scraping import until_moved
 from worker.errors import Retryable
-from worker.storage import driver
 from worker.storage.database import COLLECTIONS, Database, make_client, open_database
 from worker.storage.driver import close
 from worker.telemetry.labels import RetryReason
@@ -73,7 +72,7 @@ async def test_a_slow_command_is_counted_under_its_collection_and_a_waiting_chan
     await client.admin.command({"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": blocks})
     try:
         await slow.tombstones.find_one({})
-        stream = await driver.watch(slow.course_events, [], max_await_time_ms=block_ms)
+        stream = await slow.course_events.watch([], max_await_time_ms=block_ms)
         assert await stream.try_next() is None
         await stream.close()
     finally:
