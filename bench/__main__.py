@@ -9,6 +9,7 @@ import asyncio
 import logging
 import subprocess
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,18 @@ from rich.console import Console
 
 from bench import curricula, parts
 from bench.comparison import LIMIT_WAYS, Way
-from bench.contestants.field import BARE, EQUAL, FASTSTREAM, FIELD, INGEST, PEERS, ROOT, Contestant
+from bench.contestants.at_commit import at_commit, checkout
+from bench.contestants.field import (
+    BARE,
+    EQUAL,
+    EVERYTHING,
+    FASTSTREAM,
+    FIELD,
+    INGEST,
+    PEERS,
+    ROOT,
+    Contestant,
+)
 from bench.fixture import CLOCK, Fixture, fixture, kafka_here
 from bench.goals import check_goals
 from bench.many import scenes
@@ -139,17 +151,21 @@ def main() -> None:
     size = FULL if options.full else QUICK
     events, many = options.events or size.events, options.events or size.many
     size = replace(size, events=events, many=many, rounds=options.rounds or size.rounds)
-    if "curricula" in (options.only or ()):
-        pairs = curricula.pairs(
-            options.events or curricula.INGEST_EVENTS, options.events or curricula.MANY_EVENTS
-        )
-        size = replace(size, pairs=pairs, rounds=options.rounds or max(size.rounds, curricula.ROUNDS))
+    known_courses = "curricula" in (options.only or ())
     if not size.latency_s and (left_out := set(options.only or ()) - {"many", "contestants", *ALONE}):
         parser.error(f"{', '.join(sorted(left_out))}: only with --full")
     # A topic that was just created is unknown for some time: no news.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = Console(soft_wrap=True)
-    result = asyncio.run(measure(size, options.kafka or kafka_here(), console, options.only or ()))
+    with checkout(curricula.BEFORE) if known_courses else nullcontext() as tree:
+        if known_courses:
+            pairs = curricula.pairs(
+                options.events or curricula.INGEST_EVENTS,
+                options.events or curricula.MANY_EVENTS,
+                None if tree is None else at_commit(EVERYTHING, tree),
+            )
+            size = replace(size, pairs=pairs, rounds=options.rounds or max(size.rounds, curricula.ROUNDS))
+        result = asyncio.run(measure(size, options.kafka or kafka_here(), console, options.only or ()))
     if options.only:
         # No result of the whole: nothing is written. As a page, whose lines are as long as they are.
         console.print(markdown(result), markup=False, highlight=False)

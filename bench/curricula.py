@@ -1,6 +1,7 @@
 """What it costs that courses are known: ingest and all roles, each beside itself without stamps, on the same records.
 
-`python -m bench --only curricula` prints this table alone, within eight minutes.
+All roles run beside an earlier commit as well, the last one that stamped nothing: their figure before. This table
+alone is printed by `python -m bench --only curricula`, within ten minutes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,10 @@ RECORD_LESSONS = 66
 # As many as let each run take about twenty seconds: what a run begins with must not decide.
 INGEST_EVENTS, MANY_EVENTS = 150_000, 36_000
 ROUNDS = 3
-GOALS = ("stamping", "curricula")
+GOALS = ("stamping", "curricula", "before")
+BEFORE = "bf14ba4"
+"""The last commit whose events carried nothing of their course, and whose records showed opened lessons only."""
+_NO_COMMIT = "this clone does not have the commit"
 _NOTES = (
     "Documents of all courses and learners stand in the store in every run. Without stamps the worker reads none of",
     "them, its events carry nothing of them, and records show only lessons that somebody opened.",
@@ -48,11 +52,15 @@ class Pair:
     without: Contestant
 
 
-def pairs(ingest_events: int, many_events: int) -> Sequence[Pair]:
-    """Ingest of events of long courses, and all roles with many learners of courses of the usual length."""
+def pairs(ingest_events: int, many_events: int, before: Contestant | None = None) -> Sequence[Pair]:
+    """Ingest of events of long courses, and all roles with many learners of courses of the usual length.
+
+    `before` is all roles as they were before there were stamps, where that can be had.
+    """
     taking_turns = Workload(ingest_events, courses=KNOWN_COURSES, lessons=KNOWN_LESSONS, present=True)
     many = ManyLearners(many_events, lessons=RECORD_LESSONS, present=True)
-    return (
+    title = f"all roles, {many.learners:,} learners, courses of {RECORD_LESSONS} lessons"
+    taken = [
         Pair(
             "stamping",
             f"ingest, {KNOWN_COURSES} courses of {KNOWN_LESSONS} lessons",
@@ -60,14 +68,11 @@ def pairs(ingest_events: int, many_events: int) -> Sequence[Pair]:
             INGEST,
             INGEST_UNSTAMPED,
         ),
-        Pair(
-            "curricula",
-            f"all roles, {many.learners:,} learners, courses of {RECORD_LESSONS} lessons",
-            many,
-            EVERYTHING,
-            EVERYTHING_UNSTAMPED,
-        ),
-    )
+        Pair("curricula", title, many, EVERYTHING, EVERYTHING_UNSTAMPED),
+    ]
+    if before is not None:
+        taken.append(Pair("before", title, many, EVERYTHING, before))
+    return taken
 
 
 PairRuns = Mapping[str, tuple[Sequence[Run], Sequence[Run]]]
@@ -91,7 +96,7 @@ async def measure_pairs(given: Fixture, taken: Sequence[Pair], rounds: int, say:
 def pair_goals(taken: Sequence[Pair], found: PairRuns) -> tuple[dict[str, Measured], dict[str, str]]:
     """The ratios of the rates, and why one is open."""
     measured: dict[str, Measured] = {}
-    missing: dict[str, str] = {}
+    missing = dict.fromkeys(set(GOALS) - {pair.goal for pair in taken}, _NO_COMMIT)
     for pair in taken:
         known, without = found[pair.goal]
         wrong = next((run for run in (*known, *without) if run.wrong), None)
