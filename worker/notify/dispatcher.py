@@ -83,7 +83,7 @@ class ChannelDispatcher:
         self._breaker = Breaker()
         self._in_flight: dict[asyncio.Task[None], _InFlight] = {}
         self._renew_at = 0.0
-        self._take_over_at = 0.0
+        self._look_at = self._take_over_at = 0.0
         self._places = asyncio.Semaphore(settings.concurrency)
         self._stop = asyncio.Event()
 
@@ -113,15 +113,17 @@ class ChannelDispatcher:
     # ---- claiming ----
 
     async def _take(self) -> bool:
-        """Claim what fits and let it fly; False if there was nothing or no room."""
-        room = self._room()
-        if not room:
+        """Claim what fits and let it fly; False if there was nothing or no room, or if it was looked just before."""
+        room, now = self._room(), self._clock.monotonic()
+        if not room or now < self._look_at:
             return False
-        asks, now = self._breaker.suspicious, self._clock.monotonic()
-        if take_over := now >= self._take_over_at:
+        asks, take_over = self._breaker.suspicious, now >= self._take_over_at
+        if take_over:
             self._take_over_at = now + self._settings.poll_s
         until = now + self._settings.lease_s
         rows = await self._outbox.claim(self._open_kinds(), room, expired=take_over)
+        if len(rows) < room:  # others may come meanwhile: a few claims a second, not one for each row
+            self._look_at = now + self._settings.look_every_s
         self._rate.spend(len(rows))
         recipients = await self._recipients.of(rows, self.channel)
         for row in rows:
@@ -267,7 +269,7 @@ class ChannelDispatcher:
         elif (rest_s := self._rate.free_in_s()) > 0:
             seconds = min(seconds, rest_s)
         elif self._room():
-            seconds = min(seconds, self._settings.look_every_s)
+            seconds = min(seconds, max(0.0, self._look_at - self._clock.monotonic()))
         waits = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._clock.sleep(seconds))}
         try:
             await asyncio.wait({*waits, *self._in_flight}, return_when=asyncio.FIRST_COMPLETED)

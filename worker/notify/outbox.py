@@ -5,8 +5,10 @@ operation waits for MongoDB, and may run twice: `_id`, status and the claim's ow
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,7 +23,7 @@ from worker.storage.claims import DUE, RELEASED, Claims
 from worker.storage.database import Database, Document
 from worker.storage.event_traces import trace_at
 from worker.storage.quarantine import Quarantined, put_items, quarantine
-from worker.storage.updating import in_s, send_each, update_each
+from worker.storage.updating import Updated, in_s, send_each, update_each
 from worker.storage.work_items import NOTIFICATION_SEND, notification_item_id
 from worker.timing import Clock
 
@@ -38,11 +40,10 @@ class _Mark:
     written: bool | None = None
 
     def update(self, claims: Claims) -> tuple[str, Document, list[Document]]:
-        """Guarded by the claim, but for what is true whoever owns the row."""
+        """Guarded by the claim."""
         key = self.row["_id"]
-        unsent = {"_id": key, "status": {"$ne": "sent"}}
-        ours = unsent if self.state.status == "sent" else claims.held(key, self.row["lease_owner"])
-        return key, ours, [{"$set": _marked(self.state, self.channel)}]
+        held = claims.held(key, self.row["lease_owner"])
+        return key, held, [{"$set": _marked(self.state, self.channel)}]
 
 
 class Outbox:
@@ -69,11 +70,10 @@ class Outbox:
         self._marking = asyncio.Lock()
 
     async def claim(self, kinds: Collection[str], limit: int, *, expired: bool = True) -> list[Document]:
-        """Take up to `limit` rows of these kinds: due ones, oldest first, then expired ones.
+        """Take up to `limit` rows of these kinds: if `expired`, those whose lease ran out; then due ones by age.
 
-        Expired are rows whose lease ran out in somebody's hand; they are looked for if `expired`. Counts an attempt
-        for each. A row that nobody can read or change is quarantined: it stays as it is, and the queue says why.
-        Raises only what waiting cannot heal.
+        Counts an attempt for each. A row that nobody can read or change is quarantined: it stays as it is, and the
+        queue says why. Raises only what waiting cannot heal.
         """
         ids = await self._waiting(lambda: self._candidates(kinds, limit, expired=expired))
         if not ids:
@@ -135,23 +135,41 @@ class Outbox:
         return bool(mark.written)
 
     async def _write(self, marks: Sequence[_Mark]) -> None:
-        """Write these marks in one command; they leave the list when that is done."""
-        updates = [mark.update(self._claims) for mark in marks]
-        written = await self._waiting(lambda: send_each(self._rows, updates), insist=True)
-        refused, matched = written.refused.keys(), written.matched
+        """Write these marks; they leave the list when that is done.
+
+        That rows were sent is true whoever owns them: it is written into all of them at once.
+        """
+        sent: dict[tuple[RowState, str], list[str]] = defaultdict(list)
+        for mark in marks:
+            if mark.state.status == "sent":
+                sent[mark.state, mark.channel].append(mark.row["_id"])
+        others = [mark.update(self._claims) for mark in marks if mark.state.status != "sent"]
+        written = [
+            await self._waiting(partial(self._write_sent, keys, state, channel), insist=True)
+            for (state, channel), keys in sent.items()
+        ]
+        written.append(await self._waiting(lambda: send_each(self._rows, others), insist=True))
+        refused = {key for each in written for key in each.refused}
+        matched = sum(each.matched for each in written)
         # A repeat after a lost answer matches nothing and has been written: only a foreign owner is a loss.
         foreign = refused if matched == len(marks) - len(refused) else refused | await self._foreign(marks)
         for mark in marks:
             mark.written = mark.row["_id"] not in foreign
             self._marks.remove(mark)
 
+    async def _write_sent(self, keys: Sequence[str], state: RowState, channel: str) -> Updated:
+        unsent = {"_id": {"$in": keys}, "status": {"$ne": "sent"}}
+        return await update_each(self._rows, unsent, [{"$set": _marked(state, channel)}])
+
     async def _candidates(self, kinds: Collection[str], limit: int, *, expired: bool) -> list[str]:
-        ids = await self._readable({**_of(kinds), **DUE}, limit, sort=[("due_at", 1)])
+        ids: list[str] = []
         # After MongoDB was away, rows whose lease ran out meanwhile are left to their owners for a moment: one that
         # has sent its row and could not mark it marks it now. The same at the start, when we know nothing.
         since = max(self._began_at, self._waits.away_at)
-        if expired and len(ids) < limit and self._clock.monotonic() >= since + self._grace_s:
-            ids += await self._readable({**_of(kinds), **self._claims.expired}, limit - len(ids), sort=None)
+        if expired and self._clock.monotonic() >= since + self._grace_s:
+            ids = await self._readable({**_of(kinds), **self._claims.expired}, limit, sort=None)
+        if len(ids) < limit:
+            ids += await self._readable({**_of(kinds), **DUE}, limit - len(ids), sort=[("due_at", 1)])
         return ids
 
     async def _readable(

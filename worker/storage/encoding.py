@@ -14,6 +14,8 @@ from worker.storage.database import CODEC_OPTIONS, Document
 from worker.storage.elements import Element, elements, joined
 
 _ARRAY = 0x04
+# Of these equal values of one type are equal as BSON.
+_PLAIN = frozenset({int, float, str, bool, type(None)})
 _UNENCODABLE = (BSONError, OverflowError, UnicodeEncodeError, RecursionError)
 _RAW_OPTIONS = CODEC_OPTIONS.with_options(document_class=RawBSONDocument)
 
@@ -58,6 +60,8 @@ def encoded_around(front: bytes, name: str, array: bytes, rest: Document) -> Raw
 
 def same(stored: object, wanted: object) -> bool:
     """Whether two values are equal as BSON: Python has 3.0 and true equal to 3 and 1. The order of fields is none."""
+    if type(stored) is type(wanted) and type(wanted) in _PLAIN:
+        return stored == wanted
     if isinstance(wanted, Mapping):
         if not isinstance(stored, Mapping) or stored.keys() != wanted.keys():
             return False

@@ -37,8 +37,8 @@ log = structlog.get_logger(__name__)
 _ABSENT = -1
 # Said once each, until so many were.
 _MOST_LOGGED = 10_000
-# Who is behind counts in fewer and larger transactions, for each waits for a dozen commands: a quarter of what waits,
-# but no more than so many times what is counted at once otherwise.
+# Live counting that is behind takes fewer and larger transactions, for each waits for a dozen commands: a quarter of
+# what waits, but no more than so many times what is counted at once otherwise.
 _TRANSACTIONS_A_TURN = 4
 _TIMES_AS_MANY = 4
 # Which documents are quarantined is asked this often: the items of those that are counted meanwhile are closed.
@@ -73,7 +73,7 @@ class Counter:
         self._source = given.database.collection(showing.kinds[self._kind])
         self._counted = given.database.collection(showing.projection.counted.collection)
         self._refold = refold
-        self._runner = Runner(given, _TIMES_AS_MANY * showing.most[self._kind])
+        self._runner = Runner(given, showing.most[self._kind], times=_TIMES_AS_MANY)
         self._accepted: Keys = frozenset()
         self._logged: dict[Target, Reason] = {}
         self._changed: Tally[str] = Tally()
@@ -114,7 +114,7 @@ class Counter:
         rejected: dict[Target, Reason] = {}
         for kind in self._showing.kinds:
             targets = [target for target in keys if target[0] == kind]
-            for some in chunks(targets, self._at_once(kind, len(targets))):
+            for some in chunks(targets, self._at_once(kind, len(targets), live=live)):
                 async for attempt, counting in self._runner.run(frozenset(some), self._transact, retrying):
                     self._observe(attempt, counting, live=live)
                     self._changed.update(attempt.changed)
@@ -123,12 +123,10 @@ class Counter:
                         await self._recover(counting.lost, live=live)
         return rejected
 
-    def _at_once(self, kind: str, waiting: int) -> int:
+    def _at_once(self, kind: str, waiting: int, *, live: bool) -> int:
         """How many documents one transaction is about, of so many."""
         most = self._showing.most[kind]
-        if kind != self._kind:
-            return most
-        return max(most, min(_TIMES_AS_MANY * most, waiting // _TRANSACTIONS_A_TURN))
+        return in_a_backlog(most, waiting) if live and kind == self._kind else most
 
     @property
     def walked(self) -> list[tuple[str, str]]:
@@ -330,6 +328,11 @@ def _counted_by_somebody(records: Reading) -> Reading:
     return replace(
         records, documents=[each for each in records.documents if not is_reserved(each.get("stream_id"))]
     )
+
+
+def in_a_backlog(most: int, waiting: int) -> int:
+    """How many of so many documents that wait one transaction counts, where it usually counts `most`."""
+    return max(most, min(_TIMES_AS_MANY * most, -(-waiting // _TRANSACTIONS_A_TURN)))
 
 
 def is_newer(known: Document, version: int) -> bool:

@@ -52,11 +52,16 @@ class Dependencies:
 
 
 class Runner:
-    """Runs the transactions of one projection, `most` keys in each at most; remembers what the server refused."""
+    """Runs the transactions of one projection, `most` keys in each at most; remembers what the server refused.
 
-    def __init__(self, given: Dependencies, most: int) -> None:
+    Who is given more keys at once gets a transaction of up to so many `times` as many, which is not tried again as
+    large when it meets others: nobody shall wait for it long.
+    """
+
+    def __init__(self, given: Dependencies, most: int, *, times: int = 1) -> None:
         self._given = given
-        self._most = self._width = most
+        self._most = most
+        self._widest = self._width = times * most
         self._cooling: dict[Target, tuple[float, Reason]] = {}
         self._random = random.Random(given.seed)  # noqa: S311  # jitter, not a secret
 
@@ -117,16 +122,23 @@ class Runner:
                 self._given.on_retry(error)
                 if conflicts >= _ATTEMPTS and self._given.clock.monotonic() >= patient_until:
                     raise
-                if conflicts >= _SPLIT_AFTER and len(keys) > 1:
+                if self._does_better_in_parts(keys, conflicts):
                     return None
                 wait_s = self._random.uniform(0, _LONGEST_WAIT_S / 2 ** max(0, _ATTEMPTS - conflicts))
             else:
                 if attempt.has_room:
-                    self._width = min(max(self._width, 2 * len(keys)), self._most)
+                    self._width = min(max(self._width, 2 * len(keys)), self._widest)
                 await self._given.keep_alive()
                 return attempt, result
             await self._given.clock.sleep(wait_s)
             await self._given.keep_alive()
+
+    def _does_better_in_parts(self, keys: Keys, conflicts: int) -> bool:
+        """Whether to split what met others so often; what is larger than usual would hold too much if tried again."""
+        if len(keys) > self._most:
+            self._width = self._most
+            return True
+        return conflicts >= _SPLIT_AFTER and len(keys) > 1
 
     def _cool_down(self, error: RejectedWrite | Refused, keys: Keys) -> None:
         """Leave a document alone for a while. Where nobody says which it is, the only one left is to blame."""

@@ -122,9 +122,9 @@ class Statistics:
         self.most: Mapping[str, int] = {
             "learner": 300,
             "course": 20,
-            "user": 500,
+            "user": 250,
             INSTRUCTOR: 20,
-            REVENUE: 500,
+            REVENUE: 250,
         }
         # The record, and the server's time of the reading.
         self.paths: Mapping[str, Any] = dict.fromkeys(RECORD_PATHS, 1) | {"read_at": "$$NOW"}
