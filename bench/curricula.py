@@ -31,9 +31,9 @@ RECORD_LESSONS = 66
 INGEST_EVENTS, MANY_EVENTS = 150_000, 36_000
 ROUNDS = 3
 GOALS = ("stamping", "curricula", "before")
-BEFORE = "bf14ba4"
+BEFORE = "bf14ba407ef9a067a364349aa149d6cde24b06e7"
 """The last commit whose events carried nothing of their course, and whose records showed opened lessons only."""
-_NO_COMMIT = "this clone does not have the commit"
+_NO_COMMIT = "git does not give that commit here"
 _NOTES = (
     "Documents of all courses and learners stand in the store in every run. Without stamps the worker reads none of",
     "them, its events carry nothing of them, and records show only lessons that somebody opened.",
@@ -43,7 +43,7 @@ _NOTES = (
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A contestant and itself without stamps, on one workload; `goal` is that of the ratio of their rates."""
+    """A contestant, and itself without stamps or as it was before; `goal` is that of the ratio of their rates."""
 
     goal: str
     title: str
@@ -104,7 +104,7 @@ def pair_goals(taken: Sequence[Pair], found: PairRuns) -> tuple[dict[str, Measur
             missing[pair.goal] = f"{wrong.contestant} left something wrong: {wrong.wrong}"
             continue
         rates = ratio([run.rate for run in known], [run.rate for run in without])
-        limits = f"{where_time_goes(known)}; without stamps {where_time_goes(without)}"
+        limits = f"{where_time_goes(known)}; {pair.without.name} {where_time_goes(without)}"
         measured[pair.goal] = Measured(rates, limits)
     return measured, missing
 

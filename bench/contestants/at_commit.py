@@ -1,10 +1,12 @@
 """A contestant as an earlier commit has it: what has changed since is seen on one machine, at one time."""
 
 import asyncio
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,27 +17,29 @@ from bench.contestants.field import ROOT, Contestant, Start
 from bench.contestants.task import Task
 from worker.devstack.servers.process import StartFailed
 
+_SHORT = 7
+
 
 @contextmanager
 def checkout(commit: str) -> Iterator[Path | None]:
-    """A work tree of the commit, removed with the block; None where this clone does not have the commit."""
+    """A folder with the files of a commit, gone with the block; None where git does not give them here."""
     git = shutil.which("git")
-    if git is None or _git(git, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
-        yield None
-        return
     with tempfile.TemporaryDirectory(prefix="sevenp-bench-") as folder:
-        tree = Path(folder) / commit
-        _git(git, "worktree", "add", "--detach", str(tree), commit).check_returncode()
-        try:
-            yield tree
-        finally:
-            _git(git, "worktree", "remove", "--force", str(tree))
+        tree = Path(folder) / commit[:_SHORT]
+        files = b"" if git is None else _archive(git, commit)
+        if not files:
+            yield None
+            return
+        with tarfile.open(fileobj=io.BytesIO(files)) as archive:
+            archive.extractall(tree, filter="data")
+        yield tree
 
 
 def at_commit(contestant: Contestant, tree: Path) -> Contestant:
-    """The contestant with the code of a work tree, and what is installed here; its databases get the tree's schema.
+    """The contestant with the code of such a folder, and what is installed here.
 
-    It is taken for one of before there were stamps, and before payments were events of their own.
+    Its databases get that code's schema, too. It is taken for one of before there were stamps, and before payments
+    were events of their own.
     """
 
     async def start(folder: Path, task: Task) -> Start:
@@ -61,5 +65,7 @@ async def _apply_schema(environment: Mapping[str, str]) -> None:
         raise StartFailed(f"the schema of the earlier commit: {said.decode(errors='replace')}")
 
 
-def _git(git: str, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
-    return subprocess.run([git, *arguments], cwd=ROOT, capture_output=True, check=False)  # noqa: S603 - arguments of our own
+def _archive(git: str, commit: str) -> bytes:
+    """Nothing where there is no repository, or no such commit in it."""
+    done = subprocess.run([git, "archive", commit], cwd=ROOT, capture_output=True, check=False)  # noqa: S603 - our own
+    return b"" if done.returncode else done.stdout
