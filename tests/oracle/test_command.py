@@ -94,12 +94,14 @@ async def _commit(kafka: str, offsets: Mapping[tuple[str, int], int]) -> None:
         await consumer.stop()
 
 
+@pytest.mark.slow
 async def test_all_ten_hold_for_a_right_run(checked: CheckedRun) -> None:
     code, output, errors = await checked.verdict()
 
     assert (code, output) == (0, "holding: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10\n"), errors
 
 
+@pytest.mark.slow
 async def test_a_violation_is_reported_with_its_number(database: Database, checked: CheckedRun) -> None:
     damaged_row = checked.run.rows[0]
     await database.user_interactions.insert_one(damaged_row)
@@ -112,6 +114,7 @@ async def test_a_violation_is_reported_with_its_number(database: Database, check
     )
 
 
+@pytest.mark.slow
 async def test_a_record_behind_the_committed_offset_is_seen(
     kafka: str, topic: str, checked: CheckedRun
 ) -> None:
@@ -138,6 +141,7 @@ async def test_what_nobody_could_check_is_reported(checked: CheckedRun, mongodb:
     assert output == "not checked of 9: no log and no group, no metrics\nholding: 2, 9\n"
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_read_is_no_verdict(checked: CheckedRun) -> None:
     missing = str(checked.folder / "missing")
 

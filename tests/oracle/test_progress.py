@@ -46,6 +46,7 @@ def test_both_agree_beyond_every_cap() -> None:
     assert differences == []
 
 
+@pytest.mark.slow
 def test_both_agree_on_more_lessons_than_count() -> None:
     events = list(_lessons_without_end(5_100))
     random.Random(6).shuffle(events)  # noqa: S311 - a repeatable order, nothing secret

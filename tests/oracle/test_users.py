@@ -44,6 +44,7 @@ def user(events: list[Document]) -> Document:
     return {"_id": USER, "rev": 1, "password_hash": "kept", "stats": {}, **called, **folded}
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(_LIFE)
 def test_the_oracle_says_of_any_life_what_the_worker_says(

@@ -13,6 +13,7 @@ from worker.devstack.servers.process import free_port
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_without_docker_the_session_ends_with_one_message() -> None:
     nobody = f"tcp://127.0.0.1:{free_port()}"
     finished = subprocess.run(  # noqa: S603 - our own interpreter on our own tests

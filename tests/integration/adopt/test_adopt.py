@@ -275,6 +275,7 @@ async def test_statistics_say_what_the_records_say_and_what_stood_there_is_kept(
     assert oracle(platform) == []
 
 
+@pytest.mark.slow
 async def test_a_learner_whose_events_came_first_needs_to_be_told_which_the_record_has(
     platform: Platform, adopted: Database
 ) -> None:

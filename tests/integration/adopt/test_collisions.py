@@ -55,6 +55,7 @@ async def test_of_two_that_differ_in_capitals_the_older_account_has_the_name(own
     assert (await adopt(own)).run.counts.get("documents_adopted", 0) == 0
 
 
+@pytest.mark.slow
 async def test_those_without_a_name_or_with_an_empty_one_are_adopted_and_in_nobody_s_way(
     own: Database,
 ) -> None:

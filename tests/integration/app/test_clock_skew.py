@@ -46,6 +46,7 @@ CLOCKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", CLOCKS)
 async def test_ingest_stores_every_event_once_and_shows_no_lag_that_is_none(
     database: Database, kafka: str, topic: str, clock: Clock

@@ -5,6 +5,8 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.support.waiting import wait_until
 from tests.support.worker_process import StartWorker, fetch
 from worker.app.exits import ExitCode
@@ -21,6 +23,7 @@ def test_a_started_worker_is_ready_alive_and_exports_its_roles(start_worker: Sta
     assert "sevenp_worker_build_info{" in metrics
 
 
+@pytest.mark.slow
 def test_a_worker_told_to_stop_drains_and_ends_with_0_however_often_it_is_told(
     start_worker: StartWorker, topic: str
 ) -> None:
@@ -71,6 +74,7 @@ def test_a_test_server_is_refused_unless_the_settings_say_so(start_worker: Start
     assert "enableTestCommands" in worker.error()
 
 
+@pytest.mark.slow
 def test_a_broker_that_goes_away_makes_the_worker_unready_but_leaves_it_alive(
     start_worker: StartWorker, tmp_path: Path, topic: str
 ) -> None:

@@ -216,6 +216,7 @@ async def _assert_stalls(site: Site, clock: ShiftedClock, name: str) -> None:
     assert name in body["stalled"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROLES)
 async def test_a_role_whose_await_never_returns_is_named_within_a_minute(site: Sites, name: str) -> None:
     clock = ShiftedClock()
@@ -233,6 +234,7 @@ async def test_a_follower_of_counts_that_hangs_is_not_hidden_by_the_other(site: 
         await _assert_stalls(running, clock, "counts")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "part"),
     [
@@ -256,6 +258,7 @@ async def test_a_part_of_mongodb_that_never_answers_stalls_its_role(
         await _assert_stalls(running, clock, name)
 
 
+@pytest.mark.slow
 async def test_a_consumer_that_never_returns_from_its_poll_stalls_ingest(
     site: Sites, kafka: str, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

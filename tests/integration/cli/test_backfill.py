@@ -49,6 +49,7 @@ async def test_a_pipe_is_published_to_its_end_and_a_bad_line_ends_with_1(
     assert (row["status"], row["who"].partition("@")[0]) == ("done", "anna")
 
 
+@pytest.mark.slow
 async def test_ctrl_c_ends_it_while_a_pipe_is_silent_and_the_same_lines_again_go_on(
     environment: dict[str, str], database: Database, kafka: str, topic: str
 ) -> None:

@@ -48,6 +48,7 @@ def start(environment: dict[str, str], *arguments: str, **options: int) -> "subp
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     one_of_each(
@@ -136,6 +137,7 @@ async def test_an_empty_event_store_is_not_said_to_agree(environment: dict[str, 
     assert "Everything agrees" not in ended.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", one_of_each([*READING, ["schema", "apply"], ["schema", "check"]], by_group), ids=" ".join
 )
@@ -150,6 +152,7 @@ async def test_every_command_explains_a_mongodb_that_does_not_answer(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "redrive"])
 async def test_two_absent_servers_are_both_named(environment: dict[str, str], command: str) -> None:
     absent = {
@@ -206,6 +209,7 @@ def test_ctrl_c_while_modules_are_imported_leaves_no_trace(environment: dict[str
     assert "KeyboardInterrupt" not in errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--check",)])
 def test_ctrl_c_says_what_is_left(environment: dict[str, str], options: tuple[str, ...]) -> None:
     """While it waits for more from a pipe that stays open: once it took more than a pipe holds, it is at work."""

@@ -79,6 +79,7 @@ async def test_lines_that_are_no_valid_events_are_counted(kafka: str, topic: str
     assert f"The first is line {len(good) + 1}: missing_field" in ended.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piped", [False, True])
 async def test_a_check_sends_nothing_unless_all_are_valid(
     kafka: str, topic: str, tmp_path: Path, piped: bool
@@ -148,6 +149,7 @@ async def test_a_topic_that_does_not_exist_is_named_and_not_created(kafka: str, 
     assert absent not in await topics(kafka)
 
 
+@pytest.mark.slow
 async def test_what_holds_no_lines_is_refused_and_a_line_too_long_costs_only_itself(
     kafka: str, topic: str, tmp_path: Path
 ) -> None:
@@ -163,6 +165,7 @@ async def test_what_holds_no_lines_is_refused_and_a_line_too_long_costs_only_its
     assert sum((await topic_ends(kafka, topic)).values()) == 2
 
 
+@pytest.mark.slow
 async def test_each_event_goes_to_the_topic_of_its_kind_and_with_a_topic_all_go_there(
     kafka: str, topic: str, tmp_path: Path
 ) -> None:

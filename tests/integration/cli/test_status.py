@@ -94,6 +94,7 @@ async def test_it_tells_who_works_what_they_hold_and_what_waits(
     assert shown.output.splitlines()[-1] == "MongoDB and Kafka answer, and each role has a live worker."
 
 
+@pytest.mark.slow
 async def test_without_kafka_everything_else_is_told_and_the_code_says_so(
     settings: dict[str, str], database: Database
 ) -> None:
@@ -117,6 +118,7 @@ async def test_without_kafka_everything_else_is_told_and_the_code_says_so(
     assert shown.output.splitlines()[-1] == verdict
 
 
+@pytest.mark.slow
 async def test_without_mongodb_the_lag_is_told_all_the_same(
     settings: dict[str, str], kafka: str, topic: str
 ) -> None:
@@ -147,6 +149,7 @@ async def test_a_prefix_that_nobody_uses_is_named(settings: dict[str, str]) -> N
     assert "SEVENP_DATABASE_PREFIX" in ended.error
 
 
+@pytest.mark.slow
 def test_watching_tells_again_and_again_until_somebody_stops_it(settings: dict[str, str]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "worker", "status", "--watch", "--every", "0.5", "--json"],
@@ -165,6 +168,7 @@ def test_watching_tells_again_and_again_until_somebody_stops_it(settings: dict[s
     assert errors == "sevenp-worker: interrupted: it only looked, nothing was changed\n"
 
 
+@pytest.mark.slow
 async def test_what_operators_have_paused_is_told_with_who_and_why(
     settings: dict[str, str], database: Database
 ) -> None:

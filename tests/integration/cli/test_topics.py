@@ -2,6 +2,8 @@
 
 import uuid
 
+import pytest
+
 from tests.support.commands import sevenp_worker
 from worker.app.exits import ExitCode
 from worker.devstack.servers.topics import topic_ends
@@ -19,6 +21,7 @@ async def test_partitions_are_known_whatever_the_broker_describes(
     assert "at least 5" in few.output
 
 
+@pytest.mark.slow
 async def test_an_absent_topic_is_made(settings: dict[str, str], kafka: str) -> None:
     topic = f"topic-{uuid.uuid4().hex[:12]}"
     wanted = {"SEVENP_TOPIC": topic, "SEVENP_TOPIC_PARTITIONS": "3", "SEVENP_TOPIC_REPLICATION": "1"}

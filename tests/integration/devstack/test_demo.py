@@ -109,6 +109,7 @@ def accepts(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.slow
 def test_a_simulated_run_agrees_everywhere_and_leaves_nothing(tmp_path: Path) -> None:
     code, output, summary = demo(tmp_path, "--events", "2000")
     assert code == 0, output
@@ -238,6 +239,7 @@ def test_a_file_without_any_event_is_said_to_be_one(tmp_path: Path) -> None:
     assert "Is it the right file" in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("simulated", [["--events", "5"], ["--seed", "5"]])
 def test_a_file_and_a_simulation_at_once_are_refused(tmp_path: Path, simulated: list[str]) -> None:
     code, output, _ = demo(tmp_path, "--input", str(ROOT / "README.md"), *simulated)
@@ -268,6 +270,7 @@ def test_a_kept_worker_that_dies_ends_the_demo_at_once(tmp_path: Path) -> None:
         assert "worker ended with exit code -9" in output
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_middle_stops_everything_without_a_trace(tmp_path: Path) -> None:
     process = subprocess.Popen(  # noqa: S603 - our own program
         command("--events", "2000"),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from structlog.testing import capture_logs
 
 from tests.integration.ingest.ledger import assert_exactly_once
@@ -21,6 +22,7 @@ def poison(count: int, partition: int) -> list[Sent]:
     ]
 
 
+@pytest.mark.slow
 async def test_a_flood_of_poison_pauses_its_partition_and_drops_nothing(
     database: Database, kafka: str, topic: str
 ) -> None:
@@ -56,6 +58,7 @@ async def test_a_flood_of_poison_pauses_its_partition_and_drops_nothing(
     await assert_exactly_once(database, [*healthy, *after], voids=None)
 
 
+@pytest.mark.slow
 async def test_it_closes_when_the_producer_is_mended(database: Database, kafka: str, topic: str) -> None:
     mended = [event(number % 9) for number in range(400)]
     async with running(database, options(kafka, topic, breaker=QUICK)) as ingest:

@@ -64,6 +64,7 @@ async def test_a_server_that_refuses_for_a_while_is_asked_again_and_no_record_sk
     await assert_exactly_once(database, published, voids=None)
 
 
+@pytest.mark.slow
 async def test_a_write_that_no_majority_confirms_is_sent_again(
     database: Database, kafka: str, topic: str
 ) -> None:
@@ -88,6 +89,7 @@ async def test_a_write_that_no_majority_confirms_is_sent_again(
     assert waits == ["ingest_waits_for_mongodb", "ingest_waits_for_mongodb_over"]
 
 
+@pytest.mark.slow
 async def test_write_conflicts_cost_time_only(database: Database, kafka: str, topic: str) -> None:
     published = [event(number % 9) for number in range(300)]
     async with running(database, options(kafka, topic)) as ingest:
@@ -104,6 +106,7 @@ async def test_write_conflicts_cost_time_only(database: Database, kafka: str, to
 # ---- done in part ----
 
 
+@pytest.mark.slow
 async def test_rows_of_which_one_failed_are_completed_by_the_next_worker(
     database: Database, kafka: str, topic: str
 ) -> None:
@@ -188,6 +191,7 @@ async def test_an_insert_that_mongod_did_not_survive_is_completed(
 # ---- a zombie ----
 
 
+@pytest.mark.slow
 async def test_a_zombie_whose_insert_hangs_in_the_server_is_waited_for_and_then_shut_out(
     database: Database, kafka: str, topic: str
 ) -> None:

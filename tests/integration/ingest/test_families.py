@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import orjson
+import pytest
 from bson import ObjectId
 from pydantic import Field
 
@@ -69,6 +70,7 @@ def several(*edits: dict[str, Any], partition: int = 0) -> Sent:
     return Sent(orjson.dumps({"edits": list(edits)}), partition=partition, headers=(HEADER,))
 
 
+@pytest.mark.slow
 async def test_streams_of_courses_live_in_the_same_store_with_versions_of_their_own(
     database: Database, kafka: str, topic: str
 ) -> None:

@@ -183,6 +183,7 @@ async def test_a_zombie_is_fenced_and_starts_again(database: Database, kafka: st
     await assert_exactly_once(database, early + late)
 
 
+@pytest.mark.slow
 async def test_a_third_worker_joins_and_leaves_while_records_flow(
     database: Database, kafka: str, topic: str
 ) -> None:
@@ -214,6 +215,7 @@ async def test_a_third_worker_joins_and_leaves_while_records_flow(
 # ---- stopping ----
 
 
+@pytest.mark.slow
 async def test_stopping_in_mid_batch_finishes_and_commits_it(
     database: Database, kafka: str, topic: str
 ) -> None:
@@ -237,6 +239,7 @@ async def test_stopping_in_mid_batch_finishes_and_commits_it(
     await assert_exactly_once(database, published)
 
 
+@pytest.mark.slow
 async def test_a_batch_given_up_at_the_drain_deadline_is_not_committed(
     database: Database, kafka: str, topic: str
 ) -> None:

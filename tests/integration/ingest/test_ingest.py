@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
 
@@ -239,6 +240,7 @@ async def insert_course(database: Database, modules: list[dict[str, Any]]) -> No
     )
 
 
+@pytest.mark.slow
 async def test_a_group_that_began_at_the_end_reads_all_that_came_while_no_worker_ran(
     database: Database, kafka: str, topic: str
 ) -> None:

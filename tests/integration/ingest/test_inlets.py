@@ -89,6 +89,7 @@ async def test_an_event_of_every_type_is_stored_once_and_refused_on_every_other_
     assert not [each for each in found if each.kind in (Kind.DOCUMENT, Kind.VERSION, Kind.EVENT, Kind.ROW)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", list(StartPolicy))
 async def test_a_topic_that_is_not_there_yet_costs_nothing_and_is_read_from_its_begin_once_it_is(
     database: Database, kafka: str, topic: str, policy: StartPolicy

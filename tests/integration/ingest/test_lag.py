@@ -27,6 +27,7 @@ def shown(ingest: RunningIngest, name: str, partition: int | None = None) -> flo
     return sample(ingest.metrics, f"sevenp_worker_kafka_{name}", labels)
 
 
+@pytest.mark.slow
 async def test_while_ingest_waits_for_mongodb_the_lag_is_what_waits_and_its_age_grows_by_the_clock(
     watched: Database, kafka: str, topic: str
 ) -> None:

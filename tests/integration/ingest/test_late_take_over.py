@@ -35,6 +35,7 @@ async def nothing() -> None:
     """Nothing is in hand."""
 
 
+@pytest.mark.slow
 async def test_a_late_take_over_leaves_the_rightful_owner_alone(
     database: Database, kafka: str, topic: str
 ) -> None:

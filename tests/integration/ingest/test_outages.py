@@ -166,6 +166,7 @@ async def test_a_frozen_broker_costs_time_and_nothing_else(database: Database, t
         broker.stop()
 
 
+@pytest.mark.slow
 async def test_a_broker_that_lost_its_log_costs_no_event_stored_or_new(
     database: Database, tmp_path: Path
 ) -> None:
@@ -190,6 +191,7 @@ async def test_a_broker_that_lost_its_log_costs_no_event_stored_or_new(
         broker.stop()
 
 
+@pytest.mark.slow
 async def test_a_position_beyond_the_end_is_believed_when_found_twice_and_the_log_read_from_its_begin(
     database: Database, kafka: str, topic: str
 ) -> None:
@@ -222,6 +224,7 @@ async def commit_as_nobody(kafka: str, topic: str, group: str, offsets: Mapping[
         await consumer.stop()
 
 
+@pytest.mark.slow
 async def test_what_retention_removed_unread_is_on_record_with_its_exact_range(
     database: Database, kafka: str, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

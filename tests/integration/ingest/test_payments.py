@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from bson.decimal128 import Decimal128
 
 from tests.support.billing import fold_rows, row_of_before
@@ -49,6 +50,7 @@ async def test_a_payment_is_stored_once_whatever_becomes_of_other_records(
     assert await database.dead_letters.count_documents({}) == 2
 
 
+@pytest.mark.slow
 async def test_a_payment_follows_though_its_worker_was_killed_behind_the_enrolment(
     database: Database, kafka: str, topic: str
 ) -> None:
@@ -66,6 +68,7 @@ async def test_a_payment_follows_though_its_worker_was_killed_behind_the_enrolme
     assert await database.course_events.count_documents({}) == 2
 
 
+@pytest.mark.slow
 async def test_what_the_platform_made_of_a_payment_of_before_is_heeded_when_its_enrolment_comes_again(
     database: Database, kafka: str, topic: str
 ) -> None:

@@ -36,6 +36,7 @@ async def test_leases_are_never_behind_the_group(database: Database, kafka: str,
     await assert_exactly_once(database, published)
 
 
+@pytest.mark.slow
 async def test_what_the_group_has_read_and_the_store_lost_is_told_and_remembered(
     database: Database, kafka: str, topic: str, restored: Restored
 ) -> None:

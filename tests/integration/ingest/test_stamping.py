@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
 
@@ -75,6 +76,7 @@ async def test_events_carry_what_is_known_of_course_lesson_and_learner(
     assert by_stream[stream_id(elsewhere["course_id"], learner(3))]["curriculum"] is None
 
 
+@pytest.mark.slow
 async def test_a_stamp_stays_what_was_known_then_however_often_the_record_comes_again(
     database: Database, kafka: str, topic: str
 ) -> None:

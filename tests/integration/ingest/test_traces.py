@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from tests.support.commands import sevenp_worker
@@ -86,6 +87,7 @@ async def test_a_trace_is_kept_with_its_event_and_what_is_none_costs_nothing(
     assert await trace_at(database, document["stream_id"], document["recorded_at"]) is None
 
 
+@pytest.mark.slow
 async def test_the_log_names_the_trace_of_a_dead_letter_and_a_redrive_carries_it_on(
     database: Database, kafka: str, topic: str, settings: dict[str, str]
 ) -> None:

@@ -83,6 +83,7 @@ async def test_lines_that_are_no_events_are_named_and_not_sent(
     assert sum((await topic_ends(kafka, topic)).values()) == 3
 
 
+@pytest.mark.slow
 async def test_a_killed_run_goes_on_at_its_line_and_only_in_the_same_file(
     database: Database, kafka: str, topic: str, tmp_path: Path
 ) -> None:

@@ -85,6 +85,7 @@ async def test_a_run_is_paused_resumed_and_cancelled_from_other_processes(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_ends_a_run_so_that_the_same_command_goes_on(
     commands: Commands, database: Database, number: signal.Signals
@@ -210,6 +211,7 @@ async def test_a_process_that_was_frozen_and_taken_over_writes_nothing_more(
     assert sorted(await audited(database)) == [("count", "anna", "failed"), ("count", "ben", "done")]
 
 
+@pytest.mark.slow
 async def test_runs_are_listed_and_wrong_arguments_told(
     commands: Commands, environment: dict[str, str], database: Database
 ) -> None:

@@ -166,6 +166,7 @@ async def test_every_learner_hears_once_of_the_lessons_and_keeps_what_was_done(g
     assert (row["status"], row["outcome"]["published"]) == ("done", LEARNERS)
 
 
+@pytest.mark.slow
 async def test_a_second_start_changes_nothing_until_the_course_is_revised_again(given: Parts) -> None:
     await migrated(given)
     await ingested(given, LEARNERS)

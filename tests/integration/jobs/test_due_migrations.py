@@ -68,6 +68,7 @@ async def looked(parts: Parts) -> Result:
     return await Runner(parts, "scheduler").run(DUE_MIGRATIONS, NoArguments())
 
 
+@pytest.mark.slow
 async def test_each_deployment_and_rollback_that_asks_for_it_is_migrated_once(given: Parts) -> None:  # noqa: F811
     await happened(given, 3)
     assert (await looked(given)).run.counts == {}  # version 1 asks for nothing

@@ -103,6 +103,7 @@ async def all_show(database: Database, lessons: list[ObjectId]) -> list[Document
     return records
 
 
+@pytest.mark.slow
 async def test_a_version_that_is_taken_back_while_its_migration_runs_is_taken_back_for_all(
     given: Parts,  # noqa: F811
 ) -> None:
@@ -119,6 +120,7 @@ async def test_a_version_that_is_taken_back_while_its_migration_runs_is_taken_ba
     await all_show(given.database, OLD)
 
 
+@pytest.mark.slow
 async def test_a_version_that_is_taken_back_by_a_run_of_its_own_is_taken_back_for_all(
     given: Parts,  # noqa: F811
 ) -> None:
@@ -172,6 +174,7 @@ async def test_started_twice_at_once_everybody_is_told_once(given: Parts) -> Non
     await all_show(given.database, NEW)
 
 
+@pytest.mark.slow
 async def test_nobody_is_notified_twice_and_completed_stays_completed(given: Parts) -> None:  # noqa: F811
     database = given.database
     everybody = {stream_object_id(stream_id(COURSE, learner(number))) for number in range(LEARNERS)}
@@ -211,6 +214,7 @@ async def do(database: Database, user: ObjectId, lessons: list[ObjectId]) -> Non
     await projector(database).project({stream: head + len(lessons)})
 
 
+@pytest.mark.slow
 async def test_no_more_than_a_step_is_in_front_of_live_work(given: Parts) -> None:  # noqa: F811
     looks: list[tuple[int, asyncio.Future[int]]] = []
     follows = {"progress.total_lessons": len(NEW)}

@@ -70,6 +70,7 @@ async def published(kafka: str, topic: str, number: int) -> list[tuple[Event, An
         await consumer.stop()
 
 
+@pytest.mark.slow
 async def test_what_comes_back_is_a_duplicate_and_what_comes_elsewhere_is_history(
     database: Database, mongodb: RunningMongo, kafka: str, topic: str
 ) -> None:

@@ -73,6 +73,7 @@ async def origins(database: Database) -> Counter[str | None]:
     return Counter(each["metadata"].get("origin") for each in found)
 
 
+@pytest.mark.slow
 async def test_what_a_restored_store_lacks_comes_back_beside_a_worker_that_goes_on(
     database: Database, kafka: str, topic: str
 ) -> None:
@@ -156,6 +157,7 @@ async def test_what_is_stored_changes_by_nothing_and_a_dead_letter_stays_one(
     assert (counts["conflict"], counts["dead_lettered"], counts["skipped"]) == (1, 2, 1)
 
 
+@pytest.mark.slow
 async def test_rows_and_dead_letters_that_are_missing_come_back_once(
     database: Database, kafka: str, topic: str
 ) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from uuid import UUID
 
+import pytest
+
 from tests.support.clocks import ManualClock
 from tests.support.jobs import parts
 from tests.support.progress import histories, interleaved, running, store
@@ -53,6 +55,7 @@ async def test_a_step_ends_when_what_it_published_is_shown(database: Database) -
     assert sizes[:2] == [1, 8]
 
 
+@pytest.mark.slow
 async def test_after_a_worker_has_gone_steps_are_small_and_waited_for(database: Database) -> None:
     clock = ManualClock()
     at_work = steps(database, clock)

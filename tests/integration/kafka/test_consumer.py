@@ -85,6 +85,7 @@ async def group_in_rebalance(kafka: str, topic: str) -> AsyncIterator[asyncio.Ev
         await consumer.stop()
 
 
+@pytest.mark.slow
 async def test_questions_about_a_partition_that_has_left_are_retryable(kafka: str, topic: str) -> None:
     async with group_in_rebalance(kafka, topic) as let_go, started(kafka, topic) as consumer:
         gone = Partition(topic, 0)

@@ -56,6 +56,7 @@ def gaps_counted(ingest: RunningIngest) -> float:
     return ingest.value("gap_records_total", reason="undecodable")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "broken",
     [
@@ -169,6 +170,7 @@ async def _never(topic: str, records: Sequence[OutgoingRecord]) -> None:
     raise AssertionError(f"nothing is to be sent to {topic}: {len(records)}")
 
 
+@pytest.mark.slow
 async def test_more_headers_than_memory_would_hold_are_kept_as_bytes_and_go_as_they_came(
     database: Database, kafka: str
 ) -> None:
@@ -190,6 +192,7 @@ async def test_more_headers_than_memory_would_hold_are_kept_as_bytes_and_go_as_t
     assert found[1] == Kept(b"k", list(many), b"no json")
 
 
+@pytest.mark.slow
 async def test_a_broken_batch_at_the_end_of_the_log_is_passed_and_a_restart_does_not_meet_it_again(
     database: Database, kafka: str, topic: str
 ) -> None:

@@ -44,6 +44,7 @@ async def kept(database: Database, offset: int) -> Kept | Damaged:
 # ---- larger than a document ----
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "headers"),
     [

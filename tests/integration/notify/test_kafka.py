@@ -143,6 +143,7 @@ async def test_rows_wait_for_a_broker_that_refuses_and_other_channels_go_on(
     assert Counter(dict(record.headers)["idempotency-key"].decode() for record in found) == Counter(keys)
 
 
+@pytest.mark.slow
 async def test_rows_wait_for_a_broker_that_is_killed(database: Database, house: BrokerHouse) -> None:
     async with notifying(database, {"kafka": topic_sender(house.servers, request_limit_s=2.0)}) as running:
         await write(database, [row(0)])

@@ -92,6 +92,7 @@ async def test_rows_that_expire_are_known_to(planted: Database) -> None:
     assert (await measure(planted, At(NOW))).kept_days == 90
 
 
+@pytest.mark.slow
 async def test_the_command_shows_it_to_people_and_scripts(doctor: Doctor) -> None:
     now = datetime.now(UTC)
     rows = [{"timestamp": now - timedelta(minutes=n), "metadata": {"user_id": ObjectId()}} for n in range(60)]

@@ -103,6 +103,7 @@ async def test_servers_that_hang_cost_seconds_and_not_for_ever(
     assert words.endswith(("timed out", "no server answers, and none refuses: frozen, or out of reach"))
 
 
+@pytest.mark.slow
 async def test_the_command_tells_people_and_scripts_and_ends_with_its_code(doctor: Doctor) -> None:
     names = ("index_missing", "few_members")
     chosen = [part for name in names for part in ("--only", name)]
@@ -119,6 +120,7 @@ async def test_the_command_tells_people_and_scripts_and_ends_with_its_code(docto
     assert report["ok"] is False
 
 
+@pytest.mark.slow
 async def test_one_server_away_leaves_the_other_to_be_looked_at(doctor: Doctor) -> None:
     given = {**doctor.given, variable("kafka_bootstrap_servers"): "127.0.0.1:1"}
     chosen = ["--only", "topic_missing", "--only", "few_members", "--only", "kafka_away"]
@@ -132,6 +134,7 @@ async def test_one_server_away_leaves_the_other_to_be_looked_at(doctor: Doctor) 
     assert "findings" in next(line for line in ended.output.splitlines() if "kafka cannot be asked" in line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

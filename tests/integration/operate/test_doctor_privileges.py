@@ -95,6 +95,7 @@ async def sound(doctor: Doctor, guarded: Mongod, stored: Database, finding: Find
         assert await user.sees(finding) == []
 
 
+@pytest.mark.slow
 async def test_privileges_missing(doctor: Doctor, guarded: Mongod, stored: Database) -> None:
     await sound(doctor, guarded, stored, PRIVILEGES_MISSING)
     roles = granted(stored, "readWrite", on=("content", "config"))
@@ -105,6 +106,7 @@ async def test_privileges_missing(doctor: Doctor, guarded: Mongod, stored: Datab
     assert "readWrite" in found[0].fix
 
 
+@pytest.mark.slow
 async def test_schema_privileges(doctor: Doctor, guarded: Mongod, stored: Database) -> None:
     await sound(doctor, guarded, stored, SCHEMA_PRIVILEGES)
     async with as_user(doctor, guarded, stored, granted(stored, "readWrite")) as user:
@@ -181,6 +183,7 @@ async def _forget(guarded: Mongod) -> None:
         await client.admin.command({"dropRole": "just-enough"})
 
 
+@pytest.mark.slow
 async def test_what_this_user_may_not_ask_is_said_and_the_sizes_are_told(
     doctor: Doctor, guarded: Mongod, stored: Database
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from bson.datetime_ms import DatetimeMS
 
 from tests.integration.verify.history import learner, store
@@ -67,6 +68,7 @@ async def test_the_list_says_of_each_event_where_it_came_from_even_of_one_nobody
     assert ended.output.count("void") == 1
 
 
+@pytest.mark.slow
 async def test_what_is_no_stream_and_what_is_not_there_is_told(
     database: Database, settings: dict[str, str]
 ) -> None:

@@ -141,6 +141,7 @@ async def test_a_hole_an_unreadable_event_and_a_fold_that_fails_end_it_and_are_n
         assert found.documents[0].detail == "the events cannot be folded up to its version 12"
 
 
+@pytest.mark.slow
 async def test_the_command_prints_tables_and_json(database: Database, settings: dict[str, str]) -> None:
     await stored(database, ADA)
     who = (str(ADA.progress["user_id"]).upper(), str(COURSE))
@@ -155,6 +156,7 @@ async def test_the_command_prints_tables_and_json(database: Database, settings: 
     assert "at version 12 as its events say" in ended.output
 
 
+@pytest.mark.slow
 async def test_the_command_refuses_what_is_no_learner_and_no_field(
     database: Database, settings: dict[str, str]
 ) -> None:

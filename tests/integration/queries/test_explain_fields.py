@@ -69,6 +69,7 @@ async def test_a_field_that_is_told_can_be_asked_for(own: Database, projection: 
         assert (await explain(own, stream, f"{collection}.{field}")).changes
 
 
+@pytest.mark.slow
 async def test_the_command_tells_of_a_courses_prices_and_of_what_had_no_effect(
     database: Database, settings: dict[str, str]
 ) -> None:

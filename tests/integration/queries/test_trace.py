@@ -154,6 +154,7 @@ async def test_a_record_that_no_worker_has_read_yet_waits(database: Database, ka
     assert found.event_id == ENROLLED["event_id"]
 
 
+@pytest.mark.slow
 async def test_where_kafka_cannot_be_asked_it_is_not_known_whether_a_record_is_there(
     database: Database, kafka: str, topic: str
 ) -> None:

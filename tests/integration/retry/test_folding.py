@@ -84,6 +84,7 @@ async def test_the_others_are_folded_while_it_fails_over_and_over(database: Data
     assert seen(name, {"projection": "progress"}) == 0
 
 
+@pytest.mark.slow
 async def test_new_code_takes_up_what_old_code_gave_up(database: Database) -> None:
     streams = histories(learners=4, events=9)
     await store(database, interleaved(streams))

@@ -185,6 +185,7 @@ async def test_an_attempt_that_the_processor_did_not_survive_is_counted_and_made
     assert [each.attempt for each in handler.items] == [2, 2, 2, 2]
 
 
+@pytest.mark.slow
 async def test_an_item_that_kills_each_of_its_processors_ends_as_failed(database: Database) -> None:
     limits = limited(rate_per_s=1_000, item_lease_s=0.2)
     await put(database, [item("killer", "s")])
@@ -339,6 +340,7 @@ async def test_items_without_a_stream_do_not_shut_out_streams(database: Database
     assert all(each.stream_id is None for each in handler.items[40:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [7, 40])
 async def test_attempts_claims_and_outcomes_keep_below_the_cap_in_every_second(
     database: Database, rate: int
@@ -390,6 +392,7 @@ async def test_two_processors_keep_one_cap_and_the_second_takes_over(database: D
     assert len(handler.items) == count
 
 
+@pytest.mark.slow
 async def test_a_processor_that_slept_through_another_s_turn_leaves_a_second_to_it(
     database: Database,
 ) -> None:

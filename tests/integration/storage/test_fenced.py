@@ -191,6 +191,7 @@ async def test_the_burn_waits_for_an_insert_in_flight(any_database: Database) ->
         await send(any_database, session, 2, rows(1))
 
 
+@pytest.mark.slow
 async def test_a_burn_survives_the_death_of_the_server(tmp_path: Path) -> None:
     session, early = uuid.uuid4(), rows(5)
     mongod = await start_mongod(tmp_path)

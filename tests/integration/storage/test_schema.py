@@ -89,6 +89,7 @@ async def test_an_empty_server_lacks_every_collection(bare_database: Database) -
     assert {difference.what for difference in found} == {"collection"}
 
 
+@pytest.mark.slow
 async def test_processes_that_apply_at_once_all_succeed(
     bare_database: Database, mongodb: RunningMongo
 ) -> None:
@@ -100,6 +101,7 @@ async def test_processes_that_apply_at_once_all_succeed(
     assert await check_schema(bare_database) == []
 
 
+@pytest.mark.slow
 async def test_tasks_that_apply_at_once_all_succeed_over_an_older_schema(any_database: Database) -> None:
     await any_database.content.command({"collMod": "course_events", "validator": {}})
     await any_database.users.drop_index("idx_users_login")

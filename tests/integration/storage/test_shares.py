@@ -66,6 +66,7 @@ async def test_a_worker_that_dies_again_and_again_costs_a_healthy_one_next_to_no
     assert seen.longest * ROUND_S <= 3 * LEASE_S
 
 
+@pytest.mark.slow
 async def test_a_worker_that_lives_gets_its_share(database: Database) -> None:
     healthy = await proved(database, "healthy")
     newcomer = GroupLeases(database, "newcomer", lease_s=LEASE_S)

@@ -69,6 +69,7 @@ def finds(host: str, port: int) -> Answer:
     return answer
 
 
+@pytest.mark.slow
 async def test_a_name_service_that_fails_is_waited_for_and_the_same_client_goes_on(
     mongodb: RunningMongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,7 @@ async def test_a_name_service_that_fails_is_waited_for_and_the_same_client_goes_
             await driver.close(client)
 
 
+@pytest.mark.slow
 async def test_a_name_service_that_is_silent_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async with name_server(monkeypatch):
         client = make_client(URI.format(set="rs0"))

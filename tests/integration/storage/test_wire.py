@@ -253,6 +253,7 @@ async def _checked(settings: Settings) -> None:
         await check_schema(database)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("connect", [_probed, _checked])
 @pytest.mark.parametrize(
     ("changes", "said"),

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.ingest import Sent, event, records, send
 from tests.support.notify import row, write
 from tests.support.scraping import samples_at, until_moved_at, value_at
@@ -17,6 +19,7 @@ MOST_SERIES = 600
 MOST_SERIES_OF_A_TOPIC = 14
 
 
+@pytest.mark.slow
 async def test_a_working_worker_moves_what_it_should_and_shows_fewer_series_than_promised(
     start_worker: StartWorker, database: Database, kafka: str, topic: str
 ) -> None:
@@ -74,6 +77,7 @@ async def test_a_working_worker_moves_what_it_should_and_shows_fewer_series_than
     assert len(samples_at(url)) - at_first <= MOST_SERIES_OF_A_TOPIC + 2 * 4
 
 
+@pytest.mark.slow
 async def test_a_broker_that_goes_away_shows_as_the_dependency_that_is_down(
     start_worker: StartWorker, tmp_path: Path, topic: str
 ) -> None:

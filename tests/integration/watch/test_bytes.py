@@ -90,6 +90,7 @@ async def noted(database: Database, users: list[ObjectId], notes: int) -> dict[s
     return {stream_id(course(0), user): notes + 1 for user in users}
 
 
+@pytest.mark.slow
 async def test_events_that_do_not_fit_are_read_on_wherever_the_bound_cuts(database: Database) -> None:
     heads = await noted(database, [ObjectId() for _ in range(7)], 300)
     with at_most(60 * MB):

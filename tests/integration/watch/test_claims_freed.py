@@ -78,6 +78,7 @@ async def test_a_chain_of_three_moves_up_one_by_one(own: Database) -> None:
     assert await own.collection(ROWS).count_documents({}) == 0
 
 
+@pytest.mark.slow
 async def test_free_and_taken_in_one_batch_and_the_gauge_and_the_queue_follow(own: Database) -> None:
     """Everybody moves on by one: each is given what another one has still."""
     async with following(own, "first") as worker:

@@ -186,6 +186,7 @@ async def test_a_cycle_that_somebody_breaks_by_hand_is_found_and_mended(
     assert await wrong(database, mongodb.uri) == []
 
 
+@pytest.mark.slow
 async def test_any_order_of_arrival_and_two_workers_beside_each_other_give_the_same(
     database: Database, mongodb: RunningMongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:

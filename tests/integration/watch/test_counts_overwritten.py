@@ -132,6 +132,7 @@ WRITES: dict[str, Write] = {
 }
 
 
+@pytest.mark.slow
 async def test_every_way_to_overwrite_our_fields_is_answered_by_our_value(database: Database) -> None:
     async with counted(database) as worker:
         before, told = await everything(database), worker.lost()
@@ -143,6 +144,7 @@ async def test_every_way_to_overwrite_our_fields_is_answered_by_our_value(databa
                 raise AssertionError(f"{name}: {error}") from error
 
 
+@pytest.mark.slow
 async def test_a_whole_stats_saved_as_it_was_loaded_before_learners_moved_is_no_lost_update(
     database: Database,
 ) -> None:

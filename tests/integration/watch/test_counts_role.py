@@ -105,6 +105,7 @@ async def total(database: Database, identity: ObjectId) -> int | None:
     return None if value is None else int(value)
 
 
+@pytest.mark.slow
 async def test_a_course_shows_its_statistics_soon_after_it_appears_is_replaced_or_overwritten(
     database: Database,
 ) -> None:
@@ -141,6 +142,7 @@ async def test_an_enrolment_that_the_platform_counts_by_itself_as_well_is_counte
         await worker.until_counted()
 
 
+@pytest.mark.slow
 async def test_instructors_follow_their_courses_from_hand_to_hand(database: Database) -> None:
     await add_platform(database, 2, 4, instructors=2)
     learners = [Learner(course(n % 2), user(n)).enrol().meet("course_rated", 1, value=4) for n in range(4)]

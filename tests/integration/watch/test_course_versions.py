@@ -98,6 +98,7 @@ async def test_the_store_takes_what_events_make_and_verify_and_oracle_agree(data
     }
 
 
+@pytest.mark.slow
 async def test_large_courses_in_any_order_of_arrival_and_killed_between_a_version_and_its_history(
     database: Database, watched: Database
 ) -> None:

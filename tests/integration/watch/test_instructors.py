@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from bson import ObjectId
 
 from tests.support.billing import fold_rows, sum_revenue
@@ -162,6 +163,7 @@ async def test_courses_show_what_their_instructors_have_come_to(database: Databa
         await worker.until(shown, "what somebody else wrote there is put right")
 
 
+@pytest.mark.slow
 async def test_damage_to_what_is_kept_or_shown_is_found_and_mended(database: Database) -> None:
     await add_platform(database, 2, 3)
     await store_all(database, [Learner(course(n % 2), user(n)).enrol() for n in range(3)])

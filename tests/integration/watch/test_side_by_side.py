@@ -69,6 +69,7 @@ async def count_for_sure(counter: Counter, keys: Keys) -> None:
             return
 
 
+@pytest.mark.slow
 async def test_both_releases_count_the_same_course_and_the_sums_are_exact_at_any_moment(
     both: Database,
 ) -> None:

@@ -21,6 +21,7 @@ __all__ = ["own"]
 ROWS = USER_CLAIMS.contenders.collection
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "point",
     one_of_each(

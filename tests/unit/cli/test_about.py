@@ -106,6 +106,7 @@ def _completed(words: str, number: int) -> list[str]:
     return finished.stdout.split()
 
 
+@pytest.mark.slow
 def test_a_shell_completes_commands_and_options() -> None:
     assert _completed("sevenp-worker stat", 1) == ["status"]
     assert set(_completed("sevenp-worker topic ", 2)) == {"check", "apply"}

@@ -77,6 +77,7 @@ def _run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]"
     )
 
 
+@pytest.mark.slow
 def test_a_misspelt_setting_ends_with_one_line_and_code_2() -> None:
     finished = _run("run", SEVENP_TOPICS="x")
     assert finished.returncode == ExitCode.USAGE

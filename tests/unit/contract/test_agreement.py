@@ -70,6 +70,7 @@ ANYTHING = st.recursive(
 OF_TYPE = {name: values({"$ref": ref}) for name, ref in SCHEMA["discriminator"]["mapping"].items()}
 
 
+@pytest.mark.slow
 @SLOW
 @given(st.data(), event_types)
 def test_what_the_schema_accepts_the_worker_accepts(data: st.DataObject, event_type: str) -> None:
@@ -175,6 +176,7 @@ def bent(draw: st.DrawFn) -> dict[str, Any]:
     return dict(record)
 
 
+@pytest.mark.slow
 @settings(SLOW, max_examples=300)
 @given(bent())
 def test_what_the_worker_accepts_the_schema_accepts_and_nothing_else(record: dict[str, Any]) -> None:
@@ -183,6 +185,7 @@ def test_what_the_worker_accepts_the_schema_accepts_and_nothing_else(record: dic
     assert VALIDATOR.is_valid(record) is accepted, record
 
 
+@pytest.mark.slow
 @settings(SLOW, max_examples=200)
 @given(times, ends)
 def test_schema_and_worker_agree_on_times(time: str, end: str) -> None:

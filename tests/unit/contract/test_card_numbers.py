@@ -56,6 +56,7 @@ def test_of_random_transaction_ids_at_most_three_in_a_hundred_are_refused(lowest
     assert sum(map(holds_card_number, ids)) <= LIMIT * SAMPLE
 
 
+@pytest.mark.slow
 def test_of_all_ids_of_16_digits_under_three_in_a_hundred_are_refused() -> None:
     """Issuers decide by six digits, and exactly one in ten of what follows passes the Luhn check: 2.5 % in all."""
     prefixes = range(0, 10**6, 37)

@@ -89,6 +89,7 @@ def test_no_bytes_make_decode_raise(value: bytes) -> None:
     assert isinstance(decode_event(value, timestamp=RECORD_TIME), Event | Rejected)
 
 
+@pytest.mark.slow
 @NO_DEADLINE
 @given(st.dictionaries(st.sampled_from(sorted(EXAMPLES["view"])), json_values), event_types)
 def test_no_json_in_any_field_makes_decode_raise(changes: dict[str, Any], event_type: str) -> None:

@@ -64,6 +64,7 @@ def test_the_folds_make_of_the_events_what_the_ledger_expects(
     assert [str(each) for each in compare_documents(expected, made)] == []
 
 
+@pytest.mark.slow
 def test_the_ledger_knows_every_document_there_is(simulation: Simulation, made: Collections) -> None:
     keys = {(each.collection, each.key) for each in simulation.platform.documents}
     found = {(name, key) for name in COLLECTIONS for key in made[name]}

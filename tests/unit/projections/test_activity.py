@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from bson import ObjectId
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,6 +71,7 @@ def counted(arrivals: Sequence[ActivityEntry], sizes: Sequence[int]) -> list[Any
     return log
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_the_last_enrolments_of_any_number_stand_in_the_log_in_any_order_of_arrival(

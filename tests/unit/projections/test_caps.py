@@ -74,6 +74,7 @@ def test_parts_of_lessons_count_beyond_those_that_have_an_entry() -> None:
     assert same_in_three_orders(events)["progress"]["percentage"] == 62.5
 
 
+@pytest.mark.slow
 def test_completions_are_exact_up_to_the_largest_course_of_the_contract() -> None:
     events = [event("course_enrolled", details={"total_lessons": COUNTED_CAP})]
     events += [event("complete", 1 + n, lesson=n) for n in range(COUNTED_CAP)]
@@ -88,6 +89,7 @@ def test_completions_are_exact_up_to_the_largest_course_of_the_contract() -> Non
     assert content(document) == content(fold(None, arrive(reversed(events)), "live"))
 
 
+@pytest.mark.slow
 def test_more_lessons_than_count_keep_the_same_ones_in_any_order() -> None:
     events = [event("course_enrolled", details={"total_lessons": COUNTED_CAP})]
     events += [
@@ -98,6 +100,7 @@ def test_more_lessons_than_count_keep_the_same_ones_in_any_order() -> None:
     assert document["progress"]["completed_lessons"] == (COUNTED_CAP + 30) // 2
 
 
+@pytest.mark.slow
 @given(event_sets(), st.data())
 @settings(max_examples=200, deadline=None)
 def test_caps_that_are_met_all_the_time_keep_the_same_in_any_order(

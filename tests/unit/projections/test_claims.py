@@ -79,6 +79,7 @@ _CHANGES = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(_CHANGES, st.booleans(), st.randoms(use_true_random=False))
 def test_any_order_of_changes_and_decisions_ends_with_the_same(
@@ -104,6 +105,7 @@ def test_any_order_of_changes_and_decisions_ends_with_the_same(
     assert had(documents) == settled(documents)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(_CHANGES, st.booleans())
 def test_what_is_decided_after_each_change_is_what_is_decided_afresh(

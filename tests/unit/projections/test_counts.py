@@ -176,6 +176,7 @@ def steps(events: list[StoredEvent], cuts: list[int]) -> list[Step]:
     return taken
 
 
+@pytest.mark.slow
 @given(event_sets(), st.data())
 @settings(max_examples=150, deadline=None)
 def test_any_order_and_any_batches_add_up_to_the_same(events: list[StoredEvent], data: st.DataObject) -> None:

@@ -160,6 +160,7 @@ def test_more_curricula_than_are_kept_take_no_completion_back() -> None:
     assert document["milestones"]["completed"]["at"] == moment(2)
 
 
+@pytest.mark.slow
 @given(event_sets(max_size=30))
 @settings(max_examples=300, deadline=None)
 def test_the_second_implementation_agrees(events: list[StoredEvent]) -> None:

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from bson import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,6 +76,7 @@ def test_folding_again_gives_the_document_that_live_folding_gave(events: list[St
     assert refold(arrive(events), live, "replay") == live
 
 
+@pytest.mark.slow
 @given(event_sets(), event_sets(max_size=5))
 @settings(max_examples=200, deadline=None)
 def test_a_milestone_once_reached_is_never_taken_back(

@@ -71,6 +71,7 @@ async def test_without_being_asked_nothing_is_made_or_looked_at() -> None:
     assert (asked, UNTRACED.on) == ([], False)
 
 
+@pytest.mark.slow
 def test_nothing_of_the_library_is_imported_by_the_worker() -> None:
     probe = (
         "import sys, worker.cli.commands, worker.app.serving, worker.telemetry.tracing as t; t.open_tracing(); "

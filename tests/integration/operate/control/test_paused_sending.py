@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from tests.support.notify import notifying, row, write
 from tests.support.retry import Noting, item, put, running, with_status
 from worker.gate import OPEN, Gate, Switches
@@ -29,6 +31,7 @@ async def _kinds(database: Database, status: str) -> Counter[str]:
     return Counter(each["kind"] for each in rows)
 
 
+@pytest.mark.slow
 async def test_a_paused_kind_stays_pending_through_a_restart_and_is_sent_once(database: Database) -> None:
     collector, gate = Collector(), Gate(Switches(kinds=frozenset({"welcome"})))
     welcomes = await write(database, [row(number, "welcome") for number in range(30)])

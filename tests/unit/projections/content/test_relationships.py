@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import pytest
 from bson import ObjectId
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -93,6 +94,7 @@ _CHANGES = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(_CHANGES)
 @settings(max_examples=500, deadline=None)
 def test_what_is_decided_after_each_change_is_what_is_decided_afresh(
