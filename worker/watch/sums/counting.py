@@ -114,7 +114,7 @@ class Counter:
         rejected: dict[Target, Reason] = {}
         for kind in self._showing.kinds:
             targets = [target for target in keys if target[0] == kind]
-            for some in chunks(targets, self._at_once(kind, len(targets), live=live)):
+            for some in chunks(targets, self._per_transaction(kind, len(targets), live=live)):
                 async for attempt, counting in self._runner.run(frozenset(some), self._transact, retrying):
                     self._observe(attempt, counting, live=live)
                     self._changed.update(attempt.changed)
@@ -123,7 +123,7 @@ class Counter:
                         await self._recover(counting.lost, live=live)
         return rejected
 
-    def _at_once(self, kind: str, waiting: int, *, live: bool) -> int:
+    def _per_transaction(self, kind: str, waiting: int, *, live: bool) -> int:
         """How many documents one transaction is about, of so many."""
         most = self._showing.most[kind]
         return in_a_backlog(most, waiting) if live and kind == self._kind else most
