@@ -183,7 +183,7 @@ def student_once() -> None:
     """A learner counts for an instructor once more with each of the instructor's courses."""
 
     async def every_time(
-        _self: object, steps: Any, taught: Mapping[Any, Any], instructors: Any, _attempt: object
+        _self: object, steps: Any, taught: Mapping[Any, Any], instructors: Any, _learners: object
     ) -> Counter[Any]:
         students: Counter[Any] = Counter()
         for step in steps:

@@ -118,6 +118,13 @@ _OWN = (
         (("key", 1), ("environment", 1)),
         {"unique": True, "partialFilterExpression": OURS},
     ),
+    # Every transaction of counting asks for all courses of the instructors whose learners moved.
+    Index(
+        "projection_state",
+        "idx_projection_state_instructor",
+        (("instructor_id", 1),),
+        {"partialFilterExpression": {"instructor_id": {"$type": "objectId"}}},
+    ),
     # Every fold asks for the decisions about its streams.
     Index("skipped_versions", "idx_skipped_versions_stream", (("stream_id", 1), ("projection", 1))),
 )

@@ -75,7 +75,8 @@ class Attempt:
     held from the first command on; `retrying` those whose item of the queue is due. It notes in `rejected` what it
     left out and why, in `concerned` what it read in order to write it, in `rebuild` what else is to be made again
     from all it follows from, in `changed` how many documents of each collection, and in `suppressed` the kinds of
-    notifications made now that will not be sent. One that cannot be given less to do may read without a bound.
+    notifications made now that will not be sent. `quarantined` is what the queue says of it, once that was asked. One
+    that cannot be given less to do may read without a bound.
     """
 
     session: Session
@@ -90,6 +91,7 @@ class Attempt:
         self.rebuild: set[Target] = set()
         self.changed: Counter[str] = Counter()
         self.suppressed: list[str] = []
+        self.quarantined: frozenset[Any] | None = None
         self._left: int | None = _MOST_BYTES if len(keys) > 1 else None
 
     async def within(self, transact: Callable[["Attempt"], Awaitable[T]], session: Session) -> T:

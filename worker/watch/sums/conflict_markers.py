@@ -1,6 +1,6 @@
 """Small documents in `projection_state` by which transactions on statistics meet, and remember."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -66,17 +66,23 @@ class WriteConflictMarkers:
                 await place.collection.bulk_write(updates, session=session)
 
     async def credited(
-        self, courses: Iterable[ObjectId], session: Session
+        self, courses: Iterable[ObjectId], session: Session, *, instructors: Iterable[ObjectId] = ()
     ) -> dict[ObjectId, ObjectId | None]:
-        """The instructor each of the courses is counted for; absent if it is counted for nobody yet."""
+        """The instructor each of the courses is counted for; absent if it is counted for nobody yet.
+
+        All courses that are counted for one of these `instructors` are among them.
+        """
         names = [marker_name("course", course) for course in courses]
-        return await self._credits({"_id": {"$in": names}}, session)
+        named: Document = {"_id": {"$in": names}}
+        if others := list(instructors):
+            place = await self._places.find(session)
+            return await self._credits({"$or": [named, _counted_for(place, others)]}, session)
+        return await self._credits(named, session)
 
     async def taught(self, instructors: Iterable[ObjectId], session: Session) -> dict[ObjectId, ObjectId]:
         """The courses counted for one of these instructors."""
         place = await self._places.find(session)
-        query = {**_prefix("counts:course:"), place.instructor_path: {"$in": list(instructors)}}
-        return await self._credits(query, session)
+        return await self._credits(_counted_for(place, list(instructors)), session)
 
     async def credited_courses(self) -> list[ObjectId]:
         """Every course that is counted for an instructor, whether it still exists or not."""
@@ -139,6 +145,11 @@ def _touch(place: Place, identity: ObjectId | str, taught_by: Mapping[ObjectId, 
     if not isinstance(identity, ObjectId) or identity not in taught_by:
         return {**change, "$setOnInsert": {**first, **place.naming(place.instructor_path, None)}}
     return {**change, "$set": {**first, **place.naming(place.instructor_path, taught_by[identity])}}
+
+
+def _counted_for(place: Place, instructors: Sequence[ObjectId]) -> Document:
+    """Markers of these instructors' courses; without `$type` the server would not take the index of just these."""
+    return {**_prefix("counts:course:"), place.instructor_path: {"$in": instructors, "$type": "objectId"}}
 
 
 def _prefix(prefix: str) -> Document:

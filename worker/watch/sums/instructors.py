@@ -20,6 +20,7 @@ from worker.storage import reading
 from worker.storage.database import Database, Document
 from worker.watch.sums.attempt import Attempt, Target, Write, ids_of
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
+from worker.watch.sums.learners import Learners
 from worker.watch.sums.plan import CoursePlan
 
 INSTRUCTOR = "instructor"
@@ -29,7 +30,6 @@ Courses = Mapping[ObjectId, ObjectId]
 """The instructor that each course is counted for."""
 
 _COURSE_PATHS: Mapping[str, Any] = {"stats.sums": 1, "deleted_at": 1}
-_LEARNER_INDEX = [("user_id", 1), ("course_id", 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,12 @@ class Instructors:
     paid: bool = True
 
     async def update(
-        self, steps: Iterable[Step], courses: CoursePlan, named: Set[ObjectId], attempt: Attempt
+        self,
+        steps: Iterable[Step],
+        courses: CoursePlan,
+        named: Set[ObjectId],
+        learners: Learners,
+        attempt: Attempt,
     ) -> dict[ObjectId, Teaching]:
         """Bring the sums of those up to date whose courses, learners or revenue have moved, and of those `named`.
 
@@ -61,8 +66,8 @@ class Instructors:
         anew = courses.recredited | named | (woken if self.doubting else set())
         anew = {each for each in touched if each in anew or each not in kept}
         moved = (courses.teaching.keys() | paid) - anew
-        taught = await self.markers.taught(anew | moved, attempt.session) if anew or moved else {}
-        students = await self._new_students(steps, taught, courses.teaching.keys() - anew, attempt)  # 2
+        taught = await self._taught(anew | moved, courses, attempt)
+        students = await self._new_students(steps, taught, courses.teaching.keys() - anew, learners)  # 2
         revenue = await self._revenue(taught, anew | paid, attempt)
         known = anew & (kept.keys() | set(taught.values()))  # all others never taught
         now = {
@@ -106,6 +111,12 @@ class Instructors:
             writes.append(((INSTRUCTOR, each), UpdateMany({"_id": {"$in": theirs[each]}, **shown}, update)))
         await attempt.write(self.database.courses, writes)
 
+    async def _taught(self, instructors: Set[ObjectId], courses: CoursePlan, attempt: Attempt) -> Courses:
+        """Their courses, as far as they were not read with what these courses are counted for."""
+        if instructors <= courses.instructors and not courses.credits:
+            return {course: each for course, each in courses.taught.items() if each in instructors}
+        return await self.markers.taught(instructors, attempt.session) if instructors else {}
+
     async def _instructors_paid(self, attempt: Attempt) -> set[ObjectId]:
         """Whose courses were paid for, or paid back."""
         courses = ids_of(REVENUE, attempt.keys)
@@ -113,7 +124,7 @@ class Instructors:
         return {each for each in credited.values() if each is not None}
 
     async def _new_students(
-        self, steps: Iterable[Step], taught: Courses, instructors: Set[ObjectId], attempt: Attempt
+        self, steps: Iterable[Step], taught: Courses, instructors: Set[ObjectId], learners: Learners
     ) -> Counter[ObjectId]:
         """By instructor how many learners are new to all of their courses, less those who are in none any more."""
         students: Counter[ObjectId] = Counter()
@@ -122,20 +133,13 @@ class Instructors:
             instructor = taught.get(step.projection["course_id"])
             if step.delta.enrolled and instructor in instructors and instructor is not None:
                 moved[instructor, step.projection["user_id"]] += step.delta.enrolled
-        if not moved:
-            return students
         # All courses of these learners: asked for each of an instructor's, the server would look for each.
-        learners = list({learner for _, learner in moved})
-        query = {"user_id": {"$in": learners}, "course_id": {"$type": "objectId"}}
-        paths = {"user_id": 1, "course_id": 1, "counted.enrolled": 1}
-        projections = self.database.user_progress_projections
-        found = await attempt.find(projections, query, paths, asked=len(moved), hint=_LEARNER_INDEX)
-        now: Counter[tuple[ObjectId, ObjectId]] = Counter()
-        for row in found.documents:
-            if (instructor := taught.get(row["course_id"])) is not None:
-                now[instructor, row["user_id"]] += row["counted"]["enrolled"]
-        for pair, change in moved.items():
-            students[pair[0]] += (now[pair] > 0) - (now[pair] - change > 0)
+        learned = await learners.of(learner for _, learner in moved)
+        for (instructor, learner), change in moved.items():
+            now = sum(
+                each.counted.enrolled for each in learned[learner] if taught.get(each.course) == instructor
+            )
+            students[instructor] += (now > 0) - (now - change > 0)
         return students
 
     async def _summed(self, instructor: ObjectId, taught: Courses, attempt: Attempt) -> Taught:

@@ -48,7 +48,8 @@ class CoursePlan:
     """`sums` are known; `rebuild` must be summed over projections; `absent` have no document that can be written.
 
     `teaching` are differences of instructors; `recredited` are the instructors whose courses changed, to be
-    rebuilt, and `credits` the instructor each of these courses is counted for from now on.
+    rebuilt, and `credits` the instructor each of these courses is counted for from now on. `taught` are all courses
+    that were counted for one of `instructors`, and whom for.
     """
 
     sums: dict[ObjectId, Counted] = field(default_factory=dict)
@@ -57,6 +58,8 @@ class CoursePlan:
     teaching: dict[ObjectId, Counted] = field(default_factory=dict)
     recredited: set[ObjectId] = field(default_factory=set)
     credits: dict[ObjectId, ObjectId | None] = field(default_factory=dict)
+    instructors: Set[ObjectId] = frozenset()
+    taught: Mapping[ObjectId, ObjectId] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,14 @@ from worker.storage.quarantine import Quarantined, quarantine
 from worker.storage.reading import Unreadable
 from worker.storage.transactions import Session
 from worker.storage.work_items import OPEN, counts_item_id, fold_item_id, fold_type
-from worker.watch.sums.attempt import Keys, Reason, Rejections, Target
+from worker.watch.sums.attempt import Attempt, Keys, Reason, Rejections, Target
 from worker.watch.sums.runner import Dependencies
 
 _OPEN: Document = {"$in": list(OPEN)}
 # Remembered to be closed as soon as they are counted; the others are closed when they are tried.
 _MOST_REMEMBERED = 10_000
+# As many ids are read in less than a command takes otherwise.
+_FEW = 100
 
 
 class Quarantine:
@@ -48,12 +50,20 @@ class Quarantine:
         identity = data.get("id")
         return None if kind is None or not isinstance(identity, Hashable) else (kind, identity)
 
-    async def open_among(self, targets: Iterable[Target], session: Session) -> set[Target]:
-        """Those of the documents that are quarantined."""
+    async def open_among(self, targets: Iterable[Target], attempt: Attempt) -> set[Target]:
+        """Those of the documents that are quarantined, as they were before this transaction changed any of them.
+
+        All of the projection's are asked for, once in a transaction, where there are few: as a rule there are none.
+        """
         names = {self._item_id(target): target for target in targets}
-        query = {"_id": {"$in": list(names)}, "status": _OPEN}
-        found = await reading.find(self._items, query, {"_id": 1}, session=session)
-        return {names[row["_id"]] for row in found.documents}
+        if attempt.quarantined is None:
+            query = {"event_type": fold_type(self._projection), "status": _OPEN}
+            attempt.quarantined = await self._ids(query, attempt.session, limit=_FEW + 1)
+        found = attempt.quarantined
+        if len(found) > _FEW:
+            query = {"_id": {"$in": list(names)}, "status": _OPEN}
+            found = await self._ids(query, attempt.session)
+        return {names[each] for each in names.keys() & found}
 
     async def open_items(self) -> Keys:
         """What is quarantined, up to some thousands of it."""
@@ -102,6 +112,10 @@ class Quarantine:
                 await self._items.bulk_write(updates, ordered=False)
             if names:
                 await self._positions.delete_many({"_id": {"$in": names}})
+
+    async def _ids(self, query: Document, session: Session, **options: Any) -> frozenset[Any]:
+        found = await reading.find(self._items, query, {"_id": 1}, session=session, **options)
+        return frozenset(row["_id"] for row in found.documents)
 
     def _item_id(self, target: Target) -> str:
         return counts_item_id(*target) if self._by_kind else fold_item_id(target[1], self._projection)

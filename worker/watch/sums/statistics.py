@@ -6,8 +6,8 @@ document's statistics are summed: of two transactions that do not see each other
 that missed a projection, the server then ends one, and it runs again.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,6 @@ from bson.binary import Binary
 from pymongo import DeleteOne, UpdateOne
 
 from projections.counts import (
-    LEARNING,
     NAMES,
     ActivityEntry,
     Counted,
@@ -30,6 +29,7 @@ from projections.counts import (
     user_stats,
 )
 from projections.counts.learner import COUNTED_PATHS, RECORD_PATHS
+from projections.counts.statistics import instructor_of
 from projections.counts.teaching import INSTRUCTORS_COLLECTION, REVENUE, REVENUE_COLLECTION
 from projections.kinds import StreamProjection, SumProjection
 from worker.errors import Retryable
@@ -51,6 +51,7 @@ from worker.watch.sums.changes import updated
 from worker.watch.sums.conflict_markers import WriteConflictMarkers
 from worker.watch.sums.counting import is_newer
 from worker.watch.sums.instructors import INSTRUCTOR, Instructors
+from worker.watch.sums.learners import NO_SUM, Learners
 from worker.watch.sums.plan import (
     CoursePlan,
     Deltas,
@@ -77,7 +78,6 @@ _MARKABLE: Document = {
     ]
 }
 _MARK: Document = {"$inc": {"stats.sums.held": 1}}
-_NO_SUM = "a projection cannot be added up"
 
 Sums = dict[ObjectId, Counted]
 
@@ -175,8 +175,9 @@ class Statistics:
         deltas = deltas_of(counting.steps).beside(attempt.locked)
         courses = await self._courses(deltas, attempt)  # 1
         named = ids_of("user", attempt.keys | attempt.rebuild)
-        teaching = await self._instructors.update(counting.steps, courses, named, attempt)  # 2
-        await self._users(deltas, teaching, named, attempt)  # 3
+        learners = Learners(self._database.user_progress_projections, attempt)
+        teaching = await self._instructors.update(counting.steps, courses, named, learners, attempt)  # 2
+        await self._users(deltas, teaching, named, learners, attempt)  # 3
         await self._instructors.prove(courses, teaching, attempt)  # 4
         if counting.steps:
             now = max(record["read_at"] for record in counting.records.documents)
@@ -227,8 +228,11 @@ class Statistics:
         if not ids:
             return CoursePlan()
         documents, rebuild = await self._writable("course", ids, named, _COURSE_PATHS, attempt)  # 1
-        credited = await self._markers.credited(ids, attempt.session)
+        instructors = {each for each in map(instructor_of, documents.values()) if each is not None}
+        credited = await self._markers.credited(ids, attempt.session, instructors=instructors)
+        taught = {course: each for course, each in credited.items() if each in instructors}
         plan = plan_courses(deltas.courses, rebuild, documents, credited)  # 2
+        plan = replace(plan, instructors=instructors, taught=taught)
         plan.sums.update(await self._course_sums(plan.rebuild, attempt))  # 3
         updates: dict[ObjectId, Document] = {}
         for course, sums in plan.sums.items():
@@ -244,6 +248,7 @@ class Statistics:
         deltas: Deltas,
         teaching: Mapping[ObjectId, Teaching],
         named: Set[ObjectId],
+        learners: Learners,
         attempt: Attempt,
     ) -> None:
         """1. read documents  2. decide  3. sum  4. write documents  5. write markers."""
@@ -252,7 +257,10 @@ class Statistics:
             return
         documents, rebuild = await self._writable("user", ids, named, _USER_PATHS, attempt)  # 1
         plan = plan_users(deltas, teaching, rebuild, documents)  # 2
-        entries = {**deltas.enrolments, **await self._sum_users(plan, teaching, named, attempt)}  # 3
+        entries = {
+            **deltas.enrolments,
+            **await self._sum_users(plan, teaching, named, learners, attempt),
+        }  # 3
         updates: dict[ObjectId, Document] = {}
         for user, (learning, taught) in plan.sums.items():
             with concerning(("user", user)):
@@ -280,7 +288,7 @@ class Statistics:
         documents, unread = await self._read(kind, ids, paths, attempt)
         wanted: set[Target] = {(kind, each) for each in named}
         there: set[Target] = {(kind, each) for each in documents} | unread.keys()
-        quarantined = await self.quarantine.open_among(asked, attempt.session)
+        quarantined = await self.quarantine.open_among(asked, attempt)
         rejected = {**{each: attempt.cooling[each] for each in there & attempt.cooling.keys()}, **unread}
         barred = rejected.keys() | ((quarantined & there) - wanted)
         attempt.concerned -= barred
@@ -307,6 +315,7 @@ class Statistics:
         plan: UserPlan,
         teaching: Mapping[ObjectId, Teaching],
         named: Set[ObjectId],
+        learners: Learners,
         attempt: Attempt,
     ) -> dict[ObjectId, list[ActivityEntry]]:
         """Put the sums of the users to be rebuilt into the plan; returns their enrolments.
@@ -315,11 +324,14 @@ class Statistics:
         """
         if not plan.rebuild:
             return {}
-        learning, entries = await self._learning_sums(plan.rebuild, attempt)
+        learned = await learners.whole(plan.rebuild)
         taught = {**await self._instructors.kept(plan.rebuild - teaching.keys() - named, attempt), **teaching}
         for user in plan.rebuild:
-            plan.sums[user] = (learning.get(user, Counted()), taught.get(user))
-        return entries
+            learning = sum((each.counted for each in learned[user]), Counted())
+            plan.sums[user] = (learning, taught.get(user))
+        return {
+            user: [each.entry for each in some if each.entry is not None] for user, some in learned.items()
+        }
 
     async def _course_sums(self, courses: Set[ObjectId], attempt: Attempt) -> Sums:
         if not courses:
@@ -330,29 +342,9 @@ class Statistics:
         taken = (await reading.aggregate(projections, pipeline, session=attempt.session)).through(_summed)
         for one in taken.unreadable:
             if isinstance(one.id, ObjectId) and one.id in courses:
-                raise RejectedWrite(("course", one.id), Reason("Unreadable", _NO_SUM))
+                raise RejectedWrite(("course", one.id), Reason("Unreadable", NO_SUM))
         sums = {course: counted for course, counted in taken.values if course in courses}
         return {course: sums.get(course, Counted()) for course in courses}
-
-    async def _learning_sums(
-        self, users: Set[ObjectId], attempt: Attempt
-    ) -> tuple[Sums, dict[ObjectId, list[ActivityEntry]]]:
-        paths = dict.fromkeys(("user_id", "course_id", "enrolled_at", "counted"), 1)
-        query = {"user_id": {"$in": list(users)}}
-        projections = self._database.user_progress_projections
-        taken = (await attempt.find(projections, query, paths, asked=len(users))).through(_learned)
-        if taken.unreadable and len(users) == 1:
-            raise RejectedWrite(("user", next(iter(users))), Reason("Unreadable", _NO_SUM))
-        if taken.unreadable:  # whose they are cannot be read from them
-            for user in users:
-                await self._learning_sums({user}, attempt)
-        sums: Sums = defaultdict(Counted)
-        entries: dict[ObjectId, list[ActivityEntry]] = defaultdict(list)
-        for user, counted, entry in taken.values:
-            sums[user] += counted
-            if entry is not None:
-                entries[user].append(entry)
-        return sums, entries
 
     async def _read(
         self, kind: str, ids: Iterable[ObjectId], paths: Mapping[str, Any], attempt: Attempt
@@ -374,15 +366,6 @@ def _summed(row: Mapping[str, Any]) -> tuple[ObjectId, Counted]:
     if sums is None or not isinstance(row["_id"], ObjectId):
         raise ValueError("a sum of something else than our integers")
     return row["_id"], sums
-
-
-def _learned(row: Mapping[str, Any]) -> tuple[ObjectId, Counted, ActivityEntry | None]:
-    """A learner's share as the learner's user has it, and the enrolment it stands for."""
-    user, course, enrolled_at = row["user_id"], row["course_id"], row["enrolled_at"]
-    counted = sums_in({**Counted().document(), **row["counted"]})
-    if counted is None or not isinstance(user, ObjectId) or not isinstance(course, ObjectId):
-        raise ValueError("a projection of something else than our values")
-    return user, counted.only(LEARNING), None if enrolled_at is None else ActivityEntry(course, enrolled_at)
 
 
 def _with_log(update: Document, user: Mapping[str, Any], entries: Iterable[ActivityEntry]) -> Document:
