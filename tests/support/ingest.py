@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.running import RunningRole, run
 from tests.support.settings import changed
+from worker.backlog import Backlog
 from worker.contract.codec import encode
 from worker.gate import Gate
 from worker.ingest.assignment import OnGaps
@@ -154,12 +155,13 @@ def make_ingest(
     clock: Clock | None = None,
     gate: Gate | None = None,
     on_gaps: OnGaps | None = None,
+    backlog: Backlog | None = None,
 ) -> tuple[Ingest, Metrics]:
     used = clock or SystemClock()
     metrics = Metrics(CollectorRegistry())
     component = Health(used, metrics).component("ingest")
     given = database, chosen, used, metrics, component, uuid.uuid4
-    return Ingest(*given, gate=gate, on_gaps=on_gaps), metrics
+    return Ingest(*given, gate=gate, on_gaps=on_gaps, backlog=backlog), metrics
 
 
 @contextlib.asynccontextmanager
@@ -170,9 +172,10 @@ async def running(
     *,
     gate: Gate | None = None,
     on_gaps: OnGaps | None = None,
+    backlog: Backlog | None = None,
 ) -> AsyncIterator[RunningIngest]:
     """Run an ingest role; it is drained at the end, or cancelled where the test ended it otherwise."""
-    role, metrics = make_ingest(database, chosen, clock, gate, on_gaps)
+    role, metrics = make_ingest(database, chosen, clock, gate, on_gaps, backlog)
     topic = chosen.consumer.topics[0]
     async with run(role, lambda task, stop: RunningIngest(metrics, task, stop, role, topic)) as started:
         yield started

@@ -15,6 +15,7 @@ from tests.integration.verify.history import stored_events
 from tests.oracle.stored import with_lists
 from tests.support.running import RunningRole, run
 from tests.support.settings import changed
+from worker.backlog import Backlog
 from worker.gate import Gate
 from worker.settings import WatchSettings
 from worker.storage.database import Database, Document
@@ -178,6 +179,7 @@ async def running(
     projection: StreamProjection = PROGRESS,
     clock: Clock | None = None,
     gate: Gate | None = None,
+    backlog: Backlog | None = None,
     **changes: Any,
 ) -> AsyncIterator[RunningProgress]:
     """Run a progress role; it is drained at the end, unless the test has ended it.
@@ -187,7 +189,9 @@ async def running(
     used, metrics = clock or SystemClock(), Metrics()
     component, settings = Health(used, metrics).component("progress"), changed(SETTINGS, **changes)
     named = owner or uuid.uuid4().hex
-    watcher = Watcher(database, used, component, metrics, settings, named, gate=gate or Gate())
+    watcher = Watcher(
+        database, used, component, metrics, settings, named, gate=gate or Gate(), backlog=backlog
+    )
     role = event_follower(watcher, (projection,))
     async with run(
         role, lambda task, stop: RunningProgress(metrics, task, stop, role, checked_by or database)

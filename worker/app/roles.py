@@ -13,6 +13,7 @@ from worker.app.notify import notify_senders
 from worker.app.presence import Presence, running_as
 from worker.app.retry import retry_groups, retry_handlers, skips_by_setting
 from worker.app.supervision import Role
+from worker.backlog import Backlog
 from worker.gate import Gate, Rate
 from worker.ingest.options import IngestOptions
 from worker.ingest.service import Ingest
@@ -61,11 +62,15 @@ _Parts = tuple[Database, Clock, Component, Metrics]
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What concerns all roles of this run of the process: where spans go, the gate, its name in leases and claims."""
+    """What concerns all roles of this run of the process.
+
+    Where spans go, the gate, its name in leases and claims, and whether its ingest is behind.
+    """
 
     tracing: Tracing
     gate: Gate
     owner: str
+    backlog: Backlog
 
 
 def build_roles(settings: Settings, given: Dependencies, probes: Sequence[Probe]) -> list[Role]:
@@ -78,9 +83,11 @@ def build_roles(settings: Settings, given: Dependencies, probes: Sequence[Probe]
         RoleName.RETRY: _retry,
     }
 
+    backlog = Backlog(given.clock)
+
     def built(name: RoleName) -> Role:
         parts = given.database, given.clock, given.health.component(name), given.metrics
-        return builders[name](settings, parts, _Run(given.tracing, given.gate, _owner()))
+        return builders[name](settings, parts, _Run(given.tracing, given.gate, _owner(), backlog))
 
     roles = [*map(built, settings.process.roles), *_canary(settings, given)]
     return [
@@ -111,16 +118,18 @@ def _ingest(settings: Settings, parts: _Parts, run: _Run) -> Role:
     stops = settings.ingest.on_gap is OnGap.STOP
     on_gaps = StopAtGaps(database, settings.control.environment, who) if stops else None
     parts_of_ingest = database, options, clock, metrics, component, uuid4
-    return Ingest(*parts_of_ingest, tracing=run.tracing, gate=run.gate, on_gaps=on_gaps)
+    return Ingest(*parts_of_ingest, tracing=run.tracing, gate=run.gate, on_gaps=on_gaps, backlog=run.backlog)
 
 
 def _progress(settings: Settings, parts: _Parts, run: _Run) -> Role:
-    return event_follower(Watcher(*parts, settings.progress, run.owner, tracing=run.tracing, gate=run.gate))
+    watcher = Watcher(*parts, settings.progress, run.owner, gate=run.gate, backlog=run.backlog)
+    return event_follower(replace(watcher, tracing=run.tracing))
 
 
 def _counts(settings: Settings, parts: _Parts, run: _Run) -> Role:
     rate = Rate(parts[1], run.gate.rate(f"{RoleName.COUNTS}_per_s"))
-    watcher = Watcher(*parts, settings.counts, run.owner, tracing=run.tracing, gate=run.gate, rate=rate)
+    watcher = Watcher(*parts, settings.counts, run.owner, gate=run.gate, rate=rate, backlog=run.backlog)
+    watcher = replace(watcher, tracing=run.tracing)
     if not (watcher.database.catalogue.models or watcher.database.catalogue.contests):
         return record_follower(watcher)
     of_each = [replace(watcher, component=watcher.component.part()) for _ in range(2)]

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from worker.backlog import Backlog
 from worker.errors import Fenced, Retryable
 from worker.gate import Gate, Rate
 from worker.ingest.assignment import Assignment, OnGaps
@@ -70,7 +71,9 @@ class Ingest:
         tracing: Tracing = UNTRACED,
         gate: Gate | None = None,
         on_gaps: OnGaps | None = None,
+        backlog: Backlog | None = None,
     ) -> None:
+        self._backlog = backlog or Backlog(clock)
         self._gate = gate or Gate()
         self._on_gaps = on_gaps
         self._database = database
@@ -149,6 +152,7 @@ class Ingest:
                 log.warning("ingest_consumer_lost", reason=str(lost))
                 await run_until_stopped(self._clock.sleep(_NEW_CONSUMER_PAUSE_S), stop)
             finally:
+                self._backlog.note(0)
                 await self._consumer.stop()
                 self._assignment.forget()
 
@@ -214,6 +218,7 @@ class Ingest:
         if self._assignment.is_ready:  # before that nothing may be resumed
             self._paused.before_poll()
         most = max(1, self._rate.room(self._options.consumer.max_records))
+        self._note_backlog()
         try:
             batch = await self._consumer.poll(wait_s=1.0, most=most)
         except Retryable as error:
@@ -222,6 +227,7 @@ class Ingest:
             if not self._assignment.suspects_restart:
                 await self._assignment.check_positions()
             return None
+        self._note_backlog()
         if batch is None:
             self._paused.nothing_read()
         elif isinstance(batch, Batch):
@@ -286,8 +292,19 @@ class Ingest:
         counts = {outcome.value: number for outcome, number in outcomes.items() if number}
         log.debug("batch_durable", records=len(batch.records), outcomes=counts)
         self._assignment.note_newest(batch)
+        self._note_backlog()
         if self._consumer.generation == batch.generation:
             self._paused.on_durable(batch, dead_letters)
+
+    def _note_backlog(self) -> None:
+        """Tell what waits, but for partitions that are paused: and nothing where an operator wants it slow."""
+        owned = {} if self._rate.limited else self._owned() or {}
+        waiting = [
+            each.end - each.durable
+            for each in owned.values()
+            if not each.is_paused and each.end is not None and each.durable is not None
+        ]
+        self._backlog.note(sum(waiting))
 
     async def _stay_member(self, topic: str) -> None:
         """Pause reading while a batch takes long, and poll on, so that the group keeps this member."""

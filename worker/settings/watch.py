@@ -16,6 +16,8 @@ class WatchSettings(LeasedRoleSettings):
     changes_per_batch: int = 10_000
     # A turn costs eight commands, however few its changes.
     pace_s: float = 0.05
+    # So long at most a turn waits for ingest of the same process while that is behind: `worker.backlog`.
+    backlog_pace_s: float = 5.0
     await_ms: int = 500  # how long an idle turn takes: a beat, and a look at `stop`
     # Saving is one majority write; what a crash repeats in this time is harmless. Idle: see `TokenSaver`.
     save_every_s: float = 1.0

@@ -80,6 +80,9 @@ class ContentExecutor:
     def leave_out(self, projections: frozenset[str]) -> None:
         self._left_out = projections
 
+    def joined(self, first: Moved, second: Moved) -> Moved:
+        return Moved({name: keys | second.keys[name] for name, keys in first.keys.items()}, first.before)
+
     def size(self, keys: Moved) -> int:
         return sum(map(len, keys.keys.values()))
 

@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 import structlog
 
+from worker.backlog import Backlog
 from worker.errors import HistoryLost, Retryable, WorkerError
 from worker.gate import LOOK_AGAIN_S, Gate, Rate
 from worker.held_groups import HeldGroups
@@ -34,6 +35,12 @@ from worker.watch.stream.oplog_window import OplogWindow
 from worker.watch.stream.resume_token import ahead, smallest
 
 log = structlog.get_logger(__name__)
+
+# Who is behind takes so many batches in one turn: of many changes of a document only that it moved is kept.
+_BATCHES_A_TURN = 3
+# Between so many documents, some seconds of work, somebody may want it to end.
+_DOCUMENTS_AT_ONCE = 5_000
+_LOOK_AT_BACKLOG_S = 0.1
 
 Keys = TypeVar("Keys")
 
@@ -67,6 +74,9 @@ class Executor(Protocol[Keys]):
 
     def keys(self, changes: Sequence[Document], before: Token) -> Keys:
         """What changes are about; `before` is the stream's token before them."""
+
+    def joined(self, first: Keys, second: Keys) -> Keys:
+        """What either is about, the `second` being of changes that came later."""
 
     def size(self, keys: Keys) -> int:
         """How many documents keys are about."""
@@ -135,7 +145,7 @@ class Follower(Generic[Keys]):
     """`run` returns after a drain and raises when something fails that waiting cannot heal.
 
     `role` is what operators pause it by; while that is paused, or all of its projections are, it holds no groups.
-    Followers of one role share its `rate`.
+    Followers of one role share its `rate`. While `backlog` says so, turns are `backlog_pace_s` apart.
     """
 
     def __init__(
@@ -152,6 +162,7 @@ class Follower(Generic[Keys]):
         role: str = "",
         gate: Gate | None = None,
         rate: Rate | None = None,
+        backlog: Backlog | None = None,
     ) -> None:
         self.name = executor.name
         self._role = role or executor.name
@@ -170,6 +181,8 @@ class Follower(Generic[Keys]):
         self._backoff = Backoff(clock, component.beat, seed)
         self._wait = Wait(log, clock, f"{self.name}_waits_for_mongodb")
         self._pace = Pace(clock, settings.pace_s)
+        self._backlog = backlog or Backlog(clock)
+        self._turn_began = clock.monotonic()
         self._resync_needed = False
         self._interrupted: Interrupted | None = None
 
@@ -216,8 +229,12 @@ class Follower(Generic[Keys]):
                 return  # what was not compared has had no effect: no token says otherwise
             while await self._may_go_on(session, stop):  # 5
                 await self._pace.keep(stop)
-                if not await self._batch(session, self._settings.await_ms):
-                    return  # paused before this had an effect: no token says otherwise
+                if self._leaves_it_to_ingest:
+                    await self._backoff.pause(stop, _LOOK_AT_BACKLOG_S)
+                    continue
+                self._turn_began = self._clock.monotonic()
+                if not await self._batch(session, stop, self._settings.await_ms):
+                    return  # not all of this has had its effect: no token says otherwise
                 await self._save(session)
                 await self._executor.tidy()
             await self._save(session, at_once=True)
@@ -328,7 +345,7 @@ class Follower(Generic[Keys]):
             some, rest = self._executor.split(rest, max(1, self._rate.room(self._executor.size(rest))))
             await self._executor.apply(some, live=False)
             self._rate.spend(self._executor.size(some))
-            if not await self._batch(session, await_ms=1):
+            if not await self._batch(session, stop, await_ms=1):
                 return False
         return True
 
@@ -342,17 +359,29 @@ class Follower(Generic[Keys]):
         }
         self._interrupted = Interrupted(came, session.stream.token)
 
-    async def _batch(self, session: StreamSession, await_ms: int) -> bool:
+    @property
+    def _leaves_it_to_ingest(self) -> bool:
+        """Whether the next turn is to wait: what comes meanwhile is done by it."""
+        turn_at = self._turn_began + self._settings.backlog_pace_s
+        return self._backlog.is_large and self._clock.monotonic() < turn_at
+
+    async def _batch(self, session: StreamSession, stop: asyncio.Event, await_ms: int) -> bool:
         """One batch: what moved is brought up to date. May run twice (see `Executor.apply`).
 
-        False, without an effect, where somebody paused or resumed something while it waited for changes.
+        False, with an effect on some of it at most, where the session is to end, or somebody paused or resumed
+        something while it waited for changes.
         """
-        keys, count = await self._next(session, await_ms)
+        rest: Keys | None
+        rest, count = await self._next(session, await_ms)
         if count and self._turned(session):
             return False
         self._metrics.change_stream_events_total.labels(self.name).inc(count)
-        await self._executor.apply(keys, live=True)
-        self._rate.spend(self._executor.size(keys))
+        while rest is not None:
+            some, rest = self._executor.split(rest, _DOCUMENTS_AT_ONCE)
+            await self._executor.apply(some, live=True)
+            self._rate.spend(self._executor.size(some))
+            if rest is not None and (stop.is_set() or self._turned(session)):
+                return False
         session.saver.took_effect(count)
         session.liveness.observe(session.stream.token, idle=not count)
         await self._oplog_window.measure(session.stream.token)
@@ -363,13 +392,22 @@ class Follower(Generic[Keys]):
     async def _next(self, session: StreamSession, await_ms: int) -> tuple[Keys, int]:
         """What moved, and how many changes said so; the changes themselves are let go.
 
-        While the follower is behind, the next ones are read as these take effect.
+        While the follower is behind, it takes several batches, and the next one is read as these take effect.
         """
         before, limit = session.stream.token, max(1, self._rate.room(self._settings.changes_per_batch))
         changes = await session.stream.next(limit, await_ms=await_ms)
-        if len(changes) == limit and not self._rate.limited:
-            session.stream.read_ahead(limit)
-        return self._executor.keys(changes, before), len(changes)
+        keys, count = self._executor.keys(changes, before), len(changes)
+        while len(changes) == limit and not self._rate.limited:
+            if count >= _BATCHES_A_TURN * limit:
+                session.stream.read_ahead(limit)
+                break
+            before = session.stream.token
+            changes = await session.stream.next(limit, await_ms=1)
+            keys, count = (
+                self._executor.joined(keys, self._executor.keys(changes, before)),
+                count + len(changes),
+            )
+        return keys, count
 
     async def _share_changed(self, session: StreamSession) -> bool:
         """Renew when it is due; True where a group came or went, or came back under another epoch."""

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from projections.counts.projection import COUNTS
 from projections.kinds import Contest, ReadModel, StreamProjection, SumProjection
+from worker.backlog import Backlog
 from worker.gate import Gate, Rate
 from worker.held_groups import HeldGroups
 from worker.settings import CoolDownSettings, CountsSettings, RoleName, WatchSettings
@@ -44,7 +45,8 @@ class Watcher(Generic[S_co]):
     """What a follower is made of, whatever it keeps.
 
     `owner` names this run of the process in the leases; one that exists elsewhere would share its groups. The `gate`
-    tells what operators have paused. Followers of one role are given one `rate`; alone, one has its own.
+    tells what operators have paused. Followers of one role are given one `rate`; alone, one has its own. `backlog` is
+    that of ingest in the same process.
     """
 
     database: Database
@@ -57,6 +59,7 @@ class Watcher(Generic[S_co]):
     tracing: Tracing = UNTRACED
     gate: Gate = field(default_factory=Gate)
     rate: Rate | None = None
+    backlog: Backlog | None = None
 
     def groups(
         self, name: str, number: int, kept: Sequence[StreamProjection | SumProjection | ReadModel | Contest]
@@ -83,7 +86,16 @@ class Watcher(Generic[S_co]):
 
     def follower(self, executor: Executor[K], groups: HeldGroups, role: RoleName) -> Follower[K]:
         parts = self.clock, self.component, self.metrics, self.settings, self.seed
-        return Follower(self.database, executor, groups, *parts, role=role, gate=self.gate, rate=self.rate)
+        return Follower(
+            self.database,
+            executor,
+            groups,
+            *parts,
+            role=role,
+            gate=self.gate,
+            rate=self.rate,
+            backlog=self.backlog,
+        )
 
 
 def event_follower(

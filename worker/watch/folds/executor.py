@@ -77,6 +77,9 @@ class StreamExecutor:
     def leave_out(self, projections: frozenset[str]) -> None:
         self._left_out = projections
 
+    def joined(self, first: Heads, second: Heads) -> Heads:
+        return {name: _newest(heads, second[name]) for name, heads in first.items()}
+
     def size(self, keys: Heads) -> int:
         return sum(map(len, keys.values()))
 
@@ -148,6 +151,11 @@ def _pipeline(slots: Iterable[int], after: Token | None) -> list[Document]:
         {"$match": {"operationType": "insert", "fullDocument.slot": {"$in": list(slots)}}},
         {"$project": {"stream_id": "$fullDocument.stream_id", "version": "$fullDocument.version"}},
     ]
+
+
+def _newest(first: Mapping[str, int], second: Mapping[str, int]) -> Mapping[str, int]:
+    """The higher version of each stream; streams that moved first stay in front."""
+    return {**first, **{stream: max(version, first.get(stream, 0)) for stream, version in second.items()}}
 
 
 def highest(changes: Sequence[Document]) -> dict[str, int]:
