@@ -29,8 +29,7 @@ async def writes(watcher: RunningProgress) -> set[int]:
 
 async def test_what_comes_in_a_backlog_is_folded_when_it_is_over_each_record_once(database: Database) -> None:
     backlog, streams = large(), histories(learners=20, events=3)
-    settings = {"backlog_pace_s": FOR_EVER_S, "changes_per_batch": 20}
-    async with running(database, backlog=backlog, **settings) as watcher:
+    async with running(database, backlog=backlog, backlog_pace_s=FOR_EVER_S, changes_per_batch=20) as watcher:
         await watcher.until(lambda: watcher.groups_held() > 0, "it follows")
         await watcher.lives_on("progress")  # with its turns, if it had any
         await store(database, interleaved(streams))
