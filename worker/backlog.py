@@ -1,7 +1,8 @@
 """Whether ingest of this process is behind, as those see it who follow what it stores.
 
-Who follows then leaves the machine to ingest for some seconds at a time: nobody sees the newest state of anything
-before its events are stored, and a document that is written for many events at once costs little more than for one.
+Who follows then leaves the machine to ingest for some seconds at a time: of a partition that is behind nobody sees
+the newest state before its events are stored, and a document that is written for many events at once costs little
+more than for one.
 """
 
 from worker.timing import Clock

@@ -1,7 +1,7 @@
 """What operators have paused or slowed down, as the loops of the roles see it: one value, handed in.
 
-A gate is asked between two pieces of work and never within one, and by no fold: whoever goes through it finishes what
-it has begun. Without an operator it is open.
+A gate is asked between two pieces of work and never within one, a follower's turn being several, and by no fold:
+whoever goes through it finishes what it has begun. Without an operator it is open.
 """
 
 import asyncio

@@ -68,12 +68,13 @@ class MarkersBefore:
                 await self._positions.bulk_write(updates, session=session)
 
     async def credited(
-        self, courses: Iterable[ObjectId], session: Session
+        self, courses: Iterable[ObjectId], session: Session, *, instructors: Iterable[ObjectId] = ()
     ) -> dict[ObjectId, ObjectId | None]:
         names = [f"counts:course:{course}" for course in courses]
         with translated():
             rows = await self._positions.find({"_id": {"$in": names}}, session=session).to_list(None)
-        return {_identity(row): (row["token"] or {}).get("instructor_id") for row in rows}
+        named = {_identity(row): (row["token"] or {}).get("instructor_id") for row in rows}
+        return {**named, **await self.taught(instructors, session)}
 
     async def taught(self, instructors: Iterable[ObjectId], session: Session) -> dict[ObjectId, ObjectId]:
         prefix = {"_id": {"$gte": "counts:course:", "$lt": "counts:course:~"}}

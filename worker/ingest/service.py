@@ -227,10 +227,12 @@ class Ingest:
             if not self._assignment.suspects_restart:
                 await self._assignment.check_positions()
             return None
-        self._note_backlog()
         if batch is None:
+            self._backlog.note(0)  # whatever the log still holds, nobody gives it out
             self._paused.nothing_read()
-        elif isinstance(batch, Batch):
+            return None
+        self._note_backlog()
+        if isinstance(batch, Batch):
             self._rate.spend(min(most, len(batch.records)))  # of a poll that began before, it may be more
         return batch
 
@@ -300,7 +302,7 @@ class Ingest:
         """Tell what waits, but for partitions that are paused: and nothing where an operator wants it slow."""
         owned = {} if self._rate.limited else self._owned() or {}
         waiting = [
-            each.end - each.durable
+            max(0, each.end - each.durable)
             for each in owned.values()
             if not each.is_paused and each.end is not None and each.durable is not None
         ]

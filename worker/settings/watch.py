@@ -16,6 +16,8 @@ class WatchSettings(LeasedRoleSettings):
     changes_per_batch: int = 10_000
     # A turn costs eight commands, however few its changes.
     pace_s: float = 0.05
+    # Who is behind takes so many batches in one turn: what many of their changes are about is written once.
+    batches_a_turn: int = 3
     # So long at most a turn waits for ingest of the same process while that is behind: `worker.backlog`.
     backlog_pace_s: float = 5.0
     await_ms: int = 500  # how long an idle turn takes: a beat, and a look at `stop`
@@ -43,6 +45,8 @@ class CountsSettings(WatchSettings):
 
     # Nobody waits for statistics, and a turn costs a transaction.
     pace_s: float = 0.5
+    # A transaction that fails has the turn tried again: it shall not be larger than that.
+    batches_a_turn: int = 1
     # Litter of a few hundred bytes per document that was absent once.
     forget_every_s: float = 600.0
     cool_down: CoolDownSettings = CoolDownSettings()

@@ -83,6 +83,10 @@ class ContentExecutor:
     def joined(self, first: Moved, second: Moved) -> Moved:
         return Moved({name: keys | second.keys[name] for name, keys in first.keys.items()}, first.before)
 
+    def parts(self, keys: Moved) -> Sequence[Moved]:
+        """One: of all that moved each projection is brought up to date, whatever becomes of the others."""
+        return (keys,)
+
     def size(self, keys: Moved) -> int:
         return sum(map(len, keys.keys.values()))
 

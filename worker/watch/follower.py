@@ -36,10 +36,6 @@ from worker.watch.stream.resume_token import ahead, smallest
 
 log = structlog.get_logger(__name__)
 
-# Who is behind takes so many batches in one turn: of many changes of a document only that it moved is kept.
-_BATCHES_A_TURN = 3
-# Between so many documents, some seconds of work, somebody may want it to end.
-_DOCUMENTS_AT_ONCE = 5_000
 _LOOK_AT_BACKLOG_S = 0.1
 
 Keys = TypeVar("Keys")
@@ -77,6 +73,12 @@ class Executor(Protocol[Keys]):
 
     def joined(self, first: Keys, second: Keys) -> Keys:
         """What either is about, the `second` being of changes that came later."""
+
+    def parts(self, keys: Keys) -> Iterable[Keys]:
+        """Keys in parts of some seconds of work, which may be brought up to date one after another.
+
+        One part where all of it has to be tried, whatever becomes of some of it.
+        """
 
     def size(self, keys: Keys) -> int:
         """How many documents keys are about."""
@@ -187,7 +189,10 @@ class Follower(Generic[Keys]):
         self._interrupted: Interrupted | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Follow until `stop`; then finish the batch, save the token and give the groups back."""
+        """Follow until `stop`; then finish the batch, or a part of a large one, and give the groups back.
+
+        The token is saved behind what is whole.
+        """
         while not stop.is_set():
             self.component.beat()
             try:
@@ -363,25 +368,24 @@ class Follower(Generic[Keys]):
     def _leaves_it_to_ingest(self) -> bool:
         """Whether the next turn is to wait: what comes meanwhile is done by it."""
         turn_at = self._turn_began + self._settings.backlog_pace_s
-        return self._backlog.is_large and self._clock.monotonic() < turn_at
+        behind = self._backlog.is_large and not self._rate.limited  # a rate is for each second
+        return behind and self._clock.monotonic() < turn_at
 
     async def _batch(self, session: StreamSession, stop: asyncio.Event, await_ms: int) -> bool:
-        """One batch: what moved is brought up to date. May run twice (see `Executor.apply`).
+        """One turn: what moved is brought up to date. May run twice (see `Executor.apply`).
 
         False, with an effect on some of it at most, where the session is to end, or somebody paused or resumed
         something while it waited for changes.
         """
-        rest: Keys | None
-        rest, count = await self._next(session, await_ms)
+        keys, count = await self._next(session, await_ms)
         if count and self._turned(session):
             return False
         self._metrics.change_stream_events_total.labels(self.name).inc(count)
-        while rest is not None:
-            some, rest = self._executor.split(rest, _DOCUMENTS_AT_ONCE)
+        for number, some in enumerate(self._executor.parts(keys)):
+            if number and (stop.is_set() or self._turned(session) or self._groups.held != session.held):
+                return False
             await self._executor.apply(some, live=True)
             self._rate.spend(self._executor.size(some))
-            if rest is not None and (stop.is_set() or self._turned(session)):
-                return False
         session.saver.took_effect(count)
         session.liveness.observe(session.stream.token, idle=not count)
         await self._oplog_window.measure(session.stream.token)
@@ -392,15 +396,16 @@ class Follower(Generic[Keys]):
     async def _next(self, session: StreamSession, await_ms: int) -> tuple[Keys, int]:
         """What moved, and how many changes said so; the changes themselves are let go.
 
-        While the follower is behind, it takes several batches, and the next one is read as these take effect.
+        While the follower is behind, it takes `batches_a_turn`, and the next one is read as these take effect.
         """
         before, limit = session.stream.token, max(1, self._rate.room(self._settings.changes_per_batch))
         changes = await session.stream.next(limit, await_ms=await_ms)
         keys, count = self._executor.keys(changes, before), len(changes)
         while len(changes) == limit and not self._rate.limited:
-            if count >= _BATCHES_A_TURN * limit:
+            if count >= self._settings.batches_a_turn * limit:
                 session.stream.read_ahead(limit)
                 break
+            await self._groups.keep_alive()
             before = session.stream.token
             changes = await session.stream.next(limit, await_ms=1)
             keys, count = (

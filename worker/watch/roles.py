@@ -152,6 +152,8 @@ def model_follower(watcher: Watcher[CountsSettings]) -> Follower[Moved]:
     catalogue = watcher.database.catalogue
     groups = watcher.groups(MODELS, 1, [*catalogue.models, *catalogue.contests])
     given = watcher.dependencies(groups)
+    # It has little to do, and who asks for a name waits for it.
+    watcher = replace(watcher, backlog=None)
     kept: list[Views | Contenders] = [*model_views(given), *contenders(given)]
     return watcher.follower(ContentExecutor(MODELS, given, kept), groups, RoleName.COUNTS)
 

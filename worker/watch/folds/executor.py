@@ -1,6 +1,6 @@
 """Folding as a follower drives it: of every stream that moved in the event store, the documents."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 
 from projections.kinds import StreamProjection, by_kind
@@ -25,6 +25,9 @@ EVENTS = "progress"
 
 # Catching up folds this many streams, a second of work at most, before live changes get their turn.
 _STREAMS_PER_CHUNK = 500
+
+# A turn may end behind so many.
+_STREAMS_PER_PART = 5_000
 
 Heads = Mapping[str, Mapping[str, int]]
 """By projection the streams that moved, with the versions seen."""
@@ -79,6 +82,12 @@ class StreamExecutor:
 
     def joined(self, first: Heads, second: Heads) -> Heads:
         return {name: _newest(heads, second[name]) for name, heads in first.items()}
+
+    def parts(self, keys: Heads) -> Iterator[Heads]:
+        rest: Heads | None = keys
+        while rest is not None:
+            some, rest = self.split(rest, _STREAMS_PER_PART)
+            yield some
 
     def size(self, keys: Heads) -> int:
         return sum(map(len, keys.values()))

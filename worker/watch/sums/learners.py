@@ -12,6 +12,7 @@ from bson import ObjectId
 
 from projections.counts import LEARNING, ActivityEntry, Counted, sums_in
 from worker.storage.database import Collection
+from worker.storage.reading import Taken
 from worker.watch.sums.attempt import Attempt, Reason, RejectedWrite
 
 _PATHS: Mapping[str, Any] = dict.fromkeys(
@@ -25,12 +26,16 @@ NO_SUM = "a projection cannot be added up"
 
 
 class Learned(NamedTuple):
-    """One course of a user: what is counted of it, and the enrolment it stands for."""
+    """One course of a user: what is counted of it, and the enrolment it stands for.
+
+    Of one that is not `whole` only whether it is enrolled can be told.
+    """
 
     user: ObjectId
     course: ObjectId
     counted: Counted
-    entry: ActivityEntry | None
+    entry: ActivityEntry | None = None
+    whole: bool = True
 
 
 @dataclass(slots=True)
@@ -43,38 +48,43 @@ class Learners:
     projections: Collection
     attempt: Attempt
     _of: dict[ObjectId, list[Learned]] = field(default_factory=dict)
-    _senseless: bool = False
+    _some_of_nobody: bool = False
 
     async def of(self, users: Iterable[ObjectId]) -> Mapping[ObjectId, Sequence[Learned]]:
-        """The courses of each of these users; what cannot be added up is left out."""
+        """The courses of each of these users; what cannot be read at all is left out."""
         users = set(users)
         if news := users - self._of.keys():
-            read, senseless = await self._read(news)
+            taken = await self._read(news)
+            self._some_of_nobody |= bool(taken.unreadable)
             self._of.update({user: [] for user in news})
-            for one in read:
+            for one in taken.values:
                 self._of[one.user].append(one)
-            self._senseless |= senseless
         return {user: self._of[user] for user in users}
 
     async def whole(self, users: Set[ObjectId]) -> Mapping[ObjectId, Sequence[Learned]]:
-        """The same, where nothing may be left out: raises `RejectedWrite` for the first user of whom something is."""
+        """The same, where all must be added up: raises `RejectedWrite` for the first user of whom that cannot be."""
         found = await self.of(users)
-        for user in users if self._senseless else ():  # whose they are cannot be read from them
-            _, senseless = await self._read({user})
-            if senseless:
+        for user in users:
+            # Whose it is cannot be told from what cannot be read.
+            unread = self._some_of_nobody and (await self._read({user})).unreadable
+            if unread or not all(one.whole for one in found[user]):
                 raise RejectedWrite(("user", user), Reason("Unreadable", NO_SUM))
         return found
 
-    async def _read(self, users: Set[ObjectId]) -> tuple[list[Learned], bool]:
+    async def _read(self, users: Set[ObjectId]) -> Taken[Learned]:
         query = {"user_id": {"$in": list(users)}}
         found = await self.attempt.find(self.projections, query, _PATHS, asked=len(users), hint=_INDEX)
-        taken = found.through(_learned)
-        return taken.values, bool(taken.unreadable)
+        return found.through(_learned)
 
 
 def _learned(row: Mapping[str, Any]) -> Learned:
     user, course, enrolled_at = row["user_id"], row["course_id"], row["enrolled_at"]
+    if not isinstance(user, ObjectId) or not isinstance(course, ObjectId):
+        raise TypeError("a projection of nobody, or of no course")
     counted = sums_in({**_NOTHING, **row["counted"]}, LEARNING)
-    if counted is None or not isinstance(user, ObjectId) or not isinstance(course, ObjectId):
-        raise ValueError("a projection of something else than our values")
+    if counted is None:
+        enrolled = sums_in(row["counted"], ("enrolled",))
+        if enrolled is None:
+            raise ValueError("a projection of something else than our values")
+        return Learned(user, course, enrolled, whole=False)
     return Learned(user, course, counted, None if enrolled_at is None else ActivityEntry(course, enrolled_at))

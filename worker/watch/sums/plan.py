@@ -49,7 +49,7 @@ class CoursePlan:
 
     `teaching` are differences of instructors; `recredited` are the instructors whose courses changed, to be
     rebuilt, and `credits` the instructor each of these courses is counted for from now on. `taught` are all courses
-    that were counted for one of `instructors`, and whom for.
+    that were counted for one of `instructors`, those of the documents read, and whom for.
     """
 
     sums: dict[ObjectId, Counted] = field(default_factory=dict)

@@ -57,7 +57,7 @@ class Quarantine:
         """
         names = {self._item_id(target): target for target in targets}
         if attempt.quarantined is None:
-            query = {"event_type": fold_type(self._projection), "status": _OPEN}
+            query = {"event_type": fold_type(self._projection), "status": _OPEN, "_id": {"$type": "string"}}
             attempt.quarantined = await self._ids(query, attempt.session, limit=_FEW + 1)
         found = attempt.quarantined
         if len(found) > _FEW:
