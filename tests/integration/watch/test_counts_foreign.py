@@ -16,6 +16,7 @@ from tests.support.counts import (
     add_course,
     add_platform,
     add_user,
+    assert_counted,
     course,
     dependencies,
     dirty_keys,
@@ -28,6 +29,7 @@ from tests.support.counts import counter as counter_of
 from tests.support.odd_bson import raw_array, raw_document, raw_text
 from worker.storage.database import CODEC_OPTIONS, Database, Document
 from worker.storage.elements import elements
+from worker.storage.work_items import COUNTS_FOLD
 from worker.watch.sums.counting import Counter
 
 FAR = DatetimeMS(253_402_300_800_000)
@@ -52,6 +54,18 @@ def with_field(document: Document, kind: int, name: bytes, value: bytes) -> byte
         each for each in elements(bson.encode(document, codec_options=CODEC_OPTIONS)) if each.name != name
     ]
     return raw_document(*((each.kind, each.name, each.value) for each in parts), (kind, name, value))
+
+
+async def test_an_item_of_the_queue_that_is_named_by_a_document_stands_in_nobody_s_way(
+    database: Database,
+) -> None:
+    await add_platform(database, 1, 1)
+    item = {"_id": {"whose": "another's"}, "event_type": COUNTS_FOLD, "status": "pending"}
+    insert = {"insert": "analytics_queue", "documents": [item], "bypassDocumentValidation": True}
+    await database.analytics.command(insert)
+    learner = await Learner(course(0), user(0)).enrol().store(database)
+    await counter(database).count(dirty_keys([learner.identity]))
+    await assert_counted(database)
 
 
 async def far_date_in_a_user(database: Database) -> str:

@@ -29,6 +29,7 @@ from worker.storage.driver import list_collections
 from worker.storage.work_items import COUNTS_FOLD, COUNTS_ROW, EVENT_TYPES, Failed, Item
 from worker.telemetry.metrics import Metrics
 from worker.verify.run import verify
+from worker.watch.sums import quarantine
 from worker.watch.sums.attempt import Keys
 from worker.watch.sums.counting import Counter
 from worker.watch.sums.quarantine import named_target
@@ -160,7 +161,11 @@ async def quarantined_rows(database: Database) -> dict[str, int]:
     return {name: int(value) for name, value in shown}
 
 
-async def test_statistics_that_were_refused_are_not_added_to_but_summed_again(database: Database) -> None:
+@pytest.mark.parametrize("few", [0, 100])
+async def test_statistics_that_were_refused_are_not_added_to_but_summed_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(quarantine, "_FEW", few)  # of which all are asked for at once
     await add_platform(database, 1, 3)
     learners = [await Learner(course(0), user(n)).enrol().store(database) for n in range(3)]
     clock = ManualClock()

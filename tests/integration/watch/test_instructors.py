@@ -62,6 +62,20 @@ def paid(
     return "payment_made", number, said
 
 
+async def test_a_learner_of_whom_somebody_spoilt_what_was_counted_is_no_second_one(
+    database: Database,
+) -> None:
+    await add_platform(database, 2, 1, instructors=1)
+    learners = [Learner(course(number), user(0)).enrol() for number in range(2)]
+    await store_all(database, learners)
+    await count(database, learners[:1])
+    spoilt = {"update": "user_progress_projections", "bypassDocumentValidation": True}
+    change = {"q": {}, "u": {"$set": {"counted.completed": "soon"}}}
+    await database.content.command({**spoilt, "updates": [change]})
+    await count(database, learners[1:])
+    assert (await stats(database))["total_students"] == 1
+
+
 async def test_a_learner_of_several_courses_counts_once_and_follows_the_courses(database: Database) -> None:
     await add_platform(database, 3, 2, instructors=1)
     learners = [Learner(course(c), user(u)).enrol() for c, u in ((0, 0), (1, 0), (1, 1), (2, 0))]
