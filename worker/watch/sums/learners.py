@@ -19,8 +19,6 @@ _PATHS: Mapping[str, Any] = dict.fromkeys(
     ("user_id", "course_id", "enrolled_at", *(f"counted.{name}" for name in LEARNING)), 1
 )
 _NOTHING: Mapping[str, Any] = Counted().document(LEARNING)
-# Which index it is, the server would have to find out each time.
-_INDEX = [("user_id", 1), ("course_id", 1)]
 NO_SUM = "a projection cannot be added up"
 """Why a document has no sums: one of the projections they are taken over is not as we write it."""
 
@@ -73,7 +71,7 @@ class Learners:
 
     async def _read(self, users: Set[ObjectId]) -> Taken[Learned]:
         query = {"user_id": {"$in": list(users)}}
-        found = await self.attempt.find(self.projections, query, _PATHS, asked=len(users), hint=_INDEX)
+        found = await self.attempt.find(self.projections, query, _PATHS, asked=len(users))
         return found.through(_learned)
 
 
