@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 from uuid import uuid4
 
 from projections.kinds import StreamProjection
@@ -21,7 +22,7 @@ from worker.notify.service import Notifier
 from worker.operate.canary import NAME as CANARY
 from worker.operate.control.gaps import StopAtGaps
 from worker.retry.processor import RetryProcessor
-from worker.settings import OnGap, RoleName, Settings
+from worker.settings import OnGap, RoleName, Settings, WatchSettings
 from worker.storage.database import Database
 from worker.storage.transactions import Transactions
 from worker.telemetry.health import Component, Health
@@ -42,6 +43,8 @@ from worker.watch.roles import (
 )
 from worker.watch.sums.rows import RejectedRows
 from worker.watch.sums.runner import Dependencies as WatchDependencies
+
+S = TypeVar("S", bound=WatchSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +125,20 @@ def _ingest(settings: Settings, parts: _Parts, run: _Run) -> Role:
 
 
 def _progress(settings: Settings, parts: _Parts, run: _Run) -> Role:
-    watcher = Watcher(*parts, settings.progress, run.owner, gate=run.gate, backlog=run.backlog)
-    return event_follower(replace(watcher, tracing=run.tracing))
+    return event_follower(_watcher(settings.progress, parts, run))
 
 
 def _counts(settings: Settings, parts: _Parts, run: _Run) -> Role:
     rate = Rate(parts[1], run.gate.rate(f"{RoleName.COUNTS}_per_s"))
-    watcher = Watcher(*parts, settings.counts, run.owner, gate=run.gate, rate=rate, backlog=run.backlog)
-    watcher = replace(watcher, tracing=run.tracing)
+    watcher = replace(_watcher(settings.counts, parts, run), rate=rate)
     if not (watcher.database.catalogue.models or watcher.database.catalogue.contests):
         return record_follower(watcher)
     of_each = [replace(watcher, component=watcher.component.part()) for _ in range(2)]
     return Together(RoleName.COUNTS, [record_follower(of_each[0]), model_follower(of_each[1])])
+
+
+def _watcher(settings: S, parts: _Parts, run: _Run) -> Watcher[S]:
+    return Watcher(*parts, settings, run.owner, tracing=run.tracing, gate=run.gate, backlog=run.backlog)
 
 
 def _notify(settings: Settings, parts: _Parts, run: _Run) -> Role:

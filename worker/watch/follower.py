@@ -408,10 +408,8 @@ class Follower(Generic[Keys]):
             await self._groups.keep_alive()
             before = session.stream.token
             changes = await session.stream.next(limit, await_ms=1)
-            keys, count = (
-                self._executor.joined(keys, self._executor.keys(changes, before)),
-                count + len(changes),
-            )
+            keys = self._executor.joined(keys, self._executor.keys(changes, before))
+            count += len(changes)
         return keys, count
 
     async def _share_changed(self, session: StreamSession) -> bool:

@@ -59,3 +59,15 @@ async def test_what_moved_is_taken_in_parts_that_together_are_all_of_it() -> Non
     assert together == keys
     assert executor.split(Moved(), 1) == (Moved(), None)
     await client.close()
+
+
+async def test_batches_of_one_turn_are_told_from_the_token_before_the_first_of_them() -> None:
+    client = make_client("mongodb://127.0.0.1:1")
+    kept: list[Any] = [Kept("a"), Kept("b")]
+    executor = ContentExecutor("models", dependencies(open_database(client)), kept)
+    first, second = (executor.keys([{"identity": n}], {"_data": f"{n}"}) for n in (1, 2))
+    joined = executor.joined(first, second)
+    assert joined.keys == {name: frozenset({(name, 1), (name, 2)}) for name in ("a", "b")}
+    assert joined.before == {"_data": "1"}
+    assert list(executor.parts(joined)) == [joined]
+    await client.close()

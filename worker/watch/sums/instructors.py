@@ -112,7 +112,7 @@ class Instructors:
         await attempt.write(self.database.courses, writes)
 
     async def _taught(self, instructors: Set[ObjectId], courses: CoursePlan, attempt: Attempt) -> Courses:
-        """Their courses, as far as they were not read with what these courses are counted for."""
+        """Their courses: as they were read with the courses that moved, or now where those tell not all of them."""
         if instructors <= courses.instructors and not courses.credits:
             return {course: each for course, each in courses.taught.items() if each in instructors}
         return await self.markers.taught(instructors, attempt.session) if instructors else {}
