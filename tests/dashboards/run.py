@@ -3,10 +3,11 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Set
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +156,12 @@ async def running(servers: Servers, *, per_s: float) -> AsyncIterator[Run]:
         stack.push_async_callback(_stop_all, run)
         await run.start_worker("worker-1")
         await stack.enter_async_context(publishing(servers.kafka, servers.topic, workload, per_s))
-        # What takes longest to have anything to tell begins first.
-        await break_a_stream(servers.database)
         await run.start_scheduler()
         await run.start_worker("worker-2")
+        # All attempts may be made within two seconds: what has risen before the first look at it shows no rate.
+        workers = {f"127.0.0.1:{ports[name]}" for name in ("worker-1", "worker-2")}
+        await until(partial(_has_looked, prometheus, workers), "Prometheus has looked at both workers")
+        await break_a_stream(servers.database)
         yield run
 
 
@@ -173,6 +176,11 @@ def rules(folder: Path) -> list[Path]:
         paths.append(folder / path.name)
         paths[-1].write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
     return paths
+
+
+async def _has_looked(prometheus: Prometheus, targets: Set[str]) -> bool:
+    known = await prometheus.query("count by (instance) (sevenp_worker_retry_attempts_total)")
+    return targets <= {each.labels["instance"] for each in known}
 
 
 async def _more_than(collection: Collection, number: int) -> bool:
