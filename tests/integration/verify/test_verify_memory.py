@@ -54,7 +54,7 @@ async def insert(collection: Any, documents: list[Document]) -> None:
         await collection.insert_many(raw, ordered=False)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_a_stream_of_100_000_events(mongodb: RunningMongo, database: Database) -> None:
     first = learner("long").events[1]
     events = [
@@ -83,7 +83,7 @@ async def test_a_stream_of_100_000_events(mongodb: RunningMongo, database: Datab
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("platforms_mb", [0, 4])
+@pytest.mark.parametrize("platforms_mb", [0, pytest.param(4, marks=pytest.mark.long)])
 async def test_learners_with_huge_records(
     mongodb: RunningMongo, database: Database, platforms_mb: int
 ) -> None:
