@@ -29,6 +29,14 @@ BY_TYPE = {
     "lesson_started": 1_348,
     "complete": 636,
 }
+OF_THE_FIRST = {
+    "view": 1_498,
+    "pause": 1_444,
+    "lesson_view": 921,
+    "seek": 675,
+    "lesson_started": 309,
+    "complete": 153,
+}
 
 needs_statements = pytest.mark.skipif(
     not STATEMENTS.exists(), reason="the statements of real learners are not part of the project"
@@ -52,7 +60,7 @@ def test_some_real_statements_are_stored_once_and_fold_to_the_same_documents_in_
     with gzip.open(STATEMENTS) as lines:
         some = packed(tmp_path / "some.json.gz", islice(lines, 5_000))
     summary = stored_once_and_the_same_in_any_order(tmp_path, some, 5_000)
-    assert (sum(summary["by_type"].values()), summary["by_type"].keys()) == (5_000, BY_TYPE.keys())
+    assert (summary["by_type"], summary["completed_lessons"]) == (OF_THE_FIRST, 150)
 
 
 @pytest.mark.long
