@@ -146,10 +146,13 @@ async def running(servers: Servers, *, per_s: float) -> AsyncIterator[Run]:
     await servers.database.courses.insert_many(courses)
     await servers.database.users.insert_many(users)
     ports = {name: free_port() for name in ("worker-1", "worker-2", "scheduler")}
-    targets = [f"127.0.0.1:{port}" for port in ports.values()]
+    targets = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
     async with AsyncExitStack() as stack:
         prometheus = await start_prometheus(
-            servers.folder / "prometheus", targets, rules(servers.folder), interval_s=float(SCRAPE_S)
+            servers.folder / "prometheus",
+            list(targets.values()),
+            rules(servers.folder),
+            interval_s=float(SCRAPE_S),
         )
         stack.push_async_callback(asyncio.to_thread, prometheus.stop)
         run = Run(servers, prometheus, ports, time.time(), {})
@@ -159,7 +162,7 @@ async def running(servers: Servers, *, per_s: float) -> AsyncIterator[Run]:
         await run.start_scheduler()
         await run.start_worker("worker-2")
         # All attempts may be made within two seconds: what has risen before the first look at it shows no rate.
-        workers = {f"127.0.0.1:{ports[name]}" for name in ("worker-1", "worker-2")}
+        workers = {targets[name] for name in ("worker-1", "worker-2")}
         await until(partial(_has_looked, prometheus, workers), "Prometheus has looked at both workers")
         await break_a_stream(servers.database)
         yield run
